@@ -1,0 +1,60 @@
+# Everything starts here: `make run` to see it work, `make test` before every commit.
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+JOBS ?= 2
+# Quiet about its own news; what goes wrong is still printed.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-real check fix bench bench-peers lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kamou needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(READY) ## run the whole system and its site: make run ARGS="--port 18080 --days 5"
+	$(BIN)/kamou run $(ARGS)
+
+check: $(READY) ## lint, format, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check ## everything that must hold before a commit: check, tests, coverage
+	$(BIN)/pytest -n $(JOBS) --cov --cov-branch --cov-report=term-missing:skip-covered
+
+test-real: $(READY) ## the tests that need real recorded data: KAMOU_SHARED=DIR make test-real
+	@test -d "$(KAMOU_SHARED)/data" || { echo 'make test-real needs the recorded market data: KAMOU_SHARED must name a folder that has data/ in it (now: "$(KAMOU_SHARED)")' >&2; exit 1; }
+	KAMOU_SHARED="$(abspath $(KAMOU_SHARED))" $(BIN)/pytest -m real
+
+fix: $(READY) ## mend what the linter and the formatter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## measure; JSON on standard output
+	@for file in $(filter-out benchmarks/peers.py benchmarks/make_data.py benchmarks/__init__.py,$(sort $(wildcard benchmarks/*.py))); do \
+		$(BIN)/python $$file || exit 1; done
+
+bench-peers: $(READY) ## the same backtest in other people's engines
+	$(PIP) install --constraint constraints.txt '.[peers]'
+	$(BIN)/python benchmarks/peers.py
+
+lock: $(READY) ## write the exact versions that are installed to constraints.txt
+	@{ sed '/^[^#]/,$$d' constraints.txt; $(PIP) freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > constraints.new
+	@mv constraints.new constraints.txt
+	@touch $(READY)
+
+clean: ## remove what was made, but not the data folder
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+"""The actor: one task, one inbox, one state. A thin shell around the pure core.
+
+``run`` is what a child spec starts: recover, say so, then one message at a time. Anything that
+goes wrong ends the task; the supervisor starts another one on the same inbox.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import trio
+
+from kamou.clock import Clock, stopwatch_ns
+from kamou.errors import TimedOutError
+from kamou.mailboxes import Call, Mailbox, answer
+
+
+class HandlerHungError(TimedOutError):
+    """A handler did not end before its deadline."""
+
+    def __init__(self, actor: str, message: object, deadline_s: float) -> None:
+        subject = message.message if isinstance(message, Call) else message
+        what = "a tick" if subject is None else type(subject).__name__
+        super().__init__(f"{actor} did not finish {what} within {deadline_s:g} s")
+
+
+class Actor(ABC):
+    """Base of all actors. ``handler_deadline_s`` bounds each handler: a hang is a crash."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        inbox: Mailbox[Any],
+        clock: Clock,
+        handler_deadline_s: float,
+    ) -> None:
+        self.name = name
+        self.inbox = inbox
+        self.clock = clock
+        self.handler_deadline_s = handler_deadline_s
+
+    async def recover(self) -> None:
+        """Rebuild the state from the store or the venue. Nothing is handled before it returns."""
+        await trio.lowlevel.checkpoint()
+
+    @abstractmethod
+    async def handle(self, message: Any) -> None:
+        """Act on one message. What it raises crashes the actor."""
+
+    async def answer(self, message: Any) -> Any:
+        """The reply to one call; a returned ``KamouError`` is raised at the caller.
+
+        What it raises fails the call (``CallUnavailableError``) and crashes the actor.
+        """
+        raise AssertionError(f"{self.name} answers no calls, was asked {message!r}")
+
+    def next_due_ms(self) -> int | None:
+        """When ``tick`` wants to run next; None for never. Asked before each wait."""
+        return None
+
+    async def tick(self) -> None:
+        """The time of ``next_due_ms`` has come. Must move it on."""
+        raise AssertionError(f"{self.name} set a timer and has no tick")
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover, report started, and serve until asked to stop or cancelled.
+
+        Due timers go before ordinary messages, priority messages before both.
+        """
+        inbox = self.inbox
+        try:
+            await self.recover()
+            inbox.mark_up()
+            task_status.started()
+            while True:
+                message = await inbox.get_until(self.next_due_ms(), self.clock)
+                if message is None and inbox.stopping:
+                    return
+                began_ns = stopwatch_ns()
+                with trio.move_on_after(self.handler_deadline_s) as scope:
+                    await self._serve(message)
+                if scope.cancelled_caught:
+                    raise HandlerHungError(self.name, message, self.handler_deadline_s)
+                inbox.finished(stopwatch_ns() - began_ns)
+        finally:
+            inbox.mark_down()
+
+    async def _serve(self, message: Any) -> None:
+        if message is None:
+            await self.tick()
+        elif type(message) is Call:
+            answer(message, await self.answer(message.message))
+        else:
+            await self.handle(message)

@@ -1,0 +1,317 @@
+"""The desk: how an order reaches the venue and how its answer reaches the journal.
+
+The order manager decides *when*; the desk knows *how*: journal, then act, then journal what the
+venue said. It never sends twice: an unclear answer is journalled as unknown and resolved by
+query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from kamou.actors.follower import BookFollower
+from kamou.actors.journal import Journal
+from kamou.clock import Clock
+from kamou.core.book import Book
+from kamou.core.events import (
+    CancelRequested,
+    Event,
+    FillRecorded,
+    IntentRecorded,
+    OrderAcknowledged,
+    OrderClosed,
+    OrderRejected,
+    OrderUnknown,
+    PermitDenied,
+    PermitReleased,
+)
+from kamou.core.intents import SaltOf, entry_intents
+from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, Quote, VenueOrder
+from kamou.core.orders import IN_FLIGHT, OrderState
+from kamou.core.risk.verdict import Approved, Denied, Verdict
+from kamou.errors import (
+    CallTimeoutError,
+    CallUnavailableError,
+    DuplicateEventError,
+    PermitRefusedError,
+    RateLimitedError,
+    RejectedError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from kamou.exchange.base import ExchangePort
+from kamou.mailboxes import Mailbox, call
+from kamou.messages.orders import ReviewEntry, ReviewReduction
+
+
+@attrs.frozen(kw_only=True)
+class DeskSettings:
+    """How long the desk waits before it believes."""
+
+    review_timeout_s: float = 2.0  # silence is denial
+    venue_timeout_s: float = 10.0  # a venue call slower than this has an unknown outcome
+    not_found_after_ms: int = 20_000  # receive window + client time-out + margin
+
+
+class Desk:
+    """Shared by everything the order manager does; owns its book."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        port: ExchangePort,
+        governor: Mailbox[object],
+        clock: Clock,
+        salt_of: SaltOf,
+        settings: DeskSettings,
+    ) -> None:
+        self.journal = journal
+        self.port = port
+        self.clock = clock
+        self.salt_of = salt_of
+        self.settings = settings
+        self.follower = BookFollower(journal)
+        self._governor = governor
+
+    @property
+    def book(self) -> Book:
+        """The book as of the journal's committed head."""
+        return self.follower.catch_up()
+
+    async def commit(self, *events: Event) -> Book:
+        """Commit, durably; what is committed already is skipped. Returns the book after it."""
+        if events:
+            try:
+                await self.journal.commit(*events)
+            except DuplicateEventError:
+                for event in events:
+                    try:
+                        await self.journal.commit(event)
+                    except DuplicateEventError:
+                        continue  # the deed was done before: that is the point of the key
+        return self.book
+
+    # --- entries -----------------------------------------------------------------
+
+    async def review(self, plan: Plan, quote: Quote, cause_id: str) -> Verdict:
+        """The governor's verdict. No answer in time is a denial, journalled as silence."""
+        message = ReviewEntry(cause_id=cause_id, plan=plan, quote=quote)
+        try:
+            verdict: Verdict = await call(
+                self._governor, message, timeout_s=self.settings.review_timeout_s
+            )
+        except (CallTimeoutError, CallUnavailableError):
+            denial = Denial(code="GOVERNOR_SILENT")
+            self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
+            return Denied(permit_id=plan.permit_id, denials=(denial,))
+        return verdict
+
+    def deny(
+        self,
+        permit_id: str,
+        signal_id: str,
+        strategy: str,
+        symbol: str,
+        leg: str,
+        *denials: Denial,
+    ) -> None:
+        """Journal a refusal that was not the governor's own."""
+        self.journal.cast(
+            PermitDenied(
+                at_ms=self.clock.now_ms(),
+                cause_id=signal_id,
+                permit_id=permit_id,
+                signal_id=signal_id,
+                strategy=strategy,
+                symbol=symbol,
+                leg=leg,
+                denials=denials,
+            )
+        )
+
+    async def enter(self, plan: Plan, approved: Approved) -> None:
+        """Commit the intents of entry, stop and target; send; journal the answer."""
+        now = self.clock.now_ms()
+        entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
+        await self.commit(
+            *(
+                IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
+                for intent in (entry, *attached)
+            )
+        )
+        try:
+            told = await self.port.submit(approved, entry, tuple(attached))
+        except PermitRefusedError as refused:
+            await self._never_sent(entry, attached, refused.code, refused.reason)
+        except RejectedError as rejected:
+            await self._never_sent(entry, attached, rejected.code, rejected.reason)
+        except RateLimitedError as limited:
+            await self._never_sent(entry, attached, "RATE_LIMITED", str(limited))
+        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self.commit(
+                OrderUnknown(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=entry.client_id,
+                    client_id=entry.client_id,
+                    reason=str(unclear),
+                )
+            )
+        else:
+            await self.told(told)
+
+    async def _never_sent(
+        self, entry: Intent, attached: Sequence[Intent], code: str, reason: str
+    ) -> None:
+        """The venue's, or our own port's, evidence that nothing of this reached the market."""
+        now = self.clock.now_ms()
+        ended: list[Event] = [
+            OrderRejected(
+                at_ms=now, cause_id=i.cause_id, client_id=i.client_id, code=code, reason=reason
+            )
+            for i in (entry, *attached)
+        ]
+        ended.append(
+            PermitReleased(
+                at_ms=now, cause_id=entry.client_id, permit_id=entry.permit_id, reason=code
+            )
+        )
+        await self.commit(*ended)
+
+    # --- reducing orders ---------------------------------------------------------
+
+    async def reduce(self, intent: Intent) -> bool:
+        """Review, commit, send a stop, target or close. False: it did not reach the venue.
+
+        A silent governor does not stop a reduction: the port proves it reduce-only itself.
+        """
+        proved = True
+        try:
+            denial: Denial | None = await call(
+                self._governor,
+                ReviewReduction(cause_id=intent.cause_id, intent=intent),
+                timeout_s=self.settings.review_timeout_s,
+            )
+        except (CallTimeoutError, CallUnavailableError):
+            denial, proved = None, False
+        if denial is not None:
+            self.deny("", intent.trade_id, "", intent.symbol, intent.leg.value, denial)
+            return False
+        now = self.clock.now_ms()
+        await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
+        try:
+            told = await self.port.reduce(intent, proved=proved)
+        except (PermitRefusedError, RejectedError) as refused:
+            await self._rejected(intent, refused.code, refused.reason)
+            return False
+        except RateLimitedError as limited:
+            await self._rejected(intent, "RATE_LIMITED", str(limited))
+            return False
+        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self.commit(
+                OrderUnknown(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=intent.client_id,
+                    client_id=intent.client_id,
+                    reason=str(unclear),
+                )
+            )
+            return False
+        await self.told(told)
+        return True
+
+    async def _rejected(self, intent: Intent, code: str, reason: str) -> None:
+        await self.commit(
+            OrderRejected(
+                at_ms=self.clock.now_ms(),
+                cause_id=intent.cause_id,
+                client_id=intent.client_id,
+                code=code,
+                reason=reason,
+            )
+        )
+
+    async def cancel(self, client_id: str, symbol: str, reason: str) -> None:
+        """Ask for cancellation. The order ends by the venue's evidence, not by our asking."""
+        order = self.book.order(client_id)
+        if order is not None and not order.status.terminal:
+            await self.commit(
+                CancelRequested(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=client_id,
+                    client_id=client_id,
+                    reason=reason,
+                )
+            )
+        try:
+            await self.port.cancel(client_id, symbol)
+        except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
+            return  # the reconciler sees it resting, and asks again
+
+    # --- what the venue says -----------------------------------------------------
+
+    async def told(self, order: VenueOrder) -> None:
+        """Journal an order as the venue tells it: acknowledged, or ended."""
+        known = self.book.order(order.client_id)
+        if known is None or known.settled:
+            return
+        now = self.clock.now_ms()
+        events: list[Event] = []
+        if known.status in IN_FLIGHT and order.status is not OrderStatus.REJECTED:
+            events.append(
+                OrderAcknowledged(
+                    at_ms=now,
+                    cause_id=order.client_id,
+                    client_id=order.client_id,
+                    venue_id=order.venue_id,
+                )
+            )
+        if order.status.terminal and not known.status.terminal:
+            events.append(
+                OrderClosed(
+                    at_ms=now,
+                    cause_id=order.client_id,
+                    client_id=order.client_id,
+                    status=order.status,
+                    filled=order.filled,
+                    reason="venue",
+                )
+            )
+        await self.commit(*events)
+
+    async def resolve(self, known: OrderState) -> None:
+        """Ask the venue by client id what became of an order. Errors leave it unresolved."""
+        intent = known.intent
+        try:
+            found = await self.port.order(intent.client_id)
+            fills: tuple[Fill, ...] = ()
+            if found is not None and found.filled > known.filled:
+                fills = await self.port.fills(intent.intended_ms)
+        except (RateLimitedError, UnreachableError):
+            return
+        now = self.clock.now_ms()
+        if found is not None:
+            missed = [f for f in fills if f.client_id == intent.client_id]
+            await self.commit(
+                *(
+                    FillRecorded(
+                        at_ms=now, cause_id=intent.client_id, fill=fill, source="reconcile"
+                    )
+                    for fill in missed
+                    if fill.key not in self.book.fills_seen
+                )
+            )
+            await self.told(found)
+        elif now - known.changed_ms >= self.settings.not_found_after_ms:
+            await self.commit(
+                OrderClosed(
+                    at_ms=now,
+                    cause_id=intent.client_id,
+                    client_id=intent.client_id,
+                    status=OrderStatus.EXPIRED,
+                    filled=ZERO,
+                    reason="not found at the venue",
+                )
+            )

@@ -1,0 +1,54 @@
+"""The embedded exchange's heartbeat: moves its market with time and forwards what it pushes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from kamou.clock import Clock, next_ms
+from kamou.exchange.base import VenueEvent
+from kamou.mailboxes import Mailbox
+
+
+class SteppedPort(Protocol):
+    """A venue in this process, whose market moves only when told the time."""
+
+    async def step(self, to_ms: int) -> None: ...
+
+    def events(self) -> trio.MemoryReceiveChannel[VenueEvent]: ...
+
+
+class ExchangeActor:
+    """Steps the venue at each boundary of ``step_ms`` and forwards its pushes to the orders.
+
+    The pushes go into a mailbox that never blocks the reader: what does not fit is dropped, and
+    the mailbox says that a reconciliation is needed.
+    """
+
+    def __init__(
+        self, *, port: SteppedPort, clock: Clock, step_ms: int, orders: Mailbox[object]
+    ) -> None:
+        self._port = port
+        self._clock = clock
+        self._step_ms = step_ms
+        self._orders = orders
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Catch up with the market that was missed, report started, then keep time."""
+        await self._port.step(self._clock.now_ms())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._forward)
+            nursery.start_soon(self._keep_time)
+            task_status.started()
+
+    async def _forward(self) -> None:
+        with self._port.events() as pushed:
+            async for event in pushed:
+                self._orders.put_nowait(event)
+
+    async def _keep_time(self) -> None:
+        while True:
+            due_ms = next_ms(self._clock.now_ms(), self._step_ms)
+            await self._clock.sleep_until(due_ms)
+            await self._port.step(max(due_ms, self._clock.now_ms()))

@@ -1,0 +1,359 @@
+"""The journal's actor, and the client through which every other actor writes and reads it.
+
+Group commit: a ``commit`` is critical and takes whatever casts wait with it into one transaction
+at once; casts alone are grouped for ``group_commit_ms``. Casts wait in the ``Journal``, which
+outlives the actor, and leave it only when they are committed: a crash loses none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import attrs
+import trio
+
+from kamou.actors.base import Actor
+from kamou.clock import Clock
+from kamou.config import StoreSettings
+from kamou.core.events import Event
+from kamou.errors import DiskFullError, DuplicateEventError, StoreError
+from kamou.mailboxes import Mailbox, call
+from kamou.store import queries, snapshots
+from kamou.store.journal import Committed, Encoded, JournalWriter, encoded, read_events
+from kamou.store.snapshots import Snapshot
+
+T = TypeVar("T")
+
+RECENT_EVENTS = 4_000  # kept decoded for tails: a busy day of the pipeline; older ones are read
+BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
+COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the caller treats it as not done
+HANDLER_DEADLINE_S = 30.0
+DISK_RETRY_MS = 1_000  # how soon a full disk is tried again: an operator frees space by hand
+DISK_PROBE = "disk_probe_ms"
+
+
+class Runner(Protocol):
+    """Runs blocking work: in place, or on a thread."""
+
+    def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """``fn(*args)``. Not cancelled half-way."""
+        ...
+
+
+async def inline(fn: Callable[..., T], /, *args: Any) -> T:
+    """In place: for simulated time, which takes a waiting thread for idleness."""
+    return fn(*args)  # no checkpoint: the mailbox around it has several
+
+
+def on_thread() -> Runner:
+    """One dedicated writer thread at a time; a cancellation waits until the write is over."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def run(fn: Callable[..., T], /, *args: Any) -> T:
+        return await trio.to_thread.run_sync(fn, *args, limiter=limiter)
+
+    return run
+
+
+@attrs.frozen(kw_only=True)
+class Append:
+    """A call: commit these now, durably. Answered by ``tuple[Committed, ...]``."""
+
+    batch: tuple[Encoded, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CastsWaiting:
+    """Wakes the actor: there is something in the backlog."""
+
+
+class Journal:
+    """What every actor holds of the journal. One object, shared; it outlives the actor.
+
+    ``reader`` is a connection of ``database.open_reader``, or the writer's own for ``:memory:``
+    under the inline runner. ``code_hash`` names the code whose snapshots are ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[Any],
+        reader: sqlite3.Connection,
+        settings: StoreSettings,
+        code_hash: str = "",
+        timeout_s: float = COMMIT_TIMEOUT_S,
+    ) -> None:
+        self.inbox = inbox
+        self.reader = reader
+        self.settings = settings
+        self.code_hash = code_hash
+        self.backlog = Backlog()
+        self._timeout_s = timeout_s
+        self._head_seq = queries.head_seq(reader)
+        self._recent: list[Committed] = []  # contiguous, ends at the head
+        snapshot = self.book_snapshot()
+        self._snapshot_seq = snapshot.seq if snapshot else 0
+
+    # --- writing -----------------------------------------------------------------
+
+    async def commit(self, *events: Event) -> tuple[Committed, ...]:
+        """Commit now, after every cast so far, in one transaction; durable when it returns.
+
+        Raises:
+            DuplicateEventError: one (kind, key) is committed already; none of these was written.
+            DiskFullError: none of these was written.
+            CallUnavailableError, CallTimeoutError: not known to be committed. An unread call
+                expires; ``tail`` shows it if it was committed after all.
+            ValueError, TypeError: an event cannot be encoded.
+
+        If cancelled, it may have been committed.
+        """
+        batch = tuple([encoded(event) for event in events])
+        done: tuple[Committed, ...] = await call(
+            self.inbox, Append(batch=batch), timeout_s=self._timeout_s
+        )
+        return done
+
+    def cast(self, *events: Event) -> None:
+        """Commit within ``group_commit_ms``, or with the next ``commit``. Never blocks.
+
+        An event whose (kind, key) is committed already is dropped and counted. While the disk
+        is full casts wait; when ``BACKLOG_MAX`` wait, DiskFullError.
+        """
+        casts = self.backlog.casts
+        if len(casts) + len(events) > BACKLOG_MAX:
+            raise DiskFullError(f"{len(casts)} events wait for the journal; free some space")
+        idle = not casts
+        casts.extend([encoded(event) for event in events])
+        if idle or len(casts) >= self.settings.batch_max:
+            self.inbox.put_nowait(CastsWaiting())  # refused when full: then the actor is awake
+
+    def cast_detail(self, cycle_ms: int, body: bytes) -> None:
+        """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; best effort."""
+        self.backlog.details[cycle_ms] = body
+        self.inbox.put_nowait(CastsWaiting())
+
+    def save_snapshot(self, seq: int, state: bytes, *, at_ms: int) -> None:
+        """Keep the fold of events 1 to ``seq`` for the next start. Never blocks."""
+        assert seq <= self._head_seq, "a snapshot is of committed events"
+        self._snapshot_seq = seq
+        self.backlog.snapshot = (seq, at_ms, state)
+        self.inbox.put_nowait(CastsWaiting())
+
+    # --- reading -----------------------------------------------------------------
+
+    @property
+    def head_seq(self) -> int:
+        """Sequence number of the newest committed event; 0 when there is none."""
+        return self._head_seq
+
+    def tail(self, after_seq: int) -> Sequence[Committed]:
+        """Every committed event with ``seq > after_seq``, oldest first. Not a checkpoint.
+
+        From memory; older events are read from the database.
+        """
+        missing = self._head_seq - after_seq
+        if missing <= 0:
+            return ()
+        recent = self._recent
+        if missing <= len(recent):
+            return recent[-missing:]
+        older = read_events(self.reader, after_seq, missing - len(recent))
+        return [*older, *recent]
+
+    def book_snapshot(self) -> Snapshot | None:
+        """The newest snapshot by this code that verifies, or None: then fold from the start."""
+        return snapshots.load(self.reader, code=self.code_hash, seq_max=self._head_seq)
+
+    def snapshot_due(self, seq: int) -> bool:
+        """Whether ``snapshot_every`` events have passed since the last snapshot."""
+        return seq - self._snapshot_seq >= self.settings.snapshot_every
+
+    # --- the actor's side ----------------------------------------------------------
+
+    def publish(self, done: Sequence[Committed]) -> None:
+        """These were committed: the tail has them from now on."""
+        if not done:
+            return
+        assert done[0].seq == self._head_seq + 1, "the tail follows the journal without a gap"
+        self._head_seq = done[-1].seq
+        self._recent.extend(done)
+        if len(self._recent) > 2 * RECENT_EVENTS:
+            del self._recent[:-RECENT_EVENTS]
+
+
+@attrs.define(eq=False)
+class Backlog:
+    """What waits to be written. ``duplicates`` counts casts that were committed before."""
+
+    casts: deque[Encoded] = attrs.Factory(deque)
+    details: dict[int, bytes] = attrs.Factory(dict)  # by cycle_ms
+    snapshot: tuple[int, int, bytes] | None = None  # seq, at_ms, state
+    duplicates: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self.casts and not self.details and self.snapshot is None
+
+
+@attrs.frozen(kw_only=True)
+class _Written:
+    """What came of one write. ``casts`` of them have left the backlog."""
+
+    done: tuple[Committed, ...] = ()
+    casts: int = 0
+    duplicates: int = 0
+    reply: tuple[Committed, ...] | StoreError = ()
+    full: bool = False
+
+
+class JournalActor(Actor):
+    """Owns the writer. One transaction per commit, with the casts that wait.
+
+    ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once
+    when a write succeeds again; in between it is tried every ``DISK_RETRY_MS``.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        writer: JournalWriter,
+        clock: Clock,
+        runner: Runner = inline,
+        on_disk_full: Callable[[bool], None] | None = None,
+        name: str = "journal",
+        handler_deadline_s: float = HANDLER_DEADLINE_S,
+    ) -> None:
+        super().__init__(
+            name=name, inbox=journal.inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._journal = journal
+        self._writer = writer
+        self._runner = runner
+        self._on_disk_full = on_disk_full
+        self._full = False
+        self._due_ms: int | None = None
+
+    async def recover(self) -> None:
+        """Drop a half-done transaction; publish what was committed before the crash."""
+        journal = self._journal
+        await self._runner(self._writer.recover)
+        journal.publish(await self._runner(self._writer.read, journal.head_seq))
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """As any actor; what waits is written before it ends, unless it ends by a crash."""
+        try:
+            await super().run(task_status)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self._write_backlog()
+            raise
+        await self._write_backlog()
+
+    async def answer(self, message: Any) -> tuple[Committed, ...] | StoreError:
+        assert isinstance(message, Append), message
+        written = await self._write(message.batch)
+        return written.reply
+
+    async def handle(self, message: Any) -> None:
+        assert isinstance(message, CastsWaiting), message
+        if len(self._journal.backlog.casts) >= self._journal.settings.batch_max and not self._full:
+            await self._write_backlog()
+
+    def next_due_ms(self) -> int | None:
+        if self._due_ms is None and not self._journal.backlog.empty:
+            self._due_ms = self.clock.now_ms() + self._journal.settings.group_commit_ms
+        return self._due_ms
+
+    async def tick(self) -> None:
+        await self._write_backlog()
+
+    async def _write_backlog(self) -> None:
+        """Everything that waits, at most ``batch_max`` casts to a transaction."""
+        while True:
+            written = await self._write(())
+            if written.full or not self._journal.backlog.casts:
+                return
+
+    async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
+        """One hop to the writer, with the oldest casts in front. Publishes what was committed."""
+        backlog = self._journal.backlog
+        waiting = backlog.casts
+        # All of them with a commit: what was cast before it may not come after it.
+        count = len(waiting) if batch else min(len(waiting), self._journal.settings.batch_max)
+        casts = [waiting[i] for i in range(count)] if count < len(waiting) else list(waiting)
+        details, snapshot = dict(backlog.details), backlog.snapshot
+        written = await self._runner(self._write_now, casts, batch, details, snapshot)
+        # No checkpoint from the COMMIT to here: what is committed has left the backlog.
+        self._journal.publish(written.done)
+        for _ in range(written.casts):
+            waiting.popleft()
+        backlog.duplicates += written.duplicates
+        if not written.full:
+            for cycle_ms in details:
+                backlog.details.pop(cycle_ms, None)
+            if backlog.snapshot is snapshot:
+                backlog.snapshot = None
+        self._note_disk(written.full)
+        return written
+
+    def _note_disk(self, full: bool) -> None:
+        self._due_ms = self.clock.now_ms() + DISK_RETRY_MS if full else None
+        # A small write may still find room in the last page: it is over when all has been written.
+        if full != self._full and (full or not self._journal.backlog.casts):
+            self._full = full
+            if self._on_disk_full is not None:
+                self._on_disk_full(full)
+
+    # --- on the writer's thread ------------------------------------------------------
+
+    def _write_now(
+        self,
+        casts: list[Encoded],
+        batch: tuple[Encoded, ...],
+        details: dict[int, bytes],
+        snapshot: tuple[int, int, bytes] | None,
+    ) -> _Written:
+        written = self._append(casts, batch)
+        if written.full:
+            return written
+        try:
+            if details:
+                self._writer.save_details(sorted(details.items()))
+            if snapshot is not None:
+                seq, at_ms, state = snapshot
+                self._writer.save_snapshot(
+                    seq=seq, at_ms=at_ms, code=self._journal.code_hash, state=state
+                )
+            if self._full and not written.done:
+                # Nothing was waiting: only a write can tell whether there is space again.
+                self._writer.set_meta(DISK_PROBE, str(self.clock.now_ms()))
+        except DiskFullError:
+            return attrs.evolve(written, full=True)
+        return written
+
+    def _append(self, casts: list[Encoded], batch: tuple[Encoded, ...]) -> _Written:
+        writer = self._writer
+        try:
+            done = writer.append_encoded([*casts, *batch])
+            return _Written(done=done, casts=len(casts), reply=done[len(casts) :])
+        except DiskFullError as error:
+            return _Written(reply=error, full=True)
+        except DuplicateEventError:
+            pass
+        # Something was done before. A cast is dropped; a commit is told, and has no part left in.
+        new = writer.only_new(casts)
+        try:
+            done = writer.append_encoded(new)
+        except DiskFullError as error:
+            return _Written(reply=error, full=True)
+        written = _Written(done=done, casts=len(casts), duplicates=len(casts) - len(new))
+        try:
+            reply = writer.append_encoded(batch)
+        except (DiskFullError, DuplicateEventError) as error:
+            return attrs.evolve(written, reply=error, full=isinstance(error, DiskFullError))
+        return attrs.evolve(written, done=(*done, *reply), reply=reply)

@@ -1,0 +1,220 @@
+"""The order manager: plans entries, keeps every position protected, and closes what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kamou.actors.base import Actor
+from kamou.actors.desk import Desk
+from kamou.actors.protection import Protector
+from kamou.clock import Clock, next_ms
+from kamou.core.book import Book
+from kamou.core.events import Event, FillRecorded, PermitReleased
+from kamou.core.gate import Gate
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Denial, Instrument, Leg, TradingState
+from kamou.core.orders import IN_FLIGHT
+from kamou.core.planning import plan_entry
+from kamou.core.risk.verdict import Approved
+from kamou.errors import DiskFullError, RateLimitedError, UnreachableError
+from kamou.exchange.base import FillUpdate, OrderUpdate
+from kamou.ids import permit_id
+from kamou.mailboxes import Mailbox
+from kamou.messages.orders import ProtectPosition, ResolveOrder, SweepOrder
+from kamou.messages.signals import RefinedSignal, SignalsRefined
+from kamou.messages.system import StateNotice
+
+IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
+RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
+FIRST_ATTEMPT = 1
+
+
+class OrderManager(Actor):
+    """The only actor that sends orders. Its state is its desk's book.
+
+    Between messages it looks after what is due: unprotected positions and unanswered orders
+    every second, time stops and expiries every cycle.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[object],
+        clock: Clock,
+        desk: Desk,
+        protector: Protector,
+        gate: Gate,
+        instruments: Mapping[str, Instrument],
+        limits: RiskLimits,
+        costs: CostModel,
+        cycle_ms: int,
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name="order_manager", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._desk = desk
+        self._protector = protector
+        self._gate = gate
+        self._instruments = instruments
+        self._limits = limits
+        self._costs = costs
+        self._cycle_ms = cycle_ms
+        self._due_ms = 0
+
+    async def recover(self) -> None:
+        """Fold the journal, ask after everything in flight, re-prove every stop."""
+        self._desk.follower.recover()
+        self._protector.forget()
+        self._due_ms = self.clock.now_ms()
+
+    def next_due_ms(self) -> int | None:
+        return self._due_ms
+
+    async def tick(self) -> None:
+        try:
+            await self._look_after()
+        except DiskFullError:
+            self._due_ms = self.clock.now_ms() + RETRY_MS  # stops stand; nothing new is sent
+
+    async def handle(self, message: object) -> None:
+        try:
+            await self._hear(message)
+        except DiskFullError:
+            # What this message told is lost here and found again by reconciliation.
+            self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
+
+    async def _hear(self, message: object) -> None:
+        match message:
+            case FillUpdate():
+                await self._on_fill(message)
+            case OrderUpdate():
+                await self._desk.told(message.order)
+                await self._settle()
+            case SignalsRefined():
+                for signal in message.signals:
+                    if self.clock.now_ms() < message.expires_ms:
+                        await self._enter(signal)
+                self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
+            case StateNotice():
+                await self._look_after()
+            case ProtectPosition():
+                await self._protector.protect(message.symbol)
+                await self._settle()
+            case SweepOrder():
+                await self._desk.cancel(message.client_id, message.symbol, message.reason)
+            case ResolveOrder():
+                order = self._desk.book.order(message.client_id)
+                if order is not None:
+                    await self._desk.resolve(order)
+                await self._settle()
+            case _:
+                raise AssertionError(message)
+
+    # --- entries -----------------------------------------------------------------
+
+    async def _enter(self, signal: RefinedSignal) -> None:
+        candidate = signal.candidate
+        desk = self._desk
+        try:
+            quotes = await desk.port.quotes((candidate.symbol,))
+        except (UnreachableError, RateLimitedError):
+            quotes = {}
+        quote = quotes.get(candidate.symbol)
+        named = permit_id(candidate.signal_id, FIRST_ATTEMPT)
+        about = (named, candidate.signal_id, candidate.strategy, candidate.symbol, "entry")
+        if quote is None:
+            desk.deny(*about, Denial(code="PRICE_MARK_MISSING"))
+            return
+        plan = plan_entry(
+            candidate,
+            multiplier=signal.size_multiplier,
+            grant=self._gate.is_live(candidate.strategy),
+            attempt=FIRST_ATTEMPT,
+            quote=quote,
+            instruments=self._instruments,
+            book=desk.book,
+            costs=self._costs,
+            limits=self._limits,
+            now_ms=self.clock.now_ms(),
+        )
+        if isinstance(plan, Denial):
+            desk.deny(*about, plan)
+            return
+        verdict = await desk.review(plan, quote, candidate.signal_id)
+        if isinstance(verdict, Approved):
+            await desk.enter(plan, verdict)
+            await self._settle()
+
+    # --- fills -------------------------------------------------------------------
+
+    async def _on_fill(self, message: FillUpdate) -> None:
+        fill = message.fill
+        book = self._desk.book
+        if fill.key not in book.fills_seen:
+            event = FillRecorded(
+                at_ms=self.clock.now_ms(), cause_id=fill.client_id, fill=fill, source="stream"
+            )
+            book = await self._desk.commit(event)
+        trade = book.trades.get(fill.symbol)
+        if trade is not None:
+            await self._protector.protect(fill.symbol)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Publish trades that are flat, end their reservations, sweep what they left behind."""
+        book = self._desk.book
+        now = self.clock.now_ms()
+        closures: list[Event] = list(book.pending_closures(now))
+        if closures:
+            book = await self._desk.commit(*closures)
+        released = [
+            PermitReleased(at_ms=now, cause_id=permit, permit_id=permit, reason=reason)
+            for permit, reason in book.releasable(now)
+        ]
+        if released:
+            book = await self._desk.commit(*released)
+        await self._protector.sweep(book)
+
+    # --- what is due -------------------------------------------------------------
+
+    async def _look_after(self) -> None:
+        now = self.clock.now_ms()
+        desk = self._desk
+        for order in tuple(desk.book.orders.values()):
+            old = now - order.changed_ms >= IN_FLIGHT_MAX_MS
+            if order.status in IN_FLIGHT and (old or order.unknown_since_ms):
+                await desk.resolve(order)
+        await self._settle()
+        book = desk.book
+        closing = book.state.severity >= TradingState.FLATTEN.severity
+        if not book.state.entries_allowed:
+            await self._cancel_entries(book)
+        for symbol, trade in tuple(book.trades.items()):
+            if closing:
+                await self._protector.close(symbol, "flatten")
+            elif 0 < trade.hold_until_ms <= now:
+                await self._protector.close(symbol, "time stop")
+            elif trade.unprotected_since_ms:
+                await self._protector.protect(symbol)
+        await self._settle()
+        self._due_ms = self._next(desk.book)
+
+    async def _cancel_entries(self, book: Book) -> None:
+        for order in tuple(book.orders.values()):
+            if order.leg is Leg.ENTRY and not order.status.terminal:
+                await self._desk.cancel(order.client_id, order.intent.symbol, book.state.value)
+
+    def _next(self, book: Book) -> int:
+        """A second from now while something must not wait, else just after the next cycle."""
+        now = self.clock.now_ms()
+        urgent = (
+            any(o.status in IN_FLIGHT for o in book.orders.values())
+            or any(t.unprotected_since_ms for t in book.trades.values())
+            or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
+        )
+        if urgent:
+            return now + RETRY_MS
+        cycle = next_ms(now, self._cycle_ms)
+        holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now]
+        return min([cycle, *holds])

@@ -1,0 +1,164 @@
+"""Keeping positions protected: reads the venue back, places stops, closes what cannot be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kamou.actors.desk import Desk
+from kamou.core import protection
+from kamou.core.book import Book
+from kamou.core.events import ProtectionLost, StopConfirmed
+from kamou.core.intents import close_intent, stop_intent
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Leg, VenueOrder
+from kamou.core.portfolio import OpenTrade
+from kamou.errors import RateLimitedError, UnreachableError
+
+CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
+
+
+class Protector:
+    """The order manager's arm for stops. Remembers only how long the venue was silent."""
+
+    def __init__(self, *, desk: Desk, limits: RiskLimits, on_failed: Callable[[str], None]) -> None:
+        self._desk = desk
+        self._limits = limits
+        self._on_failed = on_failed
+        self.forget()
+
+    def forget(self) -> None:
+        """A new incarnation knows of no silence: the deadline then is the stricter one."""
+        self._silent_ms = 0
+        self._silent_since_ms = 0
+        self._refused: dict[str, int] = {}
+
+    async def protect(self, symbol: str) -> None:
+        """Read the venue's open orders back and do what ``core.protection`` says."""
+        desk = self._desk
+        resting = await self._read_back()
+        book = desk.book
+        trade = book.trades.get(symbol)
+        if trade is None or resting is None:
+            return
+        if not trade.unprotected_since_ms:
+            self._silent_ms = 0
+        for action in protection.protect(
+            trade,
+            book.orders_of(symbol),
+            resting,
+            limits=self._limits,
+            now_ms=desk.clock.now_ms(),
+            silent_ms=self._silent_ms,
+        ):
+            await self._do(trade, action)
+
+    async def _read_back(self) -> tuple[VenueOrder, ...] | None:
+        """The venue's open orders; None when it is silent, which is never read as none."""
+        now = self._desk.clock.now_ms()
+        try:
+            resting = await self._desk.port.open_orders()
+        except (UnreachableError, RateLimitedError):
+            self._silent_since_ms = self._silent_since_ms or now
+            return None
+        if self._silent_since_ms:
+            self._silent_ms += now - self._silent_since_ms
+            self._silent_since_ms = 0
+        return resting
+
+    async def _do(self, trade: OpenTrade, action: protection.Action) -> None:
+        desk = self._desk
+        now = desk.clock.now_ms()
+        match action:
+            case protection.ConfirmStop():
+                await desk.commit(
+                    StopConfirmed(
+                        at_ms=now,
+                        cause_id=action.client_id,
+                        symbol=action.symbol,
+                        client_id=action.client_id,
+                        quantity=action.quantity,
+                        trigger_price=action.trigger_price,
+                    )
+                )
+            case protection.PlaceStop():
+                await self._place_stop(trade, action)
+            case protection.CancelOrder():
+                await desk.cancel(action.client_id, action.symbol, action.reason)
+            case protection.ClosePosition():
+                await self.close(action.symbol, action.reason)
+            case protection.Await():
+                return  # the next look is within a second
+
+    async def _place_stop(self, trade: OpenTrade, action: protection.PlaceStop) -> None:
+        desk = self._desk
+        now = desk.clock.now_ms()
+        if trade.confirmed is not None and not trade.unprotected_since_ms:
+            lost = ProtectionLost(
+                at_ms=now, cause_id=trade.trade_id, symbol=trade.symbol, reason="not read back"
+            )
+            if trade.confirmed.quantity < trade.quantity:
+                await desk.commit(lost)
+        intent = stop_intent(
+            trade_id=trade.trade_id,
+            symbol=trade.symbol,
+            side=trade.side,
+            quantity=action.quantity,
+            trigger_price=action.trigger_price,
+            leverage=trade.leverage,
+            attempt=_attempt(desk.book, trade, Leg.STOP),
+            now_ms=now,
+            cause_id=trade.trade_id,
+            salt_of=desk.salt_of,
+        )
+        if await desk.reduce(intent):
+            await self.protect(trade.symbol)
+
+    async def close(self, symbol: str, reason: str) -> None:
+        """Close the whole position reduce-only. Its stop stays until the position is flat."""
+        desk = self._desk
+        book = desk.book
+        trade = book.trades.get(symbol)
+        if trade is None or trade.quantity <= 0:
+            return
+        ours = book.orders_of(symbol)
+        if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
+            return  # one at a time; it is resolved by query
+        for order in ours:
+            # A resting reduce-only target could leave a venue no quantity for the close.
+            if order.leg is Leg.TARGET and not order.status.terminal:
+                await desk.cancel(order.client_id, symbol, reason)
+        trade = desk.book.trades.get(symbol)
+        if trade is None or trade.quantity <= 0:
+            return  # the target filled while it was being cancelled
+        intent = close_intent(
+            trade_id=trade.trade_id,
+            symbol=symbol,
+            side=trade.side,
+            quantity=trade.quantity,
+            leverage=trade.leverage,
+            attempt=_attempt(desk.book, trade, Leg.CLOSE),
+            now_ms=desk.clock.now_ms(),
+            cause_id=trade.trade_id,
+            salt_of=desk.salt_of,
+        )
+        if await desk.reduce(intent):
+            self._refused.pop(trade.trade_id, None)
+            return
+        refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
+        if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
+            self._on_failed(symbol)
+
+    async def sweep(self, book: Book) -> None:
+        """Cancel our stops and targets whose trade is over."""
+        symbols = {o.intent.symbol for o in book.orders.values() if o.leg is not Leg.ENTRY}
+        for symbol in sorted(symbols):
+            for orphan in protection.orphans(
+                symbol, book.trades.get(symbol), book.orders_of(symbol)
+            ):
+                await self._desk.cancel(orphan.client_id, symbol, orphan.reason)
+
+
+def _attempt(book: Book, trade: OpenTrade, leg: Leg) -> int:
+    """The number of the next intent of this leg: one more than there were."""
+    known = (*book.orders.values(), *book.closed.values())
+    return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.leg is leg)

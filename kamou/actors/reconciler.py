@@ -1,0 +1,153 @@
+"""The reconciler: at start and every cycle, the exchange's truth wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+import numpy as np
+
+from kamou.actors.base import Actor
+from kamou.actors.follower import BookFollower
+from kamou.actors.journal import Journal
+from kamou.clock import Clock, floor_ms, next_ms
+from kamou.core.book import Book
+from kamou.core.indicators.atr import atr
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Instrument
+from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
+from kamou.exchange.base import ExchangePort
+from kamou.mailboxes import Mailbox
+from kamou.messages.orders import ProtectPosition, ResolveOrder, SweepOrder, VenueObserved
+
+ATR_PERIOD = 14
+ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
+CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
+RETRY_MS = 5_000  # after a pass that the venue did not answer
+
+
+class Reconciler(Actor):
+    """Reads everything, journals the differences as what they are, and tells who must act.
+
+    A read that fails abandons the pass: nothing is concluded from silence.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[object],
+        clock: Clock,
+        journal: Journal,
+        port: ExchangePort,
+        governor: Mailbox[object],
+        orders: Mailbox[object],
+        instruments: Mapping[str, Instrument],
+        limits: RiskLimits,
+        costs: CostModel,
+        cycle_ms: int,
+        period_ms: int,
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name="reconciler", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._journal = journal
+        self._port = port
+        self._governor = governor
+        self._orders = orders
+        self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
+        self._period_ms = period_ms
+        self._cycle_ms = cycle_ms
+        self._follower = BookFollower(journal)
+        self._again_ms = 0
+
+    async def recover(self) -> None:
+        """Fold the journal and reconcile before anything may trade. A silent venue is retried."""
+        self._follower.recover()
+        await self.tick()
+
+    def next_due_ms(self) -> int | None:
+        if self._orders.needs_reconcile:
+            return self.clock.now_ms()
+        return self._again_ms
+
+    async def handle(self, message: object) -> None:
+        raise AssertionError(f"nobody writes to the reconciler: {message!r}")
+
+    async def tick(self) -> None:
+        now = self.clock.now_ms()
+        self._orders.needs_reconcile = False
+        self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_ms) + CYCLE_OFFSET_MS
+        try:
+            await self._reconcile(floor_ms(now, self._cycle_ms))
+        except (UnreachableError, RateLimitedError, DiskFullError):
+            self._again_ms = self.clock.now_ms() + RETRY_MS
+
+    async def _reconcile(self, cycle_ms: int) -> None:
+        view, atrs = await self._view(self._follower.catch_up())
+        book = self._follower.catch_up()  # with what the order manager learned while we read
+        terms = attrs.evolve(self._terms, atrs=atrs)
+        found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
+        for event in found.repairs:
+            try:
+                await self._journal.commit(event)
+            except DuplicateEventError:
+                continue  # the stream brought it in the meantime
+        self._journal.cast(*found.marks)
+        self._tell(found, view)
+        book = self._follower.catch_up()
+        if self._journal.snapshot_due(book.seq):
+            self._journal.save_snapshot(book.seq, book.dump(), at_ms=self.clock.now_ms())
+        if found.deferred:
+            self._again_ms = self.clock.now_ms() + RETRY_MS
+
+    async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:
+        """One read of everything, and the ATR of positions that we did not know."""
+        at_ms = self.clock.now_ms()
+        port = self._port
+        account = await port.account()
+        positions = await port.positions()
+        open_orders = await port.open_orders()
+        since_ms = book.fills_since_ms()
+        fills = await port.fills(since_ms)  # after the positions: it explains them
+        income = await port.income(since_ms)
+        view = VenueView(
+            account=account,
+            positions=positions,
+            open_orders=open_orders,
+            fills=fills,
+            income=income,
+            at_ms=at_ms,
+        )
+        unknown = {p.symbol for p in positions} - book.trades.keys()
+        return view, await self._atrs(unknown) if unknown else {}
+
+    async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
+        """ATR(14) of the trade timeframe, where the venue has the bars for it."""
+        now = self.clock.now_ms()
+        bars = await self._port.candles(self._period_ms, now - ATR_BARS * self._period_ms, now)
+        found: dict[str, Decimal] = {}
+        for symbol in symbols & set(bars.symbols):
+            column = bars.symbols.index(symbol)
+            ranges = atr(
+                bars.high[:, column], bars.low[:, column], bars.close[:, column], ATR_PERIOD
+            )
+            if len(ranges) and np.isfinite(ranges[-1]):
+                found[symbol] = Decimal(repr(float(ranges[-1])))
+        return found
+
+    def _tell(self, found: Reconciliation, view: VenueView) -> None:
+        self._governor.put_nowait(
+            VenueObserved(account=view.account, positions=view.positions, reconciled=found.agreed)
+        )
+        orders = self._orders
+        for symbol in found.protect:
+            orders.put_nowait(ProtectPosition(symbol=symbol, reason="reconciliation"))
+        for order in found.sweep:
+            orders.put_nowait(
+                SweepOrder(symbol=order.symbol, client_id=order.client_id, reason=order.reason)
+            )
+        for client_id in found.resolve:
+            orders.put_nowait(ResolveOrder(client_id=client_id))

@@ -1,0 +1,63 @@
+"""The refiner, T3. Off until the AI refiner stands: it passes survivors through and says so."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.actors.base import Actor
+from kamou.actors.journal import Journal
+from kamou.clock import Clock
+from kamou.core.events import SignalRefined
+from kamou.mailboxes import Mailbox
+from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
+
+VERDICT_OFF = "off"
+FULL_SIZE = Decimal(1)
+
+
+class Refiner(Actor):
+    """Journals every survivor of T2: the root of an order's cause chain."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[object],
+        clock: Clock,
+        journal: Journal,
+        orders: Mailbox[object],
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name="refiner", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._journal = journal
+        self._orders = orders
+
+    async def handle(self, message: object) -> None:
+        assert isinstance(message, CandidatesCleared), message
+        now = self.clock.now_ms()
+        self._journal.cast(
+            *(
+                SignalRefined(
+                    at_ms=now,
+                    cause_id=message.cause_id,
+                    signal_id=candidate.signal_id,
+                    candidate=candidate,
+                    verdict=VERDICT_OFF,
+                    size_multiplier=FULL_SIZE,
+                    reason_code="",
+                )
+                for candidate in message.candidates
+            )
+        )
+        self._orders.put_nowait(
+            SignalsRefined(
+                cause_id=message.cause_id,
+                expires_ms=message.expires_ms,
+                cycle_ms=message.cycle_ms,
+                signals=tuple(
+                    RefinedSignal(candidate=candidate, size_multiplier=FULL_SIZE)
+                    for candidate in message.candidates
+                ),
+            )
+        )

@@ -1,0 +1,233 @@
+"""The risk governor: reviews every order, keeps the day's budget and the trading state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from kamou.actors.base import Actor
+from kamou.actors.follower import BookFollower
+from kamou.actors.journal import Journal
+from kamou.clock import Clock
+from kamou.core.book import Book
+from kamou.core.codes import Deny, StateReason
+from kamou.core.day import utc_day
+from kamou.core.events import DayOpened, PermitReleased
+from kamou.core.gate import Gate
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
+from kamou.core.risk import governor
+from kamou.core.risk.pacing import TokenBucket, full_bucket
+from kamou.core.risk.states import Decision, EquityRead, Pending
+from kamou.core.risk.verdict import Denied, Verdict
+from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
+from kamou.exchange.base import ExchangePort
+from kamou.mailboxes import Mailbox
+from kamou.messages.orders import ReviewEntry, ReviewReduction, VenueObserved
+from kamou.messages.system import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
+
+MESSAGES_PER_ENTRY = 3  # entry, stop, target
+
+
+class RiskGovernor(Actor):
+    """Called by the order manager; hears the reconciler, the operator and the journal.
+
+    It decides on its own fold of the journal, commits every verdict before giving it, and
+    persists a state before acting on it. What it cannot persist it does not allow.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[object],
+        clock: Clock,
+        journal: Journal,
+        port: ExchangePort,
+        orders: Mailbox[object],
+        gate: Gate,
+        instruments: Mapping[str, Instrument],
+        limits: RiskLimits,
+        costs: CostModel,
+        excluded: frozenset[str],
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name="risk_governor", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._journal = journal
+        self._port = port
+        self._orders = orders
+        self._gate = gate
+        self._instruments = instruments
+        self._limits = limits
+        self._costs = costs
+        self._excluded = excluded
+        self._follower = BookFollower(journal)
+        self._observed: VenueObserved | None = None
+        self._pending: Pending | None = None
+        self._read_again_ms: int | None = None
+        self._disk_full = False
+        self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
+
+    async def recover(self) -> None:
+        self._follower.recover()
+
+    def next_due_ms(self) -> int | None:
+        return self._read_again_ms
+
+    async def tick(self) -> None:
+        """The second read that a breach of the day's limit needs."""
+        self._read_again_ms = None
+        try:
+            account = await self._port.account()
+        except (UnreachableError, RateLimitedError):
+            self._read_again_ms = self.clock.now_ms() + self._limits.equity_confirm_s * 1000
+            return
+        await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
+
+    # --- reviews -----------------------------------------------------------------
+
+    async def answer(self, message: object) -> Verdict | Denial | None:
+        """``ReviewEntry`` -> Verdict; ``ReviewReduction`` -> Denial, or None for yes."""
+        if isinstance(message, ReviewReduction):
+            return self._review_reduction(message.intent)
+        assert isinstance(message, ReviewEntry), message
+        try:
+            return await self._review_entry(message)
+        except DiskFullError:
+            figures = (Figure(name="state", value=StateReason.DISK_FULL.value),)
+            denial = Denial(code=Deny.STATE_HALTED.value, figures=figures)
+            return Denied(permit_id=message.plan.permit_id, denials=(denial,))
+
+    async def _review_entry(self, message: ReviewEntry) -> Verdict:
+        now = self.clock.now_ms()
+        book = await self._release(now)
+        observed = self._observed
+        plan = message.plan
+        self._bucket = self._bucket.at(now)
+        verdict, event = governor.review_entry(
+            governor.ReviewContext(
+                plan=plan,
+                book=book,
+                quote=message.quote,
+                account=observed.account if observed else None,
+                positions=observed.positions if observed else (),
+                reconciled=observed is not None and observed.reconciled,
+                instruments=self._instruments,
+                limits=self._limits,
+                costs=self._costs,
+                now_ms=now,
+                grant=self._gate.is_live(plan.strategy),
+                excluded=self._excluded,
+                tokens=self._bucket.tokens,
+            )
+        )
+        if isinstance(verdict, Denied):
+            self._journal.cast(event)
+            return verdict
+        await self._journal.commit(event)
+        self._bucket = self._bucket.take(MESSAGES_PER_ENTRY)
+        return verdict
+
+    def _review_reduction(self, intent: Intent) -> Denial | None:
+        book = self._follower.catch_up()
+        self._bucket = self._bucket.at(self.clock.now_ms()).take(1)
+        return governor.review_reduction(
+            intent, book.position(intent.symbol), book.orders_of(intent.symbol)
+        )
+
+    async def _release(self, now_ms: int) -> Book:
+        """End reservations that nothing holds any more, then decide on what is left."""
+        book = self._follower.catch_up()
+        for permit_id, reason in book.releasable(now_ms):
+            try:
+                await self._journal.commit(
+                    PermitReleased(
+                        at_ms=now_ms, cause_id=permit_id, permit_id=permit_id, reason=reason
+                    )
+                )
+            except DuplicateEventError:
+                continue
+        return self._follower.catch_up()
+
+    # --- the state ---------------------------------------------------------------
+
+    async def handle(self, message: object) -> None:
+        try:
+            await self._hear(message)
+        except DiskFullError:
+            self._disk_full = True  # nothing can be persisted; nothing will be allowed either
+
+    async def _hear(self, message: object) -> None:
+        match message:
+            case VenueObserved():
+                self._observed = message
+                account = message.account
+                await self._release(self.clock.now_ms())
+                await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
+            case Halt():
+                await self._command(TradingState.HALT_NEW, StateReason(message.reason))
+            case Flatten():
+                await self._command(TradingState.FLATTEN, StateReason(message.reason))
+            case Resume():
+                await self._act(
+                    governor.resume(
+                        self._follower.catch_up(),
+                        self._equity(),
+                        limits=self._limits,
+                        now_ms=self.clock.now_ms(),
+                    )
+                )
+            case DiskFull():
+                self._disk_full = message.full
+                if not message.full:
+                    await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL)
+            case ProtectionFailed():
+                await self._judge(self._equity(), protection_failed=True)
+            case _:
+                raise AssertionError(message)
+
+    def _equity(self) -> EquityRead | None:
+        if self._observed is None:
+            return None
+        account = self._observed.account
+        return EquityRead(equity=account.equity, at_ms=account.at_ms)
+
+    async def _command(self, state: TradingState, reason: StateReason) -> None:
+        await self._act(governor.command(self._follower.catch_up(), state, reason))
+
+    async def _judge(self, read: EquityRead | None, *, protection_failed: bool = False) -> None:
+        book = await self._open_day(read)
+        await self._act(
+            governor.next_state(
+                book,
+                read,
+                self._pending,
+                limits=self._limits,
+                now_ms=self.clock.now_ms(),
+                protection_failed=protection_failed,
+                disk_full=self._disk_full,
+            )
+        )
+
+    async def _open_day(self, read: EquityRead | None) -> Book:
+        """The first sound read of a UTC day is the day's opening equity."""
+        book = self._follower.catch_up()
+        if read is None or not read.equity.is_finite() or read.equity <= Decimal(0):
+            return book
+        day = utc_day(read.at_ms)
+        if day <= book.day:
+            return book
+        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity)
+        await self._journal.commit(opened)
+        return self._follower.catch_up()
+
+    async def _act(self, decision: Decision) -> None:
+        self._pending = decision.pending
+        self._read_again_ms = decision.read_again_ms
+        event = decision.event(self.clock.now_ms())
+        if event is None:
+            return
+        await self._journal.commit(event)
+        self._follower.catch_up()
+        self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))

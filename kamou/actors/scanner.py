@@ -1,0 +1,157 @@
+"""A scanner shard: keeps its symbols' panel and asks every strategy for its opinion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kamou.actors.base import Actor
+from kamou.clock import Clock, floor_ms
+from kamou.core.panel import Panel
+from kamou.core.strategies.base import Opinion, Strategy
+from kamou.core.strategies.base import failed as failed_opinion
+from kamou.errors import RateLimitedError, UnreachableError
+from kamou.exchange.base import ExchangePort, Floats, Ints
+from kamou.mailboxes import Mailbox
+from kamou.messages.market import BarsClosed
+from kamou.messages.signals import ShardRanked, StrategyColumns
+
+NO_FLOATS = np.empty(0)
+
+
+class StrategyFailedError(Exception):
+    """A strategy raised: a crash of its shard, after its symbols were reported as abstaining."""
+
+
+class Scanner(Actor):
+    """One per shard. Its whole state is the panel, which it can reload from the port."""
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        inbox: Mailbox[BarsClosed],
+        clock: Clock,
+        port: ExchangePort,
+        symbols: tuple[str, ...],
+        columns: slice,
+        strategies: Sequence[Strategy],
+        new_panel: Callable[[tuple[str, ...]], Panel],
+        veto: Mailbox[object],
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name=f"scanner-{index}", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._index = index
+        self._port = port
+        self._symbols = symbols
+        self._columns = columns
+        self._strategies = tuple(strategies)
+        self._new_panel = new_panel
+        self._veto = veto
+
+    async def recover(self) -> None:
+        """Reload the window from the port. A venue that is away leaves an empty, warming panel."""
+        panel = self._new_panel(self._symbols)
+        self._interest_ms = -1
+        now = self.clock.now_ms()
+        until = floor_ms(now, panel.period_ms)
+        since = until - panel.window * panel.period_ms
+        try:
+            candles = await self._port.candles(panel.period_ms, since, until)
+            interest = await self._port.open_interest(since, now)
+        except (UnreachableError, RateLimitedError):
+            self._panel = panel
+            return
+        part = self._columns
+        panel.extend(
+            candles.open_ms,
+            candles.open[:, part],
+            candles.high[:, part],
+            candles.low[:, part],
+            candles.close[:, part],
+            candles.volume[:, part],
+        )
+        self._panel = panel
+        self._take_interest(interest.available_ms, interest.values[:, part])
+
+    async def handle(self, message: object) -> None:
+        assert isinstance(message, BarsClosed), message
+        panel = self._panel
+        if len(message.open_ms) and panel.bars and int(message.open_ms[0]) > panel.close_ms:
+            await self.recover()  # conflated or restarted: there is a hole before these bars
+            panel = self._panel
+        self._take_interest(message.interest_ms, message.interest)
+        fresh = False
+        for row, open_ms in enumerate(message.open_ms):
+            if open_ms > panel.open_ms:
+                panel.append(
+                    int(open_ms),
+                    message.open[row],
+                    message.high[row],
+                    message.low[row],
+                    message.close[row],
+                    message.volume[row],
+                )
+                fresh = True
+        self._rank(message, fresh)
+
+    def _take_interest(self, available_ms: Ints, values: Floats) -> None:
+        for row, at_ms in enumerate(available_ms):
+            if at_ms > self._interest_ms:
+                self._panel.append_interest(int(at_ms), values[row])
+                self._interest_ms = int(at_ms)
+
+    def _rank(self, message: BarsClosed, fresh: bool) -> None:
+        if not fresh:
+            self._send(message, 0, NO_FLOATS, ())
+            return
+        panel = self._panel
+        now = self.clock.now_ms()
+        columns: list[StrategyColumns] = []
+        failed: Exception | None = None
+        for strategy in self._strategies:
+            try:
+                columns.append(_as_columns(strategy.evaluate(panel, now)))
+            except Exception as error:  # reported below, then raised: the supervisor restarts us
+                failed = error
+                columns.append(_as_columns(failed_opinion(strategy.name, len(self._symbols))))
+        close = panel.row("close").copy()
+        self._send(message, panel.close_ms, close, tuple(columns))
+        if failed is not None:
+            raise StrategyFailedError(f"shard {self._index}: {failed!r}") from failed
+
+    def _send(
+        self,
+        message: BarsClosed,
+        bar_close_ms: int,
+        close: Floats,
+        columns: tuple[StrategyColumns, ...],
+    ) -> None:
+        self._veto.put_nowait(
+            ShardRanked(
+                cause_id=message.cause_id,
+                cycle_ms=message.cycle_ms,
+                shard=self._index,
+                bar_close_ms=bar_close_ms,
+                close=close,
+                columns=columns,
+            )
+        )
+
+
+def _as_columns(opinion: Opinion) -> StrategyColumns:
+    return StrategyColumns(
+        strategy=opinion.strategy,
+        score=opinion.score,
+        raw=opinion.raw,
+        weight=opinion.weight,
+        stop_distance=opinion.stop_distance,
+        target_distance=opinion.target_distance,
+        abstain=opinion.abstain,
+        proxy=opinion.proxy,
+        feature_names=opinion.feature_names,
+        features=opinion.features,
+    )

@@ -1,0 +1,162 @@
+"""T2: merges the shards into one ranking per cycle and asks every veto of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from kamou.actors.base import Actor
+from kamou.actors.follower import BookFollower
+from kamou.actors.journal import Journal
+from kamou.clock import Clock
+from kamou.config import CycleSettings
+from kamou.core.events import CandidateVetoed, CycleRanked
+from kamou.core.limits import CostModel, VetoLimits
+from kamou.core.model import Candidate, Leg, Quote
+from kamou.core.ranking import Ranking, merge
+from kamou.core.strategies.base import Strategy
+from kamou.core.vetoes import ask_all, conflicting_symbols
+from kamou.core.vetoes.base import VetoContext, VetoRule
+from kamou.errors import RateLimitedError, UnreachableError
+from kamou.exchange.base import ExchangePort
+from kamou.mailboxes import Mailbox
+from kamou.messages.signals import CandidatesCleared, ShardRanked
+
+
+class VetoActor(Actor):
+    """Waits for all shards of a cycle, or for the deadline; then ranks, vetoes, passes on.
+
+    State: the shards of the cycle being collected. A crash loses that cycle's ranking and
+    nothing else.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Mailbox[object],
+        clock: Clock,
+        port: ExchangePort,
+        journal: Journal,
+        refiner: Mailbox[object],
+        universe: Sequence[Sequence[str]],
+        strategies: Mapping[str, Strategy],
+        vetoes: Mapping[str, VetoRule],
+        cycle: CycleSettings,
+        period_ms: int,
+        limits: VetoLimits,
+        costs: CostModel,
+        handler_deadline_s: float,
+    ) -> None:
+        super().__init__(
+            name="veto", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
+        )
+        self._port = port
+        self._journal = journal
+        self._refiner = refiner
+        self._universe = universe
+        self._strategies = strategies
+        self._vetoes = vetoes
+        self._cycle = cycle
+        self._period_ms = period_ms
+        self._limits = limits
+        self._costs = costs
+        self._follower = BookFollower(journal)
+        self._collecting = 0  # the cycle, or 0 while none is open
+        self._deadline_ms = 0
+        self._ranked_ms = 0  # cycles up to here are done: what comes later is late
+        self._shards: dict[int, ShardRanked] = {}
+
+    async def recover(self) -> None:
+        self._follower.recover()
+        self._ranked_ms = self._follower.book.cycle_ms
+
+    def next_due_ms(self) -> int | None:
+        return self._deadline_ms if self._collecting else None
+
+    async def tick(self) -> None:
+        await self._finish()
+
+    async def handle(self, message: object) -> None:
+        assert isinstance(message, ShardRanked), message
+        if message.cycle_ms <= self._ranked_ms:
+            return  # too late: it was left out and counted
+        if message.cycle_ms != self._collecting:
+            if self._collecting:
+                await self._finish()
+            self._collecting = message.cycle_ms
+            self._deadline_ms = self.clock.now_ms() + self._cycle.shard_deadline_ms
+        self._shards[message.shard] = message
+        if len(self._shards) == len(self._universe):
+            await self._finish()
+
+    async def _finish(self) -> None:
+        cycle_ms, shards = self._collecting, list(self._shards.values())
+        self._collecting, self._shards = 0, {}
+        self._ranked_ms = cycle_ms
+        ranking = merge(
+            shards,
+            universe=self._universe,
+            strategies=self._strategies,
+            period_ms=self._period_ms,
+            top=self._cycle.top,
+        )
+        self._journal.cast(
+            CycleRanked(
+                at_ms=self.clock.now_ms(),
+                cause_id=f"cycle:{cycle_ms}",
+                cycle_ms=cycle_ms,
+                bar_close_ms=ranking.bar_close_ms,
+                symbols=ranking.symbols,
+                candidates=ranking.candidates,
+                abstained=ranking.abstained,
+                late_shards=ranking.late_shards,
+                top=ranking.top,
+            )
+        )
+        if ranking.top:
+            await self._clear(cycle_ms, ranking)
+
+    async def _clear(self, cycle_ms: int, ranking: Ranking) -> None:
+        context = await self._context(ranking.top)
+        cleared: list[Candidate] = []
+        for candidate in ranking.top:
+            denials = ask_all(candidate, context, self._vetoes)
+            if not denials:
+                cleared.append(candidate)
+                continue
+            self._journal.cast(
+                CandidateVetoed(
+                    at_ms=context.now_ms,
+                    cause_id=f"cycle:{cycle_ms}",
+                    signal_id=candidate.signal_id,
+                    strategy=candidate.strategy,
+                    symbol=candidate.symbol,
+                    denials=denials,
+                )
+            )
+        if cleared:
+            self._refiner.put_nowait(
+                CandidatesCleared(
+                    cause_id=f"cycle:{cycle_ms}",
+                    expires_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
+                    cycle_ms=cycle_ms,
+                    candidates=tuple(cleared),
+                )
+            )
+
+    async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
+        quotes: Mapping[str, Quote] = {}
+        with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
+            quotes = await self._port.quotes(tuple(c.symbol for c in candidates))
+        book = self._follower.catch_up()
+        working = {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
+        return VetoContext(
+            now_ms=self.clock.now_ms(),
+            period_ms=self._period_ms,
+            limits=self._limits,
+            costs=self._costs,
+            quotes=quotes,
+            held=book.trades.keys() | working,
+            last_stop_ms=book.conduct.stop_outs_ms,
+            conflicting=conflicting_symbols(candidates),
+        )

@@ -1,0 +1,391 @@
+"""The composition root: settings and a venue in, a supervised tree out. Wiring is here only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.actors.desk import Desk, DeskSettings
+from kamou.actors.exchange import ExchangeActor
+from kamou.actors.feed import Feed, Shard
+from kamou.actors.journal import Journal, JournalActor, Runner
+from kamou.actors.order_manager import OrderManager
+from kamou.actors.protection import Protector
+from kamou.actors.reconciler import Reconciler
+from kamou.actors.refiner import Refiner
+from kamou.actors.risk_governor import RiskGovernor
+from kamou.actors.scanner import Scanner
+from kamou.actors.veto import VetoActor
+from kamou.clock import Clock
+from kamou.config import Settings
+from kamou.core import strategies as t1
+from kamou.core import vetoes as t2
+from kamou.core.gate import Gate
+from kamou.core.intents import SaltOf
+from kamou.core.strategies.base import Strategy
+from kamou.exchange.base import HaltLatch
+from kamou.exchange.engine import Engine
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.mailboxes import Mailbox, WhenFull
+from kamou.messages.system import DiskFull, ProtectionFailed
+from kamou.store.journal import JournalWriter
+from kamou.store.permits import PermitStore
+from kamou.supervision import ChildSpec, Restart, SupervisorSpec
+from kamou.supervision import Strategy as Restarts
+
+ORDERS_CAPACITY = 4_096  # pushes of a busy minute; beyond it reconciliation is asked for
+CALLS_CAPACITY = 256
+SIGNALS_CAPACITY = 64
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class World:
+    """Everything a tree stands on: opened by whoever runs it, closed by them too."""
+
+    settings: Settings
+    clock: Clock
+    engine: Engine
+    writer: JournalWriter
+    reader: sqlite3.Connection
+    runner: Runner
+    gate: Gate
+    salt_of: SaltOf
+    halted: HaltLatch
+    step_ms: int  # how often the venue's market moves
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Tree:
+    """A composed, not yet running system."""
+
+    spec: SupervisorSpec
+    journal: Journal
+    port: SimulatedExchange
+    strategies: dict[str, Strategy]
+    mailboxes: dict[str, Mailbox[Any]]
+    period_ms: int
+
+    @property
+    def governor(self) -> Mailbox[Any]:
+        return self.mailboxes["risk_governor"]
+
+
+def trade_period_ms(settings: Settings, native_ms: int) -> int:
+    """The trade timeframe: the setting, but never finer than the market's own bars."""
+    return max(settings.cycle.timeframe_s * 1000, native_ms)
+
+
+def cycle_for(settings: Settings, native_ms: int) -> Settings:
+    """A market of coarser bars than the cycle has nothing to say in between: follow its bars."""
+    period_s = max(settings.cycle.period_s, native_ms // 1000)
+    return attrs.evolve(settings, cycle=attrs.evolve(settings.cycle, period_s=period_s))
+
+
+def compose(
+    world: World,
+    *,
+    spawn: Sequence[ChildSpec] = (),
+    on_cycle: Callable[[int], None] = lambda cycle_ms: None,
+) -> Tree:
+    """Wire the core, the shards and ``spawn`` (the site) under one root supervisor."""
+    composer = _Composer(world, on_cycle)
+    core = composer.core()
+    shards = composer.shards()
+    supervision = world.settings.supervision
+    root = SupervisorSpec(
+        id="kamou",
+        children=(core, *spawn, shards),
+        strategy=Restarts.ONE_FOR_ONE,
+        intensity=supervision.intensity,
+        period_s=supervision.period_s,
+    )
+    return Tree(
+        spec=root,
+        journal=composer.journal,
+        port=composer.port,
+        strategies=composer.strategies,
+        mailboxes=composer.boxes,
+        period_ms=composer.period_ms,
+    )
+
+
+class _Composer:
+    """Holds what the wiring shares while it is being done."""
+
+    def __init__(self, world: World, on_cycle: Callable[[int], None]) -> None:
+        settings = world.settings
+        source = world.engine.source
+        self.world = world
+        self.settings = settings
+        self.symbols = source.symbols
+        self.instruments = {i.symbol: i for i in source.instruments}
+        self.period_ms = trade_period_ms(settings, source.step_ms)
+        self.deadline_s = float(settings.supervision.handler_deadline_s)
+        self.on_cycle = on_cycle
+        self.boxes: dict[str, Mailbox[Any]] = {}
+        self.strategies = t1.make(
+            settings.strategies.enabled,
+            {
+                "mean_reversion": settings.strategies.mean_reversion,
+                "oi_momentum": settings.strategies.oi_momentum,
+            },
+        )
+        self.universe = _split(self.symbols, settings.cycle.shards)
+        for name, capacity, when_full in (
+            ("journal", CALLS_CAPACITY, WhenFull.BLOCK),
+            ("risk_governor", CALLS_CAPACITY, WhenFull.BLOCK),
+            ("order_manager", ORDERS_CAPACITY, WhenFull.OVERFLOW),
+            ("reconciler", SIGNALS_CAPACITY, WhenFull.REJECT),
+            ("refiner", SIGNALS_CAPACITY, WhenFull.REJECT),
+            ("veto", 4 * len(self.universe), WhenFull.REJECT),
+            ("feed", 1, WhenFull.REJECT),
+        ):
+            self.boxes[name] = Mailbox(name, capacity, when_full, now_ms=world.clock.now_ms)
+        for index in range(len(self.universe)):
+            name = f"scanner-{index}"
+            self.boxes[name] = Mailbox(
+                name, 2, WhenFull.CONFLATE, key=_same, now_ms=world.clock.now_ms
+            )
+        self.journal = Journal(
+            inbox=self.boxes["journal"], reader=world.reader, settings=settings.store
+        )
+        permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
+        self.port = SimulatedExchange(
+            world.engine,
+            clock=world.clock,
+            permits=permits,
+            halted=world.halted,
+            journal_proof=self._journal_proof,
+            attached_stop=settings.exchange.attached_stop,
+        )
+
+    def _on_disk_full(self, full: bool) -> None:
+        self.boxes["risk_governor"].put_priority(DiskFull(full=full))
+
+    def _on_protection_failed(self, symbol: str) -> None:
+        self.boxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
+
+    async def _journal_proof(self, event: Any) -> None:
+        await self.journal.commit(event)
+
+    # --- the core ----------------------------------------------------------------
+
+    def core(self) -> SupervisorSpec:
+        supervision = self.settings.supervision
+        children = (
+            self._child("journal", self._journal_actor),
+            self._child("risk_governor", self._governor),
+            ChildSpec(id="exchange", start=self._exchange),
+            self._child("order_manager", self._order_manager),
+            self._child("reconciler", self._reconciler),
+            self._child("refiner", self._refiner),
+            self._child("veto", self._veto),
+            self._child("feed", self._feed),
+        )
+        return SupervisorSpec(
+            id="core",
+            children=children,
+            strategy=Restarts.REST_FOR_ONE,
+            intensity=supervision.intensity,
+            period_s=supervision.period_s,
+            backoff_base_s=supervision.backoff_base_ms / 1000,
+            backoff_cap_s=supervision.backoff_cap_ms / 1000,
+            quiet_s=supervision.quiet_s,
+        )
+
+    def shards(self) -> SupervisorSpec:
+        supervision = self.settings.supervision
+        return SupervisorSpec(
+            id="shards",
+            children=tuple(
+                self._child(f"scanner-{index}", partial(self._scanner, index))
+                for index in range(len(self.universe))
+            ),
+            strategy=Restarts.ONE_FOR_ONE,
+            intensity=supervision.intensity,
+            period_s=supervision.period_s,
+            backoff_base_s=supervision.backoff_base_ms / 1000,
+            backoff_cap_s=supervision.backoff_cap_ms / 1000,
+            quiet_s=supervision.quiet_s,
+        )
+
+    def _child(self, name: str, make: Callable[[], Any]) -> ChildSpec:
+        """A permanent child: a fresh actor per incarnation, on the mailbox that outlives it."""
+
+        async def start(task_status: trio.TaskStatus[None]) -> None:
+            run: Callable[[trio.TaskStatus[None]], Awaitable[None]] = make().run
+            await run(task_status)
+
+        inbox = self.boxes[name]
+        return ChildSpec(
+            id=name,
+            start=start,
+            restart=Restart.PERMANENT,
+            shutdown_s=float(self.settings.supervision.grace_s),
+            stop=inbox.ask_to_stop,
+            mailboxes=(inbox,),
+        )
+
+    def _journal_actor(self) -> JournalActor:
+        return JournalActor(
+            journal=self.journal,
+            writer=self.world.writer,
+            clock=self.world.clock,
+            runner=self.world.runner,
+            on_disk_full=self._on_disk_full,
+            handler_deadline_s=self.deadline_s,
+        )
+
+    def _governor(self) -> RiskGovernor:
+        settings = self.settings
+        return RiskGovernor(
+            inbox=self.boxes["risk_governor"],
+            clock=self.world.clock,
+            journal=self.journal,
+            port=self.port,
+            orders=self.boxes["order_manager"],
+            gate=self.world.gate,
+            instruments=self.instruments,
+            limits=settings.risk,
+            costs=settings.costs,
+            excluded=frozenset(settings.veto.excluded),
+            handler_deadline_s=self.deadline_s,
+        )
+
+    async def _exchange(self, task_status: trio.TaskStatus[None]) -> None:
+        await ExchangeActor(
+            port=self.port,
+            clock=self.world.clock,
+            step_ms=self.world.step_ms,
+            orders=self.boxes["order_manager"],
+        ).run(task_status)
+
+    def _order_manager(self) -> OrderManager:
+        settings, world = self.settings, self.world
+        desk = Desk(
+            journal=self.journal,
+            port=self.port,
+            governor=self.boxes["risk_governor"],
+            clock=world.clock,
+            salt_of=world.salt_of,
+            settings=DeskSettings(),
+        )
+        protector = Protector(
+            desk=desk,
+            limits=settings.risk,
+            on_failed=self._on_protection_failed,
+        )
+        return OrderManager(
+            inbox=self.boxes["order_manager"],
+            clock=world.clock,
+            desk=desk,
+            protector=protector,
+            gate=world.gate,
+            instruments=self.instruments,
+            limits=settings.risk,
+            costs=settings.costs,
+            cycle_ms=settings.cycle.period_s * 1000,
+            handler_deadline_s=self.deadline_s,
+        )
+
+    def _reconciler(self) -> Reconciler:
+        return Reconciler(
+            inbox=self.boxes["reconciler"],
+            clock=self.world.clock,
+            journal=self.journal,
+            port=self.port,
+            governor=self.boxes["risk_governor"],
+            orders=self.boxes["order_manager"],
+            instruments=self.instruments,
+            limits=self.settings.risk,
+            costs=self.settings.costs,
+            cycle_ms=self.settings.cycle.period_s * 1000,
+            period_ms=self.period_ms,
+            handler_deadline_s=self.deadline_s,
+        )
+
+    # --- the pipeline ------------------------------------------------------------
+
+    def _refiner(self) -> Refiner:
+        return Refiner(
+            inbox=self.boxes["refiner"],
+            clock=self.world.clock,
+            journal=self.journal,
+            orders=self.boxes["order_manager"],
+            handler_deadline_s=self.deadline_s,
+        )
+
+    def _veto(self) -> VetoActor:
+        settings = self.settings
+        return VetoActor(
+            inbox=self.boxes["veto"],
+            clock=self.world.clock,
+            port=self.port,
+            journal=self.journal,
+            refiner=self.boxes["refiner"],
+            universe=self.universe,
+            strategies=self.strategies,
+            vetoes=t2.discover(),
+            cycle=settings.cycle,
+            period_ms=self.period_ms,
+            limits=settings.veto,
+            costs=settings.costs,
+            handler_deadline_s=self.deadline_s,
+        )
+
+    def _feed(self) -> Feed:
+        return Feed(
+            inbox=self.boxes["feed"],
+            clock=self.world.clock,
+            port=self.port,
+            shards=tuple(
+                Shard(
+                    index=index,
+                    symbols=symbols,
+                    columns=self._columns(index),
+                    inbox=self.boxes[f"scanner-{index}"],
+                )
+                for index, symbols in enumerate(self.universe)
+            ),
+            cycle=self.settings.cycle,
+            period_ms=self.period_ms,
+            handler_deadline_s=self.deadline_s,
+            on_cycle=self.on_cycle,
+        )
+
+    def _scanner(self, index: int) -> Scanner:
+        chosen = tuple(self.strategies.values())
+        return Scanner(
+            index=index,
+            inbox=self.boxes[f"scanner-{index}"],
+            clock=self.world.clock,
+            port=self.port,
+            symbols=self.universe[index],
+            columns=self._columns(index),
+            strategies=chosen,
+            new_panel=lambda symbols: t1.panel_for(chosen, symbols, self.period_ms),
+            veto=self.boxes["veto"],
+            handler_deadline_s=self.deadline_s,
+        )
+
+    def _columns(self, index: int) -> slice:
+        first = sum(len(symbols) for symbols in self.universe[:index])
+        return slice(first, first + len(self.universe[index]))
+
+
+def _split(symbols: tuple[str, ...], shards: int) -> tuple[tuple[str, ...], ...]:
+    """Contiguous runs of nearly equal length; never an empty one."""
+    count = max(1, min(shards, len(symbols)))
+    edges = [round(i * len(symbols) / count) for i in range(count + 1)]
+    return tuple(symbols[a:b] for a, b in pairwise(edges))
+
+
+def _same(message: object) -> str:
+    """Market data is about one thing per mailbox: the shard."""
+    return "bars"

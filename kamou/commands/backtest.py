@@ -1,0 +1,133 @@
+"""``kamou backtest``: the same actors over recorded data on a simulated clock."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.commands.printing import Report, print_table, progress
+from kamou.config import Resolved
+from kamou.errors import CheckFailedError
+from kamou.folder import write_atomically
+
+Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
+
+
+def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """``a,b`` as a tuple; None when not given."""
+    if value is None:
+        return None
+    found = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not found:
+        raise click.BadParameter("names nothing", ctx, parameter)
+    return found
+
+
+def timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """``20251001-20251101`` as milliseconds; either side may be left out."""
+    if value is None:
+        return (None, None)
+    first, dash, last = value.partition("-")
+    if not dash or not (first or last):
+        raise click.BadParameter("expects YYYYMMDD-YYYYMMDD", ctx, parameter)
+    try:
+        start, end = (_day_ms(text) if text else None for text in (first, last))
+    except ValueError as error:
+        raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD: {error}", ctx, parameter) from error
+    if start is not None and end is not None and start >= end:
+        raise click.BadParameter("ends before it begins", ctx, parameter)
+    return (start, end)
+
+
+def _day_ms(text: str) -> int:
+    if len(text) != 8:
+        raise ValueError(f"{text!r} is not a day")
+    return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
+
+
+@click.command()
+@click.option(
+    "--data", required=True, metavar="DIR|NAME", help="A folder of candles, or a stored set."
+)
+@click.option(
+    "--timerange",
+    "bounds",
+    callback=timerange,
+    metavar="FROM-TO",
+    help="Trade only in these days, like 20251001-20251101; earlier bars warm up.",
+)
+@click.option("--strategies", callback=names, metavar="A,B", help="Only these strategies.")
+@click.option("--symbols", callback=names, metavar="A,B", help="Only these symbols.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the report as JSON; - for standard output.",
+)
+@config_option
+@data_dir_option
+def backtest(
+    data: str,
+    bounds: Timerange,
+    strategies: tuple[str, ...] | None,
+    symbols: tuple[str, ...] | None,
+    json_file: Path | None,
+    config_path: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Run the same actors over recorded data on a simulated clock, and report.
+
+    The promotion gate is assumed live here. Exit code 6 when the independent checker found a
+    violation. A backtest is not a forecast.
+    """
+    resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
+    to_stdout = str(json_file) == "-"
+    with progress(quiet=to_stdout) as report:
+        result = _backtest(resolved, data, bounds, strategies, symbols, report)
+    text = json.dumps(result, indent=2, default=str) + "\n"
+    if to_stdout:
+        click.echo(text, nl=False)
+    else:
+        if json_file is not None:
+            write_atomically(json_file, text)
+        _print(result)
+    violations = result["violations"]
+    if violations:
+        count = violations if isinstance(violations, int) else len(violations)
+        raise CheckFailedError(f"{count} violations of the hard rules; the report lists them")
+
+
+def _backtest(
+    resolved: Resolved,
+    data: str,
+    bounds: Timerange,
+    strategies: tuple[str, ...] | None,
+    symbols: tuple[str, ...] | None,
+    report: Report,
+) -> dict[str, Any]:
+    from kamou import backtest as composition
+
+    return composition.run(
+        resolved,
+        data=data,
+        timerange=bounds,
+        strategies=strategies,
+        symbols=symbols,
+        progress=report,
+    )
+
+
+def _print(result: dict[str, Any]) -> None:
+    by_strategy = result.get("by_strategy") or {}
+    rows = [(name, value) for name, value in result.items() if name != "by_strategy"]
+    print_table("backtest (the promotion gate is assumed live)", ("figure", "value"), rows)
+    if by_strategy:
+        columns = sorted({key for each in by_strategy.values() for key in each})
+        cells = ((name, *(each.get(key) for key in columns)) for name, each in by_strategy.items())
+        print_table("by strategy", ("strategy", *columns), cells)

@@ -1,0 +1,93 @@
+"""``kamou init``, ``check-config``, ``show-config``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kamou.commands.options import CONFIG_FILE, config_option, json_option, resolve
+from kamou.commands.printing import print_json, print_table
+from kamou.config import Resolved, commented_toml, flatten, plain
+from kamou.errors import ConfigurationError
+from kamou.settings_table import SETTINGS
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=CONFIG_FILE)
+@click.option("--force", is_flag=True, help="Overwrite the file when there is one.")
+def init(path: Path, force: bool) -> None:
+    """Write a commented kamou.toml (or PATH) with every setting and its default."""
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(commented_toml())
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} is there already; --force overwrites it, or name another file"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {path}; `kamou check-config` validates it")
+
+
+@click.command("check-config")
+@config_option
+@json_option
+def check_config(config_path: Path | None, as_json: bool) -> None:
+    """Validate the settings; exit code 4 and every problem when they are refused."""
+    resolved = resolve(config_path)
+    _check_strategies(resolved)
+    changed = [key for key, origin in resolved.origins.items() if origin != "default"]
+    if as_json:
+        print_json({"valid": True, "digest": resolved.digest, "changed": changed})
+    else:
+        differ = f"{len(changed)} of {len(resolved.origins)} differ from the defaults"
+        click.echo(f"the configuration is valid; {differ}; digest {resolved.digest}")
+
+
+@click.command("show-config")
+@config_option
+@json_option
+def show_config(config_path: Path | None, as_json: bool) -> None:
+    """Print the settings in force, each with where its value came from."""
+    resolved = resolve(config_path)
+    values = {key: plain(value) for key, value in flatten(resolved.settings).items()}
+    if as_json:
+        print_json(
+            {
+                "digest": resolved.digest,
+                "settings": {
+                    key: {
+                        "value": value,
+                        "unit": SETTINGS[key].unit,
+                        "origin": resolved.origins[key],
+                    }
+                    for key, value in values.items()
+                },
+            }
+        )
+        return
+    rows = (
+        (key, _text(value), SETTINGS[key].unit, resolved.origins[key])
+        for key, value in values.items()
+    )
+    print_table(f"digest {resolved.digest}", ("setting", "value", "unit", "from"), rows)
+
+
+def _check_strategies(resolved: Resolved) -> None:
+    """Every enabled strategy has its file; the settings alone cannot know."""
+    from kamou.core.strategies import discover
+
+    known = discover()
+    for name in resolved.settings.strategies.enabled:
+        if name not in known:
+            raise ConfigurationError(
+                f"{resolved.origins['strategies.enabled']}: strategies.enabled names {name!r}, "
+                f"which has no file; there are {', '.join(known)}"
+            )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,99 @@
+"""``kamou halt``, ``resume``, ``flatten``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kamou.commands.operator import Operator
+from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.printing import print_facts
+from kamou.config import Resolved
+from kamou.errors import CheckFailedError, KamouError
+from kamou.folder import DataFolder
+from kamou.latch import HaltLatch
+
+ACTOR = "operator"
+
+
+def reason_option(verb: Any) -> Any:
+    return click.option(
+        "--reason", default="", metavar="TEXT", help="Why; it is journalled and published."
+    )(verb)
+
+
+@click.command()
+@config_option
+@data_dir_option
+@json_option
+@reason_option
+def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
+    """Stop new risk now; stops and targets stay on the exchange."""
+    resolved = resolve(config_path, data_dir=data_dir)
+    operator = Operator.find(DataFolder(resolved.settings.data_dir))
+    print_facts(operator.command("halt", reason or "halt by the operator"), as_json=as_json)
+
+
+@click.command()
+@config_option
+@data_dir_option
+@json_option
+@reason_option
+def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
+    """Rearm after a halt. After `flatten` it takes two steps.
+
+    The first removes the halt latch that `flatten` left, and works without a running system; the
+    second, typed again, asks the running system to rearm.
+    """
+    resolved = resolve(config_path, data_dir=data_dir)
+    folder = DataFolder(resolved.settings.data_dir)
+    latch = HaltLatch(folder.latch)
+    reason = reason or "resumed by the operator"
+    if latch.is_set():
+        latch.clear(reason, ACTOR, _now_ms())
+        done = {"latch": "removed", "next": "`kamou resume` again asks the running system to rearm"}
+        print_facts(done, as_json=as_json)
+        return
+    print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
+
+
+@click.command()
+@config_option
+@data_dir_option
+@json_option
+@reason_option
+def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
+    """Cancel entries and close everything, also when `run` is dead or hangs.
+
+    First of all it sets the halt latch: while that file is there no entry passes, and a later
+    `run` respects it. `kamou resume` removes it.
+    """
+    resolved = resolve(config_path, data_dir=data_dir)
+    folder = DataFolder(resolved.settings.data_dir)
+    reason = reason or "flatten by the operator"
+    HaltLatch(folder.latch).set(reason, ACTOR, _now_ms())
+    try:
+        done = {"by": "run", **Operator.find(folder).command("flatten", reason)}
+    except KamouError as error:
+        # Whatever the running system's trouble is, it must not keep positions open.
+        click.echo(f"without the running system: {error}", err=True)
+        done = {"by": "flatten", **_flatten(resolved)}
+    print_facts({"latch": "set", **done}, as_json=as_json)
+    if done.get("positions_left"):
+        raise CheckFailedError(
+            f"{done['positions_left']} positions are still open; repeat `kamou flatten`"
+        )
+
+
+def _flatten(resolved: Resolved) -> dict[str, Any]:
+    from kamou import flatten as kill_switch
+
+    return kill_switch.run(resolved)
+
+
+def _now_ms() -> int:
+    from kamou.clock import SystemClock
+
+    return SystemClock().now_ms()

@@ -1,0 +1,116 @@
+"""``kamou data``: market data in the local store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.printing import print_json, print_table, progress, when
+from kamou.folder import DataFolder
+
+if TYPE_CHECKING:
+    from kamou.store.market_data import SetSummary
+
+
+@click.group()
+def data() -> None:
+    """Import recorded market data and list what is stored."""
+
+
+@data.command("import")
+@click.argument(
+    "source", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
+)
+@click.option("--name", metavar="NAME", help="What to call the set (default: the folder's name).")
+@click.option("--venue", metavar="VENUE", help="Only this venue, where the files hold several.")
+@click.option("--allow-gaps", is_flag=True, help="Keep missing bars as missing.")
+@click.option("--replace", is_flag=True, help="Replace a stored set of the same name.")
+@config_option
+@data_dir_option
+@json_option
+def import_(
+    source: Path,
+    name: str | None,
+    venue: str | None,
+    allow_gaps: bool,
+    replace: bool,
+    config_path: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Check the candles, funding and open interest in DIR and store them.
+
+    A file with corrupt, missing, unsorted, duplicate or future rows is refused with its row and
+    the reason, and then nothing is stored.
+    """
+    from kamou.clock import SystemClock
+    from kamou.store.importer import import_folder
+
+    folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    folder.create()
+    with progress(quiet=as_json) as report:
+        done = import_folder(
+            source,
+            folder.path,
+            now_ms=SystemClock().now_ms(),
+            name=name,
+            venue=venue,
+            allow_gaps=allow_gaps,
+            replace=replace,
+            progress=report,
+        )
+    if as_json:
+        print_json(attrs.asdict(done))
+        return
+    for skipped in done.skipped:
+        click.echo(f"left out {skipped.file}: {skipped.reason}", err=True)
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    if done.unchanged:
+        click.echo("exactly this set was already stored")
+    _print_sets([done.summary])
+
+
+@data.command("list")
+@config_option
+@data_dir_option
+@json_option
+def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """List the stored sets with their ranges and gaps."""
+    from kamou.store.market_data import list_sets
+
+    sets = list_sets(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    if as_json:
+        print_json({"sets": [attrs.asdict(each) for each in sets]})
+    elif sets:
+        _print_sets(sets)
+    else:
+        click.echo("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
+
+
+def _print_sets(sets: Sequence[SetSummary]) -> None:
+    columns = ("name", "symbols", "bars", "period", "from", "to", "gaps", "funding", "interest")
+    rows = (
+        (
+            each.name,
+            each.symbols,
+            each.bars,
+            f"{each.period_ms // 60_000} min",
+            when(each.first_ms),
+            when(each.last_ms),
+            each.gaps_total,
+            each.funding_rows,
+            each.interest_rows,
+        )
+        for each in sets
+    )
+    print_table("", columns, rows)
+    for each in sets:
+        for gap in each.gaps:
+            lacks = f"{gap.bars} bars from {when(gap.after_ms + each.period_ms)}"
+            click.echo(f"gap in {each.name}: {gap.symbol} lacks {lacks}")

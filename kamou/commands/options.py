@@ -1,0 +1,62 @@
+"""What many verbs share: finding the configuration, and their common options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kamou.config import Resolved, load
+
+CONFIG_FILE = Path("kamou.toml")
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+OPTION_OF = {
+    "data_dir": "--data-dir",
+    "web.port": "--port",
+    "web.operator_port": "--operator-port",
+    "demo.days": "--days",
+    "strategies.enabled": "--strategies",
+}
+
+
+def config_option(verb: Verb) -> Verb:
+    """``--config FILE``; without it ``kamou.toml`` here, when there is one."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Read the settings from FILE instead of ./kamou.toml.",
+        metavar="FILE",
+    )(verb)
+
+
+def data_dir_option(verb: Verb) -> Verb:
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Keep everything in DIR (default: ./kamou-data).",
+        metavar="DIR",
+    )(verb)
+
+
+def json_option(verb: Verb) -> Verb:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(verb)
+
+
+def resolve(config_path: Path | None, **given: object) -> Resolved:
+    """The settings in force, with the options of the command line on top.
+
+    ``given`` maps a setting (dots as double underscores) to an option's value; None: not given.
+
+    Raises:
+        ConfigurationError: the file is missing or a setting is refused.
+    """
+    if config_path is None and CONFIG_FILE.exists():
+        config_path = CONFIG_FILE
+    keyed = {name.replace("__", "."): value for name, value in given.items()}
+    overrides = {key: (OPTION_OF[key], value) for key, value in keyed.items() if value is not None}
+    return load(config_path, os.environ, overrides)

@@ -1,0 +1,95 @@
+"""Output: JSON or tables on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+Report = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+
+PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
+
+
+def print_json(value: object) -> None:
+    """One document, keys as given; what JSON does not know is written as text."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on standard output; empty cells for None."""
+    show(table(title, columns, rows))
+
+
+def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
+    """Names and values, a line each, or JSON."""
+    if as_json:
+        print_json(facts)
+    else:
+        show(table("", ("", ""), facts.items()))
+
+
+def show(*parts: object) -> None:
+    """Print tables and lines; wide where no terminal is at the other end, so nothing is cut."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    for part in parts:
+        console.print(part)
+
+
+def grouped(*parts: Any) -> Any:
+    """Several tables and lines as one, for a display that is redrawn."""
+    from rich.console import Group
+
+    return Group(*parts)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
+    """A rich table; every cell is shown as it is, markup and all."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=title or None, title_justify="left", header_style="bold", show_header=any(columns)
+    )
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    return made
+
+
+def when(at_ms: int | None) -> str:
+    """A UTC time for a person; empty when unknown."""
+    if at_ms is None:
+        return ""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Report]:
+    """Progress on standard error: a bar on a terminal, elsewhere a line for each new task."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    told: set[str] = set()
+    silent = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+            if silent and not quiet and what not in told:
+                told.add(what)
+                click.echo(f"{what} ...", err=True)
+
+        yield report

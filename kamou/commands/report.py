@@ -1,0 +1,69 @@
+"""``kamou report``: the results page's figures, in the terminal or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kamou.commands.book import open_database
+from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.printing import print_json, print_table, when
+from kamou.config import Resolved
+from kamou.folder import DataFolder
+
+
+@click.command()
+@config_option
+@data_dir_option
+@json_option
+@click.option("--days", type=click.IntRange(0, 10_000), default=14, metavar="N", help="Shown days.")
+def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
+    """Print the performance: every figure with its count and interval, bad days included."""
+    resolved = resolve(config_path, data_dir=data_dir)
+    results = _results(resolved)
+    if as_json:
+        print_json(results)
+        return
+    since, until = when(results["since_ms"]), when(results["as_of_ms"])
+    print_table(
+        f"{results['mode']}: {since} to {until} UTC",
+        ("figure", "value", "low", "high", "n", ""),
+        [(name, *figure_cells(figure)) for name, figure in results["performance"].items()],
+    )
+    if days and results["days"]:
+        columns = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
+        print_table("days", columns, _cells(results["days"][-days:], columns))
+    if results["strategies"]:
+        columns = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
+        print_table("strategies", columns, _cells(results["strategies"], columns))
+    for notice in results["notices"]:
+        click.echo(notice)
+
+
+def figure_cells(figure: dict[str, Any]) -> tuple[object, ...]:
+    """Value, interval and count; or the reason for having no figure."""
+    shown = (_rounded(figure.get(name)) for name in ("value", "low", "high"))
+    return (*shown, figure.get("n"), figure.get("reason", ""))
+
+
+def _cells(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[list[object]]:
+    return [[_rounded(row.get(column)) for column in columns] for row in rows]
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _results(resolved: Resolved) -> dict[str, Any]:
+    """The same document as ``/results.json``."""
+    from kamou.web.results import Memo, as_json, gather
+    from kamou.web.site import Site
+
+    settings = resolved.settings
+    assumed_live = settings.mode == "demo"
+    site = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
+    with contextlib.closing(open_database(DataFolder(settings.data_dir))) as reader:
+        return as_json(gather(reader, site, Memo()))

@@ -1,0 +1,93 @@
+"""``kamou run``: the whole system under its supervisor, and the site."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.config import Resolved
+from kamou.errors import ConfigurationError
+
+
+@click.command()
+@config_option
+@data_dir_option
+@click.option("--days", type=int, metavar="N", help="Simulated days of the demo before now.")
+@click.option(
+    "--no-fast-forward", is_flag=True, help="Start the demo now, without simulated days first."
+)
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Trade the recorded market in DIR instead of the generated one.",
+)
+@click.option("--port", type=int, metavar="PORT", help="Public listener (default: 8080).")
+@click.option("--operator-port", type=int, metavar="PORT", help="Operator listener (8081).")
+@click.option("--live", is_flag=True, help="The second of the two deliberate acts of going live.")
+def run(
+    config_path: Path | None,
+    data_dir: Path | None,
+    days: int | None,
+    no_fast_forward: bool,
+    replay: Path | None,
+    port: int | None,
+    operator_port: int | None,
+    live: bool,
+) -> None:
+    """Run the whole system and its site until it is told to stop.
+
+    Without options: demo mode, with a generated market and pretend money; no network, no key.
+    Stop it with Ctrl-C or SIGTERM; stops stay on the exchange. Run it again on the same data
+    folder and it carries on with the same book.
+    """
+    resolved = resolve(
+        config_path,
+        data_dir=data_dir,
+        web__port=port,
+        web__operator_port=operator_port,
+        demo__days=days,
+    )
+    refuse_real_venues(resolved, live=live)
+    code = _run(resolved, fast_forward=not no_fast_forward, replay=replay, live=live)
+    sys.exit(code)
+
+
+def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
+    """Only the demo trades in this release.
+
+    Raises:
+        ConfigurationError: paper or live was asked for.
+    """
+    mode, origin = resolved.settings.mode, resolved.origins["mode"]
+    if mode != "demo":
+        raise ConfigurationError(
+            f'{origin}: mode = "{mode}" needs a real venue, which comes with a later release; '
+            'this one runs mode = "demo"'
+        )
+    if live:
+        raise ConfigurationError(
+            '--live: going live takes mode = "live" in kamou.toml too, and a real venue, which '
+            "comes with a later release"
+        )
+
+
+def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
+    from kamou.commands.printing import progress
+    from kamou.lock import DataFolderLock
+
+    settings = resolved.settings
+    with DataFolderLock(settings.data_dir), progress() as report:
+        from kamou import app  # after the lock: a second run is refused at once
+
+        return app.run(
+            resolved,
+            days=settings.demo.days,
+            fast_forward=fast_forward,
+            replay=replay,
+            live=live,
+            progress=report,
+        )

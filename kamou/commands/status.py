@@ -1,0 +1,223 @@
+"""``kamou status`` and ``kamou why``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kamou.commands.book import describe, open_database
+from kamou.commands.operator import Operator
+from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.printing import grouped, print_json, print_table, show, table, when
+from kamou.config import Resolved
+from kamou.errors import KamouError, NotRunningError
+from kamou.folder import DataFolder
+
+Tables = list[object]
+
+
+@click.command()
+@config_option
+@data_dir_option
+@json_option
+@click.option("--watch", is_flag=True, help="Look again until interrupted.")
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 3600), default=2.0, metavar="S", help="For --watch."
+)
+def status(
+    config_path: Path | None, data_dir: Path | None, as_json: bool, watch: bool, interval: float
+) -> None:
+    """Show the supervision tree, positions and their stops, and today's loss budget.
+
+    Exit code 3 when nothing runs; what the database last said is printed all the same.
+    """
+    resolved = resolve(config_path, data_dir=data_dir)
+    if watch:
+        _watch(resolved, interval, as_json)
+        return
+    seen = look(resolved)
+    if as_json:
+        print_json(seen)
+    else:
+        show(*status_tables(seen))
+    if not seen["running"]:
+        raise NotRunningError(str(seen["why_not"]))
+
+
+def look(resolved: Resolved) -> dict[str, Any]:
+    """One look: what the running system says, if one answers, and what the database says."""
+    folder = DataFolder(resolved.settings.data_dir)
+    seen: dict[str, Any] = {"running": False, "why_not": None, "system": None, "book": None}
+    try:
+        operator = Operator.find(folder)
+        seen["run"] = {"pid": operator.record.pid, "started_ms": operator.record.started_ms}
+        seen["run"] |= {"port": operator.record.port, "mode": operator.record.mode}
+        seen["system"] = operator.status()
+        seen["running"] = True
+    except KamouError as error:
+        seen["why_not"] = str(error)
+    with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
+        seen["book"] = describe(reader, resolved.settings)
+    return seen
+
+
+def status_tables(seen: dict[str, Any]) -> Tables:
+    """What one look saw, as tables."""
+    shown: Tables = []
+    book = seen["book"]
+    if seen["running"]:
+        shown += system_tables(seen["system"])
+    if book is None:
+        return shown
+    day = book["day"]
+    rows = [
+        ("state", f"{book['state']} {book['state_reason'] or ''}".strip()),
+        ("mode", book["mode"]),
+        ("equity", book["equity"]),
+        ("today", f"{day['result']:+.2%}" if day else None),
+        ("loss budget left", f"{day['loss_budget_left']:.2%}" if day else None),
+        ("last cycle", when(book["cycle_ms"])),
+        ("as of", when(book["as_of_ms"])),
+    ]
+    shown.append(table("account", ("", ""), rows))
+    columns = ("symbol", "side", "quantity", "entry_price", "stop_price", "stop_status")
+    positions = [[row[column] for column in columns] for row in book["positions"]]
+    shown.append(table("positions", columns, positions))
+    return shown
+
+
+def system_tables(system: dict[str, Any]) -> Tables:
+    """The supervision tree and the mailboxes of a snapshot."""
+    children: list[tuple[object, ...]] = []
+    boxes: list[tuple[object, ...]] = []
+    for depth, node in _nodes(system.get("supervision", {}), 0):
+        facts = ("state", "incarnation", "restarts", "last_error")
+        children.append(("  " * depth + str(node.get("id")), *(node.get(key) for key in facts)))
+        boxes += [
+            tuple(box[key] for key in ("name", "depth", "peak", "dropped", "expired"))
+            for box in node.get("mailboxes", ())
+        ]
+    return [
+        table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
+        table("mailboxes", ("mailbox", "depth", "peak", "dropped", "expired"), boxes),
+    ]
+
+
+def _nodes(node: dict[str, Any], depth: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The tree, parents before children, each with its depth."""
+    yield depth, node
+    for child in node.get("children", ()):
+        yield from _nodes(child, depth + 1)
+
+
+def _watch(resolved: Resolved, interval: float, as_json: bool) -> None:
+    """Look again and again; Ctrl-C ends it. With --json a line for each look."""
+    if as_json:
+        while True:
+            click.echo(json.dumps(look(resolved), default=str))
+            pause(interval)
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            seen = look(resolved)
+            shown = status_tables(seen)
+            if not seen["running"]:
+                shown.append(str(seen["why_not"]))
+            live.update(grouped(*shown), refresh=True)
+            pause(interval)
+
+
+def pause(seconds: float) -> None:
+    """Wait; Ctrl-C ends the wait at once."""
+    threading.Event().wait(seconds)
+
+
+@click.command()
+@click.argument("symbol")
+@config_option
+@data_dir_option
+@json_option
+@click.option("--cycles", type=click.IntRange(1, 60), default=12, metavar="N", help="How many.")
+def why(
+    symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int
+) -> None:
+    """Tell which tier refused SYMBOL in the last cycles, and with what figures."""
+    resolved = resolve(config_path, data_dir=data_dir)
+    with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
+        rows = reasons(reader, symbol.upper(), cycles)
+    if as_json:
+        print_json({"symbol": symbol.upper(), "reasons": rows})
+        return
+    if not rows:
+        click.echo(
+            f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: it was not a "
+            "candidate, or it is not one of the symbols"
+        )
+        return
+    columns = ("time", "tier", "strategy", "answer", "figures")
+    cells = ((when(row["at_ms"]), *(row[key] for key in columns[1:])) for row in rows)
+    print_table(f"{symbol.upper()}: the last {cycles} cycles", columns, cells)
+
+
+def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
+    """Every answer about one symbol, newest first: T1's scans, T2, T3, the governor, signals."""
+    from kamou.store import queries
+
+    seen = queries.cycles(reader, limit=cycles)
+    since_ms = seen[-1].cycle_ms if seen else 0
+    rows = [
+        {
+            "at_ms": refusal.at_ms,
+            "tier": refusal.tier,
+            "strategy": refusal.strategy,
+            "answer": denial.code,
+            "figures": " ".join(f"{each.name}={each.value}" for each in denial.figures),
+        }
+        for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
+        for denial in refusal.denials
+    ]
+    rows += [
+        {
+            "at_ms": signal.cycle_ms,
+            "tier": "T3",
+            "strategy": signal.strategy,
+            "answer": signal.verdict,
+            "figures": f"score={signal.score:.3f} size={signal.size_multiplier}",
+        }
+        for signal in queries.signals(reader, symbol=symbol, limit=500)
+        if signal.cycle_ms >= since_ms
+    ]
+    for cycle_ms, body in queries.details(reader, limit=cycles):
+        rows += scan_reasons(cycle_ms, body, symbol)
+    return sorted(rows, key=lambda row: -int(row["at_ms"]))
+
+
+def scan_reasons(cycle_ms: int, body: bytes, symbol: str) -> list[dict[str, Any]]:
+    """T1's answers about one symbol out of a cycle's detail.
+
+    The body is JSON: ``{"symbols": [...], "strategies": {name: {"score": [...] , "abstain":
+    [...]}}}``, columns in the order of the symbols, an abstention by its code's number.
+    """
+    from kamou.core.codes import Abstain
+
+    detail = json.loads(body)
+    if symbol not in detail["symbols"]:
+        return []
+    at = detail["symbols"].index(symbol)
+    return [
+        {
+            "at_ms": cycle_ms,
+            "tier": "T1",
+            "strategy": name,
+            "answer": Abstain(columns["abstain"][at]).name if columns["abstain"][at] else "scored",
+            "figures": "" if columns["abstain"][at] else f"score={columns['score'][at]:.3f}",
+        }
+        for name, columns in sorted(detail["strategies"].items())
+    ]

@@ -1,0 +1,174 @@
+"""Bars as columns: the values, resampling and the trailing range.
+
+A bar is named by its **open** time and is usable from ``open_ms + period_ms``. Arrays are
+``[bars, symbols]`` float64, NaN where a symbol had no bar. Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.errors import DataRefusedError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+ATR_BARS = 14  # Wilder's customary window
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Candles:
+    """Closed bars as columns ``[bars, symbols]``; NaN where a symbol had no bar.
+
+    ``open_ms[i]`` is bar i's open time (shape ``[bars]``); it was usable from
+    ``open_ms[i] + period_ms``.
+    """
+
+    symbols: tuple[str, ...]
+    period_ms: int
+    open_ms: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Series:
+    """Sparse observations as columns ``[rows, symbols]`` with the time each was *available*.
+
+    Used for open interest (contracts or base units) and funding rates. NaN where unknown.
+    """
+
+    symbols: tuple[str, ...]
+    available_ms: Ints
+    values: Floats
+    period_ms: int
+
+    def between(self, since_ms: int, until_ms: int) -> Series:
+        """Rows with ``since_ms < available_ms <= until_ms`` (views, not copies)."""
+        first, last = np.searchsorted(self.available_ms, (since_ms, until_ms), side="right")
+        return attrs.evolve(
+            self, available_ms=self.available_ms[first:last], values=self.values[first:last]
+        )
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Segment:
+    """The tradable path over ``(from_ms, to_ms]``, columns over symbols; NaN: no market."""
+
+    open: Floats  # first tradable price
+    high: Floats
+    low: Floats
+    close: Floats  # last tradable price
+    volume: Floats  # in base units
+    range_atr: Floats  # (high - low) in units of the trailing ATR(14); NaN unknown
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MarketSet:
+    """A validated set of market data: what is imported, stored and replayed.
+
+    ``candles`` is a gapless time grid; a symbol's missing bars are NaN rows of its column.
+    """
+
+    name: str
+    candles: Candles
+    funding: Series
+    interest: Series
+
+
+def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
+    """No observations."""
+    return Series(
+        symbols=symbols,
+        available_ms=np.empty(0, dtype=np.int64),
+        values=np.empty((0, len(symbols))),
+        period_ms=period_ms,
+    )
+
+
+def resample(candles: Candles, period_ms: int) -> Candles:
+    """Coarser bars from consecutive finer ones: complete buckets only, aligned to UTC.
+
+    A bucket that lacks one of a symbol's bars is NaN for that symbol: a bar built from part
+    of its time would look ahead or behind without saying so.
+
+    Raises:
+        DataRefusedError: ``period_ms`` is not a multiple of the bars' own period.
+    """
+    if period_ms == candles.period_ms:
+        return candles
+    factor, rest = divmod(period_ms, candles.period_ms)
+    if rest or factor < 1:
+        raise DataRefusedError(
+            f"bars of {candles.period_ms // 1000} s cannot make bars of {period_ms // 1000} s: "
+            "choose a timeframe that is a multiple of the data's own period"
+        )
+    bars, columns = candles.open.shape
+    skip = 0
+    if bars:
+        skip = int(-candles.open_ms[0] % period_ms) // candles.period_ms
+    count = max(0, (bars - skip) // factor)
+    rows = slice(skip, skip + count * factor)
+    shape = (count, factor, columns)
+    high = candles.high[rows].reshape(shape).max(axis=1)
+    absent = np.isnan(high)  # max carries NaN: one missing bar empties the bucket
+    parts = {
+        "open": candles.open[rows].reshape(shape)[:, 0],
+        "low": candles.low[rows].reshape(shape).min(axis=1),
+        "close": candles.close[rows].reshape(shape)[:, -1],
+        "volume": candles.volume[rows].reshape(shape).sum(axis=1, dtype=np.float64),
+    }
+    if absent.any():
+        parts = {name: np.where(absent, np.nan, part) for name, part in parts.items()}
+    return Candles(
+        symbols=candles.symbols,
+        period_ms=period_ms,
+        open_ms=candles.open_ms[rows][::factor],
+        high=high,
+        **parts,
+    )
+
+
+def concatenate(parts: list[Candles]) -> Candles:
+    """Consecutive pieces of one market as one. ``parts`` is not empty."""
+    if len(parts) == 1:
+        return parts[0]
+    return Candles(
+        symbols=parts[0].symbols,
+        period_ms=parts[0].period_ms,
+        open_ms=np.concatenate([part.open_ms for part in parts]),
+        open=np.concatenate([part.open for part in parts]),
+        high=np.concatenate([part.high for part in parts]),
+        low=np.concatenate([part.low for part in parts]),
+        close=np.concatenate([part.close for part in parts]),
+        volume=np.concatenate([part.volume for part in parts]),
+    )
+
+
+def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
+    """Wilder's true range per bar; of the first bar, whose previous close is unknown, NaN."""
+    result = np.full(high.shape, np.nan)
+    before = close[:-1]
+    result[1:] = np.maximum(high[1:], before) - np.minimum(low[1:], before)
+    return result
+
+
+def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_BARS) -> Floats:
+    """ATR known *before* each bar: the simple mean of the ``window`` true ranges preceding it.
+
+    The simple mean rather than Wilder's recursion, so that a day of bars needs only the
+    ``window + 1`` bars before it. NaN until there are enough bars, and for a while after a gap.
+    """
+    ranges = true_range(high, low, close)
+    result = np.full(high.shape, np.nan)
+    if len(high) > window:
+        total = ranges[:-window].copy()
+        for lag in range(1, window):
+            total += ranges[lag : lag - window]
+        result[window:] = total / window
+    return result

@@ -1,0 +1,62 @@
+"""What a trade is expected to cost, in price per unit: the c of net reward-to-risk.
+
+``c = 2 taker fees + spread + slippage + expected funding over the hold``.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from kamou.clock import HOUR_MS
+from kamou.core.limits import CostModel
+from kamou.core.model import Side
+
+BPS = 1e-4
+FUNDING_UNIT_MS = 8 * HOUR_MS
+
+
+@attrs.frozen(kw_only=True)
+class RoundTripCost:
+    """Entry and exit of one unit, each part in price, >= 0."""
+
+    fees: float
+    spread: float
+    slippage: float
+    funding: float
+
+    @property
+    def total(self) -> float:
+        return self.fees + self.spread + self.slippage + self.funding
+
+
+def round_trip_cost(
+    costs: CostModel,
+    *,
+    side: Side,
+    price: float,
+    spread: float,
+    hold_ms: int,
+    funding_per_8h: float | None,
+) -> RoundTripCost:
+    """Both legs as takers, half the ``spread`` (price) each, and funding for the whole hold.
+
+    ``funding_per_8h`` is a fraction of notional that longs pay shorts; None when unknown, and
+    then the model's assumption is paid. Funding that would be received is not counted on: the
+    rate may turn before it settles.
+    """
+    if funding_per_8h is None:
+        rate = float(costs.funding_bps_per_8h) * BPS
+    else:
+        rate = max(0.0, side.sign * funding_per_8h)
+    return RoundTripCost(
+        fees=2.0 * float(costs.taker_bps) * BPS * price,
+        spread=spread,
+        slippage=2.0 * float(costs.slippage_bps) * BPS * price,
+        funding=rate * price * hold_ms / FUNDING_UNIT_MS,
+    )
+
+
+def reward_to_risk(*, target_distance: float, stop_distance: float, cost: float) -> float:
+    """Net: ``(TP - c) / (SL + c)``, all in price per unit; break-even win rate is 1/(1 + b)."""
+    assert stop_distance + cost > 0, (stop_distance, cost)
+    return (target_distance - cost) / (stop_distance + cost)

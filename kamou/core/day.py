@@ -1,0 +1,29 @@
+"""The trading day: 00:00 to 24:00 UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def utc_day(at_ms: int) -> str:
+    """``YYYY-MM-DD`` of an instant."""
+    return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
+
+
+def day_start_ms(at_ms: int) -> int:
+    """00:00 UTC of the instant's day."""
+    return at_ms - at_ms % DAY_MS
+
+
+def day_pnl(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+    """The day's return so far, as a fraction: (E - E0 - F) / E0.
+
+    ``equity`` includes unrealised results; ``flows`` are net transfers since ``day_equity`` was
+    read, so that a deposit is no profit and a withdrawal no loss.
+    """
+    assert day_equity > 0
+    return (equity - day_equity - flows) / day_equity

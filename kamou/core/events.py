@@ -1,0 +1,406 @@
+"""What happened. Past tense, frozen, serialisable: the journal's vocabulary.
+
+State changes only by applying these (``core/book.py``). ``unique_key`` is the event's natural
+key: the store keeps UNIQUE(kind, key), so doing the same deed twice is structurally impossible.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+import attrs
+
+from kamou.core.model import (
+    Candidate,
+    Denial,
+    Figure,
+    Fill,
+    Income,
+    Intent,
+    OrderStatus,
+    Plan,
+    Side,
+    TradingState,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Base of all events. ``at_ms`` is when it happened by our clock."""
+
+    at_ms: int
+    cause_id: str = ""  # the id of what led to it: follow it back to the candle
+
+    schema: ClassVar[int] = 1
+
+    @property
+    def unique_key(self) -> str | None:
+        """The natural key, or None when the event may recur."""
+        return None
+
+
+# --- the system ----------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted(Event):
+    generation: int
+    mode: str
+    version: str
+    config_digest: str
+    config_json: str
+    change_reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RunStopped(Event):
+    generation: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CycleRanked(Event):
+    """One cycle's scan: the top of the ranking in full, the rest as counts per code."""
+
+    cycle_ms: int
+    bar_close_ms: int  # 0 when no bar closed in this cycle
+    symbols: int
+    candidates: int
+    abstained: tuple[Figure, ...]
+    late_shards: int
+    top: tuple[Candidate, ...]
+
+    @property
+    def unique_key(self) -> str:
+        return str(self.cycle_ms)
+
+
+@attrs.frozen(kw_only=True)
+class CandidateVetoed(Event):
+    signal_id: str
+    strategy: str
+    symbol: str
+    denials: tuple[Denial, ...]
+
+
+@attrs.frozen(kw_only=True)
+class SignalRefined(Event):
+    """A survivor of T2 with the refiner's verdict: approve, refuse, shrink, or off."""
+
+    signal_id: str
+    candidate: Candidate
+    verdict: str
+    size_multiplier: Decimal
+    reason_code: str
+
+    @property
+    def unique_key(self) -> str:
+        return self.signal_id
+
+
+@attrs.frozen(kw_only=True)
+class CycleClosed(Event):
+    """The cycle's end: the reconciler agreed with the venue, or says how far it is from it."""
+
+    cycle_ms: int
+    positions: int
+    open_orders: int
+    drift: int
+    repaired: int
+
+    @property
+    def unique_key(self) -> str:
+        return str(self.cycle_ms)
+
+
+# --- permits -------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class PermitGranted(Event):
+    """The governor's yes. Its reserved risk and notional count until it is released."""
+
+    permit_id: str
+    plan: Plan
+    figures: tuple[Figure, ...]
+    expires_ms: int
+
+    @property
+    def unique_key(self) -> str:
+        return self.permit_id
+
+
+@attrs.frozen(kw_only=True)
+class PermitDenied(Event):
+    """The governor's no: every rule's denial, with its figures."""
+
+    permit_id: str
+    signal_id: str
+    strategy: str
+    symbol: str
+    leg: str
+    denials: tuple[Denial, ...]
+
+
+@attrs.frozen(kw_only=True)
+class PermitConsumed(Event):
+    """The port used the permit for this order. Once."""
+
+    permit_id: str
+    client_id: str
+
+    @property
+    def unique_key(self) -> str:
+        return self.permit_id
+
+
+@attrs.frozen(kw_only=True)
+class PermitReleased(Event):
+    """The reservation ended: expired unused, order terminal without a fill, or trade closed."""
+
+    permit_id: str
+    reason: str
+
+    @property
+    def unique_key(self) -> str:
+        return self.permit_id
+
+
+# --- orders --------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class IntentRecorded(Event):
+    """The outbox row. Committed before the order is sent."""
+
+    intent: Intent
+
+    @property
+    def unique_key(self) -> str:
+        return self.intent.client_id
+
+
+@attrs.frozen(kw_only=True)
+class OrderAcknowledged(Event):
+    client_id: str
+    venue_id: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderUnknown(Event):
+    """Sent, and no answer. Only a query by client id resolves it."""
+
+    client_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderRejected(Event):
+    client_id: str
+    code: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CancelRequested(Event):
+    client_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderClosed(Event):
+    """Terminal by the venue's evidence."""
+
+    client_id: str
+    status: OrderStatus
+    filled: Decimal
+    reason: str
+
+    @property
+    def unique_key(self) -> str:
+        return self.client_id
+
+
+@attrs.frozen(kw_only=True)
+class FillRecorded(Event):
+    fill: Fill
+    source: str  # stream | reconcile | inferred
+
+    @property
+    def unique_key(self) -> str:
+        return self.fill.key
+
+
+@attrs.frozen(kw_only=True)
+class StopConfirmed(Event):
+    """The stop was acknowledged *and read back* covering ``quantity``: PROTECTED."""
+
+    symbol: str
+    client_id: str
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class ProtectionLost(Event):
+    symbol: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ReduceProved(Event):
+    """The governor was silent; the port proved this order reduce-only against the venue."""
+
+    client_id: str
+    symbol: str
+    position: Decimal
+    quantity: Decimal
+
+
+# --- money ---------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class IncomeRecorded(Event):
+    """Funding and transfers. A transfer is a cash flow, not profit."""
+
+    income: Income
+
+    @property
+    def unique_key(self) -> str:
+        return self.income.income_id
+
+
+@attrs.frozen(kw_only=True)
+class TradeClosed(Event):
+    """A round trip, net. R = net PnL / (|entry - stop| x quantity x contract size)."""
+
+    trade_id: str
+    symbol: str
+    strategy: str
+    side: Side
+    quantity: Decimal
+    contract_size: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    stop_price: Decimal
+    opened_ms: int
+    closed_ms: int
+    pnl_gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    slippage: Decimal  # already inside pnl_gross; shown apart
+    pnl_net: Decimal
+    r_multiple: Decimal
+    exit_reason: str  # stop | target | time | close | liquidation | external
+
+    @property
+    def unique_key(self) -> str:
+        return self.trade_id
+
+
+@attrs.frozen(kw_only=True)
+class EquityMarked(Event):
+    equity: Decimal
+    balance: Decimal
+    unrealised: Decimal
+    margin_used: Decimal
+    open_risk: Decimal
+    flows: Decimal  # net since inception
+
+
+@attrs.frozen(kw_only=True)
+class DayOpened(Event):
+    day: str  # YYYY-MM-DD, UTC
+    equity: Decimal
+
+    @property
+    def unique_key(self) -> str:
+        return self.day
+
+
+# --- reconciliation ------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class PositionAdopted(Event):
+    """The venue holds what we did not know. It is ours to protect now."""
+
+    trade_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    contract_size: Decimal
+    entry_price: Decimal
+    stop_price: Decimal
+
+    @property
+    def unique_key(self) -> str:
+        return self.trade_id
+
+
+@attrs.frozen(kw_only=True)
+class PositionCorrected(Event):
+    """The venue's quantity was not ours; now it is. ``inferred``: no fill explains it."""
+
+    symbol: str
+    quantity: Decimal  # signed, what the venue says
+    price: Decimal  # the mark at which the difference was booked
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class DriftFound(Event):
+    symbol: str
+    kind: str
+    figures: tuple[Figure, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DriftExplained(Event):
+    reason: str
+
+
+# --- the governor's state ------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class StateChanged(Event):
+    before: TradingState
+    after: TradingState
+    reason: str  # a StateReason
+    figures: tuple[Figure, ...] = ()
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    RunStopped,
+    CycleRanked,
+    CandidateVetoed,
+    SignalRefined,
+    CycleClosed,
+    PermitGranted,
+    PermitDenied,
+    PermitConsumed,
+    PermitReleased,
+    IntentRecorded,
+    OrderAcknowledged,
+    OrderUnknown,
+    OrderRejected,
+    CancelRequested,
+    OrderClosed,
+    FillRecorded,
+    StopConfirmed,
+    ProtectionLost,
+    ReduceProved,
+    IncomeRecorded,
+    TradeClosed,
+    EquityMarked,
+    DayOpened,
+    PositionAdopted,
+    PositionCorrected,
+    DriftFound,
+    DriftExplained,
+    StateChanged,
+)

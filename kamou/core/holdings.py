@@ -1,0 +1,134 @@
+"""What the book holds: trades, orders, promises, money, and the questions deciders ask of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from kamou.core import events as e
+from kamou.core import portfolio
+from kamou.core.model import ZERO, Leg, Plan, TradingState
+from kamou.core.orders import OrderState
+from kamou.core.portfolio import OpenTrade
+from kamou.core.risk.conduct import Conduct
+
+OVERLAP_MS = 300_000  # fills and income are read again this far back: venues publish late
+
+
+@attrs.frozen(kw_only=True)
+class Reservation:
+    """A granted permit's claim on the budget. Shrinks as its fills become a trade."""
+
+    plan: Plan
+    expires_ms: int
+    remaining: Decimal  # contracts still reserved
+    client_id: str = ""  # of its entry order, once there is one
+
+    @property
+    def risk(self) -> Decimal:
+        """Money still reserved."""
+        return self.plan.risk * self.remaining / self.plan.quantity
+
+    @property
+    def notional(self) -> Decimal:
+        return self.remaining * self.plan.contract_size * self.plan.entry_price
+
+
+@attrs.define(kw_only=True)
+class Holdings:
+    """The state, and what may be asked of it. Only ``Book.apply`` changes it."""
+
+    seq: int = 0  # of the last applied event
+    generation: int = 0
+    mode: str = ""
+    started_ms: int = 0  # of the first run ever
+
+    trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
+    finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
+    orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client id
+    closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client id
+    reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id
+    released: dict[str, int] = attrs.field(factory=dict)  # permit ids that ended lately, when
+
+    state: TradingState = TradingState.NORMAL
+    state_reason: str = ""
+    state_since_ms: int = 0
+
+    day: str = ""  # YYYY-MM-DD, UTC
+    day_opened_ms: int = 0
+    day_equity: Decimal = ZERO  # at the day's opening
+    day_flows: Decimal = ZERO  # transfers since then
+    flows: Decimal = ZERO  # since inception
+
+    equity: Decimal = ZERO  # at the last mark
+    balance: Decimal = ZERO
+    unrealised: Decimal = ZERO
+    margin_used: Decimal = ZERO
+    open_risk: Decimal = ZERO
+    marked_ms: int = 0
+
+    cycle_ms: int = 0  # the last cycle that was closed
+    reconciled_ms: int = 0  # the last cycle that closed without drift
+    drift: dict[str, str] = attrs.field(factory=dict)  # unexplained: symbol -> kind
+
+    fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
+    incomes_seen: dict[str, int] = attrs.field(factory=dict)
+    conduct: Conduct = attrs.field(factory=Conduct)
+
+    # --- reading -----------------------------------------------------------------
+
+    @property
+    def q(self) -> Decimal:
+        """Q = min(equity, balance) at the last mark: what every limit is a fraction of."""
+        return min(self.equity, self.balance)
+
+    @property
+    def drifting(self) -> bool:
+        """A difference from the venue that nothing explains yet."""
+        return bool(self.drift)
+
+    def position(self, symbol: str) -> Decimal:
+        """Contracts held, signed; 0 when flat."""
+        trade = self.trades.get(symbol)
+        return trade.signed if trade else ZERO
+
+    def order(self, client_id: str) -> OrderState | None:
+        """An order of ours: not settled, or settled lately."""
+        return self.orders.get(client_id) or self.closed.get(client_id)
+
+    def orders_of(self, symbol: str) -> tuple[OrderState, ...]:
+        """Orders of a symbol that are not settled."""
+        return tuple(o for o in self.orders.values() if o.intent.symbol == symbol)
+
+    def entry_live(self, symbol: str) -> bool:
+        """Whether an entry in this symbol may still fill."""
+        return any(
+            o.intent.symbol == symbol and o.leg is Leg.ENTRY and o.remaining > 0
+            for o in self.orders.values()
+        )
+
+    def fills_since_ms(self) -> int:
+        """Ask the venue for fills and income from here on."""
+        return max(0, max(self.started_ms, self.reconciled_ms) - OVERLAP_MS)
+
+    def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
+        """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied."""
+        return tuple(portfolio.closed_trade(t, at_ms) for t in self.finished.values())
+
+    def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+        """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""
+        held = {t.permit_id for t in (*self.trades.values(), *self.finished.values())}
+        return tuple(
+            (permit_id, reason)
+            for permit_id, reservation in self.reservations.items()
+            if permit_id not in held and (reason := self._release_reason(reservation, now_ms))
+        )
+
+    def _release_reason(self, reservation: Reservation, now_ms: int) -> str:
+        if not reservation.client_id:
+            return "expired" if now_ms >= reservation.expires_ms else ""
+        if reservation.client_id in self.orders:
+            return ""
+        order = self.closed.get(reservation.client_id)
+        return "no_fill" if order is not None and not order.filled else "trade_closed"

@@ -1,0 +1,88 @@
+"""Directional movement and its average strength (Wilder 1978), as TA-Lib computes them.
+
+TA-Lib seeds the running sums with the first n-1 movements and smooths from the n-th on. Before
+the first movement of all there is no direction, and its strength counts as 0.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.indicators.atr import true_range
+from kamou.core.indicators.base import BarRow, Floats, IndicatorState
+
+
+def movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
+    """Plus and minus directional movement from the rise of highs and the fall of lows."""
+    plus = np.where((rise > fall) & (rise > 0), rise, 0.0)
+    minus = np.where((fall > rise) & (fall > 0), fall, 0.0)
+    return plus, minus
+
+
+def directional(high: Floats, low: Floats, close: Floats, n: int) -> tuple[Floats, Floats, Floats]:
+    """(+DI, -DI, ADX) over the rows, in [0, 100]; first valid indices ``n, n, 2n-1``."""
+    plus_di, minus_di, adx = (np.full(high.shape, np.nan) for _ in range(3))
+    plus, minus = movements(np.diff(high, axis=0), -np.diff(low, axis=0))
+    ranges = true_range(high, low, close)[1:]
+    sums = [part[: n - 1].sum(axis=0) for part in (plus, minus, ranges)]
+    strengths: list[Floats] = []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for t in range(n, len(high)):
+            parts = (plus[t - 1], minus[t - 1], ranges[t - 1])
+            sums = [s - s / n + part for s, part in zip(sums, parts, strict=True)]
+            plus_di[t] = up = 100.0 * sums[0] / sums[2]
+            minus_di[t] = down = 100.0 * sums[1] / sums[2]
+            strength = 100.0 * np.abs(up - down) / (up + down)
+            strength = np.where(up + down > 0, strength, 0.0)
+            if t < 2 * n:
+                strengths.append(strength)
+            if t == 2 * n - 1:
+                adx[t] = np.mean(strengths, axis=0)
+            elif t >= 2 * n:
+                adx[t] = (adx[t - 1] * (n - 1) + strength) / n
+    return plus_di, minus_di, adx
+
+
+@attrs.frozen
+class Adx:
+    """ADX, ``period`` in bars."""
+
+    period: int
+
+    def start(self, symbols: int) -> IndicatorState:
+        return AdxState(self.period, symbols)
+
+
+class AdxState:
+    def __init__(self, period: int, symbols: int) -> None:
+        self._period = period
+        self._sums = np.zeros((3, symbols))  # plus movement, minus movement, true range
+        self._adx = np.zeros(symbols)
+        self._nth = np.zeros(symbols, np.int64)
+
+    @property
+    def value(self) -> Floats:
+        return np.where(self._nth >= 2 * self._period - 1, self._adx, np.nan)
+
+    @property
+    def indices(self) -> tuple[Floats, Floats]:
+        """(+DI, -DI), each ``[symbols]``; NaN while warming up."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            known = np.where(self._nth >= self._period, 100.0 / self._sums[2], np.nan)
+            return self._sums[0] * known, self._sums[1] * known
+
+    def update(self, bar: BarRow) -> None:
+        n = self._period
+        self._nth = nth = bar.count - 1  # the first bar has no movement
+        keep = np.where(nth >= n, 1.0 - 1.0 / n, 1.0)
+        plus, minus = movements(bar.rise, bar.fall)
+        moved = self._sums * keep + np.stack((plus, minus, bar.true_range))
+        self._sums = np.where(nth >= 1, moved, 0.0)
+        # The ranges cancel in |+DI - -DI| / (+DI + -DI).
+        up, down = self._sums[0], self._sums[1]
+        total = up + down
+        with np.errstate(invalid="ignore", divide="ignore"):
+            strength = np.where(total > 0, 100.0 * np.abs(up - down) / total, 0.0)
+        share = 1.0 / np.clip(nth - n + 1, 1, n)
+        self._adx = np.where(nth >= n, self._adx + (strength - self._adx) * share, 0.0)

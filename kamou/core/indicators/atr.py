@@ -1,0 +1,53 @@
+"""Average true range (Wilder 1978): the usual size of one bar, gaps included."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.indicators.base import BarRow, Floats, IndicatorState, seeded_average
+
+
+def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
+    """max(high, previous close) - min(low, previous close); row 0 is NaN."""
+    out = np.full(high.shape, np.nan)
+    out[1:] = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
+    return out
+
+
+def atr(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
+    """Wilder's ATR over the rows; first valid index ``n``."""
+    ranges = true_range(high, low, close)
+    out = np.full(high.shape, np.nan)
+    if len(high) <= n:
+        return out
+    out[n] = ranges[1 : n + 1].mean(axis=0)
+    for t in range(n + 1, len(high)):
+        out[t] = (out[t - 1] * (n - 1) + ranges[t]) / n
+    return out
+
+
+@attrs.frozen
+class Atr:
+    """Wilder's ATR, ``period`` in bars."""
+
+    period: int
+
+    def start(self, symbols: int) -> IndicatorState:
+        return AtrState(self.period, symbols)
+
+
+class AtrState:
+    def __init__(self, period: int, symbols: int) -> None:
+        self._period = period
+        self._average = np.zeros(symbols)
+        self._nth = np.zeros(symbols, np.int64)
+
+    @property
+    def value(self) -> Floats:
+        return np.where(self._nth >= self._period, self._average, np.nan)
+
+    def update(self, bar: BarRow) -> None:
+        n = self._period
+        self._nth = bar.count - 1  # the first bar has no true range
+        self._average = seeded_average(self._average, bar.true_range, self._nth, n, 1.0 / n)

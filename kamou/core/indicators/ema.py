@@ -1,0 +1,46 @@
+"""Exponential moving average, seeded with the simple mean of the first n closes."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.indicators.base import BarRow, Floats, IndicatorState, seeded_average
+
+
+def ema(values: Floats, n: int) -> Floats:
+    """EMA with gain 2/(n+1) over the rows; first valid index ``n-1``."""
+    out = np.full(values.shape, np.nan)
+    if len(values) < n:
+        return out
+    gain = 2.0 / (n + 1)
+    out[n - 1] = values[:n].mean(axis=0)
+    for t in range(n, len(values)):
+        out[t] = out[t - 1] + gain * (values[t] - out[t - 1])
+    return out
+
+
+@attrs.frozen
+class Ema:
+    """EMA of the close, ``period`` in bars."""
+
+    period: int
+
+    def start(self, symbols: int) -> IndicatorState:
+        return EmaState(self.period, symbols)
+
+
+class EmaState:
+    def __init__(self, period: int, symbols: int) -> None:
+        self._period = period
+        self._average = np.zeros(symbols)
+        self._count = np.zeros(symbols, np.int64)
+
+    @property
+    def value(self) -> Floats:
+        return np.where(self._count >= self._period, self._average, np.nan)
+
+    def update(self, bar: BarRow) -> None:
+        gain = 2.0 / (self._period + 1)
+        self._average = seeded_average(self._average, bar.close, bar.count, self._period, gain)
+        self._count = bar.count

@@ -1,0 +1,49 @@
+"""How unusual is the newest change of open interest: its robust z against its own past."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.indicators.base import Floats, Ints
+from kamou.core.indicators.robust import robust_z
+
+
+def spacing_ms(times: Ints) -> float:
+    """The usual time between two observations; NaN with fewer than two."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else float("nan")
+
+
+@attrs.frozen(kw_only=True)
+class InterestChange:
+    """Change of ln(open interest) over ``lag_ms``, judged by its past within ``span_ms``.
+
+    ``known_min`` past changes must be known; the deviation is floored at ``deviation_min``.
+    """
+
+    lag_ms: int
+    span_ms: int
+    known_min: int
+    deviation_min: float
+
+    def z(self, times: Ints, logs: Floats) -> Floats:
+        """``[symbols]`` from available times ``[rows]`` and ln ``[rows, symbols]``.
+
+        Past-only: the newest change is not part of its own median. NaN where unknown.
+        """
+        rows = len(times)
+        if rows < 2:
+            return np.full(logs.shape[1], np.nan)
+        # The row nearest to a lag ago: publication times jitter by seconds.
+        nearest_ms = times - self.lag_ms + int(spacing_ms(times) / 2)
+        before = np.searchsorted(times, nearest_ms, side="right") - 1
+        before = np.minimum(before, np.arange(rows) - 1)
+        usable = (before >= 0) & (times - times[before] <= 2 * self.lag_ms)
+        changes = np.where(usable[:, np.newaxis], logs - logs[before], np.nan)
+        recent = times[:-1] >= times[-1] - self.span_ms
+        return robust_z(
+            changes[-1],
+            changes[:-1][recent],
+            known_min=self.known_min,
+            deviation_min=self.deviation_min,
+        )

@@ -1,0 +1,34 @@
+"""Robust z-score: how unusual is a value against the past alone, by median and MAD."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.indicators.base import Floats
+
+MAD_TO_DEVIATION = 1.4826  # makes the MAD of a normal sample estimate its standard deviation
+
+
+def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Median over the rows, ignoring NaN, and how many values were known; ``[symbols]`` each."""
+    known = np.count_nonzero(~np.isnan(values), axis=0)
+    ordered = np.sort(values, axis=0)  # NaN last
+    lower = np.maximum(known - 1, 0) // 2
+    upper = np.minimum(known // 2, len(values) - 1)
+    pick = np.take_along_axis(ordered, np.stack((lower, upper)), axis=0)
+    return pick.mean(axis=0), known
+
+
+def robust_z(value: Floats, past: Floats, *, known_min: int, deviation_min: float) -> Floats:
+    """``(value - median(past)) / (1.4826 MAD(past))``; ``[symbols]`` and ``[rows, symbols]``.
+
+    ``past`` must not hold the value itself. NaN where fewer than ``known_min`` past values are
+    known. The deviation is floored at ``deviation_min``, so a pinned series cannot explode.
+    """
+    if not len(past):
+        return np.full(value.shape, np.nan)
+    centre, known = median_known(past)
+    spread, _ = median_known(np.abs(past - centre))
+    z = (value - centre) / np.maximum(MAD_TO_DEVIATION * spread, deviation_min)
+    return np.where(known >= known_min, z, np.nan)

@@ -1,0 +1,58 @@
+"""Relative strength index (Wilder 1978): 100 x average gain / (average gain + average loss).
+
+Undefined, and so NaN, while prices have not moved (TA-Lib says 0 there: an eternal oversold).
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.indicators.base import BarRow, Floats, IndicatorState, seeded_average
+
+
+def rsi(close: Floats, n: int) -> Floats:
+    """Wilder's RSI over the rows, in [0, 100]; first valid index ``n``."""
+    out = np.full(close.shape, np.nan)
+    if len(close) <= n:
+        return out
+    change = np.diff(close, axis=0)
+    gains, losses = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    gain, loss = gains[:n].mean(axis=0), losses[:n].mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        out[n] = 100.0 * gain / (gain + loss)
+        for t in range(n, len(change)):
+            gain = (gain * (n - 1) + gains[t]) / n
+            loss = (loss * (n - 1) + losses[t]) / n
+            out[t + 1] = 100.0 * gain / (gain + loss)
+    return out
+
+
+@attrs.frozen
+class Rsi:
+    """Wilder's RSI of the close, ``period`` in bars."""
+
+    period: int
+
+    def start(self, symbols: int) -> IndicatorState:
+        return RsiState(self.period, symbols)
+
+
+class RsiState:
+    def __init__(self, period: int, symbols: int) -> None:
+        self._period = period
+        self._averages = np.zeros((2, symbols))  # gains, losses
+        self._nth = np.zeros(symbols, np.int64)
+
+    @property
+    def value(self) -> Floats:
+        gain, loss = self._averages
+        with np.errstate(invalid="ignore"):
+            index = 100.0 * gain / (gain + loss)
+        return np.where(self._nth >= self._period, index, np.nan)
+
+    def update(self, bar: BarRow) -> None:
+        n = self._period
+        self._nth = bar.count - 1  # the first bar has no change
+        moves = np.maximum(np.stack((bar.change, -bar.change)), 0.0)
+        self._averages = seeded_average(self._averages, moves, self._nth, n, 1.0 / n)

@@ -1,0 +1,24 @@
+"""Variance ratio (Lo and MacKinlay 1988): 1 for a random walk, below 1 for mean reversion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kamou.core.indicators.base import Floats
+
+
+def variance_ratio(levels: Floats, q: int) -> Floats:
+    """VR(q) of log prices ``[n+1]`` or ``[n+1, symbols]``: overlapping, with drift, debiased.
+
+    NaN where the levels do not move. Equal to arch's ``VarianceRatio(debiased=True)``.
+    """
+    steps = len(levels) - 1
+    assert 1 < q < steps, (q, steps)
+    drift = (levels[-1] - levels[0]) / steps
+    single = levels[1:] - levels[:-1] - drift
+    multiple = levels[q:] - levels[:-q] - q * drift
+    of_one = np.einsum("t...,t...->...", single, single) / (steps - 1)
+    freedom = q * (steps - q + 1) * (1.0 - q / steps)
+    of_many = np.einsum("t...,t...->...", multiple, multiple) / freedom
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(of_one > 0, of_many / of_one, np.nan))

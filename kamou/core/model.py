@@ -1,0 +1,340 @@
+"""The vocabulary of trading. Values only.
+
+Prices and amounts that transact are ``Decimal``; features and scores are ``float``.
+Quantities of orders, fills and positions are in **contracts**; one contract is
+``Instrument.contract_size`` units of the base currency. Money is in the account currency (USDT).
+Times are ``int`` milliseconds since the Unix epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+
+import attrs
+
+ZERO = Decimal(0)
+
+
+class Side(str, Enum):
+    """The direction of a position."""
+
+    LONG = "long"
+    SHORT = "short"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.LONG else -1
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SHORT if self is Side.LONG else Side.LONG
+
+
+class OrderSide(str, Enum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is OrderSide.BUY else -1
+
+
+def opening_side(side: Side) -> OrderSide:
+    return OrderSide.BUY if side is Side.LONG else OrderSide.SELL
+
+
+def closing_side(side: Side) -> OrderSide:
+    return OrderSide.SELL if side is Side.LONG else OrderSide.BUY
+
+
+class Leg(str, Enum):
+    """What an order is for. ENTRY is the only leg that may add exposure."""
+
+    ENTRY = "entry"
+    STOP = "stop"
+    TARGET = "target"
+    CLOSE = "close"
+
+
+class OrderType(str, Enum):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP_MARKET = "stop_market"  # triggers against us: a stop loss
+    TARGET_MARKET = "target_market"  # triggers for us: a take profit at market
+    TARGET_LIMIT = "target_limit"  # a resting reduce-only limit at the target
+
+
+class TimeInForce(str, Enum):
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class OrderStatus(str, Enum):
+    PLANNED = "planned"
+    DENIED = "denied"
+    APPROVED = "approved"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELLING = "cancelling"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+    @property
+    def terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        OrderStatus.DENIED,
+        OrderStatus.FILLED,
+        OrderStatus.CANCELED,
+        OrderStatus.EXPIRED,
+        OrderStatus.REJECTED,
+    }
+)
+
+
+class TradingState(str, Enum):
+    """The governor's state, from free to dead. Latched and persisted before it acts."""
+
+    NORMAL = "normal"
+    REDUCED = "reduced"  # half size
+    HALT_NEW = "halt_new"  # no new risk, stops kept, reduce-only
+    FLATTEN = "flatten"  # close everything
+    KILLED = "killed"  # by a human; only a human rearms
+
+    @property
+    def severity(self) -> int:
+        return list(TradingState).index(self)
+
+    @property
+    def entries_allowed(self) -> bool:
+        return self in (TradingState.NORMAL, TradingState.REDUCED)
+
+
+@attrs.frozen(kw_only=True)
+class Instrument:
+    """A linear perpetual. ``lot`` and ``qty_min`` are in contracts, ``tick`` in quote currency."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick: Decimal
+    lot: Decimal
+    contract_size: Decimal
+    qty_min: Decimal
+    qty_max: Decimal
+    notional_min: Decimal
+    leverage_max: int
+    maintenance_margin_rate: Decimal
+    taker_fee: Decimal  # fraction of notional
+    maker_fee: Decimal
+    funding_interval_h: int = 8
+
+
+@attrs.frozen(kw_only=True)
+class Quote:
+    """Best bid and ask, with the time they were true at the venue."""
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    bid_qty: Decimal
+    ask_qty: Decimal
+    mark: Decimal
+    at_ms: int
+
+    @property
+    def mid(self) -> Decimal:
+        return (self.bid + self.ask) / 2
+
+    @property
+    def spread(self) -> Decimal:
+        return self.ask - self.bid
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """One strategy's opinion of one symbol at one closed bar. Distances are in price, > 0."""
+
+    signal_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    score: float  # in (0, 1]: strength after sign was taken into ``side``
+    close: float
+    stop_distance: float
+    target_distance: float
+    hold_ms: int  # the time stop
+    bar_open_ms: int
+    bar_close_ms: int
+    features: tuple[tuple[str, float], ...] = ()
+    proxy: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Figure:
+    """One named figure of a denial or veto, as text: decimals stay exact."""
+
+    name: str
+    value: str
+
+
+@attrs.frozen(kw_only=True)
+class Denial:
+    """A public code with its figures: ``RISK_PER_TRADE_EXCEEDED: risk=1.31% limit=1.00%``."""
+
+    code: str
+    figures: tuple[Figure, ...] = ()
+
+    def __str__(self) -> str:
+        shown = " ".join(f"{f.name}={f.value}" for f in self.figures)
+        return f"{self.code}: {shown}" if shown else self.code
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What the order manager wants to do: an entry with its stop, target and size."""
+
+    permit_id: str
+    signal_id: str
+    attempt: int
+    strategy: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # contracts
+    contract_size: Decimal
+    entry_price: Decimal  # the price the sizing assumed; also the worst price the entry may take
+    limit_price: Decimal  # price collar sent with the order (IOC limit)
+    stop_price: Decimal
+    target_price: Decimal
+    leverage: int
+    risk: Decimal  # worst case loss in money: costs, gap buffer and funding included
+    notional: Decimal  # money
+    bound_by: str  # which cap bound the size: risk | exposure | quantity_max | budget | ...
+    hold_ms: int
+    planned_ms: int
+    expires_ms: int
+
+    @property
+    def stop_distance(self) -> Decimal:
+        return abs(self.entry_price - self.stop_price)
+
+
+@attrs.frozen(kw_only=True)
+class Intent:
+    """The outbox row of one order. Committed before it is sent; its hash is its client id."""
+
+    client_id: str
+    trade_id: str
+    permit_id: str  # empty on reducing legs
+    leg: Leg
+    attempt: int
+    symbol: str
+    side: OrderSide
+    quantity: Decimal  # contracts; of a stop: what it covers
+    type: OrderType
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    time_in_force: TimeInForce
+    reduce_only: bool
+    leverage: int
+    intended_ms: int
+    salt: str  # hex
+    cause_id: str
+
+
+@attrs.frozen(kw_only=True)
+class VenueOrder:
+    """An order as the venue tells it."""
+
+    client_id: str
+    venue_id: str
+    symbol: str
+    side: OrderSide
+    type: OrderType
+    status: OrderStatus
+    quantity: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    reduce_only: bool
+    created_ms: int
+    updated_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class Fill:
+    """A trade of ours as the venue tells it. Deduplicated by (symbol, venue_trade_id)."""
+
+    symbol: str
+    venue_trade_id: str
+    client_id: str  # empty for liquidation, auto-deleveraging and foreign orders
+    venue_order_id: str
+    side: OrderSide
+    quantity: Decimal  # contracts
+    price: Decimal
+    fee: Decimal  # money, positive is paid
+    slippage: Decimal  # money against the mid or trigger at the time; what the venue model charged
+    maker: bool
+    reason: str  # order | liquidation | adl | external
+    at_ms: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.symbol}:{self.venue_trade_id}"
+
+
+@attrs.frozen(kw_only=True)
+class VenuePosition:
+    """A one-way position as the venue tells it; ``quantity`` is signed, in contracts."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    mark_price: Decimal
+    liquidation_price: Decimal | None
+    margin: Decimal
+    leverage: int
+    unrealised: Decimal
+    updated_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """Balances as the venue tells them, in the account currency."""
+
+    equity: Decimal  # balance + unrealised
+    balance: Decimal  # wallet: realised only
+    unrealised: Decimal
+    margin_used: Decimal
+    available: Decimal
+    at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class Income:
+    """Money that moved without a trade of ours: funding, transfers."""
+
+    income_id: str
+    kind: str  # funding | transfer | insurance
+    symbol: str
+    amount: Decimal  # signed, positive is received
+    at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class Permissions:
+    """What an API key may do."""
+
+    trade: bool
+    withdraw: bool
+    transfer: bool

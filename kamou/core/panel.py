@@ -1,0 +1,235 @@
+"""Columnar market state: the last bars of every symbol, and what is derived from them per bar.
+
+One row per closed bar, one column per symbol, float64, NaN where a symbol had no trustworthy
+bar. Rows live in a buffer longer than the window that is moved down when it is full, so that
+any window is one contiguous slice and nothing is copied to read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kamou.clock import HOUR_MS
+from kamou.core.indicators.base import BarRow, Floats, Indicator, IndicatorState, Ints
+from kamou.errors import DataRefusedError
+
+Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
+Mask = npt.NDArray[np.bool_]
+
+PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
+FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")
+SLACK_ROWS_MIN = 256  # rows between two moves of the buffer: the cost of a move spread thin
+# Venues and archives publish open interest every 4 h at the coarsest useful; finer rows are
+# nearly the same observation again, and medians over them cost more than all else.
+INTEREST_PERIOD_MS = 4 * HOUR_MS
+
+
+class _Rows:
+    """The newest ``window`` rows of ``[rows, symbols]`` columns; unwritten rows are NaN."""
+
+    def __init__(self, window: int, symbols: int) -> None:
+        self.window = window
+        self._capacity = window + max(SLACK_ROWS_MIN, window // 4)
+        self._values = np.full((self._capacity, symbols), np.nan)
+        self._end = window
+
+    def push(self, row: Floats) -> None:
+        if self._end == self._capacity:
+            kept = self._values[self._capacity - self.window + 1 :].copy()
+            self._values[: len(kept)] = kept
+            self._end = len(kept)
+        self._values[self._end] = row
+        self._end += 1
+
+    def last(self, n: int) -> Floats:
+        assert 0 < n <= self.window, (n, self.window)
+        return self._values[self._end - n : self._end]
+
+
+class Panel:
+    """The market of one shard, ``symbols`` wide and ``window`` closed bars deep.
+
+    ``indicators`` are the recursive states to keep up to date; read them with ``indicator``.
+    ``interest_period_ms`` is the finest spacing of open-interest rows kept (finer ones are
+    thinned), ``interest_rows`` how many of them.
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        period_ms: int,
+        window: int,
+        indicators: Iterable[Indicator] = (),
+        *,
+        interest_period_ms: int = INTEREST_PERIOD_MS,
+        interest_rows: int = 2,
+    ) -> None:
+        assert period_ms > 0
+        assert window >= 2  # the bar before is always at hand
+        width = len(symbols)
+        self.symbols = tuple(symbols)
+        self.period_ms = period_ms
+        self.window = window
+        self.bars = 0  # rows ever appended
+        self.open_ms = -1  # of the newest bar
+        self.count: Ints = np.zeros(width, np.int64)  # consecutive valid bars up to the newest
+        self.last_close_ms: Ints = np.full(width, -1, np.int64)  # of each newest valid bar
+        self._rows: dict[Field, _Rows] = {field: _Rows(window, width) for field in FIELDS}
+        self._states: dict[Indicator, IndicatorState] = {
+            spec: spec.start(width) for spec in indicators
+        }
+        self.interest_period_ms = interest_period_ms
+        self._interest_ms: Ints = np.zeros(0, np.int64)
+        self._interest_row_ms = -1  # when the newest row was begun
+        self._interest = _Rows(interest_rows, width)
+        self._interest_version = 0  # changes with every stored observation
+        self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
+
+    @property
+    def close_ms(self) -> int:
+        """When the newest bar closed; -1 before the first."""
+        return self.open_ms + self.period_ms if self.bars else -1
+
+    def append(
+        self, open_ms: int, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
+    ) -> Mask:
+        """Take one closed bar of every symbol, each ``[symbols]``; return which were valid.
+
+        A symbol's bar with NaN, infinite, nonpositive or contradictory figures counts as
+        missing: its warm-up starts anew, as it does for all when rows are skipped.
+
+        Raises:
+            DataRefusedError: the bar is not after the newest one, or not on its time grid.
+        """
+        gap = self._check_time(open_ms)
+        valid = (low > 0) & (np.maximum(open_, close) <= high) & (high < np.inf)
+        valid &= (np.minimum(open_, close) >= low) & (volume >= 0) & (volume < np.inf)
+        columns = (open_, high, low, close, volume)
+        if not valid.all():
+            open_, high, low, close, volume = (np.where(valid, c, np.nan) for c in columns)
+        before = np.zeros_like(self.count) if gap else self.count
+        self.count = np.where(valid, before + 1, 0)
+        self.open_ms = open_ms
+        self.bars += 1
+        self.last_close_ms = np.where(valid, self.close_ms, self.last_close_ms)
+        previous_high, previous_low, previous_close, previous_log = (
+            self.row(field) for field in ("high", "low", "close", "log_close")
+        )
+        log_close = np.log(close)
+        log_return = log_close - previous_log
+        if gap:
+            log_return = np.full_like(log_return, np.nan)
+        if self._states:
+            bar = BarRow(
+                high=high,
+                low=low,
+                close=close,
+                change=close - previous_close,
+                rise=high - previous_high,
+                fall=previous_low - low,
+                true_range=np.maximum(high, previous_close) - np.minimum(low, previous_close),
+                count=self.count,
+            )
+            for state in self._states.values():
+                state.update(bar)
+        rows = (open_, high, low, close, volume, log_close, log_return)
+        for field, row in zip(FIELDS, rows, strict=True):
+            self._rows[field].push(row)
+        return valid
+
+    def _check_time(self, open_ms: int) -> bool:
+        """Whether rows were skipped before this one."""
+        if not self.bars:
+            return False
+        step = open_ms - self.open_ms
+        if step <= 0 or step % self.period_ms:
+            raise DataRefusedError(
+                f"a bar opening at {open_ms} cannot follow the one at {self.open_ms}: "
+                f"bars are {self.period_ms} ms apart and time does not run back"
+            )
+        return step > self.period_ms
+
+    def extend(
+        self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
+    ) -> None:
+        """Append ``[bars, symbols]`` rows in order. Raises: as ``append``."""
+        for t in range(len(open_ms)):
+            self.append(int(open_ms[t]), open_[t], high[t], low[t], close[t], volume[t])
+
+    def view(self, field: Field, n: int, back: int = 0) -> Floats:
+        """The ``n`` rows that end ``back`` bars before the newest, oldest first.
+
+        ``[n, symbols]``, a view of the buffer: read it before the next ``append``. Rows before
+        the first bar are NaN; across a gap a window is not evenly spaced, so check ``count``.
+        """
+        return self._rows[field].last(n + back)[:n]
+
+    def row(self, field: Field, back: int = 0) -> Floats:
+        """One bar of every symbol, ``[symbols]``; NaN where missing."""
+        row: Floats = self._rows[field].last(back + 1)[0]
+        return row
+
+    def indicator(self, spec: Indicator) -> Floats:
+        """The value of a state the panel was made with, ``[symbols]``; NaN while warming up."""
+        return self._states[spec].value
+
+    def state(self, spec: Indicator) -> IndicatorState:
+        """The state itself, for those that tell more than one value."""
+        return self._states[spec]
+
+    def append_interest(self, available_ms: int, values: Floats) -> None:
+        """Take open interest of every symbol as it became known; NaN or nonpositive is unknown.
+
+        Observations nearer than ``interest_period_ms`` to the newest row only fill in what that
+        row does not know, so a fast poll cannot crowd the past out of the window.
+
+        Raises:
+            DataRefusedError: time runs back.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logs = np.where((values > 0) & (values < np.inf), np.log(values), np.nan)
+        if len(self._interest_ms):
+            newest_ms = int(self._interest_ms[-1])
+            if available_ms < newest_ms:
+                raise DataRefusedError(
+                    f"open interest available at {available_ms} cannot follow {newest_ms}"
+                )
+            if available_ms - self._interest_row_ms < self.interest_period_ms:
+                self._fill_interest(available_ms, logs)
+                return
+        self._interest.push(logs)
+        self._interest_row_ms = available_ms
+        self._interest_ms = np.append(self._interest_ms, available_ms)[-self._interest.window :]
+        self._interest_version += 1
+
+    def _fill_interest(self, available_ms: int, logs: Floats) -> None:
+        newest = self._interest.last(1)[0]
+        unknown = np.isnan(newest) & ~np.isnan(logs)
+        if unknown.any():
+            newest[unknown] = logs[unknown]
+            self._interest_ms[-1] = available_ms  # only now is the whole row known
+            self._interest_version += 1
+
+    def interest(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Open interest known by ``now_ms``: available times ``[rows]``, ln ``[rows, symbols]``."""
+        known = int(np.searchsorted(self._interest_ms, now_ms, side="right"))
+        if not known:
+            return self._interest_ms[:0], self._interest.last(1)[:0]
+        return self._interest_ms[:known], self._interest.last(len(self._interest_ms))[:known]
+
+    def of_interest(
+        self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
+    ) -> Floats:
+        """``compute(*interest(now_ms))``, remembered under ``key`` until more is known."""
+        times, logs = self.interest(now_ms)
+        version = (self._interest_version, len(times))
+        known = self._derived.get(key)
+        if known is not None and known[0] == version:
+            return known[1]
+        value = compute(times, logs)
+        self._derived[key] = (version, value)
+        return value

@@ -1,0 +1,149 @@
+"""From a refined candidate to a plan: prices on the tick, and a size that every cap allows.
+
+Here floats end: distances become prices, once, and from then on Decimals transact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+import attrs
+
+from kamou import ids
+from kamou.core.book import Book
+from kamou.core.gate import LiveGrant
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Candidate, Denial, Instrument, Plan, Quote, Side, TradingState
+from kamou.core.risk.exposure import exposure, room_for
+from kamou.core.sizing import BPS, Sized, size, trade_costs
+
+
+@attrs.frozen(kw_only=True)
+class Prices:
+    """Where an entry may trade at worst, where it is wrong, and where it is done."""
+
+    limit: Decimal
+    stop: Decimal
+    target: Decimal
+
+
+def prices_for(
+    candidate: Candidate, quote: Quote, instrument: Instrument, costs: CostModel
+) -> Prices:
+    """The candidate's distances from the quote it would trade at, on the tick.
+
+    The limit reaches ``entry_reach_bps`` beyond the touch; stop and target are rounded away
+    from the entry, so that rounding never makes a trade look better than it is sized.
+    """
+    long = candidate.side is Side.LONG
+    touch = quote.ask if long else quote.bid
+    sign = candidate.side.sign
+    reach = touch * costs.entry_reach_bps / BPS
+    stop = touch - sign * Decimal(repr(candidate.stop_distance))
+    target = touch + sign * Decimal(repr(candidate.target_distance))
+    tick = instrument.tick
+    return Prices(
+        limit=_on_tick(touch + sign * reach, tick, up=long),
+        stop=_on_tick(stop, tick, up=not long),
+        target=_on_tick(target, tick, up=long),
+    )
+
+
+def _on_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
+    steps = (price / tick).to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR)
+    return steps * tick
+
+
+def plan_entry(
+    candidate: Candidate,
+    *,
+    multiplier: Decimal,
+    grant: LiveGrant | None,
+    attempt: int,
+    quote: Quote,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    costs: CostModel,
+    limits: RiskLimits,
+    now_ms: int,
+) -> Plan | Denial:
+    """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
+
+    A strategy without a grant is planned at full size: the governor is the one to deny it.
+    """
+    instrument = instruments[candidate.symbol]
+    prices = prices_for(candidate, quote, instrument, costs)
+    fraction = multiplier * (grant.size_fraction if grant is not None else 1)
+    if book.state is TradingState.REDUCED:
+        fraction *= limits.reduced_size
+    stake = exposure(
+        book,
+        marks={candidate.symbol: quote.mark},
+        instruments=instruments,
+        costs=costs,
+        limits=limits,
+    )
+    room = room_for(
+        book,
+        stake,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        instruments=instruments,
+        limits=limits,
+        fraction=fraction,
+    )
+    sized = size(
+        q=book.q,
+        entry=prices.limit,
+        stop=prices.stop,
+        side=candidate.side,
+        instrument=instrument,
+        costs=trade_costs(
+            instrument=instrument,
+            costs=costs,
+            quote=quote,
+            side=candidate.side,
+            hold_ms=candidate.hold_ms,
+        ),
+        gap=book.conduct.gap(limits.gap_buffer_min),
+        limits=limits,
+        fraction=fraction,
+        existing_notional=stake.notional.get(candidate.symbol, Decimal(0)),
+        room=room,
+    )
+    if isinstance(sized, Denial):
+        return sized
+    return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
+
+
+def _plan(
+    candidate: Candidate,
+    prices: Prices,
+    sized: Sized,
+    instrument: Instrument,
+    attempt: int,
+    limits: RiskLimits,
+    now_ms: int,
+) -> Plan:
+    return Plan(
+        permit_id=ids.permit_id(candidate.signal_id, attempt),
+        signal_id=candidate.signal_id,
+        attempt=attempt,
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        quantity=sized.contracts,
+        contract_size=instrument.contract_size,
+        entry_price=prices.limit,
+        limit_price=prices.limit,
+        stop_price=prices.stop,
+        target_price=prices.target,
+        leverage=sized.leverage,
+        risk=sized.risk,
+        notional=sized.notional,
+        bound_by=sized.bound_by,
+        hold_ms=candidate.hold_ms,
+        planned_ms=now_ms,
+        expires_ms=now_ms + limits.permit_ttl_s * 1000,
+    )

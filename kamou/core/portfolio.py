@@ -1,0 +1,238 @@
+"""A trade from its first fill to flat. Totals only, so fills may arrive in any order."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core.events import PositionAdopted, TradeClosed
+from kamou.core.model import ZERO, Fill, Leg, Plan, Side, opening_side
+
+ADOPTED = "adopted"
+"""The strategy name of a position that the venue held and we did not know."""
+
+_R_STEP = Decimal("0.000001")  # R is shown to two places; six keep sums honest
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmedStop:
+    """A closing stop that was read back from the venue."""
+
+    client_id: str
+    quantity: Decimal  # contracts
+    trigger_price: Decimal
+    at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class OpenTrade:
+    """One round trip in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
+
+    trade_id: str
+    permit_id: str  # empty when adopted
+    symbol: str
+    strategy: str
+    side: Side
+    contract_size: Decimal
+    planned_entry: Decimal
+    stop_price: Decimal  # where the stop belongs
+    target_price: Decimal | None
+    leverage: int
+    opened_ms: int
+    hold_until_ms: int  # the time stop; 0: none
+    adopted: bool = False
+    entered: Decimal = ZERO
+    entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
+    exited: Decimal = ZERO
+    exited_value: Decimal = ZERO
+    fees: Decimal = ZERO  # money, positive is paid
+    funding: Decimal = ZERO  # money, positive is received
+    slippage: Decimal = ZERO  # money, already inside the prices
+    exit_reason: str = ""
+    changed_ms: int
+    confirmed: ConfirmedStop | None = None
+    unprotected_since_ms: int  # 0 while PROTECTED
+
+    @property
+    def quantity(self) -> Decimal:
+        """Contracts open. Negative when more was closed than opened: drift."""
+        return self.entered - self.exited
+
+    @property
+    def signed(self) -> Decimal:
+        """Contracts as a venue signs them: negative is short."""
+        return self.quantity * self.side.sign
+
+    @property
+    def entry_price(self) -> Decimal:
+        return self.entered_value / self.entered if self.entered else self.planned_entry
+
+    @property
+    def exit_price(self) -> Decimal | None:
+        return self.exited_value / self.exited if self.exited else None
+
+    @property
+    def risk_distance(self) -> Decimal:
+        """Planned distance from entry to stop, in price: one R per unit."""
+        return abs(self.planned_entry - self.stop_price)
+
+    @property
+    def protected(self) -> bool:
+        """A stop was read back that covers all that is open."""
+        return self.confirmed is not None and self.confirmed.quantity >= self.quantity
+
+    @property
+    def realised(self) -> Decimal:
+        """Gross money made on what was closed, before fees and funding."""
+        gained = self.exited_value - self.exited * self.entry_price
+        return gained * self.side.sign * self.contract_size
+
+    def notional(self, mark: Decimal) -> Decimal:
+        """Money at ``mark``."""
+        return abs(self.quantity) * self.contract_size * mark
+
+
+def open_trade(plan: Plan, trade_id: str, at_ms: int) -> OpenTrade:
+    """The trade that an approved plan's first fill opens; still empty."""
+    return OpenTrade(
+        trade_id=trade_id,
+        permit_id=plan.permit_id,
+        symbol=plan.symbol,
+        strategy=plan.strategy,
+        side=plan.side,
+        contract_size=plan.contract_size,
+        planned_entry=plan.entry_price,
+        stop_price=plan.stop_price,
+        target_price=plan.target_price,
+        leverage=plan.leverage,
+        opened_ms=at_ms,
+        hold_until_ms=at_ms + plan.hold_ms if plan.hold_ms else 0,
+        changed_ms=at_ms,
+        unprotected_since_ms=at_ms,
+    )
+
+
+def adopt(event: PositionAdopted) -> OpenTrade:
+    """The trade that stands for a position found at the venue."""
+    return OpenTrade(
+        trade_id=event.trade_id,
+        permit_id="",
+        symbol=event.symbol,
+        strategy=ADOPTED,
+        side=event.side,
+        contract_size=event.contract_size,
+        planned_entry=event.entry_price,
+        stop_price=event.stop_price,
+        target_price=None,
+        leverage=1,
+        opened_ms=event.at_ms,
+        hold_until_ms=0,
+        adopted=True,
+        entered=event.quantity,
+        entered_value=event.quantity * event.entry_price,
+        changed_ms=event.at_ms,
+        unprotected_since_ms=event.at_ms,
+    )
+
+
+def apply_fill(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int = 0) -> OpenTrade:
+    """The trade after the fill. ``leg`` is None for what no order of ours did.
+
+    A fill in the opening direction adds, one in the other reduces, whatever the order was
+    meant for: the venue nets. ``intended_ms`` tells a time stop from another close.
+    """
+    changes: dict[str, Any] = {
+        "fees": trade.fees + fill.fee,
+        "slippage": trade.slippage + fill.slippage,
+        "changed_ms": max(trade.changed_ms, fill.at_ms),
+    }
+    value = fill.quantity * fill.price
+    if fill.side is opening_side(trade.side):
+        changes["entered"] = trade.entered + fill.quantity
+        changes["entered_value"] = trade.entered_value + value
+        if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or fill.at_ms
+    else:
+        changes["exited"] = trade.exited + fill.quantity
+        changes["exited_value"] = trade.exited_value + value
+        changes["exit_reason"] = _exit_reason(trade, fill, leg, intended_ms)
+    return attrs.evolve(trade, **changes)
+
+
+def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
+    """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``."""
+    gone = trade.quantity - quantity
+    changes: dict[str, Any] = {"changed_ms": at_ms}
+    if gone > 0:
+        changes["exited"] = trade.exited + gone
+        changes["exited_value"] = trade.exited_value + gone * price
+        changes["exit_reason"] = "external"
+    else:
+        changes["entered"] = trade.entered - gone
+        changes["entered_value"] = trade.entered_value - gone * price
+        changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
+        changes["exit_reason"] = trade.exit_reason or "external"
+    return attrs.evolve(trade, **changes)
+
+
+def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
+    """The trade with a stop that was read back; PROTECTED if it covers all that is open."""
+    covered = stop.quantity >= trade.quantity
+    since = 0 if covered else trade.unprotected_since_ms or stop.at_ms
+    return attrs.evolve(trade, confirmed=stop, unprotected_since_ms=since)
+
+
+def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
+    return attrs.evolve(
+        trade, confirmed=None, unprotected_since_ms=trade.unprotected_since_ms or at_ms
+    )
+
+
+def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
+    """The published result of a flat trade, net of fees and funding.
+
+    R = net / (|entry - stop| x quantity x contract size); 0 when the stop was at the entry.
+    """
+    assert trade.quantity == 0, "only a flat trade is closed"
+    assert trade.entered > 0, "a trade that never opened cannot close"
+    gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size
+    net = gross - trade.fees + trade.funding
+    entry, exit_price = trade.entry_price, trade.exit_price
+    assert exit_price is not None
+    unit = abs(entry - trade.stop_price) * trade.entered * trade.contract_size
+    return TradeClosed(
+        at_ms=at_ms,
+        cause_id=trade.trade_id,
+        trade_id=trade.trade_id,
+        symbol=trade.symbol,
+        strategy=trade.strategy,
+        side=trade.side,
+        quantity=trade.entered,
+        contract_size=trade.contract_size,
+        entry_price=entry,
+        exit_price=exit_price,
+        stop_price=trade.stop_price,
+        opened_ms=trade.opened_ms,
+        closed_ms=trade.changed_ms,
+        pnl_gross=gross,
+        fees=trade.fees,
+        funding=trade.funding,
+        slippage=trade.slippage,
+        pnl_net=net,
+        r_multiple=(net / unit).quantize(_R_STEP) if unit else ZERO,
+        exit_reason=trade.exit_reason or "external",
+    )
+
+
+def _exit_reason(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int) -> str:
+    if fill.reason == "liquidation":
+        return "liquidation"
+    if leg is Leg.STOP:
+        return "stop"
+    if leg is Leg.TARGET:
+        return "target"
+    if leg is Leg.CLOSE:
+        return "time" if 0 < trade.hold_until_ms <= intended_ms else "close"
+    return "external"

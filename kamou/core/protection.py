@@ -1,0 +1,230 @@
+"""Is this position protected, and if not, what must be done? Decisions as values.
+
+A position is PROTECTED when a closing stop that covers it was acknowledged *and read back*. The
+stop follows the filled size: a new one is placed and read back before the old one is canceled,
+so there is no moment without one. What cannot be protected in time is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
+from kamou.core.orders import OrderState
+from kamou.core.portfolio import OpenTrade
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmStop:
+    """A proper stop was read back: journal ``StopConfirmed``."""
+
+    symbol: str
+    client_id: str
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class PlaceStop:
+    """Place a reduce-only stop."""
+
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CancelOrder:
+    """Cancel an order of ours that protects nothing, or that another one replaced."""
+
+    symbol: str
+    client_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ClosePosition:
+    """Close everything with a reduce-only market order: it could not be protected in time."""
+
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Await:
+    """A stop or a close is under way; look again at ``until_ms``."""
+
+    symbol: str
+    until_ms: int
+
+
+Action = ConfirmStop | PlaceStop | CancelOrder | ClosePosition | Await
+
+
+def protect(
+    trade: OpenTrade,
+    orders: Iterable[OrderState],
+    venue_orders: Iterable[VenueOrder],
+    *,
+    limits: RiskLimits,
+    now_ms: int,
+    silent_ms: int = 0,
+) -> tuple[Action, ...]:
+    """What an open trade needs. Empty: it is protected, by exactly one stop of the right size.
+
+    Args:
+        orders: our unsettled orders of the symbol.
+        venue_orders: what the venue says is open, of any symbol; ours and others'.
+        silent_ms: how long, since the trade was last protected, the venue did not answer; that
+            time does not count towards the deadline.
+    """
+    held = trade.quantity
+    if held <= 0:
+        return ()  # flat, or inverted: reconciliation's business
+    ours = tuple(orders)
+    deadline_ms = (
+        (trade.unprotected_since_ms or now_ms) + limits.protection_deadline_s * 1000 + silent_ms
+    )
+    if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
+        return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
+    stops = _stops(trade, ours, venue_orders)
+    covering = [v for v in stops if v.quantity - v.filled >= held]
+    if covering:
+        return _covered(trade, covering, stops, ours)
+    if now_ms >= deadline_ms and trade.unprotected_since_ms:
+        return (_close(trade, "not protected in time"),)
+    read_back = {v.client_id for v in stops}
+    if any(_may_cover(o, held) and o.client_id not in read_back for o in ours):
+        return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
+    return (_place(trade),)
+
+
+def _covered(
+    trade: OpenTrade,
+    covering: list[VenueOrder],
+    stops: list[VenueOrder],
+    ours: tuple[OrderState, ...],
+) -> tuple[Action, ...]:
+    """Keep the stop nearest to the size held, oldest first; cancel others; shrink if too large."""
+    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_id))
+    left = best.quantity - best.filled
+    actions: list[Action] = []
+    confirmed = trade.confirmed
+    assert best.trigger_price is not None
+    if (
+        confirmed is None
+        or confirmed.client_id != best.client_id
+        or confirmed.quantity != left
+        or confirmed.trigger_price != best.trigger_price
+    ):
+        actions.append(
+            ConfirmStop(
+                symbol=trade.symbol,
+                client_id=best.client_id,
+                quantity=left,
+                trigger_price=best.trigger_price,
+            )
+        )
+    actions += [
+        _cancel(other, "one closing stop per position")
+        for other in stops
+        if other.client_id != best.client_id
+    ]
+    if left > trade.quantity:
+        read_back = {v.client_id for v in stops}
+        coming = any(_may_cover(o, trade.quantity) and o.client_id not in read_back for o in ours)
+        if not coming:
+            actions.append(_place(trade))
+    return tuple(actions)
+
+
+def is_covered(
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
+) -> bool:
+    """Whether the venue shows a closing stop of ours that covers all that is held."""
+    stops = _stops(trade, orders, venue_orders)
+    return any(v.quantity - v.filled >= trade.quantity for v in stops)
+
+
+def _stops(
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
+) -> list[VenueOrder]:
+    """Our closing stops, as read back. One that was asked to go protects nothing."""
+    known = {o.client_id for o in orders if o.status is not OrderStatus.CANCELLING}
+    return [v for v in venue_orders if v.client_id in known and is_stop_of(trade, v)]
+
+
+def orphans(
+    symbol: str,
+    trade: OpenTrade | None,
+    orders: Iterable[OrderState],
+) -> tuple[CancelOrder, ...]:
+    """Our stops and targets that have nothing to close: their trade is over.
+
+    Orders attached to an entry that may still fill are left alone, and so are those already
+    asked to go.
+    """
+    ours = tuple(orders)
+    alive = {o.intent.trade_id for o in ours if o.leg is Leg.ENTRY and o.remaining > 0}
+    if trade is not None:
+        alive.add(trade.trade_id)
+    return tuple(
+        CancelOrder(symbol=symbol, client_id=o.client_id, reason="orphan: its trade is over")
+        for o in ours
+        if o.leg is not Leg.ENTRY
+        and o.intent.symbol == symbol
+        and o.intent.trade_id not in alive
+        and not o.status.terminal
+        and o.status is not OrderStatus.CANCELLING
+    )
+
+
+def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
+    """Whether this venue order is a live closing stop, no farther than where the stop belongs."""
+    return (
+        order.symbol == trade.symbol
+        and order.type is OrderType.STOP_MARKET
+        and order.reduce_only
+        and order.side is closing_side(trade.side)
+        and not order.status.terminal
+        and order.trigger_price is not None
+        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0
+    )
+
+
+def _may_cover(order: OrderState, held: Decimal) -> bool:
+    """A stop of ours that is on its way and would cover what is held."""
+    return (
+        order.leg is Leg.STOP
+        and order.status in (OrderStatus.SENT, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)
+        and order.intent.quantity >= held
+    )
+
+
+def _place(trade: OpenTrade) -> PlaceStop:
+    return PlaceStop(
+        symbol=trade.symbol,
+        side=closing_side(trade.side),
+        quantity=trade.quantity,
+        trigger_price=trade.stop_price,
+    )
+
+
+def _close(trade: OpenTrade, reason: str) -> ClosePosition:
+    return ClosePosition(
+        symbol=trade.symbol,
+        side=closing_side(trade.side),
+        quantity=trade.quantity,
+        reason=reason,
+    )
+
+
+def _cancel(order: VenueOrder, reason: str) -> CancelOrder:
+    return CancelOrder(symbol=order.symbol, client_id=order.client_id, reason=reason)

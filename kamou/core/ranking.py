@@ -1,0 +1,201 @@
+"""One ranking per cycle: the shards' columns merged, ranked across all symbols, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import attrs
+import numpy as np
+
+from kamou.core.codes import Abstain
+from kamou.core.indicators.base import Floats
+from kamou.core.model import Candidate, Figure, Side
+from kamou.core.strategies.base import Codes, Mask, Strategy
+from kamou.ids import signal_id
+
+
+class Columns(Protocol):
+    """One strategy's opinion of a shard: ``Opinion``, or the message that carries it."""
+
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def score(self) -> Floats: ...
+    @property
+    def raw(self) -> Floats: ...
+    @property
+    def weight(self) -> Floats: ...
+    @property
+    def stop_distance(self) -> Floats: ...
+    @property
+    def target_distance(self) -> Floats: ...
+    @property
+    def abstain(self) -> Codes: ...
+    @property
+    def proxy(self) -> Codes: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def features(self) -> Floats: ...
+
+
+class Shard(Protocol):
+    """One shard's answer: its index, its newest bar and its strategies' columns."""
+
+    @property
+    def shard(self) -> int: ...
+    @property
+    def bar_close_ms(self) -> int:
+        """0 when no bar closed."""
+        ...
+
+    @property
+    def close(self) -> Floats: ...
+    @property
+    def columns(self) -> Sequence[Columns]: ...
+
+
+@attrs.frozen(kw_only=True)
+class Ranking:
+    """``top`` is the best of ``candidates``; abstentions are counted by ``strategy.CODE``."""
+
+    bar_close_ms: int  # 0 when no bar closed in this cycle
+    symbols: int  # that took part
+    candidates: int
+    abstained: tuple[Figure, ...]
+    late_shards: int
+    top: tuple[Candidate, ...]
+
+
+def cross_section_rank(values: Floats) -> Floats:
+    """Ranks in [-1, 1] among the known values, ties averaged; NaN stays NaN, one alone is 0."""
+    ranks = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    ordered = np.sort(values[known])
+    if len(ordered) == 1:
+        ranks[known] = 0.0
+    elif len(ordered):
+        first = np.searchsorted(ordered, values[known], side="left")
+        last = np.searchsorted(ordered, values[known], side="right") - 1
+        ranks[known] = (first + last) / (len(ordered) - 1) - 1.0
+    return ranks
+
+
+def merge(
+    shards: Sequence[Shard],
+    *,
+    universe: Sequence[Sequence[str]],
+    strategies: Mapping[str, Strategy],
+    period_ms: int,
+    top: int,
+) -> Ranking:
+    """Merge the shards that answered into one ranking.
+
+    ``universe[i]`` are shard i's symbols. Late is a shard that did not answer, or that answered
+    with an older bar than the others: it is left out and counted. Ties in |score| are ordered
+    by symbol, then strategy, so equal inputs give equal rankings.
+    """
+    bar_close_ms = max((s.bar_close_ms for s in shards), default=0)
+    fresh = [s for s in shards if s.bar_close_ms == bar_close_ms]
+    symbols = [name for s in fresh for name in universe[s.shard]]
+    late = len(universe) - len({s.shard for s in fresh})
+    close = np.concatenate([s.close for s in fresh]) if bar_close_ms else np.zeros(0)
+    scored = [
+        _Scored(strategy, [_columns_of(s, name) for s in fresh])
+        for name, strategy in strategies.items()
+        if bar_close_ms
+    ]
+    ordered = sorted(
+        (-strength, symbols[i], part.strategy.name, i, part)
+        for part in scored
+        for i, strength in part.speaking()
+    )
+    return Ranking(
+        bar_close_ms=bar_close_ms,
+        symbols=len(symbols),
+        candidates=len(ordered),
+        abstained=tuple(figure for part in scored for figure in part.abstentions()),
+        late_shards=late,
+        top=tuple(
+            part.candidate(i, symbols[i], float(close[i]), bar_close_ms, period_ms)
+            for *_, i, part in ordered[:top]
+        ),
+    )
+
+
+def _columns_of(shard: Shard, strategy: str) -> Columns:
+    for columns in shard.columns:
+        if columns.strategy == strategy:
+            return columns
+    raise AssertionError(f"shard {shard.shard} has no columns of {strategy}")
+
+
+class _Scored:
+    """One strategy's columns over all fresh shards, scored."""
+
+    def __init__(self, strategy: Strategy, parts: Sequence[Columns]) -> None:
+        self.strategy = strategy
+        self.parts = parts
+        self.abstain = np.concatenate([p.abstain for p in parts])
+        self.weight = np.concatenate([p.weight for p in parts])
+        if strategy.cross_sectional:
+            raw = np.concatenate([p.raw for p in parts])
+            score = cross_section_rank(raw)
+            # Relative strength is no direction: the best of a falling market is no long.
+            agrees = np.sign(score) == np.sign(raw)
+            self._silence(~agrees, Abstain.NO_TRIGGER)
+        else:
+            score = np.concatenate([p.score for p in parts])
+        self.score = score
+        weak = ~(np.abs(score) >= strategy.score_min) | (score == 0)
+        self._silence(weak, Abstain.SCORE_TOO_SMALL)
+
+    def _silence(self, where: Mask, code: Abstain) -> None:
+        self.abstain[where & (self.abstain == 0)] = code
+
+    def abstentions(self) -> Iterator[Figure]:
+        counts = np.bincount(self.abstain, minlength=len(Abstain))
+        for code in Abstain:
+            if code and counts[code]:
+                name = f"{self.strategy.name}.{code.name}"
+                yield Figure(name=name, value=str(counts[code]))
+
+    def speaking(self) -> Iterator[tuple[int, float]]:
+        """Position and |weighted score| of every symbol that it has an opinion of."""
+        where = np.flatnonzero(self.abstain == 0)
+        strengths = np.abs(self.score[where] * self.weight[where])
+        return zip(where.tolist(), strengths.tolist(), strict=True)
+
+    def candidate(
+        self, at: int, symbol: str, close: float, bar_close_ms: int, period_ms: int
+    ) -> Candidate:
+        part, i = self._locate(at)
+        strategy = self.strategy
+        return Candidate(
+            signal_id=signal_id(bar_close_ms, strategy.name, symbol),
+            strategy=strategy.name,
+            symbol=symbol,
+            side=Side.LONG if self.score[at] > 0 else Side.SHORT,
+            score=abs(float(self.score[at] * self.weight[at])),
+            close=close,
+            stop_distance=float(part.stop_distance[i]),
+            target_distance=float(part.target_distance[i]),
+            hold_ms=strategy.hold_ms(period_ms),
+            bar_open_ms=bar_close_ms - period_ms,
+            bar_close_ms=bar_close_ms,
+            features=tuple(  # the known ones: NaN has no canonical form, and says nothing
+                (name, float(value))
+                for name, value in zip(part.feature_names, part.features[:, i], strict=True)
+                if np.isfinite(value)
+            ),
+            proxy=strategy.proxies[int(part.proxy[i])],
+        )
+
+    def _locate(self, at: int) -> tuple[Columns, int]:
+        """The shard's columns that hold merged position ``at``, and the position in them."""
+        for part in self.parts:
+            if at < len(part.abstain):
+                return part, at
+            at -= len(part.abstain)
+        raise AssertionError(at)

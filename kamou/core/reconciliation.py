@@ -1,0 +1,344 @@
+"""The exchange is the truth: what the journal must say so that the book agrees with it.
+
+Pure: the book and one view of the venue in, events and orders of business out. Applying the
+events and looking again at the same view changes nothing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.core.adoption import adoption
+from kamou.core.book import Book
+from kamou.core.events import (
+    CycleClosed,
+    DriftExplained,
+    DriftFound,
+    EquityMarked,
+    Event,
+    FillRecorded,
+    IncomeRecorded,
+    OrderAcknowledged,
+    OrderClosed,
+    PositionCorrected,
+    ProtectionLost,
+    StopConfirmed,
+)
+from kamou.core.model import (
+    ZERO,
+    Account,
+    Figure,
+    Instrument,
+    Leg,
+    OrderStatus,
+    VenueOrder,
+    VenuePosition,
+)
+from kamou.core.orders import IN_FLIGHT, OrderState
+from kamou.core.protection import Await, CancelOrder, ConfirmStop, is_covered, orphans, protect
+from kamou.core.risk.exposure import exposure
+from kamou.core.venue_view import ReconcileSettings, Reconciliation, Terms, VenueView
+from kamou.ids import is_ours
+
+__all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
+
+
+def reconcile(
+    book: Book, view: VenueView, terms: Terms, *, cycle_ms: int, now_ms: int
+) -> Reconciliation:
+    """Compare, over the union of symbols known to us and to the venue."""
+    work = _Work(book, view, terms, now_ms)
+    work.fills_and_income()
+    work.orders()
+    mismatches, deferred = work.positions()
+    protect_ = work.protection()
+    marks = work.marks(cycle_ms, len(mismatches) + len(deferred))
+    return Reconciliation(
+        repairs=tuple(work.repairs),
+        marks=marks,
+        protect=protect_,
+        sweep=work.sweep(),
+        resolve=work.unresolved(),
+        mismatches=mismatches,
+        deferred=deferred,
+    )
+
+
+class _Work:
+    """One reconciliation in progress; ``book`` is forked before the first repair is tried on it."""
+
+    def __init__(self, book: Book, view: VenueView, terms: Terms, now_ms: int) -> None:
+        self.before = book
+        self.book = book
+        self.view = view
+        self.terms = terms
+        self.now_ms = now_ms
+        self.repairs: list[Event] = []
+        self.resting: dict[str, list[VenueOrder]] = {}
+        for order in view.open_orders:
+            self.resting.setdefault(order.symbol, []).append(order)
+
+    def repair(self, event: Event) -> None:
+        """Note the event, and see what it would make of the book."""
+        if self.book is self.before:
+            self.book = self.before.fork()
+        self.repairs.append(event)
+        self.book.apply(self.book.seq + 1, event)
+
+    def fills_and_income(self) -> None:
+        since_ms = self.before.fills_since_ms()
+        for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
+            if fill.key not in self.book.fills_seen and fill.at_ms >= since_ms:
+                cause = fill.client_id or fill.venue_order_id
+                self.repair(
+                    FillRecorded(at_ms=self.now_ms, cause_id=cause, fill=fill, source="reconcile")
+                )
+        for income in self.view.income:
+            if income.income_id not in self.book.incomes_seen and income.at_ms >= since_ms:
+                self.repair(
+                    IncomeRecorded(at_ms=self.now_ms, cause_id=income.symbol, income=income)
+                )
+
+    # --- orders ------------------------------------------------------------------
+
+    def orders(self) -> None:
+        """Evidence of orders that were in flight: seen resting, or ended."""
+        for told in (*self.view.open_orders, *self.view.queried):
+            known = self.book.orders.get(told.client_id)
+            if known is None or known.status.terminal:
+                continue
+            name = told.client_id
+            if told.status.terminal:
+                self.repair(
+                    OrderClosed(
+                        at_ms=self.now_ms,
+                        cause_id=name,
+                        client_id=name,
+                        status=told.status,
+                        filled=told.filled,
+                        reason="reconciled",
+                    )
+                )
+            elif known.status in IN_FLIGHT:
+                self.repair(
+                    OrderAcknowledged(
+                        at_ms=self.now_ms, cause_id=name, client_id=name, venue_id=told.venue_id
+                    )
+                )
+
+    def unresolved(self) -> tuple[str, ...]:
+        """Orders that the venue does not list, and that are too old for that to be lateness."""
+        seen = {o.client_id for o in (*self.view.open_orders, *self.view.queried)}
+        waiting = {  # attached orders sleep at the venue until their entry fills
+            o.intent.trade_id
+            for o in self.book.orders.values()
+            if o.leg is Leg.ENTRY and o.remaining > 0
+        }
+        late_ms = self.now_ms - self.terms.settings.in_flight_ms
+        return tuple(
+            name
+            for name, o in self.book.orders.items()
+            if name not in seen
+            and not o.status.terminal
+            and o.changed_ms <= late_ms
+            and (o.leg is Leg.ENTRY or o.intent.trade_id not in waiting)
+        )
+
+    def sweep(self) -> tuple[CancelOrder, ...]:
+        """Ours, resting, and of no use. Orders of others are never touched."""
+        found: list[CancelOrder] = []
+        late_ms = self.view.at_ms - self.terms.settings.in_flight_ms
+        for symbol, resting in self.resting.items():
+            mine = {v.client_id for v in resting}
+            ours = self.book.orders_of(symbol)
+            found += [
+                o
+                for o in orphans(symbol, self.book.trades.get(symbol), ours)
+                if o.client_id in mine
+            ]
+            known = {o.client_id: o for o in ours}
+            for order in resting:
+                if not is_ours(order.client_id) or order.created_ms > late_ms:
+                    continue
+                reason = self._useless(known.get(order.client_id))
+                if reason:
+                    found.append(
+                        CancelOrder(symbol=symbol, client_id=order.client_id, reason=reason)
+                    )
+        return tuple(found)
+
+    def _useless(self, known: OrderState | None) -> str:
+        if known is None:
+            return "ours by its name, but the book has no such order open"
+        expired = known.plan is not None and self.now_ms >= known.plan.expires_ms
+        if known.leg is Leg.ENTRY and expired and known.status is not OrderStatus.CANCELLING:
+            return "an entry that outlived its plan"
+        return ""
+
+    # --- positions ---------------------------------------------------------------
+
+    def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
+        """Correct and adopt. Returns what no fill explained, and what is still in motion."""
+        theirs = {p.symbol: p for p in self.view.positions if p.quantity != 0}
+        mismatches: list[DriftFound] = []
+        deferred: list[str] = []
+        for symbol in sorted(self.book.trades.keys() | theirs.keys()):
+            trade, position = self.book.trades.get(symbol), theirs.get(symbol)
+            held = position.quantity if position else ZERO
+            inverted = trade is not None and trade.quantity < 0
+            if self.book.position(symbol) == held and not inverted:
+                continue
+            if self._in_motion(symbol):
+                deferred.append(symbol)
+                continue
+            mismatches.append(self._mismatch(symbol, held, position))
+        return tuple(mismatches), tuple(deferred)
+
+    def _in_motion(self, symbol: str) -> bool:
+        """Whether lateness may still explain a difference."""
+        settings = self.terms.settings
+        moved_ms = self.view.at_ms - settings.in_flight_ms
+        if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
+            return True
+        for order in self.book.orders_of(symbol):
+            age_ms = self.now_ms - order.changed_ms
+            if order.status.terminal:  # the venue counted fills that it has not listed yet
+                if age_ms < settings.evidence_after_ms:
+                    return True
+            elif order.leg in (Leg.ENTRY, Leg.CLOSE) and age_ms < settings.in_flight_ms:
+                return True
+        return False
+
+    def _mismatch(self, symbol: str, held: Decimal, position: VenuePosition | None) -> DriftFound:
+        trade = self.book.trades.get(symbol)
+        ours = self.book.position(symbol)
+        instrument = self.terms.instruments.get(symbol)
+        same_way = trade is not None and held * trade.side.sign > 0
+        adopting = position is not None and not same_way
+        kind = "POSITION_UNKNOWN" if trade is None else "QUANTITY_DIFFERS"
+        if adopting and instrument is None:
+            kind = "INSTRUMENT_UNKNOWN"
+        drift = DriftFound(
+            at_ms=self.now_ms,
+            cause_id=symbol,
+            symbol=symbol,
+            kind=kind,
+            figures=(
+                Figure(name="book", value=str(ours)),
+                Figure(name="venue", value=str(held)),
+            ),
+        )
+        if self.book.drift.get(symbol) != kind:
+            self.repair(drift)
+        if trade is not None:
+            mark = position.mark_price if position else self.terms.marks.get(symbol)
+            self.repair(
+                PositionCorrected(
+                    at_ms=self.now_ms,
+                    cause_id=symbol,
+                    symbol=symbol,
+                    quantity=held if same_way else ZERO,
+                    price=mark if mark is not None else trade.entry_price,
+                    reason="inferred",
+                )
+            )
+        if adopting and instrument is not None:
+            assert position is not None
+            self._adopt(position, instrument)
+        return drift
+
+    def _adopt(self, position: VenuePosition, instrument: Instrument) -> None:
+        terms = self.terms
+        account = self.view.account
+        self.repair(
+            adoption(
+                position,
+                instrument=instrument,
+                q=min(account.equity, account.balance),
+                limits=terms.limits,
+                costs=terms.costs,
+                gap=self.book.conduct.gap(terms.limits.gap_buffer_min),
+                atr=terms.atrs.get(position.symbol),
+                at_ms=self.view.at_ms,
+            )
+        )
+
+    # --- protection, the cycle's end ----------------------------------------------
+
+    def protection(self) -> tuple[str, ...]:
+        """Re-prove every stop. Returns the symbols whose stop needs attention."""
+        needy: list[str] = []
+        for symbol in list(self.book.trades):
+            trade = self.book.trades[symbol]
+            if trade.quantity <= 0:
+                continue
+            ours, resting = self.book.orders_of(symbol), self.resting.get(symbol, [])
+            if trade.confirmed is not None and not is_covered(trade, ours, resting):
+                self.repair(
+                    ProtectionLost(
+                        at_ms=self.now_ms,
+                        cause_id=trade.trade_id,
+                        symbol=symbol,
+                        reason="no stop that covers the position was read back",
+                    )
+                )
+                trade = self.book.trades[symbol]
+            for action in protect(
+                trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms
+            ):
+                if isinstance(action, ConfirmStop):
+                    self.repair(
+                        StopConfirmed(
+                            at_ms=self.now_ms,
+                            cause_id=trade.trade_id,
+                            symbol=symbol,
+                            client_id=action.client_id,
+                            quantity=action.quantity,
+                            trigger_price=action.trigger_price,
+                        )
+                    )
+                elif not isinstance(action, Await) and symbol not in needy:
+                    needy.append(symbol)
+        return tuple(needy)
+
+    def marks(self, cycle_ms: int, differences: int) -> tuple[Event, ...]:
+        """Equity and the cycle's end; nothing when this cycle is closed already."""
+        if cycle_ms <= self.before.cycle_ms:
+            return ()
+        marks: list[Event] = []
+        account = self.view.account
+        if self.before.drifting and not differences:
+            marks.append(DriftExplained(at_ms=self.now_ms, reason="book and venue agree again"))
+        money = (account.equity, account.balance, account.unrealised, account.margin_used)
+        if all(amount.is_finite() for amount in money):
+            marks.append(self._equity(account))
+        marks.append(
+            CycleClosed(
+                at_ms=self.now_ms,
+                cause_id=str(cycle_ms),
+                cycle_ms=cycle_ms,
+                positions=len(self.view.positions),
+                open_orders=len(self.view.open_orders),
+                drift=differences,
+                repaired=len(self.repairs),
+            )
+        )
+        return tuple(marks)
+
+    def _equity(self, account: Account) -> EquityMarked:
+        stake = exposure(
+            self.book,
+            marks={p.symbol: p.mark_price for p in self.view.positions},
+            instruments=self.terms.instruments,
+            costs=self.terms.costs,
+            limits=self.terms.limits,
+        )
+        return EquityMarked(
+            at_ms=account.at_ms,
+            equity=account.equity,
+            balance=account.balance,
+            unrealised=account.unrealised,
+            margin_used=account.margin_used,
+            open_risk=stake.open_risk,
+            flows=self.book.flows,
+        )

@@ -1,0 +1,193 @@
+"""Everything that one review of an entry may look at, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cached_property
+
+import attrs
+
+from kamou.core.book import Book
+from kamou.core.gate import LiveGrant
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import (
+    Account,
+    Instrument,
+    Plan,
+    Quote,
+    TradingState,
+    VenuePosition,
+)
+from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.sizing import TradeCosts, trade_costs
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ReviewContext:
+    """The governor's inputs. The properties are its own arithmetic, none of it the planner's.
+
+    Numeric properties need ``valid``: rules that use them are asked only then, and
+    ``DATA_INVALID`` (or a more exact code) stands for them otherwise.
+    """
+
+    plan: Plan
+    book: Book
+    quote: Quote | None
+    account: Account | None
+    positions: tuple[VenuePosition, ...]
+    reconciled: bool  # the last reconciliation of this process agreed with the venue
+    instruments: Mapping[str, Instrument]
+    limits: RiskLimits
+    costs: CostModel
+    now_ms: int
+    grant: LiveGrant | None
+    excluded: frozenset[str] = frozenset()
+    funding_rate: Decimal | None = None  # per interval; None: the cost model's assumption
+    tokens: float = 0.0  # messages that may be sent now
+
+    @cached_property
+    def instrument(self) -> Instrument | None:
+        return self.instruments.get(self.plan.symbol)
+
+    @cached_property
+    def bad_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that are missing, not finite or not positive."""
+        plan = self.plan
+        numbers: dict[str, Decimal] = {
+            "quantity": plan.quantity,
+            "contract_size": plan.contract_size,
+            "entry_price": plan.entry_price,
+            "limit_price": plan.limit_price,
+            "stop_price": plan.stop_price,
+            "target_price": plan.target_price,
+        }
+        if self.quote is not None:
+            quote = self.quote
+            numbers.update(bid=quote.bid, ask=quote.ask, mark=quote.mark)
+        if self.account is not None:
+            numbers.update(equity=self.account.equity, balance=self.account.balance)
+        bad = [name for name, number in numbers.items() if not number.is_finite() or number <= 0]
+        if self.quote is None:
+            bad.append("quote")
+        elif not bad and self.quote.ask < self.quote.bid:
+            bad.append("crossed_quote")
+        if self.account is None:
+            bad.append("account")
+        if self.instrument is None:
+            bad.append("instrument")
+        if plan.leverage < 1:
+            bad.append("leverage")
+        if not self.book.day_equity > 0:
+            bad.append("day_equity")
+        return tuple(bad)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the arithmetic can be trusted."""
+        return not self.bad_inputs
+
+    # --- numbers; only when valid ---
+
+    @cached_property
+    def sound(self) -> tuple[Instrument, Quote, Account]:
+        """The inputs that may be None, once they are known not to be."""
+        assert self.instrument is not None
+        assert self.quote is not None
+        assert self.account is not None
+        return self.instrument, self.quote, self.account
+
+    @cached_property
+    def q(self) -> Decimal:
+        """Q = min(equity, balance)."""
+        account = self.sound[2]
+        return min(account.equity, account.balance)
+
+    @cached_property
+    def fraction(self) -> Decimal:
+        """How much of both hard caps this trade may use: the grant's share, halved in REDUCED."""
+        share = self.grant.size_fraction if self.grant else Decimal(1)
+        return share * size_factor(self.book.state, self.limits)
+
+    @cached_property
+    def trade_costs(self) -> TradeCosts:
+        instrument, quote, _ = self.sound
+        return trade_costs(
+            instrument=instrument,
+            costs=self.costs,
+            quote=quote,
+            side=self.plan.side,
+            hold_ms=self.plan.hold_ms,
+            funding_rate=self.funding_rate,
+        )
+
+    @cached_property
+    def gap(self) -> Decimal:
+        return self.book.conduct.gap(self.limits.gap_buffer_min)
+
+    @cached_property
+    def price(self) -> Decimal:
+        """The worst price at which the entry may fill."""
+        plan = self.plan
+        worst = max if plan.side.sign > 0 else min
+        return worst(plan.entry_price, plan.limit_price)
+
+    @cached_property
+    def units(self) -> Decimal:
+        """Base units."""
+        return self.plan.quantity * self.plan.contract_size
+
+    @cached_property
+    def notional(self) -> Decimal:
+        return self.units * max(self.plan.entry_price, self.plan.limit_price)
+
+    @cached_property
+    def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
+        """Worst case in money, by what causes it. Written out here, apart from ``sizing``."""
+        c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
+        distance = abs(entry - stop)
+        fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)
+        return (
+            ("price", distance * self.units),
+            ("costs", (fees + c.funding * entry) * self.units),
+            ("gap", self.gap * distance * self.units),
+        )
+
+    @cached_property
+    def risk(self) -> Decimal:
+        """Worst case in money, never less than what the plan admits to."""
+        return max(sum((money for _, money in self.risk_parts), Decimal(0)), self.plan.risk)
+
+    @cached_property
+    def marks(self) -> dict[str, Decimal]:
+        marks = {p.symbol: p.mark_price for p in self.positions if p.mark_price > 0}
+        if self.quote is not None:
+            marks[self.plan.symbol] = self.quote.mark
+        return marks
+
+    @cached_property
+    def stake(self) -> Exposure:
+        """What is at stake without this plan."""
+        return exposure(
+            self.book,
+            marks=self.marks,
+            instruments=self.instruments,
+            costs=self.costs,
+            limits=self.limits,
+        )
+
+    @cached_property
+    def day_lost(self) -> Decimal:
+        """Money lost since the day opened, unrealised included, transfers excluded; >= 0."""
+        equity = self.sound[2].equity
+        return max(Decimal(0), self.book.day_equity + self.book.day_flows - equity)
+
+    @cached_property
+    def day_limit(self) -> Decimal:
+        """Money that one day may lose."""
+        return self.limits.daily_loss_max * self.book.day_equity
+
+
+def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
+    """REDUCED trades half size; sizing and governor both scale by this."""
+    return limits.reduced_size if state is TradingState.REDUCED else Decimal(1)

@@ -1,0 +1,132 @@
+"""What the book has at stake: open trades, resting entries and granted permits together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book import Book
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import ZERO, Instrument, Side
+from kamou.core.portfolio import OpenTrade
+from kamou.core.sizing import BPS, Room
+
+MAJORS = frozenset({"BTC", "XBT", "ETH"})
+"""Everything else falls together: the alt cluster."""
+
+
+@attrs.frozen(kw_only=True)
+class Exposure:
+    """Money at stake, reservations included."""
+
+    open_risk: Decimal  # mark -> stop of everything, with exit costs and gap
+    notional: Mapping[str, Decimal]  # by symbol
+    notional_total: Decimal
+    margin_reserved: Decimal  # of permits whose orders have not filled
+    cluster: Mapping[Side, Decimal]  # open risk of alts, by direction
+    net_notional: Decimal  # signed: what a move of the whole market hits
+
+
+def trade_risk(trade: OpenTrade, mark: Decimal, costs: CostModel, gap: Decimal) -> Decimal:
+    """Money lost from ``mark`` to the trade's stop, with exit costs and the gap buffer."""
+    distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
+    exit_cost = (costs.taker_bps + costs.slippage_bps) / BPS * trade.stop_price
+    per_unit = distance + gap * trade.risk_distance + exit_cost
+    return per_unit * abs(trade.quantity) * trade.contract_size
+
+
+def exposure(
+    book: Book,
+    *,
+    marks: Mapping[str, Decimal],
+    instruments: Mapping[str, Instrument],
+    costs: CostModel,
+    limits: RiskLimits,
+) -> Exposure:
+    """The book's exposure at ``marks`` (by symbol; the entry price where one is missing).
+
+    A symbol without an instrument counts as an alt: the stricter reading.
+    """
+    gap = book.conduct.gap(limits.gap_buffer_min)
+    open_risk = margin = total = net = ZERO
+    notional: dict[str, Decimal] = {}
+    cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
+
+    def count(symbol: str, side: Side, money: Decimal, risk: Decimal) -> None:
+        nonlocal open_risk, total, net
+        open_risk += risk
+        total += money
+        net += money * side.sign
+        notional[symbol] = notional.get(symbol, ZERO) + money
+        if not is_major(instruments.get(symbol)):
+            cluster[side] += risk
+
+    for symbol, trade in book.trades.items():
+        mark = marks.get(symbol) or trade.entry_price
+        count(symbol, trade.side, trade.notional(mark), trade_risk(trade, mark, costs, gap))
+    for reservation in book.reservations.values():
+        if reservation.remaining > 0:
+            plan = reservation.plan
+            count(plan.symbol, plan.side, reservation.notional, reservation.risk)
+            margin += reservation.notional / plan.leverage
+    return Exposure(
+        open_risk=open_risk,
+        notional=notional,
+        notional_total=total,
+        margin_reserved=margin,
+        cluster=cluster,
+        net_notional=net,
+    )
+
+
+def is_major(instrument: Instrument | None) -> bool:
+    return instrument is not None and instrument.base in MAJORS
+
+
+def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
+    """Money lost when the whole market moves by ``move`` against the book's net direction.
+
+    Every symbol is taken to move as BTC does (beta 1) and no stop is believed to hold: a shock
+    jumps over stops.
+    """
+    return abs(net_notional) * move
+
+
+def day_budget(book: Book, equity: Decimal, limits: RiskLimits) -> Decimal:
+    """Money that the day may still lose: the limit less what is lost already. May be negative."""
+    lost = max(ZERO, book.day_equity + book.day_flows - equity)
+    return limits.daily_loss_max * book.day_equity - lost
+
+
+def room_for(
+    book: Book,
+    stake: Exposure,
+    *,
+    symbol: str,
+    side: Side,
+    instruments: Mapping[str, Instrument],
+    limits: RiskLimits,
+    fraction: Decimal = Decimal(1),
+) -> Room:
+    """What the portfolio's caps leave for one more trade, in money; never negative.
+
+    The order manager sizes into this room, so that a plan is shrunk rather than denied. The
+    governor does not use it: its rules are computed apart.
+    """
+    q, budget = book.q, day_budget(book, book.equity, limits)
+    risk = min(
+        min(limits.open_risk_max, limits.daily_loss_max) * q - stake.open_risk,
+        budget - stake.open_risk,
+    )
+    if not is_major(instruments.get(symbol)):
+        risk = min(risk, limits.cluster_risk_max * q - stake.cluster[side])
+    against = stake.net_notional * side.sign
+    notional = min(
+        limits.notional_total_max * q - stake.notional_total,
+        limits.exposure_per_symbol * fraction * q - stake.notional.get(symbol, ZERO),
+        budget / limits.shock_move - against,
+        limits.margin_total_max * q - book.margin_used - stake.margin_reserved,
+    )
+    return Room(risk=max(ZERO, risk), notional=max(ZERO, notional))

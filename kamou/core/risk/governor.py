@@ -1,0 +1,127 @@
+"""The risk governor's decisions. The only module that makes an ``Approved``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from kamou.core.codes import Deny
+from kamou.core.events import PermitDenied, PermitGranted
+from kamou.core.model import (
+    ZERO,
+    Denial,
+    Figure,
+    Intent,
+    Leg,
+    Side,
+    closing_side,
+)
+from kamou.core.orders import OrderState
+from kamou.core.risk.context import ReviewContext, size_factor
+from kamou.core.risk.rule import percent
+from kamou.core.risk.rules import RULES
+from kamou.core.risk.states import Decision, EquityRead, Pending, command, next_state, resume
+from kamou.core.risk.verdict import _MINT, Approved, Denied, Verdict
+from kamou.core.sizing import denial
+
+__all__ = [
+    "Decision",
+    "EquityRead",
+    "Pending",
+    "ReviewContext",
+    "command",
+    "next_state",
+    "resume",
+    "review_entry",
+    "review_reduction",
+    "size_factor",
+]
+
+
+def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | PermitDenied]:
+    """Ask every rule. The verdict, and the event to commit *before* the verdict is given away.
+
+    The permit ends at the plan's expiry or after ``permit_ttl_s``, whichever is first.
+    """
+    plan, now_ms = context.plan, context.now_ms
+    denials = tuple(d for rule in RULES if (d := rule(context)) is not None)
+    if denials:
+        return Denied(permit_id=plan.permit_id, denials=denials), PermitDenied(
+            at_ms=now_ms,
+            cause_id=plan.signal_id,
+            permit_id=plan.permit_id,
+            signal_id=plan.signal_id,
+            strategy=plan.strategy,
+            symbol=plan.symbol,
+            leg=Leg.ENTRY.value,
+            denials=denials,
+        )
+    expires_ms = min(plan.expires_ms, now_ms + context.limits.permit_ttl_s * 1000)
+    approved = Approved(mint=_MINT, plan=plan, snapshot_seq=context.book.seq, expires_ms=expires_ms)
+    return approved, PermitGranted(
+        at_ms=now_ms,
+        cause_id=plan.signal_id,
+        permit_id=plan.permit_id,
+        plan=plan,
+        figures=_figures(context),
+        expires_ms=expires_ms,
+    )
+
+
+def review_reduction(
+    intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = ()
+) -> Denial | None:
+    """Whether a stop, target or close may go. Denied only if it would add or reverse exposure.
+
+    Args:
+        position: contracts held now, signed. For a stop or target attached to an entry that has
+            not filled yet: the entry's quantity, signed.
+        open_orders: our unsettled orders of the symbol; closes in flight count together.
+    """
+    side = Side.LONG if position > 0 else Side.SHORT
+    if intent.leg is Leg.ENTRY or not intent.reduce_only:
+        why = "not a reducing order"
+    elif position == 0:
+        why = "nothing is held"
+    elif intent.side is not closing_side(side):
+        why = "wrong side"
+    else:
+        closing = ZERO
+        if intent.leg is Leg.CLOSE:
+            closing = sum(
+                (
+                    o.remaining
+                    for o in open_orders
+                    if o.leg is Leg.CLOSE
+                    and o.intent.symbol == intent.symbol
+                    and o.client_id != intent.client_id
+                ),
+                ZERO,
+            )
+        if closing + intent.quantity <= abs(position):
+            return None
+        why = f"closes in flight {closing}"
+    return denial(
+        Deny.EXIT_INCREASES_EXPOSURE,
+        why=why,
+        leg=intent.leg.value,
+        side=intent.side.value,
+        quantity=intent.quantity,
+        position=position,
+    )
+
+
+def _figures(c: ReviewContext) -> tuple[Figure, ...]:
+    """The arithmetic behind a yes, for the public log."""
+    stake = c.stake
+    shown = {
+        "q": f"{c.q:.2f}",
+        "risk": percent(c.risk, c.q),
+        "gap": str(c.gap),
+        "exposure": percent(c.notional, c.q),
+        "bound_by": c.plan.bound_by,
+        "open_risk": percent(stake.open_risk, c.q),
+        "day_lost": percent(c.day_lost, c.book.day_equity),
+        "notional_total": percent(stake.notional_total + c.notional, c.q),
+    }
+    return tuple(Figure(name=name, value=value) for name, value in shown.items())

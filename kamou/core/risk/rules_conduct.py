@@ -1,0 +1,98 @@
+"""Rules about what we may do at all, and how often."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Deny
+from kamou.core.day import HOUR_MS, day_start_ms
+from kamou.core.model import Denial, Leg
+from kamou.core.risk.context import ReviewContext
+from kamou.core.sizing import denial
+
+
+def state(c: ReviewContext) -> Denial | None:
+    if c.book.state.entries_allowed:
+        return None
+    return denial(Deny.STATE_HALTED, state=c.book.state.value, reason=c.book.state_reason)
+
+
+def duplicate(c: ReviewContext) -> Denial | None:
+    """One permit per id, and one open entry per signal."""
+    plan, book = c.plan, c.book
+    if plan.permit_id in book.reservations or plan.permit_id in book.released:
+        return denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)
+    for reservation in book.reservations.values():
+        if reservation.plan.signal_id == plan.signal_id:
+            return denial(Deny.DUPLICATE_INTENT, permit=reservation.plan.permit_id)
+    for order in book.orders.values():
+        if order.leg is Leg.ENTRY and order.plan and order.plan.signal_id == plan.signal_id:
+            return denial(Deny.DUPLICATE_INTENT, order=order.client_id)
+    return None
+
+
+def symbol_held(c: ReviewContext) -> Denial | None:
+    symbol = c.plan.symbol
+    if symbol in c.book.trades:
+        return denial(Deny.SYMBOL_HELD, trade=c.book.trades[symbol].trade_id)
+    for reservation in c.book.reservations.values():
+        if reservation.plan.symbol == symbol and reservation.remaining > 0:
+            return denial(Deny.SYMBOL_HELD, permit=reservation.plan.permit_id)
+    if c.book.entry_live(symbol):
+        return denial(Deny.SYMBOL_HELD, order="entry")
+    held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
+    return denial(Deny.SYMBOL_HELD, position="venue") if held else None
+
+
+def restricted(c: ReviewContext) -> Denial | None:
+    if c.plan.symbol in c.excluded:
+        return denial(Deny.SYMBOL_RESTRICTED, symbol=c.plan.symbol, why="excluded")
+    if c.instrument is None:
+        return denial(Deny.SYMBOL_RESTRICTED, symbol=c.plan.symbol, why="not listed")
+    return None
+
+
+def strategy_live(c: ReviewContext) -> Denial | None:
+    if c.grant is not None and c.grant.strategy == c.plan.strategy:
+        return None
+    return denial(Deny.STRATEGY_NOT_LIVE, strategy=c.plan.strategy)
+
+
+def entries_per_hour(c: ReviewContext) -> Denial | None:
+    """Trades opened in the last hour and permits that may still open one."""
+    strategy = c.plan.strategy
+    done = c.book.conduct.entries_of(strategy, c.now_ms - HOUR_MS)
+    pending = sum(
+        1
+        for r in c.book.reservations.values()
+        if r.plan.strategy == strategy and r.remaining == r.plan.quantity
+    )
+    limit = c.limits.entries_per_strategy_hour
+    if done + pending < limit:
+        return None
+    return denial(
+        Deny.RATE_ENTRIES_EXCEEDED, strategy=strategy, entries=done + pending, limit=limit
+    )
+
+
+def reentries_per_day(c: ReviewContext) -> Denial | None:
+    symbol = c.plan.symbol
+    done = c.book.conduct.entries_in(symbol, day_start_ms(c.now_ms))
+    limit = c.limits.reentries_per_symbol_day
+    if done <= limit:  # the first entry of the day is no re-entry
+        return None
+    return denial(Deny.RATE_REENTRIES_EXCEEDED, symbol=symbol, entries=done, reentries_max=limit)
+
+
+def messages(c: ReviewContext) -> Denial | None:
+    if c.tokens >= 1:
+        return None
+    return denial(
+        Deny.RATE_MESSAGES_EXCEEDED, tokens=f"{c.tokens:.2f}", limit_per_s=c.limits.messages_per_s
+    )
+
+
+def cooldown(c: ReviewContext) -> Denial | None:
+    stopped_ms = c.book.conduct.stop_outs_ms.get(c.plan.symbol)
+    if stopped_ms is None:
+        return None
+    left_ms = stopped_ms + c.limits.cooldown_after_stop_min * 60_000 - c.now_ms
+    return denial(Deny.COOLDOWN_AFTER_STOP, left_ms=left_ms) if left_ms > 0 else None

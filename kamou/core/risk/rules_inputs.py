@@ -1,0 +1,49 @@
+"""Rules about what a review is based on: present, sound, fresh, agreed with the venue."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Deny
+from kamou.core.day import utc_day
+from kamou.core.model import Denial
+from kamou.core.risk.context import ReviewContext
+from kamou.core.sizing import denial
+
+CLOCK_SKEW_MS = 1_000  # a quote from later than this is from the future: as bad as a stale one
+
+
+def data_valid(c: ReviewContext) -> Denial | None:
+    return denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
+
+
+def data_fresh(c: ReviewContext) -> Denial | None:
+    if c.quote is None:
+        return None
+    age_ms = c.now_ms - c.quote.at_ms
+    limit_ms = c.limits.quote_age_max_s * 1000
+    if -CLOCK_SKEW_MS <= age_ms <= limit_ms:
+        return None
+    return denial(Deny.DATA_STALE, age_ms=age_ms, limit_ms=limit_ms)
+
+
+def account_fresh(c: ReviewContext) -> Denial | None:
+    limit_ms = c.limits.account_age_max_s * 1000
+    if c.account is None:
+        return denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
+    age_ms = c.now_ms - c.account.at_ms
+    return (
+        denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms) if age_ms > limit_ms else None
+    )
+
+
+def reconciled(c: ReviewContext) -> Denial | None:
+    if not c.reconciled:
+        return denial(Deny.NOT_RECONCILED, reason="not since start, or the last one disagreed")
+    if c.book.drifting:
+        return denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.drift)))
+    age_ms = c.now_ms - c.book.reconciled_ms
+    if age_ms > c.limits.account_age_max_s * 1000:
+        return denial(Deny.NOT_RECONCILED, age_ms=age_ms)
+    today = utc_day(c.now_ms)
+    if c.book.day != today:
+        return denial(Deny.NOT_RECONCILED, day=c.book.day or "none", today=today)
+    return None

@@ -1,0 +1,145 @@
+"""Rules about the plan itself: its stop, prices, leverage and quantity.
+
+The size rules are absolute and independent of the sizing code.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.core.codes import Deny
+from kamou.core.model import Denial
+from kamou.core.risk.context import ReviewContext
+from kamou.core.risk.rule import numeric, percent
+from kamou.core.sizing import denial, liquidation_price
+
+
+def unexpired(c: ReviewContext) -> Denial | None:
+    late_ms = c.now_ms - c.plan.expires_ms
+    return denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
+
+
+def stop_present(c: ReviewContext) -> Denial | None:
+    stop = c.plan.stop_price
+    return None if stop.is_finite() and stop > 0 else denial(Deny.STOP_MISSING, stop=stop)
+
+
+@numeric
+def stop_side(c: ReviewContext) -> Denial | None:
+    """The stop is on the losing side of the entry and of the mark: it does not trigger at once."""
+    _, quote, _ = c.sound
+    nearest = min(c.plan.entry_price * c.plan.side.sign, quote.mark * c.plan.side.sign)
+    if c.plan.stop_price * c.plan.side.sign < nearest:
+        return None
+    return denial(
+        Deny.STOP_WRONG_SIDE,
+        side=c.plan.side.value,
+        entry=c.plan.entry_price,
+        mark=quote.mark,
+        stop=c.plan.stop_price,
+    )
+
+
+@numeric
+def stop_within_liquidation(c: ReviewContext) -> Denial | None:
+    instrument, _, _ = c.sound
+    price = liquidation_price(
+        c.price,
+        c.plan.side,
+        c.plan.leverage,
+        instrument.maintenance_margin_rate,
+        c.trade_costs.fee_out,
+    )
+    distance = (c.price - price) * c.plan.side.sign
+    needed = c.limits.liquidation_multiple * (1 + c.gap) * abs(c.price - c.plan.stop_price)
+    if distance >= needed:
+        return None
+    return denial(
+        Deny.STOP_BEYOND_LIQUIDATION,
+        liquidation=f"{price:.8g}",
+        distance=percent(distance, c.price),
+        needed=percent(needed, c.price),
+    )
+
+
+def mark_present(c: ReviewContext) -> Denial | None:
+    if c.quote is not None and c.quote.mark.is_finite() and c.quote.mark > 0:
+        return None
+    return denial(Deny.PRICE_MARK_MISSING)
+
+
+@numeric
+def price_collar(c: ReviewContext) -> Denial | None:
+    """Entry and limit are near the mark, and the limit is no worse than the entry was sized at."""
+    _, quote, _ = c.sound
+    plan = c.plan
+    collar = max(c.limits.collar_min, c.limits.collar_spreads * quote.spread / quote.mark)
+    for name, price in (("limit", plan.limit_price), ("entry", plan.entry_price)):
+        away = abs(price - quote.mark) / quote.mark
+        if away > collar:
+            return denial(
+                Deny.PRICE_COLLAR_EXCEEDED,
+                price=f"{name} {price}",
+                mark=quote.mark,
+                away=percent(away, Decimal(1)),
+                limit=percent(collar, Decimal(1)),
+            )
+    if (plan.limit_price - plan.entry_price) * plan.side.sign > 0:
+        return denial(
+            Deny.PRICE_COLLAR_EXCEEDED, limit_price=plan.limit_price, sized_at=plan.entry_price
+        )
+    return None
+
+
+@numeric
+def leverage(c: ReviewContext) -> Denial | None:
+    limit = min(c.limits.leverage_max, c.sound[0].leverage_max)
+    if c.plan.leverage <= limit:
+        return None
+    return denial(Deny.LEVERAGE_EXCEEDED, leverage=c.plan.leverage, limit=limit)
+
+
+@numeric
+def size_minimum(c: ReviewContext) -> Denial | None:
+    instrument, _, _ = c.sound
+    if c.plan.quantity >= instrument.qty_min and c.notional >= instrument.notional_min:
+        return None
+    return denial(
+        Deny.SIZE_BELOW_MINIMUM,
+        quantity=c.plan.quantity,
+        minimum=instrument.qty_min,
+        notional=f"{c.notional:.2f}",
+        notional_min=instrument.notional_min,
+    )
+
+
+@numeric
+def size_step(c: ReviewContext) -> Denial | None:
+    """Quantity on the lot, and contracts that mean what the venue says they mean."""
+    instrument, _, _ = c.sound
+    if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
+        return None
+    return denial(
+        Deny.SIZE_OFF_STEP,
+        quantity=c.plan.quantity,
+        lot=instrument.lot,
+        contract_size=c.plan.contract_size,
+        venue_contract_size=instrument.contract_size,
+    )
+
+
+@numeric
+def size_maximum(c: ReviewContext) -> Denial | None:
+    limit = min(c.limits.order_contracts_max, c.sound[0].qty_max)
+    if c.plan.quantity <= limit:
+        return None
+    return denial(Deny.SIZE_MAX_EXCEEDED, quantity=c.plan.quantity, limit=limit)
+
+
+@numeric
+def value_maximum(c: ReviewContext) -> Denial | None:
+    if c.notional <= c.limits.order_value_max:
+        return None
+    return denial(
+        Deny.VALUE_MAX_EXCEEDED, value=f"{c.notional:.2f}", limit=c.limits.order_value_max
+    )

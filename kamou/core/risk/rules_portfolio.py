@@ -1,0 +1,133 @@
+"""Rules about money at stake: this trade, its symbol, and everything together."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.core.codes import Deny
+from kamou.core.model import ZERO, Denial
+from kamou.core.risk.context import ReviewContext
+from kamou.core.risk.exposure import is_major, shock_loss
+from kamou.core.risk.rule import numeric, percent
+from kamou.core.sizing import denial
+
+
+@numeric
+def risk_per_trade(c: ReviewContext) -> Denial | None:
+    """Hard rule 1. ``bound_by`` names the part that takes it over the limit."""
+    limit = c.limits.risk_per_trade * c.fraction * c.q
+    if c.risk <= limit:
+        return None
+    total, over = ZERO, "plan"
+    for name, money in c.risk_parts:
+        total += money
+        if total > limit:
+            over = name
+            break
+    return denial(
+        Deny.RISK_PER_TRADE_EXCEEDED,
+        risk=percent(c.risk, c.q),
+        limit=percent(limit, c.q),
+        bound_by=over,
+    )
+
+
+@numeric
+def exposure_per_symbol(c: ReviewContext) -> Denial | None:
+    """Hard rule 2: positions, resting orders and permits in this symbol, and this plan."""
+    total = c.stake.notional.get(c.plan.symbol, ZERO) + c.notional
+    limit = c.limits.exposure_per_symbol * c.fraction * c.q
+    if total <= limit:
+        return None
+    return denial(
+        Deny.EXPOSURE_SYMBOL_EXCEEDED, exposure=percent(total, c.q), limit=percent(limit, c.q)
+    )
+
+
+@numeric
+def open_risk(c: ReviewContext) -> Denial | None:
+    total = c.stake.open_risk + c.risk
+    limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.q
+    if total <= limit:
+        return None
+    return denial(
+        Deny.RISK_OPEN_EXCEEDED,
+        open=percent(c.stake.open_risk, c.q),
+        new=percent(c.risk, c.q),
+        limit=percent(limit, c.q),
+    )
+
+
+@numeric
+def admission(c: ReviewContext) -> Denial | None:
+    """max(0, -day PnL) + open risk + new risk <= daily limit: all stops at once fit the day."""
+    total = c.day_lost + c.stake.open_risk + c.risk
+    if total <= c.day_limit:
+        return None
+    whole = c.book.day_equity
+    return denial(
+        Deny.RISK_DAY_BUDGET_EXCEEDED,
+        lost=percent(c.day_lost, whole),
+        open=percent(c.stake.open_risk, whole),
+        new=percent(c.risk, whole),
+        limit=percent(c.day_limit, whole),
+    )
+
+
+@numeric
+def cluster(c: ReviewContext) -> Denial | None:
+    """Alts in one direction are one bet."""
+    if is_major(c.instrument):
+        return None
+    total = c.stake.cluster[c.plan.side] + c.risk
+    limit = c.limits.cluster_risk_max * c.q
+    if total <= limit:
+        return None
+    return denial(
+        Deny.RISK_CLUSTER_EXCEEDED,
+        side=c.plan.side.value,
+        risk=percent(total, c.q),
+        limit=percent(limit, c.q),
+    )
+
+
+@numeric
+def shock(c: ReviewContext) -> Denial | None:
+    """A jump of the market, either way, costs no more than what is left of the day's budget.
+
+    A trade that lowers the book's net direction is never denied for what was there before.
+    """
+    net = c.stake.net_notional
+    loss = shock_loss(net + c.notional * c.plan.side.sign, c.limits.shock_move)
+    left = c.day_limit - c.day_lost
+    if loss <= left or loss < shock_loss(net, c.limits.shock_move):
+        return None
+    return denial(
+        Deny.RISK_SHOCK_EXCEEDED,
+        loss=percent(loss, c.q),
+        left=percent(max(ZERO, left), c.q),
+        move=percent(c.limits.shock_move, Decimal(1)),
+    )
+
+
+@numeric
+def notional_total(c: ReviewContext) -> Denial | None:
+    total = c.stake.notional_total + c.notional
+    limit = c.limits.notional_total_max * c.q
+    if total <= limit:
+        return None
+    return denial(
+        Deny.CAPITAL_NOTIONAL_EXCEEDED, notional=percent(total, c.q), limit=percent(limit, c.q)
+    )
+
+
+@numeric
+def margin_total(c: ReviewContext) -> Denial | None:
+    used = c.sound[2].margin_used + c.stake.margin_reserved
+    total = used + c.notional / c.plan.leverage
+    limit = c.limits.margin_total_max * c.q
+    if total <= limit:
+        return None
+    return denial(
+        Deny.CAPITAL_MARGIN_EXCEEDED, margin=percent(total, c.q), limit=percent(limit, c.q)
+    )

@@ -1,0 +1,129 @@
+"""What a strategy is: a name, a warm-up and a pure function from a panel to columns."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.codes import Abstain
+from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.panel import Panel
+
+Codes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+FLAT_RELATIVE = 1e-9  # of the price: a deviation below this is rounding, not a market
+STALE_PERIODS = 2  # data older than this many of its own periods is no basis for an opinion
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Opinion:
+    """A strategy's columns over the panel's symbols at its newest closed bar, each ``[symbols]``.
+
+    ``score`` in [-1, 1], > 0 long; meaningful only where ``abstain == 0``. A ``cross_sectional``
+    strategy fills ``raw`` instead, also where it abstains for another reason than its data, and
+    is scored when the shards are merged, because a rank needs all symbols. Distances are in
+    price, > 0. ``weight`` multiplies the score (proxies).
+    """
+
+    strategy: str
+    score: Floats
+    raw: Floats  # NaN unless cross-sectional
+    weight: Floats
+    stop_distance: Floats
+    target_distance: Floats
+    abstain: Codes  # values of ``codes.Abstain``
+    proxy: Codes  # index into the strategy's ``proxies``; 0 is none
+    feature_names: tuple[str, ...]
+    features: Floats  # [features, symbols]
+
+
+class Strategy(Protocol):
+    """Instances are immutable: all memory is the panel's, so one may serve many panels."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cross_sectional(self) -> bool: ...
+
+    @property
+    def score_min(self) -> float:
+        """A |score| below this, before the weight, is no candidate."""
+        ...
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Labels for ``Opinion.proxy``; the first is empty: no proxy."""
+        ...
+
+    @property
+    def indicators(self) -> tuple[Indicator, ...]:
+        """The recursive states that ``evaluate`` reads from the panel."""
+        ...
+
+    @property
+    def interest_span_ms(self) -> int:
+        """How far back the open interest that ``evaluate`` reads goes; 0 when it reads none."""
+        ...
+
+    def hold_ms(self, period_ms: int) -> int:
+        """The time stop: how long a position may be held."""
+        ...
+
+    def lookback_bars(self, period_ms: int) -> int:
+        """The deepest window that ``evaluate`` reads."""
+        ...
+
+    def warmup_bars(self, period_ms: int) -> int:
+        """Consecutive closed bars of a symbol needed before its first opinion."""
+        ...
+
+    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+        """Opinions at the panel's newest bar. Never raises on bad data: it abstains."""
+        ...
+
+
+class Verdicts:
+    """The abstain column while it is being written: the first reason given to a symbol stands."""
+
+    def __init__(self, symbols: int) -> None:
+        self.codes: Codes = np.zeros(symbols, np.uint8)
+
+    def abstain(self, where: Mask, code: Abstain) -> None:
+        self.codes[where & (self.codes == 0)] = code
+
+    @property
+    def speaking(self) -> Mask:
+        return np.asarray(self.codes == 0)
+
+
+def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
+    """Abstentions that every strategy shares: missing, stale and warming-up symbols."""
+    verdicts = Verdicts(len(panel.symbols))
+    seen = panel.last_close_ms >= 0
+    fresh = panel.last_close_ms >= now_ms - STALE_PERIODS * panel.period_ms
+    verdicts.abstain(seen & ~fresh, Abstain.DATA_STALE)
+    verdicts.abstain(panel.count == 0, Abstain.DATA_MISSING)
+    verdicts.abstain(panel.count < warmup_bars, Abstain.WARMING_UP)
+    return verdicts
+
+
+def failed(strategy: str, symbols: int) -> Opinion:
+    """What stands in for the opinion of a strategy that raised: no symbol is spoken of."""
+    unknown = np.full(symbols, np.nan)
+    return Opinion(
+        strategy=strategy,
+        score=np.zeros(symbols),
+        raw=unknown,
+        weight=np.ones(symbols),
+        stop_distance=unknown,
+        target_distance=unknown,
+        abstain=np.full(symbols, Abstain.STRATEGY_FAILED, np.uint8),
+        proxy=np.zeros(symbols, np.uint8),
+        feature_names=(),
+        features=np.zeros((0, symbols)),
+    )

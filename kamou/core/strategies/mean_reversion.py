@@ -1,0 +1,101 @@
+"""Mean reversion: fade a stretched price back to its moving average, in ranges only.
+
+Setup: z of the close against its SMA, the two-period RSI at the same extreme, a variance ratio
+below one (Lo and MacKinlay 1988) and an Ornstein-Uhlenbeck half-life short enough to matter.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from kamou.core.codes import Abstain
+from kamou.core.indicators.adx import Adx
+from kamou.core.indicators.atr import Atr
+from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.efficiency import efficiency_of
+from kamou.core.indicators.half_life import half_life
+from kamou.core.indicators.rsi import Rsi
+from kamou.core.indicators.variance_ratio import variance_ratio
+from kamou.core.indicators.window import mean_and_deviation
+from kamou.core.limits import MeanReversionParameters
+from kamou.core.panel import Panel
+from kamou.core.strategies.base import FLAT_RELATIVE, Mask, Opinion, Strategy, data_verdicts
+
+HALF_LIFE_SHARE = 3  # a half-life above n/3 cannot be told from none in n bars
+RANDOM_WALK = 1.0  # the variance ratio of a random walk
+
+
+class MeanReversion:
+    name: ClassVar[str] = "mean_reversion"
+    cross_sectional: ClassVar[bool] = False
+    score_min: ClassVar[float] = 0.0  # z_entry is the threshold
+    proxies: ClassVar[tuple[str, ...]] = ("",)
+    interest_span_ms: ClassVar[int] = 0
+
+    def __init__(self, parameters: MeanReversionParameters | None = None) -> None:
+        self.parameters = p = parameters or MeanReversionParameters()
+        self._atr, self._adx, self._rsi = Atr(p.atr_period), Adx(p.atr_period), Rsi(p.rsi_period)
+        self.indicators: tuple[Indicator, ...] = (self._atr, self._adx, self._rsi)
+
+    def hold_ms(self, period_ms: int) -> int:
+        return self.parameters.hold_bars * period_ms
+
+    def lookback_bars(self, period_ms: int) -> int:
+        return max(self.parameters.window, self.parameters.efficiency_period) + 1
+
+    def warmup_bars(self, period_ms: int) -> int:
+        p = self.parameters
+        states = max(2 * p.atr_period, p.rsi_period + 1)
+        return max(p.warmup, self.lookback_bars(period_ms), states)
+
+    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+        p = self.parameters
+        verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
+        closes = panel.view("close", p.window)
+        close = closes[-1]
+        mean, deviation = mean_and_deviation(closes)
+        atr, adx, rsi = (panel.indicator(spec) for spec in self.indicators)
+        efficiency = efficiency_of(panel.view("close", p.efficiency_period + 1))
+        flat = FLAT_RELATIVE * close
+        known = (deviation > flat) & (atr > flat) & np.isfinite(adx + rsi + efficiency)
+        verdicts.abstain(~known, Abstain.DATA_DEGENERATE)
+        ranging = (efficiency < p.efficiency_max) & (adx < p.adx_max)
+        verdicts.abstain(~ranging, Abstain.REGIME_WRONG)
+        stretch = close - mean
+        z = np.divide(stretch, deviation, out=np.full_like(stretch, np.nan), where=known)
+        high = (z >= p.z_entry) & (rsi >= p.rsi_high)
+        low = (z <= -p.z_entry) & (rsi <= p.rsi_low)
+        verdicts.abstain(~(high | low), Abstain.NO_TRIGGER)
+        ratio, life = self._reversion(panel, verdicts.speaking)
+        reverting = (ratio < RANDOM_WALK) & (life >= p.half_life_min)
+        reverting &= life <= p.window / HALF_LIFE_SHARE
+        verdicts.abstain(~reverting, Abstain.NOT_MEAN_REVERTING)
+        return Opinion(
+            strategy=self.name,
+            score=-np.tanh(z / 2.0),
+            raw=np.full_like(z, np.nan),
+            weight=np.ones_like(z),
+            stop_distance=p.stop_atr * atr,
+            target_distance=np.abs(stretch),
+            abstain=verdicts.codes,
+            proxy=np.zeros(len(z), np.uint8),
+            feature_names=FEATURES,
+            features=np.stack((z, rsi, efficiency, adx, ratio, life, atr)),
+        )
+
+    def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
+        """Variance ratio and half-life of log prices, computed only where a setup stands."""
+        ratio, life = np.full((2, len(where)), np.nan)
+        chosen = np.flatnonzero(where)
+        if len(chosen):
+            levels = panel.view("log_close", self.parameters.window + 1)[:, chosen]
+            ratio[chosen] = variance_ratio(levels, self.parameters.variance_ratio_q)
+            life[chosen] = half_life(levels)
+        return ratio, life
+
+
+FEATURES = ("z", "rsi", "efficiency", "adx", "variance_ratio", "half_life", "atr")
+
+strategy: type[Strategy] = MeanReversion

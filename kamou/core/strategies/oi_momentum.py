@@ -1,0 +1,119 @@
+"""Momentum confirmed by open interest: continue what has moved, when new positions follow it.
+
+Raw value: the mean over the horizons of the log return, last bar skipped, in units of its own
+realised volatility; its rank across all symbols is the score, made when the shards are merged.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.codes import Abstain
+from kamou.core.indicators.adx import Adx
+from kamou.core.indicators.atr import Atr
+from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.efficiency import efficiency_of
+from kamou.core.indicators.interest import InterestChange, spacing_ms
+from kamou.core.limits import MomentumParameters
+from kamou.core.panel import Panel
+from kamou.core.strategies.base import (
+    FLAT_RELATIVE,
+    STALE_PERIODS,
+    Opinion,
+    Strategy,
+    data_verdicts,
+)
+
+SKIPPED_BARS = 1  # the newest bar's bounce between bid and ask is not momentum
+NO_OI = 1  # index into ``proxies``
+
+
+class OiMomentum:
+    name: ClassVar[str] = "oi_momentum"
+    cross_sectional: ClassVar[bool] = True
+    proxies: ClassVar[tuple[str, ...]] = ("", "no_oi")
+
+    def __init__(self, parameters: MomentumParameters | None = None) -> None:
+        self.parameters = p = parameters or MomentumParameters()
+        self.score_min = p.rank_min
+        self._atr, self._adx = Atr(p.atr_period), Adx(p.atr_period)
+        self.indicators: tuple[Indicator, ...] = (self._atr, self._adx)
+        self._change = InterestChange(
+            lag_ms=min(p.horizons_days) * DAY_MS,
+            span_ms=p.warmup_days * DAY_MS,
+            known_min=p.oi_changes_min,
+            deviation_min=p.oi_deviation_min,
+        )
+        self.interest_span_ms = self._change.span_ms + 2 * self._change.lag_ms
+
+    def hold_ms(self, period_ms: int) -> int:
+        return self.parameters.hold_hours * HOUR_MS
+
+    def lookback_bars(self, period_ms: int) -> int:
+        moved = max(self._horizons(period_ms)) + SKIPPED_BARS + 1
+        return max(moved, self.parameters.efficiency_period + 1)
+
+    def warmup_bars(self, period_ms: int) -> int:
+        p = self.parameters
+        asked = -(-p.warmup_days * DAY_MS // period_ms)
+        # one bar more than the lookback: the first return of a window needs the bar before
+        return max(asked, self.lookback_bars(period_ms) + 1, 2 * p.atr_period)
+
+    def _horizons(self, period_ms: int) -> tuple[int, ...]:
+        return tuple(max(1, days * DAY_MS // period_ms) for days in self.parameters.horizons_days)
+
+    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+        p = self.parameters
+        verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
+        atr, adx = panel.indicator(self._atr), panel.indicator(self._adx)
+        efficiency = efficiency_of(panel.view("close", p.efficiency_period + 1))
+        raw, volatility = self._scaled_return(panel)
+        known = (atr > FLAT_RELATIVE * panel.row("close")) & (volatility > FLAT_RELATIVE)
+        known &= np.isfinite(raw + adx + efficiency)
+        verdicts.abstain(~known, Abstain.DATA_DEGENERATE)
+        # Every symbol with good data takes part in the cross-section, whatever its regime.
+        raw = np.where(verdicts.speaking, raw, np.nan)
+        trending = (efficiency > p.efficiency_min) & (adx > p.adx_min)
+        verdicts.abstain(~trending, Abstain.REGIME_WRONG)
+        interest_z = self._interest_z(panel, now_ms)
+        confirmed = interest_z >= p.oi_z_min
+        return Opinion(
+            strategy=self.name,
+            score=np.zeros_like(raw),
+            raw=raw,
+            weight=np.where(confirmed, 1.0, p.no_confirmation_weight),
+            stop_distance=p.stop_atr * atr,
+            target_distance=p.target_atr * atr,
+            abstain=verdicts.codes,
+            proxy=np.where(np.isnan(interest_z), NO_OI, 0).astype(np.uint8),
+            feature_names=FEATURES,
+            features=np.stack((raw, interest_z, efficiency, adx, volatility, atr)),
+        )
+
+    def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
+        """The raw value, and the realised volatility per bar over the longest horizon."""
+        horizons = self._horizons(panel.period_ms)
+        returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
+        volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))
+        newest = panel.row("log_close", back=SKIPPED_BARS)
+        total = np.zeros_like(newest)
+        for bars in horizons:
+            moved = newest - panel.row("log_close", back=SKIPPED_BARS + bars)
+            total += moved / np.sqrt(bars)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return total / (len(horizons) * volatility), volatility
+
+    def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
+        """NaN where open interest is unknown, too short or stale: then nothing confirms."""
+        times, _ = panel.interest(now_ms)
+        if len(times) < 2 or now_ms - times[-1] > STALE_PERIODS * spacing_ms(times):
+            return np.full(len(panel.symbols), np.nan)
+        return panel.of_interest(self._change, now_ms, self._change.z)
+
+
+FEATURES = ("momentum", "oi_z", "efficiency", "adx", "volatility", "atr")
+
+strategy: type[Strategy] = OiMomentum

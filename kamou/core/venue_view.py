@@ -1,0 +1,76 @@
+"""What reconciliation looks at, and what it answers. Values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.events import DriftFound, Event
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Account, Fill, Income, Instrument, VenueOrder, VenuePosition
+from kamou.core.protection import CancelOrder
+
+
+@attrs.frozen(kw_only=True)
+class ReconcileSettings:
+    """How long a difference may be mere lateness."""
+
+    in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
+    evidence_after_ms: int = 20_000  # fills that the venue counts but does not list: then inferred
+
+
+@attrs.frozen(kw_only=True)
+class VenueView:
+    """One look at the venue. ``fills`` must be read after ``positions``.
+
+    Fills and income from ``book.fills_since_ms()`` on. A query that failed makes no view.
+    """
+
+    account: Account
+    positions: tuple[VenuePosition, ...]
+    open_orders: tuple[VenueOrder, ...]
+    fills: tuple[Fill, ...]
+    income: tuple[Income, ...]
+    at_ms: int  # when the first read began
+    queried: tuple[VenueOrder, ...] = ()  # orders asked for by client id
+
+
+@attrs.frozen(kw_only=True)
+class Reconciliation:
+    """What one look leads to. Commit ``events`` in order, then do the rest."""
+
+    repairs: tuple[Event, ...]
+    marks: tuple[Event, ...]  # equity, the cycle's end; empty when this cycle was closed before
+    protect: tuple[str, ...]  # symbols that need their stop seen to
+    sweep: tuple[CancelOrder, ...]  # orders of ours that should not rest
+    resolve: tuple[str, ...]  # client ids to query
+    mismatches: tuple[DriftFound, ...]
+    deferred: tuple[str, ...]  # symbols in motion: judged next time
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self.repairs + self.marks
+
+    @property
+    def drift(self) -> bool:
+        """The venue's quantities were not ours, and no fill explains it."""
+        return bool(self.mismatches)
+
+    @property
+    def agreed(self) -> bool:
+        """Book and venue agree: new risk may be taken."""
+        return not self.mismatches and not self.deferred
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What reconciliation needs to know besides book and venue."""
+
+    instruments: Mapping[str, Instrument]
+    limits: RiskLimits
+    costs: CostModel
+    settings: ReconcileSettings = ReconcileSettings()
+    marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
+    atrs: Mapping[str, Decimal] = attrs.field(factory=dict)

@@ -1,0 +1,38 @@
+"""What a veto is: a function of a candidate and its context that returns a denial or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import attrs
+
+from kamou.core.codes import Veto
+from kamou.core.limits import CostModel, VetoLimits
+from kamou.core.model import Candidate, Denial, Figure, Quote
+
+
+@attrs.frozen(kw_only=True)
+class VetoContext:
+    """Everything T2 may look at, as of ``now_ms``."""
+
+    now_ms: int
+    period_ms: int  # of the trade timeframe
+    limits: VetoLimits
+    costs: CostModel
+    quotes: Mapping[str, Quote]
+    held: Collection[str] = frozenset()  # symbols with a position or a working entry
+    last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
+    funding_per_8h: Mapping[str, float] = attrs.field(factory=dict)  # fraction; longs pay
+    conflicting: Collection[str] = frozenset()  # see ``conflicting_symbols``
+
+
+VetoRule = Callable[[Candidate, VetoContext], Denial | None]
+
+
+def denial(code: Veto, **figures: object) -> Denial:
+    """A denial with its figures, in the order given; floats to six significant digits."""
+    shown = tuple(
+        Figure(name=name, value=f"{value:.6g}" if isinstance(value, float) else str(value))
+        for name, value in figures.items()
+    )
+    return Denial(code=code.value, figures=shown)

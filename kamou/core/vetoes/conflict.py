@@ -1,0 +1,13 @@
+"""Two strategies want one symbol in opposite directions: neither is believed."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Veto
+from kamou.core.model import Candidate, Denial
+from kamou.core.vetoes.base import VetoContext, denial
+
+
+def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    if candidate.symbol not in context.conflicting:
+        return None
+    return denial(Veto.CONFLICTING_SIGNALS, symbol=candidate.symbol, side=candidate.side.value)

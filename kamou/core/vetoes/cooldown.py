@@ -1,0 +1,19 @@
+"""After a stop-out the symbol rests: the next entry there is most often the same mistake again."""
+
+from __future__ import annotations
+
+from kamou.clock import MINUTE_MS
+from kamou.core.codes import Veto
+from kamou.core.model import Candidate, Denial
+from kamou.core.vetoes.base import VetoContext, denial
+
+
+def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    stopped_ms = context.last_stop_ms.get(candidate.symbol)
+    if stopped_ms is None:
+        return None
+    since_ms = context.now_ms - stopped_ms
+    cooldown_ms = context.limits.cooldown_after_stop_min * MINUTE_MS
+    if since_ms >= cooldown_ms:
+        return None
+    return denial(Veto.COOLDOWN_AFTER_STOP, since_ms=since_ms, cooldown_ms=cooldown_ms)

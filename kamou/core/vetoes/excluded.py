@@ -1,0 +1,13 @@
+"""Symbols that the operator does not trade."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Veto
+from kamou.core.model import Candidate, Denial
+from kamou.core.vetoes.base import VetoContext, denial
+
+
+def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    if candidate.symbol not in context.limits.excluded:
+        return None
+    return denial(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol)

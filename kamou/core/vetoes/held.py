@@ -1,0 +1,13 @@
+"""One position per symbol, with one owning strategy: a held symbol takes no second entry."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Veto
+from kamou.core.model import Candidate, Denial
+from kamou.core.vetoes.base import VetoContext, denial
+
+
+def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    if candidate.symbol not in context.held:
+        return None
+    return denial(Veto.SYMBOL_HELD, symbol=candidate.symbol)

@@ -1,0 +1,37 @@
+"""What may be won, after costs, must be worth what may be lost, after costs."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Veto
+from kamou.core.costs import reward_to_risk, round_trip_cost
+from kamou.core.model import Candidate, Denial
+from kamou.core.vetoes.base import VetoContext, denial
+
+
+def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    """Without a quote the spread counts as zero: then b is an upper bound, and staleness denies."""
+    quote = context.quotes.get(candidate.symbol)
+    cost = round_trip_cost(
+        context.costs,
+        side=candidate.side,
+        price=candidate.close,
+        spread=0.0 if quote is None else float(quote.spread),
+        hold_ms=candidate.hold_ms,
+        funding_per_8h=context.funding_per_8h.get(candidate.symbol),
+    )
+    net = reward_to_risk(
+        target_distance=candidate.target_distance,
+        stop_distance=candidate.stop_distance,
+        cost=cost.total,
+    )
+    if net >= context.limits.reward_to_risk_min:
+        return None
+    return denial(
+        Veto.REWARD_TO_RISK_LOW,
+        net=net,
+        minimum=context.limits.reward_to_risk_min,
+        target=candidate.target_distance,
+        stop=candidate.stop_distance,
+        cost=cost.total,
+        funding=cost.funding,
+    )

@@ -1,0 +1,130 @@
+"""The error tree. A boundary refuses with one of these; inside, code asserts.
+
+Every message says what was wrong, where, and what to do. ``exit_code`` is what
+the command line returns for it: 1 error, 2 usage, 3 not running,
+4 configuration, 5 timeout, 6 a check failed.
+"""
+
+from __future__ import annotations
+
+
+class KamouError(Exception):
+    """Root of everything Kamou raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(KamouError):
+    """A setting is unknown, ill-typed or out of range."""
+
+    exit_code = 4
+
+
+class NotRunningError(KamouError):
+    """The verb needs a running system and there is none on this data folder."""
+
+    exit_code = 3
+
+
+class AlreadyRunningError(KamouError):
+    """Another run holds the lock of this data folder."""
+
+
+class ListenError(KamouError):
+    """A listener could not bind: the port is taken or not ours to take."""
+
+
+class CheckFailedError(KamouError):
+    """A check that the operator asked for did not hold."""
+
+    exit_code = 6
+
+
+class TimedOutError(KamouError):
+    """A wait met its deadline."""
+
+    exit_code = 5
+
+
+class DataRefusedError(KamouError):
+    """Market data that may not be trusted: NaN, gaps, duplicates, time running back."""
+
+
+# --- store -------------------------------------------------------------------
+
+
+class StoreError(KamouError):
+    """The database could not be opened, read or written."""
+
+
+class DatabaseNewerError(StoreError):
+    """The database was written by a newer version of Kamou."""
+
+
+class DiskFullError(StoreError):
+    """The database or journal could not grow. Nothing already committed is lost."""
+
+
+class DuplicateEventError(StoreError):
+    """An event with this (kind, key) is already committed: the deed was done before."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"event {kind}:{key} is already committed")
+        self.kind = kind
+        self.key = key
+
+
+# --- messages ----------------------------------------------------------------
+
+
+class CallUnavailableError(KamouError):
+    """The actor that would answer is not up. Silence is denial."""
+
+
+class CallTimeoutError(TimedOutError):
+    """The actor did not answer before the deadline. Silence is denial."""
+
+
+# --- exchange ----------------------------------------------------------------
+
+
+class ExchangeError(KamouError):
+    """Root of everything that an exchange port raises."""
+
+
+class RejectedError(ExchangeError):
+    """The venue answered, and the answer is no. Nothing was done."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class UnknownOutcomeError(ExchangeError):
+    """The request may or may not have reached the venue. Query by client id; never resend."""
+
+
+class RateLimitedError(ExchangeError):
+    """The venue asks us to wait; nothing was done. ``retry_after_ms`` when it said how long."""
+
+    def __init__(self, reason: str, retry_after_ms: int = 0) -> None:
+        super().__init__(reason)
+        self.retry_after_ms = retry_after_ms
+
+
+class UnreachableError(ExchangeError):
+    """The venue did not answer a read. A failed query is never read as flat."""
+
+
+class BadCredentialsError(ExchangeError):
+    """The key was refused, or may do what no key of ours may do (withdraw)."""
+
+
+class PermitRefusedError(ExchangeError):
+    """The port refused an order for want of a genuine, committed, unused, matching permit."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason

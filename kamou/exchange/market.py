@@ -1,0 +1,48 @@
+"""What the embedded exchange trades against: a market it knows and its clients do not yet.
+
+Two sources implement ``MarketSource``: recorded candles (``store/recorded.py``) and the seeded
+generator (``exchange/generator.py``). The engine may look inside the current bar; the port never
+serves a bar before it closed.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kamou.core.bars import Candles, Floats, Series
+from kamou.core.bars import Segment as Segment
+from kamou.core.model import Instrument
+
+
+class MarketSource(Protocol):
+    symbols: tuple[str, ...]
+    instruments: tuple[Instrument, ...]
+    step_ms: int  # native bar
+    first_ms: int  # open of the first bar
+    last_ms: int  # close of the last bar; the generator's never ends
+
+    def segment(self, from_ms: int, to_ms: int) -> Segment:
+        """Path over the interval. Inside an unfinished recorded bar: flat at that bar's open."""
+        ...
+
+    def prices(self, at_ms: int) -> Floats:
+        """Tradable mid per symbol at an instant: the path, or the containing bar's open."""
+        ...
+
+    def half_spread_bps(self) -> Floats:
+        """Half the quoted spread per symbol, in basis points of mid."""
+        ...
+
+    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        """Bars fully inside ``[since_ms, until_ms]``; ``period_ms`` a multiple of ``step_ms``."""
+        ...
+
+    def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        """Observations with ``since_ms < available_ms <= until_ms``, in contracts or base units."""
+        ...
+
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        """Settled rates per interval with ``since_ms < available_ms <= until_ms``."""
+        ...
+
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...

@@ -1,0 +1,255 @@
+"""What the embedded venue knows: orders, positions, money, and its append-only evidence.
+
+Plain state with the accounting that changes it; no market, no time of its own, no I/O. The
+store writes what ``Changes`` says changed, in one transaction per operation.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import attrs
+
+from kamou.core.model import (
+    ZERO,
+    Fill,
+    Income,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+    VenueOrder,
+)
+
+MONEY_STEP = Decimal("0.00000001")  # the venue books money in hundred-millionths
+
+
+def as_money(amount: Decimal) -> Decimal:
+    """``amount`` on the venue's money step, so that sums stay exact."""
+    return amount.quantize(MONEY_STEP, rounding=ROUND_HALF_EVEN)
+
+
+@attrs.frozen(kw_only=True)
+class OrderRequest:
+    """What a client sends. The venue knows nothing of trades, legs or permits."""
+
+    client_id: str
+    symbol: str
+    side: OrderSide
+    type: OrderType
+    quantity: Decimal  # contracts
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    reduce_only: bool = False
+    post_only: bool = False
+    leverage: int = 1  # ignored on reduce-only orders
+
+
+@attrs.define(kw_only=True)
+class WorkingOrder:
+    """An order as the venue keeps it, terminal ones included.
+
+    An attached order is ``dormant`` until its parent's first fill; its ``quantity`` then follows
+    the parent's filled quantity.
+    """
+
+    request: OrderRequest
+    venue_id: str
+    quantity: Decimal
+    status: OrderStatus
+    created_ms: int
+    updated_ms: int
+    filled: Decimal = ZERO
+    cost: Decimal = ZERO  # sum of price x contracts over the fills
+    parent: str = ""  # client id of the entry it is attached to
+    dormant: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Resting or waiting for its trigger, at the venue, now."""
+        return not self.dormant and not self.status.terminal
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.quantity - self.filled
+
+    @property
+    def target_limit(self) -> Decimal | None:
+        """The price of a limit or target-limit order."""
+        if self.request.limit_price is not None:
+            return self.request.limit_price
+        return self.request.trigger_price
+
+    def told(self) -> VenueOrder:
+        """The order as clients see it."""
+        asked = self.request
+        return VenueOrder(
+            client_id=asked.client_id,
+            venue_id=self.venue_id,
+            symbol=asked.symbol,
+            side=asked.side,
+            type=asked.type,
+            status=self.status,
+            quantity=self.quantity,
+            filled=self.filled,
+            average_price=self.cost / self.filled if self.filled else None,
+            limit_price=asked.limit_price,
+            trigger_price=asked.trigger_price,
+            reduce_only=asked.reduce_only,
+            created_ms=self.created_ms,
+            updated_ms=self.updated_ms,
+        )
+
+
+@attrs.define(kw_only=True)
+class HeldPosition:
+    """One-way, isolated. ``quantity`` is signed; ``mark`` is the last price if the market ends."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    leverage: int
+    mark: Decimal
+    updated_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class OrderNoted:
+    """Evidence: an order became acknowledged, changed its size, ended, or was refused."""
+
+    at_ms: int
+    event: str  # accepted | resized | closed | rejected
+    client_id: str
+    symbol: str
+    side: OrderSide
+    type: OrderType
+    reduce_only: bool
+    remaining: Decimal  # contracts still to fill
+    trigger_price: Decimal | None
+    detail: str = ""  # final status, or the rejection's code
+
+
+@attrs.frozen(kw_only=True)
+class FillNoted:
+    """Evidence: a fill with the account around it."""
+
+    at_ms: int
+    client_id: str
+    symbol: str
+    side: OrderSide
+    type: OrderType | None  # None: liquidation or settlement
+    reduce_only: bool
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    realised: Decimal
+    position_before: Decimal  # signed contracts
+    position_after: Decimal
+    entry_before: Decimal  # average entry price before, zero when flat
+    entry_after: Decimal
+    trigger_price: Decimal | None
+    contract_size: Decimal
+    taker_fee: Decimal
+    equity_before: Decimal
+    balance_before: Decimal
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class MoneyNoted:
+    """Evidence: opening balance, funding, transfer."""
+
+    at_ms: int
+    kind: str  # opening | funding | transfer
+    symbol: str
+    amount: Decimal
+
+
+Evidence = OrderNoted | FillNoted | MoneyNoted
+
+
+@attrs.define(kw_only=True)
+class Changes:
+    """What is not yet stored. Dicts as ordered sets: iteration is deterministic."""
+
+    orders: dict[str, None] = attrs.Factory(dict)
+    positions: dict[str, None] = attrs.Factory(dict)
+    fills_from: int = 0  # index of the first unsaved row of each append-only list
+    income_from: int = 0
+    evidence_from: int = 0
+
+
+@attrs.define(kw_only=True)
+class VenueState:
+    """Everything the venue must remember. ``orders`` is in order of arrival."""
+
+    market_ms: int
+    balance: Decimal
+    next_id: int = 1
+    orders: dict[str, WorkingOrder] = attrs.Factory(dict)
+    live: dict[str, None] = attrs.Factory(dict)  # client ids not terminal, dormant ones included
+    positions: dict[str, HeldPosition] = attrs.Factory(dict)
+    fills: list[Fill] = attrs.Factory(list)
+    income: list[Income] = attrs.Factory(list)
+    evidence: list[Evidence] = attrs.Factory(list)
+    changes: Changes = attrs.Factory(Changes)
+
+    @classmethod
+    def opening(cls, *, start_ms: int, balance: Decimal) -> VenueState:
+        state = cls(market_ms=start_ms, balance=as_money(balance))
+        state.evidence.append(
+            MoneyNoted(at_ms=start_ms, kind="opening", symbol="", amount=state.balance)
+        )
+        return state
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything but the time awaits storing."""
+        c = self.changes
+        return bool(
+            c.orders
+            or c.positions
+            or c.evidence_from < len(self.evidence)
+            or c.fills_from < len(self.fills)
+            or c.income_from < len(self.income)
+        )
+
+    def saved(self) -> None:
+        """All changes are stored."""
+        self.changes = Changes(
+            fills_from=len(self.fills),
+            income_from=len(self.income),
+            evidence_from=len(self.evidence),
+        )
+
+    def new_id(self) -> str:
+        """The next venue id: order and trade ids share one sequence."""
+        made = f"v{self.next_id:010d}"
+        self.next_id += 1
+        return made
+
+    def live_orders(self, symbol: str) -> list[WorkingOrder]:
+        """Live orders of one symbol, oldest first."""
+        found = (self.orders[c] for c in self.live)
+        return [o for o in found if o.live and o.request.symbol == symbol]
+
+
+def position_after(
+    quantity: Decimal, entry: Decimal, delta: Decimal, price: Decimal
+) -> tuple[Decimal, Decimal, Decimal]:
+    """Netting with average cost: ``(quantity, entry price, realised price difference)``.
+
+    All quantities are signed contracts. The realised difference is in price x contracts; times
+    the contract size it is money.
+    """
+    after = quantity + delta
+    if quantity * delta >= ZERO:
+        entry_after = (abs(quantity) * entry + abs(delta) * price) / abs(after)
+        return after, entry_after, ZERO
+    closed = min(abs(delta), abs(quantity))
+    sign = 1 if quantity > ZERO else -1
+    realised = (price - entry) * closed * sign
+    if after == ZERO:
+        return ZERO, ZERO, realised
+    return after, (entry if after * quantity > ZERO else price), realised

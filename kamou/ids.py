@@ -1,0 +1,50 @@
+"""Deterministic identifiers: the same decision always gets the same name."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+CLIENT_ID_LENGTH = 28
+CLIENT_ID_PREFIX = "km"
+COMMIT_DOMAIN = b"kamou-commit/v1\n"
+
+
+def signal_id(bar_close_ms: int, strategy: str, symbol: str) -> str:
+    """One signal per strategy, symbol and closed bar."""
+    return f"{bar_close_ms}.{strategy}.{symbol}"
+
+
+def permit_id(signal: str, attempt: int) -> str:
+    return f"{signal}.{attempt}"
+
+
+def trade_id(signal: str) -> str:
+    """A trade is named after the signal that opened it."""
+    return signal
+
+
+def salt_for(salt_key: bytes, name: str) -> bytes:
+    """32 bytes of salt, unpredictable without ``salt_key`` and reproducible with it."""
+    return hmac.new(salt_key, name.encode(), hashlib.sha256).digest()
+
+
+def commitment(salt: bytes, payload: bytes) -> bytes:
+    """``SHA256("kamou-commit/v1\\n" || salt32 || payload)``."""
+    assert len(salt) == 32
+    return hashlib.sha256(COMMIT_DOMAIN + salt + payload).digest()
+
+
+def client_id(commitment_: bytes) -> str:
+    """``km`` and lowercase base32 of the commitment's first 16 bytes: 28 characters."""
+    assert len(commitment_) == 32
+    text = base64.b32encode(commitment_[:16]).decode().rstrip("=").lower()
+    made = CLIENT_ID_PREFIX + text
+    assert len(made) == CLIENT_ID_LENGTH
+    return made
+
+
+def is_ours(client: str) -> bool:
+    """Whether this client id has our form. Only such orders are ever swept."""
+    return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)

@@ -1,0 +1,106 @@
+"""The halt latch: a file that the port looks for before every entry.
+
+It needs neither `run` nor its database, so a hung `run` cannot stop it and a later one respects
+it. Its own log, beside it, is only ever appended to, and is imported at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import attrs
+
+from kamou.errors import StoreError
+from kamou.folder import sync_folder, write_atomically
+
+
+@attrs.frozen(kw_only=True)
+class LatchRecord:
+    """One line of the latch's log: who set or cleared it, when and why."""
+
+    action: str  # set | clear
+    reason: str
+    actor: str
+    at_ms: int
+
+
+class HaltLatch:
+    """Set: no new risk. Reducing risk is never held back by it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log_path = path.with_name(path.name + ".log")
+
+    def is_set(self) -> bool:
+        """Whether entries are held. Cheap: one stat. A latch that cannot be looked at is set."""
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def set(self, reason: str, actor: str, at_ms: int) -> None:
+        """Hold entries; durable when it returns. Setting it again keeps it and is logged.
+
+        Raises:
+            StoreError: the file could not be written; entries are NOT held.
+        """
+        record = LatchRecord(action="set", reason=reason, actor=actor, at_ms=at_ms)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The latch first: on a full disk the log may fail, and the latch is what holds.
+            write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
+            self._append(record)
+        except OSError as error:
+            raise _failed("set", self.path, error) from error
+
+    def clear(self, reason: str, actor: str, at_ms: int) -> None:
+        """Let entries through again. Logged before the file goes; harmless when not set.
+
+        Raises:
+            StoreError: the log or the file could not be changed; entries stay held.
+        """
+        if not self.is_set():
+            return
+        record = LatchRecord(action="clear", reason=reason, actor=actor, at_ms=at_ms)
+        try:
+            self._append(record)
+            self.path.unlink()
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise _failed("clear", self.path, error) from error
+
+    def log(self) -> tuple[LatchRecord, ...]:
+        """Every set and clear, oldest first. A line cut short by a crash is left out."""
+        try:
+            lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return ()
+        return tuple(record for line in lines if (record := _parsed(line)) is not None)
+
+    def _append(self, record: LatchRecord) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self.log_path, flags, 0o644)
+        try:
+            os.write(descriptor, (json.dumps(attrs.asdict(record)) + "\n").encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _parsed(line: str) -> LatchRecord | None:
+    try:
+        return LatchRecord(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _failed(action: str, path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot {action} the halt latch {path}: {error.strerror or error}; "
+        "make the folder writable and have space on the disk, then repeat the command"
+    )

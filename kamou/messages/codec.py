@@ -1,0 +1,131 @@
+"""Canonical JSON for every event and message: one value, one encoding, and back without loss.
+
+Keys sorted, no spaces, UTF-8. ``Decimal`` as the exact string of its digits and exponent, enums
+by value, tuples as arrays, bytes as base64, floats in the shortest form that reads back equal.
+A numpy array is ``{"data": base64 of its little-endian C-order bytes, "dtype", "shape"}``: NaN and
+infinity inside arrays survive bit for bit. A scalar float or Decimal that is not finite is refused:
+in a market array NaN means "unknown", in an event it is a bug.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cache
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+import numpy as np
+
+from kamou.core.events import EVENTS, Event
+from kamou.messages import market, orders, signals, system
+from kamou.messages.envelope import Message
+
+T = TypeVar("T")
+
+MESSAGES: tuple[type[Message], ...] = tuple(
+    cls
+    for module in (market, signals, orders, system)
+    for cls in vars(module).values()
+    if isinstance(cls, type) and issubclass(cls, Message) and cls.__module__ == module.__name__
+)
+"""Every message that may cross a mailbox, found by being written in ``kamou/messages/``."""
+
+# What msgspec writes for a float that is not finite, and how Decimals that are not are spelt.
+# Finding one is a suspicion only: ``None`` and the text "NaN" are legal.
+_SUSPICIOUS = (b"null", b"NaN", b"Infinity")
+
+
+def kind_of(cls: type) -> str:
+    """The name under which a class is stored: ``PermitGranted`` is ``permit_granted``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+KINDS: Mapping[type[Event], str] = MappingProxyType({cls: kind_of(cls) for cls in EVENTS})
+EVENT_OF_KIND: Mapping[str, type[Event]] = MappingProxyType({k: c for c, k in KINDS.items()})
+assert len(EVENT_OF_KIND) == len(EVENTS), "two events share a kind"
+
+
+def encode(value: object) -> bytes:
+    """The canonical encoding of an event, a message or any frozen attrs value inside them.
+
+    Raises:
+        ValueError: a scalar float or Decimal in it is NaN or infinite; names the field.
+        TypeError: it holds a type that is not part of the vocabulary.
+    """
+    body = _ENCODER.encode(value)
+    null, nan, infinity = _SUSPICIOUS
+    if null in body or nan in body or infinity in body:
+        for path, number in _non_finite(value, type(value).__name__):
+            raise ValueError(f"{path} is {number}: a value that is stored must be finite")
+    return body
+
+
+def decode(cls: type[T], body: bytes) -> T:
+    """The value that ``encode`` made ``body`` of.
+
+    Raises:
+        ValueError: not JSON, a missing field, or a field of the wrong type; names the path.
+    """
+    hashable: Any = cls  # mypy does not count a generic class as hashable
+    decoded: T = _decoder(hashable).decode(body)
+    return decoded
+
+
+def decode_event(kind: str, body: bytes) -> Event:
+    """The event of this kind. KeyError: a kind this version does not know."""
+    return decode(EVENT_OF_KIND[kind], body)
+
+
+def _encode_other(value: object) -> object:
+    """msgspec's hook for what it does not know: numpy arrays and scalars."""
+    if isinstance(value, np.ndarray):
+        # ascontiguousarray would make a 0-d array 1-d; tobytes is C order for any layout.
+        little = value.astype(value.dtype.newbyteorder("<"), copy=False)
+        return {
+            "data": base64.b64encode(little.tobytes()).decode(),
+            "dtype": little.dtype.str,
+            "shape": list(value.shape),
+        }
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not part of the vocabulary")
+
+
+def _decode_other(cls: Any, value: Any) -> object:
+    """msgspec's hook for numpy arrays; ``cls`` is the generic alias of the annotation."""
+    if getattr(cls, "__origin__", cls) is not np.ndarray:
+        raise ValueError(f"{cls} is not part of the vocabulary")
+    if not isinstance(value, dict) or value.keys() != {"data", "dtype", "shape"}:
+        raise ValueError("an array is an object of data, dtype and shape")
+    flat = np.frombuffer(base64.b64decode(value["data"], validate=True), value["dtype"])
+    return flat.reshape(value["shape"]).astype(flat.dtype.newbyteorder("="))
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, order="sorted")
+
+
+@cache
+def _decoder(cls: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cls, dec_hook=_decode_other)
+
+
+def _non_finite(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Every scalar in ``value`` that is not finite, with its path."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, value
+    elif isinstance(value, Decimal):
+        if not value.is_finite():
+            yield path, value
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _non_finite(item, f"{path}[{i}]")
+    elif attrs.has(cls := type(value)):
+        for field in attrs.fields(cls):
+            yield from _non_finite(getattr(value, field.name), f"{path}.{field.name}")

@@ -1,0 +1,19 @@
+"""What every message between actors is: frozen, keyword-only, serialisable, with its cause."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """Base of all messages. ``cause_id`` names what led to it, back to the candle."""
+
+    cause_id: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Expiring(Message):
+    """A message that is worthless after ``expires_ms``: it expires unread, counted."""
+
+    expires_ms: int

@@ -1,0 +1,32 @@
+"""Market data to the scanners: columns over the shard's symbols, one message per shard per cycle."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.messages.envelope import Message
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarsClosed(Message):
+    """Bars that closed since the last cycle, ``[bars, symbols]``; zero bars is a heartbeat.
+
+    ``interest`` are open-interest observations that became available since the last cycle,
+    ``[rows, symbols]`` (base units or contracts; NaN unknown) at ``interest_ms`` ``[rows]``.
+    """
+
+    cycle_ms: int
+    period_ms: int
+    open_ms: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    interest_ms: Ints
+    interest: Floats

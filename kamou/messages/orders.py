@@ -1,0 +1,56 @@
+"""Between order manager, governor and reconciler."""
+
+from __future__ import annotations
+
+import attrs
+
+from kamou.core.model import Account, Intent, Plan, Quote, VenuePosition
+from kamou.messages.envelope import Message
+
+
+@attrs.frozen(kw_only=True)
+class ReviewEntry(Message):
+    """May this plan become an order? Answered by ``Approved`` or ``Denied``."""
+
+    plan: Plan
+    quote: Quote
+
+
+@attrs.frozen(kw_only=True)
+class ReviewReduction(Message):
+    """May this reducing order go? Denied only for increasing or reversing exposure."""
+
+    intent: Intent
+
+
+@attrs.frozen(kw_only=True)
+class VenueObserved(Message):
+    """What the venue said in one reconciliation: the governor's inputs, with their age."""
+
+    account: Account
+    positions: tuple[VenuePosition, ...]
+    reconciled: bool
+
+
+@attrs.frozen(kw_only=True)
+class ProtectPosition(Message):
+    """The reconciler found this symbol's position without a proper stop."""
+
+    symbol: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class SweepOrder(Message):
+    """The reconciler found an order of ours that should not rest."""
+
+    symbol: str
+    client_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ResolveOrder(Message):
+    """The reconciler does not see this order at the venue: ask after it by client id."""
+
+    client_id: str

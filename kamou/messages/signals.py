@@ -1,0 +1,64 @@
+"""From scan to order: ranked shards, cleared candidates, refined signals."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.model import Candidate
+from kamou.messages.envelope import Expiring, Message
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint8]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StrategyColumns:
+    """One strategy's opinion of the shard's symbols; see ``core.strategies.base.Opinion``."""
+
+    strategy: str
+    score: Floats
+    raw: Floats
+    weight: Floats
+    stop_distance: Floats
+    target_distance: Floats
+    abstain: Codes
+    proxy: Codes
+    feature_names: tuple[str, ...]
+    features: Floats  # [features, symbols]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ShardRanked(Message):
+    """A shard's answer to ``BarsClosed``; without columns when no bar closed."""
+
+    cycle_ms: int
+    shard: int
+    bar_close_ms: int  # 0 when no bar closed
+    close: Floats
+    columns: tuple[StrategyColumns, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CandidatesCleared(Expiring):
+    """What T2 let through, best first."""
+
+    cycle_ms: int
+    candidates: tuple[Candidate, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RefinedSignal:
+    candidate: Candidate
+    size_multiplier: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class SignalsRefined(Expiring):
+    """What the refiner approved or shrank, best first."""
+
+    cycle_ms: int
+    signals: tuple[RefinedSignal, ...]

@@ -1,0 +1,111 @@
+"""A session: the journal and the venue opened for one run, and closed in order."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from kamou import __version__
+from kamou.config import Settings, canonical_json, digest
+from kamou.core.events import RunStarted, RunStopped
+from kamou.exchange.engine import Engine
+from kamou.exchange.market import MarketSource
+from kamou.exchange.models import VenueModels
+from kamou.exchange.venue_store import VenueStore
+from kamou.store import database
+from kamou.store.journal import JournalWriter, next_generation
+
+SALT_BYTES = 32
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Session:
+    """What one run writes to and reads from. ``stopped`` says why it ended."""
+
+    writer: JournalWriter
+    reader: sqlite3.Connection
+    engine: Engine
+    venue: VenueStore
+    generation: int
+
+
+@contextmanager
+def opened(
+    *,
+    settings: Settings,
+    database_path: Path,
+    venue_path: Path | str,
+    source: MarketSource,
+    start_ms: int,
+    clock: Callable[[], int],
+    durable: bool = True,
+) -> Iterator[Session]:
+    """Open journal and venue, note the run's start, and its end however it comes.
+
+    Raises:
+        StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
+    """
+    connection = database.open_writer(database_path, durable=durable)
+    reader = database.open_reader(database_path)
+    venue = VenueStore(venue_path, durable=durable)
+    engine = Engine(
+        source,
+        VenueModels.from_settings(settings.exchange, settings.costs),
+        venue,
+        start_ms=start_ms,
+        balance=settings.equity,
+    )
+    generation = next_generation(connection)
+    writer = JournalWriter(connection, generation=generation)
+    writer.append(
+        [
+            RunStarted(
+                at_ms=clock(),
+                cause_id=f"run:{generation}",
+                generation=generation,
+                mode=settings.mode,
+                version=__version__,
+                config_digest=digest(settings),
+                config_json=canonical_json(settings),
+                change_reason=settings.change_reason,
+            )
+        ]
+    )
+    reason = "crashed"
+    try:
+        yield Session(
+            writer=writer, reader=reader, engine=engine, venue=venue, generation=generation
+        )
+        reason = "stopped"
+    finally:
+        writer.recover()
+        writer.append(
+            [
+                RunStopped(
+                    at_ms=clock(),
+                    cause_id=f"run:{generation}",
+                    generation=generation,
+                    reason=reason,
+                )
+            ]
+        )
+        engine.close()
+        reader.close()
+        connection.close()
+
+
+def salt_key(path: Path) -> bytes:
+    """The key of all commitments, made at first use, readable by its owner only."""
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        key = secrets.token_bytes(SALT_BYTES)
+        path.touch(mode=0o600)
+        path.write_bytes(key)
+    assert len(key) == SALT_BYTES, f"{path} holds no key"
+    return key

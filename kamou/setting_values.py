@@ -1,0 +1,69 @@
+"""Reading a setting's value: from TOML, from text where there is only text, from an option."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+EXPECTED: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    Decimal: "a number",
+    str: "text",
+    Path: "a path",
+    tuple[str, ...]: "a list of texts",
+    tuple[int, ...]: "a list of whole numbers",
+}
+
+
+class Text(str):
+    """A value written where there is only text, to be read as its setting's type."""
+
+
+def converted(kind: Any, raw: object) -> object | None:
+    """``raw`` as ``kind``; None when it is not one. No setting's value is None."""
+    if isinstance(raw, Text):
+        raw = _read(kind, str(raw))
+    if kind is str:
+        return raw if isinstance(raw, str) else None
+    if kind is Path:
+        return Path(raw) if isinstance(raw, str | Path) and str(raw) else None
+    if kind is bool:
+        return raw if isinstance(raw, bool) else None
+    if isinstance(raw, bool):
+        return None
+    if kind is int:
+        return raw if isinstance(raw, int) else None
+    if kind in (float, Decimal):
+        return _number(kind, raw)
+    item = kind.__args__[0]
+    if not isinstance(raw, list | tuple):
+        return None
+    items = tuple(converted(item, each) for each in raw)
+    return None if None in items else items
+
+
+def _number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal | None:
+    if not isinstance(raw, int | float | Decimal | str) or (kind is float and isinstance(raw, str)):
+        return None
+    try:
+        exact = Decimal(str(raw))
+    except InvalidOperation:
+        return None
+    return kind(exact) if exact.is_finite() else None
+
+
+def _read(kind: Any, text: str) -> object:
+    """Text from the environment as the value that TOML would have given; itself if it is none."""
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind in (int, float, Decimal):
+        try:
+            return int(text) if kind is int else Decimal(text)
+        except (ValueError, InvalidOperation):
+            return text
+    if kind in (str, Path):
+        return text
+    return [_read(kind.__args__[0], part.strip()) for part in text.split(",") if part.strip()]

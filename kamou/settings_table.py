@@ -1,0 +1,191 @@
+"""Every setting once: its unit, the values it may take, and what it is for.
+
+`kamou init`, `kamou show-config`, the range checks and the table in docs/settings.md all read
+this table; a test holds it equal to the fields of ``Settings``. A bound with a ``why`` is a
+promise of the product rather than a matter of taste, and its message says so.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+Bound = int | str | None  # decimals as text, so that 0.01 is exactly that
+
+
+@attrs.frozen
+class Setting:
+    key: str
+    unit: str
+    about: str
+    low: Bound = None
+    high: Bound = None
+    why: str = ""  # shown when a bound is broken
+    choices: tuple[str, ...] = ()
+    decides: bool = True  # False: where it runs or is shown, not how it trades; not in the digest
+
+    def refusal(self, value: object) -> str | None:
+        """Why this value may not be had, or None."""
+        if self.choices and value not in self.choices:
+            return f"expects one of {', '.join(self.choices)}, got {value!r}"
+        for item in value if isinstance(value, tuple) else (value,):
+            number = isinstance(item, int | float | Decimal) and not isinstance(item, bool)
+            if number and not self._allows(Decimal(str(item))):
+                because = f" ({self.why})" if self.why else ""
+                return f"must be {self.range_text()}, got {item}{because}"
+        return None
+
+    def _allows(self, number: Decimal) -> bool:
+        above = self.low is None or number >= Decimal(self.low)
+        return above and (self.high is None or number <= Decimal(self.high))
+
+    def range_text(self) -> str:
+        """The bounds in words; empty without any."""
+        if self.choices:
+            return " | ".join(self.choices)
+        unit = f" {self.unit}" if self.unit else ""
+        if self.low is not None and self.high is not None:
+            return f"between {self.low} and {self.high}{unit}"
+        if self.low is not None:
+            return f"at least {self.low}{unit}"
+        return "" if self.high is None else f"at most {self.high}{unit}"
+
+
+HARD_1 = "hard rule 1: at most 1 % of equity at risk per trade; a setting may only lower it"
+HARD_2 = "hard rule 2: at most 15 % of equity in one symbol; a setting may only lower it"
+HARD_3 = "hard rule 3: a position without a stop is closed; a setting may only hasten it"
+HARD_4 = "hard rule 4: the daily loss limit; a setting may only lower it"
+CAP = "a cap of the product; a setting may only lower it"
+FLOOR = "a floor of the product; a setting may only raise it"
+
+Q = "of Q"
+ATR = "ATR"
+BARS = "bars"
+_S = Setting
+
+_GENERAL = (
+    _S(
+        "mode",
+        "",
+        "what trades: demo needs no network and no key",
+        choices=("demo", "paper", "live"),
+    ),
+    _S("data_dir", "", "where this track is kept; one per mode and account", decides=False),
+    _S("equity", "USDT", "what demo and paper start with", 10, "1000000000"),
+    _S("currency", "", "the account currency", choices=("USDT",)),
+    _S("change_reason", "", "why this configuration differs from the last", decides=False),
+    _S("cycle.period_s", "s", "one scan and one reconciliation; aligned to UTC", 10, 86_400),
+    _S("cycle.bar_delay_ms", "ms", "venues publish a closed bar a little late", 0, 60_000),
+    _S("cycle.timeframe_s", "s", "bars the strategies trade on", 60, 86_400),
+    _S("cycle.shards", "", "scanners; each takes its part of the symbols", 1, 64),
+    _S("cycle.shard_deadline_ms", "ms", "a later shard is left out of the cycle", 1, 60_000),
+    _S("cycle.candidate_ttl_s", "s", "a candidate not acted on by then expires", 1, 3_600),
+    _S("cycle.top", "", "candidates journalled in full and offered to T2", 1, 1_000),
+)
+
+_RISK = (
+    _S("risk.risk_per_trade", Q, "at risk per trade, costs and gap included", 0, "0.01", HARD_1),
+    _S("risk.exposure_per_symbol", Q, "notional in one symbol", 0, "0.15", HARD_2),
+    _S("risk.leverage_max", "times", "isolated leverage", 1, 5, CAP),
+    _S("risk.open_risk_max", Q, "all open worst-case risk together", 0, "0.04", CAP),
+    _S("risk.daily_loss_max", "of equity", "a day's loss that halts new risk", 0, "0.04", HARD_4),
+    _S("risk.cluster_risk_max", Q, "same-direction alts, which move together", 0, "0.02", CAP),
+    _S("risk.shock_move", "of price", "BTC move whose loss must fit the day", "0.10", 1, FLOOR),
+    _S("risk.gap_buffer_min", "of stop distance", "stops fill beyond", "0.25", 10, FLOOR),
+    _S("risk.notional_total_max", "times Q", "all notional together", 0, 3, CAP),
+    _S("risk.margin_total_max", Q, "all margin together", 0, "0.8", CAP),
+    _S("risk.order_value_max", "USDT", "one order, independent of sizing", 0, "100000000"),
+    _S("risk.order_contracts_max", "contracts", "one order, independent of sizing", 0),
+    _S("risk.collar_min", "of mark", "least distance of the price collar", 0, "0.05"),
+    _S("risk.collar_spreads", "spreads", "the collar is at least this wide", 0, 10),
+    _S("risk.liquidation_multiple", "times", "(stop + gap) to liquidation", 2, 100, FLOOR),
+    _S("risk.risk_tolerance", "of the risk", "beyond it after the fill: reduce", 0, "0.05", CAP),
+    _S("risk.entries_per_strategy_hour", "", "then the strategy is disarmed", 0, 1_000),
+    _S("risk.reentries_per_symbol_day", "", "entries into one symbol per UTC day", 0, 1_000),
+    _S("risk.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
+    _S("risk.messages_per_s", "per s", "at most half the venue's limit", 1, 1_000),
+    _S("risk.quote_age_max_s", "s", "no entry on an older quote", 1, 60),
+    _S("risk.account_age_max_s", "s", "no entry on an older account read", 1, 3_600),
+    _S("risk.permit_ttl_s", "s", "a permit not used by then is void", 1, 300),
+    _S("risk.protection_deadline_s", "s", "no stop read back by then: close", 1, 10, HARD_3),
+    _S("risk.reduced_size", "of the size", "what the reduced state trades", 0, 1),
+    _S("risk.reduced_at", "of the day limit", "where the reduced state begins", 0, 1),
+    _S("risk.flatten_at", "of the day limit", "where everything is closed", 1, "1.5", CAP),
+    _S("risk.equity_confirm_s", "s", "two reads this far apart trip the breaker", 5, 60),
+    _S("costs.taker_bps", "bp", "fee of a taking fill", 0, 100),
+    _S("costs.maker_bps", "bp", "fee of a making fill", -10, 100),
+    _S("costs.slippage_bps", "bp", "on top of half the spread", 0, 1_000),
+    _S("costs.entry_reach_bps", "bp", "an entry's limit reaches beyond the quote", 0, 100),
+    _S("costs.funding_bps_per_8h", "bp", "assumed when no rate is known", 0, 100),
+)
+
+_SIGNALS = (
+    _S("veto.reward_to_risk_min", "", "net of costs", 0, 100),
+    _S("veto.quote_age_max_s", "s", "an older quote is stale", 1, 60),
+    _S("veto.bar_periods_max", "periods", "an older bar is stale", 1, 10),
+    _S("veto.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
+    _S("veto.excluded", "", "symbols never traded"),
+    _S("strategies.enabled", "", "by file name; no two alike"),
+    _S("strategies.mean_reversion.window", BARS, "of the z-score", 10, 5_000),
+    _S("strategies.mean_reversion.warmup", BARS, "before the first opinion", 10, 10_000),
+    _S("strategies.mean_reversion.z_entry", "", "a smaller |z| is no setup", 0, 10),
+    _S("strategies.mean_reversion.rsi_period", BARS, "of the trigger", 2, 100),
+    _S("strategies.mean_reversion.rsi_low", "", "long below", 0, 50),
+    _S("strategies.mean_reversion.rsi_high", "", "short above", 50, 100),
+    _S("strategies.mean_reversion.variance_ratio_q", BARS, "of the variance ratio", 2, 100),
+    _S("strategies.mean_reversion.half_life_min", BARS, "shorter is noise", 0, 1_000),
+    _S("strategies.mean_reversion.efficiency_max", "", "above it the market trends", 0, 1),
+    _S("strategies.mean_reversion.efficiency_period", BARS, "of the efficiency ratio", 2, 1_000),
+    _S("strategies.mean_reversion.adx_max", "", "above it the market trends", 0, 100),
+    _S("strategies.mean_reversion.atr_period", BARS, "of the average true range", 2, 1_000),
+    _S("strategies.mean_reversion.stop_atr", ATR, "stop distance", "0.1", 20),
+    _S("strategies.mean_reversion.hold_bars", BARS, "then the time stop closes", 1, 10_000),
+    _S("strategies.oi_momentum.horizons_days", "days", "of the scaled returns", 1, 365),
+    _S("strategies.oi_momentum.warmup_days", "days", "before the first opinion", 1, 1_000),
+    _S("strategies.oi_momentum.efficiency_min", "", "below it nothing trends", 0, 1),
+    _S("strategies.oi_momentum.efficiency_period", BARS, "of the efficiency ratio", 2, 1_000),
+    _S("strategies.oi_momentum.adx_min", "", "below it nothing trends", 0, 100),
+    _S("strategies.oi_momentum.atr_period", BARS, "of the average true range", 2, 1_000),
+    _S("strategies.oi_momentum.stop_atr", ATR, "stop distance", "0.1", 20),
+    _S("strategies.oi_momentum.target_atr", ATR, "target distance", "0.1", 100),
+    _S("strategies.oi_momentum.hold_hours", "h", "then the time stop closes", 1, 10_000),
+    _S("strategies.oi_momentum.no_confirmation_weight", "", "without open interest", 0, 1),
+    _S("strategies.oi_momentum.oi_z_min", "", "change in ln(OI) that confirms", 0, 10),
+    _S("strategies.oi_momentum.oi_changes_min", "", "changes before their z is asked", 3, 100),
+    _S("strategies.oi_momentum.oi_deviation_min", "of open interest", "floor of the z", 0, 1),
+    _S("strategies.oi_momentum.rank_min", "", "only the tails speak", 0, 1),
+)
+
+_MACHINE = (
+    _S("exchange.latency_ms", "ms", "of the embedded exchange, one way", 0, 60_000),
+    _S("exchange.attached_stop", "", "entries carry their stop and target"),
+    _S("exchange.participation", "of a bar's volume", "one order may take", 0, 1),
+    _S("exchange.gap_range_atr", ATR, "a wider bar fills stops beyond the trigger", 0, 1_000),
+    _S("exchange.gap_depth", "", "how far from the trigger to the extreme", 0, 1),
+    _S("demo.seed", "", "of the generated market; the same seed, the same market", 0),
+    _S("demo.symbols", "", "perpetuals in the generated market", 2, 2_000),
+    _S("demo.days", "days", 'simulated trading before "now"', 0, 3_650),
+    _S("demo.warmup_days", "days", "market history before the first trading day", 0, 365),
+    _S("demo.bar_s", "s", "the generated market's own bars", 60, 3_600),
+    _S("web.host", "", "the public listener's address", decides=False),
+    _S("web.port", "", "the public listener's port", 0, 65_535, decides=False),
+    _S("web.operator_host", "", "the operator listener's address", decides=False),
+    _S("web.operator_port", "", "the operator listener's port", 0, 65_535, decides=False),
+    _S("web.pricing_file", "", "Markdown for /pricing; none: free", decides=False),
+    _S("store.group_commit_ms", "ms", "events that can wait are written together", 0, 1_000),
+    _S("store.snapshot_every", "events", "between two snapshots of the book", 1_000),
+    _S("store.batch_max", "events", "in one transaction", 1, 100_000),
+    _S("supervision.intensity", "restarts", "more than these in the period escalate", 1, 1_000),
+    _S("supervision.period_s", "s", "over which restarts are counted", 1, 86_400),
+    _S("supervision.backoff_base_ms", "ms", "before the first restart", 1, 60_000),
+    _S("supervision.backoff_cap_ms", "ms", "before any restart", 1, 3_600_000),
+    _S("supervision.quiet_s", "s", "without a crash, the back-off starts anew", 1, 86_400),
+    _S("supervision.handler_deadline_s", "s", "a longer handler counts as crashed", 1, 3_600),
+    _S("supervision.grace_s", "s", "for an orderly stop", 1, 600),
+    _S("supervision.heartbeat_s", "s", "a loop blocked for longer is ended", 1, 3_600),
+)
+
+SETTINGS: dict[str, Setting] = {
+    setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MACHINE)
+}

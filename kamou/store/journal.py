@@ -1,0 +1,212 @@
+"""The journal's one writer: events in, committed rows and their projections out.
+
+Everything in one ``append`` is one transaction: all of it is there afterwards, or none. The hot
+path is raw ``sqlite3`` with prepared statements.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kamou.core.events import Event
+from kamou.errors import DuplicateEventError, StoreError
+from kamou.messages.codec import EVENT_OF_KIND, KINDS, decode, encode
+from kamou.store import snapshots
+from kamou.store.database import storage_errors
+from kamou.store.projections import PROJECTIONS
+
+DETAILS_KEPT = 60  # cycles of per-symbol reasons for `kamou why`: five hours
+
+_INSERT = (
+    "INSERT INTO event (seq, generation, at_ms, kind, key, cause_id, schema, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class Committed(NamedTuple):
+    """An event that is in the journal. ``seq`` counts from 1 without gaps."""
+
+    seq: int
+    generation: int
+    event: Event
+
+
+class Encoded(NamedTuple):
+    """An event ready to be written; ``body`` is its canonical encoding."""
+
+    event: Event
+    kind: str
+    key: str | None
+    body: bytes
+
+
+def encoded(event: Event) -> Encoded:
+    """Encode an event where it is made, so that a bad one fails its maker, not the journal.
+
+    Raises:
+        ValueError, TypeError: as ``codec.encode``: NaN, or not of the vocabulary.
+    """
+    return Encoded(event, KINDS[type(event)], event.unique_key, encode(event))
+
+
+def next_generation(connection: sqlite3.Connection) -> int:
+    """The number of the run that starts now: one more than any that left a trace."""
+    row = connection.execute(
+        "SELECT max(coalesce((SELECT max(generation) FROM run), 0),"
+        " coalesce((SELECT generation FROM event ORDER BY seq DESC LIMIT 1), 0))"
+    ).fetchone()
+    return int(row[0]) + 1
+
+
+def read_events(
+    connection: sqlite3.Connection, after_seq: int, limit: int | None = None
+) -> list[Committed]:
+    """Committed events with ``seq > after_seq``, oldest first, decoded.
+
+    Raises:
+        StoreError: an event's kind or schema is not of this version.
+    """
+    rows = connection.execute(
+        "SELECT seq, generation, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+        (after_seq, -1 if limit is None else limit),
+    ).fetchall()
+    found = []
+    for seq, generation, kind, schema, body in rows:
+        cls = EVENT_OF_KIND.get(kind)
+        if cls is None or cls.schema != schema:
+            raise StoreError(
+                f"event {seq} is {kind} of schema {schema}, which this Kamou cannot read"
+            )
+        found.append(Committed(seq, generation, decode(cls, body)))
+    return found
+
+
+class JournalWriter:
+    """Appends events over a connection of ``database.open_writer``. There is one per database.
+
+    ``generation`` numbers the run; it is stored with each event. Not thread-safe: one thread at
+    a time.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, generation: int) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self.generation = generation
+        row = connection.execute("PRAGMA database_list").fetchone()
+        self._path = row[2] or ":memory:"
+        self._head_seq = 0
+        self.recover()
+
+    @property
+    def head_seq(self) -> int:
+        """Sequence number of the newest committed event; 0 when there is none."""
+        return self._head_seq
+
+    def recover(self) -> None:
+        """Drop a half-done transaction and look up where the journal ends."""
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        row = self._connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
+        self._head_seq = int(row[0])
+
+    def append(self, events: Sequence[Event]) -> tuple[Committed, ...]:
+        """Commit these events, in order, with their projections: all or none.
+
+        Raises:
+            DuplicateEventError: a (kind, key) is already committed, or twice among these.
+            DiskFullError: nothing was written; try again when there is space.
+            StoreError: the database refused otherwise.
+            ValueError, TypeError: an event cannot be encoded.
+        """
+        return self.append_encoded([encoded(event) for event in events])
+
+    def append_encoded(self, batch: Sequence[Encoded]) -> tuple[Committed, ...]:
+        """As ``append``, for events that are encoded already."""
+        if not batch:
+            return ()
+        generation, first = self.generation, self._head_seq + 1
+        rows = [
+            (seq, generation, event.at_ms, kind, key, event.cause_id, event.schema, body)
+            for seq, (event, kind, key, body) in enumerate(batch, first)
+        ]
+        with storage_errors(self._path, "write"):
+            self._insert(batch, rows)
+        self._head_seq += len(rows)
+        return tuple(
+            [Committed(seq, generation, row.event) for seq, row in enumerate(batch, first)]
+        )
+
+    def _insert(self, batch: Sequence[Encoded], rows: Sequence[tuple[object, ...]]) -> None:
+        cursor = self._cursor
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                cursor.executemany(_INSERT, rows)
+            except sqlite3.IntegrityError as error:
+                self._connection.rollback()
+                if duplicates := self._committed_or_twice(batch):
+                    first = duplicates[0]
+                    raise DuplicateEventError(first.kind, first.key or "") from error
+                raise
+            for seq, row in enumerate(batch, self._head_seq + 1):
+                projection = PROJECTIONS.get(type(row.event))
+                if projection is not None:
+                    projection(cursor, seq, row.event)
+            cursor.execute("COMMIT")
+        except BaseException:
+            # SQLite has rolled back by itself after some errors, a full disk among them.
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise
+
+    def only_new(self, batch: Sequence[Encoded]) -> list[Encoded]:
+        """The batch without events whose (kind, key) is committed or came before in it."""
+        known = {id(row) for row in self._committed_or_twice(batch)}
+        return [row for row in batch if id(row) not in known]
+
+    def _committed_or_twice(self, batch: Sequence[Encoded]) -> list[Encoded]:
+        seen: set[tuple[str, str]] = set()
+        found = []
+        for row in batch:
+            if row.key is None:
+                continue
+            name = (row.kind, row.key)
+            known = (
+                name in seen
+                or self._connection.execute(
+                    "SELECT 1 FROM event WHERE kind = ? AND key = ?", name
+                ).fetchone()
+            )
+            if known:
+                found.append(row)
+            seen.add(name)
+        return found
+
+    def read(self, after_seq: int, limit: int | None = None) -> list[Committed]:
+        """As ``read_events``."""
+        return read_events(self._connection, after_seq, limit)
+
+    def save_snapshot(self, *, seq: int, at_ms: int, code: str, state: bytes) -> None:
+        """Store the fold of events 1 to ``seq``. Raises as ``append``."""
+        assert seq <= self._head_seq, f"a snapshot at {seq} is of events that are not committed"
+        with storage_errors(self._path, "write"), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            snapshots.save(self._connection, seq=seq, at_ms=at_ms, code=code, state=state)
+
+    def save_details(self, details: Sequence[tuple[int, bytes]]) -> None:
+        """Store ``(cycle_ms, body)``; only the newest ``DETAILS_KEPT`` cycles stay."""
+        with storage_errors(self._path, "write"), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)
+            self._connection.execute(
+                "DELETE FROM detail WHERE cycle_ms <"
+                " (SELECT cycle_ms FROM detail ORDER BY cycle_ms DESC LIMIT 1 OFFSET ?)",
+                (DETAILS_KEPT - 1,),
+            )
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value of the ``meta`` table. Also the proof that there is space to write."""
+        with storage_errors(self._path, "write"):
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,0 +1,145 @@
+"""The database's numbered migrations, by sqlite-utils. Append only: a released one never changes.
+
+The tables are read models of the journal (``event``), written in the transaction of the event
+they come from. Decimals are TEXT, exact; money is in the account currency; ``*_ms`` are INTEGER.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MIGRATION_SET = "kamou"
+
+_JOURNAL = (
+    """CREATE TABLE event (
+        seq INTEGER PRIMARY KEY, generation INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL, key TEXT, cause_id TEXT NOT NULL, schema INTEGER NOT NULL,
+        body BLOB NOT NULL CHECK (typeof(body) = 'blob'),
+        UNIQUE (kind, key)) STRICT""",
+    # UNIQUE (kind, key) serves look-ups by kind too. Events without a cause are left out here.
+    "CREATE INDEX event_cause ON event (cause_id) WHERE cause_id <> ''",
+    """CREATE TRIGGER event_never_changes BEFORE UPDATE ON event
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    """CREATE TRIGGER event_never_leaves BEFORE DELETE ON event
+        BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
+    """CREATE TABLE snapshot (
+        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, code_hash TEXT NOT NULL,
+        state BLOB NOT NULL, state_hash TEXT NOT NULL) STRICT""",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "CREATE TABLE detail (cycle_ms INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+)
+
+_SYSTEM = (
+    """CREATE TABLE run (
+        generation INTEGER PRIMARY KEY, mode TEXT NOT NULL, version TEXT NOT NULL,
+        config_digest TEXT NOT NULL, started_ms INTEGER NOT NULL, stopped_ms INTEGER,
+        stop_reason TEXT) STRICT""",
+    """CREATE TABLE config (
+        digest TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, body TEXT NOT NULL,
+        reason TEXT NOT NULL) STRICT""",
+    """CREATE TABLE cycle (
+        cycle_ms INTEGER PRIMARY KEY, bar_close_ms INTEGER NOT NULL, symbols INTEGER NOT NULL,
+        candidates INTEGER NOT NULL, abstained INTEGER NOT NULL, late_shards INTEGER NOT NULL,
+        vetoed INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+        positions INTEGER, open_orders INTEGER, drift INTEGER, closed_ms INTEGER) STRICT""",
+    "CREATE INDEX cycle_bar ON cycle (bar_close_ms) WHERE bar_close_ms > 0",
+    """CREATE TABLE state (
+        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, "before" TEXT NOT NULL,
+        "after" TEXT NOT NULL, reason TEXT NOT NULL, figures TEXT NOT NULL) STRICT""",
+)
+
+_DECISIONS = (
+    """CREATE TABLE signal (
+        signal_id TEXT PRIMARY KEY, cycle_ms INTEGER NOT NULL, strategy TEXT NOT NULL,
+        symbol TEXT NOT NULL, side TEXT NOT NULL, score REAL NOT NULL,
+        bar_open_ms INTEGER NOT NULL, bar_close_ms INTEGER NOT NULL, stop_distance REAL NOT NULL,
+        target_distance REAL NOT NULL, close REAL NOT NULL, features TEXT NOT NULL,
+        proxy TEXT NOT NULL, verdict TEXT NOT NULL, size_multiplier TEXT NOT NULL) STRICT""",
+    "CREATE INDEX signal_symbol ON signal (symbol, bar_close_ms)",
+    """CREATE TABLE refusal (
+        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, tier TEXT NOT NULL,
+        signal_id TEXT NOT NULL, strategy TEXT NOT NULL, symbol TEXT NOT NULL,
+        codes TEXT NOT NULL) STRICT""",
+    "CREATE INDEX refusal_symbol ON refusal (symbol, seq)",
+    """CREATE TABLE permit (
+        permit_id TEXT PRIMARY KEY, signal_id TEXT NOT NULL, symbol TEXT NOT NULL,
+        side TEXT NOT NULL, quantity TEXT NOT NULL, entry_price TEXT NOT NULL,
+        stop_price TEXT NOT NULL, target_price TEXT NOT NULL, risk TEXT NOT NULL,
+        notional TEXT NOT NULL, bound_by TEXT NOT NULL, granted_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL, consumed_ms INTEGER, client_id TEXT,
+        released_ms INTEGER, release_reason TEXT) STRICT""",
+)
+
+_EXECUTION = (
+    """CREATE TABLE order_ (
+        client_id TEXT PRIMARY KEY, trade_id TEXT NOT NULL, permit_id TEXT NOT NULL,
+        leg TEXT NOT NULL, attempt INTEGER NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+        type TEXT NOT NULL, quantity TEXT NOT NULL, limit_price TEXT, trigger_price TEXT,
+        status TEXT NOT NULL, filled TEXT NOT NULL DEFAULT '0', venue_id TEXT NOT NULL DEFAULT '',
+        intended_ms INTEGER NOT NULL, acknowledged_ms INTEGER, closed_ms INTEGER,
+        reason TEXT NOT NULL DEFAULT '') STRICT""",
+    "CREATE INDEX order_trade ON order_ (trade_id)",
+    "CREATE INDEX order_open ON order_ (intended_ms) WHERE closed_ms IS NULL",
+    """CREATE TABLE fill (
+        key TEXT PRIMARY KEY, symbol TEXT NOT NULL, client_id TEXT NOT NULL, trade_id TEXT,
+        side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL,
+        slippage TEXT NOT NULL, maker INTEGER NOT NULL, reason TEXT NOT NULL,
+        at_ms INTEGER NOT NULL, source TEXT NOT NULL) STRICT""",
+    "CREATE INDEX fill_trade ON fill (trade_id)",
+    "CREATE INDEX fill_unattributed ON fill (symbol) WHERE trade_id IS NULL",
+    """CREATE TABLE trade (
+        trade_id TEXT PRIMARY KEY, symbol TEXT NOT NULL, strategy TEXT NOT NULL,
+        side TEXT NOT NULL, quantity TEXT NOT NULL, contract_size TEXT NOT NULL,
+        entry_price TEXT NOT NULL, exit_price TEXT NOT NULL, stop_price TEXT NOT NULL,
+        opened_ms INTEGER NOT NULL, closed_ms INTEGER NOT NULL, pnl_gross TEXT NOT NULL,
+        fees TEXT NOT NULL, funding TEXT NOT NULL, slippage TEXT NOT NULL, pnl_net TEXT NOT NULL,
+        r_multiple REAL NOT NULL, exit_reason TEXT NOT NULL) STRICT""",
+    "CREATE INDEX trade_closed ON trade (closed_ms)",
+    "CREATE INDEX trade_symbol ON trade (symbol)",
+)
+
+_MONEY = (
+    """CREATE TABLE income (
+        income_id TEXT PRIMARY KEY, kind TEXT NOT NULL, symbol TEXT NOT NULL,
+        amount TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE equity (
+        at_ms INTEGER PRIMARY KEY, equity TEXT NOT NULL, balance TEXT NOT NULL,
+        unrealised TEXT NOT NULL, margin_used TEXT NOT NULL, open_risk TEXT NOT NULL,
+        flows TEXT NOT NULL) STRICT""",
+    """CREATE TABLE day (
+        day TEXT PRIMARY KEY, equity_start TEXT NOT NULL, equity_end TEXT, "return" REAL,
+        flows TEXT NOT NULL DEFAULT '0', trades INTEGER NOT NULL DEFAULT 0,
+        fees TEXT NOT NULL DEFAULT '0', funding TEXT NOT NULL DEFAULT '0',
+        pnl TEXT NOT NULL DEFAULT '0') STRICT""",
+)
+
+
+MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY)}
+)
+"""Name -> statements, in order; the number in front of the name is the schema version."""
+
+
+def apply(connection: sqlite3.Connection) -> None:
+    """Apply what is pending, each migration in its own transaction."""
+    # Half a second of imports that readers, and writers of a current schema, do without.
+    from sqlite_utils import Database, Migrations
+
+    kamou = Migrations(MIGRATION_SET)
+    for name, statements in MIGRATIONS.items():
+        kamou(name=name)(_step(statements))
+    kamou.apply(Database(connection, execute_plugins=False))
+
+
+def _step(statements: tuple[str, ...]) -> Callable[[Database], None]:
+    def run(db: Database) -> None:
+        for statement in statements:
+            db.execute(statement)
+
+    return run

@@ -1,0 +1,80 @@
+"""The port's view of permits: the committed row, and using it up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Protocol
+
+from kamou.clock import Clock
+from kamou.core.events import Event, PermitConsumed
+from kamou.core.risk.verdict import Approved
+from kamou.errors import DuplicateEventError, PermitRefusedError
+from kamou.store import queries
+from kamou.store.journal import Committed
+from kamou.store.rows import PermitRow
+
+
+class Commits(Protocol):
+    """What permits need of the journal's client."""
+
+    async def commit(self, *events: Event) -> Sequence[Committed]:
+        """Durable when it returns."""
+        ...
+
+
+class PermitStore:
+    """Implements ``exchange.base.PermitStore`` over the journal.
+
+    ``reader`` sees committed rows only, so a permit whose transaction was lost is no permit.
+    """
+
+    def __init__(self, *, journal: Commits, reader: sqlite3.Connection, clock: Clock) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._clock = clock
+
+    async def consume(self, approved: Approved, client_id: str) -> None:
+        """Commit that this permit is used by this order; durable when it returns.
+
+        Raises:
+            PermitRefusedError: ``PERMIT_UNKNOWN`` no committed row, ``PERMIT_MISMATCH`` it is
+                for something else, ``PERMIT_RELEASED`` its reservation ended, ``PERMIT_USED``
+                it was used before, ``PERMIT_EXPIRED`` it is too late.
+            DiskFullError, CallTimeoutError, CallUnavailableError: not committed in time, so
+                no order may be sent.
+        """
+        name = approved.permit_id
+        row = queries.permit(self._reader, name)
+        if row is None:
+            raise PermitRefusedError("PERMIT_UNKNOWN", f"{name} was never committed")
+        now_ms = self._clock.now_ms()
+        self._check(approved, row, now_ms)
+        try:
+            await self._journal.commit(
+                PermitConsumed(at_ms=now_ms, cause_id=name, permit_id=name, client_id=client_id)
+            )
+        except DuplicateEventError as error:
+            raise PermitRefusedError("PERMIT_USED", f"{name} was used before") from error
+
+    def _check(self, approved: Approved, row: PermitRow, now_ms: int) -> None:
+        name = row.permit_id
+        for field, claimed, committed in (
+            ("symbol", approved.symbol, row.symbol),
+            ("side", approved.side.value, row.side),
+            ("quantity", approved.quantity_max, row.quantity),
+            ("stop_price", approved.stop_price, row.stop_price),
+            ("expires_ms", approved.expires_ms, row.expires_ms),
+        ):
+            if claimed != committed:
+                raise PermitRefusedError(
+                    "PERMIT_MISMATCH", f"{name}: {field} is {claimed}, was granted {committed}"
+                )
+        if row.consumed_ms is not None:
+            raise PermitRefusedError("PERMIT_USED", f"{name} was used by {row.client_id}")
+        if row.released_ms is not None:
+            raise PermitRefusedError("PERMIT_RELEASED", f"{name}: {row.release_reason}")
+        if now_ms >= row.expires_ms:
+            raise PermitRefusedError(
+                "PERMIT_EXPIRED", f"{name} expired {now_ms - row.expires_ms} ms ago"
+            )

@@ -1,0 +1,125 @@
+"""Projections of orders and fills; see ``store/projections.py``."""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+
+from kamou.core import events as e
+from kamou.core.model import OrderStatus
+
+# What a fill or an acknowledgement may not undo.
+_LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.CANCELLING)
+
+
+def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
+    intent = event.intent
+    cursor.execute(
+        "INSERT INTO order_ (client_id, trade_id, permit_id, leg, attempt, symbol, side, type,"
+        " quantity, limit_price, trigger_price, status, intended_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            intent.client_id,
+            intent.trade_id,
+            intent.permit_id,
+            intent.leg.value,
+            intent.attempt,
+            intent.symbol,
+            intent.side.value,
+            intent.type.value,
+            str(intent.quantity),
+            _text(intent.limit_price),
+            _text(intent.trigger_price),
+            OrderStatus.PLANNED.value,
+            intent.intended_ms,
+        ),
+    )
+
+
+def order_acknowledged(cursor: sqlite3.Cursor, seq: int, event: e.OrderAcknowledged) -> None:
+    cursor.execute(
+        "UPDATE order_ SET venue_id = ?, acknowledged_ms = coalesce(acknowledged_ms, ?),"
+        " status = CASE WHEN closed_ms IS NULL AND status NOT IN (?, ?, ?) THEN ? ELSE status END"
+        " WHERE client_id = ?",
+        (
+            event.venue_id,
+            event.at_ms,
+            *(status.value for status in _LATER),
+            OrderStatus.ACCEPTED.value,
+            event.client_id,
+        ),
+    )
+
+
+def _set_open_status(cursor: sqlite3.Cursor, client_id: str, status: str, reason: str) -> None:
+    cursor.execute(
+        "UPDATE order_ SET status = ?, reason = ? WHERE client_id = ? AND closed_ms IS NULL",
+        (status, reason, client_id),
+    )
+
+
+def order_unknown(cursor: sqlite3.Cursor, seq: int, event: e.OrderUnknown) -> None:
+    _set_open_status(cursor, event.client_id, OrderStatus.UNKNOWN.value, event.reason)
+
+
+def cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested) -> None:
+    _set_open_status(cursor, event.client_id, OrderStatus.CANCELLING.value, event.reason)
+
+
+def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
+    cursor.execute(
+        "UPDATE order_ SET status = ?, reason = ?, closed_ms = ?"
+        " WHERE client_id = ? AND closed_ms IS NULL",
+        (
+            OrderStatus.REJECTED.value,
+            f"{event.code}: {event.reason}",
+            event.at_ms,
+            event.client_id,
+        ),
+    )
+
+
+def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
+    cursor.execute(
+        "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_ms = ? WHERE client_id = ?",
+        (event.status.value, str(event.filled), event.reason, event.at_ms, event.client_id),
+    )
+
+
+def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
+    fill = event.fill
+    order = cursor.execute(
+        "SELECT trade_id, quantity, filled FROM order_ WHERE client_id = ?", (fill.client_id,)
+    ).fetchone()
+    cursor.execute(
+        "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            fill.key,
+            fill.symbol,
+            fill.client_id,
+            order[0] if order else None,
+            fill.side.value,
+            str(fill.quantity),
+            str(fill.price),
+            str(fill.fee),
+            str(fill.slippage),
+            int(fill.maker),
+            fill.reason,
+            fill.at_ms,
+            event.source,
+        ),
+    )
+    if order is None:
+        return
+    filled = Decimal(order[2]) + fill.quantity
+    whole = filled >= Decimal(order[1])
+    status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
+    # An order that is closed keeps the venue's final word on both.
+    cursor.execute(
+        "UPDATE order_ SET filled = ?, status = ? WHERE client_id = ? AND closed_ms IS NULL",
+        (str(filled), status.value, fill.client_id),
+    )
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,218 @@
+"""The read model: what each event changes in the tables that the site and the commands read.
+
+Run inside the event's own transaction, in order. A projection depends on nothing but the event
+and the rows that earlier events wrote, so replaying the journal makes the same tables again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from kamou.core import events as e
+from kamou.core.model import Denial, Figure
+from kamou.store import projected_money as money
+from kamou.store import projected_orders as orders
+
+Projection = Callable[[sqlite3.Cursor, int, Any], None]
+
+REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
+
+
+# --- the system ----------------------------------------------------------------
+
+
+def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
+    cursor.execute(
+        "INSERT OR REPLACE INTO run (generation, mode, version, config_digest, started_ms)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (event.generation, event.mode, event.version, event.config_digest, event.at_ms),
+    )
+    cursor.execute(
+        "INSERT OR IGNORE INTO config (digest, first_ms, body, reason) VALUES (?, ?, ?, ?)",
+        (event.config_digest, event.at_ms, event.config_json, event.change_reason),
+    )
+
+
+def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
+    cursor.execute(
+        "UPDATE run SET stopped_ms = ?, stop_reason = ? WHERE generation = ?",
+        (event.at_ms, event.reason, event.generation),
+    )
+
+
+def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
+    cursor.execute(
+        "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cycle_ms) DO UPDATE SET"
+        " bar_close_ms = excluded.bar_close_ms, symbols = excluded.symbols,"
+        " candidates = excluded.candidates, abstained = excluded.abstained,"
+        " late_shards = excluded.late_shards",
+        (
+            event.cycle_ms,
+            event.bar_close_ms,
+            event.symbols,
+            event.candidates,
+            sum(int(figure.value) for figure in event.abstained),
+            event.late_shards,
+        ),
+    )
+
+
+def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
+    cursor.execute(
+        "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards,"
+        " positions, open_orders, drift, closed_ms) VALUES (?, 0, 0, 0, 0, 0, ?, ?, ?, ?)"
+        " ON CONFLICT (cycle_ms) DO UPDATE SET positions = excluded.positions,"
+        " open_orders = excluded.open_orders, drift = excluded.drift,"
+        " closed_ms = excluded.closed_ms",
+        (event.cycle_ms, event.positions, event.open_orders, event.drift, event.at_ms),
+    )
+
+
+def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
+    cursor.execute(
+        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            seq,
+            event.at_ms,
+            event.before.value,
+            event.after.value,
+            event.reason,
+            _json(_figures(event.figures)),
+        ),
+    )
+
+
+# --- decisions -----------------------------------------------------------------
+
+
+def _refuse(
+    cursor: sqlite3.Cursor,
+    seq: int,
+    tier: str,
+    event: e.CandidateVetoed | e.PermitDenied | e.SignalRefined,
+    where: tuple[str, str],
+    denials: tuple[Denial, ...],
+) -> None:
+    codes = [{"code": d.code, "figures": _figures(d.figures)} for d in denials]
+    cursor.execute(
+        "INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (seq, event.at_ms, tier, event.signal_id, *where, _json(codes)),
+    )
+    # Refusals belong to the cycle in whose course they happen, which is the newest one.
+    count = "vetoed" if tier == "T2" else "refused"
+    cursor.execute(
+        f"UPDATE cycle SET {count} = {count} + 1 WHERE cycle_ms = (SELECT max(cycle_ms) FROM cycle)"
+    )
+
+
+def _candidate_vetoed(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
+    _refuse(cursor, seq, "T2", event, (event.strategy, event.symbol), event.denials)
+
+
+def _permit_denied(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> None:
+    _refuse(cursor, seq, "governor", event, (event.strategy, event.symbol), event.denials)
+
+
+def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) -> None:
+    seen = event.candidate
+    cursor.execute(
+        "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_ms) FROM cycle"
+        " WHERE bar_close_ms = ? AND bar_close_ms > 0), 0),"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.signal_id,
+            seen.bar_close_ms,
+            seen.strategy,
+            seen.symbol,
+            seen.side.value,
+            seen.score,
+            seen.bar_open_ms,
+            seen.bar_close_ms,
+            seen.stop_distance,
+            seen.target_distance,
+            seen.close,
+            _json([[name, float(value)] for name, value in seen.features]),
+            seen.proxy,
+            event.verdict,
+            str(event.size_multiplier),
+        ),
+    )
+    if event.verdict == REFUSED:
+        refused = (Denial(code=event.reason_code),)
+        _refuse(cursor, seq, "T3", event, (seen.strategy, seen.symbol), refused)
+
+
+def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
+    plan = event.plan
+    cursor.execute(
+        "INSERT INTO permit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
+        (
+            event.permit_id,
+            plan.signal_id,
+            plan.symbol,
+            plan.side.value,
+            str(plan.quantity),
+            str(plan.entry_price),
+            str(plan.stop_price),
+            str(plan.target_price),
+            str(plan.risk),
+            str(plan.notional),
+            plan.bound_by,
+            event.at_ms,
+            event.expires_ms,
+        ),
+    )
+
+
+def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
+    cursor.execute(
+        "UPDATE permit SET consumed_ms = ?, client_id = ? WHERE permit_id = ?",
+        (event.at_ms, event.client_id, event.permit_id),
+    )
+
+
+def _permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) -> None:
+    cursor.execute(
+        "UPDATE permit SET released_ms = ?, release_reason = ? WHERE permit_id = ?",
+        (event.at_ms, event.reason, event.permit_id),
+    )
+
+
+def _figures(figures: tuple[Figure, ...]) -> list[dict[str, str]]:
+    return [{"name": figure.name, "value": figure.value} for figure in figures]
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
+    {
+        e.RunStarted: _run_started,
+        e.RunStopped: _run_stopped,
+        e.CycleRanked: _cycle_ranked,
+        e.CycleClosed: _cycle_closed,
+        e.StateChanged: _state_changed,
+        e.CandidateVetoed: _candidate_vetoed,
+        e.SignalRefined: _signal_refined,
+        e.PermitGranted: _permit_granted,
+        e.PermitDenied: _permit_denied,
+        e.PermitConsumed: _permit_consumed,
+        e.PermitReleased: _permit_released,
+        e.IntentRecorded: orders.intent_recorded,
+        e.OrderAcknowledged: orders.order_acknowledged,
+        e.OrderUnknown: orders.order_unknown,
+        e.OrderRejected: orders.order_rejected,
+        e.CancelRequested: orders.cancel_requested,
+        e.OrderClosed: orders.order_closed,
+        e.FillRecorded: orders.fill_recorded,
+        e.IncomeRecorded: money.income_recorded,
+        e.TradeClosed: money.trade_closed,
+        e.EquityMarked: money.equity_marked,
+        e.DayOpened: money.day_opened,
+    }
+)

@@ -1,0 +1,362 @@
+"""Typed read-only queries over the projections: all that the site and the commands may ask.
+
+Every function takes a connection of ``store.database.open_reader`` and fetches whole results,
+so no read transaction outlives a call (an open one would stop the WAL from being checkpointed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from decimal import Decimal
+from typing import Any
+
+from kamou.core.model import TradingState
+from kamou.store.rows import (
+    ConfigRow,
+    Counts,
+    CycleRow,
+    DayRow,
+    Downtime,
+    EquityPoint,
+    FillRow,
+    Latest,
+    OpenTradeRow,
+    OrderRow,
+    PermitRow,
+    Refusal,
+    RunRow,
+    SignalRow,
+    StateSpan,
+    TradeChain,
+    TradeRow,
+    figures_of,
+    select,
+    select_one,
+)
+
+_HALTED = frozenset(s.value for s in TradingState if not s.entries_allowed)
+
+
+def equity_curve(
+    reader: sqlite3.Connection,
+    *,
+    since_ms: int = 0,
+    until_ms: int | None = None,
+    points_max: int | None = None,
+) -> tuple[EquityPoint, ...]:
+    """Marks with ``since_ms <= at_ms <= until_ms``, oldest first.
+
+    With ``points_max`` the span is cut in that many equal buckets and the last mark of each is
+    returned (so at most ``points_max``, the newest mark always among them).
+    """
+    until = _newest_mark_ms(reader) if until_ms is None else until_ms
+    where = "WHERE at_ms BETWEEN ? AND ?"
+    if points_max is None:
+        return select(reader, EquityPoint, "equity", f"{where} ORDER BY at_ms", since_ms, until)
+    row = reader.execute(f"SELECT min(at_ms), max(at_ms) FROM equity {where}", (since_ms, until))
+    first, last = row.fetchone()
+    if first is None:
+        return ()
+    width = max(1, (last - first) // points_max + 1)
+    tail = (
+        f"{where} AND at_ms IN (SELECT max(at_ms) FROM equity {where}"
+        " GROUP BY (? - at_ms) / ?) ORDER BY at_ms"
+    )
+    return select(
+        reader, EquityPoint, "equity", tail, since_ms, until, since_ms, until, last, width
+    )
+
+
+def days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
+    """Every UTC day that was opened, oldest first; the last one is the current day."""
+    return select(reader, DayRow, "day", "ORDER BY day")
+
+
+def trades(
+    reader: sqlite3.Connection,
+    *,
+    limit: int | None = None,
+    offset: int = 0,
+    strategy: str | None = None,
+    symbol: str | None = None,
+    outcome: str | None = None,
+    closed_since_ms: int = 0,
+) -> tuple[TradeRow, ...]:
+    """Closed trades, newest first. ``outcome``: ``win`` (net > 0) or ``loss`` (the rest)."""
+    where, given = _trade_filter(strategy, symbol, outcome, closed_since_ms)
+    tail = f"{where} ORDER BY closed_ms DESC, trade_id LIMIT ? OFFSET ?"
+    return select(reader, TradeRow, "trade", tail, *given, -1 if limit is None else limit, offset)
+
+
+def trades_count(
+    reader: sqlite3.Connection,
+    *,
+    strategy: str | None = None,
+    symbol: str | None = None,
+    outcome: str | None = None,
+    closed_since_ms: int = 0,
+) -> int:
+    """How many trades the same filter of ``trades`` finds."""
+    where, given = _trade_filter(strategy, symbol, outcome, closed_since_ms)
+    return int(reader.execute(f"SELECT count(*) FROM trade {where}", given).fetchone()[0])
+
+
+def trade_chain(reader: sqlite3.Connection, trade_id: str) -> TradeChain | None:
+    """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
+    trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", trade_id)
+    orders = select(
+        reader, OrderRow, "order_", "WHERE trade_id = ? ORDER BY intended_ms, rowid", trade_id
+    )
+    fills = select(reader, FillRow, "fill", "WHERE trade_id = ? ORDER BY at_ms, rowid", trade_id)
+    if trade is None and not orders and not fills:
+        return None
+    permit_id = next((order.permit_id for order in orders if order.permit_id), "")
+    permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
+    # A trade is named after the signal that opened it (kamou.ids.trade_id).
+    signal = select_one(
+        reader, SignalRow, "signal", "WHERE signal_id = ?", permit.signal_id if permit else trade_id
+    )
+    seen_ms = signal.cycle_ms if signal else -1
+    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_ms = ?", seen_ms)
+    return TradeChain(
+        trade_id=trade_id,
+        trade=trade,
+        fills=fills,
+        orders=orders,
+        permit=permit,
+        signal=signal,
+        cycle=cycle,
+    )
+
+
+def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
+    """Trades with a net quantity by their fills and no closing event, oldest first.
+
+    Positions that the venue held without a fill of ours are not among them.
+    """
+    found: dict[str, list[FillRow]] = {}
+    tail = (
+        "WHERE trade_id IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM trade WHERE trade.trade_id = fill.trade_id) ORDER BY at_ms, rowid"
+    )
+    for fill in select(reader, FillRow, "fill", tail):
+        found.setdefault(fill.trade_id or "", []).append(fill)
+    made = (_open_trade(reader, trade_id, fills) for trade_id, fills in found.items())
+    return tuple(row for row in made if row is not None)
+
+
+def open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
+    """Orders that are not terminal by the venue's evidence, oldest first."""
+    return select(reader, OrderRow, "order_", "WHERE closed_ms IS NULL ORDER BY intended_ms, rowid")
+
+
+def permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
+    """The committed permit row, or None."""
+    return select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
+
+
+def state_spans(reader: sqlite3.Connection) -> tuple[StateSpan, ...]:
+    """Every state the governor was put in, with its duration, oldest first."""
+    rows = reader.execute(
+        'SELECT seq, at_ms, lead(at_ms) OVER (ORDER BY seq), "before", "after", reason, figures'
+        " FROM state ORDER BY seq"
+    ).fetchall()
+    return tuple(_state_span(row) for row in rows)
+
+
+def halts(reader: sqlite3.Connection) -> tuple[StateSpan, ...]:
+    """The spans in which no entry was allowed, oldest first."""
+    return tuple(span for span in state_spans(reader) if span.state in _HALTED)
+
+
+def runs(reader: sqlite3.Connection) -> tuple[RunRow, ...]:
+    """Every generation, oldest first."""
+    return select(reader, RunRow, "run", "ORDER BY generation")
+
+
+def downtime(reader: sqlite3.Connection) -> tuple[Downtime, ...]:
+    """The gaps between runs: from a run's last event to the next run's start, oldest first."""
+    starts = reader.execute(
+        "SELECT s.at_ms, e.generation, e.at_ms, e.kind FROM event s JOIN event e"
+        " ON e.seq = s.seq - 1 WHERE s.kind = 'run_started' ORDER BY s.seq"
+    ).fetchall()
+    return tuple(
+        Downtime(
+            generation=generation,
+            from_ms=last_ms,
+            until_ms=start_ms,
+            orderly=kind == "run_stopped",
+        )
+        for start_ms, generation, last_ms, kind in starts
+    )
+
+
+def configs(reader: sqlite3.Connection) -> tuple[ConfigRow, ...]:
+    """Every configuration that ever ran, in order of first use."""
+    return select(reader, ConfigRow, "config", "ORDER BY first_ms, digest")
+
+
+def refusals(
+    reader: sqlite3.Connection,
+    *,
+    symbol: str | None = None,
+    tier: str | None = None,
+    since_ms: int = 0,
+    limit: int = 50,
+) -> tuple[Refusal, ...]:
+    """Refusals, newest first; ``tier`` is ``T2``, ``T3`` or ``governor``."""
+    tail = (
+        "WHERE at_ms >= ? AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
+        " ORDER BY seq DESC LIMIT ?4"
+    ).replace(">= ?", ">= ?1", 1)
+    return select(reader, Refusal, "refusal", tail, since_ms, symbol, tier, limit)
+
+
+def signals(
+    reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
+) -> tuple[SignalRow, ...]:
+    """Signals that passed T2, newest first."""
+    tail = (
+        "WHERE (?1 IS NULL OR symbol = ?1) ORDER BY bar_close_ms DESC, score DESC, signal_id"
+        " LIMIT ?2"
+    )
+    return select(reader, SignalRow, "signal", tail, symbol, limit)
+
+
+def cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
+    """The last cycles, newest first."""
+    return select(reader, CycleRow, "cycle", "ORDER BY cycle_ms DESC LIMIT ?", limit)
+
+
+def details(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[tuple[int, bytes], ...]:
+    """``(cycle_ms, body)`` of the last cycles' per-symbol scan reasons, newest first."""
+    return tuple(
+        reader.execute(
+            "SELECT cycle_ms, body FROM detail ORDER BY cycle_ms DESC LIMIT ?", (limit,)
+        ).fetchall()
+    )
+
+
+def latest(reader: sqlite3.Connection) -> Latest:
+    """Where things stand by the last committed events."""
+    head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    run = select_one(reader, RunRow, "run", "ORDER BY generation DESC LIMIT 1")
+    spans = state_spans(reader)
+    return Latest(
+        head_seq=head[0] if head else 0,
+        at_ms=head[1] if head else None,
+        mode=run.mode if run else None,
+        run=run,
+        state=spans[-1] if spans else None,
+        equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
+        cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_ms DESC LIMIT 1"),
+        day=select_one(reader, DayRow, "day", "ORDER BY day DESC LIMIT 1"),
+    )
+
+
+def head_seq(reader: sqlite3.Connection) -> int:
+    """The newest event's sequence number, 0 when there is none: a cheap freshness tag."""
+    return int(reader.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+
+
+def counts(reader: sqlite3.Connection) -> Counts:
+    """Totals since inception."""
+    sums = reader.execute(
+        "SELECT count(*), coalesce(sum(candidates), 0), coalesce(sum(abstained), 0),"
+        " coalesce(sum(vetoed), 0), coalesce(sum(refused), 0) FROM cycle"
+    ).fetchone()
+
+    def rows_in(table: str) -> int:
+        return int(reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    return Counts(
+        events=head_seq(reader),
+        cycles=sums[0],
+        candidates=sums[1],
+        abstained=sums[2],
+        vetoed=sums[3],
+        refused=sums[4],
+        signals=rows_in("signal"),
+        permits=rows_in("permit"),
+        orders=rows_in("order_"),
+        fills=rows_in("fill"),
+        trades=rows_in("trade"),
+    )
+
+
+def meta(reader: sqlite3.Connection, key: str) -> str | None:
+    """A value of the ``meta`` table, or None."""
+    row = reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def journal_digest(reader: sqlite3.Connection) -> str:
+    """SHA-256, hex, over kind and body of every event in order: equal for equal histories.
+
+    Keys, generations and sequence numbers are left out: they follow from the rest. Each part is
+    preceded by its length, so no two histories share an encoding.
+    """
+    digest = hashlib.sha256()
+    for kind, body in reader.execute("SELECT kind, body FROM event ORDER BY seq"):
+        digest.update(f"{len(kind)}:{kind}{len(body)}:".encode())
+        digest.update(body)
+    return digest.hexdigest()
+
+
+def _open_trade(
+    reader: sqlite3.Connection, trade_id: str, fills: list[FillRow]
+) -> OpenTradeRow | None:
+    net = sum((f.quantity if f.side == "buy" else -f.quantity for f in fills), Decimal(0))
+    if net == 0:
+        return None
+    opening = [f for f in fills if f.side == ("buy" if net > 0 else "sell")]
+    bought = sum((f.quantity for f in opening), Decimal(0))
+    chain = trade_chain(reader, trade_id)
+    plan = chain.permit if chain else None
+    return OpenTradeRow(
+        trade_id=trade_id,
+        symbol=fills[0].symbol,
+        strategy=chain.signal.strategy if chain and chain.signal else "",
+        side="long" if net > 0 else "short",
+        quantity=abs(net),
+        entry_price=sum((f.quantity * f.price for f in opening), Decimal(0)) / bought,
+        stop_price=plan.stop_price if plan else None,
+        target_price=plan.target_price if plan else None,
+        opened_ms=opening[0].at_ms,
+    )
+
+
+def _state_span(row: tuple[Any, ...]) -> StateSpan:
+    seq, from_ms, until_ms, before, after, reason, figures = row
+    return StateSpan(
+        seq=seq,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        before=before,
+        state=after,
+        reason=reason,
+        figures=figures_of(json.loads(figures)),
+    )
+
+
+def _newest_mark_ms(reader: sqlite3.Connection) -> int:
+    return int(reader.execute("SELECT coalesce(max(at_ms), 0) FROM equity").fetchone()[0])
+
+
+def _trade_filter(
+    strategy: str | None, symbol: str | None, outcome: str | None, closed_since_ms: int
+) -> tuple[str, list[Any]]:
+    clauses, given = ["closed_ms >= ?"], [closed_since_ms]
+    wanted: list[Any] = [*given]
+    for column, value in (("strategy", strategy), ("symbol", symbol)):
+        if value is not None:
+            clauses.append(f"{column} = ?")
+            wanted.append(value)
+    if outcome is not None:
+        assert outcome in ("win", "loss"), outcome
+        clauses.append(
+            "CAST(pnl_net AS REAL) > 0" if outcome == "win" else "CAST(pnl_net AS REAL) <= 0"
+        )
+    return "WHERE " + " AND ".join(clauses), wanted

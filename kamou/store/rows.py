@@ -1,0 +1,337 @@
+"""What the read model's queries return: frozen rows, money as ``Decimal``, times in ms UTC."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import attrs
+
+from kamou.core.model import Denial, Figure
+
+R = TypeVar("R", bound=attrs.AttrsInstance)
+
+
+@attrs.frozen(kw_only=True)
+class EquityPoint:
+    """One mark of the account. ``flows`` are net deposits since inception."""
+
+    at_ms: int
+    equity: Decimal
+    balance: Decimal
+    unrealised: Decimal
+    margin_used: Decimal
+    open_risk: Decimal
+    flows: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class DayRow:
+    """One UTC day. ``equity_end`` and ``return_`` are None until the next day opened.
+
+    ``return_`` is a fraction of ``equity_start``, net of ``flows``. ``trades``, ``fees``,
+    ``funding`` and ``pnl`` are of the trades that closed on this day.
+    """
+
+    day: str  # YYYY-MM-DD
+    equity_start: Decimal
+    equity_end: Decimal | None
+    return_: float | None
+    flows: Decimal
+    trades: int
+    fees: Decimal
+    funding: Decimal
+    pnl: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class TradeRow:
+    """A closed round trip; see ``core.events.TradeClosed``. ``side`` is ``long`` or ``short``."""
+
+    trade_id: str
+    symbol: str
+    strategy: str
+    side: str
+    quantity: Decimal
+    contract_size: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    stop_price: Decimal
+    opened_ms: int
+    closed_ms: int
+    pnl_gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    slippage: Decimal
+    pnl_net: Decimal
+    r_multiple: float
+    exit_reason: str
+
+
+@attrs.frozen(kw_only=True)
+class OpenTradeRow:
+    """A trade with fills and no closing event, netted from its fills. ``quantity`` > 0."""
+
+    trade_id: str
+    symbol: str
+    strategy: str
+    side: str
+    quantity: Decimal
+    entry_price: Decimal
+    stop_price: Decimal | None
+    target_price: Decimal | None
+    opened_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class FillRow:
+    key: str
+    symbol: str
+    client_id: str
+    trade_id: str | None
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    slippage: Decimal
+    maker: bool
+    reason: str
+    at_ms: int
+    source: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderRow:
+    client_id: str
+    trade_id: str
+    permit_id: str
+    leg: str
+    attempt: int
+    symbol: str
+    side: str
+    type: str
+    quantity: Decimal
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    status: str
+    filled: Decimal
+    venue_id: str
+    intended_ms: int
+    acknowledged_ms: int | None
+    closed_ms: int | None
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class PermitRow:
+    permit_id: str
+    signal_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    entry_price: Decimal
+    stop_price: Decimal
+    target_price: Decimal
+    risk: Decimal
+    notional: Decimal
+    bound_by: str
+    granted_ms: int
+    expires_ms: int
+    consumed_ms: int | None
+    client_id: str | None
+    released_ms: int | None
+    release_reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class SignalRow:
+    """A survivor of T2 with the refiner's verdict. ``features`` are (name, value) pairs."""
+
+    signal_id: str
+    cycle_ms: int
+    strategy: str
+    symbol: str
+    side: str
+    score: float
+    bar_open_ms: int
+    bar_close_ms: int
+    stop_distance: float
+    target_distance: float
+    close: float
+    features: tuple[tuple[str, float], ...]
+    proxy: str
+    verdict: str
+    size_multiplier: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CycleRow:
+    """One cycle. The last four are None until the reconciler closed it."""
+
+    cycle_ms: int
+    bar_close_ms: int
+    symbols: int
+    candidates: int
+    abstained: int
+    late_shards: int
+    vetoed: int
+    refused: int
+    positions: int | None
+    open_orders: int | None
+    drift: int | None
+    closed_ms: int | None
+
+
+@attrs.frozen(kw_only=True)
+class TradeChain:
+    """Everything that led to a trade, back to its candle. ``trade`` is None while it is open.
+
+    ``permit``, ``signal`` and ``cycle`` are None for adopted positions.
+    """
+
+    trade_id: str
+    trade: TradeRow | None
+    fills: tuple[FillRow, ...]
+    orders: tuple[OrderRow, ...]
+    permit: PermitRow | None
+    signal: SignalRow | None
+    cycle: CycleRow | None
+
+    @property
+    def candle_ms(self) -> tuple[int, int] | None:
+        """Open and close time of the bar that the signal saw."""
+        return None if self.signal is None else (self.signal.bar_open_ms, self.signal.bar_close_ms)
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """A no of one tier: ``T2`` (vetoes), ``T3`` (refiner) or ``governor``."""
+
+    seq: int
+    at_ms: int
+    tier: str
+    signal_id: str
+    strategy: str
+    symbol: str
+    denials: tuple[Denial, ...]
+
+
+@attrs.frozen(kw_only=True)
+class StateSpan:
+    """A trading state with its reason, from ``from_ms`` to ``until_ms`` (None: still)."""
+
+    seq: int
+    from_ms: int
+    until_ms: int | None
+    before: str
+    state: str
+    reason: str
+    figures: tuple[Figure, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RunRow:
+    """One generation. ``stopped_ms`` is None while it runs, and for ever after a crash."""
+
+    generation: int
+    mode: str
+    version: str
+    config_digest: str
+    started_ms: int
+    stopped_ms: int | None
+    stop_reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Downtime:
+    """Nothing ran between these: from the last event of ``generation`` to the next start."""
+
+    generation: int
+    from_ms: int
+    until_ms: int
+    orderly: bool  # the run had said goodbye
+
+
+@attrs.frozen(kw_only=True)
+class ConfigRow:
+    digest: str
+    first_ms: int
+    body: str  # JSON
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Counts:
+    events: int
+    cycles: int
+    candidates: int
+    abstained: int
+    vetoed: int
+    refused: int
+    signals: int
+    permits: int
+    orders: int
+    fills: int
+    trades: int
+
+
+@attrs.frozen(kw_only=True)
+class Latest:
+    """Where things stand, by the last committed events. None: there was none yet."""
+
+    head_seq: int
+    at_ms: int | None  # of the newest event
+    mode: str | None
+    run: RunRow | None
+    state: StateSpan | None  # None: never left NORMAL
+    equity: EquityPoint | None
+    cycle: CycleRow | None
+    day: DayRow | None
+
+
+def figures_of(pairs: list[dict[str, str]]) -> tuple[Figure, ...]:
+    return tuple(Figure(name=pair["name"], value=pair["value"]) for pair in pairs)
+
+
+_CONVERT: Mapping[str, Callable[[Any], Any]] = {
+    "Decimal": Decimal,
+    "Decimal | None": lambda text: None if text is None else Decimal(text),
+    "bool": bool,
+    "tuple[tuple[str, float], ...]": lambda text: tuple(
+        (name, float(value)) for name, value in json.loads(text)
+    ),
+    "tuple[Denial, ...]": lambda text: tuple(
+        Denial(code=d["code"], figures=figures_of(d["figures"])) for d in json.loads(text)
+    ),
+    "tuple[Figure, ...]": lambda text: figures_of(json.loads(text)),
+}
+# Columns whose SQL name differs from the field's.
+_COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}
+
+
+def select(
+    reader: sqlite3.Connection, cls: type[R], table: str, tail: str, *given: Any
+) -> tuple[R, ...]:
+    """Rows of ``table`` as ``cls``, whose fields name the columns."""
+    fields = attrs.fields(cls)
+    columns = ", ".join(_COLUMN.get(f.name, f'"{f.name}"') for f in fields)
+    found = reader.execute(f"SELECT {columns} FROM {table} {tail}", given).fetchall()
+    names = [f.name for f in fields]
+    convert = [(i, _CONVERT[f.type]) for i, f in enumerate(fields) if f.type in _CONVERT]
+    made = []
+    for row in found:
+        values = list(row)
+        for i, to in convert:
+            values[i] = to(values[i])
+        made.append(cls(**dict(zip(names, values, strict=True))))
+    return tuple(made)
+
+
+def select_one(
+    reader: sqlite3.Connection, cls: type[R], table: str, tail: str, *given: Any
+) -> R | None:
+    found = select(reader, cls, table, tail, *given)
+    return found[0] if found else None

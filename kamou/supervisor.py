@@ -1,0 +1,398 @@
+"""Supervision in OTP's words: child specs, restart strategies, intensity, back-off, escalation.
+
+A supervisor starts its children left to right, each one recovered and listening before the
+next, and stops them right to left. A child that ends when it should not is restarted after its
+own back-off, alone or with its siblings as the strategy says. Too many restarts in a period
+end the supervisor with ``RestartStormError``, which is a crash for the one above it.
+
+Everything here runs in one Trio nursery: a task per child incarnation and a task per recovery
+(what stops, waits and starts after a crash). Decisions are taken synchronously at the moment a
+child ends, so a child that backs off never delays the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.errors import KamouError, TimedOutError
+from kamou.supervision import (
+    ChildExit,
+    ChildSpec,
+    ExitKind,
+    Restart,
+    RestartStormError,
+    StartTimeoutError,
+    State,
+    Strategy,
+    SupervisorSpec,
+)
+
+BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
+
+
+@attrs.define(eq=False)
+class _Child:
+    """A child's place in the tree; it outlives the incarnations."""
+
+    spec: ChildSpec
+    nested: Supervisor | None
+    state: State = State.STOPPED
+    incarnation: int = 0
+    alive: bool = False  # a task of this child exists
+    stopping: bool = False  # asked or cancelled by us
+    wanted: bool = True  # may be started even if temporary: not started yet, or asked for
+    recovery: _Recovery | None = None  # the one that is to start it
+    crashes: int = 0  # in a row
+    due_s: float = 0.0  # Trio time before which its back-off forbids a start
+    started_s: float | None = None  # Trio time at which this incarnation was listening
+    last_error: str = ""
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    settled: trio.Event = attrs.field(factory=trio.Event)  # listening, or ended before that
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.frozen(eq=False)
+class _Recovery:
+    """Stops what must stop, waits, starts in order. It owns its members until they run."""
+
+    members: tuple[_Child, ...]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+@attrs.frozen(eq=False)
+class _StartStatus:
+    """The ``task_status`` of one incarnation."""
+
+    report: Callable[[], None]
+
+    def started(self, value: None = None) -> None:
+        self.report()
+
+
+class Supervisor:
+    """Runs the children of ``spec``. ``on_exit`` hears of every exit, before any restart.
+
+    ``on_exit`` is called inside the event loop and must not raise.
+    """
+
+    def __init__(
+        self, spec: SupervisorSpec, *, on_exit: Callable[[ChildExit], None] | None = None
+    ) -> None:
+        ids = [child.id for child in spec.children]
+        assert len(set(ids)) == len(ids), f"{spec.id}: child ids are not unique"
+        self.spec = spec
+        self._on_exit = on_exit
+        self._children = [self._place(child) for child in spec.children]
+        self._nursery: trio.Nursery | None = None
+        self._restarts_s: deque[float] = deque()  # Trio times, within the period
+        self._finish = trio.Event()
+        self._stopped = trio.Event()
+        self._changed = trio.Event()  # replaced at every change of a child's state
+        self._closing = False
+        self._storm: RestartStormError | None = None
+        self._announce: Callable[[], None] | None = None
+
+    def _place(self, spec: ChildSpec | SupervisorSpec) -> _Child:
+        if isinstance(spec, ChildSpec):
+            return _Child(spec, None)
+        nested = Supervisor(spec, on_exit=self._on_exit)
+        as_child = ChildSpec(
+            id=spec.id,
+            start=nested.run,
+            restart=spec.restart,
+            shutdown_s=spec.shutdown_s,
+            start_timeout_s=math.inf,  # its children have theirs, and storms escalate
+            stop=nested.ask_to_stop,
+        )
+        return _Child(as_child, nested)
+
+    # --- the whole ---------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the children and keep them running until ``stop``; may be run again after that.
+
+        Reports started when every child has. Raises ``RestartStormError`` after an orderly stop
+        of the others. If cancelled, all children are cancelled at the same time.
+        """
+        assert self._nursery is None, f"{self.spec.id} is already running"
+        self._finish, self._stopped = trio.Event(), trio.Event()
+        self._restarts_s.clear()
+        self._closing, self._storm, self._announce = False, None, task_status.started
+        for child in self._children:
+            child.wanted, child.recovery, child.due_s = True, None, 0.0
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._recover(self._children)
+                self._note_change()
+                await self._finish.wait()
+                await self._close()
+                self._nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = None
+            self._stopped.set()
+        if self._storm is not None:
+            raise self._storm
+
+    def ask_to_stop(self) -> None:
+        """Begin an orderly stop, without waiting for it."""
+        self._finish.set()
+
+    async def stop(self) -> None:
+        """Stop right to left; return when every child has ended or was reported stuck.
+
+        A stuck child cannot be torn out of Trio: ``run`` itself returns when it ends.
+        """
+        if self._nursery is not None:
+            self.ask_to_stop()
+            await self._stopped.wait()
+
+    async def _close(self) -> None:
+        self._closing = True
+        for child in self._children:
+            if child.recovery is not None:
+                child.recovery.scope.cancel()
+        for child in reversed(self._children):
+            await self._stop_child(child)
+        self._stopped.set()
+
+    async def restart_child(self, child_id: str, *, timeout_s: float) -> None:
+        """Stop and start a child now, with those the strategy ties to it; not a crash.
+
+        Its back-off is forgotten. Returns when it runs. ``KeyError`` for an unknown child,
+        ``KamouError`` when its supervisor is not running, ``TimedOutError`` at the deadline.
+        """
+        owner, child = self._find(child_id)
+        if owner._nursery is None or owner._closing:
+            raise KamouError(f"{owner.spec.id}, which supervises {child_id}, is not running")
+        child.due_s, child.wanted, before = 0.0, True, child.incarnation
+        owner._recover(owner._affected(child))
+        with trio.move_on_after(timeout_s):
+            while child.incarnation == before or child.state is not State.RUNNING:
+                await owner._changed.wait()
+            return
+        raise TimedOutError(f"{child_id} is {child.state.value} after {timeout_s:g} s")
+
+    def _find(self, child_id: str) -> tuple[Supervisor, _Child]:
+        for child in self._children:
+            if child.spec.id == child_id:
+                return self, child
+        for child in self._children:
+            if child.nested is not None:
+                with contextlib.suppress(KeyError):
+                    return child.nested._find(child_id)
+        raise KeyError(child_id)
+
+    # --- one child ---------------------------------------------------------------
+
+    def _start_child(self, child: _Child) -> None:
+        assert self._nursery is not None
+        assert not child.alive, f"{child.spec.id} would run twice"
+        child.incarnation += 1
+        child.alive, child.stopping, child.wanted = True, False, False
+        child.state, child.started_s = State.STARTING, None
+        child.settled, child.ended = trio.Event(), trio.Event()
+        child.scope = trio.CancelScope(deadline=trio.current_time() + child.spec.start_timeout_s)
+        self._nursery.start_soon(self._run_child, child, name=child.spec.id)
+        self._note_change()
+
+    async def _run_child(self, child: _Child) -> None:
+        error: Exception | None = None
+        returned = False
+        try:
+            with child.scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                await child.spec.start(_StartStatus(lambda: self._on_started(child)))
+                returned = True
+        except* Exception as group:  # a crash, even when it comes mixed with a cancellation
+            error = _innermost(group)
+        finally:
+            if child.scope.cancelled_caught and not child.stopping and error is None:
+                error = StartTimeoutError(
+                    f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s"
+                )
+            self._on_ended(child, error, returned)
+
+    def _on_started(self, child: _Child) -> None:
+        assert child.started_s is None, f"{child.spec.id} reported started twice"
+        child.started_s = trio.current_time()
+        child.scope.deadline = math.inf
+        if not child.stopping:
+            child.recovery, child.state = None, State.RUNNING
+        child.settled.set()
+        self._note_change()
+
+    def _on_ended(self, child: _Child, error: Exception | None, returned: bool) -> None:
+        for mailbox in child.spec.mailboxes:
+            mailbox.mark_down()
+        child.alive, child.state = False, State.STOPPED
+        child.ended.set()
+        child.settled.set()
+        if error is not None:
+            kind = ExitKind.CRASHED
+            child.last_error = f"{type(error).__name__}: {error}"
+        else:
+            kind = ExitKind.NORMAL if returned and not child.stopping else ExitKind.SHUTDOWN
+        self._report(child, kind, error)
+        if not (child.stopping or self._closing or kind is ExitKind.SHUTDOWN):
+            if child.spec.restart is Restart.PERMANENT or (
+                child.spec.restart is Restart.TRANSIENT and kind is ExitKind.CRASHED
+            ):
+                self._on_failed(child, error)
+            else:
+                child.recovery = None  # it has ended for good
+        self._note_change()
+
+    async def _stop_child(self, child: _Child) -> None:
+        """Ask, wait, cancel, wait, report. Returns when it has ended (when closing: or stuck)."""
+        if not child.alive:
+            return
+        ask = child.spec.stop if child.nested or child.state is not State.STARTING else None
+        # By name: while we wait, another recovery may already have started the next incarnation.
+        ended, scope = child.ended, child.scope
+        child.stopping, child.state = True, State.STOPPING
+        self._note_change()
+        if ask is not None:
+            ask()
+            with trio.move_on_after(child.spec.shutdown_s):
+                await ended.wait()
+        if not ended.is_set():
+            scope.cancel()
+            with trio.move_on_after(child.spec.shutdown_s):
+                await ended.wait()
+        if not ended.is_set():
+            self._report(child, ExitKind.STUCK, None)
+            if not self._closing:  # two incarnations may not overlap, however long it takes
+                await ended.wait()
+
+    def _report(self, child: _Child, kind: ExitKind, error: Exception | None) -> None:
+        if self._on_exit is not None:
+            self._on_exit(
+                ChildExit(
+                    supervisor=self.spec.id,
+                    child=child.spec.id,
+                    incarnation=child.incarnation,
+                    kind=kind,
+                    error=error,
+                )
+            )
+
+    # --- restarting --------------------------------------------------------------
+
+    def _on_failed(self, child: _Child, error: Exception | None) -> None:
+        spec, now_s = self.spec, trio.current_time()
+        if child.started_s is not None and now_s - child.started_s >= spec.quiet_s:
+            child.crashes = 0
+        doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
+        child.crashes += 1
+        child.due_s = now_s + min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
+        self._restarts_s.append(now_s)
+        while self._restarts_s[0] <= now_s - spec.period_s:
+            self._restarts_s.popleft()
+        if len(self._restarts_s) <= spec.intensity:
+            self._recover(self._affected(child))
+            return
+        if self._storm is None:
+            last = child.last_error if error is not None else "it returned"
+            self._storm = RestartStormError(
+                f"{spec.id}: more than {spec.intensity} restarts within {spec.period_s:g} s, "
+                f"last {child.spec.id}: {last}"
+            )
+            self._storm.__cause__ = error
+        self.ask_to_stop()
+
+    def _affected(self, child: _Child) -> list[_Child]:
+        match self.spec.strategy:
+            case Strategy.ONE_FOR_ONE:
+                return [child]
+            case Strategy.ONE_FOR_ALL:
+                return self._children
+            case Strategy.REST_FOR_ONE:
+                return self._children[self._children.index(child) :]
+
+    def _recover(self, group: list[_Child]) -> None:
+        """Begin to restart ``group``, taking over from recoveries that own any of it."""
+        assert self._nursery is not None
+        replaced = [child.recovery for child in group if child.recovery is not None]
+        members = [c for c in self._children if c in group or c.recovery in replaced]
+        for recovery in replaced:
+            recovery.scope.cancel()
+        recovery = _Recovery(tuple(members))
+        for child in members:
+            child.recovery = recovery
+        self._nursery.start_soon(self._carry_out, recovery, name=f"{self.spec.id} recovery")
+
+    async def _carry_out(self, recovery: _Recovery) -> None:
+        with recovery.scope:
+            for child in reversed(recovery.members):
+                await self._stop_child(child)
+                await trio.lowlevel.checkpoint_if_cancelled()  # replaced while it waited?
+                child.state = State.BACKING_OFF
+            for child in recovery.members:
+                if child.spec.restart is Restart.TEMPORARY and not child.wanted:
+                    child.state, child.recovery = State.STOPPED, None
+                    continue
+                if child.due_s > trio.current_time():
+                    await trio.sleep_until(child.due_s)
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self._start_child(child)
+                await child.settled.wait()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+        if (
+            self._announce is not None
+            and not self._closing
+            and all(map(_is_settled, self._children))
+        ):
+            announce, self._announce = self._announce, None
+            announce()
+
+    # --- health ------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """The tree as plain data. Times in Trio's ms, ``busy_s`` in seconds of all incarnations."""
+        state = State.STOPPED if self._nursery is None else State.RUNNING
+        if self._nursery is not None and (self._closing or self._announce is not None):
+            state = State.STOPPING if self._closing else State.STARTING
+        return {
+            "id": self.spec.id,
+            "kind": "supervisor",
+            "strategy": self.spec.strategy.value,
+            "state": state.value,
+            "restarts_recent": len(self._restarts_s),
+            "children": [_describe(child) for child in self._children],
+        }
+
+
+def _is_settled(child: _Child) -> bool:
+    return child.state is State.RUNNING or (not child.alive and child.recovery is None)
+
+
+def _innermost(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _describe(child: _Child) -> dict[str, Any]:
+    described = {"kind": "worker"} if child.nested is None else child.nested.snapshot()
+    mailboxes = [mailbox.statistics() for mailbox in child.spec.mailboxes]
+    return described | {
+        "id": child.spec.id,
+        "state": child.state.value,
+        "restart": child.spec.restart.value,
+        "incarnation": child.incarnation,
+        "restarts": max(0, child.incarnation - 1),
+        "last_error": child.last_error,
+        "started_ms": None if child.started_s is None else round(child.started_s * 1000),
+        "busy_s": sum(mailbox.busy_s for mailbox in mailboxes),
+        "mailboxes": [attrs.asdict(mailbox) for mailbox in mailboxes],
+    }

@@ -1,0 +1,85 @@
+"""The watchdog: a thread that ends the process when synchronous code blocks the event loop.
+
+Nothing inside the loop can notice that the loop does not turn. The service manager starts the
+process again, and start-up is recovery.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+from collections.abc import Callable
+from typing import IO
+
+import trio
+
+LOOKS = 4  # in a row without a heartbeat; one alone may only mean that the process was paused
+EXIT_CODE_BLOCKED = 1
+
+
+def end_process() -> None:
+    """Exit at once: the loop that would run clean-up is the one that is blocked."""
+    os._exit(EXIT_CODE_BLOCKED)
+
+
+class Watchdog:
+    """Dumps all stacks to ``stream`` (a real file) and calls ``terminate`` on a blocked loop.
+
+    Blocked means: no heartbeat for ``heartbeat_s``, seen in ``LOOKS`` looks. ``armed`` is false
+    under simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits
+    the seconds it is given, and returns True once the watch is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        heartbeat_s: float,
+        stream: IO[str],
+        armed: bool = True,
+        terminate: Callable[[], None] = end_process,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        assert heartbeat_s > 0
+        self.heartbeat_s = heartbeat_s
+        self.armed = armed
+        self._stream = stream
+        self._terminate = terminate
+        self._over = threading.Event()
+        self._wait = wait or self._over.wait
+        self._beats = 0
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Beat until cancelled, with the watching thread beside it. Started when both run."""
+        if not self.armed:
+            task_status.started()
+            await trio.sleep_forever()
+        self._over.clear()
+        # Not one of Trio's threads: it must neither need the loop nor keep the process alive.
+        threading.Thread(target=self.watch, name="watchdog", daemon=True).start()
+        try:
+            task_status.started()
+            while True:
+                self.beat()
+                await trio.sleep(self.heartbeat_s / LOOKS)
+        finally:
+            self._over.set()
+
+    def beat(self) -> None:
+        """The loop turns."""
+        self._beats += 1
+
+    def watch(self) -> None:
+        """The thread: look ``LOOKS`` times per heartbeat until the watch is over."""
+        seen, missed = self._beats, 0
+        while not self._wait(self.heartbeat_s / LOOKS):
+            if self._beats != seen:
+                seen, missed = self._beats, 0
+                continue
+            missed += 1
+            if missed > LOOKS:
+                self._stream.write(f"the event loop was blocked for {self.heartbeat_s:g} s\n")
+                self._stream.flush()
+                faulthandler.dump_traceback(self._stream, all_threads=True)
+                self._terminate()
+                return

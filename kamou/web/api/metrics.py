@@ -1,0 +1,110 @@
+"""``/metrics``: Prometheus text exposition format 0.0.4, made from plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+STATES = ("normal", "reduced", "halt_new", "flatten", "killed")
+
+
+@attrs.frozen(kw_only=True)
+class Metric:
+    """One family. A counter only grows while the process lives; a gauge is what is now."""
+
+    name: str
+    help: str
+    kind: str  # counter | gauge
+    samples: Sequence[tuple[Mapping[str, str], float]]
+
+
+# field of the statistics of a mailbox -> (metric, kind, what it says)
+MAILBOX_FIELDS = {
+    "depth": ("kamou_mailbox_depth", "gauge", "Messages that wait."),
+    "capacity": ("kamou_mailbox_capacity", "gauge", "Messages that may wait."),
+    "peak": ("kamou_mailbox_peak", "gauge", "Most messages that ever waited."),
+    "accepted": ("kamou_mailbox_accepted_total", "counter", "Messages taken in."),
+    "rejected": ("kamou_mailbox_rejected_total", "counter", "Messages refused when full."),
+    "dropped": ("kamou_mailbox_dropped_total", "counter", "Messages dropped or conflated."),
+    "expired": ("kamou_mailbox_expired_total", "counter", "Messages that expired unread."),
+    "dead_letters": ("kamou_mailbox_dead_letters_total", "counter", "Messages given up."),
+}
+# field of a child in the supervisor's snapshot -> the same
+CHILD_FIELDS = {
+    "restarts": ("kamou_actor_restarts_total", "counter", "Restarts of this actor."),
+    "busy_s": ("kamou_actor_busy_seconds_total", "counter", "Time spent on messages."),
+}
+
+
+def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """All metrics of a supervisor's snapshot and of ``status``.
+
+    ``status["gauges"]`` maps names (``open_positions``) to numbers or None (unknown: left out);
+    ``status["state"]`` is the trading state.
+    """
+    children = list(_children(snapshot))
+    families = [
+        *(_child_family(children, field, *about) for field, about in CHILD_FIELDS.items()),
+        Metric(
+            name="kamou_actor_up",
+            help="1 while this actor runs.",
+            kind="gauge",
+            samples=[
+                ({"actor": str(c["id"])}, float(c.get("state") == "running")) for c in children
+            ],
+        ),
+        *(_mailbox_family(children, field, *about) for field, about in MAILBOX_FIELDS.items()),
+        Metric(
+            name="kamou_trading_state",
+            help="1 for the governor's state, 0 for the others.",
+            kind="gauge",
+            samples=[({"state": s}, float(s == status.get("state"))) for s in STATES],
+        ),
+        *(
+            Metric(name=f"kamou_{name}", help=name, kind="gauge", samples=[({}, float(value))])
+            for name, value in sorted(status.get("gauges", {}).items())
+            if value is not None
+        ),
+    ]
+    return "".join(line for family in families for line in _lines(family))
+
+
+def _children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for child in node.get("children", ()):
+        yield child
+        yield from _children(child)
+
+
+def _child_family(
+    children: Sequence[Mapping[str, Any]], field: str, name: str, kind: str, about: str
+) -> Metric:
+    samples = [({"actor": str(c["id"])}, float(c[field])) for c in children if field in c]
+    return Metric(name=name, help=about, kind=kind, samples=samples)
+
+
+def _mailbox_family(
+    children: Sequence[Mapping[str, Any]], field: str, name: str, kind: str, about: str
+) -> Metric:
+    samples = [
+        ({"mailbox": str(box["name"])}, float(box[field]))
+        for child in children
+        for box in child.get("mailboxes", ())
+    ]
+    return Metric(name=name, help=about, kind=kind, samples=samples)
+
+
+def _lines(family: Metric) -> Iterator[str]:
+    if not family.samples:
+        return
+    yield f"# HELP {family.name} {family.help}\n"
+    yield f"# TYPE {family.name} {family.kind}\n"
+    for labels, value in family.samples:
+        named = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        yield f"{family.name}{{{named}}} {value!r}\n" if named else f"{family.name} {value!r}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

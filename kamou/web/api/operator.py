@@ -1,0 +1,176 @@
+"""The operator's listener: health, metrics, status, and the three commands.
+
+Every path but the two health checks needs the bearer token. The Host header must be one that the
+operator allowed: a web page that rebinds its name to this address has the wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kamou.errors import KamouError, TimedOutError
+from kamou.web.api.metrics import CONTENT_TYPE, exposition
+from kamou.web.replies import JSON, NEVER, Reply, reply
+from kamou.web.token import token_matches
+
+BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
+REASON_CHARS_MAX = 200
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what a process manager asks has no secrets
+
+Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the human's reason -> what it did
+
+
+@attrs.frozen(kw_only=True)
+class Operations:
+    """What the listener may do, injected. The reads are synchronous and cheap."""
+
+    snapshot: Callable[[], Mapping[str, Any]]  # the supervisor's tree
+    status: Callable[[], Mapping[str, Any]]  # plain data; "state" and "gauges" feed the metrics
+    not_ready: Callable[[], Sequence[str]]  # reasons; none once recovered and reconciled
+    halt: Command
+    resume: Command
+    flatten: Command
+
+
+class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The optional JSON body of a command."""
+
+    reason: str = ""
+
+
+def default_hosts(bound: str) -> tuple[str, ...]:
+    """The Host names that are right for a listener bound to this address."""
+    return (bound, "127.0.0.1", "localhost", "[::1]")
+
+
+def operator_app(operations: Operations, *, token: str, allowed_hosts: Sequence[str]) -> ASGIApp:
+    """The ASGI application. ``allowed_hosts`` are names without a port."""
+    assert token, "an empty token would let everybody in"
+    endpoints = _Endpoints(operations)
+    app = Starlette(
+        routes=[
+            Route("/healthz", endpoints.healthz),
+            Route("/readyz", endpoints.readyz),
+            Route("/metrics", endpoints.metrics),
+            Route("/api/v1/status", endpoints.status),
+            Route("/api/v1/halt", endpoints.command(operations.halt), methods=["POST"]),
+            Route("/api/v1/resume", endpoints.command(operations.resume), methods=["POST"]),
+            Route("/api/v1/flatten", endpoints.command(operations.flatten), methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    return _Guard(app, token=token, allowed_hosts=frozenset(h.lower() for h in allowed_hosts))
+
+
+class _Guard:
+    """Host and token, before anything else is looked at."""
+
+    def __init__(self, app: ASGIApp, *, token: str, allowed_hosts: frozenset[str]) -> None:
+        self._app = app
+        self._token = token
+        self._allowed_hosts = allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Reply | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host = _without_port(headers.get(b"host", "")).lower()
+        if host not in self._allowed_hosts:
+            return _json({"error": "this listener does not answer to that Host"}, 421)
+        if scope["path"] in OPEN_PATHS:
+            return None
+        if not token_matches(headers.get(b"authorization", ""), self._token):
+            return _json(
+                {"error": "send the token of the data folder: Authorization: Bearer TOKEN"},
+                401,
+                {"www-authenticate": 'Bearer realm="kamou"'},
+            )
+        return None
+
+
+@attrs.frozen
+class _Endpoints:
+    operations: Operations
+
+    async def healthz(self, request: Request) -> Any:
+        """The process lives and its loop turns: nothing more."""
+        return _json({"alive": True})
+
+    async def readyz(self, request: Request) -> Any:
+        reasons = list(self.operations.not_ready())
+        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, request: Request) -> Any:
+        text = exposition(self.operations.snapshot(), self.operations.status())
+        return reply(text.encode(), CONTENT_TYPE, cache=NEVER)
+
+    async def status(self, request: Request) -> Any:
+        supervision = self.operations.snapshot()
+        return _json({**self.operations.status(), "supervision": supervision})
+
+    def command(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+        async def endpoint(request: Request) -> Any:
+            reason = await _reason(request)
+            try:
+                done = await act(reason)
+            except TimedOutError as error:
+                return _json({"error": str(error)}, 504)
+            except KamouError as error:
+                return _json({"error": str(error)}, 503)
+            return _json(done)
+
+        return endpoint
+
+
+async def _reason(request: Request) -> str:
+    """The reason in the body, or the plain fact that a human asked."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise HTTPException(413, f"a command is at most {BODY_BYTES_MAX} bytes")
+    if not body:
+        return "operator"
+    try:
+        reason = msgspec.json.decode(body, type=CommandBody).reason.strip()
+    except msgspec.MsgspecError as error:
+        raise HTTPException(400, f'the body is not {{"reason": "..."}}: {error}') from error
+    return reason[:REASON_CHARS_MAX] or "operator"
+
+
+async def _http_error(request: Request, error: Exception) -> Any:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail}, error.status_code, dict(error.headers or {}))
+
+
+async def _failed(request: Request, error: Exception) -> Any:
+    return _json({"error": f"{type(error).__name__}: {error}"}, 500)
+
+
+def _json(
+    data: Mapping[str, Any], status: int = 200, extra: Mapping[str, str] | None = None
+) -> Reply:
+    body = msgspec.json.encode(data)
+    return reply(body, JSON, status=status, cache=NEVER, extra=extra)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,210 @@
+"""The public site: a routes table over a read-only database. No cookies, nothing that writes.
+
+A page is rendered on a worker thread, because a page may take a hundred milliseconds (thousands
+of resamples) and the loop that would wait for it also trades. The bytes are kept for as long as
+the journal's head stays where it is, so every other request costs one ``max(seq)`` on the loop.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kamou.store.database import open_reader
+from kamou.store.queries import head_seq
+from kamou.web.negotiation import prefers_json
+from kamou.web.pages import front, how_it_works, pricing, results, trade, trades
+from kamou.web.pages.base import Ask, Page, Render
+from kamou.web.render import Templates, load_templates
+from kamou.web.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
+from kamou.web.results import Memo
+from kamou.web.site import Site
+
+T = TypeVar("T")
+Runner = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
+OnError = Callable[[str, Exception], None]  # the path, and what its page raised
+
+CACHE_BYTES = 16 * 1024 * 1024  # of rendered pages; some two hundred of the largest
+QUERY_CHARS_MAX = 512  # of a query string; ours have four short parameters
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One line of the routes table. ``query``: the parameters that this page reads."""
+
+    path: str
+    render: Render
+    query: tuple[str, ...] = ()
+    negotiates: bool = False  # answers JSON to those who prefer it
+
+
+ROUTES: tuple[Row, ...] = (
+    Row(path="/", render=front.render),
+    Row(path="/results", render=results.render, negotiates=True),
+    Row(path="/results.json", render=results.render_json),
+    Row(path="/trades", render=trades.render, query=trades.PARAMETERS),
+    Row(path="/trades/{trade_id:path}", render=trade.render),
+    Row(path="/how-it-works", render=how_it_works.render),
+    Row(path="/pricing", render=pricing.render),
+)
+
+ERRORS = {
+    404: ("Not found", "There is nothing at this address."),
+    405: ("Not allowed", "This site can only be read."),
+    414: ("Address too long", "This address is longer than any that the site has."),
+    500: ("Something failed", "The page could not be made. Trading does not depend on it."),
+}
+
+
+async def run_in_thread(function: Callable[..., T], *args: object) -> T:
+    """The default runner. A cancelled request waits for its render: the reader is still in use."""
+    return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
+
+
+class PublicSite:
+    """An ASGI application. ``close`` it when it is no longer served."""
+
+    def __init__(
+        self,
+        database: Path,
+        site: Site,
+        *,
+        runner: Runner = run_in_thread,
+        on_error: OnError | None = None,
+    ) -> None:
+        self._database = database
+        self._site = site
+        self._runner = runner
+        self._on_error = on_error
+        self._templates = load_templates(site)
+        self._memo = Memo()
+        self._replies = Replies(CACHE_BYTES)
+        self._one_render = trio.Lock()  # the reader has one user at a time
+        self._head_reader: sqlite3.Connection | None = None
+        self._page_reader: sqlite3.Connection | None = None
+        self._negotiating = frozenset(row.path for row in ROUTES if row.negotiates)
+        self._routed = self._starlette()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            known = self._known(scope)
+            if known is not None:
+                await known(scope, receive, send)
+                return
+        await self._routed(scope, receive, send)
+
+    def close(self) -> None:
+        """Close the readers; the next request opens them again."""
+        for reader in (self._head_reader, self._page_reader):
+            if reader is not None:
+                reader.close()
+        self._head_reader = self._page_reader = None
+
+    # --- the short way: bytes that are still true ------------------------------------------------
+
+    def _known(self, scope: Scope) -> Reply | None:
+        if scope["query_string"]:
+            return None
+        path = scope["path"]
+        as_json = path in self._negotiating and _wants_json(scope)
+        return self._replies.get((path, as_json, ()), self._head())
+
+    def _head(self) -> int:
+        if self._head_reader is None:
+            self._head_reader = open_reader(self._database)
+        return head_seq(self._head_reader)
+
+    # --- the long way ----------------------------------------------------------------------------
+
+    def _starlette(self) -> Starlette:
+        routes = [Route(row.path, self._endpoint(row)) for row in ROUTES]
+        routes += [
+            Route(
+                f"/static/{file.name}", _always(reply(file.body, file.media_type, cache=IMMUTABLE))
+            )
+            for file in self._templates.static
+        ]
+        app = Starlette(
+            routes=routes,
+            exception_handlers={
+                HTTPException: self._http_error,
+                Exception: self._failed,
+            },
+        )
+        app.router.redirect_slashes = False
+        return app
+
+    def _endpoint(self, row: Row) -> Callable[[Request], Awaitable[Any]]:
+        async def endpoint(request: Request) -> ASGIApp:
+            if len(request.scope["query_string"]) > QUERY_CHARS_MAX:
+                raise HTTPException(414)
+            as_json = row.negotiates and _wants_json(request.scope)
+            query = {n: request.query_params[n] for n in row.query if n in request.query_params}
+            key = (request.scope["path"], as_json, tuple(query.items()))
+            async with self._one_render:
+                # the head first: a page may be newer than its label, never older
+                head = self._head()
+                found = self._replies.get(key, head)
+                if found is None:
+                    path = dict(request.path_params)
+                    page = await self._runner(self._render, row.render, path, query, as_json)
+                    found = reply(page.body, page.media_type)
+                    self._replies.put(key, head, found)
+            return found
+
+        return endpoint
+
+    def _render(
+        self, render: Render, path: dict[str, str], query: dict[str, str], as_json: bool
+    ) -> Page:
+        if self._page_reader is None:
+            self._page_reader = open_reader(self._database)
+        return render(
+            Ask(
+                reader=self._page_reader,
+                site=self._site,
+                templates=self._templates,
+                memo=self._memo,
+                path=path,
+                query=query,
+                json=as_json,
+            )
+        )
+
+    async def _http_error(self, request: Request, error: Exception) -> Any:
+        assert isinstance(error, HTTPException)
+        return error_reply(self._templates, error.status_code, dict(error.headers or {}))
+
+    async def _failed(self, request: Request, error: Exception) -> Any:
+        if self._on_error is not None:
+            self._on_error(request.scope["path"], error)
+        return error_reply(self._templates, 500, {})
+
+
+def error_reply(templates: Templates, status: int, headers: dict[str, str]) -> Reply:
+    """An error page in the site's own style."""
+    heading, text = ERRORS.get(status, ("Request refused", "The site cannot answer this."))
+    body = templates.page("error.html", title=heading, status=status, heading=heading, text=text)
+    return reply(body, HTML, status=status, cache=NEVER, extra=headers)
+
+
+def _wants_json(scope: Scope) -> bool:
+    accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+    return prefers_json(accept.decode("latin-1"))
+
+
+def _always(fixed: Reply) -> Callable[[Request], Awaitable[Any]]:
+    async def endpoint(request: Request) -> Reply:
+        return fixed
+
+    return endpoint

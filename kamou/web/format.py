@@ -1,0 +1,128 @@
+"""Figures as people read them: one way each, with a true minus sign and the unit in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+
+Show = Callable[[float], str]
+
+
+def money(value: Decimal | float | None, *, signed: bool = False, places: int = 2) -> str:
+    """``12,345.60``; ``+3.20`` and the like when ``signed``."""
+    if value is None:
+        return DASH
+    exact = Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    return _sign(f"{abs(exact):,}", exact, signed=signed)
+
+
+def percent(value: float | None, *, signed: bool = False, places: int = 2) -> str:
+    """A fraction as ``+1.25%``."""
+    if value is None:
+        return DASH
+    rounded = round(value * 100, places)
+    return _sign(f"{abs(rounded):,.{places}f}%", rounded, signed=signed)
+
+
+def number(value: float | None, *, signed: bool = False, places: int = 2) -> str:
+    if value is None:
+        return DASH
+    rounded = round(value, places)
+    return _sign(f"{abs(rounded):,.{places}f}", rounded, signed=signed)
+
+
+def exact(value: Decimal | None) -> str:
+    """A price or quantity with every digit that it has and no zeros that it has not."""
+    if value is None:
+        return DASH
+    text = f"{abs(value):,f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return _sign(text, value, signed=False)
+
+
+def feature(value: float) -> str:
+    """A feature of a signal, in six significant digits."""
+    return _sign(f"{abs(value):.6g}", value, signed=False)
+
+
+def moment(at_ms: int | None) -> str:
+    """``2025-10-10 21:00`` UTC."""
+    return DASH if at_ms is None else f"{_utc(at_ms):%Y-%m-%d %H:%M}"
+
+
+def moment_exact(at_ms: int | None) -> str:
+    """``2025-10-10 21:00:02.150`` UTC."""
+    if at_ms is None:
+        return DASH
+    return f"{_utc(at_ms):%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"
+
+
+def iso(at_ms: int) -> str:
+    """For ``<time datetime=...>``."""
+    return f"{_utc(at_ms):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def day_name(day: str) -> str:
+    """``2025-10-10`` as ``Fri 10 Oct 2025``."""
+    at = datetime.fromisoformat(day)
+    return f"{at:%a} {at.day} {at:%b %Y}"
+
+
+def day_ms(day: str) -> int:
+    """When ``2025-10-10`` began, UTC."""
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def duration(span_ms: int | None) -> str:
+    """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
+    if span_ms is None:
+        return "still"
+    if span_ms >= DAY_MS:
+        return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
+    if span_ms >= HOUR_MS:
+        return _two(span_ms, HOUR_MS, "h", MINUTE_MS, "min")
+    if span_ms >= MINUTE_MS:
+        return f"{span_ms // MINUTE_MS} min"
+    return f"{span_ms / 1000:.1f} s"
+
+
+def words(code: str) -> str:
+    """``mean_reversion`` as ``mean reversion``; ``DAY_LOSS_LIMIT`` as ``day loss limit``."""
+    return code.replace("_", " ").lower()
+
+
+STATES = {
+    "normal": "trading",
+    "reduced": "trading at half size",
+    "halt_new": "no new trades",
+    "flatten": "closing everything",
+    "killed": "stopped by a human",
+}
+
+
+def state(code: str) -> str:
+    """The governor's state in plain words."""
+    return STATES[code]
+
+
+def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> str:
+    rest = span_ms % large_ms // small_ms
+    whole = f"{span_ms // large_ms} {large}"
+    return f"{whole} {rest} {small}" if rest else whole
+
+
+def _utc(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms // 1000, UTC)
+
+
+def _sign(magnitude: str, value: Decimal | float, *, signed: bool) -> str:
+    if value < 0:
+        return MINUS + magnitude
+    return f"+{magnitude}" if signed and value > 0 else magnitude

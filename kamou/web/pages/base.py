@@ -1,0 +1,34 @@
+"""What a page is: a function from what was asked to bytes. It reads, and that is all it can do."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from kamou.web.render import Templates
+from kamou.web.results import Memo
+from kamou.web.site import Site
+
+
+@attrs.frozen(kw_only=True)
+class Ask:
+    """One question to a page. ``query`` holds only the parameters that its route names."""
+
+    reader: sqlite3.Connection
+    site: Site
+    templates: Templates
+    memo: Memo
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    json: bool
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    body: bytes
+    media_type: str
+
+
+Render = Callable[[Ask], Page]

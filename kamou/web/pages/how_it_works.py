@@ -1,0 +1,10 @@
+"""``/how-it-works``: the method in plain English, with what it cannot prove."""
+
+from __future__ import annotations
+
+from kamou.web.pages.base import Ask, Page
+from kamou.web.replies import HTML
+
+
+def render(ask: Ask) -> Page:
+    return Page(body=ask.templates.page("how_it_works.html", title="How it works"), media_type=HTML)

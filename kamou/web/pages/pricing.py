@@ -1,0 +1,17 @@
+"""``/pricing``: the operator's own Markdown; "free, self-hosted" when there is none."""
+
+from __future__ import annotations
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from kamou.web.pages.base import Ask, Page
+from kamou.web.replies import HTML
+
+
+def render(ask: Ask) -> Page:
+    text = ask.site.pricing_markdown
+    # Raw HTML stays text, and addresses that run something are refused by the parser.
+    content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    body = ask.templates.page("pricing.html", title="Pricing", content=Markup(content))
+    return Page(body=body, media_type=HTML)

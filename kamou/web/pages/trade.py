@@ -1,0 +1,83 @@
+"""``/trades/{id}``: one trade followed back to its candle, every figure on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+from starlette.exceptions import HTTPException
+
+from kamou.core.model import Leg
+from kamou.store import public_queries, queries
+from kamou.store.rows import TradeChain
+from kamou.web.pages.base import Ask, Page
+from kamou.web.replies import HTML
+
+LEGS = {
+    Leg.ENTRY.value: "Entry",
+    Leg.STOP.value: "Stop",
+    Leg.TARGET.value: "Target",
+    Leg.CLOSE.value: "Close",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """One line of the trade's diary."""
+
+    at_ms: int
+    what: str
+    detail: str
+
+
+def render(ask: Ask) -> Page:
+    """The chain of causes of one closed trade.
+
+    Raises:
+        HTTPException: 404 when no trade of that name has closed.
+    """
+    with public_queries.snapshot(ask.reader) as reader:
+        chain = queries.trade_chain(reader, ask.path["trade_id"])
+    if chain is None or chain.trade is None:
+        raise HTTPException(404)
+    body = ask.templates.page(
+        "trade.html",
+        title=f"Trade {chain.trade.symbol}",
+        chain=chain,
+        trade=chain.trade,
+        legs=LEGS,
+        diary=sorted(_diary(chain), key=lambda moment: moment.at_ms),
+    )
+    return Page(body=body, media_type=HTML)
+
+
+def _diary(chain: TradeChain) -> Iterator[Moment]:
+    trade, signal, permit = chain.trade, chain.signal, chain.permit
+    assert trade is not None
+    if signal is not None:
+        yield Moment(at_ms=signal.bar_open_ms, what="Candle opened", detail=signal.symbol)
+        yield Moment(at_ms=signal.bar_close_ms, what="Candle closed", detail=f"at {signal.close:g}")
+        detail = f"{signal.strategy}, {signal.side}, score {signal.score:.3f}"
+        yield Moment(at_ms=signal.cycle_ms, what="Signal ranked", detail=detail)
+    if permit is not None:
+        detail = f"{permit.quantity} contracts, risk {permit.risk}, bound by {permit.bound_by}"
+        yield Moment(at_ms=permit.granted_ms, what="Permit granted", detail=detail)
+        if permit.consumed_ms is not None:
+            yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
+    for order in chain.orders:
+        name = LEGS.get(order.leg, order.leg)
+        detail = f"{order.side} {order.quantity}, {order.type.replace('_', ' ')}"
+        yield Moment(at_ms=order.intended_ms, what=f"{name} order recorded", detail=detail)
+        if order.acknowledged_ms is not None:
+            yield Moment(
+                at_ms=order.acknowledged_ms,
+                what=f"{name} order acknowledged",
+                detail=order.venue_id,
+            )
+        if order.closed_ms is not None:
+            detail = f"{order.status}, {order.filled} filled"
+            yield Moment(at_ms=order.closed_ms, what=f"{name} order ended", detail=detail)
+    for fill in chain.fills:
+        detail = f"{fill.side} {fill.quantity} at {fill.price}"
+        yield Moment(at_ms=fill.at_ms, what="Filled", detail=detail)
+    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=trade.exit_reason)

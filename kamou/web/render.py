@@ -1,0 +1,83 @@
+"""Templates and the style sheet: loaded once, from the package."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import attrs
+import jinja2
+
+from kamou.web import format as fmt
+from kamou.web.site import RISK_NOTICE, Site
+
+STATIC_TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+
+
+@attrs.frozen(kw_only=True)
+class StaticFile:
+    """``name`` holds a digest of ``body``: what is at an address never changes."""
+
+    name: str
+    body: bytes
+    media_type: str
+
+
+@attrs.frozen
+class Templates:
+    """Renders a template to bytes, with the site and the address of its style sheet at hand."""
+
+    environment: jinja2.Environment
+    static: tuple[StaticFile, ...]
+
+    def page(self, template: str, **values: object) -> bytes:
+        return self.environment.get_template(template).render(**values).encode()
+
+
+def load_templates(site: Site) -> Templates:
+    """Everything the pages need; autoescaped, and an undefined name is an error."""
+    static = load_static()
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kamou.web", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    for name in (
+        "money",
+        "percent",
+        "number",
+        "exact",
+        "feature",
+        "moment",
+        "moment_exact",
+        "iso",
+        "day_name",
+        "duration",
+        "words",
+        "state",
+    ):
+        environment.filters[name] = getattr(fmt, name)
+    addresses = {file.name.partition(".")[0]: f"/static/{file.name}" for file in static}
+    environment.globals.update(
+        site=site, risk_notice=RISK_NOTICE, static=addresses, dash=fmt.DASH, minus=fmt.MINUS
+    )
+    return Templates(environment, static)
+
+
+def load_static() -> tuple[StaticFile, ...]:
+    folder = resources.files("kamou.web") / "static"
+    found: list[StaticFile] = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        stem, _, suffix = entry.name.partition(".")
+        if suffix in STATIC_TYPES:
+            body = entry.read_bytes()
+            digest = hashlib.sha256(body).hexdigest()[:12]
+            found.append(
+                StaticFile(
+                    name=f"{stem}.{digest}.{suffix}", body=body, media_type=STATIC_TYPES[suffix]
+                )
+            )
+    return tuple(found)

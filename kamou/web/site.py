@@ -1,0 +1,61 @@
+"""What the pages know beside the database: fixed when the listener starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from kamou.errors import ConfigurationError
+
+RISK_NOTICE = (
+    "This is not financial advice and no promise of profit. Perpetual futures are traded with"
+    " leverage: you can lose everything you put in, and lose it fast. Past results, simulated or"
+    " real, do not tell what comes next."
+)
+GATE_NOTICE = (
+    "The promotion gate is assumed live here: the strategies trade without having earned it from"
+    " a shadow record of their own."
+)
+MODE_NOTICES = {
+    "demo": "Demo: simulated market and simulated money; the gate is assumed live.",
+    "paper": "Paper: real market data, simulated money.",
+    "live": "",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """``pricing_markdown`` is the operator's own text; empty means free and self-hosted."""
+
+    mode: str  # demo | paper | live
+    currency: str = "USDT"
+    assumed_live: bool = False  # every strategy was granted size without a record of its own
+    pricing_markdown: str = ""
+
+    @property
+    def banner(self) -> str:
+        return MODE_NOTICES[self.mode]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What must be said with every figure, in order of importance."""
+        gate = GATE_NOTICE if self.assumed_live else ""
+        return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
+
+
+def read_pricing(file: str) -> str:
+    """The Markdown of ``web.pricing_file``; empty when none is set.
+
+    Raises:
+        ConfigurationError: the setting names a file that cannot be read.
+    """
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
+            " correct the path or leave the setting empty"
+        ) from error

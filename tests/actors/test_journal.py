@@ -1,0 +1,451 @@
+"""The journal's actor and client: grouped, in order, never lost, never twice, never blocked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kamou.actors import journal as module
+from kamou.actors.journal import Journal, JournalActor, inline, on_thread
+from kamou.clock import SimulatedClock
+from kamou.config import StoreSettings
+from kamou.core import events as e
+from kamou.errors import CallUnavailableError, DiskFullError, DuplicateEventError, StoreError
+from kamou.mailboxes import Mailbox
+from kamou.store import database, queries
+from kamou.store.journal import JournalWriter
+from kamou.store.snapshots import Snapshot
+
+SETTINGS = StoreSettings(group_commit_ms=20, snapshot_every=3, batch_max=10)
+
+
+def lost(number: int) -> e.ProtectionLost:
+    return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
+
+
+def day(number: int) -> e.DayOpened:
+    return e.DayOpened(at_ms=number, day=f"2023-11-{number:02}", equity=Decimal(number))
+
+
+class Broken(JournalWriter):
+    """A writer that can be made to fail, before or after its commit."""
+
+    fail_before: Exception | None = None
+    fail_after: Exception | None = None
+
+    def append_encoded(self, batch: Any) -> Any:
+        if self.fail_before is not None:
+            raise self.fail_before
+        done = super().append_encoded(batch)
+        if self.fail_after is not None:
+            raise self.fail_after
+        return done
+
+
+@attrs.define
+class Bench:
+    journal: Journal
+    writer: Broken
+    connection: sqlite3.Connection
+    clock: SimulatedClock
+    runner: Any = inline
+    full: list[bool] = attrs.Factory(list)
+
+    def actor(self) -> JournalActor:
+        return JournalActor(
+            journal=self.journal,
+            writer=self.writer,
+            clock=self.clock,
+            runner=self.runner,
+            on_disk_full=self.full.append,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[JournalActor]:
+        actor = self.actor()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(actor.run)
+            yield actor
+            self.journal.inbox.ask_to_stop()
+
+    def stored(self) -> list[e.Event]:
+        return [c.event for c in self.writer.read(0)]
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """As SQLite tells it: the file may not grow, and has no free page left."""
+        self.connection.execute("PRAGMA max_page_count = 1")
+        yield
+        self.connection.execute("PRAGMA max_page_count = 1000000")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    opened: list[sqlite3.Connection] = []
+
+    def made(**settings: int) -> Bench:
+        connection = database.open_writer(tmp_path / "kamou.sqlite3")
+        reader = database.open_reader(tmp_path / "kamou.sqlite3")
+        opened.extend((connection, reader))
+        clock = SimulatedClock(start_ms=1_000)
+        journal = Journal(
+            inbox=Mailbox("journal", 100, now_ms=clock.now_ms),
+            reader=reader,
+            settings=attrs.evolve(SETTINGS, **settings),
+            code_hash="code",
+        )
+        return Bench(journal, Broken(connection, generation=1), connection, clock)
+
+    yield made
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def bench(make: Callable[..., Bench]) -> Bench:
+    return make()
+
+
+async def test_a_commit_is_on_disk_and_in_the_tail_when_it_returns(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        done = await bench.journal.commit(day(1), lost(2))
+        assert [c.seq for c in done] == [1, 2]
+        assert bench.stored() == [day(1), lost(2)]
+        assert list(bench.journal.tail(0)) == list(done)
+        assert list(bench.journal.tail(1)) == [done[1]]
+        assert bench.journal.tail(2) == ()
+        assert bench.journal.head_seq == 2
+        assert queries.head_seq(bench.journal.reader) == 2
+
+
+async def test_casts_are_grouped_for_a_while_and_then_committed_in_order(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        bench.journal.cast(lost(1))
+        await trio.sleep(0.010)
+        bench.journal.cast(lost(2), lost(3))
+        assert bench.stored() == []
+        assert bench.journal.tail(0) == (), "what is not committed is in no tail"
+        await trio.sleep(0.011)
+        assert bench.stored() == [lost(1), lost(2), lost(3)]
+        assert [c.event for c in bench.journal.tail(0)] == bench.stored()
+
+
+async def test_a_commit_takes_the_casts_before_it_along(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        for n in range(25):
+            bench.journal.cast(lost(n))
+        (done,) = await bench.journal.commit(day(1))
+        assert done.seq == 26
+        assert bench.stored() == [*(lost(n) for n in range(25)), day(1)]
+
+
+async def test_a_full_batch_does_not_wait_for_its_time(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    bench = make(group_commit_ms=60_000)
+    async with bench.running():
+        for n in range(9):
+            bench.journal.cast(lost(n))
+        await trio.sleep(1)
+        assert bench.stored() == []
+        bench.journal.cast(*(lost(n) for n in range(9, 25)))
+        await trio.sleep(1)
+        assert bench.stored() == [lost(n) for n in range(25)]
+
+
+async def test_a_deed_done_twice_is_told_and_leaves_no_part_but_keeps_the_casts(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        await bench.journal.commit(day(1))
+        bench.journal.cast(lost(5), day(1), day(2))
+        with pytest.raises(DuplicateEventError):
+            await bench.journal.commit(lost(6), day(1))
+        assert bench.stored() == [day(1), lost(5), day(2)]
+        assert bench.journal.backlog.duplicates == 1
+        bench.journal.cast(day(2), lost(7), day(3), day(3))
+        (done,) = await bench.journal.commit(lost(8))
+        assert bench.stored()[3:] == [lost(7), day(3), lost(8)]
+        assert done.seq == 6
+        assert [c.event for c in bench.journal.tail(0)] == bench.stored()
+
+
+async def test_two_that_commit_the_same_deed_at_once_leave_it_done_once(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    told: list[str] = []
+
+    async def do(number: int) -> None:
+        try:
+            await bench.journal.commit(lost(number), day(1))
+        except DuplicateEventError:
+            told.append("duplicate")
+        else:
+            told.append("done")
+
+    async with bench.running():
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(do, number)
+        assert sorted(told) == ["done", "duplicate", "duplicate"]
+        assert len(bench.stored()) == 2
+
+
+async def test_an_event_that_cannot_be_stored_fails_its_maker_only(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bad = e.DayOpened(at_ms=1, day="d", equity=Decimal("NaN"))
+    async with bench.running():
+        with pytest.raises(ValueError, match=r"DayOpened\.equity"):
+            bench.journal.cast(lost(1), bad)
+        with pytest.raises(ValueError, match=r"DayOpened\.equity"):
+            await bench.journal.commit(bad)
+        await bench.journal.commit(lost(2))
+        assert bench.stored() == [lost(2)]
+
+
+async def crash(bench: Bench, deed: Callable[[], Awaitable[object]]) -> None:
+    """Run an actor until the deed has brought it down."""
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreError), flatten_subgroups=True):
+        async with bench.running():
+            await deed()
+            await trio.sleep(1)
+
+
+@pytest.mark.parametrize("when", ["fail_before", "fail_after"])
+async def test_a_crash_in_a_write_loses_nothing_and_doubles_no_keyed_event(
+    bench: Bench, autojump_clock: MockClock, when: str
+) -> None:
+    async def commit() -> None:
+        bench.journal.cast(day(1), day(2))
+        with pytest.raises(CallUnavailableError):
+            await bench.journal.commit(day(3))
+
+    setattr(bench.writer, when, StoreError("the disk bit us"))
+    await crash(bench, commit)
+    setattr(bench.writer, when, None)
+    committed = when == "fail_after"
+    bench.journal.cast(day(4))
+    async with bench.running():
+        assert len(bench.journal.tail(0)) == (3 if committed else 0), "recovery shows the truth"
+        await trio.sleep(1)
+        days = [1, 2, 3, 4] if committed else [1, 2, 4]
+        assert bench.stored() == [day(n) for n in days]
+        assert [c.event for c in bench.journal.tail(0)] == bench.stored()
+        await bench.journal.commit(lost(1))
+
+
+async def test_while_the_journal_is_down_casts_wait_and_commits_are_refused_at_once(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    bench.journal.cast(lost(1))
+    with pytest.raises(CallUnavailableError):
+        await bench.journal.commit(day(1))
+    async with bench.running():
+        await trio.sleep(1)
+        assert bench.stored() == [lost(1)]
+
+
+async def test_an_orderly_stop_writes_what_waits(bench: Bench, autojump_clock: MockClock) -> None:
+    async with bench.running():
+        bench.journal.cast(*(lost(n) for n in range(25)))
+    assert len(bench.stored()) == 25
+
+
+async def test_a_cancelled_journal_writes_what_waits(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.actor().run)
+        bench.journal.cast(lost(1))
+        nursery.cancel_scope.cancel()
+    assert bench.stored() == [lost(1)]
+
+
+async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    many = [lost(n) for n in range(1_000)]
+    async with bench.running():
+        with bench.full_disk():
+            bench.journal.cast(*many)
+            with pytest.raises(DiskFullError, match="disk is full"):
+                await bench.journal.commit(day(1))
+            await trio.sleep(5)
+            found = len(bench.stored())  # a few found room in the last page
+            assert found < 100
+            assert bench.full == [True], "said once"
+            assert len(bench.journal.backlog.casts) == 1_000 - found
+        await trio.sleep(2)
+        assert bench.full == [True, False]
+        assert bench.stored() == many
+        await bench.journal.commit(day(1))
+        assert bench.full == [True, False]
+
+
+async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        bench.writer.fail_before = DiskFullError("full")
+        with pytest.raises(DiskFullError):
+            await bench.journal.commit(day(1))
+        assert bench.full == [True]
+        bench.writer.fail_before = None
+        await trio.sleep(1.5)
+        assert bench.full == [True, False]
+        assert queries.meta(bench.connection, module.DISK_PROBE) is not None
+        await bench.journal.commit(day(1))
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cast(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    """The first write finds the duplicate; the casts' own, or the commit's, then fails."""
+    async with bench.running():
+        await bench.journal.commit(day(1))
+        real, calls = bench.writer.append_encoded, iter(range(10))
+
+        def append(batch: Any) -> Any:
+            if next(calls) == fails:
+                raise DiskFullError("full")
+            return real(batch)
+
+        monkeypatch.setattr(bench.writer, "append_encoded", append)
+        bench.journal.cast(day(1), lost(1))
+        with pytest.raises(DiskFullError):
+            await bench.journal.commit(day(2))
+        await trio.sleep(3)
+        assert bench.stored() == [day(1), lost(1)]
+        assert bench.full == [True, False]
+
+
+async def test_the_backlog_has_a_limit_and_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKLOG_MAX", 3)
+    bench.journal.cast(lost(1), lost(2))
+    with pytest.raises(DiskFullError, match="wait"):
+        bench.journal.cast(lost(3), lost(4))
+    assert len(bench.journal.backlog.casts) == 2
+
+
+async def test_old_events_are_read_back_and_new_ones_remembered(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECENT_EVENTS", 5)
+    async with bench.running():
+        for n in range(20):
+            await bench.journal.commit(lost(n))
+        for after in range(22):
+            tail = bench.journal.tail(after)
+            assert [c.seq for c in tail] == list(range(after + 1, 21))
+            assert [c.event for c in tail] == [lost(n) for n in range(after, 20)]
+        assert len(bench.journal._recent) <= 10
+
+
+async def test_a_second_run_begins_where_the_first_ended(
+    bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        await bench.journal.commit(lost(1), lost(2))
+    again = make()
+    assert again.journal.head_seq == 2
+    assert [c.event for c in again.journal.tail(0)] == [lost(1), lost(2)]
+    async with again.running():
+        (done,) = await again.journal.commit(lost(3))
+        assert done.seq == 3
+
+
+async def test_a_snapshot_is_due_saved_and_found_again(
+    bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    journal = bench.journal
+    async with bench.running():
+        await journal.commit(lost(1), lost(2))
+        assert not journal.snapshot_due(2)
+        await journal.commit(lost(3))
+        assert journal.snapshot_due(3)
+        journal.save_snapshot(3, b"state", at_ms=5)
+        assert not journal.snapshot_due(3)
+        await trio.sleep(1)
+        assert journal.book_snapshot() == Snapshot(seq=3, state=b"state")
+        with pytest.raises(AssertionError):
+            journal.save_snapshot(4, b"", at_ms=5)
+    assert not make().journal.snapshot_due(5)
+    assert make().journal.snapshot_due(6)
+
+
+async def test_details_are_kept_beside_the_journal(bench: Bench, autojump_clock: MockClock) -> None:
+    async with bench.running():
+        bench.journal.cast_detail(300, b"a")
+        bench.journal.cast_detail(600, b"b")
+        await trio.sleep(1)
+        assert queries.details(bench.journal.reader) == ((600, b"b"), (300, b"a"))
+        assert bench.stored() == []
+
+
+async def test_details_wait_for_the_disk_without_undoing_the_commit(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(details: object) -> None:
+        raise DiskFullError("full")
+
+    async with bench.running():
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.writer, "save_details", refuse)
+            bench.journal.cast_detail(300, b"a")
+            (done,) = await bench.journal.commit(day(1))
+            assert done.event == day(1)
+            assert bench.full == [True]
+        await trio.sleep(2)
+        assert bench.full == [True, False]
+        assert queries.details(bench.journal.reader) == ((300, b"a"),)
+
+
+async def test_on_its_own_thread_the_writer_keeps_the_same_promises(bench: Bench) -> None:
+    """Real time: a simulated clock takes a waiting thread for idleness."""
+    bench.runner = on_thread()
+    done: list[int] = []
+
+    async def work(number: int) -> None:
+        for n in range(5):
+            bench.journal.cast(lost(number * 100 + n))
+            (committed,) = await bench.journal.commit(lost(number * 100 + n + 50))
+            done.append(committed.seq)
+
+    async with bench.running(), trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(work, number)
+    assert len(set(done)) == 20
+    assert len(bench.stored()) == 40
+    assert [c.event for c in bench.journal.tail(0)] == bench.stored()
+    for number in range(4):
+        mine = [x.at_ms % 100 for x in bench.stored() if x.at_ms // 100 == number]
+        assert mine == [0, 50, 1, 51, 2, 52, 3, 53, 4, 54], "a cast before a commit is before it"
+
+
+async def test_a_cancelled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
+    bench.runner = on_thread()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bench.actor().run)
+        bench.journal.cast(lost(1))
+        nursery.cancel_scope.cancel()
+    assert bench.stored() == [lost(1)]
+    assert [c.event for c in bench.journal.tail(0)] == [lost(1)]

@@ -1,0 +1,70 @@
+"""Fixtures of the command line's tests: an empty folder to type in, and one with a history."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from store import story
+
+import kamou
+from kamou.cli import main
+from kamou.folder import DataFolder
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a verb in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(exited.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def journalled(tmp_path: Path) -> DataFolder:
+    """A data folder in which a day of trading is on record and nothing runs."""
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    writer = database.open_writer(folder.database, durable=False)
+    journal = JournalWriter(writer, generation=1)
+    journal.append(story.opening())
+    detail = {
+        "symbols": ["BTCUSDT", "ETHUSDT"],
+        "strategies": {
+            "mean_reversion": {"score": [0.0, 0.75], "abstain": [6, 0]},
+            "oi_momentum": {"score": [0.5, 0.0], "abstain": [0, 1]},
+        },
+    }
+    journal.save_details([(story.CYCLE_MS, json.dumps(detail).encode())])
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
+    """Put a fake in the place of a composition module: ``app``, ``backtest`` or ``flatten``."""
+
+    def put(name: str, run: Callable[..., Any]) -> None:
+        module = ModuleType(f"kamou.{name}")
+        module.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, f"kamou.{name}", module)
+        monkeypatch.setattr(kamou, name, module, raising=False)
+
+    return put

@@ -1,0 +1,124 @@
+"""The frame of the command line, the configuration verbs, and output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamou.commands.printing import progress, when
+from kamou.config import load
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+def test_the_command_line_loads_nothing_heavy_by_itself() -> None:
+    program = (
+        "import sys, kamou.cli\n"
+        "heavy = {'numpy', 'pyarrow', 'trio', 'rich', 'httpx', 'starlette', 'sqlite_utils'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_help_lists_the_verbs_by_importance(cli: Cli) -> None:
+    listed = cli("--help")[1].partition("Commands:")[2].splitlines()
+    verbs = [line.split()[0] for line in listed if line[2:3].strip()]
+    assert verbs[0] == "run"
+    assert set(verbs) >= {"status", "why", "backtest", "report", "halt", "resume", "flatten", "db"}
+
+
+def test_an_error_is_one_line_on_standard_error_and_its_own_exit_code(cli: Cli) -> None:
+    code, out, err = cli("show-config", "--config", "none.toml")
+    assert (code, out) == (4, "")
+    assert err.startswith("error: none.toml: cannot be read")
+
+
+def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
+    code, _, err = cli("run", "--prot", 1)
+    assert code == 2
+    assert "--port" in err
+
+
+def test_an_interrupted_verb_ends_as_the_shell_expects(cli: Cli, compose: Compose) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    compose("app", interrupted)
+    code, _, err = cli("run")
+    assert (code, err.strip()) == (130, "interrupted")
+
+
+def test_a_reader_who_leaves_is_no_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("kamou.commands.configuration.print_table", leave)
+    assert cli("show-config") == (0, "", "")
+
+
+def test_init_writes_a_file_that_check_config_accepts_and_never_overwrites(cli: Cli) -> None:
+    assert cli("init")[0] == 0
+    assert cli("check-config")[0] == 0
+    code, _, err = cli("init")
+    assert code == 4
+    assert "--force" in err
+    assert cli("init", "--force")[0] == 0
+    assert "cannot be written" in cli("init", "none/kamou.toml")[2]
+
+
+def test_check_config_counts_what_was_changed(cli: Cli) -> None:
+    Path("kamou.toml").write_text("[demo]\nseed = 8\n")
+    code, out, _ = cli("check-config", "--json")
+    assert code == 0
+    assert json.loads(out)["changed"] == ["demo.seed"]
+    assert "1 of " in cli("check-config")[1]
+
+
+def test_check_config_refuses_a_strategy_without_a_file(cli: Cli) -> None:
+    Path("kamou.toml").write_text("strategies.enabled = ['mean_revision']\n")
+    code, _, err = cli("check-config")
+    assert code == 4
+    assert "kamou.toml:1" in err
+    assert "mean_reversion" in err
+
+
+def test_show_config_tells_each_value_with_its_origin(cli: Cli) -> None:
+    Path("other.toml").write_text("\n[veto]\nexcluded = ['AUSDT', 'BUSDT']\n")
+    code, out, _ = cli("show-config", "--config", "other.toml")
+    assert code == 0
+    [line] = [line for line in out.splitlines() if "veto.excluded" in line]
+    assert "AUSDT, BUSDT" in line
+    assert "other.toml:3" in line
+    assert "│ true" in next(line for line in out.splitlines() if "attached_stop" in line)
+
+
+def test_show_config_as_json_holds_every_setting_and_the_digest(cli: Cli) -> None:
+    shown = json.loads(cli("show-config", "--json")[1])
+    assert shown["digest"] == load(None, {}).digest
+    assert shown["settings"]["equity"] == {"value": "10000", "unit": "USDT", "origin": "default"}
+
+
+def test_times_are_shown_in_utc_and_unknown_ones_as_nothing() -> None:
+    assert when(1_700_000_000_000) == "2023-11-14 22:13:20"
+    assert when(None) == ""
+
+
+def test_progress_on_no_terminal_is_a_line_for_each_new_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress() as report:
+        for done in range(3):
+            report("reading", done, 3)
+        report("storing", 0, 1)
+    with progress(quiet=True) as report:
+        report("nothing of this", 0, 1)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "reading ...\nstoring ...\n")

@@ -1,0 +1,61 @@
+"""``kamou halt``, ``resume`` and ``flatten`` without a running system."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kamou.config import Resolved
+from kamou.folder import DataFolder
+from kamou.latch import HaltLatch
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+def test_halt_needs_a_running_system(cli: Cli) -> None:
+    assert cli("halt")[0] == 3
+
+
+def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
+    cli: Cli, compose: Compose, tmp_path: Path
+) -> None:
+    latch = HaltLatch(DataFolder(tmp_path / "kamou-data").latch)
+    seen: list[bool] = []
+
+    def flatten(_: Resolved) -> dict[str, Any]:
+        seen.append(latch.is_set())
+        return {"cancelled": 2, "closed": 1, "positions_left": 0}
+
+    compose("flatten", flatten)
+    code, out, err = cli("flatten", "--json", "--reason", "storm")
+    assert (code, seen) == (0, [True])
+    assert json.loads(out) == {
+        "latch": "set",
+        "by": "flatten",
+        "cancelled": 2,
+        "closed": 1,
+        "positions_left": 0,
+    }
+    assert "without the running system" in err
+    assert [record.reason for record in latch.log()] == ["storm"]
+
+
+def test_flatten_that_leaves_a_position_open_fails_loudly(cli: Cli, compose: Compose) -> None:
+    compose("flatten", lambda _: {"positions_left": 1})
+    code, _, err = cli("flatten")
+    assert code == 6
+    assert "1 positions are still open" in err
+
+
+def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, tmp_path: Path) -> None:
+    compose("flatten", lambda _: {"positions_left": 0})
+    cli("flatten")
+    latch = HaltLatch(DataFolder(tmp_path / "kamou-data").latch)
+    code, out, _ = cli("resume")
+    assert code == 0
+    assert "removed" in out
+    assert not latch.is_set()
+    assert cli("resume")[0] == 3

@@ -1,0 +1,277 @@
+"""The verbs that speak to a running system, against the real operator listener."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from kamou.commands import operator, status
+from kamou.errors import KamouError, TimedOutError
+from kamou.folder import DataFolder, RunRecord
+from kamou.latch import HaltLatch
+from kamou.lock import DataFolderLock
+from kamou.web.api.operator import Operations, operator_app
+from kamou.web.token import load_token
+
+Cli = Callable[..., tuple[int, str, str]]
+
+MAILBOX = {"name": "veto", "depth": 1, "peak": 7, "dropped": 0, "expired": 2}
+TREE = {
+    "id": "root",
+    "state": "running",
+    "children": [
+        {
+            "id": "veto",
+            "state": "running",
+            "incarnation": 2,
+            "restarts": 1,
+            "last_error": "ValueError: boom",
+            "mailboxes": [MAILBOX],
+        }
+    ],
+}
+
+
+class System:
+    """What stands behind the listener: remembers its orders, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str]] = []
+        self.trouble: Exception | None = None
+
+    def operations(self) -> Operations:
+        def command(verb: str) -> Callable[[str], Awaitable[Mapping[str, Any]]]:
+            async def act(reason: str) -> Mapping[str, Any]:
+                if self.trouble is not None:
+                    raise self.trouble
+                self.orders.append((verb, reason))
+                return {"state": verb, "positions_left": 0}
+
+            return act
+
+        return Operations(
+            snapshot=lambda: TREE,
+            status=lambda: {"state": "normal"},
+            not_ready=lambda: (),
+            halt=command("halt"),
+            resume=command("resume"),
+            flatten=command("flatten"),
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path / "kamou-data")
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def record(folder: DataFolder, port: int, pid: int | None = None, host: str = "127.0.0.1") -> None:
+    RunRecord(
+        pid=os.getpid() if pid is None else pid,
+        mode="demo",
+        host="127.0.0.1",
+        port=8080,
+        operator_host=host,
+        operator_port=port,
+        started_ms=1_700_000_000_000,
+    ).write(folder)
+
+
+@pytest.fixture
+def running(folder: DataFolder, listening: socket.socket) -> Iterator[System]:
+    """A system that holds the data folder and serves its operator, in a thread of its own."""
+    system = System()
+    stop = trio.Event()
+    started = threading.Event()
+    tokens: list[trio.lowlevel.TrioToken] = []
+
+    async def serving() -> None:
+        tokens.append(trio.lowlevel.current_trio_token())
+        app = operator_app(system.operations(), token=token, allowed_hosts=("127.0.0.1",))
+        config = Config()
+        config.bind = [f"fd://{os.dup(listening.fileno())}"]
+        config.accesslog = config.errorlog = None
+        started.set()
+        await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+    with DataFolderLock(folder.path):
+        token = load_token(folder.token)
+        record(folder, listening.getsockname()[1])
+        thread = threading.Thread(target=trio.run, args=(serving,))
+        thread.start()
+        assert started.wait(10)
+        yield system
+        trio.from_thread.run_sync(stop.set, trio_token=tokens[0])
+        thread.join(10)
+
+
+def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
+    cli: Cli, running: System, journalled: DataFolder
+) -> None:
+    code, out, err = cli("status")
+    assert (code, err) == (0, "")
+    assert "  veto" in out
+    assert "ValueError: boom" in out
+    assert "ETHUSDT" in out
+    seen = json.loads(cli("status", "--json")[1])
+    assert seen["running"] is True
+    assert seen["run"]["mode"] == "demo"
+    assert seen["system"]["supervision"] == TREE
+
+
+def test_halt_and_resume_pass_the_reason_on(cli: Cli, running: System) -> None:
+    code, out, _ = cli("halt", "--reason", "news", "--json")
+    assert (code, json.loads(out)["state"]) == (0, "halt")
+    assert cli("resume")[0] == 0
+    assert running.orders == [("halt", "news"), ("resume", "resumed by the operator")]
+
+
+def test_flatten_asks_the_running_system_with_the_latch_already_set(
+    cli: Cli, running: System, folder: DataFolder
+) -> None:
+    code, out, _ = cli("flatten", "--json")
+    assert code == 0
+    assert json.loads(out)["by"] == "run"
+    assert running.orders == [("flatten", "flatten by the operator")]
+    assert HaltLatch(folder.latch).is_set()
+
+
+def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
+    cli: Cli, running: System, compose: Callable[..., None]
+) -> None:
+    compose("flatten", lambda _: {"positions_left": 0})
+    running.trouble = KamouError("the governor is not up")
+    code, out, err = cli("flatten", "--json")
+    assert (code, json.loads(out)["by"]) == (0, "flatten")
+    assert "/api/v1/flatten answered 503: the governor is not up" in err
+
+
+def test_a_command_that_ran_out_of_time_is_a_timeout(cli: Cli, running: System) -> None:
+    running.trouble = TimedOutError("no answer in 5 s")
+    code, _, err = cli("halt")
+    assert code == 5
+    assert "no answer in 5 s" in err
+
+
+def test_a_listener_that_never_answers_is_a_timeout(
+    cli: Cli, folder: DataFolder, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "DEADLINE_S", 0.05)
+    with DataFolderLock(folder.path):
+        load_token(folder.token)
+        record(folder, listening.getsockname()[1])
+        code, _, err = cli("halt")
+    assert code == 5
+    assert "`kamou flatten` does not need its answer" in err
+
+
+def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with DataFolderLock(folder.path):
+        load_token(folder.token)
+        record(folder, port)
+        code, _, err = cli("halt")
+    assert code == 3
+    assert f"does not listen on port {port}" in err
+
+
+def test_a_listener_that_does_not_speak_json_is_an_error(
+    cli: Cli, folder: DataFolder, listening: socket.socket
+) -> None:
+    def answer() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with DataFolderLock(folder.path):
+        load_token(folder.token)
+        record(folder, listening.getsockname()[1])
+        code, _, err = cli("halt")
+    thread.join(10)
+    assert code == 1
+    assert "not in JSON" in err
+
+
+def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFolder) -> None:
+    with DataFolderLock(folder.path):
+        record(folder, 1, pid=1)
+        code, _, err = cli("halt")
+    assert code == 3
+    assert "does not listen yet" in err
+
+
+def test_without_the_token_the_right_user_is_asked_for(cli: Cli, folder: DataFolder) -> None:
+    with DataFolderLock(folder.path):
+        record(folder, 1)
+        code, _, err = cli("halt")
+    assert code == 1
+    assert "cannot read the operator token" in err
+
+
+@pytest.mark.parametrize(
+    ("bound", "reached"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("fe80::1", "[fe80::1]"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_a_listener_on_every_address_is_reached_on_the_loopback(bound: str, reached: str) -> None:
+    assert operator._reachable(bound) == reached
+
+
+@pytest.fixture
+def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let `--watch` look twice without waiting, then interrupt it."""
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "pause", pause)
+    return waited
+
+
+def test_watching_looks_again_until_it_is_interrupted(
+    cli: Cli, running: System, journalled: DataFolder, two_looks: list[float]
+) -> None:
+    code, out, _ = cli("status", "--watch", "--interval", 3)
+    assert code == 130
+    assert two_looks == [3, 3]
+    assert "ETHUSDT" in out
+
+
+def test_watching_nothing_says_why(cli: Cli, two_looks: list[float]) -> None:
+    assert "nothing is running" in cli("status", "--watch")[1]
+
+
+def test_watching_in_json_is_a_line_for_each_look(cli: Cli, two_looks: list[float]) -> None:
+    looks = cli("status", "--watch", "--json")[1].splitlines()
+    assert [json.loads(line)["running"] for line in looks] == [False, False]
+
+
+def test_a_pause_ends() -> None:
+    assert status.pause(0) is None

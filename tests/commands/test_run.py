@@ -1,0 +1,140 @@
+"""``kamou run`` and ``kamou backtest``: what they pass on, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kamou.config import Resolved, Settings
+from kamou.lock import DataFolderLock, lock_holder
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+def test_run_hands_the_resolved_settings_to_the_composition_under_the_lock(
+    cli: Cli, compose: Compose, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(resolved: Resolved, **given: Any) -> int:
+        seen.update(given, resolved=resolved, holder=lock_holder(tmp_path / "d"))
+        given["progress"]("fast-forward", 1, 5)
+        return 0
+
+    compose("app", run)
+    options = ("--data-dir", "d", "--days", 5, "--port", 18080, "--operator-port", 18081)
+    code, out, err = cli("run", *options, "--no-fast-forward", "--replay", ".")
+    assert (code, out, err) == (0, "", "fast-forward ...\n")
+    settings: Settings = seen["resolved"].settings
+    assert (settings.web.port, settings.web.operator_port, settings.demo.days) == (18080, 18081, 5)
+    assert (seen["days"], seen["fast_forward"], seen["replay"]) == (5, False, Path("."))
+    assert seen["resolved"].origins["demo.days"] == "--days"
+    assert seen["holder"] is not None
+    assert lock_holder(tmp_path / "d") is None
+
+
+def test_the_exit_code_of_the_composition_is_that_of_run(cli: Cli, compose: Compose) -> None:
+    compose("app", lambda *_, **__: 5)
+    assert cli("run")[0] == 5
+
+
+def test_a_second_run_on_the_same_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
+    with DataFolderLock(tmp_path / "kamou-data"):
+        code, _, err = cli("run")
+    assert code == 1
+    assert "is already running on the data folder" in err
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_a_mode_that_needs_a_real_venue_is_refused(cli: Cli, mode: str) -> None:
+    Path("kamou.toml").write_text(f'mode = "{mode}"\n')
+    code, _, err = cli("run")
+    assert code == 4
+    assert "kamou.toml:1" in err
+    assert "later release" in err
+
+
+def test_live_on_the_command_line_alone_is_refused(cli: Cli) -> None:
+    code, _, err = cli("run", "--live")
+    assert code == 4
+    assert 'mode = "live"' in err
+
+
+def test_run_refuses_what_the_settings_refuse(cli: Cli) -> None:
+    code, _, err = cli("run", "--port", 70_000)
+    assert code == 4
+    assert "--port: web.port must be between 0 and 65535" in err
+
+
+RESULT = {
+    "symbols": 2,
+    "trades": 3,
+    "violations": 0,
+    "by_strategy": {"mean_reversion": {"trades": 3}},
+}
+
+
+def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose: Compose) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(resolved: Resolved, **given: Any) -> dict[str, Any]:
+        seen.update(given, resolved=resolved)
+        return RESULT
+
+    compose("backtest", run)
+    options = (
+        "--timerange",
+        "20251001-20251101",
+        "--strategies",
+        "oi_momentum",
+        "--symbols",
+        "A, B",
+    )
+    code, out, _ = cli("backtest", "--data", "um", *options, "--json", "out.json")
+    assert code == 0
+    assert seen["timerange"] == (1_759_276_800_000, 1_761_955_200_000)
+    assert (seen["data"], seen["symbols"]) == ("um", ("A", "B"))
+    assert seen["resolved"].settings.strategies.enabled == ("oi_momentum",)
+    assert json.loads(Path("out.json").read_text()) == RESULT
+    assert "mean_reversion" in out
+    assert json.loads(cli("backtest", "--data", "um", "--json", "-")[1]) == RESULT
+
+
+@pytest.mark.parametrize("violations", [2, ["a", "b"]])
+def test_a_violation_fails_the_backtest_after_its_report(
+    cli: Cli, compose: Compose, violations: object
+) -> None:
+    compose("backtest", lambda *_, **__: {"violations": violations})
+    code, out, err = cli("backtest", "--data", "um")
+    assert code == 6
+    assert "violations" in out
+    assert "2 violations" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("20251001-", (1_759_276_800_000, None)), ("-20251101", (None, 1_761_955_200_000))],
+)
+def test_a_timerange_may_be_open_at_either_side(
+    cli: Cli, compose: Compose, text: str, expected: tuple[int | None, int | None]
+) -> None:
+    seen: dict[str, Any] = {}
+    compose("backtest", lambda *_, **given: seen.update(given) or {"violations": 0})
+    assert cli("backtest", "--data", "um", "--timerange", text)[0] == 0
+    assert seen["timerange"] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["20251001", "-", "2025-10-01", "20251301-", "20251101-20251001", "2025100-20251001"]
+)
+def test_a_timerange_that_is_none_is_a_usage_error(cli: Cli, text: str) -> None:
+    assert cli("backtest", "--data", "um", "--timerange", text)[0] == 2
+
+
+def test_an_empty_list_of_names_is_a_usage_error(cli: Cli) -> None:
+    assert cli("backtest", "--data", "um", "--symbols", ",")[0] == 2

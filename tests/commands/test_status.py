@@ -1,0 +1,106 @@
+"""``kamou status``, ``why`` and ``report`` of what is on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store import story
+
+from kamou.folder import DataFolder
+from kamou.lock import DataFolderLock
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+def close_the_trade(folder: DataFolder) -> None:
+    writer = database.open_writer(folder.database, durable=False)
+    JournalWriter(writer, generation=1).append(story.closing())
+    writer.close()
+
+
+def test_status_with_nothing_on_record_is_not_running(cli: Cli) -> None:
+    code, out, err = cli("status")
+    assert (code, out) == (3, "")
+    assert "`kamou run` starts it" in err
+
+
+def test_status_tells_what_the_database_last_said_and_exits_3(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    code, out, err = cli("status")
+    assert code == 3
+    assert "nothing is running" in err
+    assert "ETHUSDT" in out
+    seen = json.loads(cli("status", "--json")[1])
+    assert seen["running"] is False
+    [position] = seen["book"]["positions"]
+    assert (position["stop_price"], position["stop_status"]) == ("1970", "accepted")
+    assert seen["book"]["day"]["result"] == 0
+    assert seen["book"]["day"]["loss_budget_left"] == 0.04
+
+
+def test_status_after_the_close_shows_no_position_and_the_days_result(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    close_the_trade(journalled)
+    book = json.loads(cli("status", "--json")[1])["book"]
+    assert book["positions"] == []
+    assert (book["equity"], book["state"]) == ("10521.85", "normal")
+    assert cli("status")[0] == 3
+
+
+def test_status_says_that_a_starting_run_does_not_listen_yet(cli: Cli, tmp_path: Path) -> None:
+    with DataFolderLock(tmp_path / "kamou-data"):
+        code, _, err = cli("status")
+    assert code == 3
+    assert "does not listen yet" in err
+
+
+def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder) -> None:
+    code, out, _ = cli("why", "btcusdt")
+    assert code == 0
+    assert "REWARD_TO_RISK_LOW" in out
+    assert "b=1.1" in out
+    reasons = json.loads(cli("why", "ETHUSDT", "--json")[1])["reasons"]
+    answers = {(row["tier"], row["strategy"], row["answer"]) for row in reasons}
+    assert answers == {
+        ("T1", "mean_reversion", "scored"),
+        ("T1", "oi_momentum", "WARMING_UP"),
+        ("T3", "mean_reversion", "off"),
+    }
+
+
+def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> None:
+    code, out, _ = cli("why", "NONEUSDT")
+    assert code == 0
+    assert "nothing is recorded of NONEUSDT" in out
+
+
+def test_why_without_a_database_is_not_running(cli: Cli) -> None:
+    assert cli("why", "BTCUSDT")[0] == 3
+
+
+def test_report_prints_figures_with_counts_days_and_the_notices(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    close_the_trade(journalled)
+    code, out, _ = cli("report")
+    assert code == 0
+    assert "win_rate" in out
+    assert "2023-11-15" in out
+    assert "not financial advice" in out
+    assert "2023-11-15" not in cli("report", "--days", 0)[1].split("\n", 1)[1]
+    shown = json.loads(cli("report", "--json")[1])
+    assert shown["trades_total"] == 1
+
+
+def test_report_before_the_first_trade_says_that_evidence_is_insufficient(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    assert "insufficient evidence" in cli("report")[1]

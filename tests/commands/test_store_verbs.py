@@ -1,0 +1,72 @@
+"""``kamou db`` and ``kamou data``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store import story
+
+from kamou.folder import DataFolder
+from kamou.lock import DataFolderLock
+from kamou.store import database
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[[str, Callable[..., Any]], None]
+
+
+def test_backup_and_migrate_need_a_database(cli: Cli) -> None:
+    assert cli("db", "migrate")[0] == 3
+    assert cli("db", "backup", "copy")[0] == 3
+
+
+def test_a_backup_is_a_whole_database(cli: Cli, journalled: DataFolder, tmp_path: Path) -> None:
+    code, out, _ = cli("db", "backup", "copy.sqlite3")
+    assert code == 0
+    assert "wrote copy.sqlite3" in out
+    with database.open_reader(tmp_path / "copy.sqlite3") as copy:
+        assert copy.execute("SELECT count(*) FROM event").fetchone()[0] == len(story.opening())
+    copy.close()
+    assert json.loads(cli("db", "backup", "other", "--json")[1])["bytes"] > 0
+
+
+def test_migrating_a_current_database_does_nothing(cli: Cli, journalled: DataFolder) -> None:
+    assert cli("db", "migrate") == (0, "nothing to do\n", "")
+    assert json.loads(cli("db", "migrate", "--json")[1]) == {"applied": []}
+
+
+def test_nothing_is_migrated_beneath_a_running_system(cli: Cli, journalled: DataFolder) -> None:
+    with DataFolderLock(journalled.path):
+        assert cli("db", "migrate")[0] == 1
+
+
+def candles(folder: Path, close: str = "1.5") -> Path:
+    folder.mkdir()
+    day_ms = 86_400_000
+    rows = [
+        f"AUSDT,{n * day_ms + 1_600_041_600_000 // day_ms * day_ms},1,2,1,{close},10"
+        for n in range(40)
+    ]
+    (folder / "candles.csv").write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
+    return folder
+
+
+def test_imported_data_is_listed_with_its_range(cli: Cli, tmp_path: Path) -> None:
+    assert "nothing is stored yet" in cli("data", "list")[1]
+    code, out, _ = cli("data", "import", candles(tmp_path / "days"))
+    assert code == 0, out
+    assert "days" in cli("data", "list")[1]
+    [stored] = json.loads(cli("data", "list", "--json")[1])["sets"]
+    assert (stored["name"], stored["symbols"], stored["bars"]) == ("days", 1, 40)
+    again = cli("data", "import", tmp_path / "days", "--json")
+    assert json.loads(again[1])["unchanged"] is True
+    assert "already stored" in cli("data", "import", tmp_path / "days")[1]
+
+
+def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_path: Path) -> None:
+    code, _, err = cli("data", "import", candles(tmp_path / "bad", close="nan"))
+    assert code == 1
+    assert "AUSDT" in err
+    assert json.loads(cli("data", "list", "--json")[1]) == {"sets": []}

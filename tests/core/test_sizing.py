@@ -1,0 +1,277 @@
+"""Sizing against reference vectors (computed with numpy, per the formula of the risk chapter)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import D, instrument, quote
+
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Denial, Side
+from kamou.core.sizing import (
+    Room,
+    Sized,
+    TradeCosts,
+    excess_after_fill,
+    leverage_for,
+    liquidation_price,
+    size,
+    trade_costs,
+    unit_loss,
+)
+
+QUARTER = D("0.25")
+
+
+def costs(fee: str = "0.0006", slip: str = "0.0005", funding: str = "0") -> TradeCosts:
+    return TradeCosts(fee_in=D(fee), fee_out=D(fee), slip=D(slip), funding=D(funding))
+
+
+def sized(**changes: object) -> Sized | Denial:
+    inputs: dict[str, object] = {
+        "q": D(10000),
+        "entry": D(100),
+        "stop": D(97),
+        "side": Side.LONG,
+        "instrument": instrument(contract_size=D("0.1")),
+        "costs": costs(),
+        "gap": QUARTER,
+        "limits": RiskLimits(),
+    }
+    inputs.update(changes)
+    return size(**inputs)  # type: ignore[arg-type]
+
+
+# Reference vectors "sizing": equity, entry, stop, slip, contract size, leverage ->
+# loss per unit, contracts, notional, worst loss, margin.
+VECTORS = [
+    ("10000", "50000", "49250", "0.0005", "0.001", 5, "1046.675", 30, "1500", "31.40025", "300"),
+    ("10000", "2.0", "1.9", "0.001", "10", 5, "0.13124", 75, "1500", "98.43", "300"),
+    ("10000", "100", "90", "0.0005", "0.1", 3, "12.709", 78, "780", "99.1302", "260"),
+]
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> None:
+    q, entry, stop, slip, contract, leverage, loss, contracts, notional, worst, margin = vector
+    made = sized(
+        q=D(str(q)),
+        entry=D(str(entry)),
+        stop=D(str(stop)),
+        costs=costs(slip=str(slip)),
+        instrument=instrument(contract_size=D(str(contract))),
+        limits=RiskLimits(leverage_max=int(str(leverage))),
+    )
+    assert isinstance(made, Sized)
+    per_unit = unit_loss(D(str(entry)), D(str(stop)), costs(slip=str(slip)), QUARTER)
+    assert per_unit == D(str(loss))
+    assert made.contracts == contracts
+    assert made.notional == D(str(notional))
+    assert made.risk == D(str(worst))
+    assert made.margin == D(str(margin))
+
+
+def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
+    made = sized(
+        q=D(60), entry=D(50000), stop=D(49250), instrument=instrument(contract_size=D("0.001"))
+    )
+    assert isinstance(made, Denial)
+    assert made.code == "SIZE_BELOW_MINIMUM"
+
+
+# Reference vectors "liq_isolated_linear": entry, leverage, maintenance rate, side -> price.
+@pytest.mark.parametrize(
+    ("entry", "leverage", "rate", "side", "expected"),
+    [
+        ("50000", 5, "0.005", Side.LONG, 40225.26146419952),
+        ("50000", 5, "0.005", Side.SHORT, 59665.87112171839),
+        ("2", 20, "0.02", Side.LONG, 1.9399632428017153),
+    ],
+)
+def test_liquidation_prices_agree_with_the_reference_vectors(
+    entry: str, leverage: int, rate: str, side: Side, expected: float
+) -> None:
+    price = liquidation_price(D(entry), side, leverage, D(rate), D("0.0006"))
+    assert float(price) == pytest.approx(expected, rel=1e-12)
+
+
+def test_at_a_stop_of_one_and_a_half_percent_exposure_binds_and_is_named() -> None:
+    made = sized(entry=D(100), stop=D("98.5"))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "exposure"
+    assert made.notional == 1500
+
+
+def test_a_wide_stop_is_bound_by_risk() -> None:
+    made = sized(stop=D(90), limits=RiskLimits(leverage_max=2))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "risk"
+    assert made.risk <= 100
+
+
+def test_existing_notional_counts_against_the_exposure_cap() -> None:
+    made = sized(existing_notional=D(1400))
+    assert isinstance(made, Sized)
+    assert made.notional == 100
+
+
+def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
+    made = sized(room=Room(risk=D(10), notional=D(5000)))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "budget"
+    assert made.risk <= 10
+    nothing = sized(room=Room(risk=D(0), notional=D(0)))
+    assert isinstance(nothing, Denial)
+
+
+def test_absolute_caps_bind_whatever_the_equity() -> None:
+    rich = D(100_000_000)
+    by_value = sized(q=rich)
+    assert isinstance(by_value, Sized)
+    assert (by_value.bound_by, by_value.notional) == ("value_max", 100_000)
+    by_quantity = sized(q=rich, instrument=instrument(contract_size=D("0.1"), qty_max=D(50)))
+    assert isinstance(by_quantity, Sized)
+    assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
+
+
+def test_a_fraction_shrinks_both_hard_caps() -> None:
+    whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
+    assert isinstance(whole, Sized)
+    assert isinstance(quarter, Sized)
+    assert quarter.notional * 4 == whole.notional
+
+
+def test_leverage_falls_until_liquidation_is_far_enough() -> None:
+    near, far = sized(stop=D("98.5")), sized(stop=D(90))
+    assert isinstance(near, Sized)
+    assert isinstance(far, Sized)
+    assert near.leverage == 5
+    assert far.leverage == 3  # 2 x 12.5 % fits under 1/3, not under 1/4
+    assert abs(100 - far.liquidation_price) >= 2 * D("12.5")
+    beyond = sized(stop=D(50))
+    assert isinstance(beyond, Denial)
+    assert beyond.code == "STOP_BEYOND_LIQUIDATION"
+
+
+def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
+    chosen = leverage_for(
+        entry=D(100),
+        stop=D(130),
+        side=Side.SHORT,
+        instrument=instrument(),
+        fee=D("0.0006"),
+        gap=QUARTER,
+        limits=RiskLimits(),
+    )
+    assert chosen == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"stop": D(101)}, "STOP_WRONG_SIDE"),
+        ({"stop": D(100)}, "STOP_WRONG_SIDE"),
+        ({"side": Side.SHORT}, "STOP_WRONG_SIDE"),
+        ({"stop": D(0)}, "STOP_MISSING"),
+        ({"q": D("NaN")}, "DATA_INVALID"),
+        ({"q": D(0)}, "DATA_INVALID"),
+        ({"entry": D("Infinity")}, "DATA_INVALID"),
+        ({"costs": costs(slip="NaN")}, "DATA_INVALID"),
+    ],
+)
+def test_unsound_inputs_are_denied(changes: dict[str, object], code: str) -> None:
+    made = sized(**changes)
+    assert isinstance(made, Denial)
+    assert made.code == code
+
+
+def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None:
+    def made(side: Side, rate: Decimal | None) -> TradeCosts:
+        return trade_costs(
+            instrument=instrument(),
+            costs=CostModel(),
+            quote=quote(),
+            side=side,
+            hold_ms=86_400_000,
+            funding_rate=rate,
+        )
+
+    unknown = made(Side.LONG, None)
+    assert unknown.fee_in == D("0.0006")
+    assert unknown.slip == D("0.0001") + D("0.0002")
+    assert unknown.funding == D("0.0003")
+    assert made(Side.LONG, D("0.0002")).funding == D("0.0006")
+    assert made(Side.SHORT, D("0.0002")).funding == 0  # what we would receive is not counted on
+    dear = attrs.evolve(instrument(), taker_fee=D("0.001"))
+    fee = trade_costs(
+        instrument=dear, costs=CostModel(), quote=quote(), side=Side.LONG, hold_ms=0
+    ).fee_out
+    assert fee == D("0.001")
+
+
+def test_a_fill_that_risks_more_than_tolerated_is_cut_back_to_the_limit() -> None:
+    def excess(entry: str) -> Decimal:
+        return excess_after_fill(
+            contracts=D(100),
+            entry=D(entry),
+            stop=D(97),
+            instrument=instrument(contract_size=D("0.1")),
+            costs=costs(),
+            gap=QUARTER,
+            risk_max=D(40),
+            tolerance=D("0.05"),
+        )
+
+    assert excess("100") == 0  # 39.7
+    assert excess("100.1") == 0  # within 5 %
+    assert 0 < excess("101") < 100
+    kept = 100 - excess("101")
+    assert kept * unit_loss(D(101), D(97), costs(), QUARTER) / 10 <= 40
+
+
+@settings(max_examples=80)
+@given(
+    q=st.decimals("10", "1000000", places=2),
+    entry=st.decimals("0.01", "100000", places=2),
+    distance=st.decimals("0.001", "0.5", places=3),
+    side=st.sampled_from(Side),
+    lot=st.sampled_from([D(1), D("0.1"), D(10)]),
+    contract=st.sampled_from([D(1), D("0.001"), D(10)]),
+    gap=st.decimals("0.25", "5", places=2),
+    existing=st.decimals("0", "1000", places=0),
+)
+def test_no_size_ever_exceeds_a_cap(
+    q: Decimal,
+    entry: Decimal,
+    distance: Decimal,
+    side: Side,
+    lot: Decimal,
+    contract: Decimal,
+    gap: Decimal,
+    existing: Decimal,
+) -> None:
+    listed = instrument(lot=lot, contract_size=contract, qty_min=lot)
+    made = size(
+        q=q,
+        entry=entry,
+        stop=entry * (1 - distance * side.sign),
+        side=side,
+        instrument=listed,
+        costs=costs(),
+        gap=gap,
+        limits=RiskLimits(),
+        existing_notional=existing,
+    )
+    if isinstance(made, Denial):
+        return
+    assert made.risk <= D("0.01") * q
+    assert made.notional + existing <= D("0.15") * q
+    assert made.notional <= 100_000
+    assert made.contracts % lot == 0
+    assert made.contracts >= listed.qty_min
+    assert 1 <= made.leverage <= 5
+    assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance

@@ -1,0 +1,339 @@
+"""Values for tests of book, governor and reconciliation, and a story that applies events in order."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core import events as e
+from kamou.core.book import Book
+from kamou.core.gate import LiveGrant
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import (
+    Account,
+    Fill,
+    Income,
+    Instrument,
+    Intent,
+    Leg,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Plan,
+    Quote,
+    Side,
+    TimeInForce,
+    VenueOrder,
+    VenuePosition,
+    closing_side,
+    opening_side,
+)
+from kamou.core.risk.governor import ReviewContext
+
+D = Decimal
+NOON = 1_704_110_400_000  # 2024-01-01T12:00:00Z
+DAY = 86_400_000
+
+
+def client(name: str) -> str:
+    """An id of our form that is a function of ``name``."""
+    return "km" + hashlib.sha256(name.encode()).hexdigest()[:26]
+
+
+def instrument(symbol: str = "SOLUSDT", **changes: Any) -> Instrument:
+    made = Instrument(
+        symbol=symbol,
+        base=symbol.removesuffix("USDT"),
+        quote="USDT",
+        tick=D("0.01"),
+        lot=D("1"),
+        contract_size=D("0.1"),
+        qty_min=D("1"),
+        qty_max=D("1000000"),
+        notional_min=D("5"),
+        leverage_max=20,
+        maintenance_margin_rate=D("0.005"),
+        taker_fee=D("0.0006"),
+        maker_fee=D("0.0002"),
+    )
+    return attrs.evolve(made, **changes)
+
+
+INSTRUMENTS = {
+    s: instrument(s) for s in ("SOLUSDT", "BTCUSDT", "ETHUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT")
+}
+
+
+def quote(symbol: str = "SOLUSDT", mid: str = "100", at_ms: int = NOON, **changes: Any) -> Quote:
+    made = Quote(
+        symbol=symbol,
+        bid=D(mid) - D("0.01"),
+        ask=D(mid) + D("0.01"),
+        bid_qty=D(1000),
+        ask_qty=D(1000),
+        mark=D(mid),
+        at_ms=at_ms,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def account(equity: str = "10000", at_ms: int = NOON, **changes: Any) -> Account:
+    made = Account(
+        equity=D(equity),
+        balance=D(equity),
+        unrealised=D(0),
+        margin_used=D(0),
+        available=D(equity),
+        at_ms=at_ms,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Plan:
+    """100 contracts (10 units, 1,000 USDT) at 100, stop 3 away: about 0.4 % of 10,000 at risk."""
+    sign = side.sign
+    made = Plan(
+        permit_id=f"{NOON}.mean_reversion.{symbol}.0",
+        signal_id=f"{NOON}.mean_reversion.{symbol}",
+        attempt=0,
+        strategy="mean_reversion",
+        symbol=symbol,
+        side=side,
+        quantity=D(100),
+        contract_size=D("0.1"),
+        entry_price=D(100),
+        limit_price=D(100),
+        stop_price=D(100) - 3 * sign,
+        target_price=D(100) + 6 * sign,
+        leverage=5,
+        risk=D("41"),
+        notional=D(1000),
+        bound_by="risk",
+        hold_ms=DAY,
+        planned_ms=NOON,
+        expires_ms=NOON + 20_000,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def intent(leg: Leg, of: Plan, name: str = "", **changes: Any) -> Intent:
+    entry = leg is Leg.ENTRY
+    kinds = {
+        Leg.ENTRY: OrderType.LIMIT,
+        Leg.STOP: OrderType.STOP_MARKET,
+        Leg.TARGET: OrderType.TARGET_LIMIT,
+        Leg.CLOSE: OrderType.MARKET,
+    }
+    made = Intent(
+        client_id=client(name or f"{of.permit_id}/{leg.value}"),
+        trade_id=of.signal_id,
+        permit_id=of.permit_id if entry else "",
+        leg=leg,
+        attempt=0,
+        symbol=of.symbol,
+        side=opening_side(of.side) if entry else closing_side(of.side),
+        quantity=of.quantity,
+        type=kinds[leg],
+        limit_price=of.limit_price if entry else None,
+        trigger_price=of.stop_price if leg is Leg.STOP else None,
+        time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
+        reduce_only=not entry,
+        leverage=of.leverage,
+        intended_ms=NOON,
+        salt="00" * 32,
+        cause_id=of.permit_id,
+    )
+    return attrs.evolve(made, **changes)
+
+
+_numbers = iter(range(10**9))
+
+
+def fill(
+    order: Intent | None,
+    quantity: str,
+    price: str,
+    *,
+    symbol: str = "SOLUSDT",
+    side: OrderSide = OrderSide.SELL,
+    at_ms: int = NOON,
+    **changes: Any,
+) -> Fill:
+    made = Fill(
+        symbol=order.symbol if order else symbol,
+        venue_trade_id=str(next(_numbers)),
+        client_id=order.client_id if order else "",
+        venue_order_id="v",
+        side=order.side if order else side,
+        quantity=D(quantity),
+        price=D(price),
+        fee=D("0.5"),
+        slippage=D("0.1"),
+        maker=False,
+        reason="order" if order else "external",
+        at_ms=at_ms,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def income(kind: str, amount: str, at_ms: int = NOON, symbol: str = "SOLUSDT") -> Income:
+    return Income(
+        income_id=f"{kind}{next(_numbers)}",
+        kind=kind,
+        symbol=symbol,
+        amount=D(amount),
+        at_ms=at_ms,
+    )
+
+
+def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> VenueOrder:
+    made = VenueOrder(
+        client_id=of.client_id,
+        venue_id="v-" + of.client_id[-6:],
+        symbol=of.symbol,
+        side=of.side,
+        type=of.type,
+        status=OrderStatus.ACCEPTED,
+        quantity=of.quantity if quantity is None else D(quantity),
+        filled=D(0),
+        average_price=None,
+        limit_price=of.limit_price,
+        trigger_price=of.trigger_price,
+        reduce_only=of.reduce_only,
+        created_ms=NOON - 60_000,
+        updated_ms=NOON,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any) -> VenuePosition:
+    made = VenuePosition(
+        symbol=symbol,
+        quantity=D(quantity),
+        entry_price=D(100),
+        mark_price=D(mark),
+        liquidation_price=None,
+        margin=D(0),
+        leverage=5,
+        unrealised=D(0),
+        updated_ms=NOON,
+    )
+    return attrs.evolve(made, **changes)
+
+
+@attrs.define
+class Story:
+    """A journal in miniature."""
+
+    book: Book = attrs.field(factory=Book)
+    told: list[e.Event] = attrs.field(factory=list)
+
+    def say(self, *events: e.Event) -> Book:
+        for event in events:
+            self.told.append(event)
+            self.book.apply(self.book.seq + 1, event)
+        return self.book
+
+    def ready(self, equity: str = "10000", at_ms: int = NOON) -> Book:
+        """A run that started, marked its equity, opened its day and reconciled."""
+        start_ms = at_ms - at_ms % DAY
+        return self.say(
+            e.RunStarted(
+                at_ms=start_ms,
+                generation=1,
+                mode="demo",
+                version="0",
+                config_digest="",
+                config_json="",
+                change_reason="",
+            ),
+            e.DayOpened(at_ms=start_ms, day="2024-01-01", equity=D(equity)),
+            mark(equity, at_ms),
+            closed_cycle(at_ms),
+        )
+
+    def grant(self, of: Plan, at_ms: int = NOON) -> None:
+        self.say(
+            e.PermitGranted(
+                at_ms=at_ms,
+                permit_id=of.permit_id,
+                plan=of,
+                figures=(),
+                expires_ms=of.expires_ms,
+            )
+        )
+
+    def send(self, order: Intent, at_ms: int = NOON) -> Intent:
+        self.say(e.IntentRecorded(at_ms=at_ms, intent=order))
+        return order
+
+    def fill(self, order: Intent | None, quantity: str, price: str, **more: Any) -> Fill:
+        done = fill(order, quantity, price, **more)
+        self.say(e.FillRecorded(at_ms=done.at_ms, fill=done, source="stream"))
+        return done
+
+    def open(self, of: Plan, price: str = "100", at_ms: int = NOON) -> tuple[Intent, Intent]:
+        """Grant, send entry and stop, fill the entry, read the stop back."""
+        self.grant(of, at_ms)
+        entry = self.send(intent(Leg.ENTRY, of), at_ms)
+        stop = self.send(intent(Leg.STOP, of), at_ms)
+        self.say(e.PermitConsumed(at_ms=at_ms, permit_id=of.permit_id, client_id=entry.client_id))
+        self.fill(entry, str(of.quantity), price, at_ms=at_ms)
+        self.say(
+            e.OrderAcknowledged(at_ms=at_ms, client_id=stop.client_id, venue_id="v"),
+            e.StopConfirmed(
+                at_ms=at_ms,
+                symbol=of.symbol,
+                client_id=stop.client_id,
+                quantity=of.quantity,
+                trigger_price=of.stop_price,
+            ),
+        )
+        return entry, stop
+
+
+def mark(equity: str, at_ms: int = NOON) -> e.EquityMarked:
+    return e.EquityMarked(
+        at_ms=at_ms,
+        equity=D(equity),
+        balance=D(equity),
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+    )
+
+
+def closed_cycle(cycle_ms: int = NOON, drift: int = 0) -> e.CycleClosed:
+    return e.CycleClosed(
+        at_ms=cycle_ms, cycle_ms=cycle_ms, positions=0, open_orders=0, drift=drift, repaired=0
+    )
+
+
+def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderClosed:
+    return e.OrderClosed(
+        at_ms=NOON, client_id=of.client_id, status=status, filled=D(filled), reason="venue"
+    )
+
+
+def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
+    """A review in which nothing is wrong, save what ``changes`` makes wrong."""
+    inputs: dict[str, Any] = {
+        "plan": of,
+        "book": book,
+        "quote": quote(of.symbol),
+        "account": account(),
+        "positions": (),
+        "reconciled": True,
+        "instruments": INSTRUMENTS,
+        "limits": RiskLimits(),
+        "costs": CostModel(),
+        "now_ms": NOON + 1_000,
+        "grant": LiveGrant(strategy=of.strategy, basis="live"),
+        "tokens": 10.0,
+    }
+    inputs.update(changes)
+    return ReviewContext(**inputs)

@@ -1,0 +1,270 @@
+"""What every ``ExchangePort`` must do. One suite, run against each implementation.
+
+A subclass supplies the ``venue`` fixture: a port on a flat account with a market in ``AAA`` at
+about 100, tick 0.01, lot 1, contract size 0.1, deep enough for 100 contracts.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from decimal import Decimal
+
+import attrs
+import pytest
+from port_fakes import (
+    SYMBOL,
+    Latch,
+    Permits,
+    Proofs,
+    approve,
+    close_of,
+    intents_of,
+    plan_of,
+    stop_of,
+)
+
+from kamou.clock import Clock
+from kamou.core.model import Intent, Leg, OrderStatus, OrderType, Plan, Side, VenueOrder
+from kamou.core.risk.verdict import Approved
+from kamou.errors import PermitRefusedError, RejectedError
+from kamou.exchange.base import ExchangePort
+
+D = Decimal
+TTL_MS = 30_000
+
+
+@attrs.define(kw_only=True)
+class VenueUnderTest:
+    port: ExchangePort
+    clock: Clock
+    permits: Permits
+    proofs: Proofs
+    halted: Latch
+
+    def permit(self, plan: Plan) -> Approved:
+        self.permits.committed[plan.permit_id] = ""
+        return approve(plan, self.clock.now_ms() + TTL_MS)
+
+    async def enter(self, plan: Plan | None = None) -> VenueOrder:
+        plan = plan or plan_of()
+        entry, attached = intents_of(plan, self.clock.now_ms())
+        return await self.port.submit(self.permit(plan), entry, attached)
+
+    async def refused(
+        self, approved: object, entry: Intent, attached: tuple[Intent, ...], code: str
+    ) -> None:
+        with pytest.raises(PermitRefusedError) as refusal:
+            await self.port.submit(approved, entry, attached)  # type: ignore[arg-type]
+        assert refusal.value.code == code
+        assert await self.port.order(entry.client_id) is None
+        assert await self.port.positions() == ()
+
+
+class PortContract:
+    """Inherit, and provide ``venue``."""
+
+    async def test_an_entry_fills_under_its_permit_and_its_exits_rest(self, venue):
+        order = await venue.enter()
+        assert order.status is OrderStatus.FILLED
+        (held,) = await venue.port.positions()
+        assert (held.symbol, held.quantity, held.leverage) == (SYMBOL, 100, 5)
+        resting = {o.type: o for o in await venue.port.open_orders()}
+        stop = resting[OrderType.STOP_MARKET]
+        assert (stop.trigger_price, stop.quantity, stop.reduce_only) == (D("98"), 100, True)
+        assert resting[OrderType.TARGET_LIMIT].quantity == 100
+        assert await venue.port.order(order.client_id) == order
+        (fill,) = await venue.port.fills(0)
+        assert (fill.client_id, fill.quantity) == (order.client_id, 100)
+        assert venue.permits.committed[plan_of().permit_id] == order.client_id
+
+    async def test_a_permit_is_used_once(self, venue):
+        plan = plan_of()
+        approved = venue.permit(plan)
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        await venue.port.submit(approved, entry, attached)
+        with pytest.raises(PermitRefusedError, match="PERMIT_USED"):
+            await venue.port.submit(approved, entry, attached)
+        assert len(await venue.port.fills(0)) == 1
+
+    async def test_a_permit_without_a_committed_row_is_refused(self, venue):
+        plan = plan_of()
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        approved = approve(plan, venue.clock.now_ms() + TTL_MS)
+        await venue.refused(approved, entry, attached, "PERMIT_UNCOMMITTED")
+
+    async def test_a_forged_permit_is_refused(self, venue):
+        plan = plan_of()
+        genuine = venue.permit(plan)
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        forged = object.__new__(Approved)
+        for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price"):
+            object.__setattr__(forged, name, getattr(genuine, name))
+        object.__setattr__(forged, "expires_ms", genuine.expires_ms)
+        await venue.refused(forged, entry, attached, "PERMIT_NOT_GENUINE")
+        await venue.refused(plan, entry, attached, "PERMIT_NOT_GENUINE")
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError):
+                way(genuine)
+        with pytest.raises(TypeError):
+            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_ms=genuine.expires_ms)
+
+    async def test_an_expired_permit_is_refused(self, venue):
+        plan = plan_of()
+        approved = venue.permit(plan)
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        await venue.clock.sleep_until(approved.expires_ms)
+        await venue.refused(approved, entry, attached, "PERMIT_EXPIRED")
+
+    async def test_a_set_halt_latch_stops_entries_and_nothing_else(self, venue):
+        await venue.enter()
+        venue.halted.closed = True
+        plan = plan_of("2.test.AAA")
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        with pytest.raises(PermitRefusedError, match="HALT_LATCHED"):
+            await venue.port.submit(venue.permit(plan), entry, attached)
+        assert venue.permits.committed[plan.permit_id] == ""
+        done = await venue.port.reduce(close_of(100), proved=True)
+        assert done.status is OrderStatus.FILLED
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"quantity": D(101)},
+            {"quantity": D(0)},
+            {"symbol": "BBB"},
+            {"permit_id": "another"},
+            {"leg": Leg.CLOSE},
+            {"reduce_only": True},
+        ],
+    )
+    async def test_an_order_that_differs_from_its_permit_is_refused(self, venue, changes):
+        plan = plan_of()
+        entry, attached = intents_of(plan, venue.clock.now_ms())
+        other = attrs.evolve(entry, **changes)
+        await venue.refused(venue.permit(plan), other, attached, "PERMIT_MISMATCH")
+
+    async def test_an_order_of_the_other_side_is_refused(self, venue):
+        plan = plan_of()
+        turned = plan_of(side=Side.SHORT)
+        entry, attached = intents_of(turned, venue.clock.now_ms())
+        await venue.refused(venue.permit(plan), entry, attached, "PERMIT_MISMATCH")
+
+    @pytest.mark.parametrize(
+        ("stop_changes", "code"),
+        [
+            ({"trigger_price": D("97")}, "STOP_NOT_ATTACHED"),
+            ({"quantity": D(99)}, "STOP_NOT_ATTACHED"),
+            ({"type": OrderType.TARGET_MARKET}, "STOP_NOT_ATTACHED"),
+            ({"leg": Leg.TARGET}, "STOP_NOT_ATTACHED"),
+            ({"reduce_only": False}, "ATTACHED_NOT_REDUCING"),
+            ({"symbol": "BBB"}, "ATTACHED_NOT_REDUCING"),
+            ({"leg": Leg.ENTRY}, "ATTACHED_NOT_REDUCING"),
+        ],
+    )
+    async def test_an_entry_without_its_approved_stop_is_refused(self, venue, stop_changes, code):
+        plan = plan_of()
+        entry, (stop, target) = intents_of(plan, venue.clock.now_ms())
+        attached = (attrs.evolve(stop, **stop_changes), target)
+        await venue.refused(venue.permit(plan), entry, attached, code)
+
+    async def test_an_entry_with_no_stop_at_all_is_refused(self, venue):
+        plan = plan_of()
+        entry, _ = intents_of(plan, venue.clock.now_ms())
+        await venue.refused(venue.permit(plan), entry, (), "STOP_NOT_ATTACHED")
+
+    async def test_a_reducing_order_is_proved_against_the_venue_and_journalled(self, venue):
+        await venue.enter()
+        close = close_of(60)
+        await venue.port.reduce(close)
+        (proof,) = venue.proofs.journalled
+        assert (proof.client_id, proof.position, proof.quantity) == (close.client_id, 100, 60)
+        assert (await venue.port.positions())[0].quantity == 40
+        stop = stop_of(40, "97")
+        assert (await venue.port.reduce(stop, proved=True)).status is OrderStatus.ACCEPTED
+        assert len(venue.proofs.journalled) == 1  # the governor had agreed
+
+    @pytest.mark.parametrize(
+        "order",
+        [close_of(101), close_of(10, side=Side.SHORT), stop_of(300, "97")],
+        ids=["larger", "same side", "reversing"],
+    )
+    async def test_an_order_that_would_add_or_reverse_exposure_is_not_reducing(self, venue, order):
+        await venue.enter()
+        with pytest.raises(PermitRefusedError, match="EXIT_INCREASES_EXPOSURE"):
+            await venue.port.reduce(order)
+        assert venue.proofs.journalled == []
+        assert (await venue.port.positions())[0].quantity == 100
+
+    async def test_nothing_reduces_a_flat_account(self, venue):
+        with pytest.raises(PermitRefusedError, match="EXIT_INCREASES_EXPOSURE"):
+            await venue.port.reduce(close_of(1))
+        with pytest.raises(RejectedError, match="REDUCE_ONLY"):
+            await venue.port.reduce(close_of(1), proved=True)
+
+    async def test_an_entry_cannot_go_out_as_a_reduction(self, venue):
+        entry, _ = intents_of(plan_of(), venue.clock.now_ms())
+        for order in (entry, attrs.evolve(close_of(10), reduce_only=False)):
+            with pytest.raises(PermitRefusedError, match="NOT_REDUCING"):
+                await venue.port.reduce(order, proved=True)
+
+    async def test_cancelling_twice_is_no_error(self, venue):
+        await venue.enter()
+        stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
+        await venue.port.cancel(stop.client_id, SYMBOL)
+        await venue.port.cancel(stop.client_id, SYMBOL)
+        assert (await venue.port.order(stop.client_id)).status is OrderStatus.CANCELED
+
+    async def test_a_client_id_is_accepted_once(self, venue):
+        await venue.enter()
+        await venue.port.reduce(stop_of(100, "97"), proved=True)
+        with pytest.raises(RejectedError, match="DUPLICATE_CLIENT_ID"):
+            await venue.port.reduce(stop_of(100, "97"), proved=True)
+
+    async def test_fills_and_order_changes_are_pushed(self, venue):
+        events = venue.port.events()
+        order = await venue.enter()
+        pushed = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+        assert any(getattr(e, "fill", None) for e in pushed)
+        assert any(getattr(e, "order", None) == order for e in pushed)
+
+    async def test_equity_is_balance_plus_unrealised(self, venue):
+        await venue.enter()
+        account = await venue.port.account()
+        (held,) = await venue.port.positions()
+        assert account.equity == account.balance + account.unrealised
+        assert account.unrealised == held.unrealised
+        assert account.margin_used == held.margin
+
+    async def test_the_key_can_only_trade(self, venue):
+        may = await venue.port.permissions()
+        assert (may.trade, may.withdraw, may.transfer) == (True, False, False)
+
+    async def test_no_bar_is_served_before_it_closed(self, venue):
+        now_ms = await venue.port.server_time_ms()
+        bars = await venue.port.candles(300_000, now_ms - 1_500_000, now_ms + 1_500_000)
+        assert len(bars.open_ms)
+        assert bars.open_ms[-1] + bars.period_ms <= now_ms
+
+    async def test_observations_of_the_future_are_not_served(self, venue):
+        now_ms = await venue.port.server_time_ms()
+        later_ms = now_ms + 86_400_000
+        for series in (
+            await venue.port.funding_rates(0, later_ms),
+            await venue.port.open_interest(0, later_ms),
+        ):
+            assert not (series.available_ms > now_ms).any()
+
+    async def test_quotes_are_of_now_and_not_crossed(self, venue):
+        quote = (await venue.port.quotes((SYMBOL, "NONE")))[SYMBOL]
+        assert quote.bid <= quote.mark <= quote.ask
+        assert quote.at_ms == await venue.port.server_time_ms()
+
+    async def test_instruments_are_named_once(self, venue):
+        names = [i.symbol for i in await venue.port.instruments()]
+        assert len(names) == len(set(names))
+        assert SYMBOL in names
+
+    async def test_an_unknown_order_is_none(self, venue):
+        assert await venue.port.order("km-never") is None
+        assert await venue.port.income(0) == ()

@@ -1,0 +1,129 @@
+"""Fakes around a port under test: permits, proofs, and a way to make approved entries."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import trio
+
+from kamou.core.events import ReduceProved
+from kamou.core.intents import close_intent, entry_intents, stop_intent
+from kamou.core.model import Intent, Plan, Side
+from kamou.core.risk.verdict import _MINT, Approved
+from kamou.errors import PermitRefusedError
+
+D = Decimal
+SYMBOL = "AAA"
+
+
+def salt(name: str) -> bytes:
+    return name.encode().ljust(32, b".")[:32]
+
+
+@attrs.define
+class LeapClock:
+    """A clock that leaps to whatever is waited for."""
+
+    time_ms: int
+
+    def now_ms(self) -> int:
+        return self.time_ms
+
+    async def sleep_until(self, at_ms: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.time_ms = max(self.time_ms, at_ms)
+
+
+@attrs.define(slots=False)
+class Permits:
+    """Permit rows in memory: committed, then used once."""
+
+    committed: dict[str, str] = attrs.Factory(dict)  # permit id -> client id, empty until used
+
+    async def consume(self, approved: Approved, client_id: str) -> None:
+        if approved.permit_id not in self.committed:
+            raise PermitRefusedError("PERMIT_UNCOMMITTED", approved.permit_id)
+        if self.committed[approved.permit_id]:
+            raise PermitRefusedError("PERMIT_USED", approved.permit_id)
+        self.committed[approved.permit_id] = client_id
+
+
+@attrs.define
+class Proofs:
+    journalled: list[ReduceProved] = attrs.Factory(list)
+
+    async def commit(self, proof: ReduceProved) -> None:
+        self.journalled.append(proof)
+
+
+@attrs.define
+class Latch:
+    closed: bool = False
+
+    def __call__(self) -> bool:
+        return self.closed
+
+
+def plan_of(signal: str = "1.test.AAA", **changes: object) -> Plan:
+    plain = Plan(
+        permit_id=f"{signal}.1",
+        signal_id=signal,
+        attempt=1,
+        strategy="test",
+        symbol=SYMBOL,
+        side=Side.LONG,
+        quantity=D(100),
+        contract_size=D("0.1"),
+        entry_price=D("100.5"),
+        limit_price=D("101"),
+        stop_price=D("98"),
+        target_price=D("104"),
+        leverage=5,
+        risk=D(25),
+        notional=D(1000),
+        bound_by="risk",
+        hold_ms=3_600_000,
+        planned_ms=0,
+        expires_ms=0,
+    )
+    return attrs.evolve(plain, **changes)
+
+
+def approve(plan: Plan, expires_ms: int) -> Approved:
+    """What the governor would say; the tests of the port stand in for it."""
+    return Approved(mint=_MINT, plan=plan, snapshot_seq=1, expires_ms=expires_ms)
+
+
+def intents_of(plan: Plan, now_ms: int) -> tuple[Intent, tuple[Intent, ...]]:
+    entry, stop, target = entry_intents(plan, now_ms=now_ms, salt_of=salt)
+    return entry, (stop, target)
+
+
+def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.LONG) -> Intent:
+    return stop_intent(
+        trade_id="t",
+        symbol=SYMBOL,
+        side=side,
+        quantity=D(quantity),
+        trigger_price=D(trigger),
+        leverage=5,
+        attempt=attempt,
+        now_ms=0,
+        cause_id="test",
+        salt_of=salt,
+    )
+
+
+def close_of(quantity: int, *, attempt: int = 9, side: Side = Side.LONG) -> Intent:
+    return close_intent(
+        trade_id="t",
+        symbol=SYMBOL,
+        side=side,
+        quantity=D(quantity),
+        leverage=5,
+        attempt=attempt,
+        now_ms=0,
+        cause_id="test",
+        salt_of=salt,
+    )

@@ -1,0 +1,209 @@
+"""The codec round-trips every class of the vocabulary, and says no to what it cannot keep."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from kamou import messages
+from kamou.core import events
+from kamou.core.events import EVENTS, Event
+from kamou.core.model import Candidate, Side
+from kamou.messages import codec, signals
+from kamou.messages.envelope import Expiring, Message
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+INTS = st.integers(-(2**63), 2**63 - 1)
+SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(st.characters(codec="utf-8"), max_size=8),
+    int: INTS,
+    float: FINITE,
+    bool: st.booleans(),
+    bytes: st.binary(max_size=8),
+    Decimal: st.decimals(allow_nan=False, allow_infinity=False),
+    type(None): st.none(),
+}
+
+
+def built(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a type hint of the vocabulary."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in SCALARS:
+        return SCALARS[hint]
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([built(arg) for arg in args])
+    if origin is tuple and args[-1] is Ellipsis:
+        return st.lists(built(args[0]), max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*[built(arg) for arg in args])
+    if origin is np.ndarray:
+        dtype = np.dtype(typing.get_args(args[1])[0])
+        return hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=3))
+    if issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    assert attrs.has(hint), hint
+    hints = typing.get_type_hints(hint)
+    return st.builds(hint, **{f.name: built(hints[f.name]) for f in attrs.fields(hint)})
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality that sees types, array bits and the sign of zero."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if attrs.has(type(a)):
+        names = [f.name for f in attrs.fields(type(a))]
+        return all(same(getattr(a, n), getattr(b, n)) for n in names)
+    if isinstance(a, Decimal):
+        return a.as_tuple() == b.as_tuple()
+    if isinstance(a, float):
+        return math.copysign(1, a) == math.copysign(1, b) and a == b
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("cls", [*EVENTS, *codec.MESSAGES], ids=lambda cls: cls.__name__)
+def test_every_value_of_the_vocabulary_comes_back_equal_and_encodes_the_same(cls: type) -> None:
+    @settings(max_examples=12, deadline=None)
+    @given(built(cls))
+    def round_trip(value: Any) -> None:
+        body = codec.encode(value)
+        back = codec.decode(cls, body)
+        assert same(value, back)
+        assert codec.encode(back) == body
+        keys = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":"))
+        assert list(json.loads(keys)) == list(json.loads(body))
+
+    round_trip()
+
+
+def test_the_registries_hold_every_event_and_every_message() -> None:
+    def classes(module: types.ModuleType, base: type) -> set[type]:
+        return {
+            cls
+            for _, cls in inspect.getmembers(module, inspect.isclass)
+            if issubclass(cls, base) and cls not in (base, Message, Expiring)
+        }
+
+    assert classes(events, Event) == set(EVENTS) == set(codec.KINDS)
+    names = [found.name for found in pkgutil.iter_modules(messages.__path__)]
+    modules = [importlib.import_module(f"kamou.messages.{name}") for name in names]
+    assert set.union(*(classes(m, Message) for m in modules)) == set(codec.MESSAGES)
+
+
+def test_kinds_are_snake_case_and_lead_back_to_their_class() -> None:
+    assert codec.kind_of(events.PermitGranted) == "permit_granted"
+    assert all(codec.EVENT_OF_KIND[kind] is cls for cls, kind in codec.KINDS.items())
+    event = events.DayOpened(at_ms=1, day="2023-11-15", equity=Decimal("1E+4"))
+    assert codec.decode_event("day_opened", codec.encode(event)) == event
+
+
+def test_the_encoding_is_compact_sorted_and_exact() -> None:
+    event = events.DayOpened(at_ms=5, day="d", equity=Decimal("10.50"))
+    assert codec.encode(event) == b'{"at_ms":5,"cause_id":"","day":"d","equity":"10.50"}'
+
+
+def candidate(**changes: Any) -> Candidate:
+    made = Candidate(
+        signal_id="s",
+        strategy="x",
+        symbol="A",
+        side=Side.LONG,
+        score=0.1,
+        close=1.0,
+        stop_distance=1.0,
+        target_distance=1.0,
+        hold_ms=1,
+        bar_open_ms=0,
+        bar_close_ms=1,
+    )
+    return attrs.evolve(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"close": math.nan}, "Candidate.close"),
+        ({"score": -math.inf}, "Candidate.score"),
+        ({"close": np.float64("nan")}, "Candidate.close"),
+        ({"features": (("z", 1.0), ("r", math.inf))}, r"Candidate.features\[1\]\[1\]"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_by_name(changes: dict[str, Any], path: str) -> None:
+    with pytest.raises(ValueError, match=path):
+        codec.encode(candidate(**changes))
+
+
+@pytest.mark.parametrize("bad", ["NaN", "-Infinity", "sNaN", "Infinity"])
+def test_a_decimal_that_is_not_finite_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"DayOpened\.equity"):
+        codec.encode(events.DayOpened(at_ms=1, day="d", equity=Decimal(bad)))
+
+
+def test_the_words_null_and_nan_in_a_text_are_only_words() -> None:
+    event = events.RunStopped(at_ms=1, generation=1, reason="NaN")
+    assert codec.decode(events.RunStopped, codec.encode(event)) == event
+    event = events.RunStopped(at_ms=1, generation=1, reason="null")
+    assert codec.decode(events.RunStopped, codec.encode(event)) == event
+
+
+def test_numpy_scalars_are_stored_as_plain_numbers() -> None:
+    plain, scalar = (
+        candidate(close=1.5, hold_ms=7),
+        candidate(close=np.float64(1.5), hold_ms=np.int64(7)),
+    )
+    assert codec.encode(plain) == codec.encode(scalar)
+
+
+def test_arrays_are_stored_the_same_whatever_their_byte_order_and_layout() -> None:
+    values = np.arange(6, dtype=np.float64).reshape(2, 3)
+    ranked = signals.ShardRanked(cycle_ms=1, shard=0, bar_close_ms=1, close=values, columns=())
+    for other in (values.astype(">f8"), np.asfortranarray(values), values[::1, ::1]):
+        assert codec.encode(attrs.evolve(ranked, close=other)) == codec.encode(ranked)
+
+
+def test_what_is_not_of_the_vocabulary_is_refused() -> None:
+    with pytest.raises(TypeError, match="not part of the vocabulary"):
+        codec.encode(candidate(proxy=object()))
+
+
+@pytest.mark.parametrize(
+    "close", [b"[1.0]", b'{"data":"","dtype":"<f8"}', b'{"data":"!","dtype":"<f8","shape":[0]}']
+)
+def test_a_body_that_holds_no_array_where_one_belongs_is_refused(close: bytes) -> None:
+    body = b'{"bar_close_ms":1,"close":%s,"columns":[],"cycle_ms":1,"shard":0}' % close
+    with pytest.raises(ValueError, match=r"array|base64"):
+        codec.decode(signals.ShardRanked, body)
+
+
+@attrs.frozen(kw_only=True)
+class Foreign:
+    when: complex
+
+
+def test_a_type_that_is_not_of_the_vocabulary_is_not_decoded_either() -> None:
+    with pytest.raises(ValueError, match="not part of the vocabulary"):
+        codec.decode(Foreign, b'{"when":1}')
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"at_ms":"x","day":"d","equity":"1"}'])
+def test_a_body_that_is_not_the_event_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"day|at_ms|truncated|missing"):
+        codec.decode(events.DayOpened, body)

@@ -1,0 +1,260 @@
+"""A small history that touches every table: one trade won, one refused, a halt, two days."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+from kamou.core import events as e
+from kamou.core.model import (
+    Candidate,
+    Denial,
+    Figure,
+    Fill,
+    Income,
+    Intent,
+    Leg,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Plan,
+    Side,
+    TimeInForce,
+    TradingState,
+)
+
+DAY0_MS = 1_700_006_400_000  # 2023-11-15T00:00Z
+CYCLE_MS = DAY0_MS + 900_000
+SIGNAL = f"{CYCLE_MS}.mean_reversion.ETHUSDT"
+PERMIT = f"{SIGNAL}.0"
+ENTRY, STOP, LIQUIDATED = "km" + "a" * 26, "km" + "b" * 26, ""
+
+
+def candidate() -> Candidate:
+    return Candidate(
+        signal_id=SIGNAL,
+        strategy="mean_reversion",
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        score=0.75,
+        close=2000.5,
+        stop_distance=30.0,
+        target_distance=45.0,
+        hold_ms=86_400_000,
+        bar_open_ms=CYCLE_MS - 900_000,
+        bar_close_ms=CYCLE_MS,
+        features=(("z", -2.5), ("rsi2", 3.0)),
+    )
+
+
+def plan(permit_id: str = PERMIT) -> Plan:
+    return Plan(
+        permit_id=permit_id,
+        signal_id=SIGNAL,
+        attempt=0,
+        strategy="mean_reversion",
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        quantity=D("0.50"),
+        contract_size=D(1),
+        entry_price=D("2000"),
+        limit_price=D("2020"),
+        stop_price=D("1970"),
+        target_price=D("2045"),
+        leverage=3,
+        risk=D("18.5"),
+        notional=D("1000.00"),
+        bound_by="exposure",
+        hold_ms=86_400_000,
+        planned_ms=CYCLE_MS + 2_000,
+        expires_ms=CYCLE_MS + 32_000,
+    )
+
+
+def intent(client_id: str, leg: Leg) -> Intent:
+    entry = leg is Leg.ENTRY
+    return Intent(
+        client_id=client_id,
+        trade_id=SIGNAL,
+        permit_id=PERMIT if entry else "",
+        leg=leg,
+        attempt=0,
+        symbol="ETHUSDT",
+        side=OrderSide.BUY if entry else OrderSide.SELL,
+        quantity=D("0.50"),
+        type=OrderType.LIMIT if entry else OrderType.STOP_MARKET,
+        limit_price=D("2020") if entry else None,
+        trigger_price=None if entry else D("1970"),
+        time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
+        reduce_only=not entry,
+        leverage=3,
+        intended_ms=CYCLE_MS + 2_010,
+        salt="00" * 32,
+        cause_id=PERMIT,
+    )
+
+
+def fill(number: int, client_id: str, side: OrderSide, quantity: str, at_ms: int) -> Fill:
+    return Fill(
+        symbol="ETHUSDT",
+        venue_trade_id=str(number),
+        client_id=client_id,
+        venue_order_id="v1" if client_id else "",
+        side=side,
+        quantity=D(quantity),
+        price=D("2000") if side is OrderSide.BUY else D("2045"),
+        fee=D("0.3"),
+        slippage=D("0.1"),
+        maker=False,
+        reason="order" if client_id else "liquidation",
+        at_ms=at_ms,
+    )
+
+
+def filled(number: int, client_id: str, side: OrderSide, quantity: str, at_ms: int) -> e.Event:
+    return e.FillRecorded(
+        at_ms=at_ms, fill=fill(number, client_id, side, quantity, at_ms), source="stream"
+    )
+
+
+def marked(at_ms: int, equity: str, flows: str = "0") -> e.Event:
+    return e.EquityMarked(
+        at_ms=at_ms,
+        equity=D(equity),
+        balance=D(equity),
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(flows),
+    )
+
+
+def started(generation: int, at_ms: int) -> e.Event:
+    return e.RunStarted(
+        at_ms=at_ms,
+        generation=generation,
+        mode="demo",
+        version="1",
+        config_digest="c0ffee",
+        config_json="{}",
+        change_reason="first",
+    )
+
+
+def trade_closed() -> e.TradeClosed:
+    return e.TradeClosed(
+        at_ms=CYCLE_MS + 60_000,
+        cause_id=SIGNAL,
+        trade_id=SIGNAL,
+        symbol="ETHUSDT",
+        strategy="mean_reversion",
+        side=Side.LONG,
+        quantity=D("0.50"),
+        contract_size=D(1),
+        entry_price=D("2000"),
+        exit_price=D("2045"),
+        stop_price=D("1970"),
+        opened_ms=CYCLE_MS + 2_200,
+        closed_ms=CYCLE_MS + 50_000,
+        pnl_gross=D("22.5"),
+        fees=D("0.6"),
+        funding=D("-0.05"),
+        slippage=D("0.2"),
+        pnl_net=D("21.85"),
+        r_multiple=D("1.4567"),
+        exit_reason="target",
+    )
+
+
+def opening() -> list[e.Event]:
+    """From the start of the run to the open position."""
+    at = CYCLE_MS + 2_000
+    return [
+        started(1, DAY0_MS),
+        marked(DAY0_MS, "10000"),
+        e.DayOpened(at_ms=DAY0_MS, day="2023-11-15", equity=D("10000")),
+        e.CycleRanked(
+            at_ms=at,
+            cycle_ms=CYCLE_MS,
+            bar_close_ms=CYCLE_MS,
+            symbols=220,
+            candidates=2,
+            abstained=(
+                Figure(name="mean_reversion.6", value="200"),
+                Figure(name="oi_momentum.1", value="18"),
+            ),
+            late_shards=0,
+            top=(candidate(),),
+        ),
+        e.CandidateVetoed(
+            at_ms=at,
+            signal_id="other",
+            strategy="oi_momentum",
+            symbol="BTCUSDT",
+            denials=(
+                Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
+                Denial(code="SYMBOL_HELD"),
+            ),
+        ),
+        e.SignalRefined(
+            at_ms=at,
+            cause_id=SIGNAL,
+            signal_id=SIGNAL,
+            candidate=candidate(),
+            verdict="off",
+            size_multiplier=D(1),
+            reason_code="OFF",
+        ),
+        e.PermitGranted(
+            at_ms=at,
+            cause_id=SIGNAL,
+            permit_id=PERMIT,
+            plan=plan(),
+            figures=(),
+            expires_ms=at + 30_000,
+        ),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, Leg.ENTRY)),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(STOP, Leg.STOP)),
+        e.PermitConsumed(at_ms=at + 20, permit_id=PERMIT, client_id=ENTRY),
+        e.OrderAcknowledged(at_ms=at + 170, client_id=ENTRY, venue_id="v1"),
+        filled(1, ENTRY, OrderSide.BUY, "0.20", at + 200),
+        filled(2, ENTRY, OrderSide.BUY, "0.30", at + 210),
+        e.OrderClosed(
+            at_ms=at + 220, client_id=ENTRY, status=OrderStatus.FILLED, filled=D("0.50"), reason=""
+        ),
+        e.OrderAcknowledged(at_ms=at + 230, client_id=STOP, venue_id="v2"),
+    ]
+
+
+def closing() -> list[e.Event]:
+    """From the exit to the next day and the orderly stop."""
+    at = CYCLE_MS + 50_000
+    return [
+        filled(3, LIQUIDATED, OrderSide.SELL, "0.50", at),
+        e.IncomeRecorded(
+            at_ms=at,
+            income=Income(
+                income_id="f1", kind="funding", symbol="ETHUSDT", amount=D("-0.05"), at_ms=at
+            ),
+        ),
+        trade_closed(),
+        e.PermitReleased(at_ms=at + 1, permit_id=PERMIT, reason="trade closed"),
+        e.CycleClosed(
+            at_ms=at + 5, cycle_ms=CYCLE_MS, positions=0, open_orders=1, drift=0, repaired=0
+        ),
+        e.StateChanged(
+            at_ms=at + 6,
+            before=TradingState.NORMAL,
+            after=TradingState.HALT_NEW,
+            reason="HUMAN_HALT",
+            figures=(Figure(name="by", value="operator"),),
+        ),
+        e.StateChanged(
+            at_ms=at + 1_006,
+            before=TradingState.HALT_NEW,
+            after=TradingState.NORMAL,
+            reason="HUMAN_RESUME",
+        ),
+        marked(DAY0_MS + 86_400_000, "10521.85", flows="500"),
+        e.DayOpened(at_ms=DAY0_MS + 86_400_000, day="2023-11-16", equity=D("10521.85")),
+        e.RunStopped(at_ms=DAY0_MS + 86_500_000, generation=1, reason="SIGTERM"),
+    ]

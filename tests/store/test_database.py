@@ -1,0 +1,152 @@
+"""Opening, refusing, migrating and copying the database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import story
+
+from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+from kamou.store.migrations import MIGRATION_SET, MIGRATIONS
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kamou.sqlite3"
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_a_writer_is_durable_unless_told_otherwise(path: Path) -> None:
+    writer = database.open_writer(path)
+    assert (pragma(writer, "journal_mode"), pragma(writer, "synchronous")) == ("wal", 2)
+    database.set_durable(writer, False)
+    assert pragma(writer, "synchronous") == 0
+    writer.close()
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    database.open_writer(path).close()
+    reader = database.open_reader(path)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("INSERT INTO meta VALUES ('a', 'b')")
+    reader.close()
+
+
+def test_a_reader_of_nothing_is_told_what_makes_it(path: Path) -> None:
+    with pytest.raises(StoreError, match="kamou run"):
+        database.open_reader(path)
+
+
+def test_a_database_of_a_newer_version_is_refused_and_untouched(path: Path) -> None:
+    writer = database.open_writer(path)
+    writer.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES (?, ?, '')",
+        (MIGRATION_SET, "9999_from_the_future"),
+    )
+    writer.close()
+    for opened in (database.open_writer, database.open_reader):
+        with pytest.raises(DatabaseNewerError) as refused:
+            opened(path)
+        assert "9999_from_the_future" in str(refused.value)
+        assert max(MIGRATIONS) in str(refused.value)
+        assert "upgrade" in str(refused.value)
+
+
+def test_a_reader_refuses_a_database_without_our_schema(path: Path) -> None:
+    sqlite3.connect(path).close()
+    path.touch()
+    with pytest.raises(StoreError, match="db migrate"):
+        database.open_reader(path)
+
+
+def test_migrating_names_what_it_applied_once(path: Path) -> None:
+    assert database.migrate(path) == tuple(MIGRATIONS)
+    assert database.migrate(path) == ()
+
+
+@pytest.mark.parametrize("make", ["folder missing", "a folder", "not a database"])
+def test_a_database_that_cannot_be_opened_is_refused_with_its_path(
+    tmp_path: Path, make: str
+) -> None:
+    path = tmp_path / "x" / "kamou.sqlite3"
+    if make == "a folder":
+        path.mkdir(parents=True)
+    elif make == "not a database":
+        path.parent.mkdir()
+        path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError) as refused:
+        database.open_writer(path)
+    assert str(path) in str(refused.value)
+    assert "check" in str(refused.value)
+
+
+def test_an_unwritable_file_is_refused_before_anything_is_done(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.open_writer(path).close()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root
+    with pytest.raises(StoreError, match="Permission denied"):
+        database.open_writer(path)
+
+
+def test_no_space_left_is_a_full_disk_whoever_says_it(path: Path) -> None:
+    with pytest.raises(DiskFullError, match="free some space"), database.storage_errors(path, "x"):
+        raise OSError(28, "No space left on device")
+    writer = database.open_writer(path)
+    writer.execute(f"PRAGMA max_page_count = {pragma(writer, 'page_count')}")
+    with pytest.raises(DiskFullError), database.storage_errors(path, "write"):
+        writer.execute("INSERT INTO meta VALUES ('a', ?)", ("x" * 100_000,))
+    writer.close()
+
+
+def test_a_backup_of_a_database_in_use_is_whole(path: Path, tmp_path: Path) -> None:
+    writer = database.open_writer(path)
+    JournalWriter(writer, generation=1).append(story.opening())
+    to = tmp_path / "copy.sqlite3"
+    size = database.backup(path, to)
+    assert size == to.stat().st_size
+    assert sorted(p.name for p in tmp_path.iterdir() if "copy" in p.name) == ["copy.sqlite3"]
+    copy = database.open_reader(to)
+    assert copy.execute("SELECT count(*) FROM event").fetchone() == (len(story.opening()),)
+    copy.close()
+    writer.close()
+
+
+def test_a_backup_replaces_nothing(path: Path, tmp_path: Path) -> None:
+    database.open_writer(path).close()
+    with pytest.raises(StoreError, match="replaces nothing"):
+        database.backup(path, path)
+    assert database.open_reader(path).execute("SELECT count(*) FROM event").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE event SET at_ms = 0",
+        "DELETE FROM event",
+        "INSERT OR REPLACE INTO event VALUES (1, 1, 0, 'x', NULL, '', 1, x'00')",
+        "REPLACE INTO event VALUES (9, 1, 0, 'cycle_closed', 'k', '', 1, x'00')",
+    ],
+)
+def test_a_journalled_event_never_changes_and_never_leaves(path: Path, statement: str) -> None:
+    writer = database.open_writer(path)
+    writer.execute("INSERT INTO event VALUES (1, 1, 0, 'cycle_closed', 'k', '', 1, x'7b7d')")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        writer.execute(statement)
+    writer.close()
+
+
+@pytest.mark.parametrize("body", ["'{}'", "x'7b' || x'7d'"])
+def test_a_body_that_is_not_a_blob_is_refused(path: Path, body: str) -> None:
+    writer = database.open_writer(path)
+    with pytest.raises(sqlite3.IntegrityError):
+        writer.execute(f"INSERT INTO event VALUES (1, 1, 0, 'x', NULL, '', 1, {body})")
+    writer.close()

@@ -1,0 +1,157 @@
+"""A permit is its committed row: once, in time, and for exactly what was granted."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal as D
+from pathlib import Path
+
+import attrs
+import pytest
+import story
+
+from kamou.core import events as e
+from kamou.core.model import Plan, Side
+from kamou.core.risk import verdict
+from kamou.core.risk.verdict import Approved
+from kamou.errors import DiskFullError, PermitRefusedError
+from kamou.store import database, queries
+from kamou.store.journal import Committed, JournalWriter
+from kamou.store.permits import PermitStore
+
+PLAN = story.plan()
+
+
+@attrs.define
+class At:
+    """A clock that stands still."""
+
+    at_ms: int = PLAN.planned_ms
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    async def sleep_until(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+
+
+@attrs.define
+class Inline:
+    """The journal's client without an actor."""
+
+    writer: JournalWriter
+    full: bool = False
+
+    async def commit(self, *events: e.Event) -> tuple[Committed, ...]:
+        if self.full:
+            raise DiskFullError("full")
+        return self.writer.append(events)
+
+
+@attrs.define
+class Bench:
+    store: PermitStore
+    journal: Inline
+    reader: sqlite3.Connection
+    clock: At
+
+    def grant(self, plan: Plan = PLAN) -> None:
+        granted = e.PermitGranted(
+            at_ms=1, permit_id=plan.permit_id, plan=plan, figures=(), expires_ms=plan.expires_ms
+        )
+        self.journal.writer.append([granted])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    path = tmp_path / "kamou.sqlite3"
+    connection = database.open_writer(path)
+    reader = database.open_reader(path)
+    journal, clock = Inline(JournalWriter(connection, generation=1)), At()
+    store = PermitStore(journal=journal, reader=reader, clock=clock)
+    yield Bench(store, journal, reader, clock)
+    reader.close()
+    connection.close()
+
+
+def approved(plan: Plan = PLAN, expires_ms: int = PLAN.expires_ms) -> Approved:
+    return Approved(mint=verdict._MINT, plan=plan, snapshot_seq=0, expires_ms=expires_ms)
+
+
+async def refusal(bench: Bench, permit: Approved) -> str:
+    with pytest.raises(PermitRefusedError) as refused:
+        await bench.store.consume(permit, story.ENTRY)
+    return refused.value.code
+
+
+async def test_a_committed_permit_is_used_once(bench: Bench) -> None:
+    bench.grant()
+    await bench.store.consume(approved(), story.ENTRY)
+    row = queries.permit(bench.reader, story.PERMIT)
+    assert row is not None
+    assert (row.client_id, row.consumed_ms) == (story.ENTRY, PLAN.planned_ms)
+    assert await refusal(bench, approved()) == "PERMIT_USED"
+
+
+async def test_a_permit_that_was_not_committed_is_unknown(bench: Bench) -> None:
+    assert await refusal(bench, approved()) == "PERMIT_UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"symbol": "BTCUSDT"},
+        {"side": Side.SHORT},
+        {"quantity": D("0.51")},
+        {"stop_price": D("1969")},
+    ],
+)
+async def test_a_permit_for_something_else_is_refused(
+    bench: Bench, other: dict[str, object]
+) -> None:
+    bench.grant()
+    forged = attrs.evolve(PLAN, **other)
+    assert await refusal(bench, approved(forged)) == "PERMIT_MISMATCH"
+    assert await refusal(bench, approved(expires_ms=PLAN.expires_ms + 1)) == "PERMIT_MISMATCH"
+    await bench.store.consume(approved(), story.ENTRY)
+
+
+async def test_a_permit_expires_at_its_time_and_not_before(bench: Bench) -> None:
+    bench.grant()
+    bench.clock.at_ms = PLAN.expires_ms
+    assert await refusal(bench, approved()) == "PERMIT_EXPIRED"
+    bench.clock.at_ms = PLAN.expires_ms - 1
+    await bench.store.consume(approved(), story.ENTRY)
+
+
+async def test_a_released_permit_is_refused(bench: Bench) -> None:
+    bench.grant()
+    bench.journal.writer.append(
+        [e.PermitReleased(at_ms=2, permit_id=story.PERMIT, reason="expired")]
+    )
+    assert await refusal(bench, approved()) == "PERMIT_RELEASED"
+
+
+async def test_of_two_that_race_for_one_permit_the_journal_lets_one_win(bench: Bench) -> None:
+    bench.grant()
+
+    class Late(Inline):
+        async def commit(self, *events: e.Event) -> tuple[Committed, ...]:
+            first = e.PermitConsumed(at_ms=3, permit_id=story.PERMIT, client_id="other")
+            self.writer.append([first])  # between the check and the commit
+            return self.writer.append(events)
+
+    late = PermitStore(journal=Late(bench.journal.writer), reader=bench.reader, clock=bench.clock)
+    with pytest.raises(PermitRefusedError) as refused:
+        await late.consume(approved(), story.ENTRY)
+    assert refused.value.code == "PERMIT_USED"
+
+
+async def test_a_permit_whose_use_cannot_be_committed_is_not_used(bench: Bench) -> None:
+    bench.grant()
+    bench.journal.full = True
+    with pytest.raises(DiskFullError):
+        await bench.store.consume(approved(), story.ENTRY)
+    bench.journal.full = False
+    await bench.store.consume(approved(), story.ENTRY)

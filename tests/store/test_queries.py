@@ -1,0 +1,362 @@
+"""The tables say what the events said: every query over a small known history."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal as D
+from pathlib import Path
+
+import attrs
+import pytest
+import story
+
+from kamou.core import events as e
+from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
+from kamou.store import database, queries
+from kamou.store.journal import JournalWriter
+
+AT = story.CYCLE_MS + 2_000
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    made = database.open_writer(tmp_path / "kamou.sqlite3")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def writer(connection: sqlite3.Connection) -> JournalWriter:
+    return JournalWriter(connection, generation=1)
+
+
+@pytest.fixture
+def told(connection: sqlite3.Connection, writer: JournalWriter) -> sqlite3.Connection:
+    """A connection to the whole story."""
+    writer.append(story.opening())
+    writer.append(story.closing())
+    return connection
+
+
+def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Connection) -> None:
+    chain = queries.trade_chain(told, story.SIGNAL)
+    assert chain is not None
+    assert chain.trade is not None
+    assert (chain.trade.pnl_net, chain.trade.exit_reason) == (D("21.85"), "target")
+    assert chain.trade.r_multiple == pytest.approx(1.4567)
+    assert [f.key for f in chain.fills] == ["ETHUSDT:1", "ETHUSDT:2", "ETHUSDT:3"]
+    assert [o.leg for o in chain.orders] == ["entry", "stop"]
+    assert chain.permit is not None
+    assert chain.permit.client_id == story.ENTRY
+    assert (chain.permit.consumed_ms, chain.permit.release_reason) == (AT + 20, "trade closed")
+    assert chain.signal is not None
+    assert chain.signal.features == (("z", -2.5), ("rsi2", 3.0))
+    assert chain.cycle is not None
+    assert chain.cycle.cycle_ms == chain.signal.cycle_ms == story.CYCLE_MS
+    assert chain.candle_ms == (story.CYCLE_MS - 900_000, story.CYCLE_MS)
+    assert queries.trade_chain(told, "nonsense") is None
+
+
+def test_a_fill_without_a_client_id_goes_to_the_trade_that_it_ended(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    writer.append(story.opening())
+    writer.append(story.closing()[:1])
+    before = connection.execute("SELECT trade_id FROM fill WHERE key = 'ETHUSDT:3'").fetchone()
+    assert before == (None,)
+    writer.append(story.closing()[1:])
+    after = connection.execute("SELECT trade_id FROM fill WHERE key = 'ETHUSDT:3'").fetchone()
+    assert after == (story.SIGNAL,)
+
+
+def test_an_order_keeps_the_venues_last_word(told: sqlite3.Connection) -> None:
+    chain = queries.trade_chain(told, story.SIGNAL)
+    assert chain is not None
+    entry, stop = chain.orders
+    assert (entry.status, entry.filled, entry.closed_ms) == ("filled", D("0.50"), AT + 220)
+    assert (entry.acknowledged_ms, entry.venue_id) == (AT + 170, "v1")
+    assert (stop.status, stop.limit_price, stop.trigger_price) == ("accepted", None, D("1970"))
+    assert queries.open_orders(told) == (stop,)
+
+
+def open_order(connection: sqlite3.Connection) -> tuple[str, D, str]:
+    (order,) = queries.open_orders(connection)
+    return order.status, order.filled, order.reason
+
+
+def test_an_order_that_is_under_way_shows_each_step(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    def then(*events: e.Event) -> tuple[str, D, str]:
+        writer.append(events)
+        return open_order(connection)
+
+    me = story.ENTRY
+    planned = e.IntentRecorded(at_ms=1, intent=story.intent(me, Leg.ENTRY))
+    assert then(planned) == ("planned", D(0), "")
+    assert then(e.OrderUnknown(at_ms=2, client_id=me, reason="time-out"))[0] == "unknown"
+    assert then(e.OrderAcknowledged(at_ms=3, client_id=me, venue_id="v"))[0] == "accepted"
+    part = story.filled(1, me, OrderSide.BUY, "0.1", 4)
+    assert then(part)[:2] == ("partially_filled", D("0.1"))
+    late = e.OrderAcknowledged(at_ms=5, client_id=me, venue_id="v")
+    assert then(late)[0] == "partially_filled", "a late acknowledgement undoes no fill"
+    assert then(e.CancelRequested(at_ms=6, client_id=me, reason="sweep"))[::2] == (
+        "cancelling",
+        "sweep",
+    )
+    writer.append([e.OrderRejected(at_ms=7, client_id=me, code="X", reason="no")])
+    assert queries.open_orders(connection) == ()
+    writer.append([story.filled(2, me, OrderSide.BUY, "0.4", 8)])
+    writer.append([e.OrderUnknown(at_ms=9, client_id=me, reason="late")])
+    row = connection.execute("SELECT status, filled, reason, closed_ms FROM order_").fetchone()
+    assert row == ("rejected", "0.1", "X: no", 7), "what is closed stays as the venue closed it"
+    writer.append(
+        [
+            e.OrderClosed(
+                at_ms=10,
+                client_id=me,
+                status=OrderStatus.CANCELED,
+                filled=D("0.5"),
+                reason="ioc",
+            )
+        ]
+    )
+    row = connection.execute("SELECT status, filled, reason, closed_ms FROM order_").fetchone()
+    assert row == ("canceled", "0.5", "ioc", 10)
+
+
+def test_the_cycle_counts_what_each_tier_refused(
+    told: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    refused = attrs.evolve(
+        story.opening()[5], signal_id="s2", verdict="refuse", reason_code="NEWS_RISK"
+    )
+    denied = e.PermitDenied(
+        at_ms=9,
+        permit_id="p",
+        signal_id="s3",
+        strategy="oi_momentum",
+        symbol="ETHUSDT",
+        leg="entry",
+        denials=(Denial(code="STATE_HALTED"),),
+    )
+    writer.append([refused, denied])
+    (cycle,) = queries.cycles(told)
+    assert (cycle.abstained, cycle.candidates, cycle.vetoed, cycle.refused) == (218, 2, 1, 2)
+    assert (cycle.positions, cycle.open_orders, cycle.drift) == (0, 1, 0)
+    assert [r.tier for r in queries.refusals(told)] == ["governor", "T3", "T2"]
+    assert [r.tier for r in queries.refusals(told, limit=1)] == ["governor"]
+    (vetoed,) = queries.refusals(told, symbol="BTCUSDT")
+    assert vetoed.denials == (
+        Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
+        Denial(code="SYMBOL_HELD"),
+    )
+    (refined,) = queries.refusals(told, tier="T3", symbol="ETHUSDT")
+    assert refined.denials == (Denial(code="NEWS_RISK"),)
+    assert queries.refusals(told, since_ms=AT + 1) == ()
+
+
+def test_a_cycle_that_was_closed_unseen_or_ranked_late_is_one_row(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    ranked, closed = story.opening()[3], story.closing()[4]
+    writer.append([closed])
+    (alone,) = queries.cycles(connection)
+    assert (alone.symbols, alone.open_orders) == (0, 1)
+    writer.append([ranked])
+    (whole,) = queries.cycles(connection)
+    assert (whole.symbols, whole.open_orders) == (220, 1)
+
+
+def test_signals_are_found_by_symbol(told: sqlite3.Connection) -> None:
+    (signal,) = queries.signals(told)
+    assert queries.signals(told, symbol="ETHUSDT") == (signal,)
+    assert queries.signals(told, symbol="BTCUSDT") == ()
+    assert (signal.verdict, signal.size_multiplier, signal.side) == ("off", D(1), "long")
+
+
+def test_a_signal_of_an_unknown_cycle_says_zero(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    writer.append([story.opening()[5]])
+    (signal,) = queries.signals(connection)
+    assert signal.cycle_ms == 0
+
+
+def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
+    told: sqlite3.Connection,
+) -> None:
+    first, second = queries.days(told)
+    assert (first.equity_start, first.equity_end) == (D("10000"), D("10521.85"))
+    assert first.flows == D("500")
+    assert first.return_ == pytest.approx(0.002185)
+    assert (first.trades, first.fees, first.funding, first.pnl) == (
+        1,
+        D("0.6"),
+        D("-0.05"),
+        D("21.85"),
+    )
+    assert (second.equity_end, second.return_, second.trades) == (None, None, 0)
+
+
+def test_a_trade_before_the_first_day_belongs_to_no_day_and_ruin_has_no_return(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    writer.append([story.trade_closed()])
+    assert queries.days(connection) == ()
+    for day in ("2023-11-16", "2023-11-17"):
+        writer.append([e.DayOpened(at_ms=1, day=day, equity=D(0))])
+    assert queries.days(connection)[0].return_ is None
+
+
+def test_trades_are_paged_newest_first_and_filtered(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    made = [
+        attrs.evolve(
+            story.trade_closed(),
+            trade_id=f"t{n}",
+            closed_ms=n,
+            pnl_net=D(n - 2),
+            symbol="BTCUSDT" if n % 2 else "ETHUSDT",
+            strategy="a" if n < 3 else "b",
+        )
+        for n in range(6)
+    ]
+    writer.append(made)
+
+    def ids(**filters: object) -> list[str]:
+        found = [t.trade_id for t in queries.trades(connection, **filters)]  # type: ignore[arg-type]
+        filters.pop("limit", None), filters.pop("offset", None)
+        assert len(found) <= queries.trades_count(connection, **filters)  # type: ignore[arg-type]
+        return found
+
+    assert ids() == ["t5", "t4", "t3", "t2", "t1", "t0"]
+    assert ids(limit=2, offset=1) == ["t4", "t3"]
+    assert ids(symbol="BTCUSDT", strategy="b") == ["t5", "t3"]
+    assert ids(outcome="win") == ["t5", "t4", "t3"]
+    assert ids(outcome="loss") == ["t2", "t1", "t0"]
+    assert ids(closed_since_ms=4) == ["t5", "t4"]
+    assert queries.trades_count(connection, outcome="loss") == 3
+
+
+def test_open_trades_are_netted_from_their_fills(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    writer.append(story.opening())
+    (trade,) = queries.open_trades(connection)
+    assert (trade.symbol, trade.side, trade.quantity) == ("ETHUSDT", "long", D("0.50"))
+    assert (trade.entry_price, trade.stop_price) == (D("2000"), D("1970"))
+    assert (trade.target_price, trade.strategy) == (D("2045"), "mean_reversion")
+    writer.append([story.filled(8, story.STOP, OrderSide.SELL, "0.50", AT + 300)])
+    assert queries.open_trades(connection) == (), "flat, though not yet closed in the books"
+
+
+def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    adopted = attrs.evolve(story.intent(story.STOP, Leg.STOP), trade_id="adopted.1", quantity=D(1))
+    writer.append([e.IntentRecorded(at_ms=1, intent=adopted)])
+    writer.append([story.filled(1, story.STOP, OrderSide.SELL, "0.50", 2)])
+    (trade,) = queries.open_trades(connection)
+    assert (trade.side, trade.stop_price, trade.strategy) == ("short", None, "")
+    chain = queries.trade_chain(connection, "adopted.1")
+    assert chain is not None
+    assert (chain.trade, chain.permit, chain.signal, chain.cycle) == (None, None, None, None)
+    assert chain.candle_ms is None
+
+
+def test_halts_have_a_beginning_a_reason_and_an_end(
+    told: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    (halt,) = queries.halts(told)
+    at = story.CYCLE_MS + 50_006
+    assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "HUMAN_HALT")
+    assert halt.figures == (Figure(name="by", value="operator"),)
+    normal = queries.state_spans(told)[-1]
+    assert (normal.state, normal.until_ms) == ("normal", None)
+
+
+def test_downtime_is_what_lies_between_the_runs(
+    told: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    end = story.DAY0_MS + 86_500_000
+    writer.append([story.started(2, end + 60_000), story.marked(end + 61_000, "1")])
+    writer.append([story.started(3, end + 90_000)])
+    first, second = queries.downtime(told)
+    assert (first.from_ms, first.until_ms, first.orderly) == (end, end + 60_000, True)
+    assert (second.from_ms, second.until_ms, second.orderly) == (end + 61_000, end + 90_000, False)
+    assert [(r.generation, r.stop_reason) for r in queries.runs(told)] == [
+        (1, "SIGTERM"),
+        (2, None),
+        (3, None),
+    ]
+    (config,) = queries.configs(told)
+    assert (config.digest, config.first_ms, config.reason) == ("c0ffee", story.DAY0_MS, "first")
+
+
+def test_the_latest_of_everything_is_where_things_stand(told: sqlite3.Connection) -> None:
+    now = queries.latest(told)
+    assert now.head_seq == queries.head_seq(told) == len(story.opening() + story.closing())
+    assert (now.mode, now.at_ms) == ("demo", story.DAY0_MS + 86_500_000)
+    assert now.run is not None
+    assert now.state is not None
+    assert now.equity is not None
+    assert now.equity.flows == D("500")
+    assert now.cycle is not None
+    assert now.day is not None
+    assert now.day.day == "2023-11-16"
+
+
+def test_an_empty_journal_says_so(connection: sqlite3.Connection) -> None:
+    now = queries.latest(connection)
+    assert (now.head_seq, now.at_ms, now.mode, now.run, now.state) == (0, None, None, None, None)
+    assert queries.equity_curve(connection) == ()
+    assert queries.equity_curve(connection, points_max=5) == ()
+    assert queries.counts(connection).events == 0
+
+
+def test_the_counts_add_up(told: sqlite3.Connection) -> None:
+    assert attrs.asdict(queries.counts(told)) == {
+        "events": 25,
+        "cycles": 1,
+        "candidates": 2,
+        "abstained": 218,
+        "vetoed": 1,
+        "refused": 0,
+        "signals": 1,
+        "permits": 1,
+        "orders": 2,
+        "fills": 3,
+        "trades": 1,
+    }
+
+
+@pytest.mark.parametrize("points_max", [1, 2, 7, 99, 100, 500])
+def test_a_thinned_curve_keeps_its_newest_mark_and_its_promise(
+    connection: sqlite3.Connection, writer: JournalWriter, points_max: int
+) -> None:
+    writer.append([story.marked(1_000 + n * n, str(n)) for n in range(100)])
+    whole = queries.equity_curve(connection)
+    thin = queries.equity_curve(connection, points_max=points_max)
+    assert len(whole) == 100
+    assert 1 <= len(thin) <= points_max
+    assert thin[-1] == whole[-1]
+    assert [p for p in whole if p in thin] == list(thin)
+    assert len(queries.equity_curve(connection, since_ms=1_000, until_ms=1_016)) == 5
+
+
+def test_equal_histories_have_equal_digests_and_others_have_not(tmp_path: Path) -> None:
+    def digest(name: str, generation: int, history: list[e.Event]) -> str:
+        made = database.open_writer(tmp_path / name)
+        JournalWriter(made, generation=generation).append(history)
+        found = queries.journal_digest(made)
+        made.close()
+        return found
+
+    one = digest("a", 1, story.opening())
+    assert one == digest("b", 2, story.opening())
+    assert one != digest("c", 1, story.opening()[:-1])
+    swapped = [*story.opening()[1:], story.opening()[0]]
+    assert one != digest("d", 1, swapped)

@@ -1,0 +1,661 @@
+"""The supervisor: order, restart types, strategies, back-off, intensity, escalation, snapshot."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kamou.errors import KamouError, TimedOutError
+from kamou.mailboxes import Mailbox
+from kamou.supervision import (
+    ChildExit,
+    ChildSpec,
+    ExitKind,
+    Restart,
+    RestartStormError,
+    StartTimeoutError,
+    Strategy,
+    SupervisorSpec,
+)
+from kamou.supervisor import Supervisor
+
+
+class Crash(Exception):
+    """Raised by a child because the test said so."""
+
+
+class Troupe:
+    """Children that do as they are told, and a record of what happened to them."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.exits: list[ChildExit] = []
+        self.orders: dict[str, trio.Event] = {}
+        self.acts: dict[str, BaseException | None] = {}
+        self.running: Counter[str] = Counter()
+
+    def child(self, id_: str, *, slow_s: float = 0.0, **more: Any) -> ChildSpec:
+        async def start(task_status: trio.TaskStatus[None]) -> None:
+            self.running[id_] += 1
+            assert self.running[id_] == 1, "two incarnations at once"
+            self.orders[id_] = trio.Event()
+            try:
+                await trio.sleep(slow_s)
+                self.did.append(f"+{id_}")
+                task_status.started()
+                await self.orders[id_].wait()
+                if (error := self.acts.pop(id_, None)) is not None:
+                    raise error
+            finally:
+                self.running[id_] -= 1
+                self.did.append(f"-{id_}")
+
+        return ChildSpec(id=id_, start=start, **more)
+
+    async def tell(self, id_: str, error: BaseException | None, settle_s: float = 1.0) -> None:
+        """Make the child end, by raising ``error`` or by returning, and let time pass."""
+        self.acts[id_] = error
+        self.orders[id_].set()
+        await trio.sleep(settle_s)
+
+    def took(self) -> str:
+        """What happened since the last look."""
+        told = " ".join(self.did)
+        self.did.clear()
+        return told
+
+
+@pytest.fixture
+def troupe() -> Troupe:
+    return Troupe()
+
+
+def spec(*children: ChildSpec | SupervisorSpec, **more: Any) -> SupervisorSpec:
+    return SupervisorSpec(**({"id": "root", "children": children, "intensity": 5} | more))
+
+
+@asynccontextmanager
+async def supervised(troupe: Troupe, root: SupervisorSpec) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        yield supervisor
+        await supervisor.stop()
+
+
+def abc(troupe: Troupe, **more: Any) -> list[ChildSpec]:
+    return [troupe.child(id_, **more) for id_ in "abc"]
+
+
+# --- order -----------------------------------------------------------------------------
+
+
+async def test_children_start_left_to_right_each_listening_before_the_next(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    root = spec(troupe.child("a", slow_s=3), troupe.child("b", slow_s=1), troupe.child("c"))
+    async with supervised(troupe, root):
+        assert trio.current_time() == 4
+        assert troupe.took() == "+a +b +c"
+
+
+async def test_children_stop_right_to_left(troupe: Troupe, autojump_clock: MockClock) -> None:
+    async with supervised(troupe, spec(*abc(troupe))) as supervisor:
+        troupe.took()
+        await supervisor.stop()
+        assert troupe.took() == "-c -b -a"
+    assert {exit_.kind for exit_ in troupe.exits} == {ExitKind.SHUTDOWN}
+    assert [exit_.error for exit_ in troupe.exits] == [None] * 3
+
+
+async def test_a_supervisor_without_children_starts_and_stops(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec()) as supervisor:
+        assert supervisor.snapshot()["state"] == "running"
+    await supervisor.stop()
+    assert supervisor.snapshot()["state"] == "stopped"
+
+
+async def test_a_supervisor_may_run_again_after_it_stopped(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            await supervisor.stop()
+        assert troupe.took() == "+a +b +c -c -b -a"
+    assert [exit_.incarnation for exit_ in troupe.exits] == [1, 1, 1, 2, 2, 2]
+
+
+async def test_cancelling_the_run_ends_all_children_without_a_restart(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        nursery.cancel_scope.cancel()
+    assert sorted(troupe.took().split()) == ["+a", "+b", "+c", "-a", "-b", "-c"]
+    assert {exit_.kind for exit_ in troupe.exits} == {ExitKind.SHUTDOWN}
+
+
+# --- restart types ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("restart", "error", "again"),
+    [
+        (Restart.PERMANENT, Crash(), True),
+        (Restart.PERMANENT, None, True),
+        (Restart.TRANSIENT, Crash(), True),
+        (Restart.TRANSIENT, None, False),
+        (Restart.TEMPORARY, Crash(), False),
+        (Restart.TEMPORARY, None, False),
+    ],
+)
+async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
+    restart: Restart,
+    error: Exception | None,
+    again: bool,
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a", restart=restart))) as supervisor:
+        troupe.took()
+        await troupe.tell("a", error)
+        assert troupe.took() == ("-a +a" if again else "-a")
+        (seen,) = troupe.exits
+        assert seen.kind is (ExitKind.CRASHED if error else ExitKind.NORMAL)
+        assert seen.error is error
+        (told,) = supervisor.snapshot()["children"]
+        assert told["state"] == ("running" if again else "stopped")
+
+
+async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    children = [troupe.child("a"), troupe.child("t", restart=Restart.TEMPORARY), troupe.child("c")]
+    async with supervised(troupe, spec(*children, strategy=Strategy.ONE_FOR_ALL)) as supervisor:
+        troupe.took()
+        await troupe.tell("a", Crash())
+        assert troupe.took() == "-a -c -t +a +c"
+        await supervisor.restart_child("t", timeout_s=5)
+        await trio.sleep(1)
+        assert troupe.took() == "-c -a +a +t +c"
+
+
+async def test_a_child_that_returns_before_it_reported_started_is_settled(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def job(task_status: trio.TaskStatus[None]) -> None:
+        troupe.did.append("job")
+
+    once = ChildSpec(id="job", start=job, restart=Restart.TRANSIENT)
+    async with supervised(troupe, spec(once, troupe.child("b"))):
+        assert troupe.took() == "job +b"
+
+
+# --- strategies ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "took"),
+    [
+        (Strategy.ONE_FOR_ONE, "-b +b"),
+        (Strategy.ONE_FOR_ALL, "-b -c -a +a +b +c"),
+        (Strategy.REST_FOR_ONE, "-b -c +b +c"),
+    ],
+)
+async def test_the_strategy_decides_who_restarts_with_a_crashed_child(
+    strategy: Strategy, took: str, troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(*abc(troupe), strategy=strategy)):
+        troupe.took()
+        await troupe.tell("b", Crash())
+        assert troupe.took() == took
+
+
+async def test_a_crash_during_a_group_restart_is_taken_into_it(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    children = [troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c")]
+    async with supervised(troupe, spec(*children, strategy=Strategy.REST_FOR_ONE)):
+        troupe.took()
+        await troupe.tell("b", Crash(), settle_s=2)  # b is starting, c waits for it
+        assert troupe.took() == "-b -c"
+        await troupe.tell("a", Crash(), settle_s=10)
+        assert troupe.took() == "-a -b +a +b +c"
+
+
+async def test_a_crash_of_a_running_child_does_not_disturb_the_first_start_of_others(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    root = spec(troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c"))
+    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await trio.sleep(1)
+        await troupe.tell("a", Crash())
+        assert supervisor.snapshot()["state"] == "starting"
+        await trio.sleep(10)
+        assert troupe.took() == "+a -a +a +b +c"
+        await supervisor.stop()
+
+
+# --- starting --------------------------------------------------------------------------
+
+
+async def test_a_start_that_takes_too_long_is_a_crash(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(troupe.child("a", slow_s=50, start_timeout_s=10), troupe.child("b"))
+    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await trio.sleep(15)
+        (seen,) = troupe.exits
+        assert isinstance(seen.error, StartTimeoutError)
+        assert seen.incarnation == 1
+        first, second = supervisor.snapshot()["children"]
+        assert (first["state"], first["incarnation"]) == ("starting", 2)
+        assert "not listening after 10 s" in first["last_error"]
+        assert second["incarnation"] == 0, "b waits for a"
+        await supervisor.stop()
+    assert troupe.exits[-1].kind is ExitKind.SHUTDOWN
+
+
+async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_try(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    tries = iter([Crash("no disk"), Crash("no disk"), None])
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        if (error := next(tries)) is not None:
+            raise error
+        task_status.started()
+        await trio.sleep_forever()
+
+    async with supervised(troupe, spec(ChildSpec(id="a", start=start), troupe.child("b"))):
+        assert troupe.took() == "+b"
+        assert [exit_.incarnation for exit_ in troupe.exits] == [1, 2]
+
+
+async def test_a_long_life_is_not_cut_by_the_start_timeout(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a", start_timeout_s=10))):
+        await trio.sleep(1_000)
+        assert troupe.exits == []
+
+
+# --- back-off --------------------------------------------------------------------------
+
+
+async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(
+        troupe.child("a"),
+        intensity=100,
+        backoff_base_s=1.0,
+        backoff_cap_s=4.0,
+        quiet_s=60.0,
+    )
+    async with supervised(troupe, root) as supervisor:
+
+        async def wait_after_crash() -> float:
+            crashed_s = trio.current_time()
+            await troupe.tell("a", Crash(), settle_s=5)
+            (told,) = supervisor.snapshot()["children"]
+            return float(told["started_ms"]) / 1000 - crashed_s
+
+        assert [await wait_after_crash() for _ in range(4)] == [1, 2, 4, 4]
+        await trio.sleep(60)
+        assert await wait_after_crash() == 1
+
+
+async def test_a_thousand_crashes_in_a_row_do_not_overflow_the_back_off(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        raise Crash
+
+    root = spec(ChildSpec(id="a", start=start), intensity=10**6, backoff_cap_s=1.0)
+    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await trio.sleep(1_200)
+        await supervisor.stop()
+    assert len(troupe.exits) > 1_100
+
+
+async def test_one_child_backing_off_does_not_delay_another(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(*abc(troupe), intensity=100, backoff_base_s=0.1, backoff_cap_s=1_000)
+    async with supervised(troupe, root) as supervisor:
+        for _ in range(8):
+            await troupe.tell("a", Crash(), settle_s=13)
+        assert supervisor.snapshot()["children"][0]["state"] == "running"
+        await troupe.tell("a", Crash(), settle_s=1)
+        assert supervisor.snapshot()["children"][0]["state"] == "backing-off"
+        troupe.took()
+        await troupe.tell("c", Crash(), settle_s=1)
+        assert troupe.took() == "-c +c"
+
+
+# --- intensity and escalation ------------------------------------------------------------
+
+
+async def test_too_many_restarts_in_the_period_stop_the_others_and_escalate(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    supervisor = Supervisor(spec(*abc(troupe), intensity=2), on_exit=troupe.exits.append)
+    with pytest.RaisesGroup(pytest.RaisesExc(RestartStormError, match="last b: Crash: 3")) as info:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            for n in (1, 2, 3):
+                troupe.took()
+                with trio.CancelScope(shield=True):
+                    await troupe.tell("b", Crash(n))
+    assert troupe.took() == "-b -c -a"
+    assert isinstance(info.value.exceptions[0].__cause__, Crash)
+
+
+async def test_restarts_spread_over_more_than_the_period_do_not_escalate(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(troupe.child("a"), intensity=2, period_s=10.0, backoff_cap_s=1.0)
+    async with supervised(troupe, root) as supervisor:
+        for _ in range(10):
+            await troupe.tell("a", Crash(), settle_s=6)
+        assert supervisor.snapshot()["children"][0]["incarnation"] == 11
+
+
+async def test_a_child_that_keeps_returning_escalates_too(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    with pytest.raises(RestartStormError, match="last a: it returned"):
+        await Supervisor(spec(ChildSpec(id="a", start=start))).run()
+
+
+async def test_a_storm_below_is_one_crash_above(troupe: Troupe, autojump_clock: MockClock) -> None:
+    nested = spec(*abc(troupe), id="nested", intensity=0)
+    root = spec(troupe.child("x"), nested, troupe.child("y"), strategy=Strategy.REST_FOR_ONE)
+    async with supervised(troupe, root):
+        assert troupe.took() == "+x +a +b +c +y"
+        await troupe.tell("b", Crash())
+        assert troupe.took() == "-b -c -a -y +a +b +c +y"
+        ends = [(e.supervisor, e.child, e.kind.value) for e in troupe.exits]
+        assert ends == [
+            ("nested", "b", "crashed"),
+            ("nested", "c", "shutdown"),
+            ("nested", "a", "shutdown"),
+            ("root", "nested", "crashed"),
+            ("root", "y", "shutdown"),
+        ]
+    assert troupe.took() == "-y -c -b -a -x", "a nested supervisor stops in order as well"
+
+
+# --- what counts as a crash ---------------------------------------------------------------
+
+
+async def test_a_crash_mixed_with_a_cancellation_is_a_crash(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        async def messy() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise Crash("while cancelled")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(messy)
+            nursery.start_soon(trio.sleep_forever)
+            task_status.started()
+
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        nursery.cancel_scope.cancel()
+    (seen,) = troupe.exits
+    assert seen.kind is ExitKind.CRASHED
+    assert isinstance(seen.error, Crash)
+
+
+async def test_a_group_of_crashes_is_reported_whole(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a"))):
+        await troupe.tell("a", ExceptionGroup("two", [Crash(1), Crash(2)]))
+        assert isinstance(troupe.exits[0].error, ExceptionGroup)
+
+
+@pytest.mark.parametrize("final", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_is_not_supervised_away(
+    final: type[BaseException], troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    caught: list[BaseException] = []
+    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            await troupe.tell("b", final())
+    except* (KeyboardInterrupt, SystemExit) as group:
+        caught.append(group)
+    assert len(caught) == 1
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN] * 3
+
+
+# --- stopping ------------------------------------------------------------------------------
+
+
+async def test_a_child_that_can_be_asked_ends_in_its_own_time(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    asked = trio.Event()
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await asked.wait()
+        await trio.sleep(4)
+        troupe.did.append("flushed")
+
+    polite = ChildSpec(id="a", start=start, stop=asked.set, shutdown_s=5.0)
+    async with supervised(troupe, spec(polite)):
+        pass
+    assert troupe.took() == "flushed"
+    assert trio.current_time() == 4
+
+
+async def test_a_child_that_outlives_its_grace_is_cancelled(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep(400)
+
+    deaf = ChildSpec(id="a", start=start, stop=lambda: None, shutdown_s=5.0)
+    async with supervised(troupe, spec(deaf)):
+        pass
+    assert trio.current_time() == 5
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+
+
+def stubborn(seconds: float) -> ChildSpec:
+    """A child that shields itself from being cancelled for that long."""
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        await trio.lowlevel.checkpoint()
+
+    return ChildSpec(id="stubborn", start=start, shutdown_s=5.0)
+
+
+async def test_a_child_that_will_not_die_is_reported_and_does_not_hold_up_the_others(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a"), stubborn(100))) as supervisor:
+        await supervisor.stop()
+        assert trio.current_time() == 5
+        assert troupe.took() == "+a -a"
+        assert [e.kind for e in troupe.exits] == [ExitKind.STUCK, ExitKind.SHUTDOWN]
+    assert trio.current_time() == 100
+
+
+async def test_a_stuck_child_is_never_run_twice(troupe: Troupe, autojump_clock: MockClock) -> None:
+    root = spec(troupe.child("a"), stubborn(100), strategy=Strategy.ONE_FOR_ALL)
+    async with supervised(troupe, root) as supervisor:
+        await troupe.tell("a", Crash(), settle_s=50)
+        assert troupe.exits[-1].kind is ExitKind.STUCK
+        assert troupe.took() == "+a -a"
+        await trio.sleep(60)
+        assert troupe.took() == "+a"
+        assert [c["incarnation"] for c in supervisor.snapshot()["children"]] == [2, 2]
+
+
+async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_running(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    states: list[str] = []
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+        task_status.started()
+        states.append(supervisor.snapshot()["children"][0]["state"])
+        await trio.sleep_forever()
+
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await trio.sleep(1)
+        await supervisor.stop()
+    assert states == ["stopping"]
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+
+
+async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    root = spec(troupe.child("a"), troupe.child("b", slow_s=5), backoff_base_s=10.0)
+    async with supervised(troupe, root):
+        troupe.took()
+        await troupe.tell("b", Crash(), settle_s=11)
+        await troupe.tell("a", Crash())
+    assert troupe.took() == "-b -a -b"
+
+
+# --- restart_child ---------------------------------------------------------------------------
+
+
+async def test_restart_child_is_not_a_crash_and_skips_the_back_off(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(*abc(troupe), backoff_base_s=100.0, backoff_cap_s=100.0, intensity=1)
+    async with supervised(troupe, root) as supervisor:
+        await troupe.tell("b", Crash())
+        troupe.took()
+        await supervisor.restart_child("b", timeout_s=1)
+        await supervisor.restart_child("b", timeout_s=1)
+        assert troupe.took() == "+b -b +b"
+        assert trio.current_time() < 5
+
+
+async def test_restart_child_reaches_nested_children_and_obeys_their_strategy(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    first = spec(troupe.child("x"), id="first")
+    nested = spec(*abc(troupe), id="nested", strategy=Strategy.REST_FOR_ONE)
+    async with supervised(troupe, spec(first, nested)) as supervisor:
+        troupe.took()
+        await supervisor.restart_child("b", timeout_s=1)
+        await trio.sleep(1)
+        assert troupe.took() == "-c -b +b +c"
+        with pytest.raises(KeyError):
+            await supervisor.restart_child("nobody", timeout_s=1)
+
+
+async def test_restart_child_gives_up_at_its_deadline(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a", slow_s=5))) as supervisor:
+        with pytest.raises(TimedOutError, match="a is starting after 2 s"):
+            await supervisor.restart_child("a", timeout_s=2)
+    with pytest.raises(KamouError, match="is not running"):
+        await supervisor.restart_child("a", timeout_s=2)
+
+
+# --- snapshot and mailboxes --------------------------------------------------------------------
+
+
+async def test_the_snapshot_is_plain_data_about_the_whole_tree(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
+    inbox.put_nowait("waits")
+    inbox.finished(1_500_000_000)
+    nested = spec(troupe.child("a", mailboxes=(inbox,)), id="nested")
+    async with supervised(troupe, spec(nested, strategy=Strategy.REST_FOR_ONE)) as supervisor:
+        await trio.sleep(2)
+        await troupe.tell("a", Crash("burnt"))
+        told = supervisor.snapshot()
+        assert json.loads(json.dumps(told)) == told
+        assert (told["id"], told["strategy"], told["state"]) == ("root", "rest_for_one", "running")
+        (inner,) = told["children"]
+        assert (inner["kind"], inner["state"], inner["strategy"]) == (
+            "supervisor",
+            "running",
+            "one_for_one",
+        )
+        (worker,) = inner["children"]
+        assert worker["kind"] == "worker"
+        assert (worker["incarnation"], worker["restarts"]) == (2, 1)
+        assert worker["last_error"] == "Crash: burnt"
+        assert worker["started_ms"] == 2_100
+        assert worker["busy_s"] == 1.5
+        assert worker["mailboxes"][0]["depth"] == 1
+
+
+async def test_the_mailboxes_of_a_child_that_ends_are_down(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
+    async with supervised(troupe, spec(troupe.child("a", mailboxes=(inbox,)))):
+        inbox.mark_up()
+        await troupe.tell("a", Crash())
+        assert not inbox.up
+
+
+def test_the_grace_of_a_supervisor_covers_that_of_its_children(troupe: Troupe) -> None:
+    nested = spec(*abc(troupe, shutdown_s=5.0), id="nested")
+    assert nested.shutdown_s == 30
+    assert spec(nested, troupe.child("x", shutdown_s=1.0)).shutdown_s == 62
+    assert spec().shutdown_s == 0 < math.inf
+
+
+def test_two_children_of_one_name_are_a_mistake(troupe: Troupe) -> None:
+    with pytest.raises(AssertionError, match="not unique"):
+        Supervisor(spec(troupe.child("a"), troupe.child("a")))

@@ -1,0 +1,241 @@
+"""Random trees under random crashes: the promises of the supervisor hold in every one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import attrs
+import trio
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kamou.clock import JumpClock
+from kamou.supervision import ChildExit, ChildSpec, Restart, Strategy, SupervisorSpec
+from kamou.supervisor import Supervisor
+
+QUIET_S = 50.0  # longer than any back-off and any start in these trees
+
+
+class Crash(Exception):
+    """Raised by a leaf because the script said so."""
+
+
+@attrs.frozen
+class Leaf:
+    restart: Restart
+    slow_s: float  # to recover
+    bad_starts: int  # that raise, before the first good one
+
+
+@attrs.frozen
+class Branch:
+    strategy: Strategy
+    children: tuple[Leaf | Branch, ...]
+
+
+@attrs.frozen
+class Blow:
+    """After ``wait_s``, the leaf with this number (modulo their count) ends."""
+
+    wait_s: float
+    leaf: int
+    crashes: bool
+
+
+@attrs.define(eq=False)
+class Player:
+    """One leaf in the running tree, and what the model expects of it."""
+
+    name: str
+    leaf: Leaf
+    above: tuple[tuple[Branch, int], ...]  # from the root: branch and position in it
+    tasks: int = 0
+    starts: int = 0
+    listening: bool = False
+    cue: trio.Event = attrs.field(factory=trio.Event)
+    crashes: bool = False
+    up: bool = True  # expected
+    expected: int = 0  # starts
+
+
+leaves = st.builds(
+    Leaf,
+    restart=st.sampled_from(
+        [Restart.PERMANENT, Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY]
+    ),
+    slow_s=st.sampled_from([0.0, 0.0, 0.3, 2.0]),
+    bad_starts=st.just(0),
+)
+troubled_leaves = st.builds(
+    Leaf,
+    restart=st.just(Restart.PERMANENT),
+    slow_s=st.sampled_from([0.0, 0.3, 2.0]),
+    bad_starts=st.sampled_from([0, 0, 1, 3]),
+)
+blows = st.lists(
+    st.builds(
+        Blow,
+        wait_s=st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.5, 3.0]),
+        leaf=st.integers(0, 11),
+        crashes=st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+def branches(of: st.SearchStrategy[Leaf]) -> st.SearchStrategy[Branch]:
+    def branch(children: st.SearchStrategy[Leaf | Branch]) -> st.SearchStrategy[Branch]:
+        some = st.lists(children, min_size=1, max_size=4).map(tuple)
+        return st.builds(Branch, strategy=st.sampled_from(list(Strategy)), children=some)
+
+    return branch(st.one_of(of, branch(of)))
+
+
+class Stage:
+    """Builds the tree's specs and watches the promises while it runs."""
+
+    def __init__(self, root: Branch) -> None:
+        self.players: list[Player] = []
+        self.exits: list[ChildExit] = []
+        self.log: list[str] = []
+        self.broken: list[str] = []
+        self.root = root
+        self.ready = False
+        self.spec = self._build(root, "root", ())
+
+    def _build(
+        self, branch: Branch, name: str, above: tuple[tuple[Branch, int], ...]
+    ) -> SupervisorSpec:
+        built: list[ChildSpec | SupervisorSpec] = []
+        for number, child in enumerate(branch.children):
+            name_of_child, path = f"{name}.{number}", (*above, (branch, number))
+            if isinstance(child, Branch):
+                built.append(self._build(child, name_of_child, path))
+            else:
+                player = Player(name_of_child, child, path)
+                self.players.append(player)
+                built.append(
+                    ChildSpec(id=name_of_child, start=self._part(player), restart=child.restart)
+                )
+        return SupervisorSpec(
+            id=name,
+            strategy=branch.strategy,
+            children=tuple(built),
+            intensity=10**6,
+            backoff_cap_s=2.0,
+        )
+
+    def _part(self, player: Player) -> Callable[[trio.TaskStatus[None]], Awaitable[None]]:
+        async def start(task_status: trio.TaskStatus[None]) -> None:
+            player.tasks += 1
+            player.starts += 1
+            player.cue = trio.Event()
+            self._check_start(player)
+            try:
+                await trio.sleep(player.leaf.slow_s)
+                if player.starts <= player.leaf.bad_starts:
+                    raise Crash
+                player.listening = True
+                task_status.started()
+                await player.cue.wait()
+                if player.crashes:
+                    raise Crash
+            finally:
+                player.listening = False
+                player.tasks -= 1
+                self.log.append(player.name)
+
+        return start
+
+    def _check_start(self, player: Player) -> None:
+        if player.tasks != 1:
+            self.broken.append(f"{player.name} runs twice")
+        branch, _ = player.above[-1]
+        if self.ready and branch.strategy is Strategy.ONE_FOR_ONE:
+            return
+        for other in self.players[: self.players.index(player)]:
+            same = other.above[:-1] == player.above[:-1] and other.above[-1][0] is branch
+            if same and other.leaf.restart is Restart.PERMANENT and not other.listening:
+                self.broken.append(f"{player.name} started before {other.name} listened")
+
+    def affected(self, player: Player) -> Iterator[Player]:
+        branch, number = player.above[-1]
+        depth = len(player.above) - 1
+        for other in self.players:
+            if len(other.above) <= depth or other.above[depth][0] is not branch:
+                continue
+            after = other.above[depth][1] >= number and branch.strategy is Strategy.REST_FOR_ONE
+            if other is player or after or branch.strategy is Strategy.ONE_FOR_ALL:
+                yield other
+
+    def expect(self, player: Player, crashes: bool) -> None:
+        """The model: what one blow to a quiet tree does."""
+        restart = player.leaf.restart
+        if restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not crashes):
+            player.up = False
+            return
+        for other in self.affected(player):
+            nested_deeper = len(other.above) > len(player.above)
+            other.up = other.leaf.restart is not Restart.TEMPORARY or nested_deeper
+            other.expected += other.up
+
+    async def play(self, script: list[Blow], settle_s: float) -> None:
+        supervisor = Supervisor(self.spec, on_exit=self.exits.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            self.ready = True
+            for player in self.players:
+                player.expected = player.starts
+            for blow in script:
+                await trio.sleep(blow.wait_s)
+                player = self.players[blow.leaf % len(self.players)]
+                if player.listening:
+                    if settle_s:
+                        self.expect(player, blow.crashes)
+                    player.crashes = blow.crashes
+                    player.cue.set()
+                await trio.sleep(settle_s)
+            await trio.sleep(QUIET_S)
+            up = [player.name for player in self.players if player.listening]
+            for player in self.players:
+                if player.leaf.restart is Restart.PERMANENT and not player.listening:
+                    self.broken.append(f"{player.name} was never restarted")
+            self.log.clear()
+            await supervisor.stop()
+            if self.log != up[::-1]:
+                self.broken.append(f"stopped in the order {self.log}, not {up[::-1]}")
+        if any(player.tasks for player in self.players):
+            self.broken.append("a child outlived its supervisor")
+
+
+@given(branches(troubled_leaves | leaves), blows)
+@settings(max_examples=100, deadline=None)
+def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_in_order(
+    root: Branch, script: list[Blow]
+) -> None:
+    stage = Stage(root)
+    trio.run(stage.play, script, 0.0, clock=JumpClock())
+    assert stage.broken == []
+
+
+@given(branches(leaves), blows)
+@settings(max_examples=100, deadline=None)
+@example(
+    Branch(
+        Strategy.REST_FOR_ONE,
+        (
+            Leaf(Restart.PERMANENT, 0.0, 0),
+            Branch(Strategy.ONE_FOR_ONE, (Leaf(Restart.TEMPORARY, 0.0, 0),)),
+        ),
+    ),
+    [Blow(0.0, 1, True), Blow(0.0, 0, True)],
+)
+def test_each_crash_restarts_exactly_those_that_the_strategy_names(
+    root: Branch, script: list[Blow]
+) -> None:
+    stage = Stage(root)
+    trio.run(stage.play, script, QUIET_S, clock=JumpClock())
+    assert stage.broken == []
+    assert [player.starts for player in stage.players] == [
+        player.expected for player in stage.players
+    ]

@@ -1,0 +1,339 @@
+"""The house rules that a machine can see, read from the tree. Every exception has its reason."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILE_LINES_MAX = 400  # a sitting
+FUNCTION_LINES_MAX = 60  # a screen
+TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".html", ".css", ".sql", ""}
+# Folders that are made, not written: the environment, caches, and what a run leaves behind.
+MADE = {"build", "dist", "htmlcov", "__pycache__", "kamou-data"}
+
+
+@cache
+def texts(suffixes: frozenset[str] = frozenset(TEXT_SUFFIXES)) -> dict[str, str]:
+    """Every written file of the tree: path from the root -> text."""
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(_walk(ROOT))
+        if path.suffix in suffixes
+    }
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        hidden = path.name.startswith(".") and path.name not in (".ci", ".gitignore")
+        if hidden or path.name in MADE or path.suffix == ".egg-info":
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+@cache
+def trees(under: str = "") -> dict[str, ast.Module]:
+    """Every Python file whose path begins so, parsed."""
+    found = texts(frozenset({".py"}))
+    return {path: ast.parse(text) for path, text in found.items() if path.startswith(under)}
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Top-level names of the packages that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def calls(tree: ast.Module) -> set[str]:
+    """Dotted names of everything that a file calls: ``time.time``, ``uuid4``."""
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_a_file_is_a_sitting_long_at_most() -> None:
+    long = {path: text.count("\n") for path, text in texts(frozenset({".py"})).items()}
+    assert not {path: n for path, n in long.items() if n > FILE_LINES_MAX}
+
+
+def test_a_function_fits_a_screen() -> None:
+    long = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in trees().items()
+        for node in functions(tree)
+        if node.end_lineno and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    named = re.compile(r"(^|/)(utils?|helpers?|commons?|misc)(/|\.py$)")
+    assert not [path for path in trees() if named.search(path)]
+
+
+def test_every_module_of_the_product_says_what_it_is() -> None:
+    mute = [
+        path for path, tree in trees("kamou/").items() if tree.body and not ast.get_docstring(tree)
+    ]
+    assert not mute
+
+
+def test_every_file_postpones_its_annotations() -> None:
+    line = "from __future__ import annotations"
+    eager = [path for path, tree in trees().items() if tree.body and line not in ast.unparse(tree)]
+    # Nothing to postpone in a file that holds only its docstring and constants.
+    assert not [path for path in eager if any(_annotated(trees()[path]))]
+
+
+def _annotated(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+
+
+IMPURE = {
+    "trio",
+    "asyncio",
+    "threading",
+    "sqlite3",
+    "sqlite_utils",
+    "httpx",
+    "socket",
+    "subprocess",
+    "os",
+    "pathlib",
+    "time",
+    "random",
+    "uuid",
+    "secrets",
+    "logging",
+}
+
+
+def test_the_core_knows_no_machine_no_clock_and_no_chance() -> None:
+    # datetime is not among them: calendar days of given times; asking it for now is banned below.
+    used = {path: imported(tree) & IMPURE for path, tree in trees("kamou/core/").items()}
+    assert not {path: names for path, names in used.items() if names}
+
+
+ONE_IMPORTER = {
+    # package: the only places that may import it, and why
+    "ccxt": (),  # comes with the real venue, in exchange/ccxt_futures.py
+    "sqlite_utils": ("kamou/store/",),  # schema and migrations
+    "pyarrow": ("kamou/store/", "kamou/exchange/generator", "benchmarks/"),  # Parquet
+    "hypercorn": ("kamou/actors/site.py", "kamou/web/", "tests/"),  # the listener
+    "starlette": ("kamou/web/", "tests/web/"),  # routes
+    "jinja2": ("kamou/web/",),  # pages
+    "markdown_it": ("kamou/web/",),  # the operator's own page
+    "rich": ("kamou/commands/", "tests/"),  # terminals
+    "click": ("kamou/commands/", "kamou/cli.py", "tests/"),  # the command line
+    "httpx": ("kamou/commands/operator.py", "tests/"),  # the operator's client
+    "talib": ("tests/", "benchmarks/"),  # the reference that indicators are held against
+}
+
+
+@pytest.mark.parametrize("package", ONE_IMPORTER)
+def test_a_dependency_is_imported_in_its_own_place_only(package: str) -> None:
+    places = ONE_IMPORTER[package]
+    strays = [
+        path
+        for path, tree in trees().items()
+        if package in imported(tree) and not path.startswith(places or ("nowhere",))
+    ]
+    assert not strays
+
+
+FORBIDDEN_CALLS = {
+    # call: (files that may, with the reason there)
+    r"(uuid\.)?uuid\d": {},
+    r"(datetime\.)?datetime\.(now|utcnow|today)|(datetime\.)?date\.today": {},
+    r"time\.(time|time_ns)": {"kamou/clock.py": "the one place that asks the machine"},
+    r"(secrets|os)\.(token_\w+|urandom)": {"kamou/web/token.py": "a secret must not be guessable"},
+    r"random\.\w+": {
+        "kamou/determinism.py": "seeds the scheduler's own generator",
+        "tests/conftest.py": "seeds each test from its name",
+    },
+    r"(np|numpy)\.random\.(seed|rand|randn|randint|random|normal|choice|shuffle)": {},
+    r"(np|numpy)\.random\.default_rng\(\)": {},
+}
+
+
+@pytest.mark.parametrize("pattern", FORBIDDEN_CALLS)
+def test_time_ids_and_chance_come_from_their_own_module(pattern: str) -> None:
+    form = re.compile(pattern + r"$")
+    used = {
+        path
+        for path, tree in trees().items()
+        for name in calls(tree)
+        if form.match(name) and not path.startswith("benchmarks/")  # a benchmark measures time
+    }
+    assert used <= set(FORBIDDEN_CALLS[pattern])
+
+
+def test_private_names_of_trio_stand_in_one_file() -> None:
+    private = re.compile(r"trio\._|trio\.lowlevel\._|_ALLOW_DETERMINISTIC_SCHEDULING")
+    here = "tests/test_tidy.py"  # this file names them in order to forbid them
+    used = [
+        path
+        for path, text in texts(frozenset({".py"})).items()
+        if private.search(text) and path not in ("kamou/determinism.py", here)
+    ]
+    assert [path for path in used if path.startswith("kamou/")] == []
+
+
+def test_only_the_governor_makes_an_approval() -> None:
+    makers = [path for path, text in texts().items() if re.search(r"\b_MINT\b", text)]
+    allowed = {"kamou/core/risk/verdict.py", "kamou/core/risk/governor.py", "tests/test_tidy.py"}
+    assert {path for path in makers if not path.startswith("tests/")} <= allowed
+
+
+def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
+    users = {
+        path
+        for path, text in texts(frozenset({".py"})).items()
+        if re.search(r"\bAssumedLiveGate\b", text) and path.startswith("kamou/")
+    }
+    # Demo mode composes it in app.py until the real gate stands; a backtest always does.
+    assert users <= {"kamou/assumed_live.py", "kamou/app.py", "kamou/backtest.py"} | {
+        path
+        for path in users
+        if path.startswith("kamou/core/")  # says in words where it is not
+    }
+
+
+def test_only_the_supervisor_catches_everything() -> None:
+    allowed = {
+        "kamou/supervisor.py": "a crash is its business",
+        "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
+    }
+    broad = {
+        path
+        for path, tree in trees("kamou/").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and not isinstance(node.body[-1], ast.Raise)  # to clean up and let it pass is no catch
+    }
+    assert broad <= set(allowed)
+
+
+def test_nothing_sleeps_in_a_test_and_nothing_waits_by_the_machines_clock() -> None:
+    used = [path for path, tree in trees().items() if "time.sleep" in calls(tree)]
+    assert not used
+
+
+MACHINE_PATH = re.compile(r"(?:^|[^A-Za-z0-9_.])/(?:work|root|home|farm|Users)/[A-Za-z]")
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    assert not [path for path, text in texts().items() if MACHINE_PATH.search(text)]
+
+
+def test_no_file_names_a_package_registry() -> None:
+    form = re.compile(
+        r"https?://(?!127\.0\.0\.1|localhost)[\w.-]*(pypi|pythonhosted|npmjs|debian)", re.I
+    )
+    assert not [path for path, text in texts().items() if form.search(text)]
+
+
+def test_nothing_is_left_to_do() -> None:
+    form = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
+    assert not [path for path, text in texts().items() if form.search(text)]
+
+
+def test_versions_are_exact_and_tell_no_address() -> None:
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert lines
+    assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][\w.+-]*", line)]
+
+
+def test_every_declared_dependency_has_its_exact_version_and_its_record() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {
+        _canonical(line.partition("==")[0])
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
+    extras = [name for group in project["optional-dependencies"].values() for name in group]
+    names = {_canonical(_bare(name)) for name in [*project["dependencies"], *extras]}
+    assert names <= pinned
+    records = "\n".join(path.read_text() for path in (ROOT / "docs/decisions").glob("*.md")).lower()
+    runtime = {_bare(name).lower() for name in project["dependencies"]}
+    assert not [name for name in runtime if f"`{name}`" not in records]
+
+
+def _bare(requirement: str) -> str:
+    return re.split(r"[\[<>=!~ ]", requirement)[0]
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def can_fail(function: ast.AST, checks: frozenset[str]) -> bool:
+    """Whether it asserts, expects an error, or calls a function of ours that does."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in checks or name in ("raises", "RaisesGroup") or name.startswith("assert_"):
+                return True
+    return False
+
+
+def test_every_test_can_fail() -> None:
+    every = [node for tree in trees("tests/").values() for node in functions(tree)]
+    checks: frozenset[str] = frozenset()
+    for _ in range(3):  # a check may hand over to a check, to this depth
+        checks = frozenset(node.name for node in every if can_fail(node, checks))
+    toothless = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in trees("tests/").items()
+        for node in functions(tree)
+        if node.name.startswith("test_") and node.name not in checks
+    ]
+    assert not toothless
+
+
+def test_a_tests_name_is_a_sentence() -> None:
+    short = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in trees("tests/").items()
+        for node in functions(tree)
+        if node.name.startswith("test_") and node.name.count("_") < 3
+    ]
+    assert not short
+
+
+def test_no_test_is_skipped_for_good() -> None:
+    marks = {
+        path
+        for path, tree in trees("tests/").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node) in ("pytest.mark.skip", "pytest.mark.xfail")
+    }
+    assert not marks

@@ -1,0 +1,323 @@
+"""Writes a record as a run would: real events through the journal's writer, trades with chains."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal as D
+from pathlib import Path
+from random import Random
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core import events as e
+from kamou.core.model import (
+    Candidate,
+    Figure,
+    Fill,
+    Intent,
+    Leg,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Plan,
+    Side,
+    TimeInForce,
+    TradingState,
+    closing_side,
+    opening_side,
+)
+from kamou.store.database import open_writer
+from kamou.store.journal import JournalWriter
+
+START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
+STRATEGIES = ("mean_reversion", "oi_momentum")
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT", "AVAXUSDT")
+EQUITY = D(10_000)
+
+
+def write_record(
+    path: Path,
+    *,
+    days: int = 40,
+    trades_per_day: int = 2,
+    seed: int = 7,
+    marks_per_day: int = 24,
+    flow_day: int | None = None,
+    halt_day: int | None = 9,
+    outage_day: int | None = 15,
+    down_days: int = 0,
+) -> None:
+    """A database of ``days`` complete days and half a day more; the same seed, the same record."""
+    connection = open_writer(path, durable=False)
+    record = _Record(Random(seed))
+    writer = JournalWriter(connection, generation=1)
+    writer.append([_started(1, START_MS, "c0ffee" * 10, "first run")])
+    skipped = 0
+    for day in range(days + 1):
+        at_ms = START_MS + (day + skipped) * DAY_MS
+        flow = D(2_000) if day == flow_day else D(0)
+        marks = marks_per_day if day < days else marks_per_day // 2
+        trades = trades_per_day if day < days else 0
+        writer.append(
+            record.day(
+                at_ms, marks=marks, step_ms=DAY_MS // marks_per_day, trades=trades, flow=flow
+            )
+        )
+        if day == halt_day:
+            writer.append(record.halted(at_ms + 13 * HOUR_MS, 11 * HOUR_MS))
+        if day == outage_day:
+            skipped += down_days
+            writer = JournalWriter(connection, generation=2)
+            restart_ms = at_ms + (1 + down_days) * DAY_MS - HOUR_MS
+            writer.append([_started(2, restart_ms, "decade" * 10, "lower risk")])
+    connection.close()
+
+
+class _Record:
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._equity = EQUITY
+        self._flows = D(0)
+        self._trades = 0
+
+    def day(self, at_ms: int, *, marks: int, step_ms: int, trades: int, flow: D) -> list[e.Event]:
+        name = datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+        made: list[e.Event] = [self._mark(at_ms)]
+        made.append(e.DayOpened(at_ms=at_ms, day=name, equity=self._equity))
+        step = 12 * HOUR_MS // max(1, trades)
+        for i in range(trades):
+            made += self._trade(at_ms + HOUR_MS + i * step)
+        for i in range(1, marks):
+            if flow and i == marks // 2:
+                self._equity += flow
+                self._flows += flow
+            made.append(self._mark(at_ms + i * step_ms))
+        return made
+
+    def halted(self, at_ms: int, for_ms: int) -> list[e.Event]:
+        return [
+            _state(at_ms, TradingState.NORMAL, TradingState.HALT_NEW, "DAY_LOSS_LIMIT"),
+            _state(at_ms + for_ms, TradingState.HALT_NEW, TradingState.NORMAL, "DAY_ROLLED"),
+        ]
+
+    def _mark(self, at_ms: int) -> e.Event:
+        wobble = D(round(self._chance.gauss(0, 18), 2)).quantize(D("0.01"))
+        return e.EquityMarked(
+            at_ms=at_ms,
+            equity=self._equity + wobble,
+            balance=self._equity,
+            unrealised=wobble,
+            margin_used=D(200),
+            open_risk=D(80),
+            flows=self._flows,
+        )
+
+    def _trade(self, at_ms: int) -> list[e.Event]:
+        chance = self._chance
+        self._trades += 1
+        strategy = STRATEGIES[0] if chance.random() < 0.7 else STRATEGIES[1]
+        symbol = chance.choice(SYMBOLS)
+        side = chance.choice((Side.LONG, Side.SHORT))
+        won = chance.random() < 0.41
+        return list(self._chain(at_ms, strategy, symbol, side, won))
+
+    def _chain(
+        self, at_ms: int, strategy: str, symbol: str, side: Side, won: bool
+    ) -> tuple[e.Event, ...]:
+        entry, distance, size = D("100.0"), D("2.0"), D("40")
+        stop = entry - side.sign * distance
+        target = entry + side.sign * distance * D("1.7")
+        leg = Leg.TARGET if won else Leg.STOP
+        out = target if won else stop
+        signal = f"{at_ms}.{strategy}.{symbol}"
+        candidate = Candidate(
+            signal_id=signal,
+            strategy=strategy,
+            symbol=symbol,
+            side=side,
+            score=round(self._chance.uniform(0.4, 0.99), 4),
+            close=99.95,
+            stop_distance=2.0,
+            target_distance=3.4,
+            hold_ms=DAY_MS,
+            bar_open_ms=at_ms - 15 * MINUTE_MS,
+            bar_close_ms=at_ms,
+            features=(("z", -2.31), ("rsi2", 4.2), ("half_life", 11.5)),
+        )
+        plan = _plan(candidate, at_ms, entry, stop, target, size)
+        ids = {one: f"km{self._trades:05d}{one.value:a<21}" for one in Leg}
+        legs = (Leg.ENTRY, Leg.STOP, Leg.TARGET)
+        closed_ms = at_ms + 150 * MINUTE_MS
+        gross = (out - entry) * side.sign * size
+        fees, funding, slip = D("4.80"), D("-0.12"), D("0.83")
+        net = gross - fees + funding
+        self._equity += net
+        return (
+            _ranked(at_ms, candidate),
+            e.SignalRefined(
+                at_ms=at_ms + 10,
+                cause_id=signal,
+                signal_id=signal,
+                candidate=candidate,
+                verdict="off",
+                size_multiplier=D(1),
+                reason_code="OFF",
+            ),
+            e.PermitGranted(
+                at_ms=at_ms + 20,
+                cause_id=signal,
+                permit_id=plan.permit_id,
+                plan=plan,
+                figures=(),
+                expires_ms=at_ms + 30_000,
+            ),
+            *(
+                e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one]))
+                for one in legs
+            ),
+            e.PermitConsumed(at_ms=at_ms + 40, permit_id=plan.permit_id, client_id=ids[Leg.ENTRY]),
+            *(
+                e.OrderAcknowledged(
+                    at_ms=at_ms + 190, client_id=ids[one], venue_id=f"v-{one.value}"
+                )
+                for one in legs
+            ),
+            _filled(self._trades * 2, plan, ids[Leg.ENTRY], opening_side(side), entry, at_ms + 200),
+            e.OrderClosed(
+                at_ms=at_ms + 210,
+                client_id=ids[Leg.ENTRY],
+                status=OrderStatus.FILLED,
+                filled=size,
+                reason="",
+            ),
+            _filled(self._trades * 2 + 1, plan, ids[leg], closing_side(side), out, closed_ms),
+            e.OrderClosed(
+                at_ms=closed_ms,
+                client_id=ids[leg],
+                status=OrderStatus.FILLED,
+                filled=size,
+                reason="",
+            ),
+            e.TradeClosed(
+                at_ms=closed_ms,
+                cause_id=signal,
+                trade_id=signal,
+                symbol=symbol,
+                strategy=strategy,
+                side=side,
+                quantity=size,
+                contract_size=D(1),
+                entry_price=entry,
+                exit_price=out,
+                stop_price=stop,
+                opened_ms=at_ms + 200,
+                closed_ms=closed_ms,
+                pnl_gross=gross,
+                fees=fees,
+                funding=funding,
+                slippage=slip,
+                pnl_net=net,
+                r_multiple=net / (distance * size),
+                exit_reason=leg.value,
+            ),
+        )
+
+
+def _started(generation: int, at_ms: int, digest: str, reason: str) -> e.Event:
+    return e.RunStarted(
+        at_ms=at_ms,
+        generation=generation,
+        mode="demo",
+        version="1",
+        config_digest=digest,
+        config_json="{}",
+        change_reason=reason,
+    )
+
+
+def _state(at_ms: int, before: TradingState, after: TradingState, reason: str) -> e.Event:
+    return e.StateChanged(at_ms=at_ms, before=before, after=after, reason=reason)
+
+
+def _ranked(at_ms: int, candidate: Candidate) -> e.Event:
+    return e.CycleRanked(
+        at_ms=at_ms,
+        cycle_ms=at_ms,
+        bar_close_ms=at_ms,
+        symbols=220,
+        candidates=3,
+        abstained=(Figure(name="mean_reversion.6", value="217"),),
+        late_shards=0,
+        top=(candidate,),
+    )
+
+
+def _plan(candidate: Candidate, at_ms: int, entry: D, stop: D, target: D, size: D) -> Plan:
+    return Plan(
+        permit_id=f"{candidate.signal_id}.0",
+        signal_id=candidate.signal_id,
+        attempt=0,
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        quantity=size,
+        contract_size=D(1),
+        entry_price=entry,
+        limit_price=entry * D("1.01"),
+        stop_price=stop,
+        target_price=target,
+        leverage=3,
+        risk=D("98.40"),
+        notional=entry * size,
+        bound_by="risk",
+        hold_ms=DAY_MS,
+        planned_ms=at_ms + 15,
+        expires_ms=at_ms + 30_000,
+    )
+
+
+def _intent(plan: Plan, leg: Leg, client_id: str) -> Intent:
+    kinds = {
+        Leg.ENTRY: OrderType.LIMIT,
+        Leg.STOP: OrderType.STOP_MARKET,
+        Leg.TARGET: OrderType.TARGET_LIMIT,
+    }
+    entry = leg is Leg.ENTRY
+    return Intent(
+        client_id=client_id,
+        trade_id=plan.signal_id,
+        permit_id=plan.permit_id if entry else "",
+        leg=leg,
+        attempt=0,
+        symbol=plan.symbol,
+        side=opening_side(plan.side) if entry else closing_side(plan.side),
+        quantity=plan.quantity,
+        type=kinds[leg],
+        limit_price={Leg.ENTRY: plan.limit_price, Leg.TARGET: plan.target_price}.get(leg),
+        trigger_price=plan.stop_price if leg is Leg.STOP else None,
+        time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
+        reduce_only=not entry,
+        leverage=plan.leverage,
+        intended_ms=plan.planned_ms + 15,
+        salt="00" * 32,
+        cause_id=plan.permit_id,
+    )
+
+
+def _filled(
+    number: int, plan: Plan, client_id: str, side: OrderSide, price: D, at_ms: int
+) -> e.Event:
+    fill = Fill(
+        symbol=plan.symbol,
+        venue_trade_id=str(number),
+        client_id=client_id,
+        venue_order_id="v1",
+        side=side,
+        quantity=plan.quantity,
+        price=price,
+        fee=D("2.40"),
+        slippage=D("0.40"),
+        maker=False,
+        reason="order",
+        at_ms=at_ms,
+    )
+    return e.FillRecorded(at_ms=at_ms, fill=fill, source="stream")
