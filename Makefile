@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 JOBS ?= 2
-# Quiet about its own news; what goes wrong is still printed.
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Quiet about its own news and warnings; what goes wrong is still printed.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-real check fix bench bench-peers lock clean
@@ -38,19 +38,21 @@ test-real: $(READY) ## the tests that need real recorded data: KAMOU_SHARED=DIR 
 	@test -d "$(KAMOU_SHARED)/data" || { echo 'make test-real needs the recorded market data: KAMOU_SHARED must name a folder that has data/ in it (now: "$(KAMOU_SHARED)")' >&2; exit 1; }
 	KAMOU_SHARED="$(abspath $(KAMOU_SHARED))" $(BIN)/pytest -m real
 
-fix: $(READY) ## mend what the linter and the formatter can mend
+fix: $(READY) ## mend what a machine can mend: lint, format, the page of settings
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tests/settings_page.py
 
 bench: $(READY) ## measure; JSON on standard output
 	@for file in $(filter-out benchmarks/peers.py benchmarks/make_data.py benchmarks/__init__.py,$(sort $(wildcard benchmarks/*.py))); do \
 		$(BIN)/python $$file || exit 1; done
 
 bench-peers: $(READY) ## the same backtest in other people's engines
-	$(PIP) install --constraint constraints.txt '.[peers]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python benchmarks/peers.py
 
 lock: $(READY) ## write the exact versions that are installed to constraints.txt
+	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'
 	@{ sed '/^[^#]/,$$d' constraints.txt; $(PIP) freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > constraints.new
 	@mv constraints.new constraints.txt
 	@touch $(READY)

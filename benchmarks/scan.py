@@ -42,11 +42,13 @@ class RecomputedPanel(Panel):
     def indicator(self, spec: Indicator) -> Floats:
         high, low, close = (self.view(field, RECOMPUTED_BARS) for field in ("high", "low", "close"))
         if isinstance(spec, Atr):
-            return atr(high, low, close, spec.period)[-1]
-        if isinstance(spec, Adx):
-            return directional(high, low, close, spec.period)[2][-1]
-        assert isinstance(spec, Rsi)
-        return rsi(close, spec.period)[-1]
+            values = atr(high, low, close, spec.period)
+        elif isinstance(spec, Adx):
+            values = directional(high, low, close, spec.period)[2]
+        else:
+            assert isinstance(spec, Rsi)
+            values = rsi(close, spec.period)
+        return np.asarray(values[-1])
 
 
 @attrs.frozen(kw_only=True, eq=False)

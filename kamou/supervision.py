@@ -105,3 +105,13 @@ class ChildExit:
     incarnation: int
     kind: ExitKind
     error: Exception | None
+
+
+@attrs.frozen(eq=False)
+class StartStatus:
+    """The ``task_status`` of one incarnation."""
+
+    report: Callable[[], None]
+
+    def started(self, value: None = None) -> None:
+        self.report()

@@ -28,6 +28,7 @@ from kamou.supervision import (
     ExitKind,
     Restart,
     RestartStormError,
+    StartStatus,
     StartTimeoutError,
     State,
     Strategy,
@@ -57,6 +58,12 @@ class _Child:
     settled: trio.Event = attrs.field(factory=trio.Event)  # listening, or ended before that
     ended: trio.Event = attrs.field(factory=trio.Event)
 
+    def can_be_asked(self) -> bool:
+        """Whether a request to stop would be heard; a child still starting is cancelled."""
+        if self.nested is not None:
+            return self.nested._nursery is not None
+        return self.state is not State.STARTING
+
 
 @attrs.frozen(eq=False)
 class _Recovery:
@@ -64,16 +71,6 @@ class _Recovery:
 
     members: tuple[_Child, ...]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-
-
-@attrs.frozen(eq=False)
-class _StartStatus:
-    """The ``task_status`` of one incarnation."""
-
-    report: Callable[[], None]
-
-    def started(self, value: None = None) -> None:
-        self.report()
 
 
 class Supervisor:
@@ -208,7 +205,7 @@ class Supervisor:
         try:
             with child.scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await child.spec.start(_StartStatus(lambda: self._on_started(child)))
+                await child.spec.start(StartStatus(lambda: self._on_started(child)))
                 returned = True
         except* Exception as group:  # a crash, even when it comes mixed with a cancellation
             error = _innermost(group)
@@ -253,7 +250,7 @@ class Supervisor:
         """Ask, wait, cancel, wait, report. Returns when it has ended (when closing: or stuck)."""
         if not child.alive:
             return
-        ask = child.spec.stop if child.nested or child.state is not State.STARTING else None
+        ask = child.spec.stop if child.can_be_asked() else None
         # By name: while we wait, another recovery may already have started the next incarnation.
         ended, scope = child.ended, child.scope
         child.stopping, child.state = True, State.STOPPING
@@ -326,6 +323,9 @@ class Supervisor:
         recovery = _Recovery(tuple(members))
         for child in members:
             child.recovery = recovery
+            if child.alive and not child.can_be_asked():
+                child.stopping = True  # now: it must not begin before the siblings it needs
+                child.scope.cancel()
         self._nursery.start_soon(self._carry_out, recovery, name=f"{self.spec.id} recovery")
 
     async def _carry_out(self, recovery: _Recovery) -> None:

@@ -134,30 +134,28 @@ def test_the_core_knows_no_machine_no_clock_and_no_chance() -> None:
 
 
 ONE_IMPORTER = {
-    # package: the only places that may import it, and why
+    # package: the only places of the product that may import it, and what for
     "ccxt": (),  # comes with the real venue, in exchange/ccxt_futures.py
     "sqlite_utils": ("kamou/store/",),  # schema and migrations
-    "pyarrow": ("kamou/store/", "kamou/exchange/generator", "benchmarks/"),  # Parquet
-    "hypercorn": ("kamou/actors/site.py", "kamou/web/", "tests/"),  # the listener
-    "starlette": ("kamou/web/", "tests/web/"),  # routes
+    "pyarrow": ("kamou/store/",),  # Parquet
+    "hypercorn": ("kamou/actors/site.py",),  # the listeners
+    "starlette": ("kamou/web/",),  # routes
     "jinja2": ("kamou/web/",),  # pages
     "markdown_it": ("kamou/web/",),  # the operator's own page
-    "rich": ("kamou/commands/", "tests/"),  # terminals
-    "click": ("kamou/commands/", "kamou/cli.py", "tests/"),  # the command line
-    "httpx": ("kamou/commands/operator.py", "tests/"),  # the operator's client
-    "talib": ("tests/", "benchmarks/"),  # the reference that indicators are held against
+    "rich": ("kamou/commands/",),  # terminals
+    "click": ("kamou/commands/", "kamou/cli.py"),  # the command line
+    "httpx": ("kamou/commands/operator.py",),  # the operator's client
+    "talib": (),  # the reference that indicators are held against in tests; never in the product
+    "pandas": (),
 }
 
 
 @pytest.mark.parametrize("package", ONE_IMPORTER)
 def test_a_dependency_is_imported_in_its_own_place_only(package: str) -> None:
     places = ONE_IMPORTER[package]
-    strays = [
-        path
-        for path, tree in trees().items()
-        if package in imported(tree) and not path.startswith(places or ("nowhere",))
-    ]
-    assert not strays
+    users = {path for path, tree in trees("kamou/").items() if package in imported(tree)}
+    assert not {path for path in users if not path.startswith(places or ("nowhere",))}
+    assert not places or users, "a row for a dependency that nobody imports"
 
 
 FORBIDDEN_CALLS = {
@@ -165,7 +163,10 @@ FORBIDDEN_CALLS = {
     r"(uuid\.)?uuid\d": {},
     r"(datetime\.)?datetime\.(now|utcnow|today)|(datetime\.)?date\.today": {},
     r"time\.(time|time_ns)": {"kamou/clock.py": "the one place that asks the machine"},
-    r"(secrets|os)\.(token_\w+|urandom)": {"kamou/web/token.py": "a secret must not be guessable"},
+    r"(secrets|os)\.(token_\w+|urandom)": {
+        "kamou/web/token.py": "a token must not be guessable",
+        "kamou/session.py": "nor the key of the salts that hide intents",
+    },
     r"random\.\w+": {
         "kamou/determinism.py": "seeds the scheduler's own generator",
         "tests/conftest.py": "seeds each test from its name",
@@ -210,11 +211,10 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
         for path, text in texts(frozenset({".py"})).items()
         if re.search(r"\bAssumedLiveGate\b", text) and path.startswith("kamou/")
     }
-    # Demo mode composes it in app.py until the real gate stands; a backtest always does.
-    assert users <= {"kamou/assumed_live.py", "kamou/app.py", "kamou/backtest.py"} | {
-        path
-        for path in users
-        if path.startswith("kamou/core/")  # says in words where it is not
+    # A backtest always composes it; demo mode does until the real gate stands.
+    composers = {"kamou/demo.py", "kamou/service.py", "kamou/backtest.py"}
+    assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
+        "kamou/assumed_live.py"
     }
 
 

@@ -1,7 +1,8 @@
 """The journal's actor, and the client through which every other actor writes and reads it.
 
 Group commit: a ``commit`` is critical and takes whatever casts wait with it into one transaction
-at once; casts alone are grouped for ``group_commit_ms``. Casts wait in the ``Journal``, which
+at once; casts alone are grouped for ``group_commit_ms`` (0, for simulated time, which knows no
+slow disk: as soon as the actors that cast them yield). Casts wait in the ``Journal``, which
 outlives the actor, and leave it only when they are committed: a crash loses none.
 """
 
@@ -22,7 +23,14 @@ from kamou.core.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.mailboxes import Mailbox, call
 from kamou.store import queries, snapshots
-from kamou.store.journal import Committed, Encoded, JournalWriter, encoded, read_events
+from kamou.store.journal import (
+    DETAILS_KEPT,
+    Committed,
+    Encoded,
+    JournalWriter,
+    encoded,
+    read_events,
+)
 from kamou.store.snapshots import Snapshot
 
 T = TypeVar("T")
@@ -132,9 +140,14 @@ class Journal:
             self.inbox.put_nowait(CastsWaiting())  # refused when full: then the actor is awake
 
     def cast_detail(self, cycle_ms: int, body: bytes) -> None:
-        """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; best effort."""
-        self.backlog.details[cycle_ms] = body
-        self.inbox.put_nowait(CastsWaiting())
+        """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; never blocks.
+
+        Written with the next event. Of what waits, the newest ``DETAILS_KEPT`` cycles stay.
+        """
+        details = self.backlog.details
+        details[cycle_ms] = body
+        if len(details) > DETAILS_KEPT:
+            del details[min(details)]
 
     def save_snapshot(self, seq: int, state: bytes, *, at_ms: int) -> None:
         """Keep the fold of events 1 to ``seq`` for the next start. Never blocks."""
@@ -195,8 +208,9 @@ class Backlog:
     duplicates: int = 0
 
     @property
-    def empty(self) -> bool:
-        return not self.casts and not self.details and self.snapshot is None
+    def due(self) -> bool:
+        """Whether it must be written soon; details may ride along with whatever comes."""
+        return bool(self.casts) or self.snapshot is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -261,11 +275,13 @@ class JournalActor(Actor):
 
     async def handle(self, message: Any) -> None:
         assert isinstance(message, CastsWaiting), message
-        if len(self._journal.backlog.casts) >= self._journal.settings.batch_max and not self._full:
+        settings = self._journal.settings
+        enough = len(self._journal.backlog.casts) >= settings.batch_max
+        if (enough or settings.group_commit_ms == 0) and not self._full:
             await self._write_backlog()
 
     def next_due_ms(self) -> int | None:
-        if self._due_ms is None and not self._journal.backlog.empty:
+        if self._due_ms is None and self._journal.backlog.due:
             self._due_ms = self.clock.now_ms() + self._journal.settings.group_commit_ms
         return self._due_ms
 
@@ -318,12 +334,10 @@ class JournalActor(Actor):
         details: dict[int, bytes],
         snapshot: tuple[int, int, bytes] | None,
     ) -> _Written:
-        written = self._append(casts, batch)
+        written = self._append(casts, batch, sorted(details.items()))
         if written.full:
             return written
         try:
-            if details:
-                self._writer.save_details(sorted(details.items()))
             if snapshot is not None:
                 seq, at_ms, state = snapshot
                 self._writer.save_snapshot(
@@ -336,10 +350,12 @@ class JournalActor(Actor):
             return attrs.evolve(written, full=True)
         return written
 
-    def _append(self, casts: list[Encoded], batch: tuple[Encoded, ...]) -> _Written:
+    def _append(
+        self, casts: list[Encoded], batch: tuple[Encoded, ...], details: list[tuple[int, bytes]]
+    ) -> _Written:
         writer = self._writer
         try:
-            done = writer.append_encoded([*casts, *batch])
+            done = writer.append_encoded([*casts, *batch], details)
             return _Written(done=done, casts=len(casts), reply=done[len(casts) :])
         except DiskFullError as error:
             return _Written(reply=error, full=True)
@@ -348,7 +364,7 @@ class JournalActor(Actor):
         # Something was done before. A cast is dropped; a commit is told, and has no part left in.
         new = writer.only_new(casts)
         try:
-            done = writer.append_encoded(new)
+            done = writer.append_encoded(new, details)
         except DiskFullError as error:
             return _Written(reply=error, full=True)
         written = _Written(done=done, casts=len(casts), duplicates=len(casts) - len(new))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+import attrs
+
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
@@ -166,22 +168,15 @@ class RiskGovernor(Actor):
                 await self._release(self.clock.now_ms())
                 await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
             case Halt():
-                await self._command(TradingState.HALT_NEW, StateReason(message.reason))
+                await self._command(TradingState.HALT_NEW, message.reason, message.note)
             case Flatten():
-                await self._command(TradingState.FLATTEN, StateReason(message.reason))
+                await self._command(TradingState.FLATTEN, message.reason, message.note)
             case Resume():
-                await self._act(
-                    governor.resume(
-                        self._follower.catch_up(),
-                        self._equity(),
-                        limits=self._limits,
-                        now_ms=self.clock.now_ms(),
-                    )
-                )
+                await self._resume(message.note)
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
-                    await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL)
+                    await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL.value)
             case ProtectionFailed():
                 await self._judge(self._equity(), protection_failed=True)
             case _:
@@ -193,8 +188,18 @@ class RiskGovernor(Actor):
         account = self._observed.account
         return EquityRead(equity=account.equity, at_ms=account.at_ms)
 
-    async def _command(self, state: TradingState, reason: StateReason) -> None:
-        await self._act(governor.command(self._follower.catch_up(), state, reason))
+    async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
+        decision = governor.command(self._follower.catch_up(), state, StateReason(reason))
+        await self._act(_noted(decision, note))
+
+    async def _resume(self, note: str) -> None:
+        decision = governor.resume(
+            self._follower.catch_up(),
+            self._equity(),
+            limits=self._limits,
+            now_ms=self.clock.now_ms(),
+        )
+        await self._act(_noted(decision, note))
 
     async def _judge(self, read: EquityRead | None, *, protection_failed: bool = False) -> None:
         book = await self._open_day(read)
@@ -231,3 +236,11 @@ class RiskGovernor(Actor):
         await self._journal.commit(event)
         self._follower.catch_up()
         self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))
+
+
+def _noted(decision: Decision, note: str) -> Decision:
+    """With a human's words beside the figures."""
+    if not note:
+        return decision
+    figures = (*decision.figures, Figure(name="note", value=note))
+    return attrs.evolve(decision, figures=figures)

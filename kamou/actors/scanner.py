@@ -58,7 +58,7 @@ class Scanner(Actor):
         self._interest_ms = -1
         now = self.clock.now_ms()
         until = floor_ms(now, panel.period_ms)
-        since = until - panel.window * panel.period_ms
+        since = until - panel.history_ms
         try:
             candles = await self._port.candles(panel.period_ms, since, until)
             interest = await self._port.open_interest(since, now)

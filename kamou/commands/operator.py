@@ -10,7 +10,7 @@ from kamou.errors import KamouError, NotRunningError, TimedOutError
 from kamou.folder import DataFolder, RunRecord
 from kamou.lock import lock_holder
 
-DEADLINE_S = 10.0  # a system that does not answer its operator by then is not well
+DEADLINE_S = 15.0  # the listener gives a flatten 10 s; beyond this the system is not well
 
 
 @attrs.frozen

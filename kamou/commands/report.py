@@ -14,6 +14,9 @@ from kamou.commands.printing import print_json, print_table, when
 from kamou.config import Resolved
 from kamou.folder import DataFolder
 
+DAY_COLUMNS = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
+STRATEGY_COLUMNS = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
+
 
 @click.command()
 @config_option
@@ -34,11 +37,9 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
         [(name, *figure_cells(figure)) for name, figure in results["performance"].items()],
     )
     if days and results["days"]:
-        columns = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
-        print_table("days", columns, _cells(results["days"][-days:], columns))
+        print_table("days", DAY_COLUMNS, _cells(results["days"][-days:], DAY_COLUMNS))
     if results["strategies"]:
-        columns = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
-        print_table("strategies", columns, _cells(results["strategies"], columns))
+        print_table("strategies", STRATEGY_COLUMNS, _cells(results["strategies"], STRATEGY_COLUMNS))
     for notice in results["notices"]:
         click.echo(notice)
 

@@ -81,13 +81,14 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
 
     settings = resolved.settings
     with DataFolderLock(settings.data_dir), progress() as report:
-        from kamou import app  # after the lock: a second run is refused at once
+        from kamou import service  # after the lock: a second run is refused at once
 
-        return app.run(
+        return service.run(
             resolved,
             days=settings.demo.days,
             fast_forward=fast_forward,
             replay=replay,
             live=live,
             progress=report,
+            announce=lambda line: click.echo(line, err=True),
         )

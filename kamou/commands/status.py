@@ -168,6 +168,7 @@ def why(
 
 def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
     """Every answer about one symbol, newest first: T1's scans, T2, T3, the governor, signals."""
+    from kamou.core import scan_detail
     from kamou.store import queries
 
     seen = queries.cycles(reader, limit=cycles)
@@ -195,29 +196,14 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
         if signal.cycle_ms >= since_ms
     ]
     for cycle_ms, body in queries.details(reader, limit=cycles):
-        rows += scan_reasons(cycle_ms, body, symbol)
+        rows += [
+            {
+                "at_ms": cycle_ms,
+                "tier": "T1",
+                "strategy": reason.strategy,
+                "answer": "SCORED" if reason.score is not None else reason.abstain.name,
+                "figures": "" if reason.score is None else f"score={reason.score:.3f}",
+            }
+            for reason in scan_detail.reasons(body, symbol)
+        ]
     return sorted(rows, key=lambda row: -int(row["at_ms"]))
-
-
-def scan_reasons(cycle_ms: int, body: bytes, symbol: str) -> list[dict[str, Any]]:
-    """T1's answers about one symbol out of a cycle's detail.
-
-    The body is JSON: ``{"symbols": [...], "strategies": {name: {"score": [...] , "abstain":
-    [...]}}}``, columns in the order of the symbols, an abstention by its code's number.
-    """
-    from kamou.core.codes import Abstain
-
-    detail = json.loads(body)
-    if symbol not in detail["symbols"]:
-        return []
-    at = detail["symbols"].index(symbol)
-    return [
-        {
-            "at_ms": cycle_ms,
-            "tier": "T1",
-            "strategy": name,
-            "answer": Abstain(columns["abstain"][at]).name if columns["abstain"][at] else "scored",
-            "figures": "" if columns["abstain"][at] else f"score={columns['score'][at]:.3f}",
-        }
-        for name, columns in sorted(detail["strategies"].items())
-    ]

@@ -55,7 +55,9 @@ class Panel:
 
     ``indicators`` are the recursive states to keep up to date; read them with ``indicator``.
     ``interest_period_ms`` is the finest spacing of open-interest rows kept (finer ones are
-    thinned), ``interest_rows`` how many of them.
+    thinned), ``interest_rows`` how many of them. ``history_bars`` is how many bars to feed a new
+    panel for its readers to be warm: more than the window, because states and counts go back
+    further than any window that is kept.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Panel:
         *,
         interest_period_ms: int = INTEREST_PERIOD_MS,
         interest_rows: int = 2,
+        history_bars: int = 0,
     ) -> None:
         assert period_ms > 0
         assert window >= 2  # the bar before is always at hand
@@ -74,6 +77,9 @@ class Panel:
         self.symbols = tuple(symbols)
         self.period_ms = period_ms
         self.window = window
+        self.history_ms = max(
+            max(history_bars, window) * period_ms, interest_rows * interest_period_ms
+        )
         self.bars = 0  # rows ever appended
         self.open_ms = -1  # of the newest bar
         self.count: Ints = np.zeros(width, np.int64)  # consecutive valid bars up to the newest

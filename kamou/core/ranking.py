@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -172,6 +173,7 @@ class _Scored:
     ) -> Candidate:
         part, i = self._locate(at)
         strategy = self.strategy
+        figures: list[float] = part.features[:, i].tolist()
         return Candidate(
             signal_id=signal_id(bar_close_ms, strategy.name, symbol),
             strategy=strategy.name,
@@ -185,9 +187,9 @@ class _Scored:
             bar_open_ms=bar_close_ms - period_ms,
             bar_close_ms=bar_close_ms,
             features=tuple(  # the known ones: NaN has no canonical form, and says nothing
-                (name, float(value))
-                for name, value in zip(part.feature_names, part.features[:, i], strict=True)
-                if np.isfinite(value)
+                (name, value)
+                for name, value in zip(part.feature_names, figures, strict=True)
+                if math.isfinite(value)
             ),
             proxy=strategy.proxies[int(part.proxy[i])],
         )

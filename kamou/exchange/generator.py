@@ -71,11 +71,9 @@ class _Path:
     low_at: Floats
 
     def at(self, part: float) -> Floats:
-        """Prices at the fraction ``part`` of the bar, in [0, 1]."""
+        """Prices at the fraction ``part`` of the bar, in [0, 1)."""
         if part == 0.0:
             return self.open
-        if part == 1.0:
-            return self.close
         early, late = part < self.first, part >= self.second
         start = np.where(early, self.open, np.where(late, self.two, self.one))
         end = np.where(early, self.one, np.where(late, self.close, self.two))
@@ -298,9 +296,11 @@ class GeneratedMarket:
         day, row = divmod(bar, self.bars_per_day)
         path = self._path_of(bar)
         start, end = start_ms / self.step_ms, end_ms / self.step_ms
-        opened, close = path.at(start), self.prices(self.first_ms + bar * self.step_ms + end_ms)
+        opened = path.at(start)
         if end_ms == self.step_ms:
-            close = path.close  # not the next bar's open
+            close = path.close
+        else:
+            close = self.prices(self.first_ms + bar * self.step_ms + end_ms)
         high, low = np.maximum(opened, close), np.minimum(opened, close)
         high = np.where((start <= path.high_at) & (path.high_at <= end), path.high, high)
         low = np.where((start <= path.low_at) & (path.low_at <= end), path.low, low)

@@ -257,73 +257,78 @@ class VenueAccount:
         order: WorkingOrder | None,
         of: OrderType | None,
     ) -> None:
-        """Move position and balance by one execution; record fill, evidence and event."""
-        state = self.state
-        instrument = self._instruments[symbol]
+        """Move position and balance by one execution; leave evidence, fill and event."""
+        state, instrument = self.state, self._instruments[symbol]
         size = instrument.contract_size
-        equity, balance = self.equity(), state.balance
         held = state.positions.get(symbol)
         before = held.quantity if held else ZERO
         entry = held.entry_price if held else ZERO
         after, entry_after, difference = position_after(
             before, entry, side.sign * done.quantity, done.price
         )
-        fee = self.models.fee.fee(instrument, done.quantity * done.price * size, maker=done.maker)
-        realised = as_money(difference * size)
-        state.balance += realised - fee
-        state.changes.positions[symbol] = None
-        self.touched[symbol] = None
-        if after == ZERO:
-            del state.positions[symbol]
-        else:
-            state.positions[symbol] = HeldPosition(
-                symbol=symbol,
-                quantity=after,
-                entry_price=entry_after,
-                leverage=held.leverage if held and before * after > ZERO else leverage,
-                mark=done.price,
-                updated_ms=done.at_ms,
-            )
-        fill = Fill(
-            symbol=symbol,
-            venue_trade_id=state.new_id(),
+        notional = done.quantity * done.price * size
+        noted = FillNoted(
+            at_ms=done.at_ms,
             client_id=order.request.client_id if order else "",
-            venue_order_id=order.venue_id if order else "",
+            symbol=symbol,
             side=side,
+            type=of,
+            reduce_only=order.request.reduce_only if order else True,
             quantity=done.quantity,
             price=done.price,
-            fee=fee,
-            slippage=as_money((done.price - done.reference) * side.sign * done.quantity * size),
+            fee=self.models.fee.fee(instrument, notional, maker=done.maker),
+            realised=as_money(difference * size),
+            position_before=before,
+            position_after=after,
+            entry_before=entry,
+            entry_after=entry_after,
+            trigger_price=order.request.trigger_price if order else None,
+            contract_size=size,
+            taker_fee=instrument.taker_fee,
+            equity_before=self.equity(),
+            balance_before=state.balance,
+            reason=done.reason,
+        )
+        state.evidence.append(noted)
+        state.balance += noted.realised - noted.fee
+        self._hold(noted, held.leverage if held and before * after > ZERO else leverage)
+        self._tell(noted, done, order.venue_id if order else "")
+
+    def _hold(self, noted: FillNoted, leverage: int) -> None:
+        """The position after a fill."""
+        self.state.changes.positions[noted.symbol] = None
+        self.touched[noted.symbol] = None
+        if noted.position_after == ZERO:
+            del self.state.positions[noted.symbol]
+            return
+        self.state.positions[noted.symbol] = HeldPosition(
+            symbol=noted.symbol,
+            quantity=noted.position_after,
+            entry_price=noted.entry_after,
+            leverage=leverage,
+            mark=noted.price,
+            updated_ms=noted.at_ms,
+        )
+
+    def _tell(self, noted: FillNoted, done: Execution, venue_order_id: str) -> None:
+        """The fill as the client sees it, in its history and on the stream."""
+        worse = (done.price - done.reference) * noted.side.sign
+        fill = Fill(
+            symbol=noted.symbol,
+            venue_trade_id=self.state.new_id(),
+            client_id=noted.client_id,
+            venue_order_id=venue_order_id,
+            side=noted.side,
+            quantity=noted.quantity,
+            price=noted.price,
+            fee=noted.fee,
+            slippage=as_money(worse * noted.quantity * noted.contract_size),
             maker=done.maker,
             reason=done.reason,
             at_ms=done.at_ms,
         )
-        state.fills.append(fill)
+        self.state.fills.append(fill)
         self.events.append(FillUpdate(fill=fill))
-        state.evidence.append(
-            FillNoted(
-                at_ms=done.at_ms,
-                client_id=fill.client_id,
-                symbol=symbol,
-                side=side,
-                type=of,
-                reduce_only=order.request.reduce_only if order else True,
-                quantity=done.quantity,
-                price=done.price,
-                fee=fee,
-                realised=realised,
-                position_before=before,
-                position_after=after,
-                entry_before=entry,
-                entry_after=entry_after,
-                trigger_price=order.request.trigger_price if order else None,
-                contract_size=size,
-                taker_fee=instrument.taker_fee,
-                equity_before=equity,
-                balance_before=balance,
-                reason=done.reason,
-            )
-        )
 
     # --- funding ---------------------------------------------------------------
 

@@ -12,24 +12,23 @@ from kamou.messages.envelope import Message
 class Halt(Message):
     """Stop new risk now."""
 
-    reason: str
-    actor: str
+    reason: str  # a StateReason
+    note: str = ""  # a human's words
 
 
 @attrs.frozen(kw_only=True)
 class Resume(Message):
     """Rearm, by a human."""
 
-    reason: str
-    actor: str
+    note: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Flatten(Message):
     """Cancel entries and close everything."""
 
-    reason: str
-    actor: str
+    reason: str  # a StateReason
+    note: str = ""
 
 
 @attrs.frozen(kw_only=True)

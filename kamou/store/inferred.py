@@ -106,7 +106,7 @@ def _decimals(sample: Floats) -> Floats:
 
 def _turnover_ranks(data: MarketSet) -> Floats:
     """1 is the symbol with the largest median turnover per bar; ties by name."""
-    turnover = np.nanmedian(_sample(data.candles.close * data.candles.volume), axis=0)
+    turnover = np.nanmedian(_sample(data.candles.close) * _sample(data.candles.volume), axis=0)
     order = np.argsort(-turnover, kind="stable")
     ranks = np.empty(len(order))
     ranks[order] = np.arange(1, len(order) + 1)

@@ -122,9 +122,15 @@ class JournalWriter:
         """
         return self.append_encoded([encoded(event) for event in events])
 
-    def append_encoded(self, batch: Sequence[Encoded]) -> tuple[Committed, ...]:
-        """As ``append``, for events that are encoded already."""
-        if not batch:
+    def append_encoded(
+        self, batch: Sequence[Encoded], details: Sequence[tuple[int, bytes]] = ()
+    ) -> tuple[Committed, ...]:
+        """As ``append``, for events that are encoded already.
+
+        ``details`` are ``(cycle_ms, body)`` for `kamou why`, in the same transaction; only the
+        newest ``DETAILS_KEPT`` cycles stay.
+        """
+        if not batch and not details:
             return ()
         generation, first = self.generation, self._head_seq + 1
         rows = [
@@ -132,7 +138,17 @@ class JournalWriter:
             for seq, (event, kind, key, body) in enumerate(batch, first)
         ]
         with storage_errors(self._path, "write"):
-            self._insert(batch, rows)
+            try:
+                self._cursor.execute("BEGIN IMMEDIATE")
+                self._insert(batch, rows)
+                if details:
+                    self._insert_details(details)
+                self._cursor.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise
         self._head_seq += len(rows)
         return tuple(
             [Committed(seq, generation, row.event) for seq, row in enumerate(batch, first)]
@@ -141,25 +157,25 @@ class JournalWriter:
     def _insert(self, batch: Sequence[Encoded], rows: Sequence[tuple[object, ...]]) -> None:
         cursor = self._cursor
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                cursor.executemany(_INSERT, rows)
-            except sqlite3.IntegrityError as error:
-                self._connection.rollback()
-                if duplicates := self._committed_or_twice(batch):
-                    first = duplicates[0]
-                    raise DuplicateEventError(first.kind, first.key or "") from error
-                raise
-            for seq, row in enumerate(batch, self._head_seq + 1):
-                projection = PROJECTIONS.get(type(row.event))
-                if projection is not None:
-                    projection(cursor, seq, row.event)
-            cursor.execute("COMMIT")
-        except BaseException:
-            # SQLite has rolled back by itself after some errors, a full disk among them.
-            if self._connection.in_transaction:
-                self._connection.rollback()
+            cursor.executemany(_INSERT, rows)
+        except sqlite3.IntegrityError as error:
+            self._connection.rollback()
+            if duplicates := self._committed_or_twice(batch):
+                first = duplicates[0]
+                raise DuplicateEventError(first.kind, first.key or "") from error
             raise
+        for seq, row in enumerate(batch, self._head_seq + 1):
+            projection = PROJECTIONS.get(type(row.event))
+            if projection is not None:
+                projection(cursor, seq, row.event)
+
+    def _insert_details(self, details: Sequence[tuple[int, bytes]]) -> None:
+        self._cursor.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)
+        self._cursor.execute(
+            "DELETE FROM detail WHERE cycle_ms <"
+            " (SELECT cycle_ms FROM detail ORDER BY cycle_ms DESC LIMIT 1 OFFSET ?)",
+            (DETAILS_KEPT - 1,),
+        )
 
     def only_new(self, batch: Sequence[Encoded]) -> list[Encoded]:
         """The batch without events whose (kind, key) is committed or came before in it."""
@@ -194,17 +210,6 @@ class JournalWriter:
         with storage_errors(self._path, "write"), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             snapshots.save(self._connection, seq=seq, at_ms=at_ms, code=code, state=state)
-
-    def save_details(self, details: Sequence[tuple[int, bytes]]) -> None:
-        """Store ``(cycle_ms, body)``; only the newest ``DETAILS_KEPT`` cycles stay."""
-        with storage_errors(self._path, "write"), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)
-            self._connection.execute(
-                "DELETE FROM detail WHERE cycle_ms <"
-                " (SELECT cycle_ms FROM detail ORDER BY cycle_ms DESC LIMIT 1 OFFSET ?)",
-                (DETAILS_KEPT - 1,),
-            )
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the ``meta`` table. Also the proof that there is space to write."""

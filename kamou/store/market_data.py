@@ -22,6 +22,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -305,26 +306,37 @@ def _sha256(path: Path) -> str:
 
 
 def _read_candles(path: Path, symbols: tuple[str, ...], meta: dict[str, Any]) -> Candles:
-    table = pq.read_table(path, read_dictionary=["symbol"]).combine_chunks()
-    names = table["symbol"].chunk(0)
-    place = {symbol: column for column, symbol in enumerate(symbols)}
-    local = np.array([place[name] for name in names.dictionary.to_pylist()])
+    """One column at a time: a set of millions of bars is never in memory twice."""
     period, first = meta["period_ms"], meta["first_ms"]
     bars = (meta["last_ms"] - first) // period
-    row = (table["ts"].to_numpy() - first) // period
-    cell = (row, local[names.indices.to_numpy()])
 
-    def columns(name: str) -> Floats:
+    def column(name: str) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = pq.read_table(path, columns=[name])[name].to_numpy()
+        return values
+
+    cell = (column("ts") - first) // period * len(symbols)
+    done = 0
+    names = pq.read_table(path, columns=["symbol"], read_dictionary=["symbol"])["symbol"]
+    for chunk in names.chunks:
+        place = np.array([symbols.index(name) for name in chunk.dictionary.to_pylist()])
+        cell[done : done + len(chunk)] += place[chunk.indices.to_numpy()]
+        done += len(chunk)
+
+    def grid(name: str) -> Floats:
         kind = np.float32 if name == "volume" else np.float64
-        grid = np.full((bars, len(symbols)), np.nan, dtype=kind)
-        grid[cell] = table[name].to_numpy()
-        return grid
+        values = np.full(bars * len(symbols), np.nan, dtype=kind)
+        values[cell] = column(name)
+        return values.reshape(bars, len(symbols))
 
     return Candles(
         symbols=symbols,
         period_ms=period,
         open_ms=first + period * np.arange(bars, dtype=np.int64),
-        **{name: columns(name) for name in FIELDS},
+        open=grid("open"),
+        high=grid("high"),
+        low=grid("low"),
+        close=grid("close"),
+        volume=grid("volume"),
     )
 
 

@@ -232,7 +232,7 @@ def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], .
     if step is not None:
         first = -(-from_ms // step) * step
         return tuple((at, _label(at, step)) for at in range(first, to_ms + 1, step))
-    if wanted <= MONTH_MS / 2:
+    if wanted <= MONTH_MS * 0.55:
         return tuple(
             (at, _label(at, DAY_MS)) for at in _month_days(from_ms, to_ms, months=1, days=(1, 16))
         )

@@ -69,10 +69,21 @@ def iso(at_ms: int) -> str:
     return f"{_utc(at_ms):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def date(at_ms: int) -> str:
+    """``10 October 2025`` UTC."""
+    at = _utc(at_ms)
+    return f"{at.day} {at:%B %Y}"
+
+
+def weekday(day: str) -> str:
+    """``2025-10-10`` as ``Fri``."""
+    return f"{datetime.fromisoformat(day):%a}"
+
+
 def day_name(day: str) -> str:
-    """``2025-10-10`` as ``Fri 10 Oct 2025``."""
+    """``2025-10-10`` as ``10 Oct 2025``."""
     at = datetime.fromisoformat(day)
-    return f"{at:%a} {at.day} {at:%b %Y}"
+    return f"{at.day} {at:%b %Y}"
 
 
 def day_ms(day: str) -> int:
@@ -109,7 +120,7 @@ STATES = {
 
 def state(code: str) -> str:
     """The governor's state in plain words."""
-    return STATES[code]
+    return STATES.get(code, words(code))
 
 
 def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> str:

@@ -54,6 +54,8 @@ def load_templates(site: Site) -> Templates:
         "moment",
         "moment_exact",
         "iso",
+        "date",
+        "weekday",
         "day_name",
         "duration",
         "words",

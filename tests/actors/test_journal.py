@@ -42,10 +42,10 @@ class Broken(JournalWriter):
     fail_before: Exception | None = None
     fail_after: Exception | None = None
 
-    def append_encoded(self, batch: Any) -> Any:
+    def append_encoded(self, batch: Any, details: Any = ()) -> Any:
         if self.fail_before is not None:
             raise self.fail_before
-        done = super().append_encoded(batch)
+        done = super().append_encoded(batch, details)
         if self.fail_after is not None:
             raise self.fail_after
         return done
@@ -322,10 +322,10 @@ async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cas
         await bench.journal.commit(day(1))
         real, calls = bench.writer.append_encoded, iter(range(10))
 
-        def append(batch: Any) -> Any:
+        def append(batch: Any, details: Any = ()) -> Any:
             if next(calls) == fails:
                 raise DiskFullError("full")
-            return real(batch)
+            return real(batch, details)
 
         monkeypatch.setattr(bench.writer, "append_encoded", append)
         bench.journal.cast(day(1), lost(1))
@@ -392,31 +392,50 @@ async def test_a_snapshot_is_due_saved_and_found_again(
     assert make().journal.snapshot_due(6)
 
 
-async def test_details_are_kept_beside_the_journal(bench: Bench, autojump_clock: MockClock) -> None:
-    async with bench.running():
-        bench.journal.cast_detail(300, b"a")
-        bench.journal.cast_detail(600, b"b")
-        await trio.sleep(1)
-        assert queries.details(bench.journal.reader) == ((600, b"b"), (300, b"a"))
-        assert bench.stored() == []
-
-
-async def test_details_wait_for_the_disk_without_undoing_the_commit(
+async def test_details_ride_along_with_the_next_write(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(details: object) -> None:
+    monkeypatch.setattr(module, "DETAILS_KEPT", 2)
+    async with bench.running():
+        for cycle_ms in (300, 600, 900):
+            bench.journal.cast_detail(cycle_ms, b"%d" % cycle_ms)
+        await trio.sleep(1)
+        assert queries.details(bench.journal.reader) == ()
+        await bench.journal.commit(day(1))
+        assert queries.details(bench.journal.reader) == ((900, b"900"), (600, b"600"))
+        assert bench.stored() == [day(1)]
+        assert not bench.journal.backlog.details
+
+
+async def test_a_snapshot_waits_for_the_disk_without_undoing_the_commit(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
         raise DiskFullError("full")
 
     async with bench.running():
+        await bench.journal.commit(day(1))
         with monkeypatch.context() as patched:
-            patched.setattr(bench.writer, "save_details", refuse)
-            bench.journal.cast_detail(300, b"a")
-            (done,) = await bench.journal.commit(day(1))
-            assert done.event == day(1)
+            patched.setattr(bench.writer, "save_snapshot", refuse)
+            bench.journal.save_snapshot(1, b"state", at_ms=5)
+            (done,) = await bench.journal.commit(day(2))
+            assert done.event == day(2)
             assert bench.full == [True]
         await trio.sleep(2)
         assert bench.full == [True, False]
-        assert queries.details(bench.journal.reader) == ((300, b"a"),)
+        assert bench.journal.book_snapshot() == Snapshot(seq=1, state=b"state")
+
+
+async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_yields(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    bench = make(group_commit_ms=0)
+    async with bench.running():
+        bench.journal.cast(lost(1))
+        bench.journal.cast(lost(2))
+        assert bench.stored() == []
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.stored() == [lost(1), lost(2)]
 
 
 async def test_on_its_own_thread_the_writer_keeps_the_same_promises(bench: Bench) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from store import story
 
 import kamou
 from kamou.cli import main
+from kamou.core import scan_detail
 from kamou.folder import DataFolder
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -45,21 +46,21 @@ def journalled(tmp_path: Path) -> DataFolder:
     writer = database.open_writer(folder.database, durable=False)
     journal = JournalWriter(writer, generation=1)
     journal.append(story.opening())
-    detail = {
-        "symbols": ["BTCUSDT", "ETHUSDT"],
-        "strategies": {
-            "mean_reversion": {"score": [0.0, 0.75], "abstain": [6, 0]},
-            "oi_momentum": {"score": [0.5, 0.0], "abstain": [0, 1]},
+    detail = scan_detail.pack(
+        ("BTCUSDT", "ETHUSDT"),
+        {
+            "mean_reversion": (np.array([0.0, 0.75]), np.array([6, 0], np.uint8)),
+            "oi_momentum": (np.array([0.5, 0.0]), np.array([0, 1], np.uint8)),
         },
-    }
-    journal.save_details([(story.CYCLE_MS, json.dumps(detail).encode())])
+    )
+    journal.append_encoded((), [(story.CYCLE_MS, detail)])
     writer.close()
     return folder
 
 
 @pytest.fixture
 def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
-    """Put a fake in the place of a composition module: ``app``, ``backtest`` or ``flatten``."""
+    """Put a fake in the place of a composition module: ``service``, ``backtest`` or ``flatten``."""
 
     def put(name: str, run: Callable[..., Any]) -> None:
         module = ModuleType(f"kamou.{name}")

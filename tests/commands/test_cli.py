@@ -51,7 +51,7 @@ def test_an_interrupted_verb_ends_as_the_shell_expects(cli: Cli, compose: Compos
     def interrupted(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
-    compose("app", interrupted)
+    compose("service", interrupted)
     code, _, err = cli("run")
     assert (code, err.strip()) == (130, "interrupted")
 

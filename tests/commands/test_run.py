@@ -24,12 +24,13 @@ def test_run_hands_the_resolved_settings_to_the_composition_under_the_lock(
     def run(resolved: Resolved, **given: Any) -> int:
         seen.update(given, resolved=resolved, holder=lock_holder(tmp_path / "d"))
         given["progress"]("fast-forward", 1, 5)
+        given["announce"]("open the page")
         return 0
 
-    compose("app", run)
+    compose("service", run)
     options = ("--data-dir", "d", "--days", 5, "--port", 18080, "--operator-port", 18081)
     code, out, err = cli("run", *options, "--no-fast-forward", "--replay", ".")
-    assert (code, out, err) == (0, "", "fast-forward ...\n")
+    assert (code, out, err) == (0, "", "fast-forward ...\nopen the page\n")
     settings: Settings = seen["resolved"].settings
     assert (settings.web.port, settings.web.operator_port, settings.demo.days) == (18080, 18081, 5)
     assert (seen["days"], seen["fast_forward"], seen["replay"]) == (5, False, Path("."))
@@ -39,7 +40,7 @@ def test_run_hands_the_resolved_settings_to_the_composition_under_the_lock(
 
 
 def test_the_exit_code_of_the_composition_is_that_of_run(cli: Cli, compose: Compose) -> None:
-    compose("app", lambda *_, **__: 5)
+    compose("service", lambda *_, **__: 5)
     assert cli("run")[0] == 5
 
 

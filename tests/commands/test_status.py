@@ -70,7 +70,7 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder)
     reasons = json.loads(cli("why", "ETHUSDT", "--json")[1])["reasons"]
     answers = {(row["tier"], row["strategy"], row["answer"]) for row in reasons}
     assert answers == {
-        ("T1", "mean_reversion", "scored"),
+        ("T1", "mean_reversion", "SCORED"),
         ("T1", "oi_momentum", "WARMING_UP"),
         ("T3", "mean_reversion", "off"),
     }

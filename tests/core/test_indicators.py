@@ -247,6 +247,14 @@ def test_columns_are_computed_as_if_each_were_alone() -> None:
         np.testing.assert_allclose(function(logs), alone, rtol=1e-12)
 
 
+def test_vwap_weighs_typical_prices_by_volume_and_needs_a_trade() -> None:
+    close = np.array([1.0, 2.0, 4.0, 4.0, 4.0])
+    volume = np.array([1.0, 3.0, 0.0, 0.0, 0.0])
+    made = vwap(close + 1.5, close, close, volume, 2)  # typical: close + 0.5
+    assert made[1:3] == pytest.approx([(1.5 + 3 * 2.5) / 4, 2.5])
+    assert np.isnan(made[[0, 3, 4]]).all()
+
+
 def test_robust_z_ignores_the_outlier_that_ruins_a_plain_one() -> None:
     past = np.append(np.linspace(-1, 1, 41), 1e6)[:, np.newaxis]
     z = robust_z(np.array([2.0]), past, known_min=10, deviation_min=1e-9)

@@ -179,6 +179,23 @@ def test_a_symbol_in_the_wrong_regime_counts_in_the_cross_section_but_does_not_s
     assert [c.symbol for c in ranking.top] == ["A"]
 
 
+def test_two_strategies_share_one_ranking_and_keep_their_own_signals() -> None:
+    answers = [
+        answer(
+            0,
+            opinion("mean_reversion", 2, score=[0.8, 1.0]),
+            opinion("oi_momentum", 2, raw=[-1.0, 1.0]),
+        )
+    ]
+    ranking = ranked(answers, {**MOMENTUM, **REVERSION}, (("A", "B"),))
+    assert [(c.symbol, c.strategy) for c in ranking.top] == [
+        ("A", "oi_momentum"),
+        ("B", "mean_reversion"),
+        ("B", "oi_momentum"),
+        ("A", "mean_reversion"),
+    ]
+
+
 def test_merging_changes_nothing_in_the_shards_columns() -> None:
     columns = opinion("mean_reversion", 2, score=[0.0, 0.5])
     ranked([answer(0, columns)], universe=(("A", "B"),))

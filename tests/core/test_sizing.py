@@ -142,7 +142,7 @@ def test_a_fraction_shrinks_both_hard_caps() -> None:
     whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
     assert isinstance(whole, Sized)
     assert isinstance(quarter, Sized)
-    assert quarter.notional * 4 == whole.notional
+    assert (whole.notional, quarter.notional) == (1500, 370)  # 375, floored to the lot
 
 
 def test_leverage_falls_until_liquidation_is_far_enough() -> None:

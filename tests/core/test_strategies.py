@@ -184,6 +184,30 @@ def test_warm_up_is_thirty_days_of_whatever_bars_there_are() -> None:
     assert MeanReversion().hold_ms(900_000) == DAY_MS
 
 
+def test_a_panel_fed_its_history_finds_every_strategy_warm() -> None:
+    strategies = make(["mean_reversion", "oi_momentum"], {})
+    panel = panel_for(strategies.values(), ["a"], 900_000)
+    assert panel.window == 674  # what is looked back at ...
+    assert panel.history_ms == (2880 + 500) * 900_000  # ... is less than what is needed
+    momentum = strategies["oi_momentum"]
+    assert panel_for([momentum], ["a"], DAY_MS).history_ms == (30 + 500) * DAY_MS
+    assert momentum.interest_span_ms == 32 * DAY_MS
+
+
+def test_a_panel_loaded_anew_agrees_with_one_that_never_stopped() -> None:
+    columns = market(1200, 6, 8)
+    strategy = MeanReversion(REVERSION)
+    kept = panel_for([strategy], list("abcdef"), PERIOD)
+    kept.extend(np.arange(1200) * PERIOD, *columns)
+    loaded = panel_for([strategy], list("abcdef"), PERIOD)
+    first = 1200 - loaded.history_ms // PERIOD
+    assert first > 500
+    loaded.extend(np.arange(first, 1200) * PERIOD, *(c[first:] for c in columns))
+    one, other = (strategy.evaluate(p, p.close_ms) for p in (kept, loaded))
+    np.testing.assert_allclose(one.features, other.features, rtol=1e-12)
+    np.testing.assert_array_equal(one.abstain, other.abstain)
+
+
 def test_making_an_unknown_strategy_names_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match="mean_reversion, oi_momentum"):
         make(["astrology"], {})

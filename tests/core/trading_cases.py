@@ -1,4 +1,4 @@
-"""Values for tests of book, governor and reconciliation, and a story that applies events in order."""
+"""Values for tests of book, governor and reconciliation, and a story that tells events in order."""
 
 from __future__ import annotations
 

@@ -54,6 +54,25 @@ def test_a_malformed_order_is_rejected_with_its_code_and_nothing_is_done(bad, co
     assert engine.account().balance == 10_000
 
 
+def test_margin_in_use_by_positions_and_resting_orders_is_not_lent_twice():
+    engine = engine_at(flat())
+    engine.place(order("a", BUY, 2_000))  # 4,000 of margin
+    engine.place(limit("b", BUY, 2_000, 99))  # 3,960 more, resting
+    with pytest.raises(RejectedError, match="MARGIN_INSUFFICIENT"):
+        engine.place(order("c", BUY, 2_000))
+    engine.cancel("b")
+    engine.place(order("d", BUY, 2_000))
+
+
+def test_an_open_loss_is_not_lent():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((95, 95, 95, 95, 10_000), before=4)}))
+    engine.place(order("a", BUY, 1_000))  # loses 500 when the price falls to 95
+    engine.advance(at(4))
+    assert engine.account().available == engine.account().equity - 2_000
+    with pytest.raises(RejectedError, match="MARGIN_INSUFFICIENT"):
+        engine.place(order("b", BUY, 4_000))
+
+
 def test_a_client_id_is_accepted_once():
     engine = engine_at(flat())
     engine.place(limit("a", BUY, 10, 99))

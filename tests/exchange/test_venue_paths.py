@@ -6,9 +6,22 @@ from decimal import Decimal
 
 import pytest
 from memory_market import MemoryMarket, instrument, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, limit, order, stop
+from venue_orders import (
+    BUY,
+    EXACT,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    stop,
+    target,
+)
 
 from kamou.clock import HOUR_MS
+from kamou.config import ExchangeSettings
+from kamou.core.limits import CostModel
 from kamou.core.model import OrderStatus, OrderType
 from kamou.exchange.models import (
     FillModel,
@@ -130,12 +143,23 @@ def test_a_stop_that_may_open_a_position_does():
     assert engine.positions()[0].entry_price == 102
 
 
-def test_the_nearer_of_two_stops_fills_first():
+@pytest.mark.parametrize("names", [("far", "near"), ("near", "far")])
+def test_the_nearer_of_two_stops_fills_first_whichever_came_first(names):
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 96, 97, 1000))}))
-    engine.place(order("e", BUY, 100), (stop("far", SELL, 100, 97), stop("near", SELL, 100, 98)))
+    triggers = {"far": 97, "near": 98}
+    engine.place(order("e", BUY, 100), tuple(stop(n, SELL, 100, triggers[n]) for n in names))
     engine.advance(at(4))
     assert engine.order("near").average_price == 98
     assert engine.order("far").status is OrderStatus.REJECTED
+
+
+def test_a_stop_triggers_at_the_very_touch():
+    engine = long_through((100, 100, 98, 99, 1000))
+    assert engine.order("e-stop").average_price == 98
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 102, 100, 101, 1000))}))
+    engine.place(order("e", SELL, 100), (stop("s", BUY, 100, 102),))
+    engine.advance(at(4))
+    assert engine.order("s").average_price == 102
 
 
 # Reference vectors computed with the isolated linear formula, taker 6 bp (design, risk chapter).
@@ -246,6 +270,49 @@ def test_a_missed_hour_is_walked_bar_by_bar_to_the_same_end():
 @pytest.mark.parametrize(("volume", "depth"), [(100.0, 100), (0.0, 0), (float("nan"), 0), (0.9, 0)])
 def test_depth_is_a_share_of_volume_floored_to_the_lot(volume, depth):
     assert FillModel().depth(instrument(), volume) == depth
+
+
+def test_an_orphan_limit_traded_through_on_a_flat_position_is_rejected():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 105, 100, 100, 1000))}))
+    engine.place(order("e", BUY, 100), (target("t", SELL, 100, 104),))
+    engine.place(order("x", SELL, 100, reduce_only=True))
+    engine.advance(at(4))
+    assert engine.order("t").status is OrderStatus.REJECTED
+    assert engine.positions() == ()
+
+
+def test_a_limit_waits_where_nothing_is_traded():
+    bars = with_bars((98.0, 98.0, 98.0, 98.0, 0.0), before=4)
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    engine.place(limit("a", BUY, 100, 99))
+    engine.advance(at(5))
+    assert engine.order("a").filled == 0
+
+
+def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
+    bars = with_bars((100, 103.9, 99, 103, 1000), (103, 105, 103, 104, 1000))
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    reached = order(
+        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=104, reduce_only=True
+    )
+    other = target("far", SELL, 100, 103.5)
+    engine.place(order("e", BUY, 100), (reached, stop("s", SELL, 100, 98), other))
+    engine.advance(at(4))  # the limit target fills; the one at market is not reached
+    assert engine.order("far").status is OrderStatus.FILLED
+    assert engine.order("t").status is OrderStatus.ACCEPTED
+
+
+def test_no_rate_of_zero_is_booked():
+    eight = at(0) + 8 * HOUR_MS
+    engine = engine_at(MemoryMarket({"AAA": with_bars(after=120)}, funding={eight: 0.0}))
+    engine.place(order("e", BUY, 100))
+    engine.advance(eight + HOUR_MS)
+    assert engine.income(0) == ()
+
+
+def test_the_models_are_built_from_the_settings():
+    made = VenueModels.from_settings(ExchangeSettings(), CostModel())
+    assert made == VenueModels()
 
 
 def test_an_unknown_range_makes_no_gap():

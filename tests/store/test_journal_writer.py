@@ -178,7 +178,7 @@ def test_only_the_newest_cycles_keep_their_details(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     for cycle_ms in range(DETAILS_KEPT + 5):
-        writer.save_details([(cycle_ms, b"%d" % cycle_ms)])
+        writer.append_encoded([], [(cycle_ms, b"%d" % cycle_ms)])
     kept = queries.details(connection, limit=1_000)
     assert [cycle_ms for cycle_ms, _ in kept] == list(range(DETAILS_KEPT + 4, 4, -1))
     assert kept[0][1] == b"%d" % kept[0][0]

@@ -18,8 +18,7 @@ def rolling(values: Floats, n: int) -> Floats:
 def padded(results: Floats, length: int) -> Floats:
     """``results`` with leading NaN rows, so that row t belongs to bar t of ``length`` bars."""
     out = np.full((length, *results.shape[1:]), np.nan)
-    if len(results):
-        out[length - len(results) :] = results
+    out[length - len(results) :] = results
     return out
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import ceil
 
 import attrs
 
+from kamou.core.day import DAY_MS
 from kamou.core.model import ZERO
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day
 OVERSHOOTS_KEPT = 500  # enough for a p99; old markets are forgotten
 OVERSHOOT_QUANTILE = Decimal("0.99")
@@ -73,5 +73,4 @@ def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
     """The nearest-rank quantile: the ceil(q n)-th smallest. With few values, the largest."""
     assert values
     assert 0 < quantile <= 1
-    rank = -((-len(values) * quantile) // 1)  # ceil, exact in Decimal
-    return sorted(values)[int(rank) - 1]
+    return sorted(values)[ceil(len(values) * quantile) - 1]

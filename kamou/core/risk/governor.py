@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
+import attrs
+
 from kamou.core.codes import Deny
 from kamou.core.events import PermitDenied, PermitGranted
 from kamou.core.model import (
@@ -62,7 +64,8 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
         at_ms=now_ms,
         cause_id=plan.signal_id,
         permit_id=plan.permit_id,
-        plan=plan,
+        # What is reserved is the governor's own figure: never less than the planner admits to.
+        plan=attrs.evolve(plan, risk=context.risk, notional=context.notional),
         figures=_figures(context),
         expires_ms=expires_ms,
     )

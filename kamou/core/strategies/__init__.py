@@ -11,6 +11,9 @@ from kamou.core.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
 
+# After so many bars an average of 14 has forgotten its seed to the last bit, (13/14)^500 < 2^-53,
+# so a panel that was loaded anew agrees with one that never stopped.
+SEED_MEMORY_BARS = 500
 BASE_MODULE = "base"  # the vocabulary of this package, not a strategy
 
 
@@ -56,7 +59,10 @@ def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, 
 
 
 def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
-    """A panel as deep as these strategies look back, keeping the states that they read."""
+    """A panel as deep as these strategies look back, keeping the states that they read.
+
+    Feed it ``panel.history_ms`` of closed bars and open interest to find every strategy warm.
+    """
     chosen = tuple(strategies)
     span_ms = max((s.interest_span_ms for s in chosen), default=0)
     return Panel(
@@ -65,4 +71,5 @@ def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms:
         max((s.lookback_bars(period_ms) for s in chosen), default=2),
         dict.fromkeys(spec for s in chosen for spec in s.indicators),
         interest_rows=span_ms // INTEREST_PERIOD_MS + 2,
+        history_bars=max((s.warmup_bars(period_ms) for s in chosen), default=0) + SEED_MEMORY_BARS,
     )

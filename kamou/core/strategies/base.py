@@ -94,7 +94,7 @@ class Verdicts:
         self.codes: Codes = np.zeros(symbols, np.uint8)
 
     def abstain(self, where: Mask, code: Abstain) -> None:
-        self.codes[where & (self.codes == 0)] = code
+        np.copyto(self.codes, np.uint8(code), where=where & (self.codes == 0))
 
     @property
     def speaking(self) -> Mask:

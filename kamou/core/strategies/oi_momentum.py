@@ -14,7 +14,7 @@ from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.codes import Abstain
 from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
-from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.base import Floats, Indicator, Ints
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.interest import InterestChange, spacing_ms
 from kamou.core.limits import MomentumParameters
@@ -108,10 +108,16 @@ class OiMomentum:
 
     def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
         """NaN where open interest is unknown, too short or stale: then nothing confirms."""
-        times, _ = panel.interest(now_ms)
-        if len(times) < 2 or now_ms - times[-1] > STALE_PERIODS * spacing_ms(times):
+        stale_ms = panel.of_interest("stale_ms", now_ms, _stale_ms)
+        if not now_ms <= stale_ms:
             return np.full(len(panel.symbols), np.nan)
         return panel.of_interest(self._change, now_ms, self._change.z)
+
+
+def _stale_ms(times: Ints, logs: Floats) -> Floats:
+    """From when on this open interest is too old to be believed; NaN when there is too little."""
+    newest_ms = times[-1] if len(times) else 0
+    return np.asarray(newest_ms + STALE_PERIODS * spacing_ms(times))
 
 
 FEATURES = ("momentum", "oi_z", "efficiency", "adx", "volatility", "atr")

@@ -1,0 +1,158 @@
+"""The demo's market and its fast-forward: simulated days first, then real time, one track."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from kamou import ids
+from kamou.actors.journal import inline
+from kamou.app import World, compose, cycle_for
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
+from kamou.config import Settings
+from kamou.errors import ConfigurationError
+from kamou.exchange.generator import GeneratedMarket
+from kamou.exchange.market import MarketSource
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder
+from kamou.latch import HaltLatch
+from kamou.session import opened, salt_key
+from kamou.store.importer import open_market
+from kamou.supervisor import Supervisor
+
+Progress = Callable[[str, int, int], None]
+
+
+@attrs.frozen(kw_only=True)
+class Track:
+    """A data folder's one track: where it began, and from when on it runs in real time."""
+
+    genesis_ms: int  # trading starts here
+    until_ms: int  # simulated up to here
+    market: str  # what it trades: a generated market's parameters, or the replayed set
+
+
+def open_track(
+    settings: Settings, folder: DataFolder, *, now_ms: int, fast_forward: bool, replay: Path | None
+) -> Track:
+    """The folder's track, begun now if it is new.
+
+    Raises:
+        ConfigurationError: the folder was begun on another market.
+    """
+    cycle_ms = settings.cycle.period_s * 1000
+    if replay is not None:
+        market = f"replay:{replay.resolve().name}"
+    else:
+        demo = settings.demo
+        market = f"generated:seed={demo.seed},symbols={demo.symbols},bar_s={demo.bar_s}"
+    venue = VenueStore(folder.exchange)
+    try:
+        known = venue.meta("market")
+        if known is None:
+            until_ms = floor_ms(now_ms, cycle_ms)
+            days = settings.demo.days if fast_forward else 0
+            track = Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
+            venue.put_meta("genesis_ms", str(track.genesis_ms))
+            venue.put_meta("until_ms", str(track.until_ms))
+            venue.put_meta("market", market)
+            return track
+        if known != market:
+            raise ConfigurationError(
+                f"the data folder {folder.path} was begun on the market {known}, not {market}; "
+                "choose another folder with --data-dir, or the settings it was begun with"
+            )
+        return Track(
+            genesis_ms=int(venue.meta("genesis_ms") or 0),
+            until_ms=int(venue.meta("until_ms") or 0),
+            market=market,
+        )
+    finally:
+        venue.close()
+
+
+def open_source(
+    settings: Settings, track: Track, *, replay: Path | None, now_ms: int
+) -> MarketSource:
+    """The market that the embedded exchange trades against."""
+    if replay is not None:
+        return open_market(settings.data_dir, str(replay), now_ms=now_ms)
+    demo = settings.demo
+    return GeneratedMarket(
+        seed=demo.seed,
+        origin_ms=track.genesis_ms - demo.warmup_days * DAY_MS,
+        symbols=demo.symbols,
+        step_ms=demo.bar_s * 1000,
+    )
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class FastForward:
+    """The production tree on a simulated clock, in a thread of its own, up to ``until_ms``.
+
+    The journal runs without fsync meanwhile: a kill loses nothing, and what a power cut could
+    lose can be generated again.
+    """
+
+    settings: Settings
+    folder: DataFolder
+    source: MarketSource
+    start_ms: int
+    until_ms: int
+    progress: Progress
+    stop: threading.Event
+
+    def run(self) -> bool:
+        """Trade up to ``until_ms``; False when it was stopped before."""
+        reached: bool = trio.run(self._main, clock=JumpClock())
+        return reached
+
+    async def _main(self) -> bool:
+        settings = cycle_for(self.settings, self.source.step_ms)
+        clock = SimulatedClock(start_ms=self.start_ms)
+        asked = trio.Event()
+        total_days = max(1, (self.until_ms - self.start_ms) // DAY_MS)
+
+        def on_cycle(cycle_ms: int) -> None:
+            self.progress("fast-forward, days", (cycle_ms - self.start_ms) // DAY_MS, total_days)
+            if self.stop.is_set():
+                asked.set()
+
+        with opened(
+            settings=settings,
+            database_path=self.folder.database,
+            venue_path=self.folder.exchange,
+            source=self.source,
+            start_ms=self.start_ms,
+            clock=clock.now_ms,
+            durable=False,
+        ) as session:
+            tree = compose(
+                World(
+                    settings=settings,
+                    clock=clock,
+                    engine=session.engine,
+                    writer=session.writer,
+                    reader=session.reader,
+                    runner=inline,
+                    gate=AssumedLiveGate(),
+                    salt_of=partial(ids.salt_for, salt_key(self.folder.path / "salt-key")),
+                    halted=HaltLatch(self.folder.latch).is_set,
+                    step_ms=self.source.step_ms,
+                ),
+                on_cycle=on_cycle,
+            )
+            supervisor = Supervisor(tree.spec)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run)
+                with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
+                    await asked.wait()
+                await supervisor.stop()
+                nursery.cancel_scope.cancel()
+        return not asked.is_set()

@@ -1,0 +1,130 @@
+"""What the operator's listener may see and do, over whatever is running at the moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.actors.follower import BookFollower
+from kamou.app import Tree
+from kamou.core.book import Book
+from kamou.core.codes import StateReason
+from kamou.errors import KamouError, TimedOutError
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.supervisor import Supervisor
+
+ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
+LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
+
+
+@attrs.define(eq=False)
+class Running:
+    """The tree that trades now, if one does. Set by the service, read by the listener."""
+
+    phase: str = "starting"  # starting | fast-forward | trading | replayed
+    web: Supervisor | None = None
+    supervisor: Supervisor | None = None
+    tree: Tree | None = None
+    follower: BookFollower | None = None
+
+    def take(self, tree: Tree, supervisor: Supervisor) -> None:
+        """From now on this tree is what the operator sees."""
+        self.tree, self.supervisor = tree, supervisor
+        self.follower = BookFollower(tree.journal)
+        self.follower.recover()
+        self.phase = "trading"
+
+    # --- reads -------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Both supervisors as one tree."""
+        children = [s.snapshot() for s in (self.web, self.supervisor) if s is not None]
+        return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
+
+    def status(self) -> dict[str, Any]:
+        """The account in plain data; figures as text, gauges as numbers."""
+        book = self._book()
+        if book is None:
+            return {"phase": self.phase, "state": None, "gauges": {}}
+        return {
+            "phase": self.phase,
+            "state": book.state.value,
+            "state_reason": book.state_reason,
+            "equity": str(book.equity),
+            "open_risk": str(book.open_risk),
+            "gauges": {
+                "equity": float(book.equity),
+                "balance": float(book.balance),
+                "open_risk": float(book.open_risk),
+                "open_positions": len(book.trades),
+                "open_orders": len(book.orders),
+                "unprotected_positions": sum(
+                    1 for t in book.trades.values() if t.unprotected_since_ms
+                ),
+                "journal_seq": book.seq,
+                "last_cycle_timestamp_seconds": book.cycle_ms / 1000,
+            },
+        }
+
+    def not_ready(self) -> Sequence[str]:
+        """Why it would not trade now; none once recovered and reconciled."""
+        book = self._book()
+        if book is None or self.supervisor is None:
+            return [f"not trading yet: {self.phase}"]
+        reasons = []
+        if self.supervisor.snapshot()["state"] != "running":
+            reasons.append("the supervisor is starting or stopping")
+        if book.drifting:
+            reasons.append("the book and the venue do not agree")
+        if not book.reconciled_ms:
+            reasons.append("not reconciled yet")
+        return reasons
+
+    def _book(self) -> Book | None:
+        if self.follower is None:
+            return None
+        try:
+            return self.follower.catch_up()
+        except sqlite3.Error:
+            return None
+
+    # --- commands ----------------------------------------------------------------
+
+    async def halt(self, note: str) -> Mapping[str, Any]:
+        return await self._command(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
+
+    async def resume(self, note: str) -> Mapping[str, Any]:
+        return await self._command(Resume(note=note))
+
+    async def flatten(self, note: str) -> Mapping[str, Any]:
+        """Ask for everything to be closed, and wait for it within the deadline."""
+        told = await self._command(Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note))
+        with trio.move_on_after(ANSWER_S):
+            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LOOK_S)
+        book = self._book()
+        return {**told, "positions_left": len(book.trades) if book else None}
+
+    async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
+        """Put it in the governor's priority lane and wait until the lane is empty again.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
+        """
+        if self.tree is None or self.phase != "trading":
+            raise KamouError(f"nothing trades yet ({self.phase}); try again in a moment")
+        governor = self.tree.governor
+        if not governor.put_priority(message):
+            raise TimedOutError("the governor's priority lane is full")
+        handled = governor.statistics().handled
+        with trio.move_on_after(ANSWER_S):
+            while governor.statistics().handled <= handled or governor.statistics().depth:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LOOK_S)
+            book = self._book()
+            assert book is not None
+            return {"state": book.state.value, "reason": book.state_reason}
+        raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")

@@ -1,0 +1,298 @@
+"""``kamou run``: the site first, then history at speed, then trading in real time until stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from kamou import demo, ids
+from kamou.actors.journal import on_thread
+from kamou.actors.site import Listener, SiteActor, bind
+from kamou.app import World, compose, cycle_for
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import SystemClock
+from kamou.config import Resolved, Settings
+from kamou.core.codes import StateReason
+from kamou.core.events import StateChanged
+from kamou.core.model import TradingState
+from kamou.exchange.market import MarketSource
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder, RunRecord
+from kamou.latch import HaltLatch
+from kamou.operations import Running
+from kamou.session import Session, opened, salt_key
+from kamou.store import database
+from kamou.supervision import ChildSpec, RestartStormError, SupervisorSpec
+from kamou.supervisor import Supervisor
+from kamou.watchdog import Watchdog
+from kamou.web.api.operator import Operations, default_hosts, operator_app
+from kamou.web.app import PublicSite
+from kamou.web.site import Site, read_pricing
+from kamou.web.token import load_token
+
+Progress = Callable[[str, int, int], None]
+Announce = Callable[[str], None]
+
+MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real time
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Service:
+    """One run of one data folder. The caller holds its lock."""
+
+    settings: Settings
+    fast_forward: bool
+    replay: Path | None
+    progress: Progress
+    announce: Announce
+
+    @property
+    def folder(self) -> DataFolder:
+        return DataFolder(self.settings.data_dir)
+
+    async def main(self) -> None:
+        """Serve until SIGINT or SIGTERM; then stop in order.
+
+        Raises:
+            ListenError, StoreError, ConfigurationError: it cannot start, and why.
+            RestartStormError: it gave up; new risk is halted and stops are on the exchange.
+        """
+        self.folder.create()
+        database.migrate(self.folder.database)
+        clock = SystemClock()
+        now_ms = clock.now_ms()
+        track = demo.open_track(
+            self.settings,
+            self.folder,
+            now_ms=now_ms,
+            fast_forward=self.fast_forward,
+            replay=self.replay,
+        )
+        running = Running()
+        async with self._site(running), trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_signal, nursery.cancel_scope)
+            source = await trio.to_thread.run_sync(
+                partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms)
+            )
+            if await self._catch_up(running, track, source):
+                if self.replay is None:
+                    await self._trade(running, source, clock)
+                else:
+                    running.phase = "replayed"
+                    self.announce("the replay has ended; the results stay up until you stop this")
+                    await trio.sleep_forever()
+            nursery.cancel_scope.cancel()
+
+    # --- the site ----------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _site(self, running: Running) -> AsyncIterator[None]:
+        """Public and operator listeners, under a supervisor of their own."""
+        web = self.settings.web
+        public = PublicSite(
+            self.folder.database,
+            Site(
+                mode=self.settings.mode,
+                currency=self.settings.currency,
+                assumed_live=True,
+                pricing_markdown=read_pricing(web.pricing_file),
+            ),
+        )
+        operations = Operations(
+            snapshot=running.snapshot,
+            status=running.status,
+            not_ready=running.not_ready,
+            halt=running.halt,
+            resume=running.resume,
+            flatten=running.flatten,
+        )
+        operator = operator_app(
+            operations,
+            token=load_token(self.folder.token),
+            allowed_hosts=default_hosts(web.operator_host),
+        )
+        listeners = (
+            Listener(app=public, host=web.host, port=web.port, setting="web.port", option="--port"),
+            Listener(
+                app=operator,
+                host=web.operator_host,
+                port=web.operator_port,
+                setting="web.operator_port",
+                option="--operator-port",
+            ),
+        )
+        for listener in listeners:
+            bind(listener).close()  # a port that is taken is an error now, not a restart storm
+        actor = SiteActor(public=listeners[0], operator=listeners[1], warn=self.announce)
+        supervisor = running.web = Supervisor(
+            SupervisorSpec(
+                id="web",
+                children=(ChildSpec(id="site", start=actor.run, stop=actor.ask_to_stop),),
+            )
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            self._listening(actor.ports)
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await supervisor.stop()
+                public.close()
+            nursery.cancel_scope.cancel()
+
+    def _listening(self, ports: tuple[int, ...]) -> None:
+        web = self.settings.web
+        port, operator_port = ports
+        RunRecord(
+            pid=os.getpid(),
+            mode=self.settings.mode,
+            host=web.host,
+            port=port,
+            operator_host=web.operator_host,
+            operator_port=operator_port,
+            started_ms=SystemClock().now_ms(),
+        ).write(self.folder)
+        self.announce(f"results: http://{web.host}:{port}/results")
+        self.announce(f"operator: http://{web.operator_host}:{operator_port}/healthz")
+
+    @staticmethod
+    async def _until_signal(scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+                return
+
+    # --- history -----------------------------------------------------------------
+
+    async def _catch_up(self, running: Running, track: demo.Track, source: MarketSource) -> bool:
+        """Simulated time from where the venue's market stands to ``until_ms``. False: stopped."""
+        venue = VenueStore(self.folder.exchange)
+        known = venue.load()
+        venue.close()
+        until_ms = track.until_ms if self.replay is None else source.last_ms
+        start_ms = track.genesis_ms
+        if self.replay is not None:
+            start_ms = max(source.first_ms, until_ms - self.settings.demo.days * 86_400_000)
+        if known is not None:
+            start_ms = known.market_ms
+        if start_ms >= until_ms:
+            return True
+        running.phase = "fast-forward"
+        stop = threading.Event()
+        forward = demo.FastForward(
+            settings=self.settings,
+            folder=self.folder,
+            source=source,
+            start_ms=start_ms,
+            until_ms=until_ms,
+            progress=self.progress,
+            stop=stop,
+        )
+        async with trio.open_nursery() as nursery:
+
+            async def tell() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    stop.set()
+
+            nursery.start_soon(tell)
+            with trio.CancelScope(shield=True):  # the thread ends itself, in order, when told
+                reached = await trio.to_thread.run_sync(forward.run)
+            nursery.cancel_scope.cancel()
+        return reached
+
+    # --- trading -----------------------------------------------------------------
+
+    async def _trade(self, running: Running, source: MarketSource, clock: SystemClock) -> None:
+        settings = cycle_for(self.settings, source.step_ms)
+        with opened(
+            settings=settings,
+            database_path=self.folder.database,
+            venue_path=self.folder.exchange,
+            source=source,
+            start_ms=clock.now_ms(),
+            clock=clock.now_ms,
+        ) as session:
+            tree = compose(
+                World(
+                    settings=settings,
+                    clock=clock,
+                    engine=session.engine,
+                    writer=session.writer,
+                    reader=session.reader,
+                    runner=on_thread(),
+                    gate=AssumedLiveGate(),
+                    salt_of=partial(ids.salt_for, salt_key(self.folder.path / "salt-key")),
+                    halted=HaltLatch(self.folder.latch).is_set,
+                    step_ms=MARKET_TICK_MS,
+                )
+            )
+            supervisor = Supervisor(tree.spec)
+            watchdog = Watchdog(
+                heartbeat_s=settings.supervision.heartbeat_s, stream=sys.__stderr__ or sys.stderr
+            )
+            try:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(watchdog.run)
+                    await nursery.start(supervisor.run)
+                    running.take(tree, supervisor)
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        running.phase = "stopping"
+                        with trio.CancelScope(shield=True):
+                            await supervisor.stop()
+            except* RestartStormError:
+                _halt_for_storm(session, clock)
+                raise
+
+
+def _halt_for_storm(session: Session, clock: SystemClock) -> None:
+    """The last act of a run that cannot hold itself up: no new risk until a human rearms."""
+    session.writer.recover()
+    session.writer.append(
+        [
+            StateChanged(
+                at_ms=clock.now_ms(),
+                cause_id="kamou",
+                before=TradingState.NORMAL,
+                after=TradingState.HALT_NEW,
+                reason=StateReason.RESTART_STORM.value,
+            )
+        ]
+    )
+
+
+def run(
+    resolved: Resolved,
+    *,
+    days: int,
+    fast_forward: bool,
+    replay: Path | None,
+    live: bool,
+    progress: Progress,
+    announce: Announce = lambda line: None,
+) -> int:
+    """Run until told to stop; 0 after an orderly stop. Raises: as ``Service.main``."""
+    assert not live, "refused at the command line in this release"
+    settings = attrs.evolve(resolved.settings, demo=attrs.evolve(resolved.settings.demo, days=days))
+    service = Service(
+        settings=settings,
+        fast_forward=fast_forward,
+        replay=replay,
+        progress=progress,
+        announce=announce,
+    )
+    trio.run(service.main)
+    return 0

@@ -1,0 +1,510 @@
+"""The risk governor: rules, reductions, and what holds under any interleaving."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import (
+    DAY,
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    account,
+    instrument,
+    intent,
+    mark,
+    order_closed,
+    plan,
+    quote,
+    review,
+    venue_position,
+)
+
+from kamou.core import events as e
+from kamou.core.gate import LiveGrant
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Leg, OrderStatus, Plan, Side, TradingState
+from kamou.core.risk import governor
+from kamou.core.risk.conduct import Entry
+from kamou.core.risk.exposure import Exposure, exposure, room_for, shock_loss
+from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.pacing import full_bucket
+from kamou.core.risk.rules import RULES
+from kamou.core.risk.verdict import Approved, Denied, is_genuine
+from kamou.core.sizing import Sized, size
+
+LIMITS = RiskLimits()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, str]:
+    """Codes of the denials, each with its figures as text."""
+    verdict, event = review_entry(review(story.book, of or plan(), **changes))
+    assert isinstance(verdict, Denied)
+    assert isinstance(event, e.PermitDenied)
+    assert verdict.denials == event.denials
+    return {d.code: str(d) for d in verdict.denials}
+
+
+def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
+    return exposure(
+        story.book, marks=marks or {}, instruments=INSTRUMENTS, costs=CostModel(), limits=LIMITS
+    )
+
+
+# --- yes -----------------------------------------------------------------------------
+
+
+def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
+    verdict, event = review_entry(review(story.book, plan()))
+    assert isinstance(verdict, Approved)
+    assert is_genuine(verdict)
+    assert isinstance(event, e.PermitGranted)
+    assert (verdict.symbol, verdict.side, verdict.quantity_max) == ("SOLUSDT", Side.LONG, 100)
+    assert verdict.permit_id == event.permit_id == plan().permit_id
+    assert verdict.snapshot_seq == story.book.seq
+    assert event.plan == plan()  # 41 is more than the governor's own figure
+    assert {f.name for f in event.figures} >= {"risk", "exposure", "open_risk", "bound_by"}
+
+
+def test_a_permit_ends_with_the_plan_or_after_its_time_to_live(story: Story) -> None:
+    first, _ = review_entry(review(story.book, plan()))
+    assert isinstance(first, Approved)
+    assert first.expires_ms == plan().expires_ms
+    patient = plan(expires_ms=NOON + DAY)
+    second, _ = review_entry(review(story.book, patient))
+    assert isinstance(second, Approved)
+    assert second.expires_ms == NOON + 1_000 + 30_000
+
+
+# --- no: one row per rule --------------------------------------------------------------
+
+ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    # code, changes to the plan, changes to the review
+    ("DATA_INVALID", {"quantity": D("NaN")}, {}),
+    ("DATA_INVALID", {"leverage": 0}, {}),
+    ("DATA_INVALID", {}, {"quote": quote(ask=D(99))}),
+    ("DATA_INVALID", {}, {"account": account("NaN")}),
+    ("DATA_INVALID", {}, {"account": account("0")}),
+    ("DATA_STALE", {}, {"quote": quote(at_ms=NOON - 9_001)}),
+    ("DATA_STALE", {}, {"quote": quote(at_ms=NOON + 2_001)}),
+    ("ACCOUNT_STALE", {}, {"account": None}),
+    ("ACCOUNT_STALE", {}, {"account": account(at_ms=NOON - 899_001)}),
+    ("NOT_RECONCILED", {}, {"reconciled": False}),
+    ("PLAN_EXPIRED", {"expires_ms": NOON + 1_000}, {}),
+    ("STOP_MISSING", {"stop_price": D(0)}, {}),
+    ("STOP_MISSING", {"stop_price": D("NaN")}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D(100)}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D(103)}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D("99.8")}, {"quote": quote(mark=D("99.8"))}),
+    ("STOP_BEYOND_LIQUIDATION", {"stop_price": D(91)}, {}),
+    ("PRICE_MARK_MISSING", {}, {"quote": None}),
+    ("PRICE_MARK_MISSING", {}, {"quote": quote(mark=D(0))}),
+    ("PRICE_COLLAR_EXCEEDED", {"limit_price": D("98.9")}, {}),
+    ("PRICE_COLLAR_EXCEEDED", {"entry_price": D("101.1")}, {}),
+    ("PRICE_COLLAR_EXCEEDED", {"limit_price": D("100.5")}, {}),
+    ("LEVERAGE_EXCEEDED", {"leverage": 6}, {}),
+    ("SIZE_BELOW_MINIMUM", {"quantity": D("0.5")}, {}),
+    ("SIZE_BELOW_MINIMUM", {}, {"instruments": {"SOLUSDT": instrument(notional_min=D(1001))}}),
+    ("SIZE_OFF_STEP", {"quantity": D("99.5")}, {}),
+    ("SIZE_OFF_STEP", {"contract_size": D("0.01")}, {}),
+    ("SIZE_MAX_EXCEEDED", {}, {"instruments": {"SOLUSDT": instrument(qty_max=D(99))}}),
+    ("SIZE_MAX_EXCEEDED", {}, {"limits": RiskLimits(order_contracts_max=D(99))}),
+    ("VALUE_MAX_EXCEEDED", {}, {"limits": RiskLimits(order_value_max=D(999))}),
+    ("RISK_PER_TRADE_EXCEEDED", {"stop_price": D(92)}, {}),
+    ("RISK_PER_TRADE_EXCEEDED", {"risk": D(101)}, {}),
+    ("EXPOSURE_SYMBOL_EXCEEDED", {"quantity": D(151)}, {}),
+    ("RISK_OPEN_EXCEEDED", {}, {"limits": RiskLimits(open_risk_max=D("0.003"))}),
+    ("RISK_DAY_BUDGET_EXCEEDED", {}, {"account": account("9635")}),
+    ("RISK_CLUSTER_EXCEEDED", {}, {"limits": RiskLimits(cluster_risk_max=D("0.003"))}),
+    ("RISK_SHOCK_EXCEEDED", {}, {"limits": RiskLimits(shock_move=D("0.41"))}),
+    ("CAPITAL_NOTIONAL_EXCEEDED", {}, {"limits": RiskLimits(notional_total_max=D("0.09"))}),
+    ("CAPITAL_MARGIN_EXCEEDED", {}, {"account": account(margin_used=D(7801))}),
+    ("SYMBOL_HELD", {}, {"positions": (venue_position("SOLUSDT", "-1"),)}),
+    ("SYMBOL_RESTRICTED", {}, {"excluded": frozenset({"SOLUSDT"})}),
+    ("SYMBOL_RESTRICTED", {"symbol": "LUNAUSDT"}, {}),
+    ("STRATEGY_NOT_LIVE", {}, {"grant": None}),
+    ("STRATEGY_NOT_LIVE", {}, {"grant": LiveGrant(strategy="other", basis="live")}),
+    ("RATE_MESSAGES_EXCEEDED", {}, {"tokens": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("code", "of", "changes"), ROWS)
+def test_each_rule_denies_what_it_is_for(
+    story: Story, code: str, of: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    assert code in denied(story, plan(**of), **changes)
+
+
+def test_every_rule_can_deny() -> None:
+    """A rule that no test makes deny is a rule that may be broken."""
+    with_state = {
+        "STATE_HALTED",
+        "DUPLICATE_INTENT",
+        "RATE_ENTRIES_EXCEEDED",
+        "RATE_REENTRIES_EXCEEDED",
+        "COOLDOWN_AFTER_STOP",
+    }
+    covered = {code for code, _, _ in ROWS} | with_state
+    assert len(covered) == len(RULES)
+
+
+def test_a_denial_says_its_figures_and_what_bound_it(story: Story) -> None:
+    wide = denied(story, plan(stop_price=D(92)))
+    shown = wide["RISK_PER_TRADE_EXCEEDED"]
+    assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
+
+
+def test_every_denial_is_kept(story: Story) -> None:
+    codes = denied(
+        story, plan(stop_price=D(92), leverage=9), grant=None, tokens=0, reconciled=False
+    )
+    assert set(codes) == {
+        "NOT_RECONCILED",
+        "STOP_BEYOND_LIQUIDATION",
+        "LEVERAGE_EXCEEDED",
+        "RISK_PER_TRADE_EXCEEDED",
+        "STRATEGY_NOT_LIVE",
+        "RATE_MESSAGES_EXCEEDED",
+    }
+
+
+def test_the_plans_own_risk_figure_is_not_believed_when_it_is_too_low(story: Story) -> None:
+    assert "RISK_PER_TRADE_EXCEEDED" in denied(story, plan(stop_price=D(92), risk=D(1)))
+
+
+def test_a_canary_has_a_quarter_of_both_caps(story: Story) -> None:
+    canary = LiveGrant(strategy="mean_reversion", basis="canary", size_fraction=D("0.25"))
+    codes = denied(story, grant=canary)
+    assert {"RISK_PER_TRADE_EXCEEDED", "EXPOSURE_SYMBOL_EXCEEDED"} <= set(codes)
+    small = plan(quantity=D(37), risk=D(15))
+    assert isinstance(review_entry(review(story.book, small, grant=canary))[0], Approved)
+
+
+def test_before_the_day_is_open_nothing_is_entered() -> None:
+    fresh = Story()
+    fresh.say(mark("10000"))
+    codes = denied(fresh)
+    assert {"NOT_RECONCILED", "DATA_INVALID"} <= set(codes)
+
+
+def test_yesterdays_day_is_not_todays(story: Story) -> None:
+    tomorrow = NOON + DAY
+    story.say(
+        e.CycleClosed(at_ms=0, cycle_ms=tomorrow, positions=0, open_orders=0, drift=0, repaired=0)
+    )
+    codes = denied(
+        story,
+        plan(expires_ms=tomorrow + 9_000),
+        now_ms=tomorrow,
+        quote=quote(at_ms=tomorrow),
+        account=account(at_ms=tomorrow),
+    )
+    assert codes == {
+        "NOT_RECONCILED": "NOT_RECONCILED: day=2024-01-01 today=2024-01-02",
+    }
+
+
+def test_drift_and_old_agreement_deny(story: Story) -> None:
+    later = NOON + 901_000
+    old = denied(
+        story,
+        plan(expires_ms=later + 1),
+        now_ms=later,
+        quote=quote(at_ms=later),
+        account=account(at_ms=later),
+    )
+    assert set(old) == {"NOT_RECONCILED"}
+    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    assert denied(story) == {"NOT_RECONCILED": "NOT_RECONCILED: drift=ADAUSDT"}
+
+
+@pytest.mark.parametrize(
+    "state", [TradingState.HALT_NEW, TradingState.FLATTEN, TradingState.KILLED]
+)
+def test_no_entry_passes_a_halted_state(story: Story, state: TradingState) -> None:
+    story.say(e.StateChanged(at_ms=NOON, before=story.book.state, after=state, reason="X"))
+    assert "STATE_HALTED" in denied(story)
+
+
+def test_reduced_trades_half_size(story: Story) -> None:
+    story.say(
+        e.StateChanged(
+            at_ms=NOON, before=story.book.state, after=TradingState.REDUCED, reason="DAY_LOSS_HALF"
+        )
+    )
+    codes = denied(story)
+    assert codes["EXPOSURE_SYMBOL_EXCEEDED"].endswith("limit=7.50%")
+    half = plan(quantity=D(70), risk=D(30))
+    assert isinstance(review_entry(review(story.book, half))[0], Approved)
+
+
+def test_a_permit_id_and_a_signal_are_used_once(story: Story) -> None:
+    story.grant(plan())
+    assert "DUPLICATE_INTENT" in denied(story)
+    again = plan(permit_id=plan().permit_id + "x", attempt=1)
+    assert "DUPLICATE_INTENT" in denied(story, again)
+    story.send(intent(Leg.ENTRY, plan()))
+    released = e.PermitReleased(at_ms=NOON, permit_id=plan().permit_id, reason="expired")
+    story.say(released)
+    assert "DUPLICATE_INTENT" in denied(story)  # the id was released: it does not come back
+    codes = denied(story, again)
+    assert "order=km" in codes["DUPLICATE_INTENT"]  # its order may still fill
+    assert "SYMBOL_HELD" in codes
+
+
+def test_one_position_per_symbol(story: Story) -> None:
+    other = plan(signal_id="other", permit_id="other.0")
+    story.grant(plan())
+    assert "permit=" in denied(story, other)["SYMBOL_HELD"]
+    entry = story.send(intent(Leg.ENTRY, plan()))
+    story.fill(entry, "100", "100")
+    assert "trade=" in denied(story, other)["SYMBOL_HELD"]
+
+
+def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
+    conduct = story.book.conduct
+    for n in range(5):
+        conduct.record_entry(
+            Entry(at_ms=NOON - n * 60_000, strategy="mean_reversion", symbol="ETHUSDT")
+        )
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+    story.grant(plan("ADAUSDT"))
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story)
+    calm = NOON + 3_600_000
+    late = denied(story, now_ms=calm)
+    assert "RATE_ENTRIES_EXCEEDED" not in late
+
+
+def test_two_reentries_a_day_and_no_more(story: Story) -> None:
+    conduct = story.book.conduct
+    for n in range(2):
+        conduct.record_entry(Entry(at_ms=NOON - n, strategy="x", symbol="SOLUSDT"))
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+    conduct.record_entry(Entry(at_ms=NOON - 9, strategy="x", symbol="SOLUSDT"))
+    assert set(denied(story)) == {"RATE_REENTRIES_EXCEEDED"}
+
+
+def test_a_symbol_rests_after_a_stop(story: Story) -> None:
+    story.book.conduct.record_stop_out("SOLUSDT", NOON - 3_598_999)
+    assert denied(story) == {"COOLDOWN_AFTER_STOP": "COOLDOWN_AFTER_STOP: left_ms=1"}
+    story.book.conduct.stop_outs_ms["SOLUSDT"] = NOON - 3_599_000
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+
+
+def test_majors_are_outside_the_alt_cluster(story: Story) -> None:
+    tight = RiskLimits(cluster_risk_max=D(0))
+    major = plan("BTCUSDT")
+    verdict, _ = review_entry(review(story.book, major, limits=tight))
+    assert isinstance(verdict, Approved)
+    assert set(denied(story, limits=tight)) == {"RISK_CLUSTER_EXCEEDED"}
+
+
+def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> None:
+    story.open(plan("BTCUSDT"))
+    tight = RiskLimits(shock_move=D("0.5"))
+    assert "RISK_SHOCK_EXCEEDED" in denied(story, limits=tight)
+    hedge = plan(side=Side.SHORT, quantity=D(90), risk=D(38))
+    assert isinstance(review_entry(review(story.book, hedge, limits=tight))[0], Approved)
+    assert shock_loss(D(-200), D("0.1")) == 20
+
+
+# --- exposure ------------------------------------------------------------------------
+
+
+def test_open_risk_runs_from_the_mark_to_the_stop(story: Story) -> None:
+    story.open(plan())
+    at_entry = at_stake(story, {"SOLUSDT": D(100)})
+    # 10 units x (3 + 0.25 x 3 + 8 bp x 97)
+    assert at_entry.open_risk == D("38.276")
+    assert at_stake(story, {"SOLUSDT": D(105)}).open_risk == D("88.276")
+    assert at_stake(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
+    assert at_stake(story).open_risk == D("38.276")  # no mark: the entry price
+    assert at_entry.cluster == {Side.LONG: D("38.276"), Side.SHORT: 0}
+    assert at_entry.net_notional == 1000
+
+
+def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
+    story.grant(plan())
+    before = at_stake(story)
+    assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
+    entry = story.send(intent(Leg.ENTRY, plan()))
+    story.fill(entry, "40", "100")
+    after = at_stake(story, {"SOLUSDT": D(100)})
+    assert after.notional_total == 1000
+    assert after.margin_reserved == 120
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    assert at_stake(story, {"SOLUSDT": D(100)}).notional_total == 400
+
+
+def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
+    room = room_for(
+        story.book,
+        at_stake(story),
+        symbol="SOLUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert (room.risk, room.notional) == (200, 1500)
+    story.open(plan("BTCUSDT"))
+    major = room_for(
+        story.book,
+        at_stake(story),
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert major.risk == 400 - D("38.276")
+    story.say(mark("9500"))
+    none = room_for(
+        story.book,
+        at_stake(story),
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert (none.risk, none.notional) == (0, 0)
+
+
+# --- reductions ------------------------------------------------------------------------
+
+
+def test_an_exit_within_the_position_always_passes() -> None:
+    long = plan()
+    for leg in (Leg.STOP, Leg.TARGET, Leg.CLOSE):
+        assert review_reduction(intent(leg, long), D(100)) is None
+    short = plan(side=Side.SHORT)
+    assert review_reduction(intent(Leg.CLOSE, short), D(-100)) is None
+
+
+@pytest.mark.parametrize(
+    ("leg", "position", "changes"),
+    [
+        (Leg.ENTRY, "100", {}),
+        (Leg.CLOSE, "100", {"reduce_only": False}),
+        (Leg.CLOSE, "0", {}),
+        (Leg.CLOSE, "-100", {}),
+        (Leg.CLOSE, "99", {}),
+        (Leg.STOP, "99", {}),
+    ],
+)
+def test_what_adds_or_reverses_exposure_is_no_exit(
+    leg: Leg, position: str, changes: dict[str, Any]
+) -> None:
+    denial = review_reduction(attrs.evolve(intent(leg, plan()), **changes), D(position))
+    assert denial is not None
+    assert denial.code == "EXIT_INCREASES_EXPOSURE"
+
+
+def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None:
+    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(60)))
+    orders = story.book.orders_of("SOLUSDT")
+    half = intent(Leg.CLOSE, plan(), "second", quantity=D(40))
+    assert review_reduction(half, D(100), orders) is None
+    assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
+    assert review_reduction(first, D(60), orders) is None  # it does not count against itself
+
+
+# --- pacing ----------------------------------------------------------------------------
+
+
+def test_messages_refill_at_their_rate_and_stops_may_overdraw() -> None:
+    bucket = full_bucket(10, NOON).take(10)
+    assert bucket.tokens == 0
+    assert bucket.at(NOON + 250).tokens == 2.5
+    assert bucket.at(NOON + 60_000).tokens == 10
+    assert bucket.at(NOON - 5) == bucket
+    assert bucket.take(3).at(NOON + 100).tokens == -2
+
+
+# --- under any interleaving --------------------------------------------------------------
+
+SYMBOLS = sorted(INSTRUMENTS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataObject) -> None:
+    story = Story()
+    story.ready()
+    entries: list[Any] = []
+    for n in range(data.draw(st.integers(1, 14))):
+        step = data.draw(st.integers(0, 5))
+        if step <= 2 or not entries:
+            symbol = data.draw(st.sampled_from(SYMBOLS))
+            side = data.draw(st.sampled_from(Side))
+            stop = D(100) - side.sign * D(data.draw(st.sampled_from(["1.5", "3", "9"])))
+            quantity = D(data.draw(st.integers(1, 200)))
+            wish = plan(
+                symbol,
+                side,
+                permit_id=f"p{n}",
+                signal_id=f"s{n}",
+                quantity=quantity,
+                stop_price=stop,
+                risk=D(0),
+                leverage=2,
+            )
+            verdict, event = review_entry(review(story.book, wish))
+            story.say(event)
+            if isinstance(verdict, Approved):
+                entries.append(story.send(intent(Leg.ENTRY, wish)))
+        elif step == 3:
+            entry = data.draw(st.sampled_from(entries))
+            order = story.book.orders.get(entry.client_id)
+            if order is not None:
+                part = data.draw(st.sampled_from([order.remaining, D(1)]))
+                story.fill(entry, str(part), "100")
+        else:
+            entry = data.draw(st.sampled_from(entries))
+            order = story.book.orders.get(entry.client_id)
+            if order is not None:
+                story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
+        # The plans claim no risk at all: what is reserved is what the governor computed.
+        stake = at_stake(story, {s: D(100) for s in SYMBOLS})
+        assert stake.open_risk <= D(400)
+        assert all(money <= D(1500) for money in stake.notional.values())
+        assert all(risk <= D(200) for risk in stake.cluster.values())
+        assert stake.notional_total <= D(30000)
+
+
+def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
+    """The two are written apart; a gap between them would show as a refused or a risky plan."""
+    for side in Side:
+        for distance in ("0.5", "1.5", "4", "8", "12"):
+            c = review(story.book, plan(side=side))
+            made = size(
+                q=story.book.q,
+                entry=D(100),
+                stop=D(100) - side.sign * D(distance),
+                side=side,
+                instrument=INSTRUMENTS["SOLUSDT"],
+                costs=c.trade_costs,
+                gap=c.gap,
+                limits=LIMITS,
+            )
+            assert isinstance(made, Sized)
+            sized = plan(
+                side=side,
+                quantity=made.contracts,
+                stop_price=D(100) - side.sign * D(distance),
+                risk=made.risk,
+                leverage=made.leverage,
+            )
+            verdict, _ = governor.review_entry(review(story.book, sized))
+            assert isinstance(verdict, Approved), verdict

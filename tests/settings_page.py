@@ -1,0 +1,37 @@
+"""Writes docs/settings.md from the table of settings: ``make fix`` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kamou.config import Settings, flatten, plain
+from kamou.settings_table import SETTINGS
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+HEAD = """# Settings
+
+Written by `make fix` from the table in `kamou/settings_table.py`; do not edit it here.
+`kamou init` writes them as a commented file. Q is the smaller of equity and balance.
+
+| setting | default | unit | may be | what for |
+|---|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """The whole page."""
+    rows = []
+    for key, value in flatten(Settings()).items():
+        setting = SETTINGS[key]
+        shown = plain(value)
+        default = ", ".join(map(str, shown)) if isinstance(shown, list) else str(shown).strip()
+        allowed = setting.range_text().removesuffix(f" {setting.unit}")
+        hard = f" **{setting.why}**" if setting.why else ""
+        cells = (f"`{key}`", f"`{default}`" if default else "", setting.unit, allowed)
+        about = f"{setting.about}.{hard}".replace("|", "\\|")
+        rows.append(" | ".join(cell.replace(" | ", ", ") for cell in cells) + f" | {about}")
+    return HEAD + "".join(f"| {row} |\n" for row in rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(settings_page(), encoding="utf-8")

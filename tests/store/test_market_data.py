@@ -1,0 +1,400 @@
+"""Importing, storing, listing and loading sets; every refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from market_files import (
+    BARS,
+    END_MS,
+    HOUR_MS,
+    NOW_MS,
+    START_MS,
+    SYMBOLS,
+    Rows,
+    candle_rows,
+    funding_rows,
+    good_folder,
+    interest_rows,
+    write_csv,
+    write_parquet,
+)
+
+from kamou.errors import DataRefusedError, DiskFullError, StoreError
+from kamou.store.importer import import_folder, open_folder, open_market
+from kamou.store.market_data import list_sets, load_set, market_folder, set_path
+
+
+def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
+    """The refusal's text, after checking that nothing was left behind."""
+    store = tmp_path / "data"
+    before = sorted(market_folder(store).glob("**/*"))
+    with pytest.raises(DataRefusedError) as caught:
+        import_folder(folder, store, now_ms=NOW_MS, **options)
+    assert sorted(market_folder(store).glob("**/*")) == before
+    return str(caught.value)
+
+
+def test_an_imported_folder_is_listed_and_loads_as_it_was_read(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "year")
+    seen: list[tuple[str, int, int]] = []
+    report = import_folder(
+        source, tmp_path / "data", now_ms=NOW_MS, progress=lambda *step: seen.append(step)
+    )
+    assert not report.unchanged
+    assert seen[0] == ("reading candles_1h.parquet", 0, 3)
+    assert seen[-1] == ("storing", 1, 1)
+
+    (summary,) = list_sets(tmp_path / "data")
+    assert summary == report.summary
+    assert (summary.name, summary.symbols, summary.bars) == ("year", 3, 3 * BARS)
+    assert (summary.first_ms, summary.last_ms, summary.period_ms) == (START_MS, END_MS, HOUR_MS)
+    assert [each.symbol for each in summary.ranges] == sorted(SYMBOLS)
+    assert (summary.funding_rows, summary.interest_rows, summary.gaps_total) == (18, 36, 0)
+
+    stored = load_set(summary.path)
+    direct = open_folder(source, now_ms=NOW_MS)
+    assert stored.symbols == direct.symbols == tuple(sorted(SYMBOLS))
+    assert stored.instruments == direct.instruments
+    for name in ("open_ms", "open", "high", "low", "close", "volume"):
+        assert np.array_equal(
+            getattr(stored.data.candles, name), getattr(direct.data.candles, name)
+        )
+    for series in ("funding", "interest"):
+        for name in ("available_ms", "values"):
+            left, right = (getattr(getattr(each.data, series), name) for each in (stored, direct))
+            assert np.array_equal(left, right)
+
+
+def test_csv_and_parquet_of_the_same_rows_are_the_same_set(tmp_path: Path) -> None:
+    rows = candle_rows()
+    names = {}
+    for kind, write in (
+        ("a.csv", write_csv),
+        ("a.csv.gz", write_csv),
+        ("a.parquet", write_parquet),
+    ):
+        write(tmp_path / kind.replace(".", "_") / kind, rows)
+        names[kind] = import_folder(
+            tmp_path / kind.replace(".", "_"), tmp_path / "data", now_ms=NOW_MS
+        ).summary.sha256
+    assert len(set(names.values())) == 1
+
+
+def test_one_file_per_symbol_is_one_set(tmp_path: Path) -> None:
+    for symbol in SYMBOLS:
+        rows = [row for row in candle_rows() if row["symbol"] == symbol]
+        write_csv(tmp_path / "many" / f"{symbol}.csv", rows)
+    market = open_folder(tmp_path / "many", now_ms=NOW_MS)
+    assert market.bars == 3 * BARS
+
+
+def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    write_csv(source / "open_interest_1d.csv.gz", interest_rows(24))
+    write_csv(source / "more_funding.csv", funding_rows())  # the same settlements once more
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    assert [(each.file, each.reason) for each in report.skipped] == [
+        ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz is finer")
+    ]
+    funding = load_set(report.summary.path).data.funding
+    assert funding.period_ms == 8 * HOUR_MS
+    assert (funding.available_ms % (8 * HOUR_MS) == 0).all()
+    assert not np.isnan(funding.values).any()
+
+
+def test_funding_of_symbols_without_candles_is_left_out_and_said(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    stranger = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
+    write_csv(source / "funding.csv.gz", funding_rows() + stranger)
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    assert report.notes == ("funding of XRPUSDT left out: there are no candles",)
+
+
+def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    mark = [{k: v for k, v in row.items() if k != "volume"} for row in candle_rows()]
+    write_parquet(source / "mark.parquet", mark)
+    write_csv(source / "dollars.csv", [{"venue": "v", "coin": "BTC", "ts": 1, "oi_usd": 2.0}])
+    write_csv(source / "odd.csv", [{"symbol": "BTCUSDT", "ts": 1, "mood": 2.0}])
+    write_csv(source / "other.csv", [{"day": 1, "mood": 2.0}])
+    (source / "notes.txt").write_text("x")
+    (source / ".hidden.csv").write_text("x")
+    (source / "folder").mkdir()
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    reasons = {each.file: each.reason for each in report.skipped}
+    assert sorted(reasons) == ["dollars.csv", "mark.parquet", "notes.txt", "odd.csv", "other.csv"]
+    assert reasons["mark.parquet"].startswith("mark prices")
+    assert "base units" in reasons["dollars.csv"]
+    assert "no known kind" in reasons["odd.csv"]
+    assert "no columns symbol and ts" in reasons["other.csv"]
+
+
+# --- several venues ----------------------------------------------------------------------------
+
+
+def venue_folder(folder: Path) -> Path:
+    rows: Rows = []
+    for venue, hole in (("good", -1), ("holed", 5)):
+        for at, row in enumerate(candle_rows(("BTC", "ETH"))):
+            if at != hole:
+                short = {key[0]: row[key] for key in ("open", "high", "low", "close", "volume")}
+                rows.append({"venue": venue, "coin": row["symbol"], **short, "ts": row["ts"]})
+    write_parquet(folder / "candles.parquet", rows)
+    return folder
+
+
+def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
+    source = venue_folder(tmp_path / "venues")
+    assert "choose one with --venue (good, holed)" in refused(source, tmp_path)
+    assert "no rows of venue 'other'; it has good, holed" in refused(
+        source, tmp_path, venue="other"
+    )
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="good")
+    assert [each.symbol for each in report.summary.ranges] == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_gaps_are_refused_or_kept_as_missing_bars(tmp_path: Path) -> None:
+    source = venue_folder(tmp_path / "venues")
+    told = refused(source, tmp_path, venue="holed")
+    assert "candles.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
+    assert "missing, 1 of them" in told
+    assert "--allow-gaps" in told
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True)
+    assert report.summary.gaps_total == len(report.summary.gaps) == 1
+    assert report.summary.gaps[0].after_ms == START_MS + 4 * HOUR_MS
+    assert np.isnan(load_set(report.summary.path).data.candles.close[5, 0])
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_there_or_has_no_candles_is_refused(tmp_path: Path) -> None:
+    assert "no such folder" in refused(tmp_path / "nowhere", tmp_path)
+    write_csv(tmp_path / "f" / "funding.csv", funding_rows())
+    assert "no candles here" in refused(tmp_path / "f", tmp_path)
+    write_csv(tmp_path / "f" / "x.csv", [{"day": 1, "mood": 2.0}])
+    assert "x.csv: no columns" in refused(tmp_path / "f", tmp_path)
+
+
+def test_a_corrupt_file_is_refused_by_name(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    whole = (source / "candles_1h.parquet").read_bytes()
+    for content in (whole[: len(whole) // 2], b"nonsense", b""):
+        (source / "candles_1h.parquet").write_bytes(content)
+        assert refused(source, tmp_path).startswith("candles_1h.parquet: cannot be read: ")
+    middle = len(whole) // 4
+    (source / "candles_1h.parquet").write_bytes(whole[:middle] + b"\0" * 64 + whole[middle + 64 :])
+    assert "candles_1h.parquet" in refused(source, tmp_path)
+
+
+def test_a_cut_gzip_file_is_refused_by_name(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    whole = (source / "funding.csv.gz").read_bytes()
+    for content in (whole[:100], whole[:5], b"not gzip at all"):
+        (source / "funding.csv.gz").write_bytes(content)
+        assert refused(source, tmp_path).startswith("funding.csv.gz: cannot be read: ")
+
+
+def test_a_ragged_csv_row_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s" / "c.csv", candle_rows())
+    path.write_text(path.read_text() + "BTCUSDT,17,1\n")
+    assert refused(tmp_path / "s", tmp_path).startswith("c.csv: cannot be read: CSV parse error")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("open", "abc", "c.csv: row 7: open is 'abc', not a number"),
+        ("ts", "2025-01-01", "c.csv: row 7: ts is '2025-01-01', not a number"),
+        ("ts", None, "c.csv: row 7: no ts"),
+        ("symbol", None, "c.csv: row 7: no symbol"),
+        ("high", None, "c.csv: row 7, ETHUSDT, 2025-01-01T06:00:00Z: a price or the volume is NaN"),
+        ("low", "nan", "c.csv: row 7, ETHUSDT, 2025-01-01T06:00:00Z: a price or the volume is NaN"),
+        ("close", "-3", "c.csv: row 7, ETHUSDT, 2025-01-01T06:00:00Z: a price is not positive"),
+        ("high", "1", "c.csv: row 7, ETHUSDT, 2025-01-01T06:00:00Z: high is below"),
+        ("ts", str(START_MS + 5 * HOUR_MS), "is there twice"),
+        ("ts", str(START_MS), "not sorted by time"),
+        ("ts", "1735689600", "1970-01-21T02:08:09Z: is earlier"),
+        ("ts", str(10**17), "closes in the future"),
+    ],
+)
+def test_a_bad_candle_is_refused_with_row_and_reason(
+    tmp_path: Path, column: str, cell: str | None, reason: str
+) -> None:
+    rows = candle_rows()
+    rows[6][column] = cell
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    assert reason in refused(tmp_path / "s", tmp_path)
+
+
+def test_many_bad_rows_are_counted_and_ten_are_shown(tmp_path: Path) -> None:
+    rows = candle_rows()
+    for row in rows[:25]:
+        row["low"] = row["high"] + 1
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    told = refused(tmp_path / "s", tmp_path)
+    assert "25 rows refused" in told
+    assert told.count("c.csv: row ") == 10
+    assert "... and 15 more" in told
+
+
+def test_a_gap_between_two_files_and_a_bar_in_both_are_seen(tmp_path: Path) -> None:
+    rows = candle_rows(("BTCUSDT",))
+    write_csv(tmp_path / "gap" / "a.csv", rows[:10])
+    write_csv(tmp_path / "gap" / "b.csv", rows[12:])
+    assert "b.csv: row 1, BTCUSDT, 2025-01-01T12:00:00Z: the symbol's bars" in refused(
+        tmp_path / "gap", tmp_path
+    )
+    write_csv(tmp_path / "twice" / "a.csv", rows[:10])
+    write_csv(tmp_path / "twice" / "b.csv", rows[9:])
+    assert "b.csv: row 1, BTCUSDT, 2025-01-01T09:00:00Z: is there twice" in refused(
+        tmp_path / "twice", tmp_path
+    )
+
+
+def test_an_unfinished_last_bar_is_a_bar_of_the_future(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    with pytest.raises(DataRefusedError, match="closes in the future"):
+        import_folder(source, tmp_path / "data", now_ms=END_MS - 1)
+    import_folder(source, tmp_path / "data", now_ms=END_MS)
+
+
+def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
+    write_csv(tmp_path / "s" / "c.csv", candle_rows()[:1])
+    assert "fewer than two bars" in refused(tmp_path / "s", tmp_path)
+    (tmp_path / "s" / "c.csv").write_text("symbol,ts,open,high,low,close,volume\n")
+    assert "c.csv: has no rows" in refused(tmp_path / "s", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "cell", "reason"),
+    [
+        ("funding.csv", "funding_rate", None, "row 3, ETHUSDT, 2025-01-01T16:00:00Z: the value is"),
+        ("funding.csv", "funding_rate", "0.5", "beyond 5 %: rates are fractions"),
+        ("funding.csv", "ts", str(NOW_MS + 1), "is in the future"),
+        ("funding.csv", "ts", str(START_MS - 1), "not sorted by time"),
+        ("funding.csv", "ts", "1700000000", "before 2009"),
+        ("interest.csv", "sum_open_interest", "-1", "open interest is negative"),
+    ],
+)
+def test_a_bad_observation_is_refused_with_row_and_reason(
+    tmp_path: Path, file: str, column: str, cell: str | None, reason: str
+) -> None:
+    rows = {"funding.csv": funding_rows(), "interest.csv": interest_rows()}[file]
+    rows[2][column] = cell
+    write_csv(tmp_path / "s" / "c.csv", candle_rows())
+    write_csv(tmp_path / "s" / file, rows)
+    told = refused(tmp_path / "s", tmp_path)
+    assert f"{file}: row 3" in told
+    assert reason in told
+
+
+def test_two_different_rates_at_one_settlement_are_refused(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    other = [{**row, "funding_rate": 0.003} for row in funding_rows()]
+    write_csv(source / "other_funding.csv", other)
+    told = refused(source, tmp_path)
+    assert "two different funding values of BTCUSDT" in told or "of ETHUSDT" in told
+
+
+def test_parquet_may_hold_timestamps_for_ts(tmp_path: Path) -> None:
+    table = pq.read_table(good_folder(tmp_path / "s") / "candles_1h.parquet")
+    stamped = table.set_column(1, "ts", table["ts"].cast("timestamp[ms]"))
+    pq.write_table(stamped, tmp_path / "s" / "candles_1h.parquet")
+    assert open_folder(tmp_path / "s", now_ms=NOW_MS).first_ms == START_MS
+
+
+# --- the store ---------------------------------------------------------------------------------
+
+
+def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    first = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    again = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    assert again.unchanged
+    assert again.summary == first.summary
+    write_csv(source / "funding.csv.gz", funding_rows(4))
+    assert "a different set named 's' is already stored" in refused(source, tmp_path)
+    assert load_set(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
+    replaced = import_folder(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
+    assert not replaced.unchanged
+    assert load_set(replaced.summary.path).data.funding.period_ms == 4 * HOUR_MS
+    assert load_set(replaced.summary.path).instruments[0].funding_interval_h == 4
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
+def test_a_name_that_is_no_plain_word_is_refused(tmp_path: Path, name: str) -> None:
+    source = good_folder(tmp_path / "s")
+    assert "cannot name a set" in refused(source, tmp_path, name=name)
+
+
+def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    store = tmp_path / "data"
+    report = import_folder(source, store, now_ms=NOW_MS, name="mine")
+    assert open_market(store, "mine", now_ms=NOW_MS).name == "mine"
+    assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
+    assert open_folder(report.summary.path, now_ms=NOW_MS).bars == 3 * BARS
+    for unknown in ("yours", str(tmp_path / "nowhere"), ".."[:1] + "x/y"):
+        with pytest.raises(DataRefusedError, match="neither a stored set nor a folder"):
+            open_market(store, unknown, now_ms=NOW_MS)
+
+
+def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
+    path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
+    candles = path / "candles.parquet"
+    content = bytearray(candles.read_bytes())
+    content[100] ^= 1
+    candles.write_bytes(content)
+    with pytest.raises(DataRefusedError, match="SHA-256 differs"):
+        load_set(path)
+    candles.unlink()
+    with pytest.raises(DataRefusedError, match="cannot be read"):
+        load_set(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("{", "no readable meta.json"), ('{"format": 2}', "format 2"), ("{}", "no readable")],
+)
+def test_an_unreadable_or_newer_meta_file_is_refused(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
+    (path / "meta.json").write_text(content)
+    with pytest.raises(DataRefusedError, match=reason):
+        list_sets(tmp_path / "data")
+
+
+def test_a_store_without_sets_lists_none_and_leftovers_are_not_sets(tmp_path: Path) -> None:
+    assert list_sets(tmp_path) == ()
+    (market_folder(tmp_path) / ".s.77").mkdir(parents=True)
+    assert list_sets(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, DiskFullError), (errno.EACCES, StoreError)]
+)
+def test_a_disk_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    source = good_folder(tmp_path / "s")
+    store = tmp_path / "data"
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(number, "the disk says no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(json, "dumps", full)
+        with pytest.raises(error, match=str(set_path(store, "s"))):
+            import_folder(source, store, now_ms=NOW_MS)
+    assert list(market_folder(store).iterdir()) == []
+    import_folder(source, store, now_ms=NOW_MS)
+    assert [each.name for each in list_sets(store)] == ["s"]

@@ -1,0 +1,141 @@
+"""What the documents say is true: commands, options, paths, links, settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from settings_page import PAGE, settings_page
+
+from kamou.cli import kamou_command
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md")]
+)
+DECISION_LINES_MAX = 60  # a screen
+
+CODE = re.compile(r"```.*?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+# A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
+FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
+MADE_AT_RUN = {"kamou.toml", "report.json", "NUMBER-short-name.md"}  # what a user makes
+MAKE = re.compile(r"^make ([a-z-]+)")
+
+
+def code_lines(page: str) -> Iterator[str]:
+    """Every line of code on a page, from blocks and spans."""
+    for block, span in CODE.findall((ROOT / page).read_text(encoding="utf-8")):
+        yield from (line.strip() for line in (block or span).splitlines() if line.strip())
+
+
+def names_of_files(page: str) -> set[str]:
+    """Every span on a page that can only be a file or folder of this repository."""
+    spans = {span for _, span in CODE.findall((ROOT / page).read_text(encoding="utf-8"))}
+    return {span for span in spans if FILE.match(span)} - MADE_AT_RUN
+
+
+def problem_of(line: str) -> str | None:
+    """What is wrong with a ``kamou ...`` line; None when its verb and options exist."""
+    command: click.Command = kamou_command
+    words = [word for word in line.split("|")[0].split()[1:] if word]
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name.isupper():  # VERB stands for any of them
+            return None
+        if name not in command.commands:
+            return f"no verb {name}"
+        command = command.commands[name]
+    options = {option for parameter in command.params for option in parameter.opts}
+    options |= {"--help", "-h", "--version"}
+    wrong = [
+        word for word in words if word.startswith("--") and word.partition("=")[0] not in options
+    ]
+    return f"no option {wrong[0]}" if wrong else None
+
+
+def stands(name: str, beside: Path) -> bool:
+    """Whether it is there: from the root, beside the page, or, a bare name, in the product."""
+    places = (ROOT, beside, ROOT / "kamou")
+    if any((place / name).exists() for place in places):
+        return True
+    return "/" not in name and any((ROOT / "kamou").rglob(name))
+
+
+def test_there_are_pages_to_check() -> None:
+    assert {"README.md", "CHANGELOG.md", "docs/commands.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_on_a_page_exists_with_its_options(page: str) -> None:
+    lines = [line for line in code_lines(page) if line.startswith("kamou ")]
+    assert not {line: problem for line in lines if (problem := problem_of(line))}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_on_a_page_exists(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {found[1] for line in code_lines(page) if (found := MAKE.match(line))}
+    assert not {target for target in targets if f"\n{target}:" not in makefile}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_named_on_a_page_exists(page: str) -> None:
+    lost = [name for name in names_of_files(page) if not stands(name, (ROOT / page).parent)]
+    assert not lost
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_on_a_page_leads_somewhere(page: str) -> None:
+    links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    inner = [link for link in links if "://" not in link]
+    assert not [link for link in inner if not ((ROOT / page).parent / link).exists()]
+
+
+def test_a_decision_is_a_screen_at_most() -> None:
+    decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
+    assert len(decisions) > 10
+    assert not [
+        path.name for path in decisions if path.read_text().count("\n") > DECISION_LINES_MAX
+    ]
+
+
+def test_every_decision_says_what_it_costs_and_when_to_choose_again() -> None:
+    for path in (ROOT / "docs/decisions").glob("0*.md"):
+        text = path.read_text()
+        for part in ("**Needed.**", "**Chosen.**", "**Costs.**", "**Again when**"):
+            assert part in text, f"{path.name} lacks {part}"
+
+
+def test_the_page_of_settings_is_the_table_of_settings() -> None:
+    assert PAGE.read_text(encoding="utf-8") == settings_page(), "run `make fix`"
+
+
+def test_every_verb_has_its_line_on_the_page_of_commands() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    verbs = [
+        f"{name} {inner}" if inner else name
+        for name, command in kamou_command.commands.items()
+        for inner in (command.commands if isinstance(command, click.Group) else [""])
+    ]
+    assert not [verb for verb in verbs if f"`kamou {verb}" not in text]
+
+
+def test_the_readme_carries_the_risk_notice_and_promises_nothing() -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
+    assert "Not financial advice. No promise of profit." in text
+    assert "you can lose everything you put in" in text
+    assert not re.search(r"guarantee|risk-free|compliant|certified", text, re.IGNORECASE)
+
+
+def test_the_checks_of_this_file_see_what_is_wrong() -> None:
+    assert problem_of("kamou rnu") == "no verb rnu"
+    assert problem_of("kamou run --prot 1") == "no option --prot"
+    assert problem_of("kamou data export") == "no verb export"
+    assert problem_of("kamou db backup FILE --json") is None
+    assert FILE.match("kamou/nowhere.py")
+    assert not FILE.match("/results.json")

@@ -1,0 +1,59 @@
+"""One published record for all tests that only read it, and a client for an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from published_record import write_record
+
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+Client = Callable[[Any], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+async def inline(function: Callable[..., Any], *args: object) -> Any:
+    """A runner without a thread."""
+    return function(*args)
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 complete days and half a day, 80 trades, a deposit, a halt, an outage of two days."""
+    path = tmp_path_factory.mktemp("record") / "kamou.sqlite3"
+    write_record(path, flow_day=20, down_days=2)
+    return path
+
+
+@pytest.fixture(scope="session")
+def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three complete days: too young for any statistic."""
+    path = tmp_path_factory.mktemp("young") / "kamou.sqlite3"
+    write_record(path, days=3)
+    return path
+
+
+@pytest.fixture
+def demo() -> Site:
+    return Site(mode="demo", assumed_live=True)
+
+
+@pytest.fixture
+def public(record: Path, demo: Site) -> PublicSite:
+    return PublicSite(record, demo, runner=inline)
+
+
+@pytest.fixture
+def client() -> Client:
+    @asynccontextmanager
+    async def connect(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as made:
+            yield made
+
+    return connect
