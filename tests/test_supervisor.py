@@ -79,7 +79,8 @@ def troupe() -> Troupe:
 
 
 def spec(*children: ChildSpec | SupervisorSpec, **more: Any) -> SupervisorSpec:
-    return SupervisorSpec(**({"id": "root", "children": children, "intensity": 5} | more))
+    given: dict[str, Any] = {"id": "root", "children": children, "intensity": 5}
+    return SupervisorSpec(**(given | more))
 
 
 @asynccontextmanager

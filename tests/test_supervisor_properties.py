@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 
 import attrs
+import pytest
 import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import JumpClock
+from kamou.determinism import seed_scheduler
 from kamou.supervision import ChildExit, ChildSpec, Restart, Strategy, SupervisorSpec
 from kamou.supervisor import Supervisor
 
@@ -179,7 +181,7 @@ class Stage:
             other.up = other.leaf.restart is not Restart.TEMPORARY or nested_deeper
             other.expected += other.up
 
-    async def play(self, script: list[Blow], settle_s: float) -> None:
+    async def play(self, script: list[Blow], settle_s: float, quiet_s: float = QUIET_S) -> None:
         supervisor = Supervisor(self.spec, on_exit=self.exits.append)
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
@@ -195,7 +197,7 @@ class Stage:
                     player.crashes = blow.crashes
                     player.cue.set()
                 await trio.sleep(settle_s)
-            await trio.sleep(QUIET_S)
+            await trio.sleep(quiet_s)
             up = [player.name for player in self.players if player.listening]
             for player in self.players:
                 if player.leaf.restart is Restart.PERMANENT and not player.listening:
@@ -204,6 +206,9 @@ class Stage:
             await supervisor.stop()
             if self.log != up[::-1]:
                 self.broken.append(f"stopped in the order {self.log}, not {up[::-1]}")
+        for exit_ in self.exits:
+            if exit_.error is not None and not isinstance(exit_.error, Crash):
+                self.broken.append(f"{exit_.child} raised {exit_.error!r}")
         if any(player.tasks for player in self.players):
             self.broken.append("a child outlived its supervisor")
 
@@ -239,3 +244,52 @@ def test_each_crash_restarts_exactly_those_that_the_strategy_names(
     assert [player.starts for player in stage.players] == [
         player.expected for player in stage.players
     ]
+
+
+PLAIN = Leaf(Restart.PERMANENT, 0.0, 0)
+
+
+def test_a_child_never_begins_beside_a_sibling_that_ends_in_the_same_moment() -> None:
+    """The second child's back-off ends at 0.6 s, exactly when the first child is told to end."""
+    root = Branch(Strategy.ONE_FOR_ALL, (PLAIN, PLAIN))
+    script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
+    for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones
+        stage = Stage(root)
+        seed_scheduler(seed)
+        trio.run(stage.play, script, 0.0, 5.0, clock=JumpClock())
+        assert stage.broken == [], f"with scheduler seed {seed}"
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
+    """Its elder sibling ends so many scheduler steps after it started."""
+    ends = iter([True, False])
+
+    async def hasty(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        if next(ends):
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            return
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        stage = Stage(Branch(Strategy.ONE_FOR_ONE, (PLAIN,)))
+        supervisor = Supervisor(
+            SupervisorSpec(
+                id="above",
+                strategy=Strategy.ONE_FOR_ALL,
+                children=(ChildSpec(id="hasty", start=hasty), stage.spec),
+            )
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await trio.sleep(1)
+            states = [child["state"] for child in supervisor.snapshot()["children"]]
+            assert states == ["running"] * 2, "no grace of a deaf child had to pass"
+            await supervisor.stop()
+
+    for seed in range(16):
+        ends = iter([True, False])
+        seed_scheduler(seed)
+        trio.run(main, clock=JumpClock())

@@ -11,8 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from kamou import watchdog
-from kamou.watchdog import LOOKS, Watchdog
+from kamou.watchdog import LOOKS, Watchdog, end_process
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def test_a_pause_of_the_whole_process_is_not_taken_for_a_blocked_loop(stream: IO
 
 def test_the_end_of_the_process_is_an_error_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(watchdog.os, "_exit", codes.append)
-    watchdog.end_process()
+    monkeypatch.setattr("os._exit", codes.append)
+    end_process()
     assert codes == [1]
 
 

@@ -82,7 +82,8 @@ class Journal:
     """What every actor holds of the journal. One object, shared; it outlives the actor.
 
     ``reader`` is a connection of ``database.open_reader``, or the writer's own for ``:memory:``
-    under the inline runner. ``code_hash`` names the code whose snapshots are ours.
+    under the inline runner. ``code_hash`` (``store.snapshots.code_hash``) names the code that folds;
+    without it no snapshot is taken or trusted.
     """
 
     def __init__(
@@ -179,11 +180,14 @@ class Journal:
 
     def book_snapshot(self) -> Snapshot | None:
         """The newest snapshot by this code that verifies, or None: then fold from the start."""
+        if not self.code_hash:
+            return None
         return snapshots.load(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
         """Whether ``snapshot_every`` events have passed since the last snapshot."""
-        return seq - self._snapshot_seq >= self.settings.snapshot_every
+        due = seq - self._snapshot_seq >= self.settings.snapshot_every
+        return due and bool(self.code_hash)
 
     # --- the actor's side ----------------------------------------------------------
 

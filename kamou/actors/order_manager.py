@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from kamou.actors.base import Actor
 from kamou.actors.desk import Desk
@@ -92,9 +93,10 @@ class OrderManager(Actor):
                 await self._desk.told(message.order)
                 await self._settle()
             case SignalsRefined():
+                marks = await self._marks()
                 for signal in message.signals:
                     if self.clock.now_ms() < message.expires_ms:
-                        await self._enter(signal)
+                        await self._enter(signal, marks)
                 self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
             case StateNotice():
                 await self._look_after()
@@ -113,7 +115,14 @@ class OrderManager(Actor):
 
     # --- entries -----------------------------------------------------------------
 
-    async def _enter(self, signal: RefinedSignal) -> None:
+    async def _marks(self) -> dict[str, Decimal]:
+        """What the open positions are worth now: sizing into the same room as the governor."""
+        try:
+            return {p.symbol: p.mark_price for p in await self._desk.port.positions()}
+        except (UnreachableError, RateLimitedError):
+            return {}  # entry prices stand in; the governor denies on its own, fresher figures
+
+    async def _enter(self, signal: RefinedSignal, marks: Mapping[str, Decimal]) -> None:
         candidate = signal.candidate
         desk = self._desk
         try:
@@ -132,6 +141,7 @@ class OrderManager(Actor):
             grant=self._gate.is_live(candidate.strategy),
             attempt=FIRST_ATTEMPT,
             quote=quote,
+            marks=marks,
             instruments=self._instruments,
             book=desk.book,
             costs=self._costs,
@@ -157,7 +167,8 @@ class OrderManager(Actor):
             )
             book = await self._desk.commit(event)
         trade = book.trades.get(fill.symbol)
-        if trade is not None:
+        if trade is not None and trade.unprotected_since_ms:
+            # A stop that is merely too large only reduces: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
         await self._settle()
 

@@ -74,7 +74,4 @@ def adopted_stop(
     tick = instrument.tick
     raw = mark - sign * max(distance, tick)
     rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR  # towards the mark
-    stop = (raw / tick).to_integral_value(rounding=rounding) * tick
-    if (mark - stop) * sign <= 0:
-        stop -= sign * tick
-    return stop
+    return (raw / tick).to_integral_value(rounding=rounding) * tick

@@ -62,6 +62,7 @@ def plan_entry(
     grant: LiveGrant | None,
     attempt: int,
     quote: Quote,
+    marks: Mapping[str, Decimal],
     instruments: Mapping[str, Instrument],
     book: Book,
     costs: CostModel,
@@ -70,6 +71,7 @@ def plan_entry(
 ) -> Plan | Denial:
     """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
 
+    ``marks`` value the open positions, so that the plan fits what room they leave.
     A strategy without a grant is planned at full size: the governor is the one to deny it.
     """
     instrument = instruments[candidate.symbol]
@@ -79,7 +81,7 @@ def plan_entry(
         fraction *= limits.reduced_size
     stake = exposure(
         book,
-        marks={candidate.symbol: quote.mark},
+        marks={**marks, candidate.symbol: quote.mark},
         instruments=instruments,
         costs=costs,
         limits=limits,

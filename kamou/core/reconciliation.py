@@ -35,7 +35,7 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.core.orders import IN_FLIGHT, OrderState
-from kamou.core.protection import Await, CancelOrder, ConfirmStop, is_covered, orphans, protect
+from kamou.core.protection import CancelOrder, ConfirmStop, is_covered, orphans, protect
 from kamou.core.risk.exposure import exposure
 from kamou.core.venue_view import ReconcileSettings, Reconciliation, Terms, VenueView
 from kamou.ids import is_ours
@@ -297,7 +297,7 @@ class _Work:
                             trigger_price=action.trigger_price,
                         )
                     )
-                elif not isinstance(action, Await) and symbol not in needy:
+                elif symbol not in needy:
                     needy.append(symbol)
         return tuple(needy)
 

@@ -104,7 +104,6 @@ def liquidation_price(
 
 
 def leverage_for(
-    *,
     entry: Decimal,
     stop: Decimal,
     side: Side,
@@ -150,27 +149,11 @@ def size(
     if denied is not None:
         return denied
     assert 0 < fraction <= 1
-    leverage = leverage_for(
-        entry=entry,
-        stop=stop,
-        side=side,
-        instrument=instrument,
-        fee=costs.fee_out,
-        gap=gap,
-        limits=limits,
-    )
+    leverage = leverage_for(entry, stop, side, instrument, costs.fee_out, gap, limits)
     if leverage == 0:
         return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss = unit_loss(entry, stop, costs, gap)
-    caps = {  # base units that each cap allows; on a tie the first is named
-        "risk": limits.risk_per_trade * fraction * q / loss,
-        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / entry,
-        "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
-        * instrument.contract_size,
-        "value_max": limits.order_value_max / entry,
-    }
-    if room is not None:
-        caps["budget"] = min(room.risk / loss, room.notional / entry)
+    caps = _caps(q, entry, loss, instrument, limits, fraction, existing_notional, room)
     bound_by = min(caps, key=lambda name: caps[name])
     lots = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
     contracts = lots * instrument.lot
@@ -185,7 +168,6 @@ def size(
             notional_min=instrument.notional_min,
             bound_by=bound_by,
         )
-    fee = costs.fee_out
     return Sized(
         contracts=contracts,
         quantity=quantity,
@@ -194,10 +176,33 @@ def size(
         margin=notional / leverage,
         leverage=leverage,
         liquidation_price=liquidation_price(
-            entry, side, leverage, instrument.maintenance_margin_rate, fee
+            entry, side, leverage, instrument.maintenance_margin_rate, costs.fee_out
         ),
         bound_by=bound_by,
     )
+
+
+def _caps(
+    q: Decimal,
+    entry: Decimal,
+    loss: Decimal,
+    instrument: Instrument,
+    limits: RiskLimits,
+    fraction: Decimal,
+    existing_notional: Decimal,
+    room: Room | None,
+) -> dict[str, Decimal]:
+    """Base units that each cap allows. On a tie the first is the one that is named."""
+    caps = {
+        "risk": limits.risk_per_trade * fraction * q / loss,
+        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / entry,
+        "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
+        * instrument.contract_size,
+        "value_max": limits.order_value_max / entry,
+    }
+    if room is not None:
+        caps["budget"] = min(room.risk / loss, room.notional / entry)
+    return caps
 
 
 def excess_after_fill(

@@ -98,7 +98,7 @@ class Day:
 
 
 def chance(seed: int, day: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, stream))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, stream, day))))
 
 
 def first_state(universe: Universe) -> State:

@@ -36,6 +36,7 @@ from kamou.core.bars import (
     resample,
     trailing_atr,
 )
+from kamou.errors import ConfigurationError
 from kamou.exchange.generated_day import (
     PATHS,
     Day,
@@ -101,7 +102,18 @@ class GeneratedMarket:
         universe: UniverseSettings | None = None,
         paths: PathSettings | None = None,
     ) -> None:
-        assert HOUR_MS % step_ms == 0, "the step must divide an hour"
+        """Cheap: nothing is generated yet.
+
+        Raises:
+            ConfigurationError: the step does not divide an hour, or there are no symbols.
+        """
+        if step_ms < 1 or HOUR_MS % step_ms:
+            raise ConfigurationError(
+                f"generated bars of {step_ms / 1000:g} s do not divide an hour: "
+                "choose one of 60, 300, 900, 1800 or 3600 s"
+            )
+        if symbols < 1:
+            raise ConfigurationError("a generated market needs at least one symbol")
         self.seed = seed
         self.step_ms = step_ms
         self.first_ms = floor_ms(origin_ms, DAY_MS)

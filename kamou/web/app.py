@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kamou.errors import StoreError
 from kamou.store.database import open_reader
 from kamou.store.queries import head_seq
 from kamou.web.negotiation import prefers_json
@@ -117,7 +118,11 @@ class PublicSite:
             return None
         path = scope["path"]
         as_json = path in self._negotiating and _wants_json(scope)
-        return self._replies.get((path, as_json, ()), self._head())
+        try:
+            head = self._head()
+        except (StoreError, sqlite3.Error):
+            return None  # the long way meets the same trouble and makes an error page of it
+        return self._replies.get((path, as_json, ()), head)
 
     def _head(self) -> int:
         if self._head_reader is None:

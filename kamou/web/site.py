@@ -18,8 +18,8 @@ GATE_NOTICE = (
     " a shadow record of their own."
 )
 MODE_NOTICES = {
-    "demo": "Demo: simulated market and simulated money; the gate is assumed live.",
-    "paper": "Paper: real market data, simulated money.",
+    "demo": "Demo: simulated market and simulated money",
+    "paper": "Paper: real market data, simulated money",
     "live": "",
 }
 
@@ -35,7 +35,11 @@ class Site:
 
     @property
     def banner(self) -> str:
-        return MODE_NOTICES[self.mode]
+        """The line under every page's head; empty in live mode."""
+        said = MODE_NOTICES[self.mode]
+        if not said:
+            return ""
+        return f"{said}; the gate is assumed live." if self.assumed_live else f"{said}."
 
     @property
     def notices(self) -> tuple[str, ...]:

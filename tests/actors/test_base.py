@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -73,6 +72,13 @@ class Recorder(Actor):
     async def tick(self) -> None:
         self.did.append(("tick", self.clock.now_ms()))
         self.due_ms += self.period_ms
+
+
+class Hardened(Recorder):
+    """Survives what the recorder does not."""
+
+    async def handle(self, message: Any) -> None:
+        self.did.append(message)
 
 
 class Plain(Actor):
@@ -221,18 +227,10 @@ async def test_a_halt_in_hand_at_a_crash_reaches_the_next_incarnation(
     inbox.put_priority(Burn())
     with pytest.raises(ValueError, match="burnt"):
         await Recorder(inbox).run()
-    second = Recorder(inbox)
-    second.handle = _remember(second)  # type: ignore[method-assign]
+    second = Hardened(inbox)
     await nursery.start(second.run)
     await settle()
     assert second.did == ["recovered", Burn()]
-
-
-def _remember(actor: Recorder) -> Callable[[Any], Any]:
-    async def handle(message: Any) -> None:
-        actor.did.append(message)
-
-    return handle
 
 
 async def test_an_actor_without_calls_or_timers_says_so_when_asked(inbox: Mailbox[Any]) -> None:

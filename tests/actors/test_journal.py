@@ -1,113 +1,28 @@
-"""The journal's actor and client: grouped, in order, never lost, never twice, never blocked."""
+"""The journal's client: grouped, in order, read back, kept across runs."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 import trio
+from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import journal as module
-from kamou.actors.journal import Journal, JournalActor, inline, on_thread
-from kamou.clock import SimulatedClock
-from kamou.config import StoreSettings
+from kamou.actors.journal import on_thread
 from kamou.core import events as e
-from kamou.errors import CallUnavailableError, DiskFullError, DuplicateEventError, StoreError
-from kamou.mailboxes import Mailbox
-from kamou.store import database, queries
-from kamou.store.journal import JournalWriter
+from kamou.errors import DuplicateEventError
+from kamou.store import queries
 from kamou.store.snapshots import Snapshot
-
-SETTINGS = StoreSettings(group_commit_ms=20, snapshot_every=3, batch_max=10)
-
-
-def lost(number: int) -> e.ProtectionLost:
-    return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
-
-
-def day(number: int) -> e.DayOpened:
-    return e.DayOpened(at_ms=number, day=f"2023-11-{number:02}", equity=Decimal(number))
-
-
-class Broken(JournalWriter):
-    """A writer that can be made to fail, before or after its commit."""
-
-    fail_before: Exception | None = None
-    fail_after: Exception | None = None
-
-    def append_encoded(self, batch: Any, details: Any = ()) -> Any:
-        if self.fail_before is not None:
-            raise self.fail_before
-        done = super().append_encoded(batch, details)
-        if self.fail_after is not None:
-            raise self.fail_after
-        return done
-
-
-@attrs.define
-class Bench:
-    journal: Journal
-    writer: Broken
-    connection: sqlite3.Connection
-    clock: SimulatedClock
-    runner: Any = inline
-    full: list[bool] = attrs.Factory(list)
-
-    def actor(self) -> JournalActor:
-        return JournalActor(
-            journal=self.journal,
-            writer=self.writer,
-            clock=self.clock,
-            runner=self.runner,
-            on_disk_full=self.full.append,
-        )
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[JournalActor]:
-        actor = self.actor()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(actor.run)
-            yield actor
-            self.journal.inbox.ask_to_stop()
-
-    def stored(self) -> list[e.Event]:
-        return [c.event for c in self.writer.read(0)]
-
-    @contextmanager
-    def full_disk(self) -> Iterator[None]:
-        """As SQLite tells it: the file may not grow, and has no free page left."""
-        self.connection.execute("PRAGMA max_page_count = 1")
-        yield
-        self.connection.execute("PRAGMA max_page_count = 1000000")
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    opened: list[sqlite3.Connection] = []
-
-    def made(**settings: int) -> Bench:
-        connection = database.open_writer(tmp_path / "kamou.sqlite3")
-        reader = database.open_reader(tmp_path / "kamou.sqlite3")
-        opened.extend((connection, reader))
-        clock = SimulatedClock(start_ms=1_000)
-        journal = Journal(
-            inbox=Mailbox("journal", 100, now_ms=clock.now_ms),
-            reader=reader,
-            settings=attrs.evolve(SETTINGS, **settings),
-            code_hash="code",
-        )
-        return Bench(journal, Broken(connection, generation=1), connection, clock)
-
-    yield made
-    for connection in opened:
-        connection.close()
+    with benches(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -219,133 +134,6 @@ async def test_an_event_that_cannot_be_stored_fails_its_maker_only(
         assert bench.stored() == [lost(2)]
 
 
-async def crash(bench: Bench, deed: Callable[[], Awaitable[object]]) -> None:
-    """Run an actor until the deed has brought it down."""
-    with pytest.RaisesGroup(pytest.RaisesExc(StoreError), flatten_subgroups=True):
-        async with bench.running():
-            await deed()
-            await trio.sleep(1)
-
-
-@pytest.mark.parametrize("when", ["fail_before", "fail_after"])
-async def test_a_crash_in_a_write_loses_nothing_and_doubles_no_keyed_event(
-    bench: Bench, autojump_clock: MockClock, when: str
-) -> None:
-    async def commit() -> None:
-        bench.journal.cast(day(1), day(2))
-        with pytest.raises(CallUnavailableError):
-            await bench.journal.commit(day(3))
-
-    setattr(bench.writer, when, StoreError("the disk bit us"))
-    await crash(bench, commit)
-    setattr(bench.writer, when, None)
-    committed = when == "fail_after"
-    bench.journal.cast(day(4))
-    async with bench.running():
-        assert len(bench.journal.tail(0)) == (3 if committed else 0), "recovery shows the truth"
-        await trio.sleep(1)
-        days = [1, 2, 3, 4] if committed else [1, 2, 4]
-        assert bench.stored() == [day(n) for n in days]
-        assert [c.event for c in bench.journal.tail(0)] == bench.stored()
-        await bench.journal.commit(lost(1))
-
-
-async def test_while_the_journal_is_down_casts_wait_and_commits_are_refused_at_once(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
-    bench.journal.cast(lost(1))
-    with pytest.raises(CallUnavailableError):
-        await bench.journal.commit(day(1))
-    async with bench.running():
-        await trio.sleep(1)
-        assert bench.stored() == [lost(1)]
-
-
-async def test_an_orderly_stop_writes_what_waits(bench: Bench, autojump_clock: MockClock) -> None:
-    async with bench.running():
-        bench.journal.cast(*(lost(n) for n in range(25)))
-    assert len(bench.stored()) == 25
-
-
-async def test_a_cancelled_journal_writes_what_waits(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(bench.actor().run)
-        bench.journal.cast(lost(1))
-        nursery.cancel_scope.cancel()
-    assert bench.stored() == [lost(1)]
-
-
-async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
-    many = [lost(n) for n in range(1_000)]
-    async with bench.running():
-        with bench.full_disk():
-            bench.journal.cast(*many)
-            with pytest.raises(DiskFullError, match="disk is full"):
-                await bench.journal.commit(day(1))
-            await trio.sleep(5)
-            found = len(bench.stored())  # a few found room in the last page
-            assert found < 100
-            assert bench.full == [True], "said once"
-            assert len(bench.journal.backlog.casts) == 1_000 - found
-        await trio.sleep(2)
-        assert bench.full == [True, False]
-        assert bench.stored() == many
-        await bench.journal.commit(day(1))
-        assert bench.full == [True, False]
-
-
-async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
-    bench: Bench, autojump_clock: MockClock
-) -> None:
-    async with bench.running():
-        bench.writer.fail_before = DiskFullError("full")
-        with pytest.raises(DiskFullError):
-            await bench.journal.commit(day(1))
-        assert bench.full == [True]
-        bench.writer.fail_before = None
-        await trio.sleep(1.5)
-        assert bench.full == [True, False]
-        assert queries.meta(bench.connection, module.DISK_PROBE) is not None
-        await bench.journal.commit(day(1))
-
-
-@pytest.mark.parametrize("fails", [1, 2])
-async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cast(
-    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fails: int
-) -> None:
-    """The first write finds the duplicate; the casts' own, or the commit's, then fails."""
-    async with bench.running():
-        await bench.journal.commit(day(1))
-        real, calls = bench.writer.append_encoded, iter(range(10))
-
-        def append(batch: Any, details: Any = ()) -> Any:
-            if next(calls) == fails:
-                raise DiskFullError("full")
-            return real(batch, details)
-
-        monkeypatch.setattr(bench.writer, "append_encoded", append)
-        bench.journal.cast(day(1), lost(1))
-        with pytest.raises(DiskFullError):
-            await bench.journal.commit(day(2))
-        await trio.sleep(3)
-        assert bench.stored() == [day(1), lost(1)]
-        assert bench.full == [True, False]
-
-
-async def test_the_backlog_has_a_limit_and_says_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACKLOG_MAX", 3)
-    bench.journal.cast(lost(1), lost(2))
-    with pytest.raises(DiskFullError, match="wait"):
-        bench.journal.cast(lost(3), lost(4))
-    assert len(bench.journal.backlog.casts) == 2
-
-
 async def test_old_events_are_read_back_and_new_ones_remembered(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,25 +195,6 @@ async def test_details_ride_along_with_the_next_write(
         assert not bench.journal.backlog.details
 
 
-async def test_a_snapshot_waits_for_the_disk_without_undoing_the_commit(
-    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**_: object) -> None:
-        raise DiskFullError("full")
-
-    async with bench.running():
-        await bench.journal.commit(day(1))
-        with monkeypatch.context() as patched:
-            patched.setattr(bench.writer, "save_snapshot", refuse)
-            bench.journal.save_snapshot(1, b"state", at_ms=5)
-            (done,) = await bench.journal.commit(day(2))
-            assert done.event == day(2)
-            assert bench.full == [True]
-        await trio.sleep(2)
-        assert bench.full == [True, False]
-        assert bench.journal.book_snapshot() == Snapshot(seq=1, state=b"state")
-
-
 async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_yields(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
@@ -468,3 +237,16 @@ async def test_a_cancelled_write_on_the_thread_is_finished_and_published(bench: 
         nursery.cancel_scope.cancel()
     assert bench.stored() == [lost(1)]
     assert [c.event for c in bench.journal.tail(0)] == [lost(1)]
+
+
+async def test_a_journal_that_does_not_know_its_code_takes_and_trusts_no_snapshot(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        await bench.journal.commit(lost(1), lost(2), lost(3))
+        bench.journal.save_snapshot(3, b"state", at_ms=5)
+        await trio.sleep(1)
+        assert bench.journal.book_snapshot() is not None
+        bench.journal.code_hash = ""
+        assert bench.journal.book_snapshot() is None
+        assert not bench.journal.snapshot_due(1_000)

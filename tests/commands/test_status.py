@@ -104,3 +104,11 @@ def test_report_before_the_first_trade_says_that_evidence_is_insufficient(
     cli: Cli, journalled: DataFolder
 ) -> None:
     assert "insufficient evidence" in cli("report")[1]
+
+
+def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    database.open_writer(folder.database, durable=False).close()
+    assert json.loads(cli("status", "--json")[1])["book"]["day"] is None
+    assert cli("status")[0] == 3

@@ -70,3 +70,16 @@ def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_pa
     assert code == 1
     assert "AUSDT" in err
     assert json.loads(cli("data", "list", "--json")[1]) == {"sets": []}
+
+
+def test_kept_gaps_and_files_left_out_are_told(cli: Cli, tmp_path: Path) -> None:
+    folder = candles(tmp_path / "gapped")
+    file = folder / "candles.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:10] + lines[12:]))
+    (folder / "other.csv").write_text("a,b\n1,2\n")
+    assert cli("data", "import", folder)[0] == 1
+    code, out, err = cli("data", "import", folder, "--allow-gaps")
+    assert code == 0
+    assert "gap in gapped: AUSDT lacks 2 bars from 2020-09-23" in out
+    assert "left out other.csv" in err

@@ -185,6 +185,14 @@ def test_the_plans_own_risk_figure_is_not_believed_when_it_is_too_low(story: Sto
     assert "RISK_PER_TRADE_EXCEEDED" in denied(story, plan(stop_price=D(92), risk=D(1)))
 
 
+def test_what_is_reserved_is_the_governors_figure_and_not_a_lower_claim(story: Story) -> None:
+    _, event = review_entry(review(story.book, plan(risk=D(1), notional=D(1))))
+    assert isinstance(event, e.PermitGranted)
+    # 10 units x (3 x 1.25 + (6 bp + 3 bp) x 197 + 3 bp x 100)
+    assert event.plan.risk == D("39.573")
+    assert event.plan.notional == 1000
+
+
 def test_a_canary_has_a_quarter_of_both_caps(story: Story) -> None:
     canary = LiveGrant(strategy="mean_reversion", basis="canary", size_fraction=D("0.25"))
     codes = denied(story, grant=canary)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 from trading_cases import DAY, NOON, D, Story, closed_cycle, income, mark
 
@@ -254,9 +253,3 @@ def test_a_humans_halt_outlasts_the_days_and_no_other_reason_replaces_one(story:
     assert human.reason is StateReason.HUMAN_HALT
     put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
     assert command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT).event(NOON) is None
-
-
-def test_decisions_are_values() -> None:
-    assert attrs.evolve(Decision(before=T.NORMAL, after=T.NORMAL)) == Decision(
-        before=T.NORMAL, after=T.NORMAL
-    )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.bars import Candles, Segment, resample, trailing_atr
+from kamou.errors import ConfigurationError
 from kamou.exchange.generated_day import PathSettings, Stretch
 from kamou.exchange.generator import DAYS_HELD, GeneratedMarket
 from kamou.exchange.tape import best_quotes, prints
@@ -86,12 +87,25 @@ def test_another_seed_makes_another_market() -> None:
     assert not np.array_equal(market(seed=6).day(0).close, MARKET.day(0).close)
 
 
+def test_no_day_repeats_another() -> None:
+    moves = [np.diff(np.log(MARKET.day(day).close), axis=0) for day in (1, 2, 3)]
+    for left, right in pairwise(moves):
+        assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 0.1
+
+
 def test_the_origin_is_floored_to_midnight_and_the_end_is_far() -> None:
     late = market(origin_ms=ORIGIN_MS + 5 * HOUR_MS + 17)
     assert late.first_ms == ORIGIN_MS
     assert late.last_ms > ORIGIN_MS + 50 * 365 * DAY_MS
-    with pytest.raises(AssertionError, match="divide an hour"):
-        market(step_ms=7 * 60_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"step_ms": 7 * 60_000}, "divide an hour"), ({"symbols": 0}, "at least one symbol")],
+)
+def test_a_market_that_cannot_be_is_a_wrong_setting(options: dict[str, int], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        market(**options)
 
 
 # --- inside the bars -----------------------------------------------------------------------------

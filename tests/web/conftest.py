@@ -1,25 +1,15 @@
-"""One published record for all tests that only read it, and a client for an ASGI application."""
+"""One published record for all tests that only read it, and a client for an application."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from published_record import write_record
+from site_client import Client, connect, inline
 
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
-
-Client = Callable[[Any], AbstractAsyncContextManager[httpx.AsyncClient]]
-
-
-async def inline(function: Callable[..., Any], *args: object) -> Any:
-    """A runner without a thread."""
-    return function(*args)
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +40,4 @@ def public(record: Path, demo: Site) -> PublicSite:
 
 @pytest.fixture
 def client() -> Client:
-    @asynccontextmanager
-    async def connect(app: Any) -> AsyncIterator[httpx.AsyncClient]:
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as made:
-            yield made
-
     return connect

@@ -145,58 +145,17 @@ class _Record:
         )
         plan = _plan(candidate, at_ms, entry, stop, target, size)
         ids = {one: f"km{self._trades:05d}{one.value:a<21}" for one in Leg}
-        legs = (Leg.ENTRY, Leg.STOP, Leg.TARGET)
         closed_ms = at_ms + 150 * MINUTE_MS
         gross = (out - entry) * side.sign * size
         fees, funding, slip = D("4.80"), D("-0.12"), D("0.83")
         net = gross - fees + funding
         self._equity += net
         return (
-            _ranked(at_ms, candidate),
-            e.SignalRefined(
-                at_ms=at_ms + 10,
-                cause_id=signal,
-                signal_id=signal,
-                candidate=candidate,
-                verdict="off",
-                size_multiplier=D(1),
-                reason_code="OFF",
-            ),
-            e.PermitGranted(
-                at_ms=at_ms + 20,
-                cause_id=signal,
-                permit_id=plan.permit_id,
-                plan=plan,
-                figures=(),
-                expires_ms=at_ms + 30_000,
-            ),
-            *(
-                e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one]))
-                for one in legs
-            ),
-            e.PermitConsumed(at_ms=at_ms + 40, permit_id=plan.permit_id, client_id=ids[Leg.ENTRY]),
-            *(
-                e.OrderAcknowledged(
-                    at_ms=at_ms + 190, client_id=ids[one], venue_id=f"v-{one.value}"
-                )
-                for one in legs
-            ),
+            *_opening(at_ms, candidate, plan, ids),
             _filled(self._trades * 2, plan, ids[Leg.ENTRY], opening_side(side), entry, at_ms + 200),
-            e.OrderClosed(
-                at_ms=at_ms + 210,
-                client_id=ids[Leg.ENTRY],
-                status=OrderStatus.FILLED,
-                filled=size,
-                reason="",
-            ),
+            _ended(ids[Leg.ENTRY], size, at_ms + 210),
             _filled(self._trades * 2 + 1, plan, ids[leg], closing_side(side), out, closed_ms),
-            e.OrderClosed(
-                at_ms=closed_ms,
-                client_id=ids[leg],
-                status=OrderStatus.FILLED,
-                filled=size,
-                reason="",
-            ),
+            _ended(ids[leg], size, closed_ms),
             e.TradeClosed(
                 at_ms=closed_ms,
                 cause_id=signal,
@@ -220,6 +179,46 @@ class _Record:
                 exit_reason=leg.value,
             ),
         )
+
+
+def _opening(
+    at_ms: int, candidate: Candidate, plan: Plan, ids: dict[Leg, str]
+) -> tuple[e.Event, ...]:
+    """From the ranking to the acknowledged orders."""
+    legs = (Leg.ENTRY, Leg.STOP, Leg.TARGET)
+    signal = candidate.signal_id
+    return (
+        _ranked(at_ms, candidate),
+        e.SignalRefined(
+            at_ms=at_ms + 10,
+            cause_id=signal,
+            signal_id=signal,
+            candidate=candidate,
+            verdict="off",
+            size_multiplier=D(1),
+            reason_code="OFF",
+        ),
+        e.PermitGranted(
+            at_ms=at_ms + 20,
+            cause_id=signal,
+            permit_id=plan.permit_id,
+            plan=plan,
+            figures=(),
+            expires_ms=at_ms + 30_000,
+        ),
+        *(e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one])) for one in legs),
+        e.PermitConsumed(at_ms=at_ms + 40, permit_id=plan.permit_id, client_id=ids[Leg.ENTRY]),
+        *(
+            e.OrderAcknowledged(at_ms=at_ms + 190, client_id=ids[one], venue_id=f"v-{one}")
+            for one in legs
+        ),
+    )
+
+
+def _ended(client_id: str, filled: D, at_ms: int) -> e.Event:
+    return e.OrderClosed(
+        at_ms=at_ms, client_id=client_id, status=OrderStatus.FILLED, filled=filled, reason=""
+    )
 
 
 def _started(generation: int, at_ms: int, digest: str, reason: str) -> e.Event:

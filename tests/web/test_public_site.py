@@ -5,12 +5,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import trio
-from conftest import Client, inline  # type: ignore[import-not-found]
 from published_record import START_MS, write_record
+from site_client import Client, inline
 
 from kamou.clock import DAY_MS
 from kamou.core.events import RunStopped
@@ -22,16 +21,6 @@ from kamou.web.app import ROUTES, PublicSite
 from kamou.web.site import RISK_NOTICE, Site, read_pricing
 
 PAGES = ("/", "/results", "/trades", "/how-it-works", "/pricing")
-FIGURES = {
-    "return_twr",
-    "max_drawdown",
-    "sharpe",
-    "sortino",
-    "win_rate",
-    "expectancy_r",
-    "profit_factor",
-    "trades",
-}
 
 
 class Markup(HTMLParser):
@@ -50,9 +39,6 @@ class Markup(HTMLParser):
 
 def a_trade(record: Path) -> str:
     return trades(open_reader(record), limit=1)[0].trade_id
-
-
-# --- the pages -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -114,280 +100,6 @@ async def test_the_style_sheet_is_kept_for_ever_under_the_name_of_its_content(
     assert sheet.headers["content-type"].startswith("text/css")
     assert "immutable" in sheet.headers["cache-control"]
     assert other.status_code == 404
-
-
-# --- results -------------------------------------------------------------------------------------
-
-
-async def test_results_are_html_for_browsers_and_json_for_those_who_ask(
-    public: PublicSite, client: Client
-) -> None:
-    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-    async with client(public) as http:
-        for accept, kind in (
-            (browser, "text/html"),
-            ("*/*", "text/html"),
-            ("application/json", "application/json"),
-            ("text/html;q=0.4, application/json;q=0.6", "application/json"),
-            ("text/html;q=0.6, application/json;q=0.4", "text/html"),
-            (browser, "text/html"),
-        ):
-            answer = await http.get("/results", headers={"accept": accept})
-            assert answer.headers["content-type"].startswith(kind), accept
-            assert "accept" in answer.headers["vary"].lower()
-        document = await http.get("/results.json")
-        negotiated = await http.get("/results", headers={"accept": "application/json"})
-    assert document.content == negotiated.content
-
-
-async def results_of(app: PublicSite, client: Client) -> dict[str, Any]:
-    async with client(app) as http:
-        found: dict[str, Any] = (await http.get("/results.json")).json()
-    return found
-
-
-async def test_the_document_has_what_the_contract_names(public: PublicSite, client: Client) -> None:
-    found = await results_of(public, client)
-    assert {
-        "mode",
-        "since_ms",
-        "as_of_ms",
-        "currency",
-        "equity",
-        "performance",
-        "days",
-        "strategies",
-        "trades_total",
-        "halts",
-        "config_digest",
-        "notices",
-    } <= found.keys()
-    assert found["mode"] == "demo"
-    assert found["since_ms"] == START_MS
-    assert found["currency"] == "USDT"
-    assert isinstance(found["equity"], str)
-    assert found["trades_total"] == 80
-    assert found["config_digest"] == "decade" * 10
-    assert set(found["performance"]) == FIGURES
-    for name, figure in found["performance"].items():
-        assert figure["low"] <= figure["value"] <= figure["high"], name
-        assert figure["n"] > 0
-    assert {s["name"] for s in found["strategies"]} == {"mean_reversion", "oi_momentum"}
-    assert sum(s["trades"] for s in found["strategies"]) == 80
-
-
-async def test_losing_days_and_days_without_a_run_are_in_the_document(
-    public: PublicSite, client: Client
-) -> None:
-    days = (await results_of(public, client))["days"]
-    assert any(day["return"] < 0 for day in days)
-    assert [day["day"] for day in days if day["down"]] == ["2025-08-11", "2025-08-12"]
-    assert [day["complete"] for day in days].count(False) == 1
-    assert days[-1]["complete"] is False
-    assert len(days) == 43
-    for day in days:
-        assert isinstance(day["pnl"], str)
-
-
-async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> None:
-    found = await results_of(public, client)
-    day = next(day for day in found["days"] if day["flows"] != "0")
-    assert day["flows"] == "2000"
-    assert abs(day["return"]) < 0.1
-    assert abs(float(day["pnl"])) < 1000
-    chained = 1.0
-    for one in found["days"]:
-        chained *= 1 + one["return"]
-    assert found["performance"]["return_twr"]["value"] == pytest.approx(chained - 1)
-
-
-async def test_halts_and_downtime_are_published_with_reasons(
-    public: PublicSite, client: Client
-) -> None:
-    found = await results_of(public, client)
-    (halt,) = found["halts"]
-    assert halt["reason"] == "DAY_LOSS_LIMIT"
-    assert halt["until_ms"] - halt["from_ms"] == 11 * 3_600_000
-    (gap,) = found["downtime"]
-    assert gap["until_ms"] - gap["from_ms"] == pytest.approx(2 * DAY_MS, abs=2 * 3_600_000)
-    async with client(public) as http:
-        page = (await http.get("/results")).text
-    assert "day loss limit" in page
-    assert 'class="band halt"' in page
-    assert 'class="band down"' in page
-    assert "ended without warning" in page
-    assert "Configuration changed: lower risk" in page
-    assert "Deposit or withdrawal: +2,000.00 USDT" in page
-
-
-async def test_the_page_shows_each_figure_with_its_count_and_interval(
-    public: PublicSite, client: Client
-) -> None:
-    found = await results_of(public, client)
-    async with client(public) as http:
-        page = (await http.get("/results")).text
-    sharpe = found["performance"]["sharpe"]
-    shown = f"{abs(sharpe['value']):.2f}"
-    assert shown in page
-    assert f"{found['performance']['win_rate']['n']} <small>closed trades</small>" in page
-    assert "insufficient evidence" in page  # of oi_momentum, with too few trades of its own
-
-
-async def test_a_young_record_says_insufficient_evidence(
-    young_record: Path, demo: Site, client: Client
-) -> None:
-    app = PublicSite(young_record, demo, runner=inline)
-    found = await results_of(app, client)
-    for name, figure in found["performance"].items():
-        if name != "trades":
-            assert figure["value"] is None
-            assert figure["reason"].startswith("insufficient evidence")
-    async with client(app) as http:
-        page = await http.get("/results")
-    assert page.status_code == 200
-    assert page.text.count("insufficient evidence") >= 7
-
-
-async def test_an_empty_database_is_a_page_and_not_an_error(
-    tmp_path: Path, demo: Site, client: Client
-) -> None:
-    path = tmp_path / "kamou.sqlite3"
-    open_writer(path, durable=False).close()
-    app = PublicSite(path, demo, runner=inline)
-    found = await results_of(app, client)
-    assert found["since_ms"] is None
-    assert found["equity"] is None
-    async with client(app) as http:
-        for page in PAGES:
-            assert (await http.get(page)).status_code == 200, page
-        assert "Nothing has been recorded yet" in (await http.get("/results")).text
-        assert "No closed trade yet" in (await http.get("/trades")).text
-
-
-async def test_the_document_is_a_function_of_the_database_alone(
-    record: Path, demo: Site, client: Client
-) -> None:
-    documents = []
-    for _ in range(2):
-        async with client(PublicSite(record, demo, runner=inline)) as http:
-            documents.append((await http.get("/results.json")).content)
-    assert documents[0] == documents[1]
-
-
-# --- trades --------------------------------------------------------------------------------------
-
-
-async def test_trades_are_paged_newest_first(public: PublicSite, client: Client) -> None:
-    async with client(public) as http:
-        first = await http.get("/trades")
-        second = await http.get("/trades?page=2")
-        third = await http.get("/trades?page=3")
-    assert "80 closed trades" in first.text
-    assert first.text.count('<th scope="row">') == 50
-    assert second.text.count('<th scope="row">') == 30
-    assert 'rel="next" href="/trades?page=2"' in first.text
-    assert 'rel="prev" href="/trades?page=1"' in second.text
-    assert third.status_code == 404
-
-
-@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=99999999", "outcome=odd"])
-async def test_a_page_of_trades_that_does_not_exist_is_not_found(
-    public: PublicSite, client: Client, query: str
-) -> None:
-    async with client(public) as http:
-        assert (await http.get(f"/trades?{query}")).status_code == 404
-
-
-async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
-    public: PublicSite, client: Client, record: Path
-) -> None:
-    lost = trades(open_reader(record), strategy="oi_momentum", outcome="loss")
-    async with client(public) as http:
-        page = await http.get("/trades?strategy=oi_momentum&outcome=loss")
-        none = await http.get("/trades?symbol=NOPE")
-    assert page.text.count('<th scope="row">') == len(lost) > 0
-    assert '<option value="oi_momentum" selected>' in page.text
-    assert "No closed trade matches" in none.text
-
-
-async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
-    public: PublicSite, client: Client, record: Path
-) -> None:
-    trade_id = a_trade(record)
-    async with client(public) as http:
-        listed = await http.get("/trades")
-        page = await http.get(f"/trades/{quote(trade_id)}")
-    assert f'href="/trades/{quote(trade_id)}"' in listed.text
-    assert page.status_code == 200
-    links = re.findall(r"<h3>(\w+)</h3>", page.text)
-    assert links == ["Fills", "Orders", "Permit", "Signal", "Cycle", "Candle"]
-    for said in ("98.40", "mean reversion" if "mean" in trade_id else "oi momentum", "99.95"):
-        assert said in page.text
-    diary = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
-    assert diary[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]
-    assert diary[-1] == "Trade closed"
-    assert diary.index("Entry order recorded") < diary.index("Permit used") < diary.index("Filled")
-
-
-async def test_a_trade_that_never_closed_is_not_found(public: PublicSite, client: Client) -> None:
-    async with client(public) as http:
-        assert (await http.get("/trades/1.none.BTCUSDT")).status_code == 404
-
-
-async def test_a_trade_without_a_chain_still_has_a_page(
-    tmp_path: Path, demo: Site, client: Client
-) -> None:
-    path = tmp_path / "kamou.sqlite3"
-    write_record(path, days=1, trades_per_day=1)
-    with open_writer(path) as writer:
-        for table in ("order_", "fill", "permit", "signal", "cycle"):
-            writer.execute(f"DELETE FROM {table}")
-    trade_id = a_trade(path)
-    async with client(PublicSite(path, demo, runner=inline)) as http:
-        page = await http.get(f"/trades/{trade_id}")
-    assert page.status_code == 200
-    assert page.text.count("None on record") == 6
-
-
-# --- pricing -------------------------------------------------------------------------------------
-
-
-async def test_pricing_is_free_and_self_hosted_when_the_operator_says_nothing(
-    public: PublicSite, client: Client
-) -> None:
-    async with client(public) as http:
-        assert "Free, self-hosted" in (await http.get("/pricing")).text
-
-
-async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
-    record: Path, client: Client
-) -> None:
-    text = "# Plans\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>x</script> [y](javascript:x)"
-    app = PublicSite(record, Site(mode="paper", pricing_markdown=text), runner=inline)
-    async with client(app) as http:
-        page = (await http.get("/pricing")).text
-    assert "<h1>Plans</h1>" in page
-    assert "<table>" in page
-    assert "<script>" not in page
-    assert 'href="javascript' not in page
-    assert "Paper: real market data, simulated money." in page
-    assert "Free, self-hosted" not in page
-
-
-def test_the_pricing_file_is_read_or_refused_by_name(tmp_path: Path) -> None:
-    file = tmp_path / "pricing.md"
-    file.write_text("hello", encoding="utf-8")
-    assert read_pricing(str(file)) == "hello"
-    assert read_pricing("") == ""
-    with pytest.raises(ConfigurationError, match=r"web\.pricing_file"):
-        read_pricing(str(tmp_path / "absent.md"))
-
-
-async def test_a_live_site_has_no_demo_banner(record: Path, client: Client) -> None:
-    async with client(PublicSite(record, Site(mode="live"), runner=inline)) as http:
-        page = (await http.get("/how-it-works")).text
-    assert "simulated" not in page.replace("simulated or real", "")
-    assert 'class="mode"' in page
 
 
 # --- HTTP ----------------------------------------------------------------------------------------
@@ -547,3 +259,50 @@ async def test_the_sites_connections_cannot_write(record: Path) -> None:
     reader = open_reader(record)
     with pytest.raises(Exception, match=r"readonly|read-only"):
         reader.execute("DELETE FROM trade")
+
+
+# --- pricing -------------------------------------------------------------------------------------
+
+
+async def test_pricing_is_free_and_self_hosted_when_the_operator_says_nothing(
+    public: PublicSite, client: Client
+) -> None:
+    async with client(public) as http:
+        assert "Free, self-hosted" in (await http.get("/pricing")).text
+
+
+async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
+    record: Path, client: Client
+) -> None:
+    text = "# Plans\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>x</script> [y](javascript:x)"
+    app = PublicSite(record, Site(mode="paper", pricing_markdown=text), runner=inline)
+    async with client(app) as http:
+        page = (await http.get("/pricing")).text
+    assert "<h1>Plans</h1>" in page
+    assert "<table>" in page
+    assert "<script>" not in page
+    assert 'href="javascript' not in page
+    assert "Paper: real market data, simulated money." in page
+    assert "Free, self-hosted" not in page
+
+
+def test_the_pricing_file_is_read_or_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "pricing.md"
+    file.write_text("hello", encoding="utf-8")
+    assert read_pricing(str(file)) == "hello"
+    assert read_pricing("") == ""
+    with pytest.raises(ConfigurationError, match=r"web\.pricing_file"):
+        read_pricing(str(tmp_path / "absent.md"))
+
+
+def test_a_demo_with_a_real_gate_does_not_say_that_it_is_assumed() -> None:
+    assert Site(mode="demo").banner == "Demo: simulated market and simulated money."
+    assert not any("gate" in notice for notice in Site(mode="demo").notices)
+    assert any("gate" in notice for notice in Site(mode="demo", assumed_live=True).notices)
+
+
+async def test_a_live_site_has_no_demo_banner(record: Path, client: Client) -> None:
+    async with client(PublicSite(record, Site(mode="live"), runner=inline)) as http:
+        page = (await http.get("/how-it-works")).text
+    assert "simulated" not in page.replace("simulated or real", "")
+    assert 'class="mode"' in page

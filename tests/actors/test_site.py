@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from kamou.actors.site import Listener, SiteActor, _explained, bind, is_loopback
+from kamou.errors import ListenError
+
+
+def answering(text: bytes) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": text})
+
+    return app
+
+
+def listener(
+    text: bytes = b"", *, host: str = "127.0.0.1", port: int = 0, operator: bool = False
+) -> Listener:
+    return Listener(
+        app=answering(text),
+        host=host,
+        port=port,
+        setting="web.operator_port" if operator else "web.port",
+        option="--operator-port" if operator else "--port",
+    )
+
+
+def site(warnings: list[str] | None = None, **of_operator: Any) -> SiteActor:
+    return SiteActor(
+        public=listener(b"public"),
+        operator=listener(b"operator", operator=True, **of_operator),
+        warn=(warnings if warnings is not None else []).append,
+    )
+
+
+async def test_it_serves_both_listeners_once_it_has_started_and_stops_when_asked() -> None:
+    warnings: list[str] = []
+    actor = site(warnings)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(actor.run)
+            public, operator = actor.ports
+            async with httpx.AsyncClient() as http:
+                answer = await http.get(f"http://127.0.0.1:{public}/")
+                assert answer.text == "public"
+                assert "server" not in answer.headers
+                assert (await http.get(f"http://127.0.0.1:{operator}/")).text == "operator"
+            actor.ask_to_stop()
+    assert actor.ports == ()
+    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+        await trio.open_tcp_stream("127.0.0.1", public)
+    assert warnings == []
+
+
+async def test_it_can_be_started_again_on_the_same_ports_after_a_crash() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    actor = SiteActor(
+        public=listener(b"public", port=port), operator=listener(operator=True), warn=print
+    )
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(actor.run)
+            async with httpx.AsyncClient() as http:
+                assert (await http.get(f"http://127.0.0.1:{port}/")).text == "public"
+            nursery.cancel_scope.cancel()
+        assert actor.ports == ()
+
+
+async def test_a_taken_port_is_an_error_that_names_the_port_its_setting_and_the_remedy() -> None:
+    taken = bind(listener())
+    port = taken.getsockname()[1]
+    actor = site(port=port)
+    with pytest.raises(ListenError) as caught:
+        await actor.run()
+    taken.close()
+    for said in (str(port), "taken", "web.operator_port", "--operator-port"):
+        assert said in str(caught.value)
+    assert actor.ports == ()
+
+
+async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() -> None:
+    with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
+        bind(listener(host="192.0.2.1"))
+
+
+def test_a_port_that_is_not_ours_to_take_is_explained() -> None:
+    error = OSError(errno.EACCES, "Permission denied")
+    assert "not ours to take" in _explained(listener(port=80), error)
+
+
+async def test_an_operator_listener_that_others_can_reach_warns() -> None:
+    warnings: list[str] = []
+    actor = site(warnings, host="0.0.0.0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(actor.run)
+        nursery.cancel_scope.cancel()
+    assert len(warnings) == 1
+    assert "0.0.0.0" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.4", False),
+        ("example.org", False),
+    ],
+)
+def test_only_this_machine_reaches_a_loopback_address(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_an_ipv6_address_is_bound_as_one() -> None:
+    try:
+        bound = bind(listener(host="::1"))
+    except ListenError:
+        pytest.skip("this machine has no IPv6 loopback")
+    assert bound.family == socket.AF_INET6
+    bound.close()

@@ -1,0 +1,237 @@
+"""What a position needs to be protected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_order
+
+from kamou.core import events as e
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, Side, VenueOrder
+from kamou.core.protection import (
+    Action,
+    Await,
+    CancelOrder,
+    ClosePosition,
+    ConfirmStop,
+    PlaceStop,
+    is_covered,
+    orphans,
+    protect,
+)
+
+PLAN = plan()
+STOP = intent(Leg.STOP, PLAN)
+LIMITS = RiskLimits()
+
+
+def naked(quantity: str = "100", at_ms: int = NOON) -> Story:
+    """A position whose stop was never sent."""
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.fill(entry, quantity, "100", at_ms=at_ms)
+    story.say(order_closed(entry, OrderStatus.CANCELED, quantity))
+    return story
+
+
+def actions(
+    story: Story, *resting: VenueOrder, now_ms: int = NOON + 1, **more: Any
+) -> tuple[Action, ...]:
+    return protect(
+        story.book.trades["SOLUSDT"],
+        story.book.orders_of("SOLUSDT"),
+        resting,
+        limits=LIMITS,
+        now_ms=now_ms,
+        **more,
+    )
+
+
+PLACE = PlaceStop(
+    symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), trigger_price=PLAN.stop_price
+)
+
+
+def test_a_naked_position_gets_its_stop() -> None:
+    assert actions(naked()) == (PLACE,)
+
+
+def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
+    story = naked()
+    story.send(STOP)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 10_000),)
+    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=STOP.client_id, venue_id="v"))
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 10_000),)
+
+
+def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
+    story = naked()
+    story.send(STOP)
+    resting = venue_order(STOP)
+    (confirm,) = actions(story, resting)
+    assert confirm == ConfirmStop(
+        symbol="SOLUSDT", client_id=STOP.client_id, quantity=D(100), trigger_price=D(97)
+    )
+    story.say(
+        e.StopConfirmed(
+            at_ms=NOON,
+            symbol="SOLUSDT",
+            client_id=STOP.client_id,
+            quantity=D(100),
+            trigger_price=D(97),
+        )
+    )
+    assert actions(story, resting) == ()
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"type": OrderType.LIMIT},
+        {"reduce_only": False},
+        {"side": OrderSide.BUY},
+        {"symbol": "ADAUSDT"},
+        {"status": OrderStatus.CANCELED},
+        {"trigger_price": None},
+        {"trigger_price": D("96.99")},  # farther than where it belongs
+        {"quantity": D(99)},
+        {"filled": D(1)},
+    ],
+)
+def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
+    story = naked()
+    story.send(STOP)
+    resting = attrs.evolve(venue_order(STOP), **flaw)
+    assert not any(isinstance(a, ConfirmStop) for a in actions(story, resting))
+    assert not is_covered(story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT"), [resting])
+
+
+def test_a_stranger_s_stop_is_not_ours_to_rely_on() -> None:
+    foreign = attrs.evolve(venue_order(STOP), client_id="someone")
+    assert actions(naked(), foreign) == (PLACE,)
+
+
+def test_a_nearer_stop_protects_too() -> None:
+    story = naked()
+    story.send(STOP)
+    (confirm,) = actions(story, venue_order(STOP, trigger_price=D("98")))
+    assert isinstance(confirm, ConfirmStop)
+
+
+def test_what_is_not_protected_in_time_is_closed() -> None:
+    story = naked()
+    story.send(STOP)
+    assert isinstance(actions(story, now_ms=NOON + 9_999)[0], Await)
+    (close,) = actions(story, now_ms=NOON + 10_000)
+    assert close == ClosePosition(
+        symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), reason="not protected in time"
+    )
+
+
+def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
+    story = naked()
+    late = NOON + 15_000
+    assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
+    assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
+
+
+def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
+    story = naked()
+    story.send(intent(Leg.CLOSE, PLAN))
+    (wait,) = actions(story, now_ms=NOON + 60_000)
+    assert isinstance(wait, Await)
+
+
+def confirmed(covering: str = "100", held: str = "100") -> Story:
+    story = naked(held)
+    story.send(STOP)
+    story.say(
+        e.StopConfirmed(
+            at_ms=NOON,
+            symbol="SOLUSDT",
+            client_id=STOP.client_id,
+            quantity=D(covering),
+            trigger_price=D(97),
+        )
+    )
+    return story
+
+
+def test_a_stop_larger_than_the_position_is_replaced_before_it_is_canceled() -> None:
+    story = confirmed("100", "60")
+    old = venue_order(STOP)
+    (place,) = actions(story, old)
+    assert isinstance(place, PlaceStop)
+    assert place.quantity == 60
+    smaller = story.send(intent(Leg.STOP, PLAN, "smaller", quantity=D(60)))
+    assert actions(story, old) == ()  # on its way; the old one protects meanwhile
+    new = venue_order(smaller)
+    confirm, cancel = actions(story, old, new)
+    assert isinstance(confirm, ConfirmStop)
+    assert confirm.client_id == smaller.client_id
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.client_id == STOP.client_id
+    story.say(e.CancelRequested(at_ms=NOON, client_id=STOP.client_id, reason=""))
+    (confirm_only,) = actions(story, old, new)
+    assert isinstance(confirm_only, ConfirmStop)
+
+
+def test_a_stop_smaller_than_the_position_stays_until_a_larger_one_is_read_back() -> None:
+    story = confirmed("60", "100")
+    old = venue_order(STOP, "60")
+    assert actions(story, old) == (PLACE,)
+
+
+def test_a_vanished_stop_is_replaced_at_once() -> None:
+    story = confirmed()
+    story.say(order_closed(STOP, OrderStatus.CANCELED))
+    assert actions(story, now_ms=NOON + 3_600_000) == (PLACE,)
+
+
+def test_a_short_is_protected_by_a_buy_above() -> None:
+    short = plan(side=Side.SHORT)
+    story = Story()
+    story.ready()
+    story.grant(short)
+    story.fill(story.send(intent(Leg.ENTRY, short)), "100", "100")
+    (place,) = actions(story)
+    assert place == PlaceStop(
+        symbol="SOLUSDT", side=OrderSide.BUY, quantity=D(100), trigger_price=D(103)
+    )
+    stop = story.send(intent(Leg.STOP, short))
+    assert isinstance(actions(story, venue_order(stop))[0], ConfirmStop)
+
+
+def test_an_inverted_trade_is_not_protections_business() -> None:
+    story = naked()
+    story.fill(story.send(STOP), "100", "97")
+    story.fill(STOP, "20", "97")
+    assert actions(story) == ()
+
+
+def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
+    story = confirmed()
+    target = story.send(intent(Leg.TARGET, PLAN))
+    assert orphans("SOLUSDT", story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT")) == ()
+    story.fill(STOP, "100", "97")
+    ours = story.book.orders_of("SOLUSDT")
+    (orphan,) = orphans("SOLUSDT", story.book.trades.get("SOLUSDT"), ours)
+    assert orphan.client_id == target.client_id
+    story.say(e.CancelRequested(at_ms=NOON, client_id=target.client_id, reason=""))
+    assert orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT")) == ()
+
+
+def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.send(STOP)
+    assert orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT")) == ()
+    story.say(order_closed(entry, OrderStatus.EXPIRED))
+    assert len(orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT"))) == 1

@@ -1,0 +1,53 @@
+"""Files that hold several venues, and sets with real gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from market_files import HOUR_MS, NOW_MS, START_MS, Rows, candle_rows, write_parquet
+
+from kamou.errors import DataRefusedError
+from kamou.store.importer import import_folder
+from kamou.store.market_data import list_sets, load_set
+
+
+def refused(source: Path, tmp_path: Path, venue: str | None = None) -> str:
+    with pytest.raises(DataRefusedError) as caught:
+        import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue=venue)
+    assert list_sets(tmp_path / "data") == ()
+    return str(caught.value)
+
+
+def venue_folder(folder: Path) -> Path:
+    rows: Rows = []
+    for venue, hole in (("good", -1), ("holed", 5)):
+        for at, row in enumerate(candle_rows(("BTC", "ETH"))):
+            if at != hole:
+                short = {key[0]: row[key] for key in ("open", "high", "low", "close", "volume")}
+                rows.append({"venue": venue, "coin": row["symbol"], **short, "ts": row["ts"]})
+    write_parquet(folder / "candles.parquet", rows)
+    return folder
+
+
+def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
+    source = venue_folder(tmp_path / "venues")
+    assert "choose one with --venue (good, holed)" in refused(source, tmp_path)
+    assert "no rows of venue 'other'; it has good, holed" in refused(
+        source, tmp_path, venue="other"
+    )
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="good")
+    assert [each.symbol for each in report.summary.ranges] == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_gaps_are_refused_or_kept_as_missing_bars(tmp_path: Path) -> None:
+    source = venue_folder(tmp_path / "venues")
+    told = refused(source, tmp_path, venue="holed")
+    assert "candles.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
+    assert "missing, 1 of them" in told
+    assert "--allow-gaps" in told
+    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True)
+    assert report.summary.gaps_total == len(report.summary.gaps) == 1
+    assert report.summary.gaps[0].after_ms == START_MS + 4 * HOUR_MS
+    assert np.isnan(load_set(report.summary.path).data.candles.close[5, 0])

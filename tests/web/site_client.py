@@ -1,0 +1,24 @@
+"""How a test talks to an ASGI application, and renders its pages without a thread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+
+Client = Callable[[Any], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+async def inline(function: Callable[..., Any], *args: object) -> Any:
+    """A runner without a thread."""
+    return function(*args)
+
+
+@asynccontextmanager
+async def connect(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose address is this machine's; an error in the application is its answer."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as made:
+        yield made

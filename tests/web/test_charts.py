@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kamou.clock import DAY_MS, HOUR_MS
+from kamou.store.public_queries import Mark
+from kamou.web import chart
+
+START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
+
+
+def marks(*equity: float, step_ms: int = HOUR_MS) -> list[Mark]:
+    return [
+        Mark(at_ms=START_MS + i * step_ms, equity=Decimal(str(e)), low=e, high=e)
+        for i, e in enumerate(equity)
+    ]
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    return [
+        (float(x), float(y)) for x, y in (pair.split(",") for pair in path.strip("MZ").split(" "))
+    ]
+
+
+def test_a_higher_equity_is_drawn_higher_and_a_later_one_further_right() -> None:
+    for drawn in chart.curve_charts(marks(100, 90, 110), (), ()):
+        (x0, y0), (x1, y1), (x2, y2) = points(drawn.line)
+        assert x0 < x1 < x2
+        assert y2 < y0 < y1
+        assert drawn.start_y == y0
+        assert (drawn.end_x, drawn.end_y) == (x2, y2)
+
+
+@given(st.lists(st.floats(1, 1e7), min_size=2, max_size=40))
+@settings(max_examples=50)
+def test_nothing_is_drawn_outside_its_frame(equity: list[float]) -> None:
+    for drawn in chart.curve_charts(marks(*equity), (), ()):
+        frame = drawn.frame
+        for x, y in points(drawn.line) + points(drawn.envelope):
+            assert frame.left <= x <= frame.inner_right
+            assert frame.top <= y <= frame.inner_bottom
+        for tick in drawn.ticks_y:
+            assert frame.top - 0.1 <= tick.at <= frame.inner_bottom + 0.1
+
+
+def test_one_mark_is_no_curve_and_one_day_no_bars() -> None:
+    assert chart.curve_charts(marks(100), (), ()) == ()
+    assert chart.day_charts([("2025-07-26", 0.1, "")]) == ()
+
+
+def test_the_envelope_shows_a_dip_that_thinning_left_out() -> None:
+    dipped = marks(100, 100, 100)
+    dipped[1] = Mark(at_ms=dipped[1].at_ms, equity=Decimal(100), low=60, high=101)
+    wide = chart.curve_charts(dipped, (), ())[0]
+    assert max(y for _, y in points(wide.envelope)) > max(y for _, y in points(wide.line))
+
+
+def test_a_short_halt_is_still_wide_enough_to_see_and_stays_inside() -> None:
+    curve = marks(*range(100, 150), step_ms=DAY_MS)
+    spans = [
+        chart.Span(
+            kind="halt", from_ms=START_MS + DAY_MS, until_ms=START_MS + DAY_MS + 1, title="h"
+        ),
+        chart.Span(kind="down", from_ms=0, until_ms=START_MS + DAY_MS, title="d"),
+        chart.Span(kind="down", from_ms=0, until_ms=START_MS - 1, title="before the record"),
+    ]
+    wide = chart.curve_charts(curve, spans, ())[0]
+    assert [band.kind for band in wide.bands] == ["halt", "down"]
+    assert all(band.width >= 2 for band in wide.bands)
+    assert wide.bands[1].x == wide.frame.left
+
+
+def test_events_outside_the_curve_are_not_marked() -> None:
+    curve = marks(100, 101, 102)
+    events = [
+        chart.Event(kind="flow", at_ms=START_MS + HOUR_MS, title="in"),
+        chart.Event(kind="config", at_ms=START_MS + DAY_MS, title="out"),
+    ]
+    assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
+
+
+def test_losing_days_hang_below_the_line_and_gaining_days_stand_on_it() -> None:
+    days = [("2025-07-26", 0.01, "a"), ("2025-07-27", -0.02, "b"), ("2025-07-28", 0.0, "c")]
+    for drawn in chart.day_charts(days):
+        gain, loss, idle = drawn.bars
+        assert (gain.kind, loss.kind, idle.kind) == ("gain", "loss", "idle")
+        assert gain.y + gain.height == pytest.approx(drawn.zero_y, abs=0.11)
+        assert loss.y == drawn.zero_y
+        assert loss.height == pytest.approx(2 * gain.height, rel=0.1)
+
+
+def test_days_that_all_stood_still_can_be_drawn() -> None:
+    (wide, _) = chart.day_charts([("2025-07-26", 0.0, ""), ("2025-07-27", 0.0, "")])
+    assert [bar.kind for bar in wide.bars] == ["idle", "idle"]
+
+
+@pytest.mark.parametrize(
+    ("days", "count", "labels"),
+    [
+        (0.5, 4, ("26 Jul 00:00", "26 Jul 03:00")),
+        (6, 8, ("26 Jul", "27 Jul")),
+        (120, 8, ("1 Aug", "16 Aug")),
+        (300, 8, ("Sep 2025", "Nov 2025")),
+        (3000, 3, ("Jan 2026", "Jan 2027")),
+    ],
+)
+def test_time_ticks_are_round_and_few(days: float, count: int, labels: tuple[str, ...]) -> None:
+    found = chart.time_ticks(START_MS, START_MS + int(days * DAY_MS), count)
+    assert tuple(label for _, label in found[:2]) == labels
+    assert len(found) <= count * 3
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 10))
+@settings(max_examples=80)
+def test_value_ticks_are_inside_evenly_spaced_and_at_most_as_many(
+    low: float, span: float, count: int
+) -> None:
+    found = chart.value_ticks(low, low + span, count)
+    assert len(found) <= count + 1
+    step = chart.nice_step(span, count)
+    for tick in found:
+        assert low - step * 1e-3 <= tick <= low + span + step * 1e-3
+
+
+def test_a_whisker_holds_its_figures_in_order() -> None:
+    drawn = chart.whisker(0.5, -1.0, 2.0, 0.0)
+    assert 0 < drawn.low_x < drawn.neutral_x < drawn.value_x < drawn.high_x < drawn.width
+    assert not drawn.open_above
+
+
+def test_a_whisker_without_an_upper_bound_reaches_the_edge() -> None:
+    drawn = chart.whisker(3.0, 1.5, None, 1.0)
+    assert drawn.open_above
+    assert drawn.high_x == drawn.width
+
+
+def test_a_whisker_of_a_single_point_can_be_drawn() -> None:
+    assert chart.whisker(0.0, 0.0, 0.0, 0.0).value_x == 60

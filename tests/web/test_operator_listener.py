@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from site_client import Client
+
+from kamou.errors import CallTimeoutError, CallUnavailableError, ConfigurationError
+from kamou.web.api.metrics import exposition
+from kamou.web.api.operator import Operations, default_hosts, operator_app
+from kamou.web.token import load_token, token_matches
+
+TOKEN = "a-token-of-this-test"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+TREE: dict[str, Any] = {
+    "id": "root",
+    "kind": "supervisor",
+    "children": [
+        {
+            "id": "core",
+            "kind": "supervisor",
+            "state": "running",
+            "restarts": 0,
+            "busy_s": 0.0,
+            "mailboxes": [],
+            "children": [
+                {
+                    "id": "journal",
+                    "state": "running",
+                    "restarts": 2,
+                    "busy_s": 1.5,
+                    "mailboxes": [
+                        {
+                            "name": 'journal "inbox"',
+                            "depth": 3,
+                            "capacity": 64,
+                            "peak": 9,
+                            "accepted": 100,
+                            "rejected": 1,
+                            "dropped": 0,
+                            "expired": 2,
+                            "dead_letters": 0,
+                        }
+                    ],
+                },
+                {"id": "feed", "state": "backing-off", "restarts": 5, "busy_s": 0.25},
+            ],
+        }
+    ],
+}
+STATUS: dict[str, Any] = {
+    "mode": "demo",
+    "state": "halt_new",
+    "equity": Decimal("10000.50"),
+    "gauges": {"equity": 10_000.5, "open_positions": 3, "journal_seq": 42, "day_loss": None},
+}
+
+
+class Commands:
+    """Remembers what it was told; raises what it was given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.told: list[tuple[str, str]] = []
+        self._error = error
+
+    def command(self, name: str) -> Any:
+        async def act(reason: str) -> Mapping[str, Any]:
+            if self._error is not None:
+                raise self._error
+            self.told.append((name, reason))
+            return {"done": name}
+
+        return act
+
+
+def operations(commands: Commands | None = None) -> Operations:
+    commands = commands or Commands()
+    return Operations(
+        snapshot=lambda: TREE,
+        status=lambda: STATUS,
+        not_ready=lambda: (),
+        halt=commands.command("halt"),
+        resume=commands.command("resume"),
+        flatten=commands.command("flatten"),
+    )
+
+
+def app(made: Operations | None = None) -> Any:
+    return operator_app(made or operations(), token=TOKEN, allowed_hosts=default_hosts("127.0.0.1"))
+
+
+async def test_the_health_checks_need_no_token(client: Client) -> None:
+    async with client(app()) as http:
+        assert (await http.get("/healthz")).json() == {"alive": True}
+        assert (await http.get("/readyz")).json() == {"ready": True, "reasons": []}
+
+
+async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
+    waiting = attrs.evolve(operations(), not_ready=lambda: ["not reconciled"])
+    async with client(app(waiting)) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"ready": False, "reasons": ["not reconciled"]}
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer t\u00e9"],
+)
+async def test_without_the_token_nothing_is_told_or_done(
+    client: Client, authorization: str | None
+) -> None:
+    commands = Commands()
+    headers = {} if authorization is None else {"authorization": authorization.encode()}
+    async with client(app(operations(commands))) as http:
+        for method, path in (
+            ("GET", "/metrics"),
+            ("GET", "/api/v1/status"),
+            ("POST", "/api/v1/halt"),
+            ("POST", "/api/v1/flatten"),
+            ("GET", "/nowhere"),
+        ):
+            answer = await http.request(method, path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert commands.told == []
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::2]:8081"])
+async def test_another_host_name_is_misdirected_even_with_the_token(
+    client: Client, host: str
+) -> None:
+    async with client(app()) as http:
+        answer = await http.get("/healthz", headers={**BEARER, "host": host})
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:1", "[::1]:8081"])
+async def test_its_own_names_are_answered_with_any_port(client: Client, host: str) -> None:
+    async with client(app()) as http:
+        assert (await http.get("/healthz", headers={"host": host})).status_code == 200
+
+
+async def test_status_is_what_was_injected_with_the_supervisors_tree(client: Client) -> None:
+    async with client(app()) as http:
+        answer = await http.get("/api/v1/status", headers=BEARER)
+    found = answer.json()
+    assert found["supervision"] == TREE
+    assert found["equity"] == "10000.50"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", ["halt", "resume", "flatten"])
+async def test_a_command_is_passed_on_with_its_reason(client: Client, name: str) -> None:
+    commands = Commands()
+    async with client(app(operations(commands))) as http:
+        path = f"/api/v1/{name}"
+        with_reason = await http.post(path, headers=BEARER, json={"reason": " bad news "})
+        without = await http.post(path, headers=BEARER)
+        blank = await http.post(path, headers=BEARER, json={})
+        read = await http.get(path, headers=BEARER)
+    assert with_reason.json() == {"done": name}
+    assert without.status_code == blank.status_code == 200
+    assert commands.told == [(name, "bad news"), (name, "operator"), (name, "operator")]
+    assert read.status_code == 405
+
+
+async def test_a_body_that_is_no_command_is_refused(client: Client) -> None:
+    commands = Commands()
+    async with client(app(operations(commands))) as http:
+        wrong = await http.post("/api/v1/halt", headers=BEARER, content=b'{"why": 1}')
+        large = await http.post("/api/v1/halt", headers=BEARER, content=b"x" * 5000)
+    assert wrong.status_code == 400
+    assert large.status_code == 413
+    assert commands.told == []
+
+
+async def test_a_body_that_grows_without_end_is_refused_and_not_read_on() -> None:
+    reads = 0
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/halt",
+        "query_string": b"",
+        "headers": headers,
+    }
+    await app()(scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert reads == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CallTimeoutError("silence"), 504),
+        (CallUnavailableError("down"), 503),
+        (RuntimeError("odd"), 500),
+    ],
+)
+async def test_a_command_that_fails_says_so(client: Client, error: Exception, status: int) -> None:
+    async with client(app(operations(Commands(error)))) as http:
+        answer = await http.post("/api/v1/halt", headers=BEARER)
+    assert answer.status_code == status
+    assert str(error) in answer.json()["error"]
+
+
+async def test_metrics_are_in_the_text_format(client: Client) -> None:
+    async with client(app()) as http:
+        answer = await http.get("/metrics", headers=BEARER)
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.text.splitlines()
+    for line in (
+        "# TYPE kamou_actor_restarts_total counter",
+        'kamou_actor_restarts_total{actor="journal"} 2.0',
+        'kamou_actor_up{actor="feed"} 0.0',
+        'kamou_actor_up{actor="journal"} 1.0',
+        'kamou_actor_busy_seconds_total{actor="journal"} 1.5',
+        'kamou_mailbox_depth{mailbox="journal \\"inbox\\""} 3.0',
+        'kamou_mailbox_peak{mailbox="journal \\"inbox\\""} 9.0',
+        'kamou_mailbox_expired_total{mailbox="journal \\"inbox\\""} 2.0',
+        'kamou_trading_state{state="halt_new"} 1.0',
+        'kamou_trading_state{state="normal"} 0.0',
+        "kamou_equity 10000.5",
+        "kamou_open_positions 3.0",
+        "kamou_journal_seq 42.0",
+    ):
+        assert line in lines
+    assert "day_loss" not in answer.text
+    assert answer.text.endswith("\n")
+
+
+def test_metrics_of_nothing_name_no_family_without_samples() -> None:
+    text = exposition({}, {})
+    assert "mailbox" not in text
+    assert "kamou_trading_state" in text
+
+
+async def test_an_unknown_path_is_not_found_for_the_operator(client: Client) -> None:
+    async with client(app()) as http:
+        assert (await http.get("/nowhere", headers=BEARER)).status_code == 404
+
+
+# --- the token -----------------------------------------------------------------------------------
+
+
+def test_the_token_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "operator.token"
+    token = load_token(path)
+    assert load_token(path) == token
+    assert len(token) >= 43
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_two_tokens_differ(tmp_path: Path) -> None:
+    assert load_token(tmp_path / "a") != load_token(tmp_path / "b")
+
+
+def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "operator.token"
+    load_token(path)
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="0644"):
+        load_token(path)
+
+
+def test_an_empty_token_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "operator.token"
+    path.touch(0o600)
+    with pytest.raises(ConfigurationError, match="empty"):
+        load_token(path)
+
+
+def test_a_token_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="absent"):
+        load_token(tmp_path / "absent" / "operator.token")
+
+
+def test_only_the_bearer_scheme_and_the_whole_token_match() -> None:
+    assert token_matches(f"bearer {TOKEN}", TOKEN)
+    assert not token_matches(f"Bearer {TOKEN[:-1]}", TOKEN)
+    assert not token_matches(f"Bearer {TOKEN}x", TOKEN)
+
+
+def test_an_empty_token_is_never_served() -> None:
+    with pytest.raises(AssertionError):
+        operator_app(operations(), token="", allowed_hosts=())

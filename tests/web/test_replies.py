@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+
+from kamou.store.public_queries import Outcome
+from kamou.web import results
+from kamou.web.replies import HTML, NEVER, Replies, reply
+
+
+def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:
+    kept = Replies(bytes_max=250)
+    for key in ("a", "b"):
+        kept.put(key, 1, reply(b"x" * 100, HTML))
+    assert kept.get("a", 1) is not None
+    kept.put("c", 1, reply(b"x" * 100, HTML))
+    assert kept.get("b", 1) is None
+    assert kept.get("a", 1) is not None
+    assert len(kept) == 2
+
+
+def test_a_reply_is_kept_even_when_it_alone_is_larger_than_the_room() -> None:
+    kept = Replies(bytes_max=10)
+    kept.put("a", 1, reply(b"x" * 100, HTML))
+    assert kept.get("a", 1) is not None
+
+
+def test_a_reply_of_an_older_version_is_not_given() -> None:
+    kept = Replies(bytes_max=1000)
+    kept.put("a", 1, reply(b"old", HTML))
+    assert kept.get("a", 2) is None
+    kept.put("a", 2, reply(b"new", HTML))
+    found = kept.get("a", 2)
+    assert found is not None
+    assert found.body == b"new"
+    assert len(kept) == 1
+
+
+def test_errors_and_what_may_not_be_kept_have_no_tag() -> None:
+    assert reply(b"x", HTML, status=404).etag is None
+    assert reply(b"x", HTML, cache=NEVER).etag is None
+    assert reply(b"x", HTML).etag is not None
+
+
+def test_statistics_are_remembered_by_their_data_and_forgotten_in_order() -> None:
+    memo = results.Memo()
+
+    def outcomes(count: int) -> list[Outcome]:
+        one = results.ZERO
+        return [
+            Outcome(
+                strategy="s",
+                pnl_net=one + i,
+                r_multiple=float(i),
+                fees=one,
+                funding=one,
+                slippage=one,
+            )
+            for i in np.arange(count).tolist()
+        ]
+
+    first = memo.trade_statistics(outcomes(3))
+    assert memo.trade_statistics(outcomes(3)) is first
+    for count in range(4, 4 + results.MEMO_MAX):
+        memo.trade_statistics(outcomes(count % 28 + 1))
+        memo.trade_statistics(outcomes(100 + count))
+    assert memo.trade_statistics(outcomes(3)) is not first

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from published_record import write_record
+from site_client import Client, inline
+
+from kamou.store.database import open_reader, open_writer
+from kamou.store.queries import trades
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+
+def a_trade(record: Path) -> str:
+    return trades(open_reader(record), limit=1)[0].trade_id
+
+
+async def test_trades_are_paged_newest_first(public: PublicSite, client: Client) -> None:
+    async with client(public) as http:
+        first = await http.get("/trades")
+        second = await http.get("/trades?page=2")
+        third = await http.get("/trades?page=3")
+    assert "80 closed trades" in first.text
+    assert first.text.count('<th scope="row">') == 50
+    assert second.text.count('<th scope="row">') == 30
+    assert 'rel="next" href="/trades?page=2"' in first.text
+    assert 'rel="prev" href="/trades?page=1"' in second.text
+    assert third.status_code == 404
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=99999999", "outcome=odd"])
+async def test_a_page_of_trades_that_does_not_exist_is_not_found(
+    public: PublicSite, client: Client, query: str
+) -> None:
+    async with client(public) as http:
+        assert (await http.get(f"/trades?{query}")).status_code == 404
+
+
+async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
+    public: PublicSite, client: Client, record: Path
+) -> None:
+    lost = trades(open_reader(record), strategy="oi_momentum", outcome="loss")
+    async with client(public) as http:
+        page = await http.get("/trades?strategy=oi_momentum&outcome=loss")
+        none = await http.get("/trades?symbol=NOPE")
+    assert page.text.count('<th scope="row">') == len(lost) > 0
+    assert '<option value="oi_momentum" selected>' in page.text
+    assert "No closed trade matches" in none.text
+
+
+async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
+    public: PublicSite, client: Client, record: Path
+) -> None:
+    trade_id = a_trade(record)
+    async with client(public) as http:
+        listed = await http.get("/trades")
+        page = await http.get(f"/trades/{quote(trade_id)}")
+    assert f'href="/trades/{quote(trade_id)}"' in listed.text
+    assert page.status_code == 200
+    links = re.findall(r"<h3>(\w+)</h3>", page.text)
+    assert links == ["Fills", "Orders", "Permit", "Signal", "Cycle", "Candle"]
+    for said in ("98.40", "mean reversion" if "mean" in trade_id else "oi momentum", "99.95"):
+        assert said in page.text
+    diary = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
+    assert diary[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]
+    assert diary[-1] == "Trade closed"
+    assert diary.index("Entry order recorded") < diary.index("Permit used") < diary.index("Filled")
+
+
+async def test_a_trade_that_never_closed_is_not_found(public: PublicSite, client: Client) -> None:
+    async with client(public) as http:
+        assert (await http.get("/trades/1.none.BTCUSDT")).status_code == 404
+
+
+async def test_a_trade_without_a_chain_still_has_a_page(
+    tmp_path: Path, demo: Site, client: Client
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=1, trades_per_day=1)
+    with open_writer(path) as writer:
+        for table in ("order_", "fill", "permit", "signal", "cycle"):
+            writer.execute(f"DELETE FROM {table}")
+    trade_id = a_trade(path)
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        page = await http.get(f"/trades/{trade_id}")
+    assert page.status_code == 200
+    assert page.text.count("None on record") == 6
