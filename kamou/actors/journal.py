@@ -82,7 +82,7 @@ class Journal:
     """What every actor holds of the journal. One object, shared; it outlives the actor.
 
     ``reader`` is a connection of ``database.open_reader``, or the writer's own for ``:memory:``
-    under the inline runner. ``code_hash`` (``store.snapshots.code_hash``) names the code that folds;
+    under the inline runner. ``code_hash`` (``snapshots.code_hash``) names the code that folds;
     without it no snapshot is taken or trusted.
     """
 

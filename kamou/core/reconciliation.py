@@ -200,6 +200,13 @@ class _Work:
         moved_ms = self.view.at_ms - settings.in_flight_ms
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
             return True
+        # The book may have learned of a fill after the view was taken: the view is late, not it.
+        trades = (*self.book.trades.values(), *self.book.finished.values())
+        if any(t.symbol == symbol and t.changed_ms > moved_ms for t in trades):
+            return True
+        settled = self.before.closed.values()
+        if any(o.intent.symbol == symbol and o.changed_ms > moved_ms for o in settled):
+            return True
         for order in self.book.orders_of(symbol):
             age_ms = self.now_ms - order.changed_ms
             if order.status.terminal:  # the venue counted fills that it has not listed yet

@@ -268,7 +268,8 @@ def _curve(
 ) -> CurveChart:
     start = float(marks[0].equity)
     low, high = min(m.low for m in marks), max(m.high for m in marks)
-    pad = (high - low) * 0.06 or max(abs(start) * 0.01, 1.0)
+    # never so near that a still account looks wild: a thousandth of it on either side
+    pad = max((high - low) * 0.06, abs(start) * 0.001, 0.01)
     x = Scale(marks[0].at_ms, marks[-1].at_ms, frame.left, frame.inner_right)
     y = Scale(low - pad, high + pad, frame.inner_bottom, frame.top)
     line = " ".join(f"{x(m.at_ms)},{y(float(m.equity))}" for m in marks)

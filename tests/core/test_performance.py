@@ -246,3 +246,18 @@ def test_the_sharpe_ratio_does_not_depend_on_the_size_of_the_bets(
     ratio, scaled = p.sharpe(days), p.sharpe([day * size for day in days])
     if ratio is not None and scaled is not None and np.ptp(days) > 1e-6:
         assert scaled == pytest.approx(ratio, rel=1e-6, abs=1e-9)
+
+
+def test_a_loss_on_the_first_day_is_a_fall_from_the_start() -> None:
+    assert p.max_drawdown([-0.5, 0.2]) == pytest.approx(-0.5)
+    assert p.max_drawdown([0.1, 0.1]) == 0.0
+
+
+def test_the_least_number_of_trades_is_evidence() -> None:
+    found = p.trade_statistics(SAMPLE[: p.TRADES_MIN], SAMPLE[: p.TRADES_MIN])
+    assert found.expectancy_r.value is not None
+
+
+def test_every_resample_begins_with_a_block_of_its_own() -> None:
+    (indices,) = p.bootstrap_indices(20, resamples=50, block=1e9, generator=Generator(PCG64(3)))
+    assert len(set(indices[:, 0].tolist())) > 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -26,7 +25,6 @@ from trading_cases import (
 )
 
 from kamou.core import events as e
-from kamou.core.adoption import adopted_stop
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Leg, OrderSide, OrderStatus, Side
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
@@ -262,6 +260,19 @@ def test_what_is_in_motion_is_judged_next_time(holding: Story) -> None:
     assert holding.book.reconciled_ms == NOON
 
 
+def test_a_view_older_than_the_book_resurrects_nothing(holding: Story) -> None:
+    """The stop filled, and its trade was published, while the venue was being read."""
+    late_ms = NEXT_MS + 200
+    done = fill(STOP, "100", "97", at_ms=late_ms)
+    holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source="stream"))
+    assert run(holding, look(positions=HELD, open_orders=RESTING)).deferred == ("SOLUSDT",)
+    holding.say(*holding.book.pending_closures(late_ms))
+    found = run(holding, look(positions=HELD), cycle_ms=NEXT_MS + 1, now_ms=late_ms)
+    assert found.deferred == ("SOLUSDT",)
+    assert not holding.book.trades
+    assert run(holding, look(at_ms=late_ms), cycle_ms=NEXT_MS + 2, now_ms=late_ms).agreed
+
+
 def test_an_entry_in_flight_defers_and_then_does_not(story: Story) -> None:
     in_flight(story)
     seen = look(positions=HELD, at_ms=NOON + 4_000)
@@ -323,41 +334,6 @@ def test_a_fresh_entry_is_left_alone(story: Story) -> None:
     in_flight(story)
     entry = venue_order(intent(Leg.ENTRY, PLAN))
     assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).sweep == ()
-
-
-# --- adoption ------------------------------------------------------------------------------
-
-
-def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
-    return adopted_stop(
-        attrs.evolve(venue_position("SOLUSDT", quantity), **changes),
-        instrument=INSTRUMENTS["SOLUSDT"],
-        q=D(10000),
-        limits=RiskLimits(),
-        costs=CostModel(),
-        gap=D("0.25"),
-        atr=D(atr) if atr else None,
-    )
-
-
-def test_an_adopted_stop_risks_what_is_mandated() -> None:
-    assert stop_for("100") == D("92.07")  # (100 / 10 - 0.08) / 1.25 = 7.936, towards the mark
-    assert stop_for("-100") == D("107.93")
-
-
-def test_two_atr_are_enough_where_that_is_nearer() -> None:
-    assert stop_for("100", "1.5") == 97
-    assert stop_for("100", "9") == D("92.07")
-
-
-def test_a_position_too_large_for_any_stop_is_stopped_at_one_tick() -> None:
-    assert stop_for("1000000") == D("99.99")
-    assert stop_for("-1000000") == D("100.01")
-
-
-def test_an_adopted_stop_keeps_its_distance_from_liquidation() -> None:
-    assert stop_for("1") == 60  # a long cannot lose more than its price: 100 / 2.5
-    assert stop_for("100", liquidation_price=D(90)) == 96
 
 
 # --- idempotence -----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from published_record import START_MS
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core.events import DayOpened
+from kamou.core.events import DayOpened, EquityMarked
+from kamou.store import public_queries
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
@@ -197,3 +198,27 @@ async def test_the_document_is_a_function_of_the_database_alone(
         async with client(PublicSite(record, demo, runner=inline)) as http:
             documents.append((await http.get("/results.json")).content)
     assert documents[0] == documents[1]
+
+
+def test_thinning_the_curve_never_hides_a_dip(tmp_path: Path) -> None:
+    connection = open_writer(tmp_path / "kamou.sqlite3", durable=False)
+    equities = ("100", "100", "40", "100", "130", "100", "100.5")
+    JournalWriter(connection, generation=1).append(
+        [
+            EquityMarked(
+                at_ms=START_MS + i,
+                equity=Decimal(equity),
+                balance=Decimal(equity),
+                unrealised=Decimal(0),
+                margin_used=Decimal(0),
+                open_risk=Decimal(0),
+                flows=Decimal(0),
+            )
+            for i, equity in enumerate(equities)
+        ]
+    )
+    thinned = public_queries.curve(connection, points_max=2)
+    connection.close()
+    assert [m.at_ms - START_MS for m in thinned] == [3, 6]
+    assert [(m.low, m.high) for m in thinned] == [(40, 100), (100, 130)]
+    assert thinned[-1].equity == Decimal("100.5")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from kamou.store.public_queries import Outcome
 from kamou.web import results
@@ -33,6 +36,24 @@ def test_a_reply_of_an_older_version_is_not_given() -> None:
     assert found is not None
     assert found.body == b"new"
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize(("method", "sent_body"), [("GET", b"words"), ("HEAD", b"")])
+async def test_the_answer_to_head_has_the_length_of_the_body_and_no_body(
+    method: str, sent_body: bytes
+) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await reply(b"words", HTML)({"type": "http", "method": method, "headers": []}, receive, send)
+    start, body = sent
+    assert (b"content-length", b"5") in start["headers"]
+    assert body["body"] == sent_body
 
 
 def test_errors_and_what_may_not_be_kept_have_no_tag() -> None:

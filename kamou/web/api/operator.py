@@ -92,7 +92,7 @@ class _Guard:
     def _refusal(self, scope: Scope) -> Reply | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = _without_port(headers.get(b"host", "")).lower()
-        if False:
+        if host not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
         if scope["path"] in OPEN_PATHS:
             return None

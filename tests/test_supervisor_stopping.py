@@ -1,0 +1,273 @@
+"""The supervisor: what counts as a crash, orderly stops, restarts on request, the snapshot."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import trio
+from trio.testing import MockClock
+from troupe import Crash, Troupe, abc, spec, supervised
+
+from kamou.errors import KamouError, TimedOutError
+from kamou.mailboxes import Mailbox
+from kamou.supervision import (
+    ChildSpec,
+    ExitKind,
+    Strategy,
+)
+from kamou.supervisor import Supervisor
+
+
+@pytest.fixture
+def troupe() -> Troupe:
+    return Troupe()
+
+
+# --- what counts as a crash ---------------------------------------------------------------
+
+
+async def test_a_crash_mixed_with_a_cancellation_is_a_crash(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        async def messy() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise Crash("while cancelled")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(messy)
+            nursery.start_soon(trio.sleep_forever)
+            task_status.started()
+
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        nursery.cancel_scope.cancel()
+    (seen,) = troupe.exits
+    assert seen.kind is ExitKind.CRASHED
+    assert isinstance(seen.error, Crash)
+
+
+async def test_a_group_of_crashes_is_reported_whole(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a"))):
+        await troupe.tell("a", ExceptionGroup("two", [Crash(1), Crash(2)]))
+        assert isinstance(troupe.exits[0].error, ExceptionGroup)
+
+
+@pytest.mark.parametrize("final", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_is_not_supervised_away(
+    final: type[BaseException], troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    caught: list[BaseException] = []
+    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            await troupe.tell("b", final())
+    except* (KeyboardInterrupt, SystemExit) as group:
+        caught.append(group)
+    assert len(caught) == 1
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN] * 3
+
+
+# --- stopping ------------------------------------------------------------------------------
+
+
+async def test_a_child_that_can_be_asked_ends_in_its_own_time(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    asked = trio.Event()
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await asked.wait()
+        await trio.sleep(4)
+        troupe.did.append("flushed")
+
+    polite = ChildSpec(id="a", start=start, stop=asked.set, shutdown_s=5.0)
+    async with supervised(troupe, spec(polite)):
+        pass
+    assert troupe.took() == "flushed"
+    assert trio.current_time() == 4
+
+
+async def test_a_child_that_outlives_its_grace_is_cancelled(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep(400)
+
+    deaf = ChildSpec(id="a", start=start, stop=lambda: None, shutdown_s=5.0)
+    async with supervised(troupe, spec(deaf)):
+        pass
+    assert trio.current_time() == 5
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+
+
+def stubborn(seconds: float) -> ChildSpec:
+    """A child that shields itself from being cancelled for that long."""
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        await trio.lowlevel.checkpoint()
+
+    return ChildSpec(id="stubborn", start=start, shutdown_s=5.0)
+
+
+async def test_a_child_that_will_not_die_is_reported_and_does_not_hold_up_the_others(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a"), stubborn(100))) as supervisor:
+        await supervisor.stop()
+        assert trio.current_time() == 5
+        assert troupe.took() == "+a -a"
+        assert [e.kind for e in troupe.exits] == [ExitKind.STUCK, ExitKind.SHUTDOWN]
+    assert trio.current_time() == 100
+
+
+async def test_a_stuck_child_is_never_run_twice(troupe: Troupe, autojump_clock: MockClock) -> None:
+    root = spec(troupe.child("a"), stubborn(100), strategy=Strategy.ONE_FOR_ALL)
+    async with supervised(troupe, root) as supervisor:
+        await troupe.tell("a", Crash(), settle_s=50)
+        assert troupe.exits[-1].kind is ExitKind.STUCK
+        assert troupe.took() == "+a -a"
+        await trio.sleep(60)
+        assert troupe.took() == "+a"
+        assert [c["incarnation"] for c in supervisor.snapshot()["children"]] == [2, 2]
+
+
+async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_running(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    states: list[str] = []
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+        task_status.started()
+        states.append(supervisor.snapshot()["children"][0]["state"])
+        await trio.sleep_forever()
+
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        await trio.sleep(1)
+        await supervisor.stop()
+    assert states == ["stopping"]
+    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+
+
+async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    root = spec(troupe.child("a"), troupe.child("b", slow_s=5), backoff_base_s=10.0)
+    async with supervised(troupe, root):
+        troupe.took()
+        await troupe.tell("b", Crash(), settle_s=11)
+        await troupe.tell("a", Crash())
+    assert troupe.took() == "-b -a -b"
+
+
+# --- restart_child ---------------------------------------------------------------------------
+
+
+async def test_restart_child_is_not_a_crash_and_skips_the_back_off(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(*abc(troupe), backoff_base_s=100.0, backoff_cap_s=100.0, intensity=1)
+    async with supervised(troupe, root) as supervisor:
+        await troupe.tell("b", Crash())
+        troupe.took()
+        await supervisor.restart_child("b", timeout_s=1)
+        await supervisor.restart_child("b", timeout_s=1)
+        assert troupe.took() == "+b -b +b"
+        assert trio.current_time() < 5
+
+
+async def test_restart_child_reaches_nested_children_and_obeys_their_strategy(
+    troupe: Troupe,
+    autojump_clock: MockClock,
+) -> None:
+    first = spec(troupe.child("x"), id="first")
+    nested = spec(*abc(troupe), id="nested", strategy=Strategy.REST_FOR_ONE)
+    async with supervised(troupe, spec(first, nested)) as supervisor:
+        troupe.took()
+        await supervisor.restart_child("b", timeout_s=1)
+        await trio.sleep(1)
+        assert troupe.took() == "-c -b +b +c"
+        with pytest.raises(KeyError):
+            await supervisor.restart_child("nobody", timeout_s=1)
+
+
+async def test_restart_child_gives_up_at_its_deadline(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    async with supervised(troupe, spec(troupe.child("a", slow_s=5))) as supervisor:
+        with pytest.raises(TimedOutError, match="a is starting after 2 s"):
+            await supervisor.restart_child("a", timeout_s=2)
+    with pytest.raises(KamouError, match="is not running"):
+        await supervisor.restart_child("a", timeout_s=2)
+
+
+# --- snapshot and mailboxes --------------------------------------------------------------------
+
+
+async def test_the_snapshot_is_plain_data_about_the_whole_tree(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
+    inbox.put_nowait("waits")
+    inbox.finished(1_500_000_000)
+    nested = spec(troupe.child("a", mailboxes=(inbox,)), id="nested")
+    async with supervised(troupe, spec(nested, strategy=Strategy.REST_FOR_ONE)) as supervisor:
+        await trio.sleep(2)
+        await troupe.tell("a", Crash("burnt"))
+        told = supervisor.snapshot()
+        assert json.loads(json.dumps(told)) == told
+        assert (told["id"], told["strategy"], told["state"]) == ("root", "rest_for_one", "running")
+        (inner,) = told["children"]
+        assert (inner["kind"], inner["state"], inner["strategy"]) == (
+            "supervisor",
+            "running",
+            "one_for_one",
+        )
+        (worker,) = inner["children"]
+        assert worker["kind"] == "worker"
+        assert (worker["incarnation"], worker["restarts"]) == (2, 1)
+        assert worker["last_error"] == "Crash: burnt"
+        assert worker["started_ms"] == 2_100
+        assert worker["busy_s"] == 1.5
+        assert worker["mailboxes"][0]["depth"] == 1
+
+
+async def test_the_mailboxes_of_a_child_that_ends_are_down(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
+    async with supervised(troupe, spec(troupe.child("a", mailboxes=(inbox,)))):
+        inbox.mark_up()
+        await troupe.tell("a", Crash())
+        assert not inbox.up
+
+
+def test_the_grace_of_a_supervisor_covers_that_of_its_children(troupe: Troupe) -> None:
+    nested = spec(*abc(troupe, shutdown_s=5.0), id="nested")
+    assert nested.shutdown_s == 30
+    assert spec(nested, troupe.child("x", shutdown_s=1.0)).shutdown_s == 62
+    assert spec().shutdown_s == 0 < math.inf
+
+
+def test_two_children_of_one_name_are_a_mistake(troupe: Troupe) -> None:
+    with pytest.raises(AssertionError, match="not unique"):
+        Supervisor(spec(troupe.child("a"), troupe.child("a")))
