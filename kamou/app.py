@@ -58,6 +58,7 @@ class World:
     salt_of: SaltOf
     halted: HaltLatch
     step_ms: int  # how often the venue's market moves
+    adapter: type[SimulatedExchange] = SimulatedExchange
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -156,7 +157,7 @@ class _Composer:
             inbox=self.boxes["journal"], reader=world.reader, settings=settings.store
         )
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
-        self.port = SimulatedExchange(
+        self.port = world.adapter(
             world.engine,
             clock=world.clock,
             permits=permits,

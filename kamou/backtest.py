@@ -75,11 +75,11 @@ def replay(
     timerange: tuple[int | None, int | None] = (None, None),
     gate: Gate | None = None,
     progress: Progress = lambda what, done, total: None,
-    arrange: Callable[[Tree], None] = lambda tree: None,
+    arrange: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> dict[str, Any]:
     """Trade ``market`` from its first cycle, or within ``timerange``; the report.
 
-    ``arrange`` may alter the composed tree before it runs (tests replace an actor).
+    ``arrange`` may put another tree in the composed one's place (tests replace an actor).
     """
     settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
     cycle_ms = settings.cycle.period_s * 1000
@@ -122,7 +122,7 @@ async def _trade(
     end_ms: int,
     gate: Gate | None,
     progress: Progress,
-    arrange: Callable[[Tree], None],
+    arrange: Callable[[Tree], Tree],
 ) -> None:
     """The tree from now to ``end_ms``, then an orderly stop."""
     first_ms = clock.now_ms()
@@ -147,8 +147,7 @@ async def _trade(
         ),
         on_cycle=on_cycle,
     )
-    arrange(tree)
-    supervisor = Supervisor(tree.spec)
+    supervisor = Supervisor(arrange(tree).spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await clock.sleep_until(end_ms + SETTLE_MS)

@@ -17,7 +17,7 @@ from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
 from kamou.config import Settings
 from kamou.errors import ConfigurationError
-from kamou.exchange.generator import GeneratedMarket
+from kamou.exchange.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.exchange.market import MarketSource
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
@@ -28,6 +28,8 @@ from kamou.supervisor import Supervisor
 
 Progress = Callable[[str, int, int], None]
 
+REPLAY, GENERATED = "replay", "generated"
+
 
 @attrs.frozen(kw_only=True)
 class Track:
@@ -35,7 +37,13 @@ class Track:
 
     genesis_ms: int  # trading starts here
     until_ms: int  # simulated up to here
-    market: str  # what it trades: a generated market's parameters, or the replayed set
+    market: str  # what it trades: a generated market's parameters, or the replayed folder
+
+    @property
+    def replay(self) -> Path | None:
+        """The recorded set that this track trades, if it is not the generated market."""
+        kind, _, name = self.market.partition(":")
+        return Path(name) if kind == REPLAY else None
 
 
 def open_track(
@@ -48,13 +56,16 @@ def open_track(
     """
     cycle_ms = settings.cycle.period_s * 1000
     if replay is not None:
-        market = f"replay:{replay.resolve().name}"
+        market = f"{REPLAY}:{replay.resolve()}"
     else:
         demo = settings.demo
-        market = f"generated:seed={demo.seed},symbols={demo.symbols},bar_s={demo.bar_s}"
+        market = (
+            f"{GENERATED}:v{GENERATOR_VERSION},seed={demo.seed},symbols={demo.symbols},"
+            f"bar_s={demo.bar_s},warmup_days={demo.warmup_days}"
+        )
     venue = VenueStore(folder.exchange)
     try:
-        known = venue.meta("market")
+        known = stored_track(venue)
         if known is None:
             until_ms = floor_ms(now_ms, cycle_ms)
             days = settings.demo.days if fast_forward else 0
@@ -63,18 +74,27 @@ def open_track(
             venue.put_meta("until_ms", str(track.until_ms))
             venue.put_meta("market", market)
             return track
-        if known != market:
+        if known.market != market:
             raise ConfigurationError(
-                f"the data folder {folder.path} was begun on the market {known}, not {market}; "
-                "choose another folder with --data-dir, or the settings it was begun with"
+                f"the data folder {folder.path} was begun on the market {known.market}, not "
+                f"{market}; choose another folder with --data-dir, or the settings (and the "
+                "Kamou) it was begun with"
             )
-        return Track(
-            genesis_ms=int(venue.meta("genesis_ms") or 0),
-            until_ms=int(venue.meta("until_ms") or 0),
-            market=market,
-        )
+        return known
     finally:
         venue.close()
+
+
+def stored_track(venue: VenueStore) -> Track | None:
+    """The track that a venue's file was begun with; None when it is new."""
+    market = venue.meta("market")
+    if market is None:
+        return None
+    return Track(
+        genesis_ms=int(venue.meta("genesis_ms") or 0),
+        until_ms=int(venue.meta("until_ms") or 0),
+        market=market,
+    )
 
 
 def open_source(
@@ -142,7 +162,7 @@ class FastForward:
                     reader=session.reader,
                     runner=inline,
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.folder.path / "salt-key")),
+                    salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=HaltLatch(self.folder.latch).is_set,
                     step_ms=self.source.step_ms,
                 ),

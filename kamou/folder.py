@@ -43,6 +43,16 @@ class DataFolder:
         return self.path / "halt-latch"
 
     @property
+    def flatten_log(self) -> Path:
+        """What the kill switch did, for the next `run` to import."""
+        return self.path / "flatten.log"
+
+    @property
+    def salt_key(self) -> Path:
+        """The key of all commitments, readable by its owner only. Back it up apart."""
+        return self.path / "salt-key"
+
+    @property
     def token(self) -> Path:
         """The operator listener's bearer token, readable by its owner only."""
         return self.path / "operator-token"

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from kamou import demo, ids
+from kamou import demo, flatten, ids
 from kamou.actors.journal import on_thread
 from kamou.actors.site import Listener, SiteActor, bind
 from kamou.app import World, compose, cycle_for
@@ -22,14 +22,14 @@ from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import SystemClock
 from kamou.config import Resolved, Settings
 from kamou.core.codes import StateReason
-from kamou.core.events import StateChanged
 from kamou.core.model import TradingState
 from kamou.exchange.market import MarketSource
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder, RunRecord
+from kamou.handover import take_over, worsen
 from kamou.latch import HaltLatch
 from kamou.operations import Running
-from kamou.session import Session, opened, salt_key
+from kamou.session import opened, salt_key
 from kamou.store import database
 from kamou.supervision import ChildSpec, RestartStormError, SupervisorSpec
 from kamou.supervisor import Supervisor
@@ -106,6 +106,7 @@ class Service:
                 assumed_live=True,
                 pricing_markdown=read_pricing(web.pricing_file),
             ),
+            on_error=lambda path, error: self.announce(f"page {path} failed: {error!r}"),
         )
         operations = Operations(
             snapshot=running.snapshot,
@@ -224,6 +225,14 @@ class Service:
             start_ms=clock.now_ms(),
             clock=clock.now_ms,
         ) as session:
+            latch = HaltLatch(self.folder.latch)
+            take_over(
+                session.writer,
+                session.reader,
+                flatten.imported(self.folder, clock.now_ms()),
+                latched=latch.is_set(),
+                now_ms=clock.now_ms(),
+            )
             tree = compose(
                 World(
                     settings=settings,
@@ -233,8 +242,8 @@ class Service:
                     reader=session.reader,
                     runner=on_thread(),
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.folder.path / "salt-key")),
-                    halted=HaltLatch(self.folder.latch).is_set,
+                    salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
+                    halted=latch.is_set,
                     step_ms=MARKET_TICK_MS,
                 )
             )
@@ -254,24 +263,16 @@ class Service:
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
             except* RestartStormError:
-                _halt_for_storm(session, clock)
+                # The last act of a run that cannot hold itself up: a human has to rearm.
+                session.writer.recover()
+                worsen(
+                    session.writer,
+                    session.reader,
+                    TradingState.HALT_NEW,
+                    StateReason.RESTART_STORM,
+                    clock.now_ms(),
+                )
                 raise
-
-
-def _halt_for_storm(session: Session, clock: SystemClock) -> None:
-    """The last act of a run that cannot hold itself up: no new risk until a human rearms."""
-    session.writer.recover()
-    session.writer.append(
-        [
-            StateChanged(
-                at_ms=clock.now_ms(),
-                cause_id="kamou",
-                before=TradingState.NORMAL,
-                after=TradingState.HALT_NEW,
-                reason=StateReason.RESTART_STORM.value,
-            )
-        ]
-    )
 
 
 def run(

@@ -44,19 +44,23 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
 def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
     """Rearm after a halt. After `flatten` it takes two steps.
 
-    The first removes the halt latch that `flatten` left, and works without a running system; the
-    second, typed again, asks the running system to rearm.
+    The first removes the halt latch that `flatten` left, also without a running system, and
+    takes a running one from FLATTEN to halted; the second lets it trade again.
     """
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataFolder(resolved.settings.data_dir)
     latch = HaltLatch(folder.latch)
     reason = reason or "resumed by the operator"
-    if latch.is_set():
-        latch.clear(reason, ACTOR, _now_ms())
-        done = {"latch": "removed", "next": "`kamou resume` again asks the running system to rearm"}
-        print_facts(done, as_json=as_json)
+    if not latch.is_set():
+        print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
         return
-    print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
+    latch.clear(reason, ACTOR, _now_ms())
+    done: dict[str, Any] = {"latch": "removed", "next": "`kamou resume` again lets it trade"}
+    try:
+        done |= Operator.find(folder).command("resume", reason)
+    except KamouError as error:
+        done["system"] = str(error)
+    print_facts(done, as_json=as_json)
 
 
 @click.command()

@@ -30,7 +30,7 @@ SaltOf = Callable[[str], bytes]
 
 
 def payload(intent: Intent) -> bytes:
-    """The committed content: canonical JSON (a subset of RFC 8785) of all fields but id and salt."""
+    """The committed content: canonical JSON (cf. RFC 8785) of all fields but id and salt."""
     body = {
         "attempt": intent.attempt,
         "intended_ms": intent.intended_ms,

@@ -55,6 +55,9 @@ DAYS_HELD = 4  # of bars: today, yesterday for the ATR, and some for whoever loo
 FUNDING_PERIOD_MS = 8 * HOUR_MS
 V = TypeVar("V")
 
+GENERATOR_VERSION = 1
+"""Raised with every change that gives a seed another market: a data folder keeps its own."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Path:

@@ -1,4 +1,4 @@
-"""Market data to the scanners: columns over the shard's symbols, one message per shard per cycle."""
+"""Market data to the scanners: columns over symbols, one message per shard per cycle."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from kamou.core import events as e
 from kamou.core.model import OrderStatus
 
+KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/flatten.py
+
 # What a fill or an acknowledgement may not undo.
 _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.CANCELLING)
 
@@ -97,7 +99,7 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
             fill.key,
             fill.symbol,
             fill.client_id,
-            order[0] if order else None,
+            _trade_of(cursor, fill.symbol, order[0] if order else None),
             fill.side.value,
             str(fill.quantity),
             str(fill.price),
@@ -116,9 +118,27 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
     # An order that is closed keeps the venue's final word on both.
     cursor.execute(
-        "UPDATE order_ SET filled = ?, status = ? WHERE client_id = ? AND closed_ms IS NULL",
-        (str(filled), status.value, fill.client_id),
+        "UPDATE order_ SET filled = ?, status = ?, closed_ms = ?"
+        " WHERE client_id = ? AND closed_ms IS NULL",
+        (str(filled), status.value, event.at_ms if whole else None, fill.client_id),
     )
+
+
+def _trade_of(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str | None:
+    """The trade a fill belongs to: its order's, else the one that is open in its symbol.
+
+    Liquidations have no order, and the kill switch knows no trades: there is one position per
+    symbol, so whatever trades there trades on it.
+    """
+    if trade_id is not None and not trade_id.startswith(KILL_SWITCH):
+        return trade_id
+    row = cursor.execute(
+        "SELECT trade_id FROM order_ WHERE symbol = ? AND leg = 'entry' AND filled <> '0'"
+        " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade.trade_id = order_.trade_id)"
+        " ORDER BY intended_ms DESC LIMIT 1",
+        (symbol,),
+    ).fetchone()
+    return trade_id if row is None else str(row[0])
 
 
 def _text(value: Decimal | None) -> str | None:

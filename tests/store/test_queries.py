@@ -58,13 +58,13 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     assert queries.trade_chain(told, "nonsense") is None
 
 
-def test_a_fill_without_a_client_id_goes_to_the_trade_that_it_ended(
+def test_a_fill_without_a_client_id_goes_to_the_trade_that_is_open_in_its_symbol(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append(story.opening())
     writer.append(story.closing()[:1])
     before = connection.execute("SELECT trade_id FROM fill WHERE key = 'ETHUSDT:3'").fetchone()
-    assert before == (None,)
+    assert before == (story.SIGNAL,)
     writer.append(story.closing()[1:])
     after = connection.execute("SELECT trade_id FROM fill WHERE key = 'ETHUSDT:3'").fetchone()
     assert after == (story.SIGNAL,)

@@ -1,0 +1,206 @@
+"""The kill switch: closes everything without the running system, its loop or its database.
+
+It needs the venue and the data folder, nothing else. The halt latch is set before it starts (by
+``kamou flatten``), so no entry passes the port meanwhile; what it does goes into its own log,
+intent before act, and the next ``run`` imports that log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from kamou import ids
+from kamou.clock import SystemClock
+from kamou.config import Resolved, Settings
+from kamou.core.events import IntentRecorded, ReduceProved
+from kamou.core.intents import SaltOf, close_intent
+from kamou.core.model import Intent, OrderStatus, Side, VenuePosition
+from kamou.core.risk.verdict import Approved
+from kamou.demo import open_source, stored_track
+from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError
+from kamou.exchange.engine import Engine
+from kamou.exchange.models import VenueModels
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder
+from kamou.messages.codec import decode, encode
+from kamou.session import salt_key
+
+ATTEMPTS_MAX = 5  # closes of what is still open
+PAUSE_S = 0.5  # between attempts
+
+
+@attrs.frozen(kw_only=True)
+class FlattenLog:
+    """Append-only, fsynced before each act; one JSON object a line."""
+
+    path: Path
+
+    def intend(self, intent: Intent) -> None:
+        self._append({"intent": encode(intent).decode()})
+
+    def note(self, what: str, **figures: str) -> None:
+        self._append({"note": what, **figures})
+
+    def intents(self) -> tuple[Intent, ...]:
+        """Everything ever intended, oldest first; a line cut short by a crash is left out."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return ()
+        found = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                body = json.loads(line).get("intent")
+                if body is not None:
+                    found.append(decode(Intent, body.encode()))
+        return tuple(found)
+
+    def _append(self, line: dict[str, str]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class NoPermits:
+    """The kill switch may not enter anything: every permit is refused."""
+
+    async def consume(self, approved: Approved, client_id: str) -> None:
+        raise PermitRefusedError("HALT_LATCHED", "the kill switch opens no positions")
+
+
+def run(resolved: Resolved) -> dict[str, Any]:
+    """Cancel our entries, close every position reduce-only, then sweep what rests.
+
+    Returns ``orders_canceled``, ``positions_closed``, ``positions_left`` and the log's path.
+
+    Raises:
+        NotRunningError: there is no venue in this data folder: nothing to flatten.
+        ExchangeError: the venue refused or did not answer; repeat the command.
+    """
+    return trio.run(_flatten, resolved.settings)
+
+
+async def _flatten(settings: Settings) -> dict[str, Any]:
+    folder = DataFolder(settings.data_dir)
+    log = FlattenLog(path=folder.flatten_log)
+    key = salt_key(folder.salt_key)
+    with _venue(settings, folder, log) as port:
+        canceled = await _cancel(port, log, entries_only=True)
+        closed = 0
+        left = await port.positions()
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            if not left:
+                break
+            for position in left:
+                closed += await _close(port, log, position, attempt, partial(ids.salt_for, key))
+            left = await port.positions()
+            if left:
+                await trio.sleep(PAUSE_S)
+        if not left:
+            canceled += await _cancel(port, log, entries_only=False)
+    log.note("done", positions_left=str(len(left)))
+    return {
+        "orders_canceled": canceled,
+        "positions_closed": closed,
+        "positions_left": len(left),
+        "log": str(log.path),
+    }
+
+
+@contextlib.contextmanager
+def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[SimulatedExchange]:
+    """The embedded venue, which two processes may share."""
+    if not folder.exchange.exists():
+        raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
+    clock = SystemClock()
+    store = VenueStore(folder.exchange)
+    track = stored_track(store)
+    if track is None:
+        store.close()
+        raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
+    replay = track.replay
+    source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
+    engine = Engine(
+        source,
+        VenueModels.from_settings(settings.exchange, settings.costs),
+        store,
+        start_ms=track.genesis_ms,
+        balance=settings.equity,
+    )
+
+    async def journal_proof(event: ReduceProved) -> None:
+        log.note("reduce_proved", client_id=event.client_id, position=str(event.position))
+
+    try:
+        yield SimulatedExchange(
+            engine,
+            clock=clock,
+            permits=NoPermits(),
+            halted=lambda: True,
+            journal_proof=journal_proof,
+            attached_stop=settings.exchange.attached_stop,
+        )
+    finally:
+        engine.close()
+
+
+async def _cancel(port: SimulatedExchange, log: FlattenLog, *, entries_only: bool) -> int:
+    """Cancel our resting orders; stops stay until there is nothing left that they protect."""
+    canceled = 0
+    for order in await port.open_orders():
+        if not ids.is_ours(order.client_id) or (entries_only and order.reduce_only):
+            continue
+        log.note("cancel", client_id=order.client_id)
+        with contextlib.suppress(ExchangeError):
+            await port.cancel(order.client_id, order.symbol)
+            canceled += 1
+    return canceled
+
+
+async def _close(
+    port: SimulatedExchange,
+    log: FlattenLog,
+    position: VenuePosition,
+    attempt: int,
+    salt_of: SaltOf,
+) -> int:
+    """One reduce-only market order for the whole position; 1 when the venue filled it."""
+    now_ms = SystemClock().now_ms()
+    intent = close_intent(
+        trade_id=f"flatten.{now_ms}.{position.symbol}",
+        symbol=position.symbol,
+        side=Side.LONG if position.quantity > 0 else Side.SHORT,
+        quantity=abs(position.quantity),
+        leverage=position.leverage,
+        attempt=attempt,
+        now_ms=now_ms,
+        cause_id="flatten",
+        salt_of=salt_of,
+    )
+    log.intend(intent)
+    try:
+        told = await port.reduce(intent)
+    except ExchangeError as error:
+        log.note("refused", client_id=intent.client_id, reason=str(error))
+        return 0
+    return int(told.status is OrderStatus.FILLED)
+
+
+def imported(folder: DataFolder, now_ms: int) -> tuple[IntentRecorded, ...]:
+    """The kill switch's intents as events, for the journal of the run that comes after it."""
+    log = FlattenLog(path=folder.flatten_log)
+    return tuple(
+        IntentRecorded(at_ms=now_ms, cause_id=intent.cause_id, intent=intent)
+        for intent in log.intents()
+    )

@@ -1,0 +1,23 @@
+"""A strategy file that raises: the mistake of one file must stay the trouble of that file."""
+
+from __future__ import annotations
+
+from scripted import Scripted
+
+from kamou.clock import MINUTE_MS
+from kamou.core.panel import Panel
+from kamou.core.strategies.base import Opinion
+from screenplay import RAISES_AT_MINUTE, START_MS
+
+
+class Raising(Scripted):
+    name = "raising"  # type: ignore[misc]  # another name for another file
+
+    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+        minute = (panel.close_ms - START_MS) // MINUTE_MS
+        if minute == RAISES_AT_MINUTE and "AAA" in panel.symbols:
+            raise ZeroDivisionError("a strategy's own mistake")
+        return super().evaluate(panel, now_ms)
+
+
+strategy = Raising
