@@ -58,6 +58,7 @@ class World:
     salt_of: SaltOf
     halted: HaltLatch
     step_ms: int  # how often the venue's market moves
+    keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
     adapter: type[SimulatedExchange] = SimulatedExchange
 
 
@@ -338,6 +339,7 @@ class _Composer:
             limits=settings.veto,
             costs=settings.costs,
             handler_deadline_s=self.deadline_s,
+            keep_detail=self.world.keep_detail,
         )
 
     def _feed(self) -> Feed:

@@ -19,7 +19,7 @@ from kamou.actors.journal import inline
 from kamou.app import Tree, World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.backtest_report import report
-from kamou.clock import JumpClock, SimulatedClock, next_ms
+from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.config import Resolved, Settings
 from kamou.core.gate import Gate
 from kamou.determinism import seed_scheduler
@@ -57,7 +57,7 @@ def run(
     if strategies is not None:
         enabled = attrs.evolve(settings.strategies, enabled=strategies)
         settings = attrs.evolve(settings, strategies=enabled)
-    market = open_market(settings.data_dir, data, now_ms=time.time_ns() // 1_000_000)
+    market = open_market(settings.data_dir, data, now_ms=SystemClock().now_ms())
     if symbols is not None:
         market = market.restrict(symbols)
     result = replay(settings, market, timerange=timerange, progress=progress)

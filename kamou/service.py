@@ -245,6 +245,7 @@ class Service:
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=latch.is_set,
                     step_ms=MARKET_TICK_MS,
+                    keep_detail=True,
                 )
             )
             supervisor = Supervisor(tree.spec)

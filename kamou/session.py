@@ -25,13 +25,12 @@ SALT_BYTES = 32
 
 @attrs.frozen(kw_only=True, eq=False)
 class Session:
-    """What one run writes to and reads from. ``stopped`` says why it ended."""
+    """What one run writes to and reads from."""
 
     writer: JournalWriter
     reader: sqlite3.Connection
     engine: Engine
     venue: VenueStore
-    generation: int
 
 
 @contextmanager
@@ -60,43 +59,37 @@ def opened(
         start_ms=start_ms,
         balance=settings.equity,
     )
-    generation = next_generation(connection)
-    writer = JournalWriter(connection, generation=generation)
-    writer.append(
-        [
-            RunStarted(
-                at_ms=clock(),
-                cause_id=f"run:{generation}",
-                generation=generation,
-                mode=settings.mode,
-                version=__version__,
-                config_digest=digest(settings),
-                config_json=canonical_json(settings),
-                change_reason=settings.change_reason,
-            )
-        ]
-    )
+    writer = JournalWriter(connection, generation=next_generation(connection))
+    writer.append([_started(settings, writer.generation, clock())])
     reason = "crashed"
     try:
-        yield Session(
-            writer=writer, reader=reader, engine=engine, venue=venue, generation=generation
-        )
+        yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
         reason = "stopped"
     finally:
         writer.recover()
-        writer.append(
-            [
-                RunStopped(
-                    at_ms=clock(),
-                    cause_id=f"run:{generation}",
-                    generation=generation,
-                    reason=reason,
-                )
-            ]
-        )
+        writer.append([_stopped(writer.generation, clock(), reason)])
         engine.close()
         reader.close()
         connection.close()
+
+
+def _started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
+    return RunStarted(
+        at_ms=now_ms,
+        cause_id=f"run:{generation}",
+        generation=generation,
+        mode=settings.mode,
+        version=__version__,
+        config_digest=digest(settings),
+        config_json=canonical_json(settings),
+        change_reason=settings.change_reason,
+    )
+
+
+def _stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
+    return RunStopped(
+        at_ms=now_ms, cause_id=f"run:{generation}", generation=generation, reason=reason
+    )
 
 
 def salt_key(path: Path) -> bytes:

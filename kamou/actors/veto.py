@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import numpy as np
+
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
@@ -14,13 +16,14 @@ from kamou.core.events import CandidateVetoed, CycleRanked
 from kamou.core.limits import CostModel, VetoLimits
 from kamou.core.model import Candidate, Leg, Quote
 from kamou.core.ranking import Ranking, merge
+from kamou.core.scan_detail import pack
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.mailboxes import Mailbox
-from kamou.messages.signals import CandidatesCleared, ShardRanked
+from kamou.messages.signals import CandidatesCleared, ShardRanked, StrategyColumns
 
 
 class VetoActor(Actor):
@@ -46,6 +49,7 @@ class VetoActor(Actor):
         limits: VetoLimits,
         costs: CostModel,
         handler_deadline_s: float,
+        keep_detail: bool = True,
     ) -> None:
         super().__init__(
             name="veto", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
@@ -60,6 +64,7 @@ class VetoActor(Actor):
         self._period_ms = period_ms
         self._limits = limits
         self._costs = costs
+        self._keep_detail = keep_detail  # nobody asks why while history is fast-forwarded
         self._follower = BookFollower(journal)
         self._collecting = 0  # the cycle, or 0 while none is open
         self._deadline_ms = 0
@@ -113,8 +118,22 @@ class VetoActor(Actor):
                 top=ranking.top,
             )
         )
+        if self._keep_detail and ranking.bar_close_ms:
+            self._journal.cast_detail(cycle_ms, self._detail(shards))
         if ranking.top:
             await self._clear(cycle_ms, ranking)
+
+    def _detail(self, shards: Sequence[ShardRanked]) -> bytes:
+        """Every symbol's scores and abstentions, for ``kamou why``."""
+        fresh = sorted((s for s in shards if s.columns), key=lambda s: s.shard)
+        columns = {
+            name: (
+                np.concatenate([_column(s, name).score for s in fresh]),
+                np.concatenate([_column(s, name).abstain for s in fresh]),
+            )
+            for name in self._strategies
+        }
+        return pack([name for s in fresh for name in self._universe[s.shard]], columns)
 
     async def _clear(self, cycle_ms: int, ranking: Ranking) -> None:
         context = await self._context(ranking.top)
@@ -160,3 +179,7 @@ class VetoActor(Actor):
             last_stop_ms=book.conduct.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),
         )
+
+
+def _column(shard: ShardRanked, strategy: str) -> StrategyColumns:
+    return next(c for c in shard.columns if c.strategy == strategy)

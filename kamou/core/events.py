@@ -1,7 +1,7 @@
 """What happened. Past tense, frozen, serialisable: the journal's vocabulary.
 
-State changes only by applying these (``core/book.py``). ``unique_key`` is the event's natural
-key: the store keeps UNIQUE(kind, key), so doing the same deed twice is structurally impossible.
+State changes only by applying these (``core/book.py``). The store keeps UNIQUE(kind, unique_key),
+so doing the same deed twice is structurally impossible.
 """
 
 from __future__ import annotations
@@ -371,36 +371,3 @@ class StateChanged(Event):
     after: TradingState
     reason: str  # a StateReason
     figures: tuple[Figure, ...] = ()
-
-
-EVENTS: tuple[type[Event], ...] = (
-    RunStarted,
-    RunStopped,
-    CycleRanked,
-    CandidateVetoed,
-    SignalRefined,
-    CycleClosed,
-    PermitGranted,
-    PermitDenied,
-    PermitConsumed,
-    PermitReleased,
-    IntentRecorded,
-    OrderAcknowledged,
-    OrderUnknown,
-    OrderRejected,
-    CancelRequested,
-    OrderClosed,
-    FillRecorded,
-    StopConfirmed,
-    ProtectionLost,
-    ReduceProved,
-    IncomeRecorded,
-    TradeClosed,
-    EquityMarked,
-    DayOpened,
-    PositionAdopted,
-    PositionCorrected,
-    DriftFound,
-    DriftExplained,
-    StateChanged,
-)

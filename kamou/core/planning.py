@@ -14,7 +14,8 @@ from kamou import ids
 from kamou.core.book import Book
 from kamou.core.gate import LiveGrant
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Candidate, Denial, Instrument, Plan, Quote, Side, TradingState
+from kamou.core.model import ZERO, Candidate, Denial, Instrument, Plan, Quote, Side
+from kamou.core.risk.context import size_factor
 from kamou.core.risk.exposure import exposure, room_for
 from kamou.core.sizing import BPS, Sized, size, trade_costs
 
@@ -77,23 +78,13 @@ def plan_entry(
     instrument = instruments[candidate.symbol]
     prices = prices_for(candidate, quote, instrument, costs)
     fraction = multiplier * (grant.size_fraction if grant is not None else 1)
-    if book.state is TradingState.REDUCED:
-        fraction *= limits.reduced_size
+    fraction *= size_factor(book.state, limits)
     stake = exposure(
         book,
         marks={**marks, candidate.symbol: quote.mark},
         instruments=instruments,
         costs=costs,
         limits=limits,
-    )
-    room = room_for(
-        book,
-        stake,
-        symbol=candidate.symbol,
-        side=candidate.side,
-        instruments=instruments,
-        limits=limits,
-        fraction=fraction,
     )
     sized = size(
         q=book.q,
@@ -111,8 +102,16 @@ def plan_entry(
         gap=book.conduct.gap(limits.gap_buffer_min),
         limits=limits,
         fraction=fraction,
-        existing_notional=stake.notional.get(candidate.symbol, Decimal(0)),
-        room=room,
+        existing_notional=stake.notional.get(candidate.symbol, ZERO),
+        room=room_for(
+            book,
+            stake,
+            symbol=candidate.symbol,
+            side=candidate.side,
+            instruments=instruments,
+            limits=limits,
+            fraction=fraction,
+        ),
     )
     if isinstance(sized, Denial):
         return sized

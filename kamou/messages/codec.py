@@ -22,7 +22,8 @@ import attrs
 import msgspec
 import numpy as np
 
-from kamou.core.events import EVENTS, Event
+from kamou.core.event_kinds import EVENTS
+from kamou.core.events import Event
 from kamou.messages import market, orders, signals, system
 from kamou.messages.envelope import Message
 

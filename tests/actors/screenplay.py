@@ -67,7 +67,9 @@ MOVES: dict[tuple[int, str], tuple[float, float, float]] = {
     (9, "AAA"): (-3.0, 0.1, -2.5),
 }
 
-VOLUMES: dict[str, dict[int, float]] = {"CCC": dict.fromkeys(range(1, MINUTES + 1), THIN)}
+VOLUMES: dict[str, dict[int, float]] = {
+    "CCC": {1: THIN} | dict.fromkeys(range(2, MINUTES + 1), 0.4 * THIN)
+}
 
 
 def instrument(symbol: str) -> Instrument:

@@ -23,6 +23,7 @@ from kamou.core import book as book_module
 from kamou.core import events as e
 from kamou.core import snapshot
 from kamou.core.book import Book
+from kamou.core.event_kinds import EVENTS
 from kamou.core.model import Leg, OrderStatus
 
 PLAN = plan()
@@ -49,7 +50,7 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         e.PermitDenied,
         e.ReduceProved,
     }
-    assert set(book_module._HANDLERS) | silent == set(e.EVENTS)
+    assert set(book_module._HANDLERS) | silent == set(EVENTS)
     assert not set(book_module._HANDLERS) & silent
 
 

@@ -22,7 +22,8 @@ from hypothesis.extra import numpy as hnp
 
 from kamou import messages
 from kamou.core import events
-from kamou.core.events import EVENTS, Event
+from kamou.core.event_kinds import EVENTS
+from kamou.core.events import Event
 from kamou.core.model import Candidate, Side
 from kamou.messages import codec, signals
 from kamou.messages.envelope import Expiring, Message

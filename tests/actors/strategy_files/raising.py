@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from screenplay import RAISES_AT_MINUTE, START_MS
 from scripted import Scripted
 
 from kamou.clock import MINUTE_MS
 from kamou.core.panel import Panel
 from kamou.core.strategies.base import Opinion
-from screenplay import RAISES_AT_MINUTE, START_MS
 
 
 class Raising(Scripted):

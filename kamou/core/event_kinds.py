@@ -1,0 +1,37 @@
+"""The list of every kind of event: what the journal can hold."""
+
+from __future__ import annotations
+
+from kamou.core import events as e
+
+EVENTS: tuple[type[e.Event], ...] = (
+    e.RunStarted,
+    e.RunStopped,
+    e.CycleRanked,
+    e.CandidateVetoed,
+    e.SignalRefined,
+    e.CycleClosed,
+    e.PermitGranted,
+    e.PermitDenied,
+    e.PermitConsumed,
+    e.PermitReleased,
+    e.IntentRecorded,
+    e.OrderAcknowledged,
+    e.OrderUnknown,
+    e.OrderRejected,
+    e.CancelRequested,
+    e.OrderClosed,
+    e.FillRecorded,
+    e.StopConfirmed,
+    e.ProtectionLost,
+    e.ReduceProved,
+    e.IncomeRecorded,
+    e.TradeClosed,
+    e.EquityMarked,
+    e.DayOpened,
+    e.PositionAdopted,
+    e.PositionCorrected,
+    e.DriftFound,
+    e.DriftExplained,
+    e.StateChanged,
+)

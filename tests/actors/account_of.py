@@ -1,0 +1,138 @@
+"""What must hold between journal and venue however a run went: a list of what does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+
+from screenplay import START_MS
+from stage import SETTINGS, Ended
+
+from kamou.clock import MINUTE_MS
+from kamou.core.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
+from kamou.core.model import OrderType, TradingState
+from kamou.core.orders import IN_FLIGHT
+
+CENT = Decimal("0.01")
+
+
+def faults(ended: Ended, *, until_minute: int) -> list[str]:
+    """Everything lost, doubled, unprotected or forgotten; empty when all is well."""
+    return [
+        *_agreement(ended),
+        *_records(ended),
+        *_orders(ended),
+        *_protection(ended),
+        *_money(ended),
+        *_life(ended, until_minute),
+    ]
+
+
+def _agreement(ended: Ended) -> Iterator[str]:
+    """The book is the venue."""
+    held = {p.symbol: p.quantity for p in ended.positions}
+    ours = {symbol: trade.signed for symbol, trade in ended.book.trades.items()}
+    if held != ours:
+        yield f"positions: the venue has {held}, the book {ours}"
+    resting = {order.client_id for order in ended.orders}
+    working = {name for name, o in ended.book.orders.items() if not o.status.terminal}
+    if resting != working:
+        yield f"open orders: only at the venue {resting - working}, only ours {working - resting}"
+
+
+def _records(ended: Ended) -> Iterator[str]:
+    """No fill and no income is lost, none is there twice, and none was inferred."""
+    journalled = Counter(event.fill.key for event in ended.of(FillRecorded))
+    venue = Counter(fill.key for fill in ended.fills)
+    if journalled != venue:
+        yield f"fills: lost {venue - journalled}, too many {journalled - venue}"
+    incomes = Counter(event.income.income_id for event in ended.of(IncomeRecorded))
+    told = Counter(income.income_id for income in ended.income)
+    if incomes != told:
+        yield f"income: lost {told - incomes}, too many {incomes - told}"
+    drifted = [type(e).__name__ for e in ended.events if type(e).__name__ in UNEXPECTED]
+    if drifted:
+        yield f"a crash is no drift: {drifted}"
+
+
+UNEXPECTED = ("DriftFound", "PositionCorrected", "PositionAdopted")
+
+
+def _orders(ended: Ended) -> Iterator[str]:
+    accepted = [
+        noted for noted in ended.evidence if getattr(noted, "event", "") in ("accepted", "rejected")
+    ]
+    names = Counter(noted.client_id for noted in accepted)
+    if doubled := [name for name, n in names.items() if n > 1]:
+        yield f"sent twice: {doubled}"
+    unknown = [name for name in names if not any(_knows(ended, name))]
+    if unknown:
+        yield f"sent without an intent: {unknown}"
+    entries = Counter(e.intent.trade_id for e in ended.events if _is_entry(e))
+    if again := [trade for trade, n in entries.items() if n > 1]:
+        yield f"more than one entry per signal: {again}"
+    if stuck := [o.client_id for o in ended.book.orders.values() if o.status in IN_FLIGHT]:
+        yield f"in flight for ever: {stuck}"
+
+
+def _knows(ended: Ended, client_id: str) -> Iterator[bool]:
+    return (
+        event.intent.client_id == client_id
+        for event in ended.events
+        if type(event).__name__ == "IntentRecorded"
+    )
+
+
+def _is_entry(event: object) -> bool:
+    return type(event).__name__ == "IntentRecorded" and event.intent.leg.value == "entry"
+
+
+def _protection(ended: Ended) -> Iterator[str]:
+    for violation in ended.checked.violations:
+        yield f"violation: {violation}"
+    for position in ended.positions:
+        trade = ended.book.trades.get(position.symbol)
+        if trade is None or not trade.protected or trade.unprotected_since_ms:
+            yield f"{position.symbol} is not known to be protected"
+        stops = [
+            order
+            for order in ended.orders
+            if order.symbol == position.symbol
+            and order.type is OrderType.STOP_MARKET
+            and order.side.sign * position.quantity < 0
+        ]
+        if sum(order.quantity - order.filled for order in stops) != abs(position.quantity):
+            yield f"{position.symbol} holds {position.quantity} behind {len(stops)} stops"
+    held = {position.symbol for position in ended.positions}
+    if orphans := [o.client_id for o in ended.orders if o.symbol not in held]:
+        yield f"orders without a position: {orphans}"
+
+
+def _money(ended: Ended) -> Iterator[str]:
+    """The journal alone explains the venue's balance to the cent."""
+    balance = SETTINGS.equity + sum((t.pnl_net for t in ended.of(TradeClosed)), Decimal(0))
+    for trade in (*ended.book.trades.values(), *ended.book.finished.values()):
+        balance += trade.realised - trade.fees + trade.funding
+    if abs(balance - ended.account.balance) >= CENT:
+        yield f"money: the journal makes {balance}, the venue has {ended.account.balance}"
+    if ended.book.finished:
+        yield f"flat and not published: {list(ended.book.finished)}"
+    reserved = set(ended.book.reservations)
+    open_ = {trade.permit_id for trade in ended.book.trades.values()}
+    if reserved != open_:
+        yield f"reserved for nothing: {reserved - open_}; open without a permit: {open_ - reserved}"
+
+
+def _life(ended: Ended, until_minute: int) -> Iterator[str]:
+    idle = {name: state for name, state in ended.states.items() if state != "running"}
+    if idle:
+        yield f"not running at the end: {idle}"
+    last = START_MS + until_minute * MINUTE_MS
+    if ended.book.cycle_ms != last:
+        yield f"the last cycle closed is {(ended.book.cycle_ms - START_MS) / MINUTE_MS}"
+    if ended.book.state is not TradingState.NORMAL:
+        yield f"the state is {ended.book.state.value}: {ended.book.state_reason}"
+    closed = Counter(event.cycle_ms for event in ended.of(CycleClosed))
+    if twice := [cycle for cycle, n in closed.items() if n > 1]:
+        yield f"cycles closed twice: {twice}"

@@ -1,0 +1,230 @@
+"""The whole system on a stage: the screenplay's market, every actor, simulated time."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import screenplay
+import trio
+
+from kamou import ids
+from kamou.actors.journal import inline
+from kamou.app import Tree, World, compose
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import MINUTE_MS, JumpClock, SimulatedClock
+from kamou.config import CycleSettings, Settings, StrategySettings
+from kamou.core import strategies
+from kamou.core.book import Book
+from kamou.core.events import Event
+from kamou.core.gate import Gate
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Account, Fill, Income, VenueOrder, VenuePosition
+from kamou.determinism import seed_scheduler
+from kamou.exchange import checker
+from kamou.exchange.checker import CheckReport
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_state import Evidence
+from kamou.exchange.venue_store import MEMORY
+from kamou.session import Session, opened
+from kamou.store import queries
+from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
+from kamou.supervisor import Supervisor
+
+SETTINGS = Settings(
+    mode="backtest",
+    cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
+    strategies=StrategySettings(enabled=("scripted",)),
+    # A short's and a long's shock do not net: with the default the screenplay is one trade long.
+    risk=RiskLimits(shock_move=screenplay.D("0.01"), entries_per_strategy_hour=60),
+)
+FILES = Path(__file__).parent / "strategy_files"
+
+
+@contextmanager
+def strategy_files() -> Iterator[None]:
+    """For a while the folder of test strategies belongs to the product's strategies."""
+    package = strategies.__name__
+    before = set(sys.modules)
+    strategies.__path__.append(str(FILES))
+    sys.path.append(str(FILES))  # one of them builds on another
+    try:
+        yield
+    finally:
+        strategies.__path__.remove(str(FILES))
+        sys.path.remove(str(FILES))
+        for name in set(sys.modules) - before:
+            if name.rpartition(".")[2] in ("scripted", "raising"):
+                del sys.modules[name]
+                vars(strategies).pop(name.removeprefix(f"{package}."), None)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Stage:
+    """What a director may touch while the play runs."""
+
+    tree: Tree
+    world: World
+    session: Session
+    clock: SimulatedClock
+    supervisor: Supervisor
+
+    async def until(self, minute: float) -> None:
+        await self.clock.sleep_until(at(minute))
+
+    def book(self) -> Book:
+        """The book as of the committed journal."""
+        return folded([c.event for c in self.session.writer.read(0)])
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Ended:
+    """How a play ended: the journal on one side, the venue on the other."""
+
+    events: tuple[Event, ...]
+    book: Book
+    fills: tuple[Fill, ...]
+    income: tuple[Income, ...]
+    orders: tuple[VenueOrder, ...]  # resting
+    positions: tuple[VenuePosition, ...]
+    account: Account
+    evidence: tuple[Evidence, ...]
+    checked: CheckReport
+    exits: tuple[ChildExit, ...]
+    states: dict[str, str]  # of the children, before the orderly stop
+    digest: str
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if type(event) is kind]
+
+    @property
+    def crashes(self) -> list[ChildExit]:
+        return [exit_ for exit_ in self.exits if exit_.kind is ExitKind.CRASHED]
+
+
+Director = Callable[[Stage], Awaitable[None]]
+Arrange = Callable[[Tree, World], Tree]
+
+
+async def nothing(stage: Stage) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def at(minute: float) -> int:
+    return screenplay.START_MS + round(minute * MINUTE_MS)
+
+
+def folded(events: Sequence[Event]) -> Book:
+    book = Book()
+    book.apply_all(enumerate(events, 1))
+    return book
+
+
+def replaced(tree: Tree, child_id: str, start: Any, **changes: Any) -> Tree:
+    """The tree with another ``start`` in the place of one child's."""
+
+    def in_spec(spec: SupervisorSpec) -> SupervisorSpec:
+        children: list[ChildSpec | SupervisorSpec] = []
+        for child in spec.children:
+            if isinstance(child, SupervisorSpec):
+                children.append(in_spec(child))
+            elif child.id == child_id:
+                children.append(attrs.evolve(child, start=start, **changes))
+            else:
+                children.append(child)
+        return attrs.evolve(spec, children=tuple(children))
+
+    return attrs.evolve(tree, spec=in_spec(tree.spec))
+
+
+def perform(
+    *,
+    direct: Director = nothing,
+    settings: Settings = SETTINGS,
+    minutes: int = screenplay.MINUTES,
+    adapter: type[SimulatedExchange] = SimulatedExchange,
+    arrange: Arrange = lambda tree, world: tree,
+    gate: Gate | None = None,
+    halted: Callable[[], bool] = lambda: False,
+    instruments: Sequence[trio.abc.Instrument] = (),
+    seed: int = 0,
+) -> Ended:
+    """Play the screenplay to its end. ``direct`` runs beside it; ``arrange`` recasts it."""
+    seed_scheduler(seed)
+    with strategy_files(), tempfile.TemporaryDirectory() as folder:
+
+        async def main() -> Ended:
+            market = screenplay.market(minutes)
+            clock = SimulatedClock(start_ms=screenplay.START_MS)
+            with opened(
+                settings=settings,
+                database_path=Path(folder) / "journal.sqlite3",
+                venue_path=MEMORY,
+                source=market,
+                start_ms=screenplay.START_MS,
+                clock=clock.now_ms,
+                durable=False,
+            ) as session:
+                world = World(
+                    settings=settings,
+                    clock=clock,
+                    engine=session.engine,
+                    writer=session.writer,
+                    reader=session.reader,
+                    runner=inline,
+                    gate=gate or AssumedLiveGate(),
+                    salt_of=partial(ids.salt_for, b"s" * 32),
+                    halted=halted,
+                    step_ms=market.step_ms,
+                    adapter=adapter,
+                )
+                return await _run(arrange(compose(world), world), world, session, direct, minutes)
+
+        return trio.run(main, clock=JumpClock(), instruments=list(instruments))
+
+
+async def _run(
+    tree: Tree, world: World, session: Session, direct: Director, minutes: int
+) -> Ended:
+    clock = world.clock
+    assert isinstance(clock, SimulatedClock)
+    exits: list[ChildExit] = []
+    supervisor = Supervisor(tree.spec, on_exit=exits.append)
+    stage = Stage(tree=tree, world=world, session=session, clock=clock, supervisor=supervisor)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        nursery.start_soon(direct, stage)
+        await clock.sleep_until(at(minutes) + 20_000)
+        states = dict(_states(supervisor.snapshot()))
+        await supervisor.stop()
+        nursery.cancel_scope.cancel()
+    engine = session.engine
+    events = tuple(c.event for c in session.writer.read(0))
+    return Ended(
+        events=events,
+        book=folded(events),
+        fills=engine.fills(0),
+        income=engine.income(0),
+        orders=engine.open_orders(),
+        positions=engine.positions(),
+        account=engine.account(),
+        evidence=engine.evidence,
+        checked=checker.check(
+            engine.evidence, engine.account(), engine.positions(), engine.source.instruments
+        ),
+        exits=tuple(exits),
+        states=states,
+        digest=queries.journal_digest(session.reader),
+    )
+
+
+def _states(snapshot: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for child in snapshot.get("children", ()):
+        yield child["id"], child["state"]
+        yield from _states(child)
