@@ -59,7 +59,7 @@ class World:
     halted: HaltLatch
     step_ms: int  # how often the venue's market moves
     keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
-    adapter: type[SimulatedExchange] = SimulatedExchange
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange  # the port over the engine
 
 
 @attrs.frozen(kw_only=True, eq=False)

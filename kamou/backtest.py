@@ -23,7 +23,7 @@ from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.config import Resolved, Settings
 from kamou.core.gate import Gate
 from kamou.determinism import seed_scheduler
-from kamou.errors import ConfigurationError
+from kamou.errors import ConfigurationError, StoreError
 from kamou.exchange import checker
 from kamou.exchange.venue_store import MEMORY
 from kamou.session import Session, opened
@@ -44,11 +44,15 @@ def run(
     timerange: tuple[int | None, int | None] = (None, None),
     strategies: tuple[str, ...] | None = None,
     symbols: tuple[str, ...] | None = None,
+    journal: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Run the backtest and return its report; see ``report`` for the keys.
 
+    ``journal`` keeps the journal in that (new) file; without it, it is thrown away.
+
     Raises:
+        StoreError: ``journal`` exists already.
         DataRefusedError: the data cannot be trusted.
         ConfigurationError: the time range holds no cycle.
     """
@@ -57,10 +61,12 @@ def run(
     if strategies is not None:
         enabled = attrs.evolve(settings.strategies, enabled=strategies)
         settings = attrs.evolve(settings, strategies=enabled)
+    if journal is not None and journal.exists():
+        raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
     market = open_market(settings.data_dir, data, now_ms=SystemClock().now_ms())
     if symbols is not None:
         market = market.restrict(symbols)
-    result = replay(settings, market, timerange=timerange, progress=progress)
+    result = replay(settings, market, timerange=timerange, journal=journal, progress=progress)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     result["cpu_s"] = round(time.process_time() - began_cpu_s, 3)
     result["wall_s"] = round(time.perf_counter() - began_s, 3)
@@ -74,6 +80,7 @@ def replay(
     *,
     timerange: tuple[int | None, int | None] = (None, None),
     gate: Gate | None = None,
+    journal: Path | None = None,
     progress: Progress = lambda what, done, total: None,
     arrange: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def replay(
         async def main() -> dict[str, Any]:
             with opened(
                 settings=settings,
-                database_path=Path(folder) / "journal.sqlite3",
+                database_path=journal or Path(folder) / "journal.sqlite3",
                 venue_path=MEMORY,
                 source=market,
                 start_ms=start_ms,

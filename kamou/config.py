@@ -38,7 +38,7 @@ class CycleSettings:
     period_s: int = 300  # one scan, one reconciliation, two ledger pages
     bar_delay_ms: int = 2_000  # venues publish a closed bar a little late
     timeframe_s: int = 900  # trade timeframe; never finer than the market's own bars
-    shards: int = 4
+    shards: int = 2  # scanners; every one more repeats the fixed cost of a bar
     shard_deadline_ms: int = 2_000  # a later shard is left out of this cycle
     candidate_ttl_s: int = 60  # a candidate not acted on by then expires
     top: int = 20  # candidates journalled in full and offered to T2

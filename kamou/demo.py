@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -21,9 +22,12 @@ from kamou.exchange.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.exchange.market import MarketSource
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
+from kamou.handover import halted_by_storm
 from kamou.latch import HaltLatch
 from kamou.session import opened, salt_key
+from kamou.store import database, queries
 from kamou.store.importer import open_market
+from kamou.supervision import ChildExit
 from kamou.supervisor import Supervisor
 
 Progress = Callable[[str, int, int], None]
@@ -97,6 +101,23 @@ def stored_track(venue: VenueStore) -> Track | None:
     )
 
 
+def reached_ms(folder: DataFolder) -> int | None:
+    """How far the track has come, by the venue and by the journal; None when it is new.
+
+    A quiet venue notes its market's time once an hour: after a kill the journal knows better,
+    and must not hear of an hour twice.
+    """
+    venue = VenueStore(folder.exchange)
+    try:
+        known = venue.load()
+    finally:
+        venue.close()
+    if known is None:
+        return None
+    with contextlib.closing(database.open_reader(folder.database)) as reader:
+        return max(known.market_ms, queries.head_at_ms(reader))
+
+
 def open_source(
     settings: Settings, track: Track, *, replay: Path | None, now_ms: int
 ) -> MarketSource:
@@ -126,22 +147,28 @@ class FastForward:
     start_ms: int
     until_ms: int
     progress: Progress
+    announce: Callable[[ChildExit], None]
     stop: threading.Event
 
     def run(self) -> bool:
-        """Trade up to ``until_ms``; False when it was stopped before."""
-        reached: bool = trio.run(self._main, clock=JumpClock())
-        return reached
+        """Trade up to ``until_ms``, or until the halt latch is set; False when told to stop.
 
-    async def _main(self) -> bool:
+        Raises:
+            RestartStormError: in a group; new risk is halted.
+        """
+        trio.run(self._main, clock=JumpClock())
+        return not self.stop.is_set()
+
+    async def _main(self) -> None:
         settings = cycle_for(self.settings, self.source.step_ms)
         clock = SimulatedClock(start_ms=self.start_ms)
         asked = trio.Event()
+        latch = HaltLatch(self.folder.latch)
         total_days = max(1, (self.until_ms - self.start_ms) // DAY_MS)
 
         def on_cycle(cycle_ms: int) -> None:
             self.progress("fast-forward, days", (cycle_ms - self.start_ms) // DAY_MS, total_days)
-            if self.stop.is_set():
+            if self.stop.is_set() or latch.is_set():
                 asked.set()
 
         with opened(
@@ -163,16 +190,16 @@ class FastForward:
                     runner=inline,
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
-                    halted=HaltLatch(self.folder.latch).is_set,
+                    halted=latch.is_set,
                     step_ms=self.source.step_ms,
                 ),
                 on_cycle=on_cycle,
             )
-            supervisor = Supervisor(tree.spec)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(supervisor.run)
-                with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
-                    await asked.wait()
-                await supervisor.stop()
-                nursery.cancel_scope.cancel()
-        return not asked.is_set()
+            supervisor = Supervisor(tree.spec, on_exit=self.announce)
+            with halted_by_storm(session.writer, session.reader, clock.now_ms):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(supervisor.run)
+                    with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
+                        await asked.wait()
+                    await supervisor.stop()
+                    nursery.cancel_scope.cancel()

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.clock import SystemClock
+from kamou.clock import SimulatedClock, SystemClock
 from kamou.config import Resolved, Settings
 from kamou.core.events import IntentRecorded, ReduceProved
 from kamou.core.intents import SaltOf, close_intent
@@ -123,14 +123,13 @@ def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[
     """The embedded venue, which two processes may share."""
     if not folder.exchange.exists():
         raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
-    clock = SystemClock()
     store = VenueStore(folder.exchange)
     track = stored_track(store)
     if track is None:
         store.close()
         raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
     replay = track.replay
-    source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
+    source = open_source(settings, track, replay=replay, now_ms=SystemClock().now_ms())
     engine = Engine(
         source,
         VenueModels.from_settings(settings.exchange, settings.costs),
@@ -138,6 +137,10 @@ def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[
         start_ms=track.genesis_ms,
         balance=settings.equity,
     )
+
+    # A recorded market has no prices now: its positions are closed where its time stands.
+    at_ms = engine.market_ms if replay is not None else None
+    clock = SystemClock() if at_ms is None else SimulatedClock(at_ms, trio.current_time())
 
     async def journal_proof(event: ReduceProved) -> None:
         log.note("reduce_proved", client_id=event.client_id, position=str(event.position))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from kamou.core.codes import StateReason
 from kamou.core.events import Event, StateChanged
 from kamou.core.model import TradingState
-from kamou.errors import DuplicateEventError
+from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.store import queries
 from kamou.store.journal import JournalWriter
+from kamou.supervision import RestartStormError
 
 
 def take_over(
@@ -50,3 +52,19 @@ def worsen(
             at_ms=now_ms, cause_id="kamou", before=before, after=after, reason=reason.value
         )
         writer.append([changed])
+
+
+@contextmanager
+def halted_by_storm(
+    writer: JournalWriter, reader: sqlite3.Connection, now_ms: Callable[[], int]
+) -> Iterator[None]:
+    """A restart storm passes through, and is journalled: only a human rearms after it."""
+    try:
+        yield
+    except* RestartStormError:
+        writer.recover()
+        with suppress(DiskFullError):  # a full disk holds new risk by itself
+            worsen(
+                writer, reader, TradingState.HALT_NEW, StateReason.RESTART_STORM, now_ms()
+            )
+        raise

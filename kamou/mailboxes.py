@@ -191,6 +191,11 @@ class Mailbox(Generic[T]):
         self._wake()
         return True
 
+    @property
+    def priority_pending(self) -> bool:
+        """Whether a priority message still waits, or is in an actor's hand."""
+        return bool(self._priority) or self._in_hand is not None
+
     def _put_newest(self, message: T, key: Hashable) -> bool:
         self._accepted += 1
         if key in self._newest:
@@ -243,14 +248,25 @@ class Mailbox(Generic[T]):
                         return None
                     if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
                         left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
-                    with trio.move_on_after(left_ms / 1000):
-                        item = await self._receiver.receive()
+                    item = await self._receive_within(left_ms / 1000)
                 if item is _WAKE:
                     continue
                 message = self._take(item)
             if not self._is_stale(message):
                 return message
         return None
+
+    async def _receive_within(self, seconds: float) -> Any:
+        """What comes next; ``_WAKE`` when nothing does in that time."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:  # most often something waits, and a timer would be made for nothing
+            item = self._receiver.receive_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_after(seconds):
+                return await self._receiver.receive()
+            return _WAKE
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return item
 
     def get_nowait(self) -> T:
         """The next message, or ``trio.WouldBlock``. Not a checkpoint."""

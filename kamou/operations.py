@@ -110,7 +110,7 @@ class Running:
         return {**told, "positions_left": len(book.trades) if book else None}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
-        """Put it in the governor's priority lane and wait until the lane is empty again.
+        """Put it in the governor's priority lane and wait until that has been worked off.
 
         Raises:
             KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
@@ -120,9 +120,8 @@ class Running:
         governor = self.tree.governor
         if not governor.put_priority(message):
             raise TimedOutError("the governor's priority lane is full")
-        handled = governor.statistics().handled
         with trio.move_on_after(ANSWER_S):
-            while governor.statistics().handled <= handled or governor.statistics().depth:  # noqa: ASYNC110 - see LOOK_S
+            while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LOOK_S)
             book = self._book()
             assert book is not None

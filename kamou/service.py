@@ -19,19 +19,17 @@ from kamou.actors.journal import on_thread
 from kamou.actors.site import Listener, SiteActor, bind
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
-from kamou.clock import SystemClock
+from kamou.clock import DAY_MS, Clock, SystemClock
 from kamou.config import Resolved, Settings
-from kamou.core.codes import StateReason
-from kamou.core.model import TradingState
+from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
-from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder, RunRecord
-from kamou.handover import take_over, worsen
+from kamou.handover import halted_by_storm, take_over
 from kamou.latch import HaltLatch
 from kamou.operations import Running
 from kamou.session import opened, salt_key
 from kamou.store import database
-from kamou.supervision import ChildSpec, RestartStormError, SupervisorSpec
+from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
 from kamou.supervisor import Supervisor
 from kamou.watchdog import Watchdog
 from kamou.web.api.operator import Operations, default_hosts, operator_app
@@ -54,6 +52,7 @@ class Service:
     replay: Path | None
     progress: Progress
     announce: Announce
+    clock: Clock = attrs.field(factory=SystemClock)
 
     @property
     def folder(self) -> DataFolder:
@@ -66,31 +65,37 @@ class Service:
             ListenError, StoreError, ConfigurationError: it cannot start, and why.
             RestartStormError: it gave up; new risk is halted and stops are on the exchange.
         """
-        self.folder.create()
-        database.migrate(self.folder.database)
-        clock = SystemClock()
-        now_ms = clock.now_ms()
-        track = demo.open_track(
-            self.settings,
-            self.folder,
-            now_ms=now_ms,
-            fast_forward=self.fast_forward,
-            replay=self.replay,
-        )
-        running = Running()
-        async with self._site(running), trio.open_nursery() as nursery:
-            nursery.start_soon(self._until_signal, nursery.cancel_scope)
-            source = await trio.to_thread.run_sync(
-                partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._until_signal, nursery.cancel_scope)
+            self.folder.create()
+            database.migrate(self.folder.database)
+            now_ms = self.clock.now_ms()
+            track = demo.open_track(
+                self.settings,
+                self.folder,
+                now_ms=now_ms,
+                fast_forward=self.fast_forward,
+                replay=self.replay,
             )
-            if await self._catch_up(running, track, source):
-                if self.replay is None:
-                    await self._trade(running, source, clock)
-                else:
-                    running.phase = "replayed"
-                    self.announce("the replay has ended; the results stay up until you stop this")
-                    await trio.sleep_forever()
+            running = Running()
+            async with self._site(running):
+                source = await trio.to_thread.run_sync(
+                    partial(
+                        demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms
+                    )
+                )
+                if await self._catch_up(running, track, source):
+                    await self._serve(running, source)
             nursery.cancel_scope.cancel()
+
+    async def _serve(self, running: Running, source: MarketSource) -> None:
+        """Trade in real time; a replay has no real time, its results stay up."""
+        if self.replay is None:
+            await self._trade(running, source)
+        else:
+            running.phase = "replayed"
+            self.announce("the replay has ended; the results stay up until you stop this")
+            await trio.sleep_forever()
 
     # --- the site ----------------------------------------------------------------
 
@@ -161,14 +166,17 @@ class Service:
             port=port,
             operator_host=web.operator_host,
             operator_port=operator_port,
-            started_ms=SystemClock().now_ms(),
+            started_ms=self.clock.now_ms(),
         ).write(self.folder)
         self.announce(f"results: http://{web.host}:{port}/results")
         self.announce(f"operator: http://{web.operator_host}:{operator_port}/healthz")
 
     @staticmethod
-    async def _until_signal(scope: trio.CancelScope) -> None:
+    async def _until_signal(
+        scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 scope.cancel()
                 return
@@ -176,17 +184,17 @@ class Service:
     # --- history -----------------------------------------------------------------
 
     async def _catch_up(self, running: Running, track: demo.Track, source: MarketSource) -> bool:
-        """Simulated time from where the venue's market stands to ``until_ms``. False: stopped."""
-        venue = VenueStore(self.folder.exchange)
-        known = venue.load()
-        venue.close()
+        """Simulated time from where the track stands to ``until_ms``. False: told to stop.
+
+        The halt latch ends history at once: what it wants closed is closed in real time.
+        """
         until_ms = track.until_ms if self.replay is None else source.last_ms
         start_ms = track.genesis_ms
         if self.replay is not None:
-            start_ms = max(source.first_ms, until_ms - self.settings.demo.days * 86_400_000)
-        if known is not None:
-            start_ms = known.market_ms
-        if start_ms >= until_ms:
+            start_ms = max(source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
+        start_ms = demo.reached_ms(self.folder) or start_ms
+        latch = HaltLatch(self.folder.latch)
+        if start_ms >= until_ms or latch.is_set():
             return True
         running.phase = "fast-forward"
         stop = threading.Event()
@@ -197,6 +205,7 @@ class Service:
             start_ms=start_ms,
             until_ms=until_ms,
             progress=self.progress,
+            announce=partial(_crashes, self.announce),
             stop=stop,
         )
         async with trio.open_nursery() as nursery:
@@ -215,8 +224,8 @@ class Service:
 
     # --- trading -----------------------------------------------------------------
 
-    async def _trade(self, running: Running, source: MarketSource, clock: SystemClock) -> None:
-        settings = cycle_for(self.settings, source.step_ms)
+    async def _trade(self, running: Running, source: MarketSource) -> None:
+        settings, clock = cycle_for(self.settings, source.step_ms), self.clock
         with opened(
             settings=settings,
             database_path=self.folder.database,
@@ -248,11 +257,11 @@ class Service:
                     keep_detail=True,
                 )
             )
-            supervisor = Supervisor(tree.spec)
+            supervisor = Supervisor(tree.spec, on_exit=partial(_crashes, self.announce))
             watchdog = Watchdog(
                 heartbeat_s=settings.supervision.heartbeat_s, stream=sys.__stderr__ or sys.stderr
             )
-            try:
+            with halted_by_storm(session.writer, session.reader, clock.now_ms):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(watchdog.run)
                     await nursery.start(supervisor.run)
@@ -263,17 +272,13 @@ class Service:
                         running.phase = "stopping"
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
-            except* RestartStormError:
-                # The last act of a run that cannot hold itself up: a human has to rearm.
-                session.writer.recover()
-                worsen(
-                    session.writer,
-                    session.reader,
-                    TradingState.HALT_NEW,
-                    StateReason.RESTART_STORM,
-                    clock.now_ms(),
-                )
-                raise
+
+
+def _crashes(announce: Announce, exit_: ChildExit) -> None:
+    """A crash, or a child that would not end, is told to whoever looks at the terminal."""
+    if exit_.kind in (ExitKind.CRASHED, ExitKind.STUCK):
+        error = f": {exit_.error!r}" if exit_.error else ""
+        announce(f"{exit_.supervisor}/{exit_.child} {exit_.kind.value}{error}")
 
 
 def run(
@@ -296,5 +301,17 @@ def run(
         progress=progress,
         announce=announce,
     )
-    trio.run(service.main)
+    try:
+        trio.run(service.main)
+    except BaseExceptionGroup as group:
+        raise _plain(group) from group.__cause__
     return 0
+
+
+def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of ours that ended the run, for one line to a human; else all that was raised."""
+    ours, others = group.split(KamouError)
+    found: BaseException | None = ours if others is None else None
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group

@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import attrs
+import trio
 
 from kamou import __version__
 from kamou.config import Settings, canonical_json, digest
 from kamou.core.events import RunStarted, RunStopped
+from kamou.errors import DiskFullError
 from kamou.exchange.engine import Engine
 from kamou.exchange.market import MarketSource
 from kamou.exchange.models import VenueModels
@@ -49,28 +51,41 @@ def opened(
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
     """
-    connection = database.open_writer(database_path, durable=durable)
-    reader = database.open_reader(database_path)
-    venue = VenueStore(venue_path, durable=durable)
-    engine = Engine(
-        source,
-        VenueModels.from_settings(settings.exchange, settings.costs),
-        venue,
-        start_ms=start_ms,
-        balance=settings.equity,
-    )
-    writer = JournalWriter(connection, generation=next_generation(connection))
-    writer.append([_started(settings, writer.generation, clock())])
-    reason = "crashed"
-    try:
-        yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
-        reason = "stopped"
-    finally:
-        writer.recover()
-        writer.append([_stopped(writer.generation, clock(), reason)])
-        engine.close()
-        reader.close()
-        connection.close()
+    with ExitStack() as stack:
+        connection = stack.enter_context(
+            closing(database.open_writer(database_path, durable=durable))
+        )
+        reader = stack.enter_context(closing(database.open_reader(database_path)))
+        venue = stack.enter_context(closing(VenueStore(venue_path, durable=durable)))
+        engine = Engine(
+            source,
+            VenueModels.from_settings(settings.exchange, settings.costs),
+            venue,
+            start_ms=start_ms,
+            balance=settings.equity,
+        )
+        stack.callback(engine.close)
+        writer = JournalWriter(connection, generation=next_generation(connection))
+        writer.append([_started(settings, writer.generation, clock())])
+        reason = "crashed"
+        try:
+            yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
+            reason = "stopped"
+        except BaseException as error:
+            if is_cancellation(error):
+                reason = "stopped"
+            raise
+        finally:
+            writer.recover()
+            with suppress(DiskFullError):  # the next run's start shows that this one ended
+                writer.append([_stopped(writer.generation, clock(), reason)])
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether this is nothing but Trio unwinding a cancelled scope: we were told to stop."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_cancellation(part) for part in error.exceptions)
+    return isinstance(error, trio.Cancelled)
 
 
 def _started(settings: Settings, generation: int, now_ms: int) -> RunStarted:

@@ -6,6 +6,7 @@ goes wrong ends the task; the supervisor starts another one on the same inbox.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -70,22 +71,26 @@ class Actor(ABC):
         Due timers go before ordinary messages, priority messages before both.
         """
         inbox = self.inbox
-        try:
-            await self.recover()
-            inbox.mark_up()
-            task_status.started()
-            while True:
-                message = await inbox.get_until(self.next_due_ms(), self.clock)
-                if message is None and inbox.stopping:
-                    return
-                began_ns = stopwatch_ns()
-                with trio.move_on_after(self.handler_deadline_s) as scope:
+        message: Any = None
+        # One scope for all handlers, its deadline moved: a scope per message costs more than
+        # many a handler does.
+        with trio.CancelScope() as scope:
+            try:
+                await self.recover()
+                inbox.mark_up()
+                task_status.started()
+                while True:
+                    message = await inbox.get_until(self.next_due_ms(), self.clock)
+                    if message is None and inbox.stopping:
+                        return
+                    began_ns = stopwatch_ns()
+                    scope.deadline = trio.current_time() + self.handler_deadline_s
                     await self._serve(message)
-                if scope.cancelled_caught:
-                    raise HandlerHungError(self.name, message, self.handler_deadline_s)
-                inbox.finished(stopwatch_ns() - began_ns)
-        finally:
-            inbox.mark_down()
+                    scope.deadline = math.inf
+                    inbox.finished(stopwatch_ns() - began_ns)
+            finally:
+                inbox.mark_down()
+        raise HandlerHungError(self.name, message, self.handler_deadline_s)
 
     async def _serve(self, message: Any) -> None:
         if message is None:

@@ -136,6 +136,8 @@ class Desk:
         """Commit the intents of entry, stop and target; send; journal the answer."""
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
+        if not self.port.capabilities.attached_stop:
+            attached = []  # separate ones follow the first fill
         await self.commit(
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)

@@ -13,9 +13,10 @@ from kamou.core.book import Book
 from kamou.core.events import Event, FillRecorded, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Denial, Instrument, Leg, TradingState
+from kamou.core.model import Candidate, Denial, Instrument, Leg, TradingState
 from kamou.core.orders import IN_FLIGHT
-from kamou.core.planning import plan_entry
+from kamou.core.planning import no_room, plan_entry, size_fraction
+from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.verdict import Approved
 from kamou.errors import DiskFullError, RateLimitedError, UnreachableError
 from kamou.exchange.base import FillUpdate, OrderUpdate
@@ -62,6 +63,7 @@ class OrderManager(Actor):
         self._costs = costs
         self._cycle_ms = cycle_ms
         self._due_ms = 0
+        self._stake: tuple[int, Exposure] | None = None  # and of which seq it is
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""
@@ -90,13 +92,9 @@ class OrderManager(Actor):
             case FillUpdate():
                 await self._on_fill(message)
             case OrderUpdate():
-                await self._desk.told(message.order)
-                await self._settle()
+                await self._on_update(message)
             case SignalsRefined():
-                marks = await self._marks()
-                for signal in message.signals:
-                    if self.clock.now_ms() < message.expires_ms:
-                        await self._enter(signal, marks)
+                await self._enter_all(message)
                 self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
             case StateNotice():
                 await self._look_after()
@@ -122,26 +120,47 @@ class OrderManager(Actor):
         except (UnreachableError, RateLimitedError):
             return {}  # entry prices stand in; the governor denies on its own, fresher figures
 
+    async def _enter_all(self, message: SignalsRefined) -> None:
+        marks = await self._marks()
+        self._stake = None
+        for signal in message.signals:
+            if self.clock.now_ms() < message.expires_ms:
+                await self._enter(signal, marks)
+
     async def _enter(self, signal: RefinedSignal, marks: Mapping[str, Decimal]) -> None:
         candidate = signal.candidate
         desk = self._desk
+        fraction = size_fraction(
+            desk.book,
+            self._gate.is_live(candidate.strategy),
+            signal.size_multiplier,
+            self._limits,
+        )
+        full = no_room(
+            candidate,
+            fraction=fraction,
+            stake=self._stake_at(marks),
+            instruments=self._instruments,
+            book=desk.book,
+            limits=self._limits,
+        )
+        if full is not None:
+            self._deny(candidate, full)
+            return
         try:
             quotes = await desk.port.quotes((candidate.symbol,))
         except (UnreachableError, RateLimitedError):
             quotes = {}
         quote = quotes.get(candidate.symbol)
-        named = permit_id(candidate.signal_id, FIRST_ATTEMPT)
-        about = (named, candidate.signal_id, candidate.strategy, candidate.symbol, "entry")
         if quote is None:
-            desk.deny(*about, Denial(code="PRICE_MARK_MISSING"))
+            self._deny(candidate, Denial(code="PRICE_MARK_MISSING"))
             return
         plan = plan_entry(
             candidate,
-            multiplier=signal.size_multiplier,
-            grant=self._gate.is_live(candidate.strategy),
+            fraction=fraction,
             attempt=FIRST_ATTEMPT,
             quote=quote,
-            marks=marks,
+            stake=self._stake_at(marks),
             instruments=self._instruments,
             book=desk.book,
             costs=self._costs,
@@ -149,14 +168,46 @@ class OrderManager(Actor):
             now_ms=self.clock.now_ms(),
         )
         if isinstance(plan, Denial):
-            desk.deny(*about, plan)
+            self._deny(candidate, plan)
             return
         verdict = await desk.review(plan, quote, candidate.signal_id)
         if isinstance(verdict, Approved):
             await desk.enter(plan, verdict)
             await self._settle()
 
+    def _stake_at(self, marks: Mapping[str, Decimal]) -> Exposure:
+        """The book's exposure, computed anew when the journal has gone on."""
+        book = self._desk.book
+        if self._stake is None or self._stake[0] != book.seq:
+            stake = exposure(
+                book,
+                marks=marks,
+                instruments=self._instruments,
+                costs=self._costs,
+                limits=self._limits,
+            )
+            self._stake = (book.seq, stake)
+        return self._stake[1]
+
+    def _deny(self, candidate: Candidate, denied: Denial) -> None:
+        self._desk.deny(
+            permit_id(candidate.signal_id, FIRST_ATTEMPT),
+            candidate.signal_id,
+            candidate.strategy,
+            candidate.symbol,
+            "entry",
+            denied,
+        )
+
     # --- fills -------------------------------------------------------------------
+
+    async def _on_update(self, message: OrderUpdate) -> None:
+        """An order ended, or rests. A stop that ended by other hands is missed at once."""
+        await self._desk.told(message.order)
+        await self._settle()
+        trade = self._desk.book.trades.get(message.order.symbol)
+        if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
+            await self._protector.protect(trade.symbol)
 
     async def _on_fill(self, message: FillUpdate) -> None:
         fill = message.fill
@@ -208,6 +259,8 @@ class OrderManager(Actor):
                 await self._protector.close(symbol, "time stop")
             elif trade.unprotected_since_ms:
                 await self._protector.protect(symbol)
+            elif not desk.port.capabilities.attached_stop:
+                await self._protector.aim(trade)
         await self._settle()
         self._due_ms = self._next(desk.book)
 

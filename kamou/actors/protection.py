@@ -8,7 +8,7 @@ from kamou.actors.desk import Desk
 from kamou.core import protection
 from kamou.core.book import Book
 from kamou.core.events import ProtectionLost, StopConfirmed
-from kamou.core.intents import close_intent, stop_intent
+from kamou.core.intents import close_intent, stop_intent, target_intent
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, VenueOrder
 from kamou.core.portfolio import OpenTrade
@@ -51,6 +51,9 @@ class Protector:
             silent_ms=self._silent_ms,
         ):
             await self._do(trade, action)
+        after = desk.book.trades.get(symbol)
+        if after is not None and not desk.port.capabilities.attached_stop:
+            await self.aim(after)
 
     async def _read_back(self) -> tuple[VenueOrder, ...] | None:
         """The venue's open orders; None when it is silent, which is never read as none."""
@@ -113,6 +116,32 @@ class Protector:
         if await desk.reduce(intent):
             await self.protect(trade.symbol)
 
+    async def aim(self, trade: OpenTrade) -> None:
+        """Place the target of a trade whose entry could not carry it. Once, and never first."""
+        desk = self._desk
+        book = desk.book
+        if (
+            trade.target_price is None
+            or not trade.protected
+            or book.entry_live(trade.symbol)
+            or _attempt(book, trade, Leg.TARGET) > 1
+        ):
+            return
+        await desk.reduce(
+            target_intent(
+                trade_id=trade.trade_id,
+                symbol=trade.symbol,
+                side=trade.side,
+                quantity=trade.quantity,
+                limit_price=trade.target_price,
+                leverage=trade.leverage,
+                attempt=1,
+                now_ms=desk.clock.now_ms(),
+                cause_id=trade.trade_id,
+                salt_of=desk.salt_of,
+            )
+        )
+
     async def close(self, symbol: str, reason: str) -> None:
         """Close the whole position reduce-only. Its stop stays until the position is flat."""
         desk = self._desk
@@ -150,12 +179,9 @@ class Protector:
 
     async def sweep(self, book: Book) -> None:
         """Cancel our stops and targets whose trade is over."""
-        symbols = {o.intent.symbol for o in book.orders.values() if o.leg is not Leg.ENTRY}
-        for symbol in sorted(symbols):
-            for orphan in protection.orphans(
-                symbol, book.trades.get(symbol), book.orders_of(symbol)
-            ):
-                await self._desk.cancel(orphan.client_id, symbol, orphan.reason)
+        over = protection.orphans(book.trades, book.orders.values())
+        for orphan in sorted(over, key=lambda o: o.symbol):
+            await self._desk.cancel(orphan.client_id, orphan.symbol, orphan.reason)
 
 
 def _attempt(book: Book, trade: OpenTrade, leg: Leg) -> int:

@@ -74,7 +74,8 @@ class Reconciler(Actor):
         return self._again_ms
 
     async def handle(self, message: object) -> None:
-        raise AssertionError(f"nobody writes to the reconciler: {message!r}")
+        assert isinstance(message, ReconcileNow), message
+        await self.tick()
 
     async def tick(self) -> None:
         now = self.clock.now_ms()

@@ -70,6 +70,12 @@ def _day_ms(text: str) -> int:
     metavar="FILE",
     help="Write the report as JSON; - for standard output.",
 )
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the journal of the run in this new SQLite file.",
+)
 @config_option
 @data_dir_option
 def backtest(
@@ -78,6 +84,7 @@ def backtest(
     strategies: tuple[str, ...] | None,
     symbols: tuple[str, ...] | None,
     json_file: Path | None,
+    journal: Path | None,
     config_path: Path | None,
     data_dir: Path | None,
 ) -> None:
@@ -89,7 +96,7 @@ def backtest(
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
     to_stdout = str(json_file) == "-"
     with progress(quiet=to_stdout) as report:
-        result = _backtest(resolved, data, bounds, strategies, symbols, report)
+        result = _backtest(resolved, data, bounds, strategies, symbols, journal, report)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if to_stdout:
         click.echo(text, nl=False)
@@ -109,6 +116,7 @@ def _backtest(
     bounds: Timerange,
     strategies: tuple[str, ...] | None,
     symbols: tuple[str, ...] | None,
+    journal: Path | None,
     report: Report,
 ) -> dict[str, Any]:
     from kamou import backtest as composition
@@ -119,6 +127,7 @@ def _backtest(
         timerange=bounds,
         strategies=strategies,
         symbols=symbols,
+        journal=journal,
         progress=report,
     )
 

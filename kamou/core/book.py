@@ -16,7 +16,7 @@ from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot
 from kamou.core.holdings import OVERLAP_MS, Holdings, Reservation
-from kamou.core.model import ZERO, Fill, Leg
+from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
 from kamou.core.risk.conduct import Entry
@@ -106,9 +106,16 @@ class Book(Holdings):
         self.orders[intent.client_id] = life.opened(intent, event.at_ms, plan)
 
     def _order_event(self, event: Any) -> None:
-        order = self.order(event.client_id)
-        if order is not None:
-            self._keep(order, life.advance(order, event))
+        before = self.order(event.client_id)
+        if before is None:
+            return
+        order = life.advance(before, event)
+        self._keep(before, order)
+        trade = self.trades.get(order.intent.symbol)
+        if trade is None or trade.confirmed is None or trade.confirmed.client_id != order.client_id:
+            return
+        if order.status.terminal and order.status is not OrderStatus.FILLED:
+            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
     def _keep(self, before: OrderState, order: OrderState) -> None:
         """Store an order where it belongs now, and free what it no longer reserves."""

@@ -181,6 +181,39 @@ def stop_intent(
     )
 
 
+def target_intent(
+    *,
+    trade_id: str,
+    symbol: str,
+    side: Side,
+    quantity: Decimal,
+    limit_price: Decimal,
+    leverage: int,
+    attempt: int,
+    now_ms: int,
+    cause_id: str,
+    salt_of: SaltOf,
+) -> Intent:
+    """A separate reduce-only target for a position of ``side``."""
+    return _seal(
+        trade_id=trade_id,
+        permit_id="",
+        leg=Leg.TARGET,
+        attempt=attempt,
+        symbol=symbol,
+        side=closing_side(side),
+        quantity=quantity,
+        type_=OrderType.TARGET_LIMIT,
+        limit_price=limit_price,
+        trigger_price=None,
+        time_in_force=TimeInForce.GTC,
+        leverage=leverage,
+        intended_ms=now_ms,
+        cause_id=cause_id,
+        salt_of=salt_of,
+    )
+
+
 def close_intent(
     *,
     trade_id: str,

@@ -12,12 +12,13 @@ import attrs
 
 from kamou import ids
 from kamou.core.book import Book
+from kamou.core.codes import Deny
 from kamou.core.gate import LiveGrant
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import ZERO, Candidate, Denial, Instrument, Plan, Quote, Side
 from kamou.core.risk.context import size_factor
-from kamou.core.risk.exposure import exposure, room_for
-from kamou.core.sizing import BPS, Sized, size, trade_costs
+from kamou.core.risk.exposure import Exposure, room_for
+from kamou.core.sizing import BPS, Room, Sized, denial, size, trade_costs
 
 
 @attrs.frozen(kw_only=True)
@@ -56,14 +57,51 @@ def _on_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
     return steps * tick
 
 
+def no_room(
+    candidate: Candidate,
+    *,
+    fraction: Decimal,
+    stake: Exposure,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    limits: RiskLimits,
+) -> Denial | None:
+    """The denial of a candidate that no quote could make affordable; None: plan it.
+
+    Cheap, for a full portfolio meets twenty candidates at every bar. What it denies ``size``
+    would deny too.
+    """
+    instrument = instruments[candidate.symbol]
+    room = _room(candidate, fraction, stake, instruments, book, limits)
+    if room.risk > 0 and room.notional >= instrument.notional_min:
+        return None
+    return denial(
+        Deny.SIZE_BELOW_MINIMUM,
+        risk_left=f"{room.risk:.2f}",
+        notional_left=f"{room.notional:.2f}",
+        notional_min=instrument.notional_min,
+        bound_by="budget",
+    )
+
+
+def size_fraction(
+    book: Book, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
+) -> Decimal:
+    """What of the full size an entry may have: by the refiner, the gate and the state.
+
+    A strategy without a grant is planned at full size: the governor is the one to deny it.
+    """
+    granted = grant.size_fraction if grant is not None else 1
+    return multiplier * granted * size_factor(book.state, limits)
+
+
 def plan_entry(
     candidate: Candidate,
     *,
-    multiplier: Decimal,
-    grant: LiveGrant | None,
+    fraction: Decimal,
     attempt: int,
     quote: Quote,
-    marks: Mapping[str, Decimal],
+    stake: Exposure,
     instruments: Mapping[str, Instrument],
     book: Book,
     costs: CostModel,
@@ -72,20 +110,10 @@ def plan_entry(
 ) -> Plan | Denial:
     """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
 
-    ``marks`` value the open positions, so that the plan fits what room they leave.
-    A strategy without a grant is planned at full size: the governor is the one to deny it.
+    ``stake`` is the book's exposure at present marks, so that the plan fits what room it leaves.
     """
     instrument = instruments[candidate.symbol]
     prices = prices_for(candidate, quote, instrument, costs)
-    fraction = multiplier * (grant.size_fraction if grant is not None else 1)
-    fraction *= size_factor(book.state, limits)
-    stake = exposure(
-        book,
-        marks={**marks, candidate.symbol: quote.mark},
-        instruments=instruments,
-        costs=costs,
-        limits=limits,
-    )
     sized = size(
         q=book.q,
         entry=prices.limit,
@@ -103,19 +131,30 @@ def plan_entry(
         limits=limits,
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
-        room=room_for(
-            book,
-            stake,
-            symbol=candidate.symbol,
-            side=candidate.side,
-            instruments=instruments,
-            limits=limits,
-            fraction=fraction,
-        ),
+        room=_room(candidate, fraction, stake, instruments, book, limits),
     )
     if isinstance(sized, Denial):
         return sized
     return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
+
+
+def _room(
+    candidate: Candidate,
+    fraction: Decimal,
+    stake: Exposure,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    limits: RiskLimits,
+) -> Room:
+    return room_for(
+        book,
+        stake,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        instruments=instruments,
+        limits=limits,
+        fraction=fraction,
+    )
 
 
 def _plan(

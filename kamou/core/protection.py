@@ -7,7 +7,7 @@ so there is no moment without one. What cannot be protected in time is closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -162,25 +162,27 @@ def _stops(
 
 
 def orphans(
-    symbol: str,
-    trade: OpenTrade | None,
-    orders: Iterable[OrderState],
+    trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
 ) -> tuple[CancelOrder, ...]:
     """Our stops and targets that have nothing to close: their trade is over.
 
     Orders attached to an entry that may still fill are left alone, and so are those already
     asked to go.
+
+    Args:
+        trades: the open ones, by symbol.
+        orders: our unsettled orders; of all symbols, or of some.
     """
     ours = tuple(orders)
-    alive = {o.intent.trade_id for o in ours if o.leg is Leg.ENTRY and o.remaining > 0}
-    if trade is not None:
-        alive.add(trade.trade_id)
+    alive = {t.trade_id for t in trades.values()}
+    alive.update(o.intent.trade_id for o in ours if o.intent.leg is Leg.ENTRY and o.remaining > 0)
     return tuple(
-        CancelOrder(symbol=symbol, client_id=o.client_id, reason="orphan: its trade is over")
+        CancelOrder(
+            symbol=o.intent.symbol, client_id=o.client_id, reason="orphan: its trade is over"
+        )
         for o in ours
-        if o.leg is not Leg.ENTRY
-        and o.intent.symbol == symbol
-        and o.intent.trade_id not in alive
+        if o.intent.trade_id not in alive
+        and o.intent.leg is not Leg.ENTRY
         and not o.status.terminal
         and o.status is not OrderStatus.CANCELLING
     )

@@ -6,6 +6,7 @@ events and looking again at the same view changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from kamou.core.adoption import adoption
@@ -77,6 +78,7 @@ class _Work:
         self.resting: dict[str, list[VenueOrder]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
+        self._ours: dict[str, list[OrderState]] | None = None  # by symbol, until a repair
 
     def repair(self, event: Event) -> None:
         """Note the event, and see what it would make of the book."""
@@ -84,6 +86,15 @@ class _Work:
             self.book = self.before.fork()
         self.repairs.append(event)
         self.book.apply(self.book.seq + 1, event)
+        self._ours = None
+
+    def orders_of(self, symbol: str) -> Sequence[OrderState]:
+        """As the book's, asked for every symbol in turn."""
+        if self._ours is None:
+            self._ours = {}
+            for order in self.book.orders.values():
+                self._ours.setdefault(order.intent.symbol, []).append(order)
+        return self._ours.get(symbol, ())
 
     def fills_and_income(self) -> None:
         since_ms = self.before.fills_since_ms()
@@ -148,15 +159,13 @@ class _Work:
         """Ours, resting, and of no use. Orders of others are never touched."""
         found: list[CancelOrder] = []
         late_ms = self.view.at_ms - self.terms.settings.in_flight_ms
+        over: dict[str, list[CancelOrder]] = {}
+        for orphan in orphans(self.book.trades, self.book.orders.values()):
+            over.setdefault(orphan.symbol, []).append(orphan)
         for symbol, resting in self.resting.items():
             mine = {v.client_id for v in resting}
-            ours = self.book.orders_of(symbol)
-            found += [
-                o
-                for o in orphans(symbol, self.book.trades.get(symbol), ours)
-                if o.client_id in mine
-            ]
-            known = {o.client_id: o for o in ours}
+            found += [o for o in over.get(symbol, ()) if o.client_id in mine]
+            known = {o.client_id: o for o in self.orders_of(symbol)}
             for order in resting:
                 if not is_ours(order.client_id) or order.created_ms > late_ms:
                     continue
@@ -170,8 +179,12 @@ class _Work:
     def _useless(self, known: OrderState | None) -> str:
         if known is None:
             return "ours by its name, but the book has no such order open"
+        if known.status is OrderStatus.CANCELLING:
+            # Our request may never have been sent, or was lost. Asking again does no harm.
+            unheard = self.now_ms - known.changed_ms >= self.terms.settings.in_flight_ms
+            return "asked to go, and still resting" if unheard else ""
         expired = known.plan is not None and self.now_ms >= known.plan.expires_ms
-        if known.leg is Leg.ENTRY and expired and known.status is not OrderStatus.CANCELLING:
+        if known.leg is Leg.ENTRY and expired:
             return "an entry that outlived its plan"
         return ""
 
@@ -207,7 +220,7 @@ class _Work:
         settled = self.before.closed.values()
         if any(o.intent.symbol == symbol and o.changed_ms > moved_ms for o in settled):
             return True
-        for order in self.book.orders_of(symbol):
+        for order in self.orders_of(symbol):
             age_ms = self.now_ms - order.changed_ms
             if order.status.terminal:  # the venue counted fills that it has not listed yet
                 if age_ms < settings.evidence_after_ms:
@@ -279,7 +292,7 @@ class _Work:
             trade = self.book.trades[symbol]
             if trade.quantity <= 0:
                 continue
-            ours, resting = self.book.orders_of(symbol), self.resting.get(symbol, [])
+            ours, resting = self.orders_of(symbol), self.resting.get(symbol, [])
             if trade.confirmed is not None and not is_covered(trade, ours, resting):
                 self.repair(
                     ProtectionLost(

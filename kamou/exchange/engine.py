@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from kamou.clock import HOUR_MS, floor_ms, next_ms
 from kamou.core.model import (
@@ -37,6 +36,7 @@ from kamou.exchange.models import BPS, VenueModels, on_tick, on_tick_against
 from kamou.exchange.venue_account import VenueAccount
 from kamou.exchange.venue_state import Evidence, OrderRequest, VenueState, WorkingOrder
 from kamou.exchange.venue_store import StaleVenueError, VenueStore
+from kamou.exchange.watch import Watch
 
 FUNDING_JITTER_MS = 60_000  # venues stamp a settlement a little before or after its hour
 REDO_MAX = 8  # another process writing more often than this in a row is a defect
@@ -75,9 +75,10 @@ class Engine:
         self._stored_ms = state.market_ms
         self._account = VenueAccount(state, self.instruments, self.models, self._mark)
         self._matcher = Matcher(self._account, self.models)
-        self._down = np.full(len(self.source.symbols), -np.inf)
-        self._up = np.full(len(self.source.symbols), np.inf)
+        self._watch = Watch(len(self.source.symbols), self.source.step_ms)
         self._open_orders: tuple[VenueOrder, ...] | None = None
+        self._told: tuple[VenuePosition, ...] | None = None  # the positions at ``_told_ms``
+        self._told_ms = -1
         self._priced_ms = -1
         self._volume_ms = -1
         for symbol in {
@@ -174,28 +175,22 @@ class Engine:
         return self._open_orders
 
     def positions(self) -> tuple[VenuePosition, ...]:
-        return tuple(
-            VenuePosition(
-                symbol=held.symbol,
-                quantity=held.quantity,
-                entry_price=held.entry_price,
-                mark_price=self._account.mark(held),
-                liquidation_price=self._account.liquidation_price(held.symbol),
-                margin=self._account.margin(held),
-                leverage=held.leverage,
-                unrealised=self._account.unrealised(held),
-                updated_ms=held.updated_ms,
+        if self._told_ms != self._state.market_ms or self._told is None:
+            self._told = tuple(
+                self._account.told(held) for _, held in sorted(self._state.positions.items())
             )
-            for _, held in sorted(self._state.positions.items())
-        )
+            self._told_ms = self._state.market_ms
+        return self._told
 
     def account(self) -> Account:
-        equity, used = self._account.equity(), self._account.margin_used()
+        unrealised = sum((held.unrealised for held in self.positions()), ZERO)
+        used = self._account.margin_used()
         balance = self._state.balance
+        equity = balance + unrealised
         return Account(
             equity=equity,
             balance=balance,
-            unrealised=equity - balance,
+            unrealised=unrealised,
             margin_used=used,
             available=min(balance, equity) - used,
             at_ms=self._state.market_ms,
@@ -238,11 +233,16 @@ class Engine:
         if self._priced_ms != self._state.market_ms:
             self._prices: Floats = self.source.prices(self._state.market_ms)
             self._priced_ms = self._state.market_ms
+            self._marks: dict[str, Decimal | None] = {}  # asked for at these prices
         return self._prices
 
     def _mark(self, symbol: str) -> Decimal | None:
-        mid = float(self._mids()[self._column[symbol]])
-        return None if mid != mid else on_tick(mid, self.instruments[symbol].tick)
+        mids = self._mids()
+        if symbol not in self._marks:
+            mid = float(mids[self._column[symbol]])
+            tick = self.instruments[symbol].tick
+            self._marks[symbol] = None if mid != mid else on_tick(mid, tick)
+        return self._marks[symbol]
 
     def _bar_volumes(self) -> Floats:
         """Base units traded per symbol in the last whole bar."""
@@ -283,7 +283,7 @@ class Engine:
                 state.market_ms = to_ms
                 break
             end_ms = min(to_ms, next_ms(state.market_ms, HOUR_MS))
-            if self._reached(self.source.segment(state.market_ms, end_ms)).size:
+            if not self._watch.quiet(state.market_ms, end_ms, self.source.segment):
                 self._walk_bars(end_ms)
             state.market_ms = end_ms
             if end_ms % HOUR_MS == 0 and state.positions:
@@ -295,15 +295,11 @@ class Engine:
             until_ms = min(end_ms, next_ms(state.market_ms, self.source.step_ms))
             path = self.source.segment(state.market_ms, until_ms)
             state.market_ms = until_ms
-            for column in self._reached(path):
+            for column in self._watch.reached(path):
                 self._matcher.pass_through(
                     self.source.symbols[column], self._stretch(path, int(column), until_ms)
                 )
             self._refresh_watch()
-
-    def _reached(self, path: Segment) -> npt.NDArray[np.intp]:
-        """Columns of the symbols whose path reached a level of ours. NaN reaches nothing."""
-        return np.flatnonzero((path.low <= self._down) | (path.high >= self._up))
 
     def _stretch(self, path: Segment, column: int, at_ms: int) -> Stretch:
         return Stretch(
@@ -363,8 +359,7 @@ class Engine:
                 down = max(down, float(liquidation))
             else:
                 up = min(up, float(liquidation))
-        self._down[self._column[symbol]] = down
-        self._up[self._column[symbol]] = up
+        self._watch.set(self._column[symbol], down, up)
 
     def _run(self, operation: Callable[[], T]) -> T:
         """One operation, one transaction; done anew when another process wrote in between."""
@@ -384,7 +379,7 @@ class Engine:
         self._refresh_watch()
         state = self._state
         if state.changed:
-            self._open_orders = None
+            self._open_orders = self._told = None
             self._store.save(state)
             state.saved()
             self._stored_ms = state.market_ms

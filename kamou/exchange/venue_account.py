@@ -19,6 +19,7 @@ from kamou.core.model import (
     OrderSide,
     OrderStatus,
     OrderType,
+    VenuePosition,
 )
 from kamou.exchange.base import FillUpdate, OrderUpdate, VenueEvent
 from kamou.exchange.models import VenueModels
@@ -66,6 +67,8 @@ class VenueAccount:
         self.touched: dict[str, None] = {}  # symbols whose watch levels may have changed
         self._instruments = instruments
         self._mark_of = mark_of
+        # By symbol: a position, and of it what the market does not change: margin, liquidation.
+        self._fixed: dict[str, tuple[HeldPosition, Decimal, Decimal | None]] = {}
 
     # --- money -----------------------------------------------------------------
 
@@ -83,6 +86,25 @@ class VenueAccount:
         size = self._instruments[position.symbol].contract_size
         notional = abs(position.quantity) * position.entry_price * size
         return as_money(notional / position.leverage)
+
+    def told(self, position: HeldPosition) -> VenuePosition:
+        """The position as the client sees it now."""
+        known = self._fixed.get(position.symbol)
+        if known is None or known[0] is not position:  # every fill makes another position
+            fixed = self.margin(position), self.liquidation_price(position.symbol)
+            known = self._fixed[position.symbol] = (position, *fixed)
+        _, margin, liquidation = known
+        return VenuePosition(
+            symbol=position.symbol,
+            quantity=position.quantity,
+            entry_price=position.entry_price,
+            mark_price=self.mark(position),
+            liquidation_price=liquidation,
+            margin=margin,
+            leverage=position.leverage,
+            unrealised=self.unrealised(position),
+            updated_ms=position.updated_ms,
+        )
 
     def equity(self) -> Decimal:
         held = self.state.positions.values()

@@ -261,6 +261,12 @@ def head_seq(reader: sqlite3.Connection) -> int:
     return int(reader.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
 
 
+def head_at_ms(reader: sqlite3.Connection) -> int:
+    """When the newest event happened; 0 when there is none."""
+    row = reader.execute("SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
+
+
 def counts(reader: sqlite3.Connection) -> Counts:
     """Totals since inception."""
     sums = reader.execute(

@@ -148,7 +148,7 @@ def perform(
     direct: Director = nothing,
     settings: Settings = SETTINGS,
     minutes: int = screenplay.MINUTES,
-    adapter: type[SimulatedExchange] = SimulatedExchange,
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
     arrange: Arrange = lambda tree, world: tree,
     gate: Gate | None = None,
     halted: Callable[[], bool] = lambda: False,

@@ -217,13 +217,13 @@ def test_an_inverted_trade_is_not_protections_business() -> None:
 def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
     story = confirmed()
     target = story.send(intent(Leg.TARGET, PLAN))
-    assert orphans("SOLUSDT", story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT")) == ()
+    assert orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
     story.fill(STOP, "100", "97")
     ours = story.book.orders_of("SOLUSDT")
-    (orphan,) = orphans("SOLUSDT", story.book.trades.get("SOLUSDT"), ours)
+    (orphan,) = orphans(story.book.trades, ours)
     assert orphan.client_id == target.client_id
     story.say(e.CancelRequested(at_ms=NOON, client_id=target.client_id, reason=""))
-    assert orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT")) == ()
+    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
 
 
 def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
@@ -232,6 +232,6 @@ def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> Non
     story.grant(PLAN)
     entry = story.send(intent(Leg.ENTRY, PLAN))
     story.send(STOP)
-    assert orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT")) == ()
+    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
     story.say(order_closed(entry, OrderStatus.EXPIRED))
-    assert len(orphans("SOLUSDT", None, story.book.orders_of("SOLUSDT"))) == 1
+    assert len(orphans({}, story.book.orders_of("SOLUSDT"))) == 1

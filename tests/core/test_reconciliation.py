@@ -325,9 +325,17 @@ def test_an_entry_that_outlived_its_plan_is_swept(story: Story) -> None:
     entry = intent(Leg.ENTRY, PLAN)
     found = run(story, look(open_orders=(venue_order(entry),)))
     assert [o.client_id for o in found.sweep] == [entry.client_id]
-    story.say(e.CancelRequested(at_ms=NOON, client_id=entry.client_id, reason=""))
-    asked = run(story, look(open_orders=(venue_order(entry),)), cycle_ms=NEXT_MS + 1)
-    assert asked.sweep == ()
+
+
+def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
+    """Between the request in the journal and the one at the venue a process may die."""
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    story.say(e.CancelRequested(at_ms=NEXT_MS - 1_000, client_id=entry.client_id, reason=""))
+    resting = look(open_orders=(venue_order(entry),))
+    assert run(story, resting).sweep == ()  # just asked
+    again = run(story, resting, cycle_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
+    assert [o.client_id for o in again.sweep] == [entry.client_id]
 
 
 def test_a_fresh_entry_is_left_alone(story: Story) -> None:

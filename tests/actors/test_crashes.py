@@ -1,0 +1,122 @@
+"""Every actor crashes wherever it waits, once per run, and nothing is lost, doubled or bare.
+
+Sites and their counts come from a first, undisturbed run. By default each site crashes at its
+first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit (some minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from functools import cache
+
+import outcome
+import pytest
+import screenplay
+import trio
+from account_of import faults
+from saboteur import Sabotage, Saboteur, Site, Watcher
+from stage import Ended, perform
+
+from kamou.core.events import CandidateVetoed, PermitDenied, TradeClosed
+from kamou.errors import CallUnavailableError
+from kamou.supervision import RestartStormError
+
+ACTORS = frozenset(
+    "journal risk_governor exchange order_manager reconciler refiner veto feed".split()
+) | {"scanner-0", "scanner-1"}
+LAST_S = screenplay.MINUTES * 60 + 5.0  # the last cycle is done; from here on nothing is broken
+PARTS = 8  # so that several processes may share the work
+
+
+def armed() -> bool:
+    return trio.current_time() < LAST_S
+
+
+@cache
+def sites() -> dict[Site, int]:
+    """Where actors wait in an undisturbed run, and how often."""
+    watcher = Watcher(ACTORS, armed)
+    ended = perform(instruments=[watcher])
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    return dict(sorted(watcher.seen.items()))
+
+
+def visits(count: int) -> list[int]:
+    if os.environ.get("KAMOU_CRASH_ALL"):
+        return list(range(1, count + 1))
+    return sorted({1, (count + 1) // 2, count})
+
+
+def unexpected(ended: Ended) -> list[str]:
+    """Crashes that nobody ordered and that did not follow from one that was."""
+    follows = (Sabotage, CallUnavailableError, RestartStormError)
+    return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
+
+
+def test_the_screenplay_is_busy() -> None:
+    """Of everything that the crashes are to disturb, something happens."""
+    ended = perform()
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    reasons = Counter(trade.exit_reason for trade in ended.of(TradeClosed))
+    assert reasons == {"stop": 3, "target": 3, "time": 1}
+    assert len(ended.income) == 2  # two positions over the settlement
+    assert len(ended.positions) == 2
+    by_order = Counter(fill.client_id for fill in ended.fills)
+    assert max(by_order.values()) == 3  # a target in three parts
+    assert ended.of(CandidateVetoed)
+    assert ended.of(PermitDenied)
+
+
+def test_every_actor_waits_somewhere_and_in_many_places() -> None:
+    assert {site.actor for site in sites()} == ACTORS
+    assert len({(site.actor, site.chain[-1]) for site in sites()}) >= 30
+    assert len(sites()) >= 80
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
+    cases = [(site, visit) for site, count in sites().items() for visit in visits(count)]
+    wrong: dict[str, list[str]] = {}
+    for site, visit in cases[part::PARTS]:
+        saboteur = Saboteur(ACTORS, armed, site, visit)
+        ended = perform(instruments=[saboteur])
+        found = faults(ended, until_minute=screenplay.MINUTES) + unexpected(ended)
+        if not saboteur.struck:
+            found.append("the run went another way before it crashed")
+        if not any(isinstance(exit_.error, Sabotage) for exit_ in ended.crashes):
+            found.append("nothing crashed")
+        if found:
+            wrong[f"{site} at visit {visit}"] = found
+    assert wrong == {}
+
+
+class Storm(Watcher):
+    """Crashes a few actors at random, recoveries included, ``quiet_s`` apart."""
+
+    def __init__(self, seed: int, crashes: int, rate: float, quiet_s: float) -> None:
+        super().__init__(ACTORS, armed)
+        self.left = crashes
+        self.rate = rate
+        self.quiet_s = quiet_s
+        self.random = random.Random(seed)
+        self.last_s = -quiet_s
+
+    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+        now = trio.current_time()
+        if self.left and now - self.last_s >= self.quiet_s and self.random.random() < self.rate:
+            self.left -= 1
+            self.last_s = now
+            task._next_send = outcome.Error(Sabotage(str(site)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_crashes_upon_crashes_lose_double_and_bare_nothing(seed: int) -> None:
+    storm = Storm(
+        seed, crashes=2 + seed % 4, rate=(0.01, 0.02, 0.05)[seed % 3], quiet_s=(0, 1, 12)[seed % 3]
+    )
+    ended = perform(instruments=[storm])
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert unexpected(ended) == []
+    assert ended.crashes

@@ -1,0 +1,170 @@
+"""A governor that is silent, slow or down: no entry, and reductions go with the port's proof."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+import screenplay
+import trio
+from account_of import faults
+from stage import Ended, Stage, at, perform, replaced
+
+from kamou.actors.base import Actor, HandlerHungError
+from kamou.actors.risk_governor import RiskGovernor
+from kamou.app import Tree, World
+from kamou.core.codes import Deny
+from kamou.core.events import (
+    IntentRecorded,
+    PermitDenied,
+    PermitGranted,
+    ReduceProved,
+    StateChanged,
+    TradeClosed,
+)
+from kamou.core.model import Denial, Leg, TradingState
+from kamou.core.risk.verdict import Denied
+from kamou.messages.orders import ReviewEntry
+
+Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
+
+
+def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, World], Tree]:
+    """From that minute on the governor answers so; everything else of it stays."""
+
+    class Other(RiskGovernor):
+        async def answer(self, message: object) -> Any:
+            if self.clock.now_ms() < at(since_minute):
+                return await super().answer(message)
+            return await answer(self, message)
+
+    def arrange(tree: Tree, world: World) -> Tree:
+        settings = world.settings
+
+        async def start(task_status: trio.TaskStatus[None]) -> None:
+            await Other(
+                inbox=tree.governor,
+                clock=world.clock,
+                journal=tree.journal,
+                port=tree.port,
+                orders=tree.mailboxes["order_manager"],
+                gate=world.gate,
+                instruments={i.symbol: i for i in world.engine.source.instruments},
+                limits=settings.risk,
+                costs=settings.costs,
+                excluded=frozenset(),
+                handler_deadline_s=float(settings.supervision.handler_deadline_s),
+            ).run(task_status)
+
+        return replaced(tree, "risk_governor", start)
+
+    return arrange
+
+
+async def hang(governor: RiskGovernor, message: object) -> Any:
+    await trio.sleep_forever()
+
+
+async def dawdle(governor: RiskGovernor, message: object) -> Any:
+    await trio.sleep(2.5)  # beyond what anybody waits
+    return await RiskGovernor.answer(governor, message)
+
+
+async def crash(governor: RiskGovernor, message: object) -> Any:
+    await trio.lowlevel.checkpoint()
+    raise ZeroDivisionError("a governor's own mistake")
+
+
+def entries(ended: Ended) -> list[IntentRecorded]:
+    return [e for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY]
+
+
+@pytest.mark.parametrize("answer", [hang, dawdle, crash])
+def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: Answer) -> None:
+    ended = perform(arrange=governed(answer, since_minute=2.5))
+    assert max(e.at_ms for e in entries(ended)) < at(2.5)
+    silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_SILENT"]
+    # What waited behind a governor that hangs expired unheard.
+    assert silent
+    assert "FFF" in {e.symbol for e in silent}
+    proofs = {proof.symbol for proof in ended.of(ReduceProved)}
+    assert "DDD" in proofs  # the time stop
+    (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
+    assert timed.exit_reason == "time"
+    assert ended.checked.violations == ()
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_governor_that_hangs_is_a_crash_and_is_replaced() -> None:
+    ended = perform(arrange=governed(hang, since_minute=2.5))
+    assert [e.child for e in ended.crashes if isinstance(e.error, HandlerHungError)]
+
+
+def test_an_approval_that_comes_too_late_is_used_by_nobody() -> None:
+    ended = perform(arrange=governed(dawdle, since_minute=2.5))
+    late = [e for e in ended.of(PermitGranted) if e.at_ms > at(2.5)]
+    assert late  # the governor said yes, to nobody
+    assert not [e for e in entries(ended) if e.at_ms > at(2.5)]
+    assert set(ended.book.reservations) <= {e.permit_id for e in late[-2:]}
+
+
+def test_a_governor_that_denies_all_lets_nothing_through() -> None:
+    async def no(governor: RiskGovernor, message: object) -> Any:
+        await trio.lowlevel.checkpoint()
+        if isinstance(message, ReviewEntry):
+            denial = Denial(code=Deny.SYMBOL_RESTRICTED.value)
+            return Denied(permit_id=message.plan.permit_id, denials=(denial,))
+        return None
+
+    ended = perform(arrange=governed(no, since_minute=-1))
+    assert (ended.fills, ended.checked.orders, entries(ended)) == ((), 0, [])
+
+
+def test_a_second_read_of_the_equity_trips_the_breaker_even_after_one_that_failed() -> None:
+    """A breach of the day's limit is confirmed by a read that the governor asks for itself."""
+    from functools import partial
+
+    from stage import SETTINGS
+    from trouble import Trouble, TroubledExchange
+
+    trouble = Trouble()
+    strict = attrs.evolve(SETTINGS.risk, daily_loss_max=screenplay.D("0.005"))
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(5.03)  # after the reconciler of minute 5, whose read breaches
+        trouble.away = frozenset({"account"})
+        await stage.until(5.2)
+        trouble.away = frozenset()
+
+    ended = perform(
+        adapter=partial(TroubledExchange, trouble=trouble),
+        settings=attrs.evolve(SETTINGS, risk=strict),
+        direct=direct,
+    )
+    changes = [(c.after, c.reason) for c in ended.of(StateChanged)]
+    assert any(reason.startswith("DAY_LOSS") for _, reason in changes)
+    assert changes[-1][0] is not TradingState.NORMAL
+
+
+def test_an_actor_that_hears_what_it_does_not_know_crashes() -> None:
+    async def direct(stage: Stage) -> None:
+        await stage.until(3.5)
+        stage.tree.mailboxes["order_manager"].put_nowait("gibberish")
+        await stage.until(4.5)
+        stage.tree.mailboxes["risk_governor"].put_nowait("gibberish")
+        stage.tree.mailboxes["feed"].put_nowait("gibberish")
+        await stage.until(5.5)
+        stage.tree.mailboxes["reconciler"].put_nowait("gibberish")
+
+    ended = perform(direct=direct)
+    assert {e.child for e in ended.crashes} == {
+        "order_manager",
+        "risk_governor",
+        "feed",
+        "reconciler",
+    }
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+

@@ -1,0 +1,357 @@
+"""A bad line to the venue: unknown is resolved by query, silence is never read as flat."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import pytest
+import screenplay
+from account_of import faults
+from stage import SETTINGS, Ended, Stage, at, perform
+from trouble import (
+    ALL,
+    LIMITED,
+    LOST,
+    REJECTED,
+    UNANSWERED,
+    UNREACHABLE,
+    Trouble,
+    TroubledExchange,
+    every,
+    stops_of,
+)
+
+from kamou.core.events import (
+    CancelRequested,
+    IntentRecorded,
+    OrderClosed,
+    OrderRejected,
+    OrderUnknown,
+    PermitDenied,
+    PermitReleased,
+    PositionAdopted,
+    StateChanged,
+    StopConfirmed,
+    TradeClosed,
+)
+from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
+from kamou.exchange.venue_state import OrderRequest
+from kamou.messages.system import Flatten, Halt
+
+D = Decimal
+
+
+def play(trouble: Trouble, **more: Any) -> Ended:
+    return perform(adapter=partial(TroubledExchange, trouble=trouble), **more)
+
+
+def entry_of(ended: Ended, symbol: str) -> str:
+    """The client id of the symbol's first entry."""
+    return next(
+        e.intent.client_id
+        for e in ended.of(IntentRecorded)
+        if e.intent.symbol == symbol and e.intent.leg is Leg.ENTRY
+    )
+
+
+def about(ended: Ended, kind: type, client_id: str) -> list[Any]:
+    return [event for event in ended.of(kind) if event.client_id == client_id]
+
+
+def well(ended: Ended) -> list[str]:
+    return faults(ended, until_minute=screenplay.MINUTES)
+
+
+# --- orders ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fate", [LOST, UNREACHABLE])
+def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_again(
+    fate: str,
+) -> None:
+    trouble = Trouble(fate=every(Leg.ENTRY, fate, "BBB"))
+    ended = play(trouble)
+    name = entry_of(ended, "BBB")
+    (unknown,) = about(ended, OrderUnknown, name)
+    (closed,) = about(ended, OrderClosed, name)
+    assert closed.status is OrderStatus.EXPIRED
+    assert closed.at_ms - unknown.at_ms >= 19_000  # the receive window, the time-out, a margin
+    assert [i.client_id for i in trouble.sent].count(name) == 1
+    assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
+    released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
+    assert released[ended.book.order(name).intent.permit_id] == "no_fill"
+    assert well(ended) == []
+
+
+def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> None:
+    trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED))
+    ended = play(trouble)
+    assert ended.of(OrderUnknown)
+    sent = [intent.client_id for intent in trouble.sent]
+    assert len(sent) == len(set(sent))
+    assert len(ended.of(TradeClosed)) == 7
+    assert well(ended) == []
+
+
+@pytest.mark.parametrize(
+    ("fate", "code"), [(REJECTED, "MARGIN_INSUFFICIENT"), (LIMITED, "RATE_LIMITED")]
+)
+def test_an_order_that_the_venue_refused_ends_with_its_companions(fate: str, code: str) -> None:
+    trouble = Trouble(fate=every(Leg.ENTRY, fate, "BBB"))
+    ended = play(trouble)
+    refused = [e for e in ended.of(OrderRejected) if e.code == code]
+    assert len(refused) == 3  # entry, stop and target
+    assert [e.reason for e in ended.of(PermitReleased) if e.reason == code] == [code]
+    assert well(ended) == []
+
+
+@pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
+def test_a_close_in_trouble_is_tried_until_the_position_is_gone(fate: str) -> None:
+    trouble = Trouble(fate=every(Leg.CLOSE, fate, "DDD"))
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(8.5)
+        trouble.fate = lambda intent: ""
+
+    ended = play(trouble, direct=direct)
+    closes = [i for i in trouble.sent if i.leg is Leg.CLOSE and i.symbol == "DDD"]
+    assert len({i.client_id for i in closes}) == len(closes)
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
+    assert closed.exit_reason == "time"
+    assert (len(closes) == 1) == (fate == UNANSWERED)
+    assert well(ended) == []
+
+
+def test_a_cancel_that_got_lost_is_asked_for_again() -> None:
+    trouble = Trouble(cancel="lost")
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(3.5)
+        trouble.cancel = ""
+
+    ended = play(trouble, direct=direct)
+    asked = [e.client_id for e in ended.of(CancelRequested)]
+    assert len(asked) > len(set(asked))
+    assert well(ended) == []
+
+
+# --- reads -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["away", "limited"])
+def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
+    trouble = Trouble()
+    heads: list[int] = []
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        setattr(trouble, how, ALL)
+        await stage.until(5.5)
+        book = stage.book()
+        heads.append(len(book.trades))
+        assert book.cycle_ms == at(2)  # no pass was concluded
+        setattr(trouble, how, frozenset())
+
+    ended = play(trouble, direct=direct)
+    assert heads == [3]  # the stream told of what was closed meanwhile
+    assert well(ended) == []
+    assert ended.book.position("GGG") > 0  # trading went on
+
+
+@pytest.mark.parametrize("name", ["positions", "open_orders", "account"])
+def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
+    trouble = Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        trouble.away = frozenset({name})
+        await stage.until(5.5)
+        assert stage.book().cycle_ms == at(2)
+        trouble.away = frozenset()
+
+    assert well(play(trouble, direct=direct)) == []
+
+
+def test_without_a_quote_there_is_no_entry() -> None:
+    trouble = Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(1.01)
+        trouble.away = frozenset({"quotes"})
+
+    ended = play(trouble, direct=direct)
+    vetoed = {d.code for e in ended.events for d in getattr(e, "denials", ())}
+    assert "DATA_STALE" in vetoed
+    assert not ended.fills
+
+
+def test_a_quote_lost_between_veto_and_plan_is_a_denial() -> None:
+    trouble = Trouble()
+    original = TroubledExchange.quotes
+    asked: list[int] = []
+
+    class Forgetful(TroubledExchange):
+        async def quotes(self, symbols: tuple[str, ...]) -> Any:
+            asked.append(len(symbols))
+            if len(symbols) == 1 and symbols[0] == "BBB":  # the order manager asks one by one
+                self.trouble.away = frozenset({"quotes"})
+            try:
+                return await original(self, symbols)
+            finally:
+                self.trouble.away = frozenset()
+
+    ended = perform(adapter=partial(Forgetful, trouble=trouble))
+    (denied,) = [e for e in ended.of(PermitDenied) if e.symbol == "BBB"]
+    assert [d.code for d in denied.denials] == ["PRICE_MARK_MISSING"]
+    assert well(ended) == []
+
+
+# --- protection --------------------------------------------------------------------------
+
+
+def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_closed() -> None:
+    trouble = Trouble(hidden=stops_of("DDD"))
+    ended = play(trouble)
+    name = entry_of(ended, "DDD")
+    filled_ms = next(f.at_ms for f in ended.fills if f.client_id == name)
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
+    assert closed.exit_reason == "close"
+    assert 10_000 <= closed.closed_ms - filled_ms <= 12_000
+    assert "DDD" not in {e.symbol for e in ended.of(StopConfirmed)}
+    assert well(ended) == []
+
+
+def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
+    async def direct(stage: Stage) -> None:
+        await stage.until(4.5)
+        engine = stage.session.engine
+        await stage.tree.port.server_time_ms()  # the market is at this minute
+        (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
+        engine.cancel(stop.client_id)  # by a stranger's hand
+        await stage.tree.port.server_time_ms()  # and the venue says so
+
+    ended = play(Trouble(), direct=direct)
+    confirmed = [e for e in ended.of(StopConfirmed) if e.symbol == "DDD"]
+    assert len({e.client_id for e in confirmed}) == 2
+    assert well(ended) == []
+
+
+def test_a_silent_venue_does_not_use_up_the_deadline() -> None:
+    trouble = Trouble(hidden=stops_of("DDD"))
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.06)
+        trouble.away = frozenset({"open_orders"})
+        await stage.until(2.9)
+        trouble.hidden = lambda order: False
+        trouble.away = frozenset()
+
+    ended = play(trouble, direct=direct)
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
+    assert closed.exit_reason == "time"
+    assert well(ended) == []
+
+
+def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything() -> None:
+    trouble = Trouble(hidden=stops_of("DDD"), fate=every(Leg.CLOSE, REJECTED, "DDD"))
+    ended = play(trouble)
+    (flattened,) = [e for e in ended.of(StateChanged) if e.after is TradingState.FLATTEN]
+    assert flattened.reason == "PROTECTION_FAILED"
+    assert {p.symbol for p in ended.positions} == {"DDD"}  # its stop still rests at the venue
+
+
+# --- commands ----------------------------------------------------------------------------
+
+
+def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        stage.tree.governor.put_priority(Flatten(reason="HUMAN_FLATTEN", note="a drill"))
+
+    ended = play(Trouble(), direct=direct)
+    assert ended.positions == ()
+    assert ended.orders == ()
+    assert max(f.at_ms for f in ended.fills) < at(2.6)
+    assert ended.book.state is TradingState.FLATTEN
+    assert ended.checked.violations == ()
+
+
+def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back() -> None:
+    trouble = Trouble(fate=every(Leg.ENTRY, LOST, "DDD"))
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.1)
+        stage.tree.governor.put_priority(Halt(reason="HUMAN_HALT", note=""))
+        await stage.until(2.5)
+        assert {p.symbol for p in stage.session.engine.positions()} == {"AAA", "BBB", "CCC", "EEE"}
+
+    ended = play(trouble, direct=direct)
+    name = entry_of(ended, "DDD")
+    assert about(ended, CancelRequested, name)
+    assert about(ended, OrderClosed, name)[0].status is OrderStatus.EXPIRED
+    assert not [i for i in trouble.sent if i.leg is Leg.ENTRY and i.intended_ms > at(2.2)]
+    assert {t.exit_reason for t in ended.of(TradeClosed)} == {"target", "stop"}
+    assert ended.positions == ()
+    assert ended.checked.violations == ()
+
+
+# --- what we did not know ----------------------------------------------------------------
+
+
+def foreign(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
+    return OrderRequest(
+        client_id=f"web-{symbol}-{side.value}",
+        symbol=symbol,
+        side=side,
+        type=OrderType.MARKET,
+        quantity=D(quantity),
+        limit_price=None,
+        trigger_price=None,
+        time_in_force=TimeInForce.IOC,
+        reduce_only=False,
+        leverage=5,
+    )
+
+
+def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> None:
+    async def direct(stage: Stage) -> None:
+        await stage.until(3.3)
+        stage.session.engine.place(foreign("HHH", OrderSide.BUY, "3"))
+
+    ended = play(Trouble(), direct=direct)
+    (adopted,) = ended.of(PositionAdopted)
+    assert (adopted.symbol, adopted.quantity) == ("HHH", D(3))
+    assert [e.symbol for e in ended.of(StopConfirmed)].count("HHH") >= 1
+    changes = [(e.after, e.reason) for e in ended.of(StateChanged)]
+    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in changes
+    assert not [f for f in ended.fills if f.symbol == "FFF"]  # its signal came while unexplained
+    held = {p.symbol: p.quantity for p in ended.positions}
+    assert held["HHH"] == ended.book.position("HHH")
+    assert ended.book.trades["HHH"].protected
+
+
+def test_a_position_closed_by_a_strangers_hand_is_corrected_and_its_orders_swept() -> None:
+    async def direct(stage: Stage) -> None:
+        await stage.until(4.4)
+        engine = stage.session.engine
+        held = next(p for p in engine.positions() if p.symbol == "DDD")
+        engine.place(foreign("DDD", OrderSide.SELL, str(held.quantity)))
+
+    ended = play(Trouble(), direct=direct)
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
+    assert closed.exit_reason == "external"
+    assert not [o for o in ended.orders if o.symbol == "DDD"]
+    assert well(ended) == ["sent without an intent: ['web-DDD-sell']"]
+
+
+def test_a_venue_that_takes_no_attached_orders_gets_separate_ones() -> None:
+    plain = SETTINGS.exchange
+    settings = screenplay.attrs.evolve(
+        SETTINGS, exchange=screenplay.attrs.evolve(plain, attached_stop=False)
+    )
+    ended = play(Trouble(), settings=settings)
+    reasons = {t.exit_reason for t in ended.of(TradeClosed)}
+    assert reasons == {"stop", "target", "time"}
+    assert well(ended) == []

@@ -1,0 +1,127 @@
+"""The simulated exchange with a bad line: loses orders, answers, reads, or hides what rests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.core.bars import Candles, Series
+from kamou.core.model import (
+    Account,
+    Intent,
+    Leg,
+    OrderType,
+    Quote,
+    VenueOrder,
+    VenuePosition,
+)
+from kamou.errors import (
+    RateLimitedError,
+    RejectedError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from kamou.exchange.simulated import SimulatedExchange
+
+LOST = "lost"  # the request never arrives, and no answer comes
+UNANSWERED = "unanswered"  # it arrives and acts; the answer is lost
+REJECTED = "rejected"
+LIMITED = "limited"
+UNREACHABLE = "unreachable"  # the connection fails: as unclear as a lost answer
+
+Fate = Callable[[Intent], str]
+
+
+def every(leg: Leg, fate: str, symbol: str = "") -> Fate:
+    """That fate for orders of this leg, of one symbol or of all."""
+    return lambda intent: (
+        fate if intent.leg is leg and symbol in ("", intent.symbol) else ""
+    )
+
+
+@attrs.define
+class Trouble:
+    """What is wrong with the line now. The director changes it while the play runs."""
+
+    fate: Fate = lambda intent: ""
+    cancel: str = ""
+    away: frozenset[str] = frozenset()  # reads that fail, or ("*",) for all of them
+    limited: frozenset[str] = frozenset()
+    hidden: Callable[[VenueOrder], bool] = lambda order: False  # from the open orders
+    sent: list[Intent] = attrs.Factory(list)  # every order that was handed to the line
+    cancels: list[str] = attrs.Factory(list)
+
+    def read(self, name: str) -> None:
+        if self.away & {name, "*"}:
+            raise UnreachableError(f"{name}: connection reset")
+        if self.limited & {name, "*"}:
+            raise RateLimitedError(f"{name}: 429")
+
+
+ALL = frozenset({"*"})
+
+
+def stops_of(symbol: str) -> Callable[[VenueOrder], bool]:
+    return lambda order: order.symbol == symbol and order.type is OrderType.STOP_MARKET
+
+
+class TroubledExchange(SimulatedExchange):
+    def __init__(self, *args: Any, trouble: Trouble, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.trouble = trouble
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        self.trouble.read("candles")
+        return await super().candles(period_ms, since_ms, until_ms)
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        self.trouble.read("open_interest")
+        return await super().open_interest(since_ms, until_ms)
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        self.trouble.read("quotes")
+        return await super().quotes(symbols)
+
+    async def account(self) -> Account:
+        self.trouble.read("account")
+        return await super().account()
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        self.trouble.read("positions")
+        return await super().positions()
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        self.trouble.read("open_orders")
+        resting = await super().open_orders()
+        return tuple(order for order in resting if not self.trouble.hidden(order))
+
+    async def order(self, client_id: str) -> VenueOrder | None:
+        self.trouble.read("order")
+        return await super().order(client_id)
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        self.trouble.sent.append(intent)
+        match self.trouble.fate(intent):
+            case "lost":
+                await trio.sleep(1.0)
+                raise UnknownOutcomeError("timed out")
+            case "unanswered":
+                await super()._place(intent, attached)
+                await trio.sleep(1.0)
+                raise UnknownOutcomeError("timed out")
+            case "rejected":
+                raise RejectedError("MARGIN_INSUFFICIENT", "the venue says no")
+            case "limited":
+                raise RateLimitedError("429")
+            case "unreachable":
+                raise UnreachableError("connection reset")
+        return await super()._place(intent, attached)
+
+    async def _cancel(self, client_id: str, symbol: str) -> None:
+        self.trouble.cancels.append(client_id)
+        if self.trouble.cancel:
+            raise UnreachableError("connection reset")
+        await super()._cancel(client_id, symbol)
