@@ -14,10 +14,11 @@ import trio
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, Shard
+from kamou.actors.follower import FOLDED_BY
 from kamou.actors.journal import Journal, JournalActor, Runner
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.protection import Protector
-from kamou.actors.reconciler import Reconciler
+from kamou.actors.reconciler import Health, Reconciler
 from kamou.actors.refiner import Refiner
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.actors.scanner import Scanner
@@ -36,6 +37,7 @@ from kamou.mailboxes import Mailbox, WhenFull
 from kamou.messages.system import DiskFull, ProtectionFailed
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import PermitStore
+from kamou.store.snapshots import code_hash
 from kamou.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.supervision import Strategy as Restarts
 
@@ -71,6 +73,7 @@ class Tree:
     port: SimulatedExchange
     strategies: dict[str, Strategy]
     mailboxes: dict[str, Mailbox[Any]]
+    health: Health
     period_ms: int
 
     @property
@@ -113,6 +116,7 @@ def compose(
         port=composer.port,
         strategies=composer.strategies,
         mailboxes=composer.boxes,
+        health=composer.health,
         period_ms=composer.period_ms,
     )
 
@@ -130,6 +134,7 @@ class _Composer:
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
+        self.health = Health()
         self.boxes: dict[str, Mailbox[Any]] = {}
         self.strategies = t1.make(
             settings.strategies.enabled,
@@ -155,7 +160,10 @@ class _Composer:
                 name, 2, WhenFull.CONFLATE, key=_same, now_ms=world.clock.now_ms
             )
         self.journal = Journal(
-            inbox=self.boxes["journal"], reader=world.reader, settings=settings.store
+            inbox=self.boxes["journal"],
+            reader=world.reader,
+            settings=settings.store,
+            code_hash=code_hash(FOLDED_BY),
         )
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
         self.port = world.adapter(
@@ -266,6 +274,7 @@ class _Composer:
             clock=self.world.clock,
             step_ms=self.world.step_ms,
             orders=self.boxes["order_manager"],
+            reconciler=self.boxes["reconciler"],
         ).run(task_status)
 
     def _order_manager(self) -> OrderManager:
@@ -288,6 +297,7 @@ class _Composer:
             clock=world.clock,
             desk=desk,
             protector=protector,
+            reconciler=self.boxes["reconciler"],
             gate=world.gate,
             instruments=self.instruments,
             limits=settings.risk,
@@ -304,6 +314,7 @@ class _Composer:
             port=self.port,
             governor=self.boxes["risk_governor"],
             orders=self.boxes["order_manager"],
+            health=self.health,
             instruments=self.instruments,
             limits=self.settings.risk,
             costs=self.settings.costs,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -15,6 +16,8 @@ import trio
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+
+SLEW = 0.1  # how much slower we run while the wall clock is behind us
 
 
 def floor_ms(at_ms: int, period_ms: int) -> int:
@@ -45,10 +48,29 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock. It may be stepped, so long sleeps look again every minute."""
+    """The machine's wall clock, made steady: it never runs back, and no step back stalls a timer.
+
+    It goes on from where it was by the monotonic clock. When the wall clock is ahead it follows
+    at once; when the wall clock was set back it runs slower, by ``SLEW``, until they agree.
+    """
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._seen_ns = monotonic_ns()
+        self._ahead_ns = wall_ns() - self._seen_ns  # of the monotonic clock
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        steady = self._monotonic_ns()
+        wanted = self._wall_ns() - steady
+        slowest = self._ahead_ns - int((steady - self._seen_ns) * SLEW)
+        self._ahead_ns = max(wanted, slowest)
+        self._seen_ns = steady
+        return (steady + self._ahead_ns) // 1_000_000
 
     async def sleep_until(self, at_ms: int) -> None:
         await trio.lowlevel.checkpoint()

@@ -41,7 +41,7 @@ class CycleSettings:
     shards: int = 2  # scanners; every one more repeats the fixed cost of a bar
     shard_deadline_ms: int = 2_000  # a later shard is left out of this cycle
     candidate_ttl_s: int = 60  # a candidate not acted on by then expires
-    top: int = 20  # candidates journalled in full and offered to T2
+    top: int = 20  # candidates journalled and offered to T2
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +83,7 @@ class WebSettings:
 @attrs.frozen(kw_only=True)
 class StoreSettings:
     group_commit_ms: int = 20
-    snapshot_every: int = 50_000  # events
+    snapshot_every: int = 20_000  # events: half a second of folding at a start
     batch_max: int = 1_000
 
 

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.clock import SimulatedClock, SystemClock
+from kamou.clock import Clock, SimulatedClock, SystemClock
 from kamou.config import Resolved, Settings
 from kamou.core.events import IntentRecorded, ReduceProved
 from kamou.core.intents import SaltOf, close_intent
@@ -39,11 +39,16 @@ ATTEMPTS_MAX = 5  # closes of what is still open
 PAUSE_S = 0.5  # between attempts
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class FlattenLog:
-    """Append-only, fsynced before each act; one JSON object a line."""
+    """Append-only, fsynced before each act; one JSON object a line.
+
+    A line that cannot be written is counted and left out: closing goes before telling, and
+    reconciliation finds every fill without it.
+    """
 
     path: Path
+    lost: int = 0  # lines that could not be written: a full disk
 
     def intend(self, intent: Intent) -> None:
         self._append({"intent": encode(intent).decode()})
@@ -66,10 +71,13 @@ class FlattenLog:
         return tuple(found)
 
     def _append(self, line: dict[str, str]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            self.lost += 1
 
 
 class NoPermits:
@@ -79,7 +87,7 @@ class NoPermits:
         raise PermitRefusedError("HALT_LATCHED", "the kill switch opens no positions")
 
 
-def run(resolved: Resolved) -> dict[str, Any]:
+def run(resolved: Resolved, *, clock: Clock | None = None) -> dict[str, Any]:
     """Cancel our entries, close every position reduce-only, then sweep what rests.
 
     Returns ``orders_canceled``, ``positions_closed``, ``positions_left`` and the log's path.
@@ -88,14 +96,14 @@ def run(resolved: Resolved) -> dict[str, Any]:
         NotRunningError: there is no venue in this data folder: nothing to flatten.
         ExchangeError: the venue refused or did not answer; repeat the command.
     """
-    return trio.run(_flatten, resolved.settings)
+    return trio.run(_flatten, resolved.settings, clock or SystemClock())
 
 
-async def _flatten(settings: Settings) -> dict[str, Any]:
+async def _flatten(settings: Settings, clock: Clock) -> dict[str, Any]:
     folder = DataFolder(settings.data_dir)
     log = FlattenLog(path=folder.flatten_log)
     key = salt_key(folder.salt_key)
-    with _venue(settings, folder, log) as port:
+    with _venue(settings, folder, log, clock) as port:
         canceled = await _cancel(port, log, entries_only=True)
         closed = 0
         left = await port.positions()
@@ -103,7 +111,10 @@ async def _flatten(settings: Settings) -> dict[str, Any]:
             if not left:
                 break
             for position in left:
-                closed += await _close(port, log, position, attempt, partial(ids.salt_for, key))
+                intent = _closing(
+                    position, attempt, await port.server_time_ms(), partial(ids.salt_for, key)
+                )
+                closed += await _close(port, log, intent)
             left = await port.positions()
             if left:
                 await trio.sleep(PAUSE_S)
@@ -114,12 +125,14 @@ async def _flatten(settings: Settings) -> dict[str, Any]:
         "orders_canceled": canceled,
         "positions_closed": closed,
         "positions_left": len(left),
-        "log": str(log.path),
+        "log": str(log.path) if not log.lost else f"{log.lost} lines could not be written",
     }
 
 
 @contextlib.contextmanager
-def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[SimulatedExchange]:
+def _venue(
+    settings: Settings, folder: DataFolder, log: FlattenLog, clock: Clock
+) -> Iterator[SimulatedExchange]:
     """The embedded venue, which two processes may share."""
     if not folder.exchange.exists():
         raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
@@ -129,7 +142,7 @@ def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[
         store.close()
         raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
     replay = track.replay
-    source = open_source(settings, track, replay=replay, now_ms=SystemClock().now_ms())
+    source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
     engine = Engine(
         source,
         VenueModels.from_settings(settings.exchange, settings.costs),
@@ -139,8 +152,8 @@ def _venue(settings: Settings, folder: DataFolder, log: FlattenLog) -> Iterator[
     )
 
     # A recorded market has no prices now: its positions are closed where its time stands.
-    at_ms = engine.market_ms if replay is not None else None
-    clock = SystemClock() if at_ms is None else SimulatedClock(at_ms, trio.current_time())
+    if replay is not None:
+        clock = SimulatedClock(engine.market_ms, trio.current_time())
 
     async def journal_proof(event: ReduceProved) -> None:
         log.note("reduce_proved", client_id=event.client_id, position=str(event.position))
@@ -171,16 +184,9 @@ async def _cancel(port: SimulatedExchange, log: FlattenLog, *, entries_only: boo
     return canceled
 
 
-async def _close(
-    port: SimulatedExchange,
-    log: FlattenLog,
-    position: VenuePosition,
-    attempt: int,
-    salt_of: SaltOf,
-) -> int:
-    """One reduce-only market order for the whole position; 1 when the venue filled it."""
-    now_ms = SystemClock().now_ms()
-    intent = close_intent(
+def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
+    """One reduce-only market order for the whole position."""
+    return close_intent(
         trade_id=f"flatten.{now_ms}.{position.symbol}",
         symbol=position.symbol,
         side=Side.LONG if position.quantity > 0 else Side.SHORT,
@@ -191,6 +197,10 @@ async def _close(
         cause_id="flatten",
         salt_of=salt_of,
     )
+
+
+async def _close(port: SimulatedExchange, log: FlattenLog, intent: Intent) -> int:
+    """Intent first, then the order; 1 when the venue filled it."""
     log.intend(intent)
     try:
         told = await port.reduce(intent)

@@ -82,10 +82,11 @@ def unwritable(path: Path, error: OSError) -> StoreError:
     )
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace ``path`` so that a crash at any moment leaves the old text or the new, never half."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -118,7 +119,11 @@ class RunRecord:
     started_ms: int
 
     def write(self, folder: DataFolder) -> None:
-        write_atomically(folder.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
+        """Replace the record. Raises ``StoreError`` when it cannot be written."""
+        try:
+            write_atomically(folder.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise unwritable(folder.path, error) from error
 
     @staticmethod
     def read(folder: DataFolder) -> RunRecord | None:

@@ -44,10 +44,15 @@ def worsen(
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a worse trading state while no governor runs; a better one is never taken back."""
+    """Journal a worse trading state while no governor runs; a better one is never taken back.
+
+    The same state for another reason is news too: a halt that the next day would end becomes
+    one that only a human ends.
+    """
     span = queries.latest(reader).state
     before = TradingState(span.state) if span else TradingState.NORMAL
-    if before.severity < after.severity:
+    stricter = before is after and span is not None and span.reason != reason.value
+    if before.severity < after.severity or stricter:
         changed = StateChanged(
             at_ms=now_ms, cause_id="kamou", before=before, after=after, reason=reason.value
         )
@@ -64,7 +69,5 @@ def halted_by_storm(
     except* RestartStormError:
         writer.recover()
         with suppress(DiskFullError):  # a full disk holds new risk by itself
-            worsen(
-                writer, reader, TradingState.HALT_NEW, StateReason.RESTART_STORM, now_ms()
-            )
+            worsen(writer, reader, TradingState.HALT_NEW, StateReason.RESTART_STORM, now_ms())
         raise

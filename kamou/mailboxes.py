@@ -262,7 +262,7 @@ class Mailbox(Generic[T]):
         try:  # most often something waits, and a timer would be made for nothing
             item = self._receiver.receive_nowait()
         except trio.WouldBlock:
-            with trio.move_on_after(seconds):
+            with trio.CancelScope(deadline=trio.current_time() + seconds):
                 return await self._receiver.receive()
             return _WAKE
         await trio.lowlevel.cancel_shielded_checkpoint()

@@ -80,8 +80,8 @@ class Running:
             reasons.append("the supervisor is starting or stopping")
         if book.drifting:
             reasons.append("the book and the venue do not agree")
-        if not book.reconciled_ms:
-            reasons.append("not reconciled yet")
+        if self.tree is None or not self.tree.health.agreed:
+            reasons.append("this run has not agreed with the venue yet")
         return reasons
 
     def _book(self) -> Book | None:
@@ -124,6 +124,7 @@ class Running:
             while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LOOK_S)
             book = self._book()
-            assert book is not None
+            if book is None:
+                raise KamouError("the governor was told; the journal cannot be read to see more")
             return {"state": book.state.value, "reason": book.state_reason}
         raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")

@@ -52,7 +52,7 @@ class Service:
     replay: Path | None
     progress: Progress
     announce: Announce
-    clock: Clock = attrs.field(factory=SystemClock)
+    clock: Clock
 
     @property
     def folder(self) -> DataFolder:
@@ -290,6 +290,7 @@ def run(
     live: bool,
     progress: Progress,
     announce: Announce = lambda line: None,
+    clock: Clock | None = None,
 ) -> int:
     """Run until told to stop; 0 after an orderly stop. Raises: as ``Service.main``."""
     assert not live, "refused at the command line in this release"
@@ -300,6 +301,7 @@ def run(
         replay=replay,
         progress=progress,
         announce=announce,
+        clock=clock or SystemClock(),
     )
     try:
         trio.run(service.main)

@@ -14,11 +14,13 @@ import trio
 from kamou import __version__
 from kamou.config import Settings, canonical_json, digest
 from kamou.core.events import RunStarted, RunStopped
-from kamou.errors import DiskFullError
+from kamou.errors import DiskFullError, StoreError
+from kamou.exchange.admission import check_market
 from kamou.exchange.engine import Engine
 from kamou.exchange.market import MarketSource
 from kamou.exchange.models import VenueModels
 from kamou.exchange.venue_store import VenueStore
+from kamou.folder import write_atomically
 from kamou.store import database
 from kamou.store.journal import JournalWriter, next_generation
 
@@ -50,7 +52,9 @@ def opened(
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
+        DataRefusedError: an instrument of the market has limits that make no sense.
     """
+    check_market(source)
     with ExitStack() as stack:
         connection = stack.enter_context(
             closing(database.open_writer(database_path, durable=durable))
@@ -66,7 +70,7 @@ def opened(
         )
         stack.callback(engine.close)
         writer = JournalWriter(connection, generation=next_generation(connection))
-        writer.append([_started(settings, writer.generation, clock())])
+        writer.append([run_started(settings, writer.generation, clock())])
         reason = "crashed"
         try:
             yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
@@ -78,7 +82,7 @@ def opened(
         finally:
             writer.recover()
             with suppress(DiskFullError):  # the next run's start shows that this one ended
-                writer.append([_stopped(writer.generation, clock(), reason)])
+                writer.append([run_stopped(writer.generation, clock(), reason)])
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -88,7 +92,8 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def _started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
+def run_started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
+    """The first event of a run."""
     return RunStarted(
         at_ms=now_ms,
         cause_id=f"run:{generation}",
@@ -101,19 +106,25 @@ def _started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
     )
 
 
-def _stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
+def run_stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
+    """The last event of a run that ended in its own way."""
     return RunStopped(
         at_ms=now_ms, cause_id=f"run:{generation}", generation=generation, reason=reason
     )
 
 
 def salt_key(path: Path) -> bytes:
-    """The key of all commitments, made at first use, readable by its owner only."""
+    """The key of all commitments, made at first use, readable by its owner only.
+
+    Raises:
+        StoreError: the file holds no key, or cannot be made.
+    """
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(SALT_BYTES), mode=0o600)
     try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        key = secrets.token_bytes(SALT_BYTES)
-        path.touch(mode=0o600)
-        path.write_bytes(key)
-    assert len(key) == SALT_BYTES, f"{path} holds no key"
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} holds no key ({error}); restore it from its backup") from error
+    if len(key) != SALT_BYTES:
+        raise StoreError(f"{path} holds {len(key)} bytes, not {SALT_BYTES}; restore its backup")
     return key

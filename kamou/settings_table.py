@@ -81,7 +81,7 @@ _GENERAL = (
     _S("cycle.shards", "", "scanners; each takes its part of the symbols", 1, 64),
     _S("cycle.shard_deadline_ms", "ms", "a later shard is left out of the cycle", 1, 60_000),
     _S("cycle.candidate_ttl_s", "s", "a candidate not acted on by then expires", 1, 3_600),
-    _S("cycle.top", "", "candidates journalled in full and offered to T2", 1, 1_000),
+    _S("cycle.top", "", "candidates journalled and offered to T2", 1, 1_000),
 )
 
 _RISK = (
@@ -100,7 +100,6 @@ _RISK = (
     _S("risk.collar_min", "of mark", "least distance of the price collar", 0, "0.05"),
     _S("risk.collar_spreads", "spreads", "the collar is at least this wide", 0, 10),
     _S("risk.liquidation_multiple", "times", "(stop + gap) to liquidation", 2, 100, FLOOR),
-    _S("risk.risk_tolerance", "of the risk", "beyond it after the fill: reduce", 0, "0.05", CAP),
     _S("risk.entries_per_strategy_hour", "", "then the strategy is disarmed", 0, 1_000),
     _S("risk.reentries_per_symbol_day", "", "entries into one symbol per UTC day", 0, 1_000),
     _S("risk.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
@@ -108,10 +107,17 @@ _RISK = (
     _S("risk.quote_age_max_s", "s", "no entry on an older quote", 1, 60),
     _S("risk.account_age_max_s", "s", "no entry on an older account read", 1, 3_600),
     _S("risk.permit_ttl_s", "s", "a permit not used by then is void", 1, 300),
-    _S("risk.protection_deadline_s", "s", "no stop read back by then: close", 1, 10, HARD_3),
+    _S("risk.protection_deadline_s", "s", "no stop read back by then: closed", 4, 10, HARD_3),
     _S("risk.reduced_size", "of the size", "what the reduced state trades", 0, 1),
     _S("risk.reduced_at", "of the day limit", "where the reduced state begins", 0, 1),
     _S("risk.flatten_at", "of the day limit", "where everything is closed", 1, "1.5", CAP),
+    _S(
+        "risk.equity_agreement",
+        "of equity",
+        "two reads that open a day differ by at most this",
+        0,
+        1,
+    ),
     _S("risk.equity_confirm_s", "s", "two reads this far apart trip the breaker", 5, 60),
     _S("costs.taker_bps", "bp", "fee of a taking fill", 0, 100),
     _S("costs.maker_bps", "bp", "fee of a making fill", -10, 100),

@@ -1,12 +1,18 @@
-"""What every test gets: Trio schedules ready tasks in an order seeded by the test's name."""
+"""What every test gets: Trio schedules ready tasks in an order seeded by the test's name.
+
+And what several files need: a data folder whose demo has traded and stopped, made once.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 
 from kamou.determinism import seed_scheduler
+from kamou.folder import DataFolder
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +20,19 @@ def _seeded_scheduler(request: pytest.FixtureRequest) -> None:
     """A failure that depends on the order of tasks comes back with the same test."""
     digest = hashlib.sha256(request.node.nodeid.encode()).digest()
     seed_scheduler(int.from_bytes(digest[:8], "big"))
+
+
+@pytest.fixture(scope="session")
+def _traded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import small_demo  # the whole system: only for the tests that ask for it
+    import trio
+
+    folder = tmp_path_factory.mktemp("traded") / "data"
+    trio.run(small_demo.trade_and_stop, small_demo.settings(folder))
+    return folder
+
+
+@pytest.fixture
+def traded(_traded_once: Path, tmp_path: Path) -> DataFolder:
+    """A folder of its own: two days of history, some of real time, positions open, stopped."""
+    return DataFolder(shutil.copytree(_traded_once, tmp_path / "traded"))

@@ -13,6 +13,7 @@ import attrs
 
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
+from kamou.actors.timed_port import TimedPort
 from kamou.clock import Clock
 from kamou.core.book import Book
 from kamou.core.events import (
@@ -69,7 +70,7 @@ class Desk:
         settings: DeskSettings,
     ) -> None:
         self.journal = journal
-        self.port = port
+        self.port = TimedPort(port, settings.venue_timeout_s)
         self.clock = clock
         self.salt_of = salt_of
         self.settings = settings

@@ -9,10 +9,13 @@ import trio
 from kamou.clock import Clock, next_ms
 from kamou.exchange.base import VenueEvent
 from kamou.mailboxes import Mailbox
+from kamou.messages.orders import ReconcileNow
 
 
 class SteppedPort(Protocol):
     """A venue in this process, whose market moves only when told the time."""
+
+    needs_reconcile: bool  # events were lost, or another process traded
 
     async def step(self, to_ms: int) -> None: ...
 
@@ -23,16 +26,23 @@ class ExchangeActor:
     """Steps the venue at each boundary of ``step_ms`` and forwards its pushes to the orders.
 
     The pushes go into a mailbox that never blocks the reader: what does not fit is dropped, and
-    the mailbox says that a reconciliation is needed.
+    the reconciler is asked to look now.
     """
 
     def __init__(
-        self, *, port: SteppedPort, clock: Clock, step_ms: int, orders: Mailbox[object]
+        self,
+        *,
+        port: SteppedPort,
+        clock: Clock,
+        step_ms: int,
+        orders: Mailbox[object],
+        reconciler: Mailbox[object],
     ) -> None:
         self._port = port
         self._clock = clock
         self._step_ms = step_ms
         self._orders = orders
+        self._reconciler = reconciler
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Catch up with the market that was missed, report started, then keep time."""
@@ -45,10 +55,14 @@ class ExchangeActor:
     async def _forward(self) -> None:
         with self._port.events() as pushed:
             async for event in pushed:
-                self._orders.put_nowait(event)
+                if not self._orders.put_nowait(event):
+                    self._reconciler.put_nowait(ReconcileNow())
 
     async def _keep_time(self) -> None:
         while True:
             due_ms = next_ms(self._clock.now_ms(), self._step_ms)
             await self._clock.sleep_until(due_ms)
             await self._port.step(max(due_ms, self._clock.now_ms()))
+            if self._port.needs_reconcile:
+                self._port.needs_reconcile = False
+                self._reconciler.put_nowait(ReconcileNow())

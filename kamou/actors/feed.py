@@ -58,9 +58,10 @@ class Feed(Actor):
 
     async def recover(self) -> None:
         now = self.clock.now_ms()
-        self._next_open_ms = floor_ms(now, self._period_ms)
         self._interest_ms = now
         self._cycle = next_ms(now - self._delay_ms, self._cycle_ms)
+        # From the bar that closes with that cycle: between boundary and delay it has closed.
+        self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
 
     def next_due_ms(self) -> int | None:
         return self._cycle + self._delay_ms

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from kamou.actors.journal import Journal
+from kamou.core import book, events, holdings, model, orders, portfolio, snapshot
 from kamou.core.book import Book
+from kamou.core.risk import conduct
+
+FOLDED_BY = (events, model, orders, portfolio, conduct, holdings, snapshot, book)
+"""Whose code makes the fold: a snapshot by other code is not trusted."""
 
 
 class BookFollower:
@@ -15,14 +20,17 @@ class BookFollower:
 
     def recover(self) -> Book:
         """Fold from the newest trustworthy snapshot, else from the first event."""
-        snapshot = self._journal.book_snapshot()
-        self.book = Book.load(snapshot.state) if snapshot is not None else Book()
-        return self.catch_up()
+        newest = self._journal.book_snapshot()
+        self.book = Book.load(newest.state) if newest is not None else Book()
+        book = self.catch_up()
+        if self._journal.snapshot_due(book.seq):  # the next actor need not fold it all again
+            self._journal.save_snapshot(book.seq, book.dump(), at_ms=book.marked_ms)
+        return book
 
     def catch_up(self) -> Book:
         """Apply everything committed since; afterwards the book is the journal's committed head."""
         book = self.book
-        if self._journal.head_seq > book.seq:
+        while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq):
                 book.apply(committed.seq, committed.event)
         return book

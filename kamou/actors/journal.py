@@ -36,6 +36,7 @@ from kamou.store.snapshots import Snapshot
 T = TypeVar("T")
 
 RECENT_EVENTS = 4_000  # kept decoded for tails: a busy day of the pipeline; older ones are read
+PAST_MAX = 20_000  # older ones decoded at a time: some 30 MB
 BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
 COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the caller treats it as not done
 HANDLER_DEADLINE_S = 30.0
@@ -165,9 +166,11 @@ class Journal:
         return self._head_seq
 
     def tail(self, after_seq: int) -> Sequence[Committed]:
-        """Every committed event with ``seq > after_seq``, oldest first. Not a checkpoint.
+        """Committed events with ``seq > after_seq``, oldest first. Not a checkpoint.
 
-        From memory; older events are read from the database.
+        All of them up to the head; but of a long past only the next ``PAST_MAX``, so that a fold
+        from the first event fits in memory: ask again from the last one. Recent ones come from
+        memory, older ones from the database.
         """
         missing = self._head_seq - after_seq
         if missing <= 0:
@@ -175,13 +178,20 @@ class Journal:
         recent = self._recent
         if missing <= len(recent):
             return recent[-missing:]
-        older = read_events(self.reader, after_seq, missing - len(recent))
-        return [*older, *recent]
+        missing -= len(recent)
+        older = read_events(self.reader, after_seq, min(missing, PAST_MAX))
+        if len(older) < missing:
+            return older
+        self._recent = [*older, *recent]  # at a start every actor asks for the same in turn
+        return self._recent
 
     def book_snapshot(self) -> Snapshot | None:
         """The newest snapshot by this code that verifies, or None: then fold from the start."""
         if not self.code_hash:
             return None
+        if self.backlog.snapshot is not None:  # of this process: not written yet
+            seq, _, state = self.backlog.snapshot
+            return Snapshot(seq=seq, state=state)
         return snapshots.load(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:

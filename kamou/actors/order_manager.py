@@ -22,7 +22,7 @@ from kamou.errors import DiskFullError, RateLimitedError, UnreachableError
 from kamou.exchange.base import FillUpdate, OrderUpdate
 from kamou.ids import permit_id
 from kamou.mailboxes import Mailbox
-from kamou.messages.orders import ProtectPosition, ResolveOrder, SweepOrder
+from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 from kamou.messages.system import StateNotice
 
@@ -45,6 +45,7 @@ class OrderManager(Actor):
         clock: Clock,
         desk: Desk,
         protector: Protector,
+        reconciler: Mailbox[object],
         gate: Gate,
         instruments: Mapping[str, Instrument],
         limits: RiskLimits,
@@ -57,6 +58,7 @@ class OrderManager(Actor):
         )
         self._desk = desk
         self._protector = protector
+        self._reconciler = reconciler
         self._gate = gate
         self._instruments = instruments
         self._limits = limits
@@ -83,6 +85,7 @@ class OrderManager(Actor):
     async def handle(self, message: object) -> None:
         try:
             await self._hear(message)
+            self._due_ms = min(self._due_ms, self._next(self._desk.book))
         except DiskFullError:
             # What this message told is lost here and found again by reconciliation.
             self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
@@ -95,7 +98,6 @@ class OrderManager(Actor):
                 await self._on_update(message)
             case SignalsRefined():
                 await self._enter_all(message)
-                self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
             case StateNotice():
                 await self._look_after()
             case ProtectPosition():
@@ -221,6 +223,8 @@ class OrderManager(Actor):
         if trade is not None and trade.unprotected_since_ms:
             # A stop that is merely too large only reduces: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
+        if book.order(fill.client_id) is None or (trade is not None and trade.quantity < 0):
+            self._reconciler.put_nowait(ReconcileNow())  # others trade here: look at once
         await self._settle()
 
     async def _settle(self) -> None:

@@ -11,10 +11,13 @@ from kamou.core.events import ProtectionLost, StopConfirmed
 from kamou.core.intents import close_intent, stop_intent, target_intent
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, VenueOrder
+from kamou.core.orders import IN_FLIGHT
 from kamou.core.portfolio import OpenTrade
 from kamou.errors import RateLimitedError, UnreachableError
 
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
+SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
+SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
 class Protector:
@@ -28,8 +31,8 @@ class Protector:
 
     def forget(self) -> None:
         """A new incarnation knows of no silence: the deadline then is the stricter one."""
-        self._silent_ms = 0
-        self._silent_since_ms = 0
+        self._silences: list[tuple[int, int]] = []  # from, to: the venue answered nothing
+        self._failed_ms = 0  # the last read, if it failed
         self._refused: dict[str, int] = {}
 
     async def protect(self, symbol: str) -> None:
@@ -40,15 +43,13 @@ class Protector:
         trade = book.trades.get(symbol)
         if trade is None or resting is None:
             return
-        if not trade.unprotected_since_ms:
-            self._silent_ms = 0
         for action in protection.protect(
             trade,
             book.orders_of(symbol),
             resting,
             limits=self._limits,
             now_ms=desk.clock.now_ms(),
-            silent_ms=self._silent_ms,
+            silent_ms=self._silent_since(trade.unprotected_since_ms),
         ):
             await self._do(trade, action)
         after = desk.book.trades.get(symbol)
@@ -57,16 +58,28 @@ class Protector:
 
     async def _read_back(self) -> tuple[VenueOrder, ...] | None:
         """The venue's open orders; None when it is silent, which is never read as none."""
-        now = self._desk.clock.now_ms()
+        trades = self._desk.book.trades.values()
+        if not any(trade.unprotected_since_ms for trade in trades):
+            self._silences.clear()  # nobody's deadline needs them
         try:
             resting = await self._desk.port.open_orders()
         except (UnreachableError, RateLimitedError):
-            self._silent_since_ms = self._silent_since_ms or now
+            now = self._desk.clock.now_ms()
+            self._note_silence(now)
+            self._failed_ms = now
             return None
-        if self._silent_since_ms:
-            self._silent_ms += now - self._silent_since_ms
-            self._silent_since_ms = 0
+        self._note_silence(self._desk.clock.now_ms())
+        self._failed_ms = 0
         return resting
+
+    def _note_silence(self, now_ms: int) -> None:
+        """Between a failed read and this one the venue was silent, if they are near enough."""
+        if self._failed_ms and now_ms - self._failed_ms <= SILENCE_STEP_MAX_MS:
+            self._silences.append((self._failed_ms, now_ms))
+
+    def _silent_since(self, since_ms: int) -> int:
+        """Milliseconds of silence after ``since_ms``: they do not count towards a deadline."""
+        return sum(max(0, to - max(since, since_ms)) for since, to in self._silences)
 
     async def _do(self, trade: OpenTrade, action: protection.Action) -> None:
         desk = self._desk
@@ -179,7 +192,11 @@ class Protector:
 
     async def sweep(self, book: Book) -> None:
         """Cancel our stops and targets whose trade is over."""
-        over = protection.orphans(book.trades, book.orders.values())
+        young_ms = self._desk.clock.now_ms() - SWEEP_AFTER_MS
+        settled = (
+            o for o in book.orders.values() if o.status not in IN_FLIGHT or o.changed_ms <= young_ms
+        )
+        over = protection.orphans(book.trades, settled)
         for orphan in sorted(over, key=lambda o: o.symbol):
             await self._desk.cancel(orphan.client_id, orphan.symbol, orphan.reason)
 

@@ -20,12 +20,25 @@ from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcil
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.mailboxes import Mailbox
-from kamou.messages.orders import ProtectPosition, ResolveOrder, SweepOrder, VenueObserved
+from kamou.messages.orders import (
+    ProtectPosition,
+    ReconcileNow,
+    ResolveOrder,
+    SweepOrder,
+    VenueObserved,
+)
 
 ATR_PERIOD = 14
 ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
+
+
+@attrs.define
+class Health:
+    """What the operator's readiness rests on. Decides nothing."""
+
+    agreed: bool = False  # the newest pass of this run agreed with the venue
 
 
 class Reconciler(Actor):
@@ -43,6 +56,7 @@ class Reconciler(Actor):
         port: ExchangePort,
         governor: Mailbox[object],
         orders: Mailbox[object],
+        health: Health,
         instruments: Mapping[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
@@ -57,6 +71,7 @@ class Reconciler(Actor):
         self._port = port
         self._governor = governor
         self._orders = orders
+        self._health = health
         self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_ms = cycle_ms
@@ -140,6 +155,7 @@ class Reconciler(Actor):
         return found
 
     def _tell(self, found: Reconciliation, view: VenueView) -> None:
+        self._health.agreed = found.agreed
         self._governor.put_nowait(
             VenueObserved(account=view.account, positions=view.positions, reconciled=found.agreed)
         )

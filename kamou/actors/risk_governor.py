@@ -69,6 +69,8 @@ class RiskGovernor(Actor):
         self._pending: Pending | None = None
         self._read_again_ms: int | None = None
         self._disk_full = False
+        self._owed: Halt | Flatten | None = None
+        self._opening: EquityRead | None = None  # the day's first read, to be confirmed
         self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
 
     async def recover(self) -> None:
@@ -159,6 +161,8 @@ class RiskGovernor(Actor):
             await self._hear(message)
         except DiskFullError:
             self._disk_full = True  # nothing can be persisted; nothing will be allowed either
+            if isinstance(message, Halt | Flatten) and not isinstance(self._owed, Flatten):
+                self._owed = message  # a human's word is kept until it can be written
 
     async def _hear(self, message: object) -> None:
         match message:
@@ -176,11 +180,18 @@ class RiskGovernor(Actor):
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
+                    await self._pay()
                     await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL.value)
             case ProtectionFailed():
                 await self._judge(self._equity(), protection_failed=True)
             case _:
                 raise AssertionError(message)
+
+    async def _pay(self) -> None:
+        """Carry out the command that the full disk held back."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            await self._hear(owed)
 
     def _equity(self) -> EquityRead | None:
         if self._observed is None:
@@ -216,20 +227,31 @@ class RiskGovernor(Actor):
         )
 
     async def _open_day(self, read: EquityRead | None) -> Book:
-        """The first sound read of a UTC day is the day's opening equity."""
+        """A UTC day opens on two reads that agree: all its limits rest on it."""
         book = self._follower.catch_up()
         if read is None or not read.equity.is_finite() or read.equity <= Decimal(0):
             return book
         day = utc_day(read.at_ms)
         if day <= book.day:
             return book
+        first, self._opening = self._opening, read
+        if first is None or utc_day(first.at_ms) != day or not self._agree(first, read):
+            return book
+        self._opening = None
         opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity)
         await self._journal.commit(opened)
         return self._follower.catch_up()
 
+    def _agree(self, first: EquityRead, second: EquityRead) -> bool:
+        apart = second.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
+        differ = abs(second.equity - first.equity)
+        return apart and differ <= self._limits.equity_agreement * first.equity
+
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending
         self._read_again_ms = decision.read_again_ms
+        if self._opening is not None and self._read_again_ms is None:
+            self._read_again_ms = self._opening.at_ms + self._limits.equity_confirm_s * 1000
         event = decision.event(self.clock.now_ms())
         if event is None:
             return

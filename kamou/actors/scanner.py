@@ -51,6 +51,7 @@ class Scanner(Actor):
         self._strategies = tuple(strategies)
         self._new_panel = new_panel
         self._veto = veto
+        self._ranked_open_ms = -1  # of the newest bar that was ranked
 
     async def recover(self) -> None:
         """Reload the window from the port. A venue that is away leaves an empty, warming panel."""
@@ -80,11 +81,11 @@ class Scanner(Actor):
     async def handle(self, message: object) -> None:
         assert isinstance(message, BarsClosed), message
         panel = self._panel
-        if len(message.open_ms) and panel.bars and int(message.open_ms[0]) > panel.close_ms:
-            await self.recover()  # conflated or restarted: there is a hole before these bars
+        if len(message.open_ms) and int(message.open_ms[0]) > panel.close_ms:
+            # Conflated, restarted, or nothing could be read yet: there is a hole before these.
+            await self.recover()
             panel = self._panel
         self._take_interest(message.interest_ms, message.interest)
-        fresh = False
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(
@@ -95,7 +96,9 @@ class Scanner(Actor):
                     message.close[row],
                     message.volume[row],
                 )
-                fresh = True
+        # Not "appended": what a reload brought has not been spoken of either.
+        fresh = len(message.open_ms) > 0 and panel.open_ms > self._ranked_open_ms
+        self._ranked_open_ms = panel.open_ms
         self._rank(message, fresh)
 
     def _take_interest(self, available_ms: Ints, values: Floats) -> None:

@@ -12,10 +12,10 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
 from kamou.config import CycleSettings
-from kamou.core.events import CandidateVetoed, CycleRanked
+from kamou.core.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.limits import CostModel, VetoLimits
 from kamou.core.model import Candidate, Leg, Quote
-from kamou.core.ranking import Ranking, merge
+from kamou.core.ranking import merge, ranked
 from kamou.core.scan_detail import pack
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
@@ -105,7 +105,9 @@ class VetoActor(Actor):
             period_ms=self._period_ms,
             top=self._cycle.top,
         )
-        self._journal.cast(
+        if not ranking.bar_close_ms and not ranking.late_shards:
+            return  # no bar closed: there was nothing to scan, and there is nothing to tell
+        events: list[Event] = [
             CycleRanked(
                 at_ms=self.clock.now_ms(),
                 cause_id=f"cycle:{cycle_ms}",
@@ -115,13 +117,15 @@ class VetoActor(Actor):
                 candidates=ranking.candidates,
                 abstained=ranking.abstained,
                 late_shards=ranking.late_shards,
-                top=ranking.top,
+                top=tuple(ranked(candidate) for candidate in ranking.top),
             )
-        )
+        ]
         if self._keep_detail and ranking.bar_close_ms:
             self._journal.cast_detail(cycle_ms, self._detail(shards))
-        if ranking.top:
-            await self._clear(cycle_ms, ranking)
+        cleared = await self._clear(cycle_ms, ranking.top, events) if ranking.top else None
+        self._journal.cast(*events)
+        if cleared is not None:
+            self._refiner.put_nowait(cleared)
 
     def _detail(self, shards: Sequence[ShardRanked]) -> bytes:
         """Every symbol's scores and abstentions, for ``kamou why``."""
@@ -135,15 +139,18 @@ class VetoActor(Actor):
         }
         return pack([name for s in fresh for name in self._universe[s.shard]], columns)
 
-    async def _clear(self, cycle_ms: int, ranking: Ranking) -> None:
-        context = await self._context(ranking.top)
+    async def _clear(
+        self, cycle_ms: int, candidates: Sequence[Candidate], events: list[Event]
+    ) -> CandidatesCleared | None:
+        """Those that no veto denies; every refusal is added to ``events``."""
+        context = await self._context(candidates)
         cleared: list[Candidate] = []
-        for candidate in ranking.top:
+        for candidate in candidates:
             denials = ask_all(candidate, context, self._vetoes)
             if not denials:
                 cleared.append(candidate)
                 continue
-            self._journal.cast(
+            events.append(
                 CandidateVetoed(
                     at_ms=context.now_ms,
                     cause_id=f"cycle:{cycle_ms}",
@@ -153,15 +160,14 @@ class VetoActor(Actor):
                     denials=denials,
                 )
             )
-        if cleared:
-            self._refiner.put_nowait(
-                CandidatesCleared(
-                    cause_id=f"cycle:{cycle_ms}",
-                    expires_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
-                    cycle_ms=cycle_ms,
-                    candidates=tuple(cleared),
-                )
-            )
+        if not cleared:
+            return None
+        return CandidatesCleared(
+            cause_id=f"cycle:{cycle_ms}",
+            expires_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
+            cycle_ms=cycle_ms,
+            candidates=tuple(cleared),
+        )
 
     async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
         quotes: Mapping[str, Quote] = {}

@@ -11,7 +11,7 @@ from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts
 from kamou.config import Resolved
-from kamou.errors import CheckFailedError, KamouError
+from kamou.errors import CheckFailedError, KamouError, StoreError
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
 
@@ -77,18 +77,32 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataFolder(resolved.settings.data_dir)
     reason = reason or "flatten by the operator"
-    HaltLatch(folder.latch).set(reason, ACTOR, _now_ms())
+    latch = _set_latch(folder, reason)
     try:
         done = {"by": "run", **Operator.find(folder).command("flatten", reason)}
+        if done.get("positions_left"):
+            raise CheckFailedError(f"it left {done['positions_left']} positions open")
     except KamouError as error:
         # Whatever the running system's trouble is, it must not keep positions open.
         click.echo(f"without the running system: {error}", err=True)
         done = {"by": "flatten", **_flatten(resolved)}
-    print_facts({"latch": "set", **done}, as_json=as_json)
+    print_facts({"latch": latch or "set", **done}, as_json=as_json)
+    if latch:
+        raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
     if done.get("positions_left"):
         raise CheckFailedError(
             f"{done['positions_left']} positions are still open; repeat `kamou flatten`"
         )
+
+
+def _set_latch(folder: DataFolder, reason: str) -> str:
+    """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing."""
+    try:
+        HaltLatch(folder.latch).set(reason, ACTOR, _now_ms())
+    except StoreError as error:
+        click.echo(f"error: {error}", err=True)
+        return "not set"
+    return ""
 
 
 def _flatten(resolved: Resolved) -> dict[str, Any]:

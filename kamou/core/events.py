@@ -20,6 +20,7 @@ from kamou.core.model import (
     Intent,
     OrderStatus,
     Plan,
+    Ranked,
     Side,
     TradingState,
 )
@@ -61,7 +62,7 @@ class RunStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleRanked(Event):
-    """One cycle's scan: the top of the ranking in full, the rest as counts per code."""
+    """One cycle's scan: the top of the ranking, best first, and the rest as counts per code."""
 
     cycle_ms: int
     bar_close_ms: int  # 0 when no bar closed in this cycle
@@ -69,7 +70,7 @@ class CycleRanked(Event):
     candidates: int
     abstained: tuple[Figure, ...]
     late_shards: int
-    top: tuple[Candidate, ...]
+    top: tuple[Ranked, ...]
 
     @property
     def unique_key(self) -> str:

@@ -42,7 +42,6 @@ class RiskLimits:
     collar_min: Decimal = D("0.01")  # of mark; the collar is max(this, 3 x spread)
     collar_spreads: Decimal = D("3")
     liquidation_multiple: Decimal = D("2")  # liquidation at least this many (stop + gap) away
-    risk_tolerance: Decimal = D("0.05")  # over by this much after the real fill: reduce
     entries_per_strategy_hour: int = 6
     reentries_per_symbol_day: int = 2
     cooldown_after_stop_min: int = 60
@@ -54,6 +53,7 @@ class RiskLimits:
     reduced_size: Decimal = D("0.5")
     reduced_at: Decimal = D("0.5")  # of the daily limit
     flatten_at: Decimal = D("1.5")
+    equity_agreement: Decimal = D("0.02")  # two reads that open a day differ by at most this
     equity_confirm_s: int = 5  # two reads at least this far apart trip the breaker
 
 

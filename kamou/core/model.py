@@ -180,6 +180,16 @@ class Candidate:
 
 
 @attrs.frozen(kw_only=True)
+class Ranked:
+    """A candidate's place in a cycle's ranking. All of it is told when it survives T2."""
+
+    strategy: str
+    symbol: str
+    side: Side
+    score: float  # to six significant digits: for reading
+
+
+@attrs.frozen(kw_only=True)
 class Figure:
     """One named figure of a denial or veto, as text: decimals stay exact."""
 

@@ -79,7 +79,6 @@ def no_room(
         Deny.SIZE_BELOW_MINIMUM,
         risk_left=f"{room.risk:.2f}",
         notional_left=f"{room.notional:.2f}",
-        notional_min=instrument.notional_min,
         bound_by="budget",
     )
 

@@ -162,8 +162,17 @@ def apply_fill(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int =
 
 
 def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
-    """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``."""
+    """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``.
+
+    What an inverted trade closed beyond its own size was never its own: it opened the position
+    that is adopted apart.
+    """
+    if trade.quantity < 0:
+        own = trade.exited_value * trade.entered / trade.exited
+        trade = attrs.evolve(trade, exited=trade.entered, exited_value=own)
     gone = trade.quantity - quantity
+    if gone == 0:
+        return attrs.evolve(trade, changed_ms=at_ms, exit_reason=trade.exit_reason or "external")
     changes: dict[str, Any] = {"changed_ms": at_ms}
     if gone > 0:
         changes["exited"] = trade.exited + gone

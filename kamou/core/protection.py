@@ -18,6 +18,10 @@ from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
 
 
+CLOSE_LEAD_MS = 2_000
+"""A close takes a round trip or two: it begins so early that the deadline itself holds."""
+
+
 @attrs.frozen(kw_only=True)
 class ConfirmStop:
     """A proper stop was read back: journal ``StopConfirmed``."""
@@ -89,9 +93,8 @@ def protect(
     if held <= 0:
         return ()  # flat, or inverted: reconciliation's business
     ours = tuple(orders)
-    deadline_ms = (
-        (trade.unprotected_since_ms or now_ms) + limits.protection_deadline_s * 1000 + silent_ms
-    )
+    allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
+    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
     if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
     stops = _stops(trade, ours, venue_orders)
@@ -191,8 +194,8 @@ def orphans(
 def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
     """Whether this venue order is a live closing stop, no farther than where the stop belongs."""
     return (
-        order.symbol == trade.symbol
-        and order.type is OrderType.STOP_MARKET
+        order.type is OrderType.STOP_MARKET
+        and order.symbol == trade.symbol
         and order.reduce_only
         and order.side is closing_side(trade.side)
         and not order.status.terminal

@@ -11,7 +11,7 @@ import numpy as np
 
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Floats
-from kamou.core.model import Candidate, Figure, Side
+from kamou.core.model import Candidate, Figure, Ranked, Side
 from kamou.core.strategies.base import Codes, Mask, Strategy
 from kamou.ids import signal_id
 
@@ -125,6 +125,16 @@ def merge(
     )
 
 
+def ranked(candidate: Candidate) -> Ranked:
+    """What the journal keeps of a candidate's place."""
+    return Ranked(
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        score=float(f"{candidate.score:.6g}"),
+    )
+
+
 def _columns_of(shard: Shard, strategy: str) -> Columns:
     for columns in shard.columns:
         if columns.strategy == strategy:
@@ -186,8 +196,10 @@ class _Scored:
             hold_ms=strategy.hold_ms(period_ms),
             bar_open_ms=bar_close_ms - period_ms,
             bar_close_ms=bar_close_ms,
-            features=tuple(  # the known ones: NaN has no canonical form, and says nothing
-                (name, value)
+            # The known ones: NaN has no canonical form, and says nothing. For reading, and kept
+            # for ever: six significant digits.
+            features=tuple(
+                (name, float(f"{value:.6g}"))
                 for name, value in zip(part.feature_names, figures, strict=True)
                 if math.isfinite(value)
             ),

@@ -36,7 +36,8 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.core.orders import IN_FLIGHT, OrderState
-from kamou.core.protection import CancelOrder, ConfirmStop, is_covered, orphans, protect
+from kamou.core.portfolio import OpenTrade
+from kamou.core.protection import Action, CancelOrder, ConfirmStop, is_covered, orphans, protect
 from kamou.core.risk.exposure import exposure
 from kamou.core.venue_view import ReconcileSettings, Reconciliation, Terms, VenueView
 from kamou.ids import is_ours
@@ -293,6 +294,9 @@ class _Work:
             if trade.quantity <= 0:
                 continue
             ours, resting = self.orders_of(symbol), self.resting.get(symbol, [])
+            actions = self._needs(trade, ours, resting)
+            if not actions:
+                continue  # nearly always: one stop, of the right size, confirmed
             if trade.confirmed is not None and not is_covered(trade, ours, resting):
                 self.repair(
                     ProtectionLost(
@@ -303,9 +307,8 @@ class _Work:
                     )
                 )
                 trade = self.book.trades[symbol]
-            for action in protect(
-                trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms
-            ):
+                actions = self._needs(trade, ours, resting)
+            for action in actions:
                 if isinstance(action, ConfirmStop):
                     self.repair(
                         StopConfirmed(
@@ -320,6 +323,11 @@ class _Work:
                 elif symbol not in needy:
                     needy.append(symbol)
         return tuple(needy)
+
+    def _needs(
+        self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[VenueOrder]
+    ) -> tuple[Action, ...]:
+        return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_ms: int, differences: int) -> tuple[Event, ...]:
         """Equity and the cycle's end; nothing when this cycle is closed already."""

@@ -205,29 +205,6 @@ def _caps(
     return caps
 
 
-def excess_after_fill(
-    *,
-    contracts: Decimal,
-    entry: Decimal,
-    stop: Decimal,
-    instrument: Instrument,
-    costs: TradeCosts,
-    gap: Decimal,
-    risk_max: Decimal,
-    tolerance: Decimal,
-) -> Decimal:
-    """Contracts to close because the real fill risks more than ``risk_max`` (money).
-
-    0 while the excess is within ``tolerance``; else enough to be at ``risk_max``, rounded up to
-    the lot and at most everything.
-    """
-    per_contract = unit_loss(entry, stop, costs, gap) * instrument.contract_size
-    if contracts * per_contract <= risk_max * (1 + tolerance):
-        return ZERO
-    allowed = (risk_max / per_contract) // instrument.lot * instrument.lot
-    return contracts - max(ZERO, allowed)
-
-
 def denial(code: Deny, **figures: object) -> Denial:
     """A denial with its figures as text."""
     shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())

@@ -1,14 +1,33 @@
-"""What the embedded venue refuses at the door, and with which code."""
+"""What is refused at the door: orders, with the venue's code, and markets that make no sense."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+from kamou.core.instruments import all_faults
 from kamou.core.model import ZERO, Instrument, OrderType
-from kamou.errors import RejectedError
+from kamou.errors import DataRefusedError, RejectedError
+from kamou.exchange.market import MarketSource
 from kamou.exchange.venue_state import OrderRequest
 
 CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TARGET_MARKET)
+
+FAULTS_SHOWN = 5  # of a market's instruments, in one message
+
+
+def check_market(source: MarketSource) -> None:
+    """Raise ``DataRefusedError`` unless every symbol has one instrument with sane limits.
+
+    Nothing is left out silently: a market whose metadata is wrong in one place is not trusted in
+    the rest of it.
+    """
+    found = all_faults(source.symbols, source.instruments)
+    if found:
+        more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
+        raise DataRefusedError(
+            f"the market's instruments make no sense: {'; '.join(found[:FAULTS_SHOWN])}{more}; "
+            "correct them at their source, or leave these symbols out"
+        )
 
 
 def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -> None:

@@ -6,7 +6,7 @@ with the governor, the sizing or the venue's own booking.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 import attrs
@@ -70,6 +70,8 @@ class _Symbol:
     stops: dict[str, _Stop] = attrs.Factory(dict)
     bare_since_ms: int | None = None  # open and not covered
     reported: bool = False  # this bare spell is already a violation
+    contract_size: Decimal = ZERO
+    foreign: bool = False  # somebody else added to what is held: it is not judged as ours
     unjudged: list[FillNoted] = attrs.Factory(list)  # entries whose stop is not there yet
 
     def covering(self) -> list[_Stop]:
@@ -80,9 +82,25 @@ class _Symbol:
         return sum((s.remaining for s in self.covering()), ZERO) >= abs(self.position)
 
 
-class _Check:
-    def __init__(self, limits: CheckLimits) -> None:
+class Checker:
+    """The check in progress: ``take`` evidence in order, ask ``found`` at any time.
+
+    ``silent_ms(symbol, since_ms, until_ms)`` is how much of that time nobody could have
+    protected the position; it does not count towards the deadline. ``ours`` tells our orders
+    from others on the account, which no rule of ours binds.
+    """
+
+    def __init__(
+        self,
+        limits: CheckLimits,
+        *,
+        silent_ms: Callable[[str, int, int], int] = lambda symbol, since_ms, until_ms: 0,
+        ours: Callable[[str], bool] = lambda client_id: True,
+    ) -> None:
         self.limits = limits
+        self._silent_ms = silent_ms
+        self._ours = ours
+        self._instant: int | None = None  # of the newest evidence
         self.found: list[Violation] = []
         self.symbols: dict[str, _Symbol] = {}
         self.held: dict[str, _Symbol] = {}  # those of them that hold a position
@@ -102,6 +120,26 @@ class _Check:
         return self.symbols.setdefault(symbol, _Symbol())
 
     # --- evidence ----------------------------------------------------------------
+
+    def take(self, noted: Evidence) -> None:
+        """The next piece of evidence."""
+        instant = self._instant
+        if instant is not None and noted.at_ms != instant:
+            self.settle(instant)
+            self.deadline(noted.at_ms)
+        self._instant = noted.at_ms
+        if isinstance(noted, FillNoted):
+            self.fill(noted)
+        elif isinstance(noted, OrderNoted):
+            self.order(noted)
+        else:
+            self.money(noted)
+
+    def until(self, now_ms: int) -> None:
+        """There is no more evidence up to ``now_ms``."""
+        if self._instant is not None:
+            self.settle(self._instant)
+        self.deadline(now_ms)
 
     def money(self, noted: MoneyNoted) -> None:
         self.balance += noted.amount
@@ -149,10 +187,13 @@ class _Check:
         stop = symbol.stops.get(noted.client_id)
         if stop is not None:
             stop.remaining -= noted.quantity
-        if added and not noted.reduce_only:
+        if added and not self._ours(noted.client_id):
+            symbol.foreign = True
+        elif added and not noted.reduce_only:
             self.entries += 1
-            self._exposure(noted, after)
-            symbol.unjudged.append(noted)
+            if not symbol.foreign:
+                self._exposure(noted, after)
+                symbol.unjudged.append(noted)
 
     def _book(self, noted: FillNoted, symbol: _Symbol, after: Decimal) -> None:
         """Average cost, from first principles."""
@@ -169,10 +210,12 @@ class _Check:
         elif before * after < ZERO:
             symbol.entry = noted.price
         symbol.position = after
+        symbol.contract_size = noted.contract_size
         if after == ZERO:
             self.held.pop(noted.symbol, None)
             symbol.bare_since_ms = None
             symbol.reported = False
+            symbol.foreign = False
             symbol.unjudged.clear()
         else:
             self.held[noted.symbol] = symbol
@@ -217,7 +260,8 @@ class _Check:
             bare = symbol.bare_since_ms
             if bare is None or symbol.reported:
                 continue
-            if now_ms - bare > self.limits.protection_deadline_ms:
+            limit_ms = self.limits.protection_deadline_ms
+            if now_ms - bare > limit_ms + self._silent_ms(name, bare, now_ms):
                 symbol.reported = True
                 self.violation("UNPROTECTED", bare, name, f"until at least {now_ms}")
 
@@ -270,22 +314,10 @@ def check(
     limits: CheckLimits | None = None,
 ) -> CheckReport:
     """Judge a venue's whole evidence up to ``account.at_ms``; the rest is what it tells now."""
-    seen = _Check(limits or CheckLimits())
-    instant: int | None = None
+    seen = Checker(limits or CheckLimits())
     for noted in evidence:
-        if instant is not None and noted.at_ms != instant:
-            seen.settle(instant)
-            seen.deadline(noted.at_ms)
-        instant = noted.at_ms
-        if isinstance(noted, FillNoted):
-            seen.fill(noted)
-        elif isinstance(noted, OrderNoted):
-            seen.order(noted)
-        else:
-            seen.money(noted)
-    if instant is not None:
-        seen.settle(instant)
-    seen.deadline(account.at_ms)
+        seen.take(noted)
+    seen.until(account.at_ms)
     seen.close(account, positions, instruments)
     return CheckReport(
         violations=tuple(seen.found),

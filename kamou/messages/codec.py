@@ -127,6 +127,13 @@ def _non_finite(value: object, path: str) -> Iterator[tuple[str, object]]:
     elif isinstance(value, tuple):
         for i, item in enumerate(value):
             yield from _non_finite(item, f"{path}[{i}]")
-    elif attrs.has(cls := type(value)):
-        for field in attrs.fields(cls):
-            yield from _non_finite(getattr(value, field.name), f"{path}.{field.name}")
+    else:
+        cls: Any = type(value)  # mypy does not count ``type`` as hashable
+        for name in _fields(cls):
+            yield from _non_finite(getattr(value, name), f"{path}.{name}")
+
+
+@cache
+def _fields(cls: Any) -> tuple[str, ...]:
+    """The names of an attrs class's fields; none of another class."""
+    return tuple(field.name for field in attrs.fields(cls)) if attrs.has(cls) else ()

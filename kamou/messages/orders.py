@@ -54,3 +54,8 @@ class ResolveOrder(Message):
     """The reconciler does not see this order at the venue: ask after it by client id."""
 
     client_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ReconcileNow(Message):
+    """Something happened at the venue that the stream did not tell: do not wait for the cycle."""

@@ -12,12 +12,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from kamou.clock import DAY_MS
 from kamou.core import events as e
 from kamou.core.model import Denial, Figure
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
+
+READ_KEPT_MS = 7 * DAY_MS
+"""How long refusals, and signals that led to no permit, stay in the read model. `kamou why` asks
+for hours, and they are most of what a year would fill; the journal keeps them all."""
 
 REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
 
@@ -147,6 +152,17 @@ def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) ->
         _refuse(cursor, seq, "T3", event, (seen.strategy, seen.symbol), refused)
 
 
+def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
+    money.day_opened(cursor, seq, event)
+    old_ms = event.at_ms - READ_KEPT_MS
+    cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
+    cursor.execute(
+        "DELETE FROM signal WHERE bar_close_ms < ?"
+        " AND signal_id NOT IN (SELECT signal_id FROM permit)",
+        (old_ms,),
+    )
+
+
 def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
     plan = event.plan
     cursor.execute(
@@ -213,6 +229,6 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.IncomeRecorded: money.income_recorded,
         e.TradeClosed: money.trade_closed,
         e.EquityMarked: money.equity_marked,
-        e.DayOpened: money.day_opened,
+        e.DayOpened: _day_opened,
     }
 )

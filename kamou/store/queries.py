@@ -284,7 +284,6 @@ def counts(reader: sqlite3.Connection) -> Counts:
         abstained=sums[2],
         vetoed=sums[3],
         refused=sums[4],
-        signals=rows_in("signal"),
         permits=rows_in("permit"),
         orders=rows_in("order_"),
         fills=rows_in("fill"),

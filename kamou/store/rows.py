@@ -271,7 +271,6 @@ class Counts:
     abstained: int
     vetoed: int
     refused: int
-    signals: int
     permits: int
     orders: int
     fills: int

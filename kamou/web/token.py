@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import stat
 from pathlib import Path
 
 from kamou.errors import ConfigurationError
+from kamou.folder import write_atomically
 
 TOKEN_BYTES = 32  # 256 bits of chance: not to be guessed
 
@@ -46,11 +46,6 @@ def token_matches(authorization: str, token: str) -> bool:
 
 
 def _make(path: Path) -> None:
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(file, "w", encoding="ascii") as out:
-        out.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
+    """Whole or not at all: a kill half-way must not leave a token that nobody has."""
+    if not path.exists():
+        write_atomically(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n", mode=0o600)

@@ -48,9 +48,7 @@ def frames(coroutine: Any) -> Iterator[tuple[str, int]]:
             name = frame.f_code.co_filename[len(HOME) + 1 :]
             if name not in NOT_THE_ACTORS:
                 yield name, frame.f_lineno
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(
-            coroutine, "gi_yieldfrom", None
-        )
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
 class Watcher(trio.abc.Instrument):

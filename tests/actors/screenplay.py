@@ -90,9 +90,9 @@ def instrument(symbol: str) -> Instrument:
     )
 
 
-def market(minutes: int = MINUTES) -> RecordedMarket:
+def market() -> RecordedMarket:
     """The screenplay's bars of a minute, from ``HISTORY`` minutes before the start."""
-    bars = HISTORY + minutes + 2
+    bars = HISTORY + MINUTES + 2
     first_ms = START_MS - HISTORY * MINUTE_MS
     open_, high, low, close = np.full((4, bars, len(SYMBOLS)), PRICE)
     high += 0.2

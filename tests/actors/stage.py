@@ -19,7 +19,7 @@ from kamou.actors.journal import inline
 from kamou.app import Tree, World, compose
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import MINUTE_MS, JumpClock, SimulatedClock
-from kamou.config import CycleSettings, Settings, StrategySettings
+from kamou.config import CycleSettings, Settings, StoreSettings, StrategySettings
 from kamou.core import strategies
 from kamou.core.book import Book
 from kamou.core.events import Event
@@ -42,6 +42,7 @@ SETTINGS = Settings(
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
     # A short's and a long's shock do not net: with the default the screenplay is one trade long.
+    store=StoreSettings(snapshot_every=40),  # so that whoever recovers begins at a snapshot
     risk=RiskLimits(shock_move=screenplay.D("0.01"), entries_per_strategy_hour=60),
 )
 FILES = Path(__file__).parent / "strategy_files"
@@ -147,27 +148,33 @@ def perform(
     *,
     direct: Director = nothing,
     settings: Settings = SETTINGS,
-    minutes: int = screenplay.MINUTES,
+    minutes: float = screenplay.MINUTES,
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
     arrange: Arrange = lambda tree, world: tree,
     gate: Gate | None = None,
     halted: Callable[[], bool] = lambda: False,
     instruments: Sequence[trio.abc.Instrument] = (),
     seed: int = 0,
+    folder: Path | None = None,
+    begin_ms: int = screenplay.START_MS,
+    keep_detail: bool = False,
 ) -> Ended:
-    """Play the screenplay to its end. ``direct`` runs beside it; ``arrange`` recasts it."""
+    """Play the screenplay to its end. ``direct`` runs beside it; ``arrange`` recasts it.
+
+    With a ``folder`` journal and venue stand in files there; a second play may go on from them.
+    """
     seed_scheduler(seed)
-    with strategy_files(), tempfile.TemporaryDirectory() as folder:
+    with strategy_files(), tempfile.TemporaryDirectory() as scratch:
 
         async def main() -> Ended:
-            market = screenplay.market(minutes)
-            clock = SimulatedClock(start_ms=screenplay.START_MS)
+            market = screenplay.market()
+            clock = SimulatedClock(start_ms=begin_ms)
             with opened(
                 settings=settings,
-                database_path=Path(folder) / "journal.sqlite3",
-                venue_path=MEMORY,
+                database_path=(folder or Path(scratch)) / "journal.sqlite3",
+                venue_path=folder / "venue.sqlite3" if folder else MEMORY,
                 source=market,
-                start_ms=screenplay.START_MS,
+                start_ms=begin_ms,
                 clock=clock.now_ms,
                 durable=False,
             ) as session:
@@ -183,6 +190,7 @@ def perform(
                     halted=halted,
                     step_ms=market.step_ms,
                     adapter=adapter,
+                    keep_detail=keep_detail,
                 )
                 return await _run(arrange(compose(world), world), world, session, direct, minutes)
 
@@ -190,7 +198,7 @@ def perform(
 
 
 async def _run(
-    tree: Tree, world: World, session: Session, direct: Director, minutes: int
+    tree: Tree, world: World, session: Session, direct: Director, minutes: float
 ) -> Ended:
     clock = world.clock
     assert isinstance(clock, SimulatedClock)

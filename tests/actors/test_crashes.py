@@ -24,7 +24,7 @@ from kamou.errors import CallUnavailableError
 from kamou.supervision import RestartStormError
 
 ACTORS = frozenset(
-    "journal risk_governor exchange order_manager reconciler refiner veto feed".split()
+    ["journal", "risk_governor", "exchange", "order_manager", "reconciler", "refiner", "veto", "feed"]
 ) | {"scanner-0", "scanner-1"}
 LAST_S = screenplay.MINUTES * 60 + 5.0  # the last cycle is done; from here on nothing is broken
 PARTS = 8  # so that several processes may share the work

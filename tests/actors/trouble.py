@@ -37,9 +37,7 @@ Fate = Callable[[Intent], str]
 
 def every(leg: Leg, fate: str, symbol: str = "") -> Fate:
     """That fate for orders of this leg, of one symbol or of all."""
-    return lambda intent: (
-        fate if intent.leg is leg and symbol in ("", intent.symbol) else ""
-    )
+    return lambda intent: fate if intent.leg is leg and symbol in ("", intent.symbol) else ""
 
 
 @attrs.define

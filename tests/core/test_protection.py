@@ -64,9 +64,9 @@ def test_a_naked_position_gets_its_stop() -> None:
 def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
     story = naked()
     story.send(STOP)
-    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 10_000),)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 8_000),)
     story.say(e.OrderAcknowledged(at_ms=NOON, client_id=STOP.client_id, venue_id="v"))
-    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 10_000),)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 8_000),)
 
 
 def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
@@ -126,8 +126,8 @@ def test_a_nearer_stop_protects_too() -> None:
 def test_what_is_not_protected_in_time_is_closed() -> None:
     story = naked()
     story.send(STOP)
-    assert isinstance(actions(story, now_ms=NOON + 9_999)[0], Await)
-    (close,) = actions(story, now_ms=NOON + 10_000)
+    assert isinstance(actions(story, now_ms=NOON + 7_999)[0], Await)
+    (close,) = actions(story, now_ms=NOON + 8_000)
     assert close == ClosePosition(
         symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), reason="not protected in time"
     )
@@ -135,7 +135,7 @@ def test_what_is_not_protected_in_time_is_closed() -> None:
 
 def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
     story = naked()
-    late = NOON + 15_000
+    late = NOON + 13_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
     assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
 
@@ -190,7 +190,7 @@ def test_a_stop_smaller_than_the_position_stays_until_a_larger_one_is_read_back(
 def test_a_vanished_stop_is_replaced_at_once() -> None:
     story = confirmed()
     story.say(order_closed(STOP, OrderStatus.CANCELED))
-    assert actions(story, now_ms=NOON + 3_600_000) == (PLACE,)
+    assert actions(story, now_ms=NOON + 5_000) == (PLACE,)
 
 
 def test_a_short_is_protected_by_a_buy_above() -> None:

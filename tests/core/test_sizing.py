@@ -16,7 +16,6 @@ from kamou.core.sizing import (
     Room,
     Sized,
     TradeCosts,
-    excess_after_fill,
     leverage_for,
     liquidation_price,
     size,
@@ -211,26 +210,6 @@ def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None
         instrument=dear, costs=CostModel(), quote=quote(), side=Side.LONG, hold_ms=0
     ).fee_out
     assert fee == D("0.001")
-
-
-def test_a_fill_that_risks_more_than_tolerated_is_cut_back_to_the_limit() -> None:
-    def excess(entry: str) -> Decimal:
-        return excess_after_fill(
-            contracts=D(100),
-            entry=D(entry),
-            stop=D(97),
-            instrument=instrument(contract_size=D("0.1")),
-            costs=costs(),
-            gap=QUARTER,
-            risk_max=D(40),
-            tolerance=D("0.05"),
-        )
-
-    assert excess("100") == 0  # 39.7
-    assert excess("100.1") == 0  # within 5 %
-    assert 0 < excess("101") < 100
-    kept = 100 - excess("101")
-    assert kept * unit_loss(D(101), D(97), costs(), QUARTER) / 10 <= 40
 
 
 @settings(max_examples=80)

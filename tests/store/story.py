@@ -21,6 +21,7 @@ from kamou.core.model import (
     TimeInForce,
     TradingState,
 )
+from kamou.core.ranking import ranked
 
 DAY0_MS = 1_700_006_400_000  # 2023-11-15T00:00Z
 CYCLE_MS = DAY0_MS + 900_000
@@ -183,7 +184,7 @@ def opening() -> list[e.Event]:
                 Figure(name="oi_momentum.1", value="18"),
             ),
             late_shards=0,
-            top=(candidate(),),
+            top=(ranked(candidate()),),
         ),
         e.CandidateVetoed(
             at_ms=at,

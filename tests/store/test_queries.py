@@ -325,7 +325,6 @@ def test_the_counts_add_up(told: sqlite3.Connection) -> None:
         "abstained": 218,
         "vetoed": 1,
         "refused": 0,
-        "signals": 1,
         "permits": 1,
         "orders": 2,
         "fills": 3,

@@ -25,6 +25,7 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
+from kamou.core.ranking import ranked
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 
@@ -246,7 +247,7 @@ def _ranked(at_ms: int, candidate: Candidate) -> e.Event:
         candidates=3,
         abstained=(Figure(name="mean_reversion.6", value="217"),),
         late_shards=0,
-        top=(candidate,),
+        top=(ranked(candidate),),
     )
 
 

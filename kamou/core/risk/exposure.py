@@ -29,11 +29,13 @@ class Exposure:
     net_notional: Decimal  # signed: what a move of the whole market hits
 
 
-def trade_risk(trade: OpenTrade, mark: Decimal, costs: CostModel, gap: Decimal) -> Decimal:
-    """Money lost from ``mark`` to the trade's stop, with exit costs and the gap buffer."""
+def trade_risk(trade: OpenTrade, mark: Decimal, exit_rate: Decimal, gap: Decimal) -> Decimal:
+    """Money lost from ``mark`` to the trade's stop, with exit costs and the gap buffer.
+
+    ``exit_rate`` is what leaving costs, as a fraction of the stop price.
+    """
     distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
-    exit_cost = (costs.taker_bps + costs.slippage_bps) / BPS * trade.stop_price
-    per_unit = distance + gap * trade.risk_distance + exit_cost
+    per_unit = distance + gap * trade.risk_distance + exit_rate * trade.stop_price
     return per_unit * abs(trade.quantity) * trade.contract_size
 
 
@@ -50,6 +52,7 @@ def exposure(
     A symbol without an instrument counts as an alt: the stricter reading.
     """
     gap = book.conduct.gap(limits.gap_buffer_min)
+    exit_rate = (costs.taker_bps + costs.slippage_bps) / BPS
     open_risk = margin = total = net = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
@@ -65,7 +68,7 @@ def exposure(
 
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
-        count(symbol, trade.side, trade.notional(mark), trade_risk(trade, mark, costs, gap))
+        count(symbol, trade.side, trade.notional(mark), trade_risk(trade, mark, exit_rate, gap))
     for reservation in book.reservations.values():
         if reservation.remaining > 0:
             plan = reservation.plan

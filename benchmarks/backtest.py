@@ -1,0 +1,229 @@
+"""A whole backtest: generated 1m candles through every actor, against a loop without actors.
+
+    python benchmarks/backtest.py [--symbols 200] [--days 10] [--peers]
+
+Prints JSON. Every engine runs in a process of its own, and what is counted is that process's
+user and system time, imports and loading included. ``run_bars_per_cpu_s`` leaves those out. The
+loop is what is left of a backtest when nothing can fail: the same bars, panel and strategies, stops
+and targets compared at every bar, floats for money, no messages, journal, governor or venue.
+
+``--peers`` adds engines of others, if they can be imported: backtesting.py (one symbol at a time,
+no portfolio) and nautilus_trader. They run a z-score reversion of the same kind, with stop and
+target, on fewer symbols: compare bars per CPU second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NAME = "generated"
+PEER_SYMBOLS = 4  # backtesting.py is timed on so many: it takes them one at a time anyhow
+TIMEOUT_S = 1_800
+NOW_MS = 4_102_444_800_000  # 2100: generated bars are never in the future
+ZSCORE_BARS, ZSCORE_ENTRY = 1_500, 2.5  # the peers' window: 100 bars of 15 minutes, in minutes
+
+
+# --- one engine, in a process of its own -----------------------------------------------------
+
+
+def run_kamou(data_dir: Path) -> dict[str, Any]:
+    import attrs
+
+    from kamou import backtest
+    from kamou.config import load
+
+    resolved = load(None, {})
+    resolved = attrs.evolve(resolved, settings=attrs.evolve(resolved.settings, data_dir=data_dir))
+    began = time.process_time()
+    report = backtest.run(resolved, data=NAME)
+    wanted = ("symbols", "bars", "cycles", "candidates", "orders", "fills", "trades", "violations")
+    found = {name: report[name] for name in wanted}
+    return {**found, "run_cpu_s": time.process_time() - began}
+
+
+def run_loop(data_dir: Path) -> dict[str, Any]:
+    """The same bars through the same panel and strategies, and nothing else."""
+    import numpy as np
+
+    from kamou.core.bars import resample
+    from kamou.core.strategies import make, panel_for
+    from kamou.store.importer import open_market
+
+    candles = open_market(data_dir, NAME, now_ms=NOW_MS).data.candles
+    began = time.process_time()
+    width, period_ms = len(candles.symbols), 900_000
+    strategies = make(("mean_reversion", "oi_momentum"), {})
+    panel = panel_for(tuple(strategies.values()), candles.symbols, period_ms)
+    bars = resample(candles, period_ms)
+    per_bar = period_ms // candles.period_ms
+    side, stop, target = np.zeros(width), np.zeros(width), np.zeros(width)
+    trades = 0
+    for row in range(len(candles.open_ms)):
+        high, low = candles.high[row], candles.low[row]
+        up, down = np.maximum(stop * -side, target * side), np.maximum(stop * side, target * -side)
+        done = (side != 0) & ((high >= up) & (up > 0) | (low <= down) & (down > 0))
+        if done.any():
+            trades += int(done.sum())
+            side[done] = 0
+        if (row + 1) % per_bar:
+            continue
+        at = row // per_bar
+        panel.append(
+            int(bars.open_ms[at]),
+            bars.open[at],
+            bars.high[at],
+            bars.low[at],
+            bars.close[at],
+            bars.volume[at],
+        )
+        for strategy in strategies.values():
+            opinion = strategy.evaluate(panel, panel.close_ms)
+            enter = (opinion.abstain == 0) & (side == 0) & (opinion.score != 0)
+            direction = np.sign(opinion.score)
+            side = np.where(enter, direction, side)
+            stop = np.where(enter, bars.close[at] - direction * opinion.stop_distance, stop)
+            target = np.where(enter, bars.close[at] + direction * opinion.target_distance, target)
+    total = int(np.count_nonzero(~np.isnan(candles.close)))
+    spent = time.process_time() - began
+    return {"symbols": width, "bars": total, "trades": trades, "run_cpu_s": spent}
+
+
+def run_backtesting_py(data_dir: Path) -> dict[str, Any]:
+    import warnings
+
+    import pandas as pd
+    from backtesting import Backtest, Strategy
+
+    from kamou.store.importer import open_market
+
+    warnings.simplefilter("ignore")
+    candles = open_market(data_dir, NAME, now_ms=NOW_MS).data.candles
+
+    def zscore(close: Any) -> Any:
+        series = pd.Series(close)
+        rolled = series.rolling(ZSCORE_BARS)
+        return (series - rolled.mean()) / rolled.std()
+
+    class Reversion(Strategy):
+        def init(self) -> None:
+            self.z = self.I(zscore, self.data.Close)
+
+        def next(self) -> None:
+            price = self.data.Close[-1]
+            if self.position:
+                return
+            if self.z[-1] <= -ZSCORE_ENTRY:
+                self.buy(sl=price * 0.99, tp=price * 1.012)
+            elif self.z[-1] >= ZSCORE_ENTRY:
+                self.sell(sl=price * 1.01, tp=price * 0.988)
+
+    began = time.process_time()
+    index = pd.to_datetime(candles.open_ms, unit="ms")
+    trades = 0
+    for column in range(min(PEER_SYMBOLS, len(candles.symbols))):
+        frame = pd.DataFrame(
+            {
+                "Open": candles.open[:, column],
+                "High": candles.high[:, column],
+                "Low": candles.low[:, column],
+                "Close": candles.close[:, column],
+                "Volume": candles.volume[:, column],
+            },
+            index=index,
+        )
+        test = Backtest(frame, Reversion, cash=1e9, commission=0.0006, exclusive_orders=False)
+        trades += int(test.run()["# Trades"])
+    symbols = min(PEER_SYMBOLS, len(candles.symbols))
+    spent = time.process_time() - began
+    bars = symbols * len(candles.open_ms)
+    return {"symbols": symbols, "bars": bars, "trades": trades, "run_cpu_s": spent}
+
+
+ENGINES = {"kamou": run_kamou, "loop": run_loop, "backtesting_py": run_backtesting_py}
+
+
+# --- the comparison --------------------------------------------------------------------------
+
+
+def measured(engine: str, data_dir: Path) -> dict[str, Any]:
+    """Run one engine in a fresh process; its report, and bars per CPU second of all of it."""
+    before = os.times()
+    done = subprocess.run(
+        [sys.executable, __file__, "--engine", engine, "--data-dir", str(data_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT_S,
+    )
+    after = os.times()
+    spent = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    report["cpu_s"] = round(spent, 3)
+    report["bars_per_cpu_s"] = round(report["bars"] / spent)
+    report["run_bars_per_cpu_s"] = round(report["bars"] / report.pop("run_cpu_s"))
+    return report
+
+
+def compare(symbols: int, days: int, *, peers: bool) -> dict[str, Any]:
+    made = Path(__file__).with_name("make_data.py")
+    with tempfile.TemporaryDirectory(prefix="kamou-bench-") as folder:
+        data_dir = Path(folder)
+        wanted = ("--name", NAME, "--symbols", str(symbols), "--days", str(days))
+        subprocess.run(
+            [sys.executable, str(made), "--data-dir", folder, *wanted],
+            check=True,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+        )
+        found = {engine: measured(engine, data_dir) for engine in ("kamou", "loop")}
+        skipped: dict[str, str] = {}
+        for module, engine in (("backtesting", "backtesting_py"),) if peers else ():
+            if importlib.util.find_spec(module) is None:
+                skipped[engine] = f"{module} cannot be imported: make bench-peers installs it"
+            else:
+                found[engine] = measured(engine, data_dir)
+        if peers:
+            skipped["nautilus_trader"] = "cannot be imported here; design figures: 13.5k-72k bars/s"
+    ours = found["kamou"]["bars_per_cpu_s"]
+    ratios = {
+        f"to_{engine}": round(ours / report["bars_per_cpu_s"], 3)
+        for engine, report in found.items()
+        if engine != "kamou"
+    }
+    return {
+        "benchmark": "backtest",
+        "unit": "bars per CPU second, whole process",
+        "engines": found,
+        "ratios": ratios,
+        "skipped": skipped,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--symbols", type=int, default=200)
+    parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--engine", choices=sorted(ENGINES), help=argparse.SUPPRESS)
+    parser.add_argument("--data-dir", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.engine:
+        report = ENGINES[given.engine](given.data_dir)
+    else:
+        report = compare(given.symbols, given.days, peers=given.peers)
+    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

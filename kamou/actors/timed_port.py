@@ -1,0 +1,67 @@
+"""The port with a deadline on every call: a venue that hangs must not hang whoever guards stops."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import trio
+
+from kamou.core.model import Fill, Intent, Quote, VenueOrder, VenuePosition
+from kamou.core.risk.verdict import Approved
+from kamou.errors import UnknownOutcomeError, UnreachableError
+from kamou.exchange.base import Capabilities, ExchangePort
+
+T = TypeVar("T")
+
+
+class TimedPort:
+    """What the desk asks of the venue, each call within ``timeout_s``.
+
+    A read that is late raises ``UnreachableError``; an order or a cancel that is late raises
+    ``UnknownOutcomeError``, for it may have arrived. Other errors are the port's own.
+    """
+
+    def __init__(self, port: ExchangePort, timeout_s: float) -> None:
+        self._port = port
+        self._timeout_s = timeout_s
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._port.capabilities
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        return await self._read(self._port.quotes(symbols))
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        return await self._read(self._port.positions())
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        return await self._read(self._port.open_orders())
+
+    async def order(self, client_id: str) -> VenueOrder | None:
+        return await self._read(self._port.order(client_id))
+
+    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        return await self._read(self._port.fills(since_ms))
+
+    async def submit(
+        self, approved: Approved, intent: Intent, attached: tuple[Intent, ...]
+    ) -> VenueOrder:
+        return await self._send(self._port.submit(approved, intent, attached))
+
+    async def reduce(self, intent: Intent, *, proved: bool) -> VenueOrder:
+        return await self._send(self._port.reduce(intent, proved=proved))
+
+    async def cancel(self, client_id: str, symbol: str) -> None:
+        await self._send(self._port.cancel(client_id, symbol))
+
+    async def _read(self, asked: Awaitable[T]) -> T:
+        with trio.move_on_after(self._timeout_s):
+            return await asked
+        raise UnreachableError(f"the venue did not answer within {self._timeout_s:g} s")
+
+    async def _send(self, sent: Awaitable[T]) -> T:
+        with trio.move_on_after(self._timeout_s):
+            return await sent
+        raise UnknownOutcomeError(f"no answer within {self._timeout_s:g} s of sending")

@@ -1,0 +1,110 @@
+"""After the calm: does the book, folded from the journal alone, agree with the venue?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from kamou.core import events as e
+from kamou.core.book import Book
+from kamou.core.model import OrderType
+from kamou.core.orders import IN_FLIGHT
+from kamou.exchange.engine import Engine
+from kamou.ids import is_ours
+from kamou.store import database
+from kamou.store.journal import read_events
+
+CENT = Decimal("0.01")
+
+
+def differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
+    """Everything that is lost, doubled, in flight, unprotected or unexplained (6, 7)."""
+    with contextlib.closing(database.open_reader(path)) as reader:
+        events = [committed.event for committed in read_events(reader, 0)]
+    book = Book()
+    book.apply_all(enumerate(events, 1))
+    yield from _positions(book, engine)
+    yield from _orders(book, engine)
+    yield from _fills(events, engine)
+    yield from _money(book, events, engine, start)
+
+
+def _positions(book: Book, engine: Engine) -> Iterator[str]:
+    theirs = {p.symbol: str(p.quantity) for p in engine.positions()}
+    ours = {s: str(t.signed) for s, t in book.trades.items() if t.signed}
+    if {s: Decimal(q) for s, q in theirs.items()} != {s: Decimal(q) for s, q in ours.items()}:
+        yield f"the venue holds {theirs}, the book {ours}"
+    if book.drift:
+        yield f"drift is still unexplained: {book.drift}"
+    resting = engine.open_orders()
+    for position in engine.positions():
+        trade = book.trades.get(position.symbol)
+        stops = [
+            order
+            for order in resting
+            if order.symbol == position.symbol
+            and order.type is OrderType.STOP_MARKET
+            and order.side.sign * position.quantity < 0
+        ]
+        if sum((o.quantity - o.filled for o in stops), Decimal(0)) < abs(position.quantity):
+            yield f"{position.symbol}: {position.quantity} behind {len(stops)} stops"
+        elif len(stops) > 1:
+            yield f"{position.symbol}: {len(stops)} stops"
+        if trade is not None and (not trade.protected or trade.unprotected_since_ms):
+            yield f"{position.symbol} is not known to be protected"
+
+
+def _orders(book: Book, engine: Engine) -> Iterator[str]:
+    resting = {o.client_id for o in engine.open_orders() if is_ours(o.client_id)}
+    working = {name for name, o in book.orders.items() if not o.status.terminal}
+    if resting != working:
+        yield (
+            f"orders only at the venue {sorted(resting - working)},"
+            f" only in the book {[_told(book, o) for o in sorted(working - resting)]}"
+        )
+    if stuck := sorted(o.client_id for o in book.orders.values() if o.status in IN_FLIGHT):
+        yield f"in flight for ever: {stuck}"
+    held = {p.symbol for p in engine.positions()}
+    if orphans := [
+        o.client_id
+        for o in engine.open_orders()
+        if o.symbol not in held and is_ours(o.client_id)
+    ]:
+        yield f"orders without a position: {orphans}"
+    if book.finished:
+        yield f"flat and not published: {sorted(book.finished)}"
+    open_ = {trade.permit_id for trade in book.trades.values()}
+    if idle := sorted(set(book.reservations) - open_):
+        yield f"reserved for nothing: {idle}"
+
+
+def _told(book: Book, name: str) -> str:
+    order = book.orders[name]
+    return f"{name} {order.leg.value} {order.intent.symbol} {order.status.value}"
+
+
+def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
+    journalled = Counter(ev.fill.key for ev in events if isinstance(ev, e.FillRecorded))
+    venue = Counter(fill.key for fill in engine.fills(0))
+    if journalled != venue:
+        yield f"fills lost {dict(venue - journalled)}, too many {dict(journalled - venue)}"
+    told = Counter(income.income_id for income in engine.income(0))
+    booked = Counter(ev.income.income_id for ev in events if isinstance(ev, e.IncomeRecorded))
+    if told != booked:
+        yield f"income lost {dict(told - booked)}, too many {dict(booked - told)}"
+
+
+def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) -> Iterator[str]:
+    """The journal alone explains the venue's balance, to the cent."""
+    if any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events):
+        return  # what others did on the account is booked at marks, not at their prices
+    balance = start + book.flows
+    balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
+    for trade in (*book.trades.values(), *book.finished.values()):
+        balance += trade.realised - trade.fees + trade.funding
+    told = engine.account().balance
+    if abs(balance - told) >= CENT:
+        yield f"money: the journal makes {balance}, the venue has {told}"

@@ -1,0 +1,173 @@
+"""Every way in which the simulated world is hostile: one row each in ``FAULTS``.
+
+A seed switches whole classes on or off (a swarm covers more than everything at once does) and
+draws when and how often each strikes from a generator of the class's own, so that leaving one
+class out changes nothing for the others. ``Chaos`` is one seed's faults; it counts each strike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+import attrs
+
+from kamou.clock import HOUR_MS
+from kamou.determinism import chance
+from kamou.errors import ConfigurationError
+
+
+@attrs.frozen
+class Fault:
+    """One class. ``windows_per_hour`` of ``window_s``: how often and how long it lasts; a class
+    without windows strikes single calls with ``rate``, or at moments of its own."""
+
+    name: str
+    doc: str
+    windows_per_hour: float = 0.0
+    window_s: tuple[float, float] = (0.0, 0.0)
+    rate: float = 0.0  # per call, message or commit
+    share: float = 0.35  # of the seeds that have it
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "latency_reorder",
+        "requests and answers take up to seconds, and overtake each other",
+        rate=0.5,
+        share=0.6,
+    ),
+    Fault("timeout_before_accept", "an order times out and never arrives", rate=0.1),
+    Fault("timeout_after_accept", "an order times out and is accepted, perhaps later", rate=0.1),
+    Fault("duplicate_events", "the stream repeats itself", rate=0.2),
+    Fault("lost_events", "the stream leaves something out", rate=0.15),
+    Fault("out_of_order_events", "the stream delivers late and in another order", rate=0.3),
+    Fault("partial_fills", "the book is thin: entries and targets fill in parts", share=0.5),
+    Fault("half_open", "the stream is dead and does not say so", 3, (20, 300)),
+    Fault("disconnect", "no call gets through, and the stream is lost", 3, (5, 180)),
+    Fault("rate_limit_and_ban", "every call is refused: wait", 3, (5, 240)),
+    Fault("maintenance", "reads fail, orders end in the unknown", 1.5, (60, 600)),
+    Fault("clock_skew", "our clock is seconds off, and drifts by steps", 4, (120, 600)),
+    Fault("stale_feed", "quotes and bars of a while ago", 3, (30, 240)),
+    Fault("frozen_feed", "quotes stand still, no bar closes", 3, (30, 300)),
+    Fault("bad_data", "NaN prices, crossed books, gaps", 6, (20, 200)),
+    Fault("lying_venue", "an order or a fill is missing from a list", rate=0.05),
+    Fault("disk_full", "the journal cannot grow", 2, (2, 120)),
+    Fault("slow_fsync", "a commit takes up to seconds", rate=0.05),
+    Fault("actor_crash", "an actor raises where it waits", rate=0.0004, share=0.5),
+    Fault("process_kill", "the process dies, at a commit, a call or any time", 4, share=0.5),
+    Fault("power_cut", "as a kill, and what was not synced is gone", 2, share=0.35),
+    Fault("operator", "halt, resume, flatten, and restarts with other settings", 3, share=0.35),
+    Fault("delisting", "a market ends; the venue settles what is held", 0.6, share=0.25),
+    Fault("instrument_change", "tick, lot or margin rate change", 1, share=0.25),
+    Fault("adl", "the venue takes part of a position away", 3, share=0.25),
+    Fault("liquidation", "the market gaps through stop and liquidation price", 1, share=0.25),
+    Fault("insufficient_margin", "money leaves the account", 1.5, share=0.25),
+    Fault("foreign_order", "a human trades by hand on the same account", 2.5, share=0.3),
+    Fault("foreign_cancel", "a human cancels our stop", 2.5, share=0.3),
+)
+"""Faults of language models are not among them: nothing asks one yet."""
+
+NAMES = tuple(fault.name for fault in FAULTS)
+BY_NAME = {fault.name: fault for fault in FAULTS}
+
+
+def parse(text: str) -> frozenset[str] | None:
+    """``all`` (None: each seed draws its own), ``none``, or names separated by commas.
+
+    Raises:
+        ConfigurationError: there is no such fault; names the nearest.
+    """
+    if text == "all":
+        return None
+    if text == "none":
+        return frozenset()
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in BY_NAME:
+            near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+            raise ConfigurationError(f"unknown fault {name!r}; {hint}")
+    if not names:
+        raise ConfigurationError("--faults names nothing; say all, none, or some of them")
+    return frozenset(names)
+
+
+def drawn(seed: int) -> frozenset[str]:
+    """The classes that a seed switches on; one seed in ten has none."""
+    draw = chance(seed, "swarm")
+    if draw.random() < 0.1:
+        return frozenset()
+    return frozenset(fault.name for fault in FAULTS if draw.random() < fault.share)
+
+
+class Chaos:
+    """One seed's faults over time. All times are true ones, in ms."""
+
+    def __init__(self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int) -> None:
+        self.seed = seed
+        self.on = frozenset(on)
+        self.struck: Counter[str] = Counter()
+        self.calm_ms = end_ms  # from here on nothing is broken any more
+        self._draws = {name: chance(seed, name) for name in NAMES}
+        self._windows = {
+            fault.name: self._drawn_windows(fault, start_ms, end_ms)
+            for fault in FAULTS
+            if fault.name in self.on and fault.windows_per_hour
+        }
+        self._counted: set[tuple[str, int]] = set()
+
+    def draw(self, name: str) -> Random:
+        """The class's own generator."""
+        return self._draws[name]
+
+    def chance(self, name: str, now_ms: int, rate: float | None = None) -> bool:
+        """Whether this call is struck; counted."""
+        if name not in self.on or now_ms >= self.calm_ms:
+            return False
+        if self._draws[name].random() >= (BY_NAME[name].rate if rate is None else rate):
+            return False
+        self.struck[name] += 1
+        return True
+
+    def inside(self, name: str, now_ms: int) -> tuple[int, int] | None:
+        """The window of this class that ``now_ms`` is in; counted once per window."""
+        for window in self._windows.get(name, ()):
+            if window[0] <= now_ms < window[1]:
+                if (name, window[0]) not in self._counted:
+                    self._counted.add((name, window[0]))
+                    self.struck[name] += 1
+                return window
+        return None
+
+    def overlap_ms(self, name: str, since_ms: int, until_ms: int) -> int:
+        """How much of that time this class's windows cover."""
+        return sum(
+            max(0, min(until_ms, to_ms) - max(since_ms, from_ms))
+            for from_ms, to_ms in self._windows.get(name, ())
+        )
+
+    def moments(self, name: str) -> tuple[int, ...]:
+        """When a class strikes that lasts no time."""
+        return tuple(window[0] for window in self._windows.get(name, ()))
+
+    def note(self, name: str) -> None:
+        """It struck."""
+        self.struck[name] += 1
+
+    def _drawn_windows(
+        self, fault: Fault, start_ms: int, end_ms: int
+    ) -> tuple[tuple[int, int], ...]:
+        draw = self._draws[fault.name]
+        expected = fault.windows_per_hour * (end_ms - start_ms) / HOUR_MS
+        count = int(expected) + (draw.random() < expected % 1)
+        found = []
+        for _ in range(max(1, count)):
+            at_ms = start_ms + int(draw.random() * (end_ms - start_ms))
+            low, high = fault.window_s
+            # Short ones are more common than long ones.
+            length = low * (high / low) ** draw.random() if low else 0.0
+            found.append((at_ms, min(end_ms, at_ms + int(1000 * length))))
+        return tuple(sorted(found))

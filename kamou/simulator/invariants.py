@@ -1,0 +1,339 @@
+"""What must hold, checked while the world runs: reads the venue's records, the wire, the journal.
+
+Numbers are those of ``docs/reliability.md``: 1 permits, 2 client ids, 3 protection, 4 limits,
+5 size, 6 book is venue (``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt,
+11 crashes. 9 is the ledger's and 12 the swarm's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core import events as e
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Intent, Leg, OrderType, Plan, TradingState
+from kamou.errors import (
+    CallTimeoutError,
+    CallUnavailableError,
+)
+from kamou.exchange.checker import Checker, CheckLimits, Violation
+from kamou.exchange.engine import Engine
+from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted, OrderNoted
+from kamou.ids import is_ours
+from kamou.messages.codec import encode
+from kamou.simulator.saboteur import Sabotage
+from kamou.simulator.trace import Trace
+from kamou.store.journal import Committed
+from kamou.supervision import ChildExit, ExitKind, RestartStormError
+
+VIOLATIONS_MAX = 50  # one defect repeats itself
+LAST_EVENTS = 60  # shown with the first violation
+FLOW_MEMORY_MS = 150_000  # money that left so lately may not have been known to who sized an order
+SKEW_MAX_MS = 4_000  # how far our own clock, which permits are held against, may be off
+SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for so long after
+
+Silence = Callable[[str, int, int], int]
+
+
+@attrs.define(kw_only=True)
+class _Permit:
+    plan: Plan
+    expires_ms: int
+    client_id: str = ""
+    released: bool = False
+
+
+class Monitor:
+    """Everything that is checked in one world. It outlives the processes in it."""
+
+    def __init__(
+        self, *, engine: Engine, limits: RiskLimits, silent_ms: Silence, trace: Trace
+    ) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.trace = trace
+        self.found: list[Violation] = []
+        self.last: tuple[str, ...] = ()  # events before the first violation
+        self.coverage: Counter[str] = Counter()
+        self.disturbed_ms = 0  # when a crash, or a slow disk, last explained a failed call
+        self.state = TradingState.NORMAL
+        self.head_seq = 0
+        self._head_body = b""
+        self._checker = _SimulatedChecker(self, limits, silent_ms)
+        self._told = 0  # violations of the checker that are reported
+        self._seen = 0  # pieces of evidence
+        self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
+        self._permits: dict[str, _Permit] = {}
+        self._intents: dict[str, Intent] = {}
+        self._sent: set[str] = set()
+        self._entered: dict[str, str] = {}  # trade -> client id of its entry
+
+    def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+        if not self.found:
+            self.last = tuple(self._recent)
+        if len(self.found) < VIOLATIONS_MAX:
+            self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
+
+    def note(self, line: str) -> None:
+        """Something happened: it belongs in the trace."""
+        self.trace.line(line)
+        self._recent.append(line)
+
+    # --- the journal -----------------------------------------------------------------
+
+    def committed(self, done: Sequence[Committed]) -> None:
+        """These are durable now."""
+        for each in done:
+            event = each.event
+            kind = type(event).__name__
+            body = encode(event)
+            self.coverage[kind] += 1
+            self.trace.digest(body)
+            self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
+            learn = _LEARNS.get(type(event))
+            if learn is not None:
+                learn(self, event)
+            self.head_seq, self._head_body = each.seq, body
+
+    def recovered(self, connection: sqlite3.Connection, now_ms: int) -> None:
+        """A process found this database: is all that was acknowledged in it? (8)"""
+        row = connection.execute(
+            "SELECT count(*), coalesce(max(seq), 0) FROM event"
+        ).fetchone()
+        if tuple(row) != (self.head_seq, self.head_seq):
+            self.violation("LOST", now_ms, "", f"{tuple(row)} of {self.head_seq} events are left")
+            self.head_seq = row[1]
+            return
+        if self.head_seq:
+            (body,) = connection.execute(
+                "SELECT body FROM event WHERE seq = ?", (self.head_seq,)
+            ).fetchone()
+            body = body.encode() if isinstance(body, str) else bytes(body)
+            if body != self._head_body:
+                self.violation("LOST", now_ms, "", f"event {self.head_seq} is another")
+
+    def _granted(self, event: e.PermitGranted) -> None:
+        if event.permit_id in self._permits:
+            self.violation("PERMIT_TWICE", event.at_ms, event.plan.symbol, event.permit_id)
+        self._permits[event.permit_id] = _Permit(plan=event.plan, expires_ms=event.expires_ms)
+
+    def _consumed(self, event: e.PermitConsumed) -> None:
+        permit = self._permits.get(event.permit_id)
+        if permit is not None:
+            permit.client_id = event.client_id
+
+    def _released(self, event: e.PermitReleased) -> None:
+        permit = self._permits.get(event.permit_id)
+        if permit is not None:
+            permit.released = True
+
+    def _intended(self, event: e.IntentRecorded) -> None:
+        self._intents[event.intent.client_id] = event.intent
+
+    def _state(self, event: e.StateChanged) -> None:
+        self.state = event.after
+        self.coverage[f"state {event.after.value}"] += 1
+
+    # --- the wire --------------------------------------------------------------------
+
+    def sent(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
+        """This is about to leave the process."""
+        self.coverage[f"sent {intent.leg.value}"] += 1
+        self.note(f"{now_ms} wire {intent.leg.value} {intent.symbol} {intent.client_id}")
+
+        def wrong(rule: str, detail: str) -> None:
+            self.violation(rule, now_ms, intent.symbol, f"{intent.client_id}: {detail}")
+
+        for each in (intent, *attached):
+            if each.client_id in self._sent:
+                wrong("DUPLICATE_ID", "sent before")
+            self._sent.add(each.client_id)
+            if self._intents.get(each.client_id) != each:
+                wrong("UNJOURNALLED", f"no committed intent of this {each.leg.value}")
+        if intent.leg is not Leg.ENTRY:
+            if not intent.reduce_only:
+                wrong("NOT_REDUCING", intent.leg.value)
+            return
+        before = self._entered.setdefault(intent.trade_id, intent.client_id)
+        if before != intent.client_id:
+            wrong("ENTERED_TWICE", f"{intent.trade_id} was entered by {before}")
+        if not self.state.entries_allowed:
+            wrong("HALTED", f"an entry left in {self.state.value}")
+        permit = self._permits.get(intent.permit_id)
+        if permit is None:
+            wrong("UNPERMITTED", f"no permit {intent.permit_id!r}")
+        elif permit.client_id != intent.client_id:
+            wrong("UNPERMITTED", f"the permit is used by {permit.client_id or 'nobody'}")
+        elif permit.released:
+            wrong("UNPERMITTED", "the permit was released")
+        elif now_ms > permit.expires_ms + SKEW_MAX_MS:
+            wrong("UNPERMITTED", f"the permit expired at {permit.expires_ms}")
+        elif intent.quantity > permit.plan.quantity:
+            wrong("OVERSIZED", f"{intent.quantity} of {permit.plan.quantity} permitted")
+
+    # --- the venue -------------------------------------------------------------------
+
+    def look(self, now_ms: int) -> None:
+        """Take the venue's new evidence; is anything overdue?"""
+        evidence = self.engine._state.evidence
+        if self._seen < len(evidence):
+            for noted in evidence[self._seen :]:
+                self._take(noted)
+            self._seen = len(evidence)
+        checker = self._checker
+        if checker.held:
+            checker.until(now_ms)
+        if self._told < len(checker.found):
+            for violation in checker.found[self._told :]:
+                self.violation(
+                    violation.rule, violation.at_ms, violation.symbol, violation.detail
+                )
+            self._told = len(checker.found)
+
+    def _take(self, noted: Evidence) -> None:
+        self.trace.digest(repr(noted).encode())
+        if isinstance(noted, FillNoted):
+            self.coverage["fills"] += 1
+            self.coverage[f"fills {noted.reason}"] += 1
+            self.note(
+                f"{noted.at_ms} venue fill {noted.symbol} {noted.side.value} {noted.quantity}"
+                f" at {noted.price} {noted.position_before}->{noted.position_after}"
+                f" {noted.client_id} {noted.reason}"
+            )
+            self._size(noted)
+        elif isinstance(noted, OrderNoted):
+            self.coverage[f"order {noted.event}"] += 1
+            self.note(
+                f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
+                f" {noted.remaining} {noted.client_id} {noted.detail}"
+            )
+        else:
+            assert isinstance(noted, MoneyNoted)
+            self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
+        self._checker.take(noted)
+
+    def _size(self, noted: FillNoted) -> None:
+        """A position is never larger than its permit (5)."""
+        intent = self._intents.get(noted.client_id)
+        if noted.reduce_only or not is_ours(noted.client_id):
+            return
+        if intent is None:
+            self.violation("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_id)
+            return
+        permit = self._permits.get(intent.permit_id)
+        if permit is None or self._checker.of(noted.symbol).foreign:
+            return
+        if abs(noted.position_after) > permit.plan.quantity:
+            self.violation(
+                "OVERSIZED",
+                noted.at_ms,
+                noted.symbol,
+                f"{noted.position_after} held, {permit.plan.quantity} permitted",
+            )
+
+    # --- the supervisor --------------------------------------------------------------
+
+    def exited(self, exit_: ChildExit, now_ms: int) -> None:
+        """Every crash was ordered, or follows from one that was (11)."""
+        if exit_.kind is ExitKind.STUCK:
+            self.violation("STUCK", now_ms, "", exit_.child)
+        if exit_.kind is not ExitKind.CRASHED:
+            return
+        error = exit_.error
+        self.coverage["crashes"] += 1
+        self.note(f"{now_ms} crash {exit_.child} {error!r}")
+        if isinstance(error, Sabotage):
+            self.disturbed_ms = now_ms
+            return
+        follows = isinstance(error, CallUnavailableError | CallTimeoutError | RestartStormError)
+        if follows and now_ms - self.disturbed_ms <= SLOW_S * 1000:
+            self.disturbed_ms = now_ms
+            return
+        self.violation("CRASH", now_ms, "", f"{exit_.child}: {error!r}{_where(error)}")
+
+    # --- the end ---------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Equity closes (7)."""
+        engine = self.engine
+        self.look(engine.market_ms)
+        before = len(self._checker.found)
+        self._checker.close(engine.account(), engine.positions(), engine.source.instruments)
+        for violation in self._checker.found[before:]:
+            self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
+        checker = self._checker
+        self.coverage["entries"] = checker.entries
+        self.coverage["orders"] = len(checker.accepted)
+        self.trace.line(f"end {checker.balance} {checker.fills}")
+
+    @property
+    def worst_overshoot_r(self) -> Decimal:
+        return self._checker.overshoot
+
+
+class _SimulatedChecker(Checker):
+    """The venue checker, with what the account's other users do taken into account."""
+
+    def __init__(self, monitor: Monitor, limits: RiskLimits, silent_ms: Silence) -> None:
+        super().__init__(
+            CheckLimits(
+                risk_per_trade=limits.risk_per_trade,
+                exposure_per_symbol=limits.exposure_per_symbol,
+                protection_deadline_ms=limits.protection_deadline_s * 1000,
+            ),
+            silent_ms=silent_ms,
+            ours=is_ours,
+        )
+        self._risk_limits = limits
+        self._gone: deque[tuple[int, Decimal]] = deque()  # money that left lately
+
+    def money(self, noted: MoneyNoted) -> None:
+        super().money(noted)
+        if noted.kind == "transfer" and noted.amount < 0:
+            self._gone.append((noted.at_ms, noted.amount))
+
+    def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
+        while self._gone and self._gone[0][0] < noted.at_ms - FLOW_MEMORY_MS:
+            self._gone.popleft()
+        left = sum((amount for _, amount in self._gone), Decimal(0))
+        return super()._allowed(fraction, noted) - fraction * left
+
+    def _exposure(self, noted: FillNoted, after: Decimal) -> None:
+        super()._exposure(noted, after)
+        total = sum(
+            (
+                abs(held.position) * held.entry * held.contract_size
+                for held in self.held.values()
+            ),
+            Decimal(0),
+        )
+        limit = self._allowed(self._risk_limits.notional_total_max, noted)
+        if total > limit:
+            self.violation("NOTIONAL", noted.at_ms, noted.symbol, f"{total} limit={limit}")
+
+
+def _where(error: Exception | None) -> str:
+    """The innermost of our own lines that it was raised at."""
+    trail = error.__traceback__ if error is not None else None
+    where = ""
+    while trail is not None:
+        code = trail.tb_frame.f_code
+        if "/kamou/" in code.co_filename:
+            where = f" at {code.co_filename.rpartition('/kamou/')[2]}:{trail.tb_lineno}"
+        trail = trail.tb_next
+    return where
+
+
+_LEARNS: dict[type[e.Event], Callable[[Monitor, Any], None]] = {
+    e.PermitGranted: Monitor._granted,
+    e.PermitConsumed: Monitor._consumed,
+    e.PermitReleased: Monitor._released,
+    e.IntentRecorded: Monitor._intended,
+    e.StateChanged: Monitor._state,
+}

@@ -1,0 +1,243 @@
+"""A market for the simulator: one price per second and symbol, in regimes that make trades.
+
+Seconds are bars: a second's price stands until the next. Minutes of range and minutes of trend
+alternate per symbol, so that both strategies speak often. After ``freeze_ms`` nothing moves.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import numpy as np
+
+from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.bars import Candles, Floats, Segment, Series, empty_series, resample
+from kamou.core.model import Instrument
+
+D = Decimal
+STEP_MS = 1_000
+INTEREST_MS = 3_600_000
+
+
+@attrs.frozen(kw_only=True)
+class MarketSettings:
+    """What the paths are made of. Rates are per second, in fractions of the price."""
+
+    volatility: float = 0.0005  # a minute's range is about half a percent: trades within minutes
+    pull: float = 0.01  # towards the regime's mean, when ranging: a half-life of a minute
+    drift: float = 0.00008  # of a trend
+    regime_s: int = 900  # mean length of a regime
+    volume: float = 20_000.0  # money per second, median: an order of 1,500 fits within a tenth
+    volume_deviation: float = 0.6  # of its logarithm
+    thin_share: float = 0.0  # of the seconds that have almost no volume: partial fills
+    gap_per_hour: float = 0.6  # jumps per symbol
+    gap_size: float = 0.02  # of a jump, before its sign
+
+
+def instrument(index: int) -> Instrument:
+    """Symbols of unlike ticks, lots and contract sizes."""
+    tick, lot, size = (
+        (D("0.01"), D("0.001"), D(1)),
+        (D("0.1"), D(1), D("0.001")),
+        (D("0.0001"), D(1), D(10)),
+        (D("0.001"), D("0.1"), D(1)),
+    )[index % 4]
+    base = ("BTC", "ETH")[index] if index < 2 else f"S{index:02}"
+    return Instrument(
+        symbol=f"{base}USDT",
+        base=base,
+        quote="USDT",
+        tick=tick,
+        lot=lot,
+        contract_size=size,
+        qty_min=lot,
+        qty_max=D(10_000_000),
+        notional_min=D(5),
+        leverage_max=20,
+        maintenance_margin_rate=D("0.005"),
+        taker_fee=D("0.0006"),
+        maker_fee=D("0.0002"),
+    )
+
+
+class SimulatedMarket:
+    """A ``MarketSource``, whole in memory. ``instruments`` may change: venues do that."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        first_ms: int,
+        last_ms: int,
+        symbols: int,
+        settings: MarketSettings,
+        freeze_ms: int,
+    ) -> None:
+        self.first_ms, self.last_ms = first_ms, last_ms
+        self.step_ms = STEP_MS
+        self.instruments = tuple(instrument(index) for index in range(symbols))
+        self.symbols = tuple(i.symbol for i in self.instruments)
+        seconds = (last_ms - first_ms) // STEP_MS + 1
+        chance = np.random.default_rng([seed, 0x6B616D6F75])
+        frozen = (freeze_ms - first_ms) // STEP_MS
+        starts = (100.0, 2000.0, 3.0, 40.0)
+        logs = np.stack([_path(chance, seconds, frozen, settings) for _ in self.symbols], axis=1)
+        self._price: Floats = np.array([starts[i % 4] for i in range(symbols)]) * np.exp(logs)
+        volume = np.exp(settings.volume_deviation * chance.standard_normal(logs.shape))
+        thin = chance.random(logs.shape) < settings.thin_share
+        self._volume: Floats = settings.volume * np.where(thin, 0.004, volume) / self._price
+        self._half_spread = 1.0 + chance.random(symbols)
+        self._nothing = np.full(symbols, np.nan)
+        self._none = np.zeros(symbols)
+        self._last: tuple[int, Segment] = (-1, self._still(0))
+        self._interest = np.exp(0.01 * chance.standard_normal((seconds // 3600 + 2, symbols)))
+        self._ended: dict[int, int] = {}  # column -> row from which there is no market
+
+    def delist(self, symbol: str, at_ms: int) -> None:
+        """From here on the symbol has no price, no bars and no volume."""
+        column = self.symbols.index(symbol)
+        row = self._row(at_ms)
+        self._price[row:, column] = np.nan
+        self._volume[row:, column] = np.nan
+        self._last = (-1, self._last[1])
+
+    def jump(self, symbol: str, at_ms: int, factor: float) -> None:
+        """The price gaps, for good."""
+        self._price[self._row(at_ms) :, self.symbols.index(symbol)] *= factor
+        self._last = (-1, self._last[1])
+
+    def _row(self, at_ms: int) -> int:
+        return min(len(self._price) - 1, max(0, (at_ms - self.first_ms) // STEP_MS))
+
+    # --- what a MarketSource does ------------------------------------------------
+
+    def half_spread_bps(self) -> Floats:
+        return self._half_spread
+
+    def prices(self, at_ms: int) -> Floats:
+        """The price of the second that the instant is in."""
+        prices: Floats = self._price[self._row(at_ms)]
+        return prices
+
+    def segment(self, from_ms: int, to_ms: int) -> Segment:
+        """The seconds that begin in ``(from_ms, to_ms]``; none: the market stands."""
+        first, last = self._row(from_ms) + 1, self._row(to_ms)
+        if last < first:
+            return self._still(last)
+        if last == first:
+            if self._last[0] != last:
+                self._last = (last, self._second(last))
+            return self._last[1]
+        rows = slice(first, last + 1)
+        return Segment(
+            open=self._price[first],
+            high=self._price[rows].max(axis=0),
+            low=self._price[rows].min(axis=0),
+            close=self._price[last],
+            volume=self._volume[rows].sum(axis=0),
+            range_atr=self._nothing,
+        )
+
+    def _second(self, row: int) -> Segment:
+        price = self._price[row]
+        return Segment(
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=self._volume[row],
+            range_atr=self._nothing,
+        )
+
+    def _still(self, row: int) -> Segment:
+        return attrs.evolve(self._second(row), volume=self._none)
+
+    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        since_ms = max(since_ms, self.first_ms)
+        first = -((self.first_ms - since_ms) // STEP_MS)
+        last = max(first, (until_ms - self.first_ms) // STEP_MS)
+        rows = slice(first, last)
+        price = self._price[rows]
+        seconds = Candles(
+            symbols=self.symbols,
+            period_ms=STEP_MS,
+            open_ms=self.first_ms + STEP_MS * np.arange(first, first + len(price), dtype=np.int64),
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=self._volume[rows],
+        )
+        return resample(seconds, period_ms)
+
+    def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        first = max(0, (since_ms - self.first_ms) // INTEREST_MS)
+        last = min(len(self._interest) - 1, (until_ms - self.first_ms) // INTEREST_MS)
+        if last <= first:
+            return empty_series(self.symbols, INTEREST_MS)
+        hours = np.arange(first + 1, last + 1, dtype=np.int64)
+        return Series(
+            symbols=self.symbols,
+            available_ms=self.first_ms + INTEREST_MS * hours,
+            values=self._interest[first + 1 : last + 1],
+            period_ms=INTEREST_MS,
+        )
+
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        """Every hour, so that an hour's run pays some."""
+        first = -(-(since_ms + 1) // HOUR_MS)
+        hours = np.arange(first, until_ms // HOUR_MS + 1, dtype=np.int64)
+        if not len(hours):
+            return empty_series(self.symbols, HOUR_MS)
+        wave = np.sin(hours[:, np.newaxis] * 1.7 + np.arange(len(self.symbols)))
+        return Series(
+            symbols=self.symbols,
+            available_ms=hours * HOUR_MS,
+            values=0.0002 * wave,
+            period_ms=HOUR_MS,
+        )
+
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        return empty_series(self.symbols, DAY_MS)
+
+
+def _path(
+    chance: np.random.Generator, seconds: int, frozen: int, settings: MarketSettings
+) -> Floats:
+    """Logarithms of one symbol's prices: ranges pulled to a mean, trends, and jumps."""
+    noise = settings.volatility * chance.standard_normal(seconds)
+    jumps = chance.random(seconds) < settings.gap_per_hour / 3600
+    noise += np.where(jumps, settings.gap_size * chance.standard_normal(seconds), 0.0)
+    path = np.zeros(seconds)
+    at, level = 0, 0.0
+    while at < seconds:
+        length = 60 + int(chance.exponential(settings.regime_s))
+        until = min(seconds, at + length)
+        trending = chance.random() < 0.4
+        steps = noise[at:until]
+        if trending:
+            sign = 1.0 if chance.random() < 0.5 else -1.0
+            path[at:until] = level + np.cumsum(steps + sign * settings.drift)
+        else:
+            path[at:until] = level + _pulled(steps, settings.pull)
+        level = path[until - 1]
+        at = until
+    if frozen < seconds:
+        path[frozen:] = path[max(0, frozen - 1)]
+    return path
+
+
+def _pulled(steps: Floats, pull: float) -> Floats:
+    """x[t] = (1 - pull) x[t-1] + step[t], in blocks so that no power underflows."""
+    kept = 1.0 - pull
+    out = np.empty_like(steps)
+    last = 0.0
+    block = 512
+    powers = kept ** np.arange(1, block + 1)
+    for at in range(0, len(steps), block):
+        part = steps[at : at + block]
+        scale = powers[: len(part)]
+        out[at : at + len(part)] = scale * (last + np.cumsum(part / scale))
+        last = out[at + len(part) - 1]
+    return out

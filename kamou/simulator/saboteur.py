@@ -1,0 +1,130 @@
+"""Finds every place at which an actor waits, and makes one of them raise.
+
+A *site* is where a task of an actor is suspended, as the chain of Kamou's own frames from the
+actor's ``run`` inwards: two ways into the same ``await`` are two sites.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+import kamou
+from kamou.determinism import throw_into
+
+HOME = str(Path(kamou.__file__).parent)
+NOT_THE_ACTORS = ("supervisor.py",)  # it runs the actors' tasks; a crash there is another matter
+
+
+class Sabotage(Exception):
+    """Raised where an actor waited, because somebody said so."""
+
+
+Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost first
+
+
+@attrs.frozen(order=True)
+class Site:
+    """Where a task of ``actor`` waits."""
+
+    actor: str
+    chain: Chain
+
+    def __str__(self) -> str:
+        return f"{self.actor}: " + " > ".join(f"{file}:{line}" for file, line in self.chain)
+
+
+def frames(coroutine: Any) -> Iterator[tuple[str, int]]:
+    """Kamou's frames of a suspended coroutine, outermost first."""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None and frame.f_code.co_filename.startswith(HOME):
+            name = frame.f_code.co_filename[len(HOME) + 1 :]
+            if name not in NOT_THE_ACTORS:
+                yield name, frame.f_lineno
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(
+            coroutine, "gi_yieldfrom", None
+        )
+
+
+def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
+    """The actor whose task, or whose own nursery's task, this is; None before its first step."""
+    actor = task.name
+    if actor not in actors:
+        parent = task.parent_nursery and task.parent_nursery.parent_task
+        if parent is None or parent.name not in actors:
+            return None
+        actor = parent.name
+    if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
+        return None
+    return actor
+
+
+class Watcher(trio.abc.Instrument):
+    """Counts how often each site is resumed while ``armed`` says so."""
+
+    def __init__(self, actors: frozenset[str], armed: Callable[[], bool]) -> None:
+        self.actors = actors
+        self.armed = armed
+        self.seen: Counter[Site] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        site = self.site_of(task)
+        if site is not None and self.armed():
+            self.seen[site] += 1
+            self.resumed(task, site)
+
+    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+        """The task is about to go on from this site."""
+
+    def site_of(self, task: trio.lowlevel.Task) -> Site | None:
+        actor = actor_of(task, self.actors)
+        if actor is None:
+            return None
+        chain = tuple(frames(task.coro))
+        return Site(actor, chain) if chain else None
+
+
+class Saboteur(Watcher):
+    """Raises ``Sabotage`` in place of the ``occurrence``-th return of one site's wait, once."""
+
+    def __init__(
+        self, actors: frozenset[str], armed: Callable[[], bool], site: Site, occurrence: int
+    ) -> None:
+        super().__init__(actors, armed)
+        self.target = site
+        self.occurrence = occurrence
+        self.struck = False
+
+    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+        if self.struck or site != self.target or self.seen[site] != self.occurrence:
+            return
+        self.struck = True
+        throw_into(task, Sabotage(str(site)))
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the scheduler's steps, and lets ``strike`` choose some that raise."""
+
+    def __init__(
+        self, actors: frozenset[str], strike: Callable[[], bool] | None = None
+    ) -> None:
+        self.count = 0
+        self._actors = actors
+        self._strike = strike
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+        if self._strike is None:
+            return
+        actor = actor_of(task, self._actors)
+        if actor is not None and self._strike():
+            chain = tuple(frames(task.coro))
+            if chain:
+                throw_into(task, Sabotage(str(Site(actor, chain))))

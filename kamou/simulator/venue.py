@@ -1,0 +1,143 @@
+"""The venue as a place of its own: it outlives every process of ours, and so does the wire to it.
+
+An order on the wire arrives when it arrives, whatever became of its sender. What a venue does by
+itself (delisting, auto-deleveraging, settlement, other limits) and what a human does by hand on
+the same account stand here too.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.model import ZERO, Income, Instrument, OrderSide, OrderType, VenueOrder
+from kamou.errors import RejectedError
+from kamou.exchange.base import VenueEvent
+from kamou.exchange.engine import Engine
+from kamou.exchange.venue_account import Execution
+from kamou.exchange.venue_state import MoneyNoted, OrderRequest, as_money
+
+
+@attrs.define(eq=False)
+class OnTheWire:
+    """A request that was sent. ``answer`` is there once it has arrived."""
+
+    arrives_ms: int
+    act: Callable[[], VenueOrder | None]
+    answer: VenueOrder | RejectedError | None = None
+    arrived: bool = False
+
+
+class Venue:
+    """The engine, the wire to it and the pushes from it. All times are true ones."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.pushed: list[VenueEvent] = []  # since the stream was last read
+        self._wire: list[tuple[int, int, OnTheWire]] = []
+        self._sent = 0
+
+    @property
+    def in_the_air(self) -> int:
+        """Requests that have not arrived yet."""
+        return len(self._wire)
+
+    def advance(self, to_ms: int) -> None:
+        """Move the market; what is on the wire arrives at its time."""
+        while self._wire and self._wire[0][0] <= to_ms:
+            at_ms, _, sent = heapq.heappop(self._wire)
+            self.pushed += self.engine.advance(max(at_ms, self.engine.market_ms))
+            sent.arrived = True
+            try:
+                sent.answer = sent.act()
+            except RejectedError as rejected:
+                sent.answer = rejected
+            self.pushed += self.engine.take_events()
+        self.pushed += self.engine.advance(to_ms)
+
+    def place(
+        self, request: OrderRequest, attached: tuple[OrderRequest, ...], arrives_ms: int
+    ) -> OnTheWire:
+        return self._send(arrives_ms, lambda: self.engine.place(request, attached))
+
+    def at(self, at_ms: int, happen: Callable[[], None]) -> None:
+        """Something that happens at the venue by itself."""
+        self._send(at_ms, happen)
+
+    def cancel(self, client_id: str, arrives_ms: int) -> OnTheWire:
+        return self._send(arrives_ms, lambda: self.engine.cancel(client_id))
+
+    def _send(self, arrives_ms: int, act: Callable[[], VenueOrder | None]) -> OnTheWire:
+        sent = OnTheWire(arrives_ms, act)
+        self._sent += 1
+        heapq.heappush(self._wire, (arrives_ms, self._sent, sent))
+        return sent
+
+
+class LivingEngine(Engine):
+    """The engine with what venues and other people do to an account."""
+
+    def transfer(self, amount: Decimal) -> None:
+        """Money in or out, as a human moves it."""
+
+        def move() -> None:
+            state = self._state
+            moved = as_money(amount)
+            state.balance += moved
+            name = f"transfer.{len(state.income)}.{state.market_ms}"
+            state.income.append(
+                Income(
+                    income_id=name, kind="transfer", symbol="", amount=moved, at_ms=state.market_ms
+                )
+            )
+            state.evidence.append(
+                MoneyNoted(at_ms=state.market_ms, kind="transfer", symbol="", amount=moved)
+            )
+
+        self._run(move)
+
+    def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
+        """Auto-deleveraging or settlement: part of a position ends at the mark. False: none."""
+        held = self._state.positions.get(symbol)
+        if held is None:
+            return False
+        instrument = self.instruments[symbol]
+        quantity = abs(held.quantity)
+        if share < 1:
+            quantity = (quantity * share // instrument.lot) * instrument.lot
+        if quantity <= ZERO:
+            return False
+        price = self._account.mark(held)
+        side = OrderSide.SELL if held.quantity > ZERO else OrderSide.BUY
+        done = Execution(
+            quantity=quantity,
+            price=price,
+            reference=price,
+            maker=False,
+            at_ms=self._state.market_ms,
+            reason=reason,
+        )
+        leverage = held.leverage
+        self._run(
+            lambda: self._account._book(
+                done, symbol, side, leverage=leverage, order=None, of=OrderType.MARKET
+            )
+        )
+        return True
+
+    def change(self, instrument: Instrument) -> None:
+        """The venue changes what an instrument is: tick, lot, margin."""
+        self.instruments[instrument.symbol] = instrument
+        self.source.instruments = tuple(
+            self.instruments[each.symbol] for each in self.source.instruments
+        )
+        self._fixed_anew()
+
+    def _fixed_anew(self) -> None:
+        self._account._instruments.update(self.instruments)
+        self._account._fixed.clear()
+        for symbol in self._state.positions:
+            self._rewatch(symbol)

@@ -1,0 +1,414 @@
+"""One seed's world: a market, a venue, a disk, and one process of ours after the other.
+
+Each process is a Trio run of its own with the production tree in it; a kill ends it without a
+word. The venue and the disk go on. After the last minute of faults comes a calm, with the market
+frozen, in which book and venue must come to agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from kamou import app, ids
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock
+from kamou.config import CycleSettings, Settings, StrategySettings
+from kamou.core.codes import StateReason
+from kamou.core.limits import MeanReversionParameters, MomentumParameters, RiskLimits, VetoLimits
+from kamou.core.model import TradingState
+from kamou.determinism import chance, seed_scheduler
+from kamou.exchange.models import VenueModels
+from kamou.exchange.venue_store import MEMORY, VenueStore
+from kamou.handover import halted_by_storm
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.session import run_started, run_stopped
+from kamou.simulator.convergence import differences
+from kamou.simulator.faults import Chaos, drawn
+from kamou.simulator.hostile import HostileExchange
+from kamou.simulator.invariants import Monitor
+from kamou.simulator.life import Life
+from kamou.simulator.market import MarketSettings, SimulatedMarket
+from kamou.simulator.process import SYNCHRONOUS_FULL, DiskWriter, Killed, Power, SkewedClock
+from kamou.simulator.process import cut_power as cut
+from kamou.simulator.saboteur import Steps
+from kamou.simulator.trace import Trace
+from kamou.simulator.venue import LivingEngine, Venue
+from kamou.store import database
+from kamou.store.journal import next_generation
+from kamou.supervision import RestartStormError
+from kamou.supervisor import Supervisor
+
+
+START_MS = 1_735_732_800_000  # 2025-01-01T12:00Z; half a day before a UTC day ends
+HISTORY_MS = 90 * MINUTE_MS  # of market before the start
+CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
+ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
+MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
+ACTORS = frozenset(
+    ("journal", "risk_governor", "exchange", "order_manager", "reconciler")
+    + ("refiner", "veto", "feed", "scanner-0", "scanner-1")
+)
+
+SETTINGS = Settings(
+    mode="backtest",
+    # A minute instead of five, and strategies that speak several times an hour: what takes a
+    # venue days happens within one simulated hour.
+    cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
+    risk=RiskLimits(
+        shock_move=Decimal("0.04"),
+        entries_per_strategy_hour=1_000,
+        reentries_per_symbol_day=1_000,
+        cooldown_after_stop_min=1,
+    ),
+    veto=VetoLimits(reward_to_risk_min=0.1, cooldown_after_stop_min=1),
+    strategies=StrategySettings(
+        mean_reversion=MeanReversionParameters(
+            window=20,
+            warmup=30,
+            z_entry=1.0,
+            rsi_low=35.0,
+            rsi_high=65.0,
+            variance_ratio_q=2,
+            half_life_min=0.1,
+            efficiency_max=0.7,
+            efficiency_period=5,
+            adx_max=60.0,
+            atr_period=7,
+            hold_bars=12,
+        ),
+        oi_momentum=MomentumParameters(
+            horizons_days=(0,),
+            warmup_days=0,
+            efficiency_min=0.3,
+            efficiency_period=5,
+            adx_min=20.0,
+            atr_period=7,
+            target_atr=3.0,
+            hold_hours=1,
+            rank_min=0.5,
+        ),
+    ),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """What is simulated. ``faults`` None: the seed draws its own."""
+
+    seed: int
+    hours: float = 1.0
+    symbols: int = 5
+    faults: frozenset[str] | None = None
+    keep_trace: bool = False
+    seeded: bool = True  # False only to show that without it nothing is repeatable
+
+    @property
+    def on(self) -> frozenset[str]:
+        return drawn(self.seed) if self.faults is None else self.faults
+
+
+class World:
+    """Runs one scenario. ``monitor`` has what was found."""
+
+    def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
+        seed = scenario.seed
+        self.scenario = scenario
+        self.draw = chance(seed, "world")
+        if self.draw.random() < 0.25:  # a venue that takes no attached orders
+            exchange = attrs.evolve(settings.exchange, attached_stop=False)
+            settings = attrs.evolve(settings, exchange=exchange)
+        self.settings = settings
+        self.end_ms = START_MS + round(scenario.hours * HOUR_MS)
+        self.last_ms = self.end_ms + CALM_MS
+        self.chaos = Chaos(seed, scenario.on, start_ms=START_MS, end_ms=self.end_ms)
+        thin = 0.3 if "partial_fills" in self.chaos.on else 0.0
+        self.market = SimulatedMarket(
+            seed=seed,
+            first_ms=START_MS - HISTORY_MS,
+            last_ms=self.last_ms + MINUTE_MS,
+            symbols=scenario.symbols,
+            settings=MarketSettings(thin_share=thin),
+            freeze_ms=self.end_ms,
+        )
+        self.engine = LivingEngine(
+            self.market,
+            VenueModels.from_settings(settings.exchange, settings.costs),
+            VenueStore(MEMORY),
+            start_ms=START_MS,
+            balance=settings.equity,
+        )
+        self.venue = Venue(self.engine)
+        self.life = Life(self.venue, self.engine, self.market, self.chaos)
+        self.trace = Trace(keep=scenario.keep_trace)
+        self.monitor = Monitor(
+            engine=self.engine,
+            limits=settings.risk,
+            silent_ms=self._silent_ms,
+            trace=self.trace,
+        )
+        self.steps = 0
+        self.processes = 0
+        self.kills = self._drawn_kills()
+        self.dead: list[tuple[int, int]] = []  # when no process was up, or it had just started
+        self.synced = True
+
+    def _drawn_kills(self) -> list[tuple[int, str]]:
+        return sorted(
+            (at_ms, kind)
+            for kind in ("process_kill", "power_cut")
+            for at_ms in self.chaos.moments(kind)
+        )
+
+    # --- the run -------------------------------------------------------------------
+
+    def run(self) -> None:
+        """From the first second to the end of the calm."""
+        self.life.begin()
+        with self._disk() as folder:
+            now_ms, number = START_MS, 0
+            while now_ms < self.last_ms:
+                path = folder / f"journal-{number}.sqlite3"
+                process = Process(self, path, now_ms)
+                process.run()
+                self.steps += process.steps
+                self.processes += 1
+                now_ms = max(process.ended_ms, now_ms + 1)
+                if now_ms >= self.last_ms:
+                    self._judge(path)
+                    return
+                number += 1
+                self._inherit(path, folder / f"journal-{number}.sqlite3", process.power.dead)
+                up_ms = min(self.last_ms - CALM_MS // 2, now_ms + self._down_ms())
+                up_ms = max(up_ms, now_ms + 1)
+                self.dead.append((now_ms, up_ms))
+                now_ms = up_ms
+                self.venue.advance(now_ms)
+
+    def _down_ms(self) -> int:
+        return int(1000 * 10 ** self.draw.uniform(-0.5, 2.0))
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[Path]:
+        where = MEMORY_FOLDER if Path(MEMORY_FOLDER).is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="kamou-simulate-", dir=where) as folder:
+            yield Path(folder)
+
+    def _inherit(self, path: Path, to: Path, dead: str) -> None:
+        """The next process's disk. The image was taken before the dead one let go of its files."""
+        image = path.with_name(path.name + ".image")
+        source = image if image.exists() else path
+        for suffix in ("", "-wal"):
+            part = source.with_name(source.name + suffix)
+            if part.exists():
+                shutil.copyfile(part, to.with_name(to.name + suffix))
+        if dead == "power_cut":
+            lost = cut(to, self.chaos.draw("power_cut").random(), synced=self.synced)
+            self.monitor.coverage["bytes lost"] += lost
+        for old in path.parent.glob(path.name + "*"):
+            old.unlink()
+
+    def _judge(self, path: Path) -> None:
+        self.venue.advance(self.last_ms)
+        self.monitor.look(self.last_ms)
+        for what in differences(path, self.engine, self.settings.equity):
+            self.monitor.violation("UNSETTLED", self.last_ms, "", what)
+        self.monitor.close()
+
+    def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
+        """Time in which nobody could have protected the position."""
+        silent = sum(
+            max(0, min(until_ms, to_ms) - max(since_ms, from_ms)) for from_ms, to_ms in self.dead
+        )
+        for name in ("disconnect", "maintenance", "rate_limit_and_ban"):
+            silent += self.chaos.overlap_ms(name, since_ms, until_ms)
+        touched_ms = self.life.touched.get(symbol, 0)
+        if abs(touched_ms - since_ms) <= 1_000 or touched_ms > since_ms:
+            # Seen at the next reconciliation at the latest, one cycle and its reads away.
+            silent += self.settings.cycle.period_s * 1000 + 15_000
+        return silent
+
+
+class Process:
+    """One life of ``kamou run`` in the simulated world."""
+
+    def __init__(self, world: World, path: Path, start_ms: int) -> None:
+        self.world = world
+        self.path = path
+        self.start_ms = start_ms
+        self.ended_ms = start_ms
+        self.steps = 0
+        self.clock = SimulatedClock(start_ms=start_ms)
+        self.skewed = SkewedClock(self.clock, world.chaos)
+        self.power = Power(world.chaos, self.clock, world.kills)
+
+    def run(self) -> None:
+        world = self.world
+        if world.scenario.seeded:
+            seed_scheduler(world.scenario.seed * 1_000 + world.processes)
+        crash = partial(self._strikes) if "actor_crash" in world.chaos.on else None
+        steps = Steps(ACTORS, crash)
+        try:
+            trio.run(self._main, clock=JumpClock(), instruments=[steps])
+        except* Killed:
+            world.monitor.coverage["kills"] += 1
+            world.monitor.coverage[f"killed {self.power.where}"] += 1
+        except* RestartStormError:
+            world.monitor.coverage["storms"] += 1
+        world.monitor.note(f"{self.ended_ms} process ends {self.power.dead or 'orderly'}")
+        self.steps = steps.count
+
+    def _strikes(self) -> bool:
+        struck = self.world.chaos.chance("actor_crash", self.clock.now_ms())
+        return struck and not self.power.dead
+
+    async def _main(self) -> None:
+        world, monitor = self.world, self.world.monitor
+        connection = database.open_writer(self.path, durable=True)
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        world.synced = synchronous >= SYNCHRONOUS_FULL
+        database.set_durable(connection, False)  # what is lost in a cut is cut off by ourselves
+        reader = database.open_reader(self.path)
+        try:
+            monitor.recovered(connection, self.start_ms)
+            writer = DiskWriter(
+                connection,
+                generation=next_generation(connection),
+                power=self.power,
+                on_commit=monitor.committed,
+            )
+            settings = world.settings
+            writer.append([run_started(settings, writer.generation, self.skewed.now_ms())])
+            with halted_by_storm(writer, reader, self.skewed.now_ms):
+                await self._live(writer, reader)
+            writer.recover()
+            stopped = run_stopped(writer.generation, self.skewed.now_ms(), "stopped")
+            writer.append([stopped])
+        finally:
+            self.ended_ms = self.clock.now_ms()
+            if self.power.dead:
+                self._image()
+            reader.close()
+            connection.close()
+
+    def _image(self) -> None:
+        """The disk as the dead process left it: closing the files would tidy them up."""
+        for suffix in ("", "-wal"):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                shutil.copyfile(part, part.with_name(self.path.name + ".image" + suffix))
+
+    async def _live(self, writer: DiskWriter, reader: sqlite3.Connection) -> None:
+        world = self.world
+        tree = app.compose(
+            app.World(
+                settings=world.settings,
+                clock=self.skewed,
+                engine=world.engine,
+                writer=writer,
+                reader=reader,
+                runner=self._runner,
+                gate=AssumedLiveGate(),
+                salt_of=partial(ids.salt_for, hashlib.sha256(b"kamou-simulate").digest()),
+                halted=lambda: False,
+                step_ms=world.market.step_ms,
+                adapter=partial(
+                    HostileExchange,
+                    venue=world.venue,
+                    chaos=world.chaos,
+                    monitor=world.monitor,
+                    power=self.power,
+                    true_clock=self.clock,
+                ),
+            )
+        )
+        supervisor = Supervisor(
+            tree.spec,
+            on_exit=lambda exit_: (
+                None
+                if self.power.dead
+                else world.monitor.exited(exit_, self.clock.now_ms())
+            ),
+        )
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._die_in_time)
+            nursery.start_soon(self._operate, tree, ended)
+            nursery.start_soon(self._attend, tree)
+            await nursery.start(supervisor.run)
+            with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
+                await ended.wait()
+            await supervisor.stop()
+            nursery.cancel_scope.cancel()
+
+    async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
+        """The journal's disk: sometimes slow, never cancelled half-way."""
+        self.power.check()
+        if self.world.chaos.chance("slow_fsync", self.clock.now_ms()):
+            self.world.monitor.disturbed_ms = self.clock.now_ms()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(10 ** self.world.chaos.draw("slow_fsync").uniform(-2, 0.85))
+        return work(*args)
+
+    # --- what is done to the process ---------------------------------------------------
+
+    async def _die_in_time(self) -> None:
+        """A kill strikes at any time, or waits a while for a commit or a call to strike at."""
+        while (kill := self.power.due()) is not None:
+            draw = self.world.chaos.draw(kill[1])
+            patience_s = 0.0 if draw.random() < 0.4 else 40.0
+            await trio.sleep(max(0.0, (kill[0] - self.clock.now_ms()) / 1000) + patience_s)
+            if self.power.due() is kill:
+                self.power.die(kill[1], "any time")
+
+    async def _operate(self, tree: app.Tree, ended: trio.Event) -> None:
+        chaos = self.world.chaos
+        for at_ms in chaos.moments("operator"):
+            if at_ms <= self.start_ms:
+                continue
+            await self.clock.sleep_until(at_ms)
+            draw = chaos.draw("operator")
+            chaos.note("operator")
+            what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
+            self.world.monitor.coverage[f"operator {what}"] += 1
+            self.world.monitor.note(f"{at_ms} operator {what}")
+            match what:
+                case "halt":
+                    tree.governor.put_priority(Halt(reason=StateReason.HUMAN_HALT.value))
+                case "flatten":
+                    tree.governor.put_priority(Flatten(reason=StateReason.HUMAN_FLATTEN.value))
+                case "resume":
+                    tree.governor.put_priority(Resume())
+                case "restart":
+                    self.world.settings = _reconfigured(self.world.settings, draw.random())
+                    ended.set()
+                    return
+
+    async def _attend(self, tree: app.Tree) -> None:
+        """A human resumes what stays halted, a step at a time."""
+        while True:
+            await trio.sleep(ATTENDANT_MS / 1000)
+            state = self.world.monitor.state
+            calm = self.clock.now_ms() >= self.world.end_ms
+            if state not in (TradingState.NORMAL, TradingState.REDUCED) and not calm:
+                tree.governor.put_priority(Resume(note="the attendant has looked"))
+
+
+def _reconfigured(settings: Settings, draw: float) -> Settings:
+    """Other settings after a restart: one shard or two, half the risk or all of it."""
+    cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
+    risk = attrs.evolve(
+        settings.risk, risk_per_trade=Decimal("0.005") if draw < 0.3 else Decimal("0.01")
+    )
+    return attrs.evolve(settings, cycle=cycle, risk=risk, change_reason="the operator's")

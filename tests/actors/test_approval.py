@@ -1,0 +1,206 @@
+"""An approval cannot be made, copied, pickled or used twice: the real port with real permits."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import attrs
+import pytest
+from stage import Ended, Stage, at, perform
+
+from kamou import ids
+from kamou.core.events import PermitConsumed
+from kamou.core.intents import entry_intents
+from kamou.core.model import Intent, Plan, Quote, Side
+from kamou.core.risk.verdict import _MINT, Approved
+from kamou.errors import PermitRefusedError
+from kamou.mailboxes import call
+from kamou.messages.orders import ReviewEntry
+
+D = Decimal
+SYMBOL = "GGG"  # the screenplay leaves it alone until late
+QUIET_MINUTE = 0.3
+QUIET_MINUTES = 0.65  # the play is over before its first line
+
+Orders = tuple[Intent, tuple[Intent, ...]]
+
+
+def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
+    return Plan(
+        permit_id=ids.permit_id(signal, 1),
+        signal_id=signal,
+        attempt=1,
+        strategy="test",
+        symbol=SYMBOL,
+        side=Side.LONG,
+        quantity=D(5),
+        contract_size=D(1),
+        entry_price=quote.ask,
+        limit_price=quote.ask,
+        stop_price=D(98),
+        target_price=D(104),
+        leverage=5,
+        risk=D(20),
+        notional=5 * quote.ask,
+        bound_by="risk",
+        hold_ms=0,
+        planned_ms=now_ms,
+        expires_ms=now_ms + 30_000,
+    )
+
+
+def orders_of(stage: Stage, plan: Plan) -> Orders:
+    entry, *attached = entry_intents(plan, now_ms=stage.clock.now_ms(), salt_of=stage.world.salt_of)
+    return entry, tuple(attached)
+
+
+async def approve(stage: Stage) -> tuple[Approved, Plan]:
+    """The governor's own yes, as the order manager gets it."""
+    await stage.until(QUIET_MINUTE)
+    quote = (await stage.tree.port.quotes((SYMBOL,)))[SYMBOL]
+    plan = plan_for(quote, stage.clock.now_ms())
+    message = ReviewEntry(cause_id="test", plan=plan, quote=quote)
+    verdict = await call(stage.tree.governor, message, timeout_s=2.0)
+    assert isinstance(verdict, Approved), verdict
+    return verdict, plan
+
+
+async def refused(stage: Stage, approved: Approved, orders: Orders) -> str:
+    before = len(stage.session.engine.evidence)
+    with pytest.raises(PermitRefusedError) as refusal:
+        await stage.tree.port.submit(approved, *orders)
+    assert len(stage.session.engine.evidence) == before  # nothing reached the venue
+    return refusal.value.code
+
+
+def played(direct: Callable[[Stage], Awaitable[None]]) -> Ended:
+    return perform(direct=direct, minutes=QUIET_MINUTES)
+
+
+def bare_copy(approved: Approved) -> Approved:
+    """A forgery that no constructor saw."""
+    forged = object.__new__(Approved)
+    for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price", "expires_ms"):
+        object.__setattr__(forged, name, getattr(approved, name))
+    return forged
+
+
+def test_an_approval_is_used_once_and_a_replay_is_refused() -> None:
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+        entry, attached = orders_of(stage, plan)
+        told = await stage.tree.port.submit(approved, entry, attached)
+        assert told.filled == plan.quantity
+        assert await refused(stage, approved, (entry, attached)) == "PERMIT_USED"
+        again = attrs.evolve(plan, attempt=2)  # another order under the same permit
+        assert await refused(stage, approved, orders_of(stage, again)) == "PERMIT_USED"
+
+    ended = played(direct)
+    assert len(ended.of(PermitConsumed)) == 1
+    assert len(ended.fills) == 1
+
+
+def test_two_uses_at_once_send_one_order() -> None:
+    import trio
+
+    codes: list[str] = []
+
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+
+        async def send(attempt: int) -> None:
+            orders = orders_of(stage, attrs.evolve(plan, attempt=attempt))
+            try:
+                await stage.tree.port.submit(approved, *orders)
+            except PermitRefusedError as refusal:
+                codes.append(refusal.code)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, 1)
+            nursery.start_soon(send, 2)
+
+    ended = played(direct)
+    assert codes == ["PERMIT_USED"]
+    assert len(ended.fills) == 1
+
+
+def test_a_constructed_approval_is_refused() -> None:
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+        orders = orders_of(stage, plan)
+        with pytest.raises(TypeError, match="governor only"):
+            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_ms=at(5))
+        assert await refused(stage, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
+        stranger = attrs.evolve(plan, permit_id="0.stranger.GGG.1")
+        minted = Approved(mint=_MINT, plan=stranger, snapshot_seq=1, expires_ms=at(5))
+        mine = orders_of(stage, stranger)
+        assert await refused(stage, minted, mine) == "PERMIT_UNKNOWN"  # no committed row
+        larger = attrs.evolve(plan, quantity=D(50))
+        minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_ms=plan.expires_ms)
+        assert await refused(stage, minted, orders_of(stage, larger)) == "PERMIT_MISMATCH"
+
+    assert played(direct).fills == ()
+
+
+def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
+    async def direct(stage: Stage) -> None:
+        approved, _ = await approve(stage)
+        for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot be"):
+                duplicate(approved)
+        with pytest.raises(AttributeError, match="does not change"):
+            approved.quantity_max = D(1_000)
+
+    assert played(direct).fills == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"quantity": D(6)}, "PERMIT_MISMATCH"),
+        ({"side": Side.SHORT}, "PERMIT_MISMATCH"),
+        ({"symbol": "HHH"}, "PERMIT_MISMATCH"),
+        ({"permit_id": "0.other.GGG.1"}, "PERMIT_MISMATCH"),
+        ({"stop_price": D(90)}, "STOP_NOT_ATTACHED"),
+    ],
+)
+def test_an_order_that_is_not_the_approved_one_is_refused(
+    change: dict[str, object], code: str
+) -> None:
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+        other = attrs.evolve(plan, **change)
+        assert await refused(stage, approved, orders_of(stage, other)) == code
+
+    assert played(direct).fills == ()
+
+
+def test_an_approval_that_expired_is_refused() -> None:
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+        await stage.clock.sleep_until(approved.expires_ms)
+        assert await refused(stage, approved, orders_of(stage, plan)) == "PERMIT_EXPIRED"
+
+    assert played(direct).fills == ()
+
+
+def test_the_halt_latch_stops_what_was_approved_before_it() -> None:
+    latched: list[bool] = []
+
+    async def direct(stage: Stage) -> None:
+        approved, plan = await approve(stage)
+        latched.append(True)
+        assert await refused(stage, approved, orders_of(stage, plan)) == "HALT_LATCHED"
+
+    assert perform(direct=direct, minutes=QUIET_MINUTES, halted=lambda: bool(latched)).fills == ()
+
+
+def test_an_order_refused_by_our_own_port_ends_and_frees_its_reservation() -> None:
+    """The latch falls between the governor's yes and the port."""
+    ended = perform(halted=lambda: True, minutes=3)
+    assert ended.fills == ()
+    assert not ended.book.reservations
+    assert not ended.book.orders

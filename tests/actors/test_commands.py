@@ -1,0 +1,155 @@
+"""What operators and overflows do to a running system, and what it keeps for ``kamou why``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import attrs
+import pytest
+import screenplay
+from account_of import faults
+from stage import SETTINGS, Ended, Stage, at, perform
+
+from kamou import app
+from kamou.actors.desk import Desk, DeskSettings
+from kamou.actors.follower import BookFollower
+from kamou.core import scan_detail
+from kamou.core.events import IntentRecorded, PermitDenied, StateChanged, TradeClosed
+from kamou.core.intents import proves
+from kamou.core.model import Leg, TradingState
+from kamou.exchange import simulated
+from kamou.messages.system import Flatten, Halt, Resume
+
+D = Decimal
+
+
+def states(ended: Ended) -> list[tuple[str, str]]:
+    return [(e.after.value, e.reason) for e in ended.of(StateChanged)]
+
+
+def entered(ended: Ended) -> set[str]:
+    return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY}
+
+
+def told(*when: tuple[float, object]) -> Callable[[Stage], object]:
+    async def direct(stage: Stage) -> None:
+        for minute, message in when:
+            await stage.until(minute)
+            stage.tree.governor.put_priority(message)
+
+    return direct
+
+
+def test_a_halt_denies_entries_until_a_human_resumes() -> None:
+    ended = perform(
+        direct=told((1.5, Halt(reason="HUMAN_HALT", note="lunch")), (4.5, Resume(note="back")))
+    )
+    assert states(ended) == [("halt_new", "HUMAN_HALT"), ("normal", "HUMAN_RESUME")]
+    assert {e.symbol for e in ended.of(PermitDenied)} >= {"DDD", "EEE", "FFF"}
+    assert entered(ended) == {"AAA", "BBB", "CCC", "GGG", "HHH"}
+    notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
+    assert notes == ["lunch", "back"]
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_way_out_of_a_flatten_has_two_steps() -> None:
+    ended = perform(
+        direct=told(
+            (2.5, Flatten(reason="HUMAN_FLATTEN", note="")),
+            (3.5, Resume(note="")),
+            (5.5, Resume(note="")),
+        )
+    )
+    assert [after for after, _ in states(ended)] == ["flatten", "halt_new", "normal"]
+    closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_ms < at(2.6)]
+    assert closes == ["close"] * 5
+    assert "FFF" not in entered(ended)  # its minute fell into the halt
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_after_a_loss_entries_are_half_the_size() -> None:
+    """The loss of minutes 3 and 5 is half the day's limit; minute 6 enters in REDUCED."""
+    risk = attrs.evolve(SETTINGS.risk, daily_loss_max=D("0.008"), flatten_at=D(9))
+    ended = perform(settings=attrs.evolve(SETTINGS, risk=risk))
+    assert ("reduced", "DAY_LOSS_HALF") in states(ended)
+    quantity = [
+        e.intent.quantity
+        for e in ended.of(IntentRecorded)
+        if e.intent.leg is Leg.ENTRY and e.intent.symbol in ("AAA", "GGG")
+    ]
+    assert min(quantity) < max(quantity) * D("0.6")
+    assert ended.checked.violations == ()
+
+
+@pytest.mark.parametrize("name", ["ORDERS_CAPACITY", "EVENTS_MAX"])
+def test_a_push_that_found_no_room_is_made_good_by_reconciliation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else simulated, name, 1)
+    ended = perform()
+    assert ended.fills
+    found = faults(ended, until_minute=screenplay.MINUTES)
+    assert found == []
+
+
+def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
+    bodies: list[bytes] = []
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(4.5)
+        rows = stage.session.reader.execute("SELECT body FROM detail WHERE cycle_ms = ?", (at(1),))
+        bodies.extend(row[0] for row in rows)
+
+    perform(direct=direct, keep_detail=True, minutes=5)
+    (body,) = bodies
+    (reason,) = scan_detail.reasons(body, "DDD")
+    assert "scripted" in str(reason)
+
+
+def test_every_order_proves_its_commitment() -> None:
+    intents = [e.intent for e in perform().of(IntentRecorded)]
+    assert len(intents) > 20
+    assert all(proves(intent) for intent in intents)
+    assert not proves(attrs.evolve(intents[0], quantity=intents[0].quantity + 1))
+
+
+def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
+    books: list[tuple[bytes, bytes, int]] = []
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(8.5)
+        assert stage.tree.journal.book_snapshot() is not None
+        follower = BookFollower(stage.tree.journal)
+        recovered = follower.recover()
+        books.append((recovered.dump(), stage.book().dump(), recovered.seq))
+
+    perform(direct=direct)
+    ((recovered, folded, seq),) = books
+    assert seq > SETTINGS.store.snapshot_every
+    assert recovered == folded
+
+
+def test_a_deed_that_was_done_before_is_skipped_and_the_rest_is_done() -> None:
+    seen: list[int] = []
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        book = stage.book()
+        order = next(iter(book.orders.values()))
+        desk = Desk(
+            journal=stage.tree.journal,
+            port=stage.tree.port,
+            governor=stage.tree.governor,
+            clock=stage.clock,
+            salt_of=stage.world.salt_of,
+            settings=DeskSettings(),
+        )
+        old = IntentRecorded(at_ms=at(2), cause_id="", intent=order.intent)
+        new = attrs.evolve(old, intent=attrs.evolve(order.intent, client_id="km-new"))
+        after = await desk.commit(old, new)
+        seen.append(sum(name in after.orders for name in (order.client_id, "km-new")))
+
+    ended = perform(direct=direct, minutes=3)
+    assert seen == [2]
+    assert ended.book.state is TradingState.NORMAL

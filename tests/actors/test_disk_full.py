@@ -1,0 +1,117 @@
+"""The disk fills up while the system trades, and has room again later.
+
+SQLite itself refuses to grow the files (``max_page_count``), at the same page in every run.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import attrs
+import pytest
+from stage import Ended, Stage, at, perform
+
+from kamou.core.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
+from kamou.core.model import Leg, OrderType, TradingState
+from kamou.exchange.base import ExchangePort
+
+ROOM = 1_000_000_000  # pages: SQLite's own bound
+
+
+@attrs.frozen
+class Disk:
+    """The files of one stage: the journal's, and the venue's when it is on the same disk."""
+
+    files: tuple[sqlite3.Connection, ...]
+
+    @staticmethod
+    def of(stage: Stage, *, venue: bool) -> Disk:
+        files = [stage.session.writer._connection]
+        if venue:
+            files.append(stage.session.venue._db)
+        return Disk(tuple(files))
+
+    def fill(self) -> None:
+        """Not one page more than there is."""
+        for file in self.files:
+            file.execute("PRAGMA max_page_count = 1")
+
+    def free(self) -> None:
+        for file in self.files:
+            file.execute(f"PRAGMA max_page_count = {ROOM}")
+
+
+def full_between(
+    minutes: tuple[float, float], *, venue: bool, look: Callable[[Stage], Awaitable[None]]
+) -> Callable[[Stage], Awaitable[None]]:
+    """A director: the disk is full from the first minute to the second; ``look`` just before."""
+
+    async def direct(stage: Stage) -> None:
+        disk = Disk.of(stage, venue=venue)
+        await stage.until(minutes[0])
+        disk.fill()
+        await stage.until(minutes[1])
+        await look(stage)
+        disk.free()
+
+    return direct
+
+
+async def covered(port: ExchangePort) -> dict[str, bool]:
+    """Whether each position at the venue has a stop there for all of it."""
+    resting = await port.open_orders()
+    return {
+        p.symbol: sum(
+            o.quantity - o.filled for o in resting if o.symbol == p.symbol and o.type is OrderType.STOP_MARKET
+        )
+        >= abs(p.quantity)
+        for p in await port.positions()
+    }
+
+
+def assert_nothing_is_lost(ended: Ended) -> None:
+    """Journal and venue agree to the last fill, and nothing is doubled."""
+    assert {e.fill.key for e in ended.of(FillRecorded)} == {f.key for f in ended.fills}
+    names = [e.intent.client_id for e in ended.of(IntentRecorded)]
+    assert len(names) == len(set(names))
+    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.items()}
+    assert held == {p.symbol: p.quantity for p in ended.positions}
+    assert ended.checked.violations == ()
+
+
+@pytest.mark.parametrize("venue", [False, True], ids=["journal", "journal and venue"])
+def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_itself(
+    venue: bool,
+) -> None:
+    stops: dict[str, bool] = {}
+
+    async def look(stage: Stage) -> None:
+        stops.update(await covered(stage.tree.port))
+
+    full = (3.5, 8.5)
+    ended = perform(direct=full_between(full, venue=venue, look=look))
+    assert stops, "the screenplay holds positions while the disk is full"
+    assert all(stops.values())
+    assert ended.crashes == [], "a full disk is weather, not a crash"
+    while_full = range(at(full[0]), at(full[1]))
+    assert not [e for e in ended.of(PermitGranted) if e.at_ms in while_full]
+    entries = [e for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY]
+    assert not [e for e in entries if e.at_ms in while_full]
+    states = [(e.after, e.reason) for e in ended.of(StateChanged)]
+    assert (TradingState.HALT_NEW, "DISK_FULL") in states
+    assert ended.book.state.entries_allowed, states
+    assert [e for e in entries if e.at_ms >= at(full[1])], "it trades again"
+    assert_nothing_is_lost(ended)
+
+
+def test_a_disk_that_is_full_from_the_first_minute_to_the_last_ends_in_order() -> None:
+    async def direct(stage: Stage) -> None:
+        disk = Disk.of(stage, venue=True)
+        await stage.until(2.5)
+        disk.fill()
+
+    ended = perform(direct=direct)
+    assert ended.crashes == []
+    assert "running" in ended.states.values()
+    assert all(state == "running" for state in ended.states.values())

@@ -1,0 +1,89 @@
+"""The process is killed wherever an actor waits; the next run goes on with the same book.
+
+The files are copied between two steps of the scheduler, which is what a kill leaves behind: what
+was committed, and nothing else. KAMOU_CRASH_ALL=1 kills at every visit of every site.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import screenplay
+import trio
+from account_of import faults
+from saboteur import Site, Watcher
+from stage import SETTINGS, at, perform
+from test_crashes import ACTORS, armed, sites, visits
+
+from kamou.core.events import RunStarted, RunStopped
+
+PARTS = 6  # so that several processes may share the work
+DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time stop
+
+
+class Killer(Watcher):
+    """Copies the files at the ``occurrence``-th return of one site's wait."""
+
+    def __init__(self, site: Site, occurrence: int, source: Path, copy: Path) -> None:
+        super().__init__(ACTORS, armed)
+        self.target = site
+        self.occurrence = occurrence
+        self.source = source
+        self.copy = copy
+        self.killed_ms = 0
+
+    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+        if self.killed_ms or site != self.target or self.seen[site] != self.occurrence:
+            return
+        self.killed_ms = screenplay.START_MS + round(trio.current_time() * 1000)
+        for path in self.source.iterdir():
+            if not path.name.endswith("-shm"):  # shared memory dies with the process
+                shutil.copy(path, self.copy / path.name)
+
+
+def killed_and_resumed(folder: Path, site: Site, visit: int, down_ms: int) -> list[str]:
+    before, after = folder / "before", folder / "after"
+    for path in (before, after):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+    killer = Killer(site, visit, before, after)
+    perform(instruments=[killer], folder=before)
+    if not killer.killed_ms:
+        return ["the run went another way before it was killed"]
+    begin_ms = min(killer.killed_ms + down_ms, at(screenplay.MINUTES) - 5_000)
+    ended = perform(folder=after, begin_ms=begin_ms)
+    found = faults(ended, until_minute=screenplay.MINUTES)
+    started, stopped = len(ended.of(RunStarted)), len(ended.of(RunStopped))
+    if (started, stopped) != (2, 0):
+        found.append(f"{started} starts and {stopped} stops: that was no kill")
+    found += [repr(exit_.error) for exit_ in ended.crashes]
+    return found
+
+
+def chosen(count: int) -> list[int]:
+    """Of a site's visits, the middle one; all of them when asked for."""
+    every = visits(count)
+    return every if os.environ.get("KAMOU_CRASH_ALL") else [every[len(every) // 2]]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_that_was_killed_goes_on_with_the_same_book(part: int, tmp_path: Path) -> None:
+    cases = [(site, visit) for site, count in sites().items() for visit in chosen(count)]
+    wrong: dict[str, list[str]] = {}
+    for number, (site, visit) in list(enumerate(cases))[part::PARTS]:
+        down_ms = DOWN_MS[number % len(DOWN_MS)]
+        if found := killed_and_resumed(tmp_path, site, visit, down_ms):
+            wrong[f"{site} at visit {visit}, down {down_ms} ms"] = found
+    assert wrong == {}
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = perform(folder=tmp_path, minutes=3.4)
+    assert first.book.trades  # positions stay, behind their stops
+    second = perform(folder=tmp_path, begin_ms=at(3.8))
+    assert set(first.book.trades) - set(second.book.trades)
+    assert faults(second, until_minute=screenplay.MINUTES) == []
+    assert SETTINGS.store.snapshot_every < second.book.seq

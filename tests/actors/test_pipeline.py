@@ -1,0 +1,187 @@
+"""From bar to signal: a strategy that raises, a shard that is late, bars that were missed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import screenplay
+import trio
+from account_of import faults
+from stage import SETTINGS, Ended, Stage, at, perform, replaced
+from trouble import ALL, Trouble, TroubledExchange
+
+from kamou.actors.scanner import Scanner, StrategyFailedError
+from kamou.app import Tree, World
+from kamou.config import StrategySettings
+from kamou.core import strategies
+from kamou.core.events import CandidateVetoed, CycleRanked, IntentRecorded, SignalRefined
+from kamou.core.model import Leg
+from kamou.messages.market import BarsClosed
+
+
+def ranked(ended: Ended, minute: int) -> CycleRanked:
+    (found,) = [e for e in ended.of(CycleRanked) if e.cycle_ms == at(minute)]
+    return found
+
+
+def abstained(cycle: CycleRanked) -> dict[str, str]:
+    return {figure.name: figure.value for figure in cycle.abstained}
+
+
+def entered(ended: Ended) -> dict[str, int]:
+    """Symbol -> minute of its last entry."""
+    return {
+        e.intent.symbol: round((e.at_ms - at(0)) / 60_000)
+        for e in ended.of(IntentRecorded)
+        if e.intent.leg is Leg.ENTRY
+    }
+
+
+def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on() -> None:
+    both = StrategySettings(enabled=("scripted", "raising"))
+    ended = perform(settings=attrs.evolve(SETTINGS, strategies=both))
+    minute = screenplay.RAISES_AT_MINUTE
+    assert abstained(ranked(ended, minute))["raising.STRATEGY_FAILED"] == "4"  # AAA to DDD
+    assert "raising.STRATEGY_FAILED" not in abstained(ranked(ended, minute + 1))
+    (crash,) = ended.crashes
+    assert (crash.child, type(crash.error)) == ("scanner-0", StrategyFailedError)
+    assert entered(ended)["FFF"] == minute  # the other shard traded in that very minute
+    assert entered(ended)["AAA"] == 6  # and the crashed one after it
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def scanning(tree: Tree, world: World, kind: type[Scanner], index: int, **more: Any) -> Tree:
+    """The tree with another kind of scanner for one shard."""
+    symbols = world.engine.source.symbols
+    half = len(symbols) // 2
+    part = slice(index * half, (index + 1) * half)
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        chosen = tuple(tree.strategies.values())
+        await kind(
+            index=index,
+            inbox=tree.mailboxes[f"scanner-{index}"],
+            clock=world.clock,
+            port=tree.port,
+            symbols=symbols[part],
+            columns=part,
+            strategies=chosen,
+            new_panel=lambda names: strategies.panel_for(chosen, names, tree.period_ms),
+            veto=tree.mailboxes["veto"],
+            handler_deadline_s=300.0,
+            **more,
+        ).run(task_status)
+
+    return replaced(tree, f"scanner-{index}", start)
+
+
+class Slow(Scanner):
+    """Takes its time over the bar of one minute."""
+
+    minute = 2
+    takes_s = 2.5
+    panels: list[tuple[int, int]]
+
+    async def handle(self, message: object) -> None:
+        assert isinstance(message, BarsClosed)
+        if message.cycle_ms == at(self.minute):
+            await trio.sleep(self.takes_s)
+        await super().handle(message)
+        self.panels.append((message.cycle_ms, int(self._panel.count.min())))
+
+
+def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
+    kind = type("Late", (Slow,), {"panels": []})
+    ended = perform(arrange=lambda tree, world: scanning(tree, world, kind, 1))
+    late = {round((e.cycle_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
+    assert late[2] == 1
+    assert sum(late.values()) == 1
+    assert ranked(ended, 2).symbols == 4
+    assert "EEE" not in entered(ended)  # its opinion came too late to be heard
+    assert entered(ended)["DDD"] == 2
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_shard_that_missed_bars_reloads_them() -> None:
+    kind = type("Asleep", (Slow,), {"panels": [], "takes_s": 130.0})
+    ended = perform(arrange=lambda tree, world: scanning(tree, world, kind, 0))
+    panels = dict(kind.panels)
+    assert at(3) not in panels  # conflated: only the newest waited
+    assert panels[at(4)] == panels[at(2)] + 2  # no hole in the count of consecutive bars
+    assert entered(ended)["AAA"] == 6
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
+    trouble = Trouble()
+    counts: list[float] = []
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        trouble.away = frozenset({"candles"})
+        await stage.until(4.5)
+        trouble.away = frozenset()
+
+    kind = type("Watched", (Slow,), {"panels": counts, "minute": -1})
+    ended = perform(
+        adapter=partial(TroubledExchange, trouble=trouble),
+        direct=direct,
+        arrange=lambda tree, world: scanning(tree, world, kind, 0),
+    )
+    panels = dict(kind.panels)
+    assert panels[at(3)] == panels[at(4)] == panels[at(2)]
+    assert panels[at(5)] == panels[at(2)] + 3
+    assert ranked(ended, 3).bar_close_ms == 0
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_history_that_could_not_be_read_is_read_later() -> None:
+    trouble = Trouble(away=ALL)
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(0.5)
+        trouble.away = frozenset()
+
+    kind = type("Watched", (Slow,), {"panels": [], "minute": -1})
+    ended = perform(
+        adapter=partial(TroubledExchange, trouble=trouble),
+        direct=direct,
+        arrange=lambda tree, world: scanning(tree, world, kind, 0),
+    )
+    assert dict(kind.panels)[at(1)] == screenplay.HISTORY + 1  # not one bar, nor two
+    assert entered(ended)["BBB"] == 1
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_ranking_that_cannot_be_quoted_is_vetoed_as_stale() -> None:
+    trouble = Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(1.5)
+        trouble.away = frozenset({"quotes"})
+        await stage.until(2.5)
+        trouble.away = frozenset()
+
+    ended = perform(adapter=partial(TroubledExchange, trouble=trouble), direct=direct)
+    stale = [e for e in ended.of(CandidateVetoed) if e.denials[0].code == "DATA_STALE"]
+    assert {e.symbol for e in stale} == {"DDD", "EEE", "HHH"}
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 8, 20])
+def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> None:
+    cycle = attrs.evolve(SETTINGS.cycle, shards=shards)
+    ended = perform(settings=attrs.evolve(SETTINGS, cycle=cycle))
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    signals = [e.signal_id for e in ended.of(SignalRefined)]
+    assert len(signals) == 10
+    assert entered(ended) == entered(perform())
+
+
+def test_what_the_market_does_not_publish_is_empty_and_not_nothing() -> None:
+    series = screenplay.market().open_interest(0, at(9))
+    assert series.values.shape == (0, len(screenplay.SYMBOLS))
+    assert np.isfinite(screenplay.market().prices(at(1))).all()

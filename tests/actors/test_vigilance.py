@@ -1,0 +1,172 @@
+"""What must not wait: lost stops, hanging venues, strangers, and the figures a day rests on."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+from screenplay import D
+from stage import SETTINGS, Stage, at, perform
+
+from kamou.actors.desk import DeskSettings
+from kamou.actors.timed_port import TimedPort
+from kamou.core.codes import StateReason
+from kamou.core.events import (
+    DayOpened,
+    FillRecorded,
+    IntentRecorded,
+    PermitGranted,
+    PositionAdopted,
+    StateChanged,
+    StopConfirmed,
+    TradeClosed,
+)
+from kamou.core.model import Account, Intent, Leg, OrderSide, OrderType, TradingState, VenueOrder
+from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, UnreachableError
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_state import OrderRequest
+from kamou.messages.system import Flatten, Halt
+
+HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
+SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))
+
+
+class NoNewStops(SimulatedExchange):
+    """A venue that takes attached stops and refuses separate ones."""
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if intent.symbol == HELD and intent.leg is Leg.STOP:
+            raise RejectedError("REFUSED", "no separate stops today")
+        return await super()._place(intent, attached)
+
+
+async def lose_the_stop(stage: Stage) -> None:
+    await stage.until(2.06)
+    confirmed = stage.book().trades[HELD].confirmed
+    assert confirmed is not None
+    stage.session.engine.cancel(confirmed.client_id)
+    stage.tree.port._forward(stage.session.engine.take_events())
+
+
+def test_a_position_without_a_stop_is_closed_within_its_deadline_however_long_the_cycle() -> None:
+    ended = perform(adapter=NoNewStops, direct=lose_the_stop, settings=SLOW_CYCLES)
+    closes = {
+        event.intent.client_id
+        for event in ended.of(IntentRecorded)
+        if event.intent.symbol == HELD and event.intent.leg is Leg.CLOSE
+    }
+    (closed,) = [f for f in ended.of(FillRecorded) if f.fill.client_id in closes]
+    assert closed.at_ms - at(2.06) <= 11_000
+    assert ended.checked.violations == ()
+
+
+class Hanging(SimulatedExchange):
+    """A venue whose first cancel never answers."""
+
+    hung = False
+
+    async def _cancel(self, client_id: str, symbol: str) -> None:
+        if not Hanging.hung:
+            Hanging.hung = True
+            await trio.sleep_forever()
+        await super()._cancel(client_id, symbol)
+
+
+def test_a_venue_call_that_hangs_holds_the_order_manager_no_longer_than_its_time_out() -> None:
+    Hanging.hung = False
+    ended = perform(adapter=Hanging)
+    assert Hanging.hung
+    assert ended.crashes == []
+    assert ended.checked.violations == ()
+
+
+async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcome(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Deaf:
+        async def open_orders(self) -> tuple[VenueOrder, ...]:
+            await trio.sleep_forever()
+            return ()
+
+        async def cancel(self, client_id: str, symbol: str) -> None:
+            await trio.sleep_forever()
+
+    port = TimedPort(Deaf(), DeskSettings().venue_timeout_s)  # type: ignore[arg-type]
+    with pytest.raises(UnreachableError, match="within 10 s"):
+        await port.open_orders()
+    with pytest.raises(UnknownOutcomeError, match="within 10 s"):
+        await port.cancel("km", HELD)
+
+
+async def reverse_by_hand(stage: Stage) -> None:
+    await stage.until(2.3)
+    held = stage.book().trades[HELD].signed
+    stage.session.engine.place(
+        OrderRequest(
+            client_id="by-hand",
+            symbol=HELD,
+            side=OrderSide.SELL if held > 0 else OrderSide.BUY,
+            type=OrderType.MARKET,
+            quantity=abs(held) * 2,
+        )
+    )
+    stage.tree.port._forward(stage.session.engine.take_events())
+
+
+def test_a_position_turned_round_by_a_stranger_is_adopted_and_protected_within_seconds() -> None:
+    ended = perform(direct=reverse_by_hand, settings=SLOW_CYCLES)
+    (adopted,) = ended.of(PositionAdopted)
+    assert adopted.at_ms - at(2.3) < 5_000
+    stops = [s for s in ended.of(StopConfirmed) if s.symbol == HELD and s.at_ms > at(2.3)]
+    assert stops[0].at_ms - at(2.3) < 5_000
+    (closed,) = [t for t in ended.of(TradeClosed) if t.symbol == HELD and t.at_ms < at(3)]
+    assert closed.quantity == adopted.quantity  # what it closed beyond itself was never its own
+
+
+class WrongAtFirst(SimulatedExchange):
+    """A venue whose first answer about the account is off by a factor of ten."""
+
+    asked = 0
+
+    async def account(self) -> Account:
+        told = await super().account()
+        WrongAtFirst.asked += 1
+        if WrongAtFirst.asked == 1:
+            return attrs.evolve(told, equity=told.equity / 10)
+        return told
+
+
+def test_one_wrong_read_does_not_become_the_days_opening() -> None:
+    WrongAtFirst.asked = 0
+    ended = perform(adapter=WrongAtFirst)
+    (opened,) = ended.of(DayOpened)
+    assert opened.equity == D(10_000)
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        (Halt(reason=StateReason.HUMAN_HALT.value), TradingState.HALT_NEW),
+        (Flatten(reason=StateReason.HUMAN_FLATTEN.value), TradingState.FLATTEN),
+    ],
+)
+def test_a_humans_word_on_a_full_disk_is_carried_out_when_space_returns(
+    command: Halt | Flatten, state: TradingState
+) -> None:
+    async def direct(stage: Stage) -> None:
+        writer = stage.session.writer
+        append, note = writer.append_encoded, writer.set_meta
+
+        def full(*arguments: object, **named: object) -> None:
+            raise DiskFullError("full")
+
+        await stage.until(2.3)
+        writer.append_encoded = writer.set_meta = full  # type: ignore[method-assign,assignment]
+        stage.tree.governor.put_priority(command)
+        await stage.until(3.3)
+        writer.append_encoded, writer.set_meta = append, note  # type: ignore[method-assign]
+
+    ended = perform(direct=direct)
+    assert (ended.book.state, ended.book.state_reason) == (state, command.reason)
+    assert [p for p in ended.of(PermitGranted) if p.at_ms > at(2.3)] == []
+    assert command.reason in [change.reason for change in ended.of(StateChanged)]

@@ -1,0 +1,193 @@
+"""A demo small enough for a test: few symbols, two days, a clock set to one date, free ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import trio
+
+from kamou.clock import HOUR_MS, SystemClock
+from kamou.config import DemoSettings, Resolved, Settings, StrategySettings, WebSettings
+from kamou.core.book import Book
+from kamou.core.events import Event, FillRecorded, IntentRecorded
+from kamou.core.model import OrderType
+from kamou.core.strategies.mean_reversion import MeanReversionParameters
+from kamou.exchange.venue_state import VenueState
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder, RunRecord
+from kamou.service import Service
+from kamou.store import database
+from kamou.store.journal import read_events
+
+NOW_MS = 1_767_312_000_000 + 12 * HOUR_MS  # a day in January 2026: the same market in every run
+# Sees a setup in nearly everything, so that two days are full of trades.
+EAGER = MeanReversionParameters(
+    window=50, warmup=60, z_entry=1.0, rsi_low=40.0, rsi_high=60.0, adx_max=60.0, efficiency_max=0.6
+)
+WITHIN_S = 30.0  # far beyond what any wait here takes
+
+
+class SetClock(SystemClock):
+    """The machine's clock, set to a date."""
+
+    def __init__(self, at_ms: int = NOW_MS) -> None:
+        super().__init__()
+        self._ahead_ms = at_ms - super().now_ms()
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._ahead_ms
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    """Of a demo that trades; ``changes`` are groups of settings."""
+    return attrs.evolve(
+        Settings(
+            data_dir=folder,
+            demo=DemoSettings(seed=7, symbols=8, days=2, warmup_days=1),
+            strategies=StrategySettings(
+                enabled=("mean_reversion",),
+                mean_reversion=EAGER,
+            ),
+            web=WebSettings(port=0, operator_port=0),
+        ),
+        **changes,
+    )
+
+
+def resolved(of: Settings) -> Resolved:
+    return Resolved(settings=of, origins={}, digest="")
+
+
+@attrs.define(eq=False)
+class Demo:
+    """A service under test, and what a human would see of it."""
+
+    service: Service
+    said: list[str]
+    listening: trio.Event
+
+    @property
+    def folder(self) -> DataFolder:
+        return self.service.folder
+
+    def url(self, path: str, *, operator: bool = False) -> str:
+        record = RunRecord.read(self.folder)
+        assert record is not None
+        return f"http://127.0.0.1:{record.operator_port if operator else record.port}{path}"
+
+    async def get(self, path: str, *, operator: bool = False) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
+            return await http.get(self.url(path, operator=operator))
+
+    async def command(self, verb: str, reason: str = "") -> httpx.Response:
+        """``halt``, ``resume`` or ``flatten``, as the command line asks for it."""
+        async with self._as_operator() as http:
+            url = self.url(f"/api/v1/{verb}", operator=True)
+            return await http.post(url, json={"reason": reason})
+
+    async def status(self) -> dict[str, Any]:
+        """What the operator's listener says of the whole."""
+        async with self._as_operator() as http:
+            answer = await http.get(self.url("/api/v1/status", operator=True))
+        return dict(answer.json())
+
+    def _as_operator(self) -> httpx.AsyncClient:
+        token = self.folder.token.read_text(encoding="ascii").strip()
+        bearer = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, headers=bearer)
+
+    async def ready(self) -> None:
+        """Return once it is recovered and reconciled."""
+        while (await self.get("/readyz", operator=True)).status_code != 200:  # noqa: ASYNC110 - over HTTP
+            await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def serving(
+    of: Settings,
+    *,
+    now_ms: int = NOW_MS,
+    fast_forward: bool = True,
+    replay: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> AsyncIterator[Demo]:
+    """Run a service beside the test until it listens; stop it as SIGTERM would at the end."""
+    said: list[str] = []
+    listening = trio.Event()
+
+    def announce(line: str) -> None:
+        said.append(line)
+        if line.startswith("operator: "):
+            listening.set()
+
+    service = Service(
+        settings=of,
+        fast_forward=fast_forward,
+        replay=replay,
+        progress=progress,
+        announce=announce,
+        clock=SetClock(now_ms),
+    )
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.main)
+            await listening.wait()
+            yield Demo(service=service, said=said, listening=listening)
+            nursery.cancel_scope.cancel()
+
+
+async def trade_and_stop(of: Settings) -> None:
+    """History, a moment of real time, and an orderly stop with positions open."""
+    async with serving(of) as demo:
+        await demo.ready()
+    assert venue(demo.folder).positions, "the market of this date ends with open positions"
+
+
+def journal(folder: DataFolder) -> list[Event]:
+    """Every committed event."""
+    with closing(database.open_reader(folder.database)) as reader:
+        return [committed.event for committed in read_events(reader, 0)]
+
+
+def folded(events: list[Event]) -> Book:
+    book = Book()
+    book.apply_all(enumerate(events, 1))
+    return book
+
+
+def venue(folder: DataFolder) -> VenueState:
+    """What stands in the exchange's own file."""
+    with closing(VenueStore(folder.exchange)) as store:
+        state = store.load()
+    assert state is not None
+    return state
+
+
+def of_kind(events: list[Event], kind: type[Event]) -> list[Any]:
+    return [event for event in events if type(event) is kind]
+
+
+def run_table(folder: DataFolder) -> list[tuple[int, str | None]]:
+    """Generation and how it ended, of every run."""
+    with closing(database.open_reader(folder.database)) as reader:
+        rows = reader.execute("SELECT generation, stop_reason FROM run ORDER BY generation")
+        return [(row[0], row[1]) for row in rows]
+
+
+def assert_same_book(folder: DataFolder) -> None:
+    """Journal and venue tell the same story: nothing lost, doubled or unprotected."""
+    events, theirs = journal(folder), venue(folder)
+    ours = folded(events)
+    held = {s: t.quantity * t.side.sign for s, t in ours.trades.items() if t.quantity}
+    assert held == {symbol: p.quantity for symbol, p in theirs.positions.items()}
+    assert {e.fill.key for e in of_kind(events, FillRecorded)} == {f.key for f in theirs.fills}
+    names = [e.intent.client_id for e in of_kind(events, IntentRecorded)]
+    assert len(names) == len(set(names))
+    for symbol, held in theirs.positions.items():
+        stops = [o for o in theirs.live_orders(symbol) if o.request.type is OrderType.STOP_MARKET]
+        assert sum(o.remaining for o in stops) >= abs(held.quantity), "not covered by its stop"

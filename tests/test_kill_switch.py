@@ -1,0 +1,205 @@
+"""``kamou flatten`` without a running system, and the run that comes after it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    resolved,
+    serving,
+    settings,
+    venue,
+)
+from store.market_files import HOUR_MS, candle_rows, write_parquet
+
+from kamou import demo, flatten, ids
+from kamou.clock import MINUTE_MS
+from kamou.config import Settings
+from kamou.core.events import IntentRecorded
+from kamou.core.model import OrderSide, OrderType
+from kamou.errors import NotRunningError, PermitRefusedError, RejectedError
+from kamou.exchange.engine import Engine
+from kamou.exchange.models import VenueModels
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_state import OrderRequest
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder
+from kamou.latch import HaltLatch
+
+
+async def kill(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:
+    """As the command does it: the latch first, then everything else."""
+    HaltLatch(DataFolder(of.data_dir).latch).set("storm", "operator", at_ms)
+
+    def run() -> dict[str, Any]:
+        return flatten.run(resolved(of), clock=SetClock(at_ms))
+
+    return await trio.to_thread.run_sync(run)
+
+
+async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
+    traded: DataFolder,
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (held, 0)
+    assert done["orders_canceled"] >= held, "their stops and targets"
+    assert not venue(folder).positions
+    assert not venue(folder).live
+    fills = len(venue(folder).fills)
+    again = await kill(of)
+    assert [again[k] for k in ("orders_canceled", "positions_closed", "positions_left")] == [0] * 3
+    assert len(venue(folder).fills) == fills
+
+
+async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_resumes(
+    traded: DataFolder,
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    await kill(of)
+    # A crash cut its last line short.
+    with folder.flatten_log.open("a") as log:
+        log.write('{"intent": "{\\"cli')
+    for minute in (2, 3):
+        async with serving(of, now_ms=NOW_MS + minute * MINUTE_MS) as running:
+            await running.ready()
+            told = await running.status()
+            assert (told["state"], told["state_reason"]) == ("flatten", "HUMAN_FLATTEN")
+        ours = [
+            e.intent
+            for e in of_kind(journal(folder), IntentRecorded)
+            if e.intent.trade_id.startswith("flatten.")
+        ]
+        assert len(ours) == held, "once, however often it is started"
+        assert_same_book(folder)
+        assert not folded(journal(folder)).trades
+
+    HaltLatch(folder.latch).clear("over", "operator", NOW_MS)
+    async with serving(of, now_ms=NOW_MS + 4 * MINUTE_MS) as running:
+        await running.ready()
+        assert (await running.command("resume")).json()["state"] == "halt_new"
+        assert (await running.command("resume")).json()["state"] == "normal"
+
+
+async def test_positions_of_a_replayed_market_are_closed_where_its_time_stands(
+    tmp_path: Path,
+) -> None:
+    recorded = tmp_path / "recorded"
+    rows = candle_rows(bars=300)
+    write_parquet(recorded / "candles_1h.parquet", rows)
+    now_ms = rows[-1]["ts"] + 2 * HOUR_MS
+    of = settings(tmp_path / "data")
+    of = attrs.evolve(of, demo=attrs.evolve(of.demo, days=6))
+    async with serving(of, now_ms=now_ms, replay=recorded) as running:
+        while not any("replay has ended" in line for line in running.said):  # noqa: ASYNC110 - told once
+            await trio.sleep(0.01)
+    folder = running.folder
+    assert venue(folder).positions
+    done = await kill(of, now_ms)
+    assert done["positions_left"] == 0
+    assert not venue(folder).positions
+
+
+@attrs.frozen
+class Refusing:
+    """Stands in for ``SimulatedExchange.reduce``: says no, so many times."""
+
+    times: int
+    said: list[str] = attrs.Factory(list)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        reduce = SimulatedExchange.reduce
+        said, times = self.said, self.times
+
+        async def no(port: SimulatedExchange, *args: Any, **kwargs: Any) -> Any:
+            said.append("no")
+            if len(said) <= times:
+                raise RejectedError("BUSY", "ask again")
+            return await reduce(port, *args, **kwargs)
+
+        monkeypatch.setattr(SimulatedExchange, "reduce", no)
+        monkeypatch.setattr(flatten, "PAUSE_S", 0.0)
+
+
+async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its_own(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    Refusing(1).install(monkeypatch)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (held, 0)
+    intents = flatten.FlattenLog(path=folder.flatten_log).intents()
+    assert len({i.client_id for i in intents}) == len(intents) == held + 1
+
+
+async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    Refusing(1_000).install(monkeypatch)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (0, held)
+    assert_same_book(folder)
+    notes = [json.loads(line).get("note") for line in folder.flatten_log.read_text().splitlines()]
+    assert notes.count("refused") == flatten.ATTEMPTS_MAX * held
+    assert notes[-1] == "done"
+
+
+async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
+    traded: DataFolder,
+) -> None:
+    of, folder = settings(traded.path), traded
+    with closing(VenueStore(folder.exchange)) as store:
+        track = demo.stored_track(store)
+        assert track is not None
+        source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
+        models = VenueModels.from_settings(of.exchange, of.costs)
+        engine = Engine(source, models, store, start_ms=NOW_MS, balance=of.equity)
+        for name in (ids.CLIENT_ID_PREFIX + 26 * "a", "somebody-else"):
+            engine.place(
+                OrderRequest(
+                    client_id=name,
+                    symbol="BTCUSDT",
+                    side=OrderSide.BUY,
+                    type=OrderType.LIMIT,
+                    quantity=Decimal("0.01"),
+                    limit_price=Decimal(20_000),
+                    leverage=1,
+                )
+            )
+        engine.close()
+    await kill(of)
+    assert list(venue(folder).live) == ["somebody-else"]
+
+
+async def test_a_folder_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    with pytest.raises(NotRunningError, match="nothing is open"):
+        await kill(of)
+    folder = DataFolder(tmp_path)
+    VenueStore(folder.exchange).close()
+    with pytest.raises(NotRunningError, match="never traded on"):
+        await kill(of)
+
+
+async def test_the_kill_switch_opens_nothing() -> None:
+    approved: Any = None  # no permit is ever looked at
+    with pytest.raises(PermitRefusedError, match="opens no positions"):
+        await flatten.NoPermits().consume(approved, "K1")

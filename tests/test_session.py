@@ -1,0 +1,136 @@
+"""A session opens its files, notes how the run ended, and closes them however it came."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from small_demo import NOW_MS, run_table, settings
+from trio.testing import wait_all_tasks_blocked
+
+from kamou import ids
+from kamou.clock import DAY_MS
+from kamou.errors import DatabaseNewerError, DataRefusedError, DiskFullError, StoreError
+from kamou.exchange.admission import FAULTS_SHOWN
+from kamou.exchange.generator import GeneratedMarket
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder
+from kamou.session import Session, is_cancellation, opened, salt_key
+from kamou.store import database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    made = DataFolder(tmp_path / "data")
+    made.create()
+    database.migrate(made.database)
+    return made
+
+
+@pytest.fixture
+def market() -> GeneratedMarket:
+    return GeneratedMarket(seed=1, origin_ms=NOW_MS - DAY_MS, symbols=8)
+
+
+def open_on(folder: DataFolder, source: Any) -> AbstractContextManager[Session]:
+    return opened(
+        settings=settings(folder.path),
+        database_path=folder.database,
+        venue_path=folder.exchange,
+        source=source,
+        start_ms=NOW_MS,
+        clock=lambda: NOW_MS,
+        durable=False,
+    )
+
+
+def test_how_a_run_ended_is_on_record(folder: DataFolder, market: GeneratedMarket) -> None:
+    with open_on(folder, market):
+        pass
+    with pytest.raises(ZeroDivisionError), open_on(folder, market):
+        raise ZeroDivisionError
+    assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
+
+
+async def test_being_told_to_stop_is_no_crash(folder: DataFolder, market: GeneratedMarket) -> None:
+    async def wait() -> None:
+        with open_on(folder, market):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                nursery.start_soon(trio.sleep_forever)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert run_table(folder) == [(1, "stopped")]
+
+
+def test_a_group_of_crashes_is_a_crash() -> None:
+    mixed = BaseExceptionGroup("", [KeyError("x"), BaseExceptionGroup("", [KeyError("y")])])
+    assert not is_cancellation(mixed)
+
+
+def test_a_full_disk_at_the_very_end_does_not_keep_the_files_open(
+    folder: DataFolder, market: GeneratedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(events: object) -> None:
+        raise DiskFullError("full")
+
+    with open_on(folder, market) as session:
+        monkeypatch.setattr(session.writer, "append", full)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        session.reader.execute("SELECT 1")
+    with open_on(folder, market):
+        pass
+    assert run_table(folder) == [(1, None), (2, "stopped")]
+
+
+def test_a_venue_of_a_newer_kamou_leaves_nothing_open(
+    folder: DataFolder, market: GeneratedMarket
+) -> None:
+    venue = VenueStore(folder.exchange)
+    venue._db.execute("PRAGMA user_version = 99")
+    venue.close()
+    with pytest.raises(DatabaseNewerError), open_on(folder, market):
+        raise AssertionError("not opened")
+    assert run_table(folder) == []
+
+
+def test_a_market_whose_instruments_make_no_sense_is_refused_before_anything_is_written(
+    folder: DataFolder, market: GeneratedMarket
+) -> None:
+    market.instruments = tuple(
+        attrs.evolve(each, tick=Decimal(0), qty_min=each.qty_max + 1) for each in market.instruments
+    )
+    with pytest.raises(DataRefusedError) as caught, open_on(folder, market):
+        raise AssertionError("not opened")
+    words = str(caught.value)
+    assert "BTCUSDT: tick is 0, not above 0" in words
+    assert f"and {2 * 8 - FAULTS_SHOWN} more" in words
+    assert run_table(folder) == []
+    assert not folder.exchange.exists()
+
+
+def test_the_key_of_the_salts_is_made_once_and_only_its_owner_reads_it(
+    folder: DataFolder,
+) -> None:
+    key = salt_key(folder.salt_key)
+    assert salt_key(folder.salt_key) == key
+    assert stat.S_IMODE(folder.salt_key.stat().st_mode) == 0o600
+    assert ids.salt_for(key, "a") != ids.salt_for(key, "b")
+
+
+@pytest.mark.parametrize("text", ["", "abcd", "no hex at all"])
+def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataFolder, text: str) -> None:
+    folder.salt_key.write_text(text)
+    with pytest.raises(StoreError, match="backup"):
+        salt_key(folder.salt_key)
+    assert folder.salt_key.read_text() == text
