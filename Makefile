@@ -43,13 +43,12 @@ fix: $(READY) ## mend what a machine can mend: lint, format, the page of setting
 	$(BIN)/ruff format .
 	$(BIN)/python tests/settings_page.py
 
-bench: $(READY) ## measure; JSON on standard output
-	@for file in $(filter-out benchmarks/peers.py benchmarks/make_data.py benchmarks/__init__.py,$(sort $(wildcard benchmarks/*.py))); do \
-		$(BIN)/python $$file || exit 1; done
+bench: $(READY) ## measure; one JSON document on standard output
+	@$(BIN)/python benchmarks/all.py
 
-bench-peers: $(READY) ## the same backtest in other people's engines
+bench-peers: $(READY) ## the same, with the backtest in other people's engines
 	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'
-	$(BIN)/python benchmarks/peers.py
+	@$(BIN)/python benchmarks/all.py --peers
 
 lock: $(READY) ## write the exact versions that are installed to constraints.txt
 	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'

@@ -7,9 +7,9 @@ user and system time, imports and loading included. ``run_bars_per_cpu_s`` leave
 loop is what is left of a backtest when nothing can fail: the same bars, panel and strategies, stops
 and targets compared at every bar, floats for money, no messages, journal, governor or venue.
 
-``--peers`` adds engines of others, if they can be imported: backtesting.py (one symbol at a time,
-no portfolio) and nautilus_trader. They run a z-score reversion of the same kind, with stop and
-target, on fewer symbols: compare bars per CPU second.
+``--peers`` adds engines of others, if they can be imported, and says which were skipped.
+backtesting.py takes one symbol at a time and knows no portfolio; it runs a z-score reversion of the
+same kind, with stop and target, on fewer symbols: compare bars per CPU second.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ def run_backtesting_py(data_dir: Path) -> dict[str, Any]:
     return {"symbols": symbols, "bars": bars, "trades": trades, "run_cpu_s": spent}
 
 
+PEERS = {"backtesting_py": "backtesting", "nautilus_trader": "nautilus_trader"}
 ENGINES = {"kamou": run_kamou, "loop": run_loop, "backtesting_py": run_backtesting_py}
 
 
@@ -188,13 +189,13 @@ def compare(symbols: int, days: int, *, peers: bool) -> dict[str, Any]:
         )
         found = {engine: measured(engine, data_dir) for engine in ("kamou", "loop")}
         skipped: dict[str, str] = {}
-        for module, engine in (("backtesting", "backtesting_py"),) if peers else ():
+        for engine, module in PEERS.items() if peers else ():
             if importlib.util.find_spec(module) is None:
-                skipped[engine] = f"{module} cannot be imported: make bench-peers installs it"
+                skipped[engine] = f"{module} cannot be imported; pip install it to compare"
+            elif engine not in ENGINES:
+                skipped[engine] = f"{module} is installed, but nobody has written its strategy yet"
             else:
                 found[engine] = measured(engine, data_dir)
-        if peers:
-            skipped["nautilus_trader"] = "cannot be imported here; design figures: 13.5k-72k bars/s"
     ours = found["kamou"]["bars_per_cpu_s"]
     ratios = {
         f"to_{engine}": round(ours / report["bars_per_cpu_s"], 3)

@@ -14,7 +14,7 @@ import trio
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, Shard
-from kamou.actors.follower import FOLDED_BY
+from kamou.actors.follower import fold_hash
 from kamou.actors.journal import Journal, JournalActor, Runner
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.protection import Protector
@@ -37,7 +37,6 @@ from kamou.mailboxes import Mailbox, WhenFull
 from kamou.messages.system import DiskFull, ProtectionFailed
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import PermitStore
-from kamou.store.snapshots import code_hash
 from kamou.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.supervision import Strategy as Restarts
 
@@ -163,7 +162,7 @@ class _Composer:
             inbox=self.boxes["journal"],
             reader=world.reader,
             settings=settings.store,
-            code_hash=code_hash(FOLDED_BY),
+            code_hash=fold_hash(),
         )
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
         self.port = world.adapter(
@@ -187,8 +186,9 @@ class _Composer:
     # --- the core ----------------------------------------------------------------
 
     def core(self) -> SupervisorSpec:
-        supervision = self.settings.supervision
-        children = (
+        return self._supervised(
+            "core",
+            Restarts.REST_FOR_ONE,
             self._child("journal", self._journal_actor),
             self._child("risk_governor", self._governor),
             ChildSpec(id="exchange", start=self._exchange),
@@ -198,26 +198,20 @@ class _Composer:
             self._child("veto", self._veto),
             self._child("feed", self._feed),
         )
-        return SupervisorSpec(
-            id="core",
-            children=children,
-            strategy=Restarts.REST_FOR_ONE,
-            intensity=supervision.intensity,
-            period_s=supervision.period_s,
-            backoff_base_s=supervision.backoff_base_ms / 1000,
-            backoff_cap_s=supervision.backoff_cap_ms / 1000,
-            quiet_s=supervision.quiet_s,
-        )
 
     def shards(self) -> SupervisorSpec:
+        scanners = (
+            self._child(f"scanner-{index}", partial(self._scanner, index))
+            for index in range(len(self.universe))
+        )
+        return self._supervised("shards", Restarts.ONE_FOR_ONE, *scanners)
+
+    def _supervised(self, name: str, strategy: Restarts, *children: ChildSpec) -> SupervisorSpec:
         supervision = self.settings.supervision
         return SupervisorSpec(
-            id="shards",
-            children=tuple(
-                self._child(f"scanner-{index}", partial(self._scanner, index))
-                for index in range(len(self.universe))
-            ),
-            strategy=Restarts.ONE_FOR_ONE,
+            id=name,
+            children=children,
+            strategy=strategy,
             intensity=supervision.intensity,
             period_s=supervision.period_s,
             backoff_base_s=supervision.backoff_base_ms / 1000,

@@ -35,6 +35,11 @@ def stopwatch_ns() -> int:
     return time.perf_counter_ns()
 
 
+def processor_s() -> float:
+    """Processor seconds of this process so far, for measuring our own work."""
+    return time.process_time()
+
+
 class Clock(Protocol):
     """What actors may ask of time."""
 

@@ -53,7 +53,7 @@ class Track:
 def open_track(
     settings: Settings, folder: DataFolder, *, now_ms: int, fast_forward: bool, replay: Path | None
 ) -> Track:
-    """The folder's track, begun now if it is new.
+    """The folder's track; of a new folder, one that begins now and is kept by ``keep_track``.
 
     Raises:
         ConfigurationError: the folder was begun on another market.
@@ -73,11 +73,7 @@ def open_track(
         if known is None:
             until_ms = floor_ms(now_ms, cycle_ms)
             days = settings.demo.days if fast_forward else 0
-            track = Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
-            venue.put_meta("genesis_ms", str(track.genesis_ms))
-            venue.put_meta("until_ms", str(track.until_ms))
-            venue.put_meta("market", market)
-            return track
+            return Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
         if known.market != market:
             raise ConfigurationError(
                 f"the data folder {folder.path} was begun on the market {known.market}, not "
@@ -85,6 +81,17 @@ def open_track(
                 "Kamou) it was begun with"
             )
         return known
+    finally:
+        venue.close()
+
+
+def keep_track(folder: DataFolder, track: Track) -> None:
+    """The folder is this track's from now on: once its market could be opened, not before."""
+    venue = VenueStore(folder.exchange)
+    try:
+        venue.put_meta("genesis_ms", str(track.genesis_ms))
+        venue.put_meta("until_ms", str(track.until_ms))
+        venue.put_meta("market", track.market)  # last: with it the track is known
     finally:
         venue.close()
 

@@ -84,6 +84,7 @@ class Service:
                         demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms
                     )
                 )
+                demo.keep_track(self.folder, track)
                 if await self._catch_up(running, track, source):
                     await self._serve(running, source)
             nursery.cancel_scope.cancel()

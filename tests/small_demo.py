@@ -29,7 +29,7 @@ NOW_MS = 1_767_312_000_000 + 12 * HOUR_MS  # a day in January 2026: the same mar
 EAGER = MeanReversionParameters(
     window=50, warmup=60, z_entry=1.0, rsi_low=40.0, rsi_high=60.0, adx_max=60.0, efficiency_max=0.6
 )
-WITHIN_S = 30.0  # far beyond what any wait here takes
+WITHIN_S = 60.0  # far beyond what any wait here takes
 
 
 class SetClock(SystemClock):

@@ -1,88 +1,123 @@
-"""Clocks: a steady wall clock, and simulated time that jumps."""
+"""The clocks that actors are handed."""
 
 from __future__ import annotations
 
+import attrs
+import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from kamou.clock import DAY_MS, JumpClock, SimulatedClock, SystemClock, floor_ms, next_ms
+from kamou.clock import (
+    DAY_MS,
+    HOUR_MS,
+    SLEW,
+    JumpClock,
+    SimulatedClock,
+    SystemClock,
+    floor_ms,
+    next_ms,
+    stopwatch_ns,
+)
 
-SECOND = 1_000_000_000
+SECOND_NS = 1_000_000_000
+NOW_MS = 1_767_312_000_000
 
 
+@attrs.define
 class Machine:
-    """A machine whose wall clock can be set by hand."""
+    """A wall clock that may be set, and one that only runs."""
 
-    def __init__(self, wall_s: int = 1_000) -> None:
-        self.steady_ns = 7 * SECOND
-        self.wall_ns = wall_s * SECOND
-        self.clock = SystemClock(lambda: self.wall_ns, lambda: self.steady_ns)
+    wall_ns: int = NOW_MS * 1_000_000
+    steady_ns: int = 5 * SECOND_NS
 
-    def run(self, seconds: float) -> int:
-        self.steady_ns += int(seconds * SECOND)
-        self.wall_ns += int(seconds * SECOND)
-        return self.clock.now_ms()
+    def passes(self, seconds: float) -> None:
+        self.wall_ns += round(seconds * SECOND_NS)
+        self.steady_ns += round(seconds * SECOND_NS)
+
+    def clock(self) -> SystemClock:
+        return SystemClock(lambda: self.wall_ns, lambda: self.steady_ns)
 
 
-def test_the_system_clock_is_the_wall_clock_while_nobody_sets_it() -> None:
+def test_boundaries_are_multiples_of_utc() -> None:
+    assert floor_ms(3 * DAY_MS + 5, DAY_MS) == 3 * DAY_MS
+    assert floor_ms(3 * DAY_MS, DAY_MS) == 3 * DAY_MS
+    assert next_ms(3 * DAY_MS, DAY_MS) == 4 * DAY_MS, "strictly after"
+    assert next_ms(3 * DAY_MS - 1, DAY_MS) == 3 * DAY_MS
+
+
+def test_the_system_clock_goes_with_the_wall() -> None:
     machine = Machine()
-    assert machine.clock.now_ms() == 1_000_000
-    assert machine.run(2.5) == 1_002_500
+    clock = machine.clock()
+    assert clock.now_ms() == NOW_MS
+    machine.passes(1.5)
+    assert clock.now_ms() == NOW_MS + 1_500
 
 
 def test_a_wall_clock_set_ahead_is_followed_at_once() -> None:
     machine = Machine()
-    machine.wall_ns += 3_600 * SECOND
-    assert machine.run(1) == 1_000_000 + 3_601_000
+    clock = machine.clock()
+    machine.wall_ns += 60 * SECOND_NS
+    assert clock.now_ms() == NOW_MS + 60_000
 
 
-def test_a_wall_clock_set_back_an_hour_delays_a_timer_by_a_tenth_at_most() -> None:
+def test_a_wall_clock_set_back_never_takes_time_back_and_is_met_slowly() -> None:
     machine = Machine()
-    due_ms = machine.clock.now_ms() + 300_000
-    machine.wall_ns -= 3_600 * SECOND
-    assert machine.run(299) < due_ms
-    assert machine.run(35) >= due_ms
-    assert machine.run(40_000) == machine.wall_ns // 1_000_000  # and in the end they agree
+    clock = machine.clock()
+    machine.wall_ns -= 10 * SECOND_NS
+    assert clock.now_ms() == NOW_MS
+    before = clock.now_ms()
+    machine.passes(10)
+    after = clock.now_ms()
+    assert before < after < NOW_MS + 10_000
+    assert after == pytest.approx(NOW_MS + 10_000 * (1 - SLEW), abs=1)
+    for _ in range(100):
+        machine.passes(1 / SLEW)
+        clock.now_ms()
+    assert clock.now_ms() == machine.wall_ns // 1_000_000, "in the end they agree"
 
 
-@given(st.lists(st.tuples(st.floats(0, 100), st.integers(-7_200, 7_200)), max_size=30))
-def test_the_system_clock_never_runs_back(steps: list[tuple[float, int]]) -> None:
-    machine = Machine()
-    before = machine.clock.now_ms()
-    for seconds, set_by in steps:
-        machine.wall_ns += set_by * SECOND
-        now = machine.run(seconds)
-        assert now >= before
-        before = now
+async def test_the_system_clock_sleeps_until_the_wall_says_so(autojump_clock: MockClock) -> None:
+    clock = SystemClock(
+        lambda: NOW_MS * 1_000_000 + round(trio.current_time() * SECOND_NS),
+        lambda: round(trio.current_time() * SECOND_NS),
+    )
+    due_ms = clock.now_ms() + 3 * HOUR_MS
+    await clock.sleep_until(due_ms)
+    assert clock.now_ms() >= due_ms
+    before = trio.current_time()
+    await clock.sleep_until(due_ms - 1)
+    assert trio.current_time() == before, "what has passed is not waited for"
 
 
-@given(st.integers(0, 10**13), st.sampled_from([1, 1_000, 300_000, DAY_MS]))
-def test_boundaries_are_multiples_around_the_instant(at_ms: int, period_ms: int) -> None:
-    below, above = floor_ms(at_ms, period_ms), next_ms(at_ms, period_ms)
-    assert below <= at_ms < above
-    assert below % period_ms == above % period_ms == 0
-    assert above - below == period_ms
+async def test_simulated_time_is_trios_own(autojump_clock: MockClock) -> None:
+    clock = SimulatedClock(start_ms=NOW_MS, origin_s=trio.current_time())
+    await clock.sleep_until(NOW_MS + 90_000)
+    assert clock.now_ms() == NOW_MS + 90_000
 
 
-def test_simulated_time_jumps_over_what_nobody_waits_for() -> None:
-    async def main() -> int:
-        clock = SimulatedClock(start_ms=5_000)
-        await clock.sleep_until(5_000 + DAY_MS)
-        return clock.now_ms()
+def test_a_jump_clock_takes_no_time_and_keeps_the_order() -> None:
+    woke: list[float] = []
 
-    assert trio.run(main, clock=JumpClock()) == 5_000 + DAY_MS
+    async def wake(after_s: float) -> None:
+        await trio.sleep(after_s)
+        woke.append(trio.current_time())
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for after_s in (3600.0, 60.0, 86_400.0):
+                nursery.start_soon(wake, after_s)
+
+    began_ns = stopwatch_ns()
+    trio.run(main, clock=JumpClock())
+    assert woke == [60.0, 3600.0, 86_400.0]
+    assert stopwatch_ns() - began_ns < 60 * SECOND_NS
 
 
-def test_a_jumping_clock_waits_when_nobody_has_a_deadline() -> None:
-    async def main() -> float:
-        asked = trio.Event()
-        trio.lowlevel.current_trio_token().run_sync_soon(asked.set)
-        await asked.wait()
-        return trio.current_time()
-
-    assert trio.run(main, clock=JumpClock()) == 0.0
-
-
-async def test_waiting_for_the_past_returns_at_once() -> None:
-    await SystemClock().sleep_until(0)
+def test_a_jump_clock_does_not_jump_to_where_nothing_is_due() -> None:
+    clock = JumpClock()
+    clock.start_clock()
+    assert clock.deadline_to_sleep_time(float("inf")) == float("inf")
+    assert clock.current_time() == 0.0
+    assert clock.deadline_to_sleep_time(5.0) == 0.0
+    assert clock.deadline_to_sleep_time(3.0) == 0.0
+    assert clock.current_time() == 5.0, "never back"

@@ -189,6 +189,13 @@ async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
     assert list(venue(folder).live) == ["somebody-else"]
 
 
+async def test_a_log_that_cannot_be_written_keeps_nothing_open(traded: DataFolder) -> None:
+    traded.flatten_log.mkdir()  # in the way of the file
+    done = await kill(settings(traded.path))
+    assert done["positions_left"] == 0
+    assert "could not be written" in done["log"]
+
+
 async def test_a_folder_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -> None:
     of = settings(tmp_path)
     with pytest.raises(NotRunningError, match="nothing is open"):

@@ -37,7 +37,7 @@ from kamou.core.events import EquityMarked, PermitGranted, RunStarted, TradeClos
 from kamou.folder import DataFolder, RunRecord
 from kamou.store import database, queries
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0  # far beyond what any wait here takes
 GRACE_S = 10.0  # the default of supervision.grace_s
 
 CONFIGURATION = """

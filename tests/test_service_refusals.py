@@ -30,6 +30,7 @@ from kamou import demo, service
 from kamou.actors.reconciler import Reconciler
 from kamou.clock import MINUTE_MS, SimulatedClock
 from kamou.config import DemoSettings, Settings, SupervisionSettings, WebSettings
+from kamou.core import strategies
 from kamou.core.events import RunStopped, StateChanged
 from kamou.core.model import TradingState
 from kamou.errors import (
@@ -71,13 +72,15 @@ def refused(kind: type[Exception], of: Settings, **options: Any) -> str:
 
 def test_a_folder_begun_on_another_market_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     of = settings(tmp_path)
-    demo.open_track(of, _made(tmp_path), now_ms=NOW_MS, fast_forward=True, replay=None)
+    folder = _made(tmp_path)
+    begun = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    demo.keep_track(folder, begun)
     other = attrs.evolve(of, demo=attrs.evolve(of.demo, seed=8))
     words = refused(ConfigurationError, other)
     for said in ("seed=7", "seed=8", "--data-dir"):
         assert said in words
-    track = demo.open_track(of, DataFolder(tmp_path), now_ms=0, fast_forward=False, replay=None)
-    assert track.until_ms == NOW_MS, "the track of the first run stands"
+    known = demo.open_track(of, folder, now_ms=0, fast_forward=False, replay=None)
+    assert known == begun, "the track of the first run stands"
 
 
 def _made(path: Path) -> DataFolder:
@@ -152,6 +155,19 @@ def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_e
     words = refused(DataRefusedError, of, replay=tmp_path / "bad")
     assert "candles_1h.parquet" in words
     assert "8" in words, "the row"
+    folder = DataFolder(tmp_path / "data")
+    new = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    assert new.replay is None, "the folder is not bound to a market that could not be opened"
+
+
+def test_a_strategy_file_that_does_not_import_is_a_configuration_error_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+    words = refused(ConfigurationError, settings(tmp_path / "data"))
+    assert "broken.py" in words
+    assert "no_such_package" in words
 
 
 async def test_an_operator_listener_that_others_can_reach_warns(tmp_path: Path) -> None:

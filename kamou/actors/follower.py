@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from kamou.actors.journal import Journal
 from kamou.core import book, events, holdings, model, orders, portfolio, snapshot
 from kamou.core.book import Book
 from kamou.core.risk import conduct
+from kamou.store.snapshots import code_hash
 
 FOLDED_BY = (events, model, orders, portfolio, conduct, holdings, snapshot, book)
 """Whose code makes the fold: a snapshot by other code is not trusted."""
+
+
+@cache
+def fold_hash() -> str:
+    """Of the code that this process runs: read once, for the files may be upgraded under it."""
+    return code_hash(FOLDED_BY)
 
 
 class BookFollower:

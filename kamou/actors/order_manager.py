@@ -10,6 +10,7 @@ from kamou.actors.desk import Desk
 from kamou.actors.protection import Protector
 from kamou.clock import Clock, next_ms
 from kamou.core.book import Book
+from kamou.core.codes import Deny
 from kamou.core.events import Event, FillRecorded, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
@@ -154,8 +155,9 @@ class OrderManager(Actor):
         except (UnreachableError, RateLimitedError):
             quotes = {}
         quote = quotes.get(candidate.symbol)
-        if quote is None:
-            self._deny(candidate, Denial(code="PRICE_MARK_MISSING"))
+        if quote is None or not quote.sound:
+            code = Deny.PRICE_MARK_MISSING if quote is None else Deny.DATA_INVALID
+            self._deny(candidate, Denial(code=code.value))
             return
         plan = plan_entry(
             candidate,
@@ -206,6 +208,8 @@ class OrderManager(Actor):
     async def _on_update(self, message: OrderUpdate) -> None:
         """An order ended, or rests. A stop that ended by other hands is missed at once."""
         await self._desk.told(message.order)
+        if message.order.client_id in self._desk.book.orders and message.order.status.terminal:
+            self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)  # its fills are untold
         await self._settle()
         trade = self._desk.book.trades.get(message.order.symbol)
         if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
@@ -248,8 +252,11 @@ class OrderManager(Actor):
         now = self.clock.now_ms()
         desk = self._desk
         for order in tuple(desk.book.orders.values()):
-            old = now - order.changed_ms >= IN_FLIGHT_MAX_MS
-            if order.status in IN_FLIGHT and (old or order.unknown_since_ms):
+            age_ms = now - order.changed_ms
+            late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
+            # Ended, and of some of its fills nobody told: they may have opened a bare position.
+            untold = order.status.terminal and age_ms >= RETRY_MS
+            if untold or (order.status in IN_FLIGHT and late):
                 await desk.resolve(order)
         await self._settle()
         book = desk.book
@@ -277,7 +284,7 @@ class OrderManager(Actor):
         """A second from now while something must not wait, else just after the next cycle."""
         now = self.clock.now_ms()
         urgent = (
-            any(o.status in IN_FLIGHT for o in book.orders.values())
+            any(o.status in IN_FLIGHT or o.status.terminal for o in book.orders.values())
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
         )

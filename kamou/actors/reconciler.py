@@ -32,6 +32,7 @@ ATR_PERIOD = 14
 ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
+SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
 
 
 @attrs.define
@@ -77,6 +78,8 @@ class Reconciler(Actor):
         self._cycle_ms = cycle_ms
         self._follower = BookFollower(journal)
         self._again_ms = 0
+        self._passed_ms = 0  # when the last pass began
+        self._asked = False  # for one out of turn
 
     async def recover(self) -> None:
         """Fold the journal and reconcile before anything may trade. A silent venue is retried."""
@@ -84,17 +87,17 @@ class Reconciler(Actor):
         await self.tick()
 
     def next_due_ms(self) -> int | None:
-        if self._orders.needs_reconcile:
-            return self.clock.now_ms()
+        if self._asked or self._orders.needs_reconcile:
+            return min(self._again_ms, self._passed_ms + SPACING_MS)
         return self._again_ms
 
     async def handle(self, message: object) -> None:
         assert isinstance(message, ReconcileNow), message
-        await self.tick()
+        self._asked = True
 
     async def tick(self) -> None:
-        now = self.clock.now_ms()
-        self._orders.needs_reconcile = False
+        now = self._passed_ms = self.clock.now_ms()
+        self._asked = self._orders.needs_reconcile = False
         self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_ms) + CYCLE_OFFSET_MS
         try:
             await self._reconcile(floor_ms(now, self._cycle_ms))

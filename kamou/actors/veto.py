@@ -105,8 +105,9 @@ class VetoActor(Actor):
             period_ms=self._period_ms,
             top=self._cycle.top,
         )
-        if not ranking.bar_close_ms and not ranking.late_shards:
-            return  # no bar closed: there was nothing to scan, and there is nothing to tell
+        heard = ranking.bar_close_ms or ranking.late_shards
+        if not heard and cycle_ms % self._period_ms:
+            return  # no bar was due: there was nothing to scan, and there is nothing to tell
         events: list[Event] = [
             CycleRanked(
                 at_ms=self.clock.now_ms(),
@@ -172,7 +173,8 @@ class VetoActor(Actor):
     async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
         quotes: Mapping[str, Quote] = {}
         with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
-            quotes = await self._port.quotes(tuple(c.symbol for c in candidates))
+            told = await self._port.quotes(tuple(c.symbol for c in candidates))
+            quotes = {symbol: quote for symbol, quote in told.items() if quote.sound}
         book = self._follower.catch_up()
         working = {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
         return VetoContext(

@@ -159,6 +159,12 @@ class Quote:
     def spread(self) -> Decimal:
         return self.ask - self.bid
 
+    @property
+    def sound(self) -> bool:
+        """Whether its prices are prices: finite, above zero, and not crossed."""
+        prices = (self.bid, self.ask, self.mark)
+        return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask
+
 
 @attrs.frozen(kw_only=True)
 class Candidate:

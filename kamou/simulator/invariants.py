@@ -226,6 +226,8 @@ class Monitor:
         if intent is None:
             self.violation("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_id)
             return
+        if noted.quantity < intent.quantity:
+            self.coverage["partial fills"] += 1
         permit = self._permits.get(intent.permit_id)
         if permit is None or self._checker.of(noted.symbol).foreign:
             return

@@ -123,7 +123,7 @@ class Life:
         def return_it() -> None:
             self.engine.transfer(D(2000))
 
-        self.venue.at(at_ms + 600_000, return_it)
+        self.venue.at(min(at_ms + 600_000, self.chaos.calm_ms - 1), return_it)
         return True
 
     def _trade_by_hand(self, at_ms: int, draw: Random) -> bool:

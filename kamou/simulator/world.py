@@ -12,6 +12,7 @@ import hashlib
 import shutil
 import sqlite3
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
@@ -29,6 +30,7 @@ from kamou.core.codes import StateReason
 from kamou.core.limits import MeanReversionParameters, MomentumParameters, RiskLimits, VetoLimits
 from kamou.core.model import TradingState
 from kamou.determinism import chance, seed_scheduler
+from kamou.errors import DiskFullError
 from kamou.exchange.models import VenueModels
 from kamou.exchange.venue_store import MEMORY, VenueStore
 from kamou.handover import halted_by_storm
@@ -225,6 +227,8 @@ class World:
         for what in differences(path, self.engine, self.settings.equity):
             self.monitor.violation("UNSETTLED", self.last_ms, "", what)
         self.monitor.close()
+        if "partial_fills" in self.chaos.on:
+            self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
 
     def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
@@ -266,6 +270,11 @@ class Process:
             world.monitor.coverage[f"killed {self.power.where}"] += 1
         except* RestartStormError:
             world.monitor.coverage["storms"] += 1
+        except* Exception as group:
+            # Whatever else comes out of the composition root is a crash of the whole process.
+            where = "".join(traceback.format_exception(group)[-6:])
+            world.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
+            self.ended_ms = max(self.ended_ms, self.start_ms + 1000)
         world.monitor.note(f"{self.ended_ms} process ends {self.power.dead or 'orderly'}")
         self.steps = steps.count
 
@@ -289,12 +298,18 @@ class Process:
                 on_commit=monitor.committed,
             )
             settings = world.settings
-            writer.append([run_started(settings, writer.generation, self.skewed.now_ms())])
+            try:
+                started = run_started(settings, writer.generation, self.skewed.now_ms())
+                writer.append([started])
+            except DiskFullError:  # it does not start; the service manager tries again
+                monitor.coverage["did not start"] += 1
+                return
             with halted_by_storm(writer, reader, self.skewed.now_ms):
                 await self._live(writer, reader)
             writer.recover()
             stopped = run_stopped(writer.generation, self.skewed.now_ms(), "stopped")
-            writer.append([stopped])
+            with contextlib.suppress(DiskFullError):  # as a session does
+                writer.append([stopped])
         finally:
             self.ended_ms = self.clock.now_ms()
             if self.power.dead:

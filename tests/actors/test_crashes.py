@@ -6,8 +6,8 @@ first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit (som
 
 from __future__ import annotations
 
+import hashlib
 import os
-import random
 from collections import Counter
 from functools import cache
 
@@ -23,9 +23,10 @@ from kamou.core.events import CandidateVetoed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.supervision import RestartStormError
 
+PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(
-    ["journal", "risk_governor", "exchange", "order_manager", "reconciler", "refiner", "veto", "feed"]
-) | {"scanner-0", "scanner-1"}
+    ("journal", "risk_governor", "exchange", "order_manager", "reconciler", *PIPELINE)
+)
 LAST_S = screenplay.MINUTES * 60 + 5.0  # the last cycle is done; from here on nothing is broken
 PARTS = 8  # so that several processes may share the work
 
@@ -100,12 +101,19 @@ class Storm(Watcher):
         self.left = crashes
         self.rate = rate
         self.quiet_s = quiet_s
-        self.random = random.Random(seed)
+        self.seed = seed
+        self.steps = 0
         self.last_s = -quiet_s
+
+    def chance(self) -> float:
+        """A number in [0, 1) that seed and step decide."""
+        self.steps += 1
+        digest = hashlib.sha256(f"{self.seed}:{self.steps}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") / 2**32
 
     def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
         now = trio.current_time()
-        if self.left and now - self.last_s >= self.quiet_s and self.random.random() < self.rate:
+        if self.left and now - self.last_s >= self.quiet_s and self.chance() < self.rate:
             self.left -= 1
             self.last_s = now
             task._next_send = outcome.Error(Sabotage(str(site)))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 import attrs
 import pytest
 from stage import Ended, Stage, at, perform
 
 from kamou.core.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
-from kamou.core.model import Leg, OrderType, TradingState
+from kamou.core.model import ZERO, Leg, OrderType, TradingState
 from kamou.exchange.base import ExchangePort
 
 ROOM = 1_000_000_000  # pages: SQLite's own bound
@@ -60,14 +61,11 @@ def full_between(
 
 async def covered(port: ExchangePort) -> dict[str, bool]:
     """Whether each position at the venue has a stop there for all of it."""
-    resting = await port.open_orders()
-    return {
-        p.symbol: sum(
-            o.quantity - o.filled for o in resting if o.symbol == p.symbol and o.type is OrderType.STOP_MARKET
-        )
-        >= abs(p.quantity)
-        for p in await port.positions()
-    }
+    stops: dict[str, Decimal] = {}
+    for order in await port.open_orders():
+        if order.type is OrderType.STOP_MARKET:
+            stops[order.symbol] = stops.get(order.symbol, ZERO) + order.quantity - order.filled
+    return {p.symbol: stops.get(p.symbol, ZERO) >= abs(p.quantity) for p in await port.positions()}
 
 
 def assert_nothing_is_lost(ended: Ended) -> None:

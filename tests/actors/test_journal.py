@@ -12,6 +12,7 @@ from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import journal as module
+from kamou.actors.follower import BookFollower
 from kamou.actors.journal import on_thread
 from kamou.core import events as e
 from kamou.errors import DuplicateEventError
@@ -145,7 +146,37 @@ async def test_old_events_are_read_back_and_new_ones_remembered(
             tail = bench.journal.tail(after)
             assert [c.seq for c in tail] == list(range(after + 1, 21))
             assert [c.event for c in tail] == [lost(n) for n in range(after, 20)]
+        await bench.journal.commit(lost(20))
         assert len(bench.journal._recent) <= 10
+
+
+async def test_a_long_past_is_folded_in_parts_that_fit_in_memory(
+    bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECENT_EVENTS", 2)
+    monkeypatch.setattr(module, "PAST_MAX", 3)
+    async with bench.running():
+        for number in range(1, 13):
+            await bench.journal.commit(day(number))
+        assert [c.seq for c in bench.journal.tail(0)] == [1, 2, 3]
+        assert [c.seq for c in bench.journal.tail(7)] == [8, 9, 10, 11, 12]
+        book = BookFollower(bench.journal).recover()
+        assert (book.seq, book.day) == (12, "2023-11-12")
+
+
+async def test_what_the_first_actor_folded_at_a_start_the_next_one_takes_over(
+    bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    async with bench.running():
+        for number in range(1, 6):
+            await bench.journal.commit(day(number))
+    again = make()
+    first = BookFollower(again.journal).recover()
+    waiting = again.journal.book_snapshot()
+    assert waiting is not None
+    assert waiting.seq == first.seq == 5
+    second = BookFollower(again.journal).recover()
+    assert second.dump() == first.dump()
 
 
 async def test_a_second_run_begins_where_the_first_ended(

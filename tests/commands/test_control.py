@@ -59,3 +59,16 @@ def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, tmp_pa
     assert "removed" in out
     assert not latch.is_set()
     assert cli("resume")[0] == 3
+
+
+def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
+    cli: Cli, compose: Compose, tmp_path: Path
+) -> None:
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.latch.mkdir(parents=True)  # in the way of the file
+    compose("flatten", lambda _: {"positions_left": 0, "positions_closed": 2})
+    code, out, err = cli("flatten", "--json")
+    assert code == 6
+    assert json.loads(out)["positions_closed"] == 2
+    assert json.loads(out)["latch"] == "not set"
+    assert "may enter again" in err

@@ -48,6 +48,7 @@ class System:
     def __init__(self) -> None:
         self.orders: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
+        self.left = 0
 
     def operations(self) -> Operations:
         def command(verb: str) -> Callable[[str], Awaitable[Mapping[str, Any]]]:
@@ -55,7 +56,7 @@ class System:
                 if self.trouble is not None:
                     raise self.trouble
                 self.orders.append((verb, reason))
-                return {"state": verb, "positions_left": 0}
+                return {"state": verb, "positions_left": self.left}
 
             return act
 
@@ -159,6 +160,16 @@ def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
     assert "/api/v1/flatten answered 503: the governor is not up" in err
+
+
+def test_what_a_running_system_leaves_open_is_closed_without_it(
+    cli: Cli, running: System, compose: Callable[..., None]
+) -> None:
+    compose("flatten", lambda _: {"positions_left": 0})
+    running.left = 2
+    code, out, err = cli("flatten", "--json")
+    assert (code, json.loads(out)["by"]) == (0, "flatten")
+    assert "it left 2 positions open" in err
 
 
 def test_a_command_that_ran_out_of_time_is_a_timeout(cli: Cli, running: System) -> None:

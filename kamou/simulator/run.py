@@ -1,0 +1,190 @@
+"""Seeds in, results out: one world per seed, swarms over processes, and the smallest failure."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import attrs
+
+from kamou.clock import processor_s
+from kamou.exchange.checker import Violation
+from kamou.simulator.faults import FAULTS
+from kamou.simulator.world import Scenario, World
+
+HOURS_STEP = 0.25  # how finely the shortest failing time is looked for
+MUST_HAPPEN = (
+    "entries",
+    "fills",
+    "orders",
+    "sent stop",
+    "sent close",
+    "TradeClosed",
+    "PermitDenied",
+    "CandidateVetoed",
+    "StopConfirmed",
+    "IncomeRecorded",
+)
+"""What every swarm must have done; a run that did nothing proves nothing."""
+
+Report = Callable[["Result"], None]
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What became of one seed. ``digest`` is the hash of its trace."""
+
+    scenario: Scenario
+    violations: tuple[Violation, ...]
+    last_events: tuple[str, ...]  # before the first violation
+    coverage: dict[str, int]
+    struck: dict[str, int]  # fault class -> strikes
+    on: tuple[str, ...]
+    steps: int
+    processes: int
+    cpu_s: float
+    digest: str
+    trace: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.violations)
+
+
+@attrs.frozen(kw_only=True)
+class Swarm:
+    """The results of many seeds as one. ``missing``: what never happened and should have."""
+
+    results: tuple[Result, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if result.failed)
+
+    def as_json(self) -> dict[str, Any]:
+        results = self.results
+        hours = sum(r.scenario.hours for r in results)
+        cpu_s = sum(r.cpu_s for r in results)
+        steps = sum(r.steps for r in results)
+        return {
+            "seeds": len(results),
+            "hours": hours,
+            "violations": sum(len(r.violations) for r in results),
+            "failures": [failure(r) for r in self.failures],
+            "coverage": coverage(results),
+            "missing": list(self.missing),
+            "cpu_s": round(cpu_s, 3),
+            "sim_hours_per_cpu_s": round(hours / cpu_s, 3) if cpu_s else None,
+            "steps": steps,
+            "steps_per_cpu_s": round(steps / cpu_s) if cpu_s else None,
+            "digests": {str(r.scenario.seed): r.digest for r in results},
+        }
+
+
+def failure(result: Result) -> dict[str, Any]:
+    """A failed seed in plain data."""
+    first = result.violations[0]
+    return {
+        "seed": result.scenario.seed,
+        "hours": result.scenario.hours,
+        "symbols": result.scenario.symbols,
+        "faults": sorted(result.on),
+        "first": attrs.asdict(first),
+        "violations": [attrs.asdict(violation) for violation in result.violations],
+        "last_events": list(result.last_events),
+    }
+
+
+def coverage(results: Iterable[Result]) -> dict[str, int]:
+    """What happened how often, over all seeds; faults as ``fault NAME``."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result.coverage)
+        total.update({f"fault {name}": n for name, n in result.struck.items()})
+        total["processes"] += result.processes
+    return dict(sorted(total.items()))
+
+
+def simulate(scenario: Scenario) -> Result:
+    """Run one seed."""
+    began_s = processor_s()
+    world = World(scenario)
+    world.run()
+    monitor = world.monitor
+    return Result(
+        scenario=scenario,
+        violations=tuple(monitor.found),
+        last_events=monitor.last,
+        coverage=dict(monitor.coverage),
+        struck=dict(world.chaos.struck),
+        on=tuple(sorted(world.chaos.on)),
+        steps=world.steps,
+        processes=world.processes,
+        cpu_s=processor_s() - began_s,
+        digest=world.trace.hex,
+        trace=tuple(world.trace.lines),
+    )
+
+
+def swarm(
+    scenarios: Iterable[Scenario], *, jobs: int = 1, report: Report = lambda result: None
+) -> Swarm:
+    """Run every scenario, over ``jobs`` processes. Results are in the order of the scenarios."""
+    planned = tuple(scenarios)
+    results: list[Result] = []
+    for result in _run(planned, jobs):
+        results.append(result)
+        report(result)
+    return Swarm(results=tuple(results), missing=missing(results))
+
+
+def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
+    if jobs <= 1 or len(scenarios) == 1:
+        yield from map(simulate, scenarios)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit this one's scheduler
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
+        yield from pool.map(simulate, scenarios)
+
+
+def missing(results: Iterable[Result]) -> tuple[str, ...]:
+    """What never happened in all of them: enabled faults that never struck, and no trading."""
+    done = tuple(results)
+    total = coverage(done)
+    enabled = {name for result in done for name in result.on}
+    absent = [f"fault {f.name}" for f in FAULTS if f.name in enabled and not total.get(f"fault {f.name}")]
+    needed = MUST_HAPPEN if sum(r.scenario.hours for r in done) >= MUST_HAPPEN_HOURS else TRADED
+    return (*absent, *(name for name in needed if not total.get(name)))
+
+
+TRADED = ("entries", "fills", "orders")
+MUST_HAPPEN_HOURS = 10.0  # a shorter swarm must trade; a longer one must have met all of it
+
+
+def shrink(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
+    """The smallest set of faults and the shortest time with which the seed still fails.
+
+    Greedy: a class at a time is left out for good when the seed fails without it. Each class
+    draws from a generator of its own, so the others stay what they were.
+    """
+    assert result.failed, "only a failure can be made smaller"
+    scenario = attrs.evolve(result.scenario, faults=frozenset(result.on))
+    best = result
+    for name in sorted(result.on):
+        assert scenario.faults is not None
+        tried = simulate(attrs.evolve(scenario, faults=scenario.faults - {name}))
+        report(f"without {name}: {'still fails' if tried.failed else 'passes'}")
+        if tried.failed:
+            best, scenario = tried, tried.scenario
+    hours = scenario.hours
+    while hours > HOURS_STEP:
+        tried = simulate(attrs.evolve(scenario, hours=hours - HOURS_STEP))
+        hours -= HOURS_STEP
+        report(f"{hours:g} h: {'still fails' if tried.failed else 'passes'}")
+        if tried.failed:
+            best = tried
+    return best

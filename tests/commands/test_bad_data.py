@@ -1,0 +1,91 @@
+"""Market data that cannot be trusted is refused by every verb, and nothing of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from store.market_files import END_MS, HOUR_MS, Rows, candle_rows, good_folder, write_parquet
+
+Cli = Callable[..., tuple[int, str, str]]
+Spoil = Callable[[Rows], None]
+
+
+def not_a_number(rows: Rows) -> None:
+    rows[5]["close"] = float("nan")
+
+
+def duplicate(rows: Rows) -> None:
+    rows.insert(6, dict(rows[5]))
+
+
+def unsorted(rows: Rows) -> None:
+    rows[5], rows[9] = rows[9], rows[5]
+
+
+def gap(rows: Rows) -> None:
+    del rows[5:8]
+
+
+def impossible(rows: Rows) -> None:
+    rows[5]["high"] = rows[5]["low"] - 1
+
+
+def from_the_future(rows: Rows) -> None:
+    for row in rows:
+        row["ts"] += 100 * 365 * 24 * HOUR_MS
+
+
+def spoiled(folder: Path, spoil: Spoil) -> Path:
+    rows = candle_rows()
+    spoil(rows)
+    write_parquet(folder / "candles_1h.parquet", rows)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "spoil", [not_a_number, duplicate, unsorted, gap, impossible, from_the_future]
+)
+def test_a_bad_file_is_refused_by_every_verb_that_reads_it_and_nothing_is_stored(
+    cli: Cli, tmp_path: Path, spoil: Spoil
+) -> None:
+    bad = spoiled(tmp_path / "bad", spoil)
+    for verb in (
+        ("data", "import", bad, "--name", "bad"),
+        ("backtest", "--data", bad),
+        ("run", "--replay", bad, "--port", 0, "--operator-port", 0),
+    ):
+        code, _, err = cli(*verb)
+        assert code == 1, (verb, err)
+        said = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert len(said) == 1, err
+        assert "candles_1h.parquet" in err, "the rows are listed under it"
+        assert "Traceback" not in err
+    assert not list((tmp_path / "kamou-data").glob("market/*"))
+
+
+def test_a_folder_of_something_else_is_refused_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "candles_1h.parquet").write_text("these are not the rows")
+    code, _, err = cli("data", "import", tmp_path / "notes")
+    assert code == 1
+    assert "candles_1h.parquet" in err
+    code, _, err = cli("backtest", "--data", "nothing-of-that-name")
+    assert code == 1
+    assert "kamou data import" in err
+
+
+def test_a_time_range_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None:
+    good = good_folder(tmp_path / "good")
+    assert END_MS < 1_767_225_600_000
+    code, _, err = cli("backtest", "--data", good, "--timerange", "20260101-20260201")
+    assert code == 4
+    assert "no cycle" in err
+
+
+def test_an_unknown_symbol_is_refused_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
+    good = good_folder(tmp_path / "good")
+    code, _, err = cli("backtest", "--data", good, "--symbols", "BTCUSD")
+    assert code == 1
+    assert "BTCUSDT" in err
