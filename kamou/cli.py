@@ -8,7 +8,17 @@ import sys
 import click
 
 import kamou
-from kamou.commands import backtest, configuration, control, data, database, report, run, status
+from kamou.commands import (
+    backtest,
+    configuration,
+    control,
+    data,
+    database,
+    report,
+    run,
+    simulate,
+    status,
+)
 from kamou.errors import KamouError
 
 EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
@@ -24,6 +34,7 @@ VERBS: tuple[click.Command, ...] = (
     control.resume,
     control.flatten,
     backtest.backtest,
+    simulate.simulate,
     data.data,
     report.report,
     database.db,

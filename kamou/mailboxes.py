@@ -15,8 +15,9 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 import trio
 
+from kamou.calls import Call, Reply
 from kamou.clock import MINUTE_MS, Clock, SystemClock
-from kamou.errors import CallTimeoutError, CallUnavailableError, KamouError
+from kamou.errors import CallTimeoutError, CallUnavailableError
 
 T = TypeVar("T")
 
@@ -51,50 +52,6 @@ class MailboxStatistics:
     dead_letters: int
     handled: int
     busy_s: float
-
-
-class Reply:
-    """Where the answer to one call goes. Answered once: later answers are not delivered."""
-
-    __slots__ = ("_done", "_error", "_scope", "_settled", "_value")
-
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-        self._done = trio.Event()
-        self._settled = False
-        self._value: Any = None
-        self._error: Exception | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Answered, failed, or given up by the caller."""
-        return self._settled
-
-    def send(self, value: object) -> bool:
-        """Answer with ``value``. False when nobody waits any longer."""
-        if self._settled:
-            return False
-        self._settled = True
-        self._value = value
-        self._done.set()
-        return True
-
-    def fail(self, error: Exception) -> bool:
-        """Raise ``error`` at the caller, who may still be waiting for room in the mailbox."""
-        if self._settled:
-            return False
-        self._settled = True
-        self._error = error
-        self._scope.cancel()
-        return True
-
-
-@attrs.frozen(eq=False)
-class Call:
-    """A message whose sender waits for the answer."""
-
-    message: Any
-    reply: Reply
 
 
 @attrs.define(eq=False)
@@ -220,44 +177,42 @@ class Mailbox(Generic[T]):
     async def get(self) -> T:
         """The next message, priority lane first. A checkpoint; if cancelled, nothing was taken."""
         while True:
-            if self._priority:
-                await trio.lowlevel.checkpoint()
-                message = self._take_priority()
-            else:
-                item = await self._receiver.receive()
-                if item is _WAKE:
-                    continue
-                message = self._take(item)
-            if not self._is_stale(message):
-                return message
+            message = await self._next(None)
+            if message is not _WAKE:
+                return cast(T, message)
 
     async def get_until(self, at_ms: int | None, clock: Clock) -> T | None:
         """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop."""
         while not self._stopping:
-            if self._priority:
-                await trio.lowlevel.checkpoint()
-                message = self._take_priority()
-            else:
-                item: Any = _WAKE
-                if at_ms is None:
-                    item = await self._receiver.receive()
-                else:
-                    left_ms = at_ms - clock.now_ms()
-                    if left_ms <= 0:
-                        await trio.lowlevel.checkpoint()
-                        return None
-                    if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
-                        left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
-                    item = await self._receive_within(left_ms / 1000)
-                if item is _WAKE:
-                    continue
-                message = self._take(item)
-            if not self._is_stale(message):
-                return message
+            left_ms = None
+            if at_ms is not None and not self._priority:
+                left_ms = at_ms - clock.now_ms()
+                if left_ms <= 0:
+                    await trio.lowlevel.checkpoint()
+                    return None
+                if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
+                    left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
+            message = await self._next(left_ms)
+            if message is not _WAKE:
+                return cast(T, message)
         return None
 
+    async def _next(self, within_ms: int | None) -> Any:
+        """One message; ``_WAKE`` when none came in time, or one that is stale: look again."""
+        if self._priority:
+            await trio.lowlevel.checkpoint()
+            message = self._take_priority()
+        else:
+            if within_ms is None:
+                item = await self._receiver.receive()
+            else:
+                item = await self._receive_within(within_ms / 1000)
+            if item is _WAKE:
+                return _WAKE
+            message = self._take(item)
+        return _WAKE if self._is_stale(message) else message
+
     async def _receive_within(self, seconds: float) -> Any:
-        """What comes next; ``_WAKE`` when nothing does in that time."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:  # most often something waits, and a timer would be made for nothing
             item = self._receiver.receive_nowait()
@@ -402,13 +357,3 @@ async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> A
     """
     assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), "a call may not be dropped"
     return await mailbox._ask(message, timeout_s)
-
-
-def answer(call_: Call, result: object) -> bool:
-    """Answer a call with a value, or with a ``KamouError`` to be raised at the caller.
-
-    False when the caller has given up.
-    """
-    if isinstance(result, KamouError):
-        return call_.reply.fail(result)
-    return call_.reply.send(result)

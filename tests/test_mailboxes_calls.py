@@ -8,8 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kamou.calls import Call, answer
 from kamou.errors import CallTimeoutError, CallUnavailableError, DiskFullError
-from kamou.mailboxes import Call, Mailbox, WhenFull, answer, call
+from kamou.mailboxes import Mailbox, WhenFull, call
 
 
 def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT) -> Mailbox[Any]:

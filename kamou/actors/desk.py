@@ -46,6 +46,8 @@ from kamou.exchange.base import ExchangePort
 from kamou.mailboxes import Mailbox, call
 from kamou.messages.orders import ReviewEntry, ReviewReduction
 
+CLOCKS_APART_MS = 60_000  # an intent has our time, its fills the venue's: ask from well before
+
 
 @attrs.frozen(kw_only=True)
 class DeskSettings:
@@ -291,7 +293,7 @@ class Desk:
             found = await self.port.order(intent.client_id)
             fills: tuple[Fill, ...] = ()
             if found is not None and found.filled > known.filled:
-                fills = await self.port.fills(intent.intended_ms)
+                fills = await self.port.fills(intent.intended_ms - CLOCKS_APART_MS)
         except (RateLimitedError, UnreachableError):
             return
         now = self.clock.now_ms()

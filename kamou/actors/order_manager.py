@@ -177,7 +177,20 @@ class OrderManager(Actor):
         verdict = await desk.review(plan, quote, candidate.signal_id)
         if isinstance(verdict, Approved):
             await desk.enter(plan, verdict)
+            await self._secure(candidate.symbol)
             await self._settle()
+
+    async def _secure(self, symbol: str) -> None:
+        """Where an entry cannot carry its stop, the stop comes before anything else is done."""
+        desk = self._desk
+        if desk.port.capabilities.attached_stop:
+            return
+        for order in desk.book.orders_of(symbol):
+            if order.leg is Leg.ENTRY and order.status.terminal:  # some of its fills are untold
+                await desk.resolve(order)
+        trade = desk.book.trades.get(symbol)
+        if trade is not None and trade.unprotected_since_ms:
+            await self._protector.protect(symbol)
 
     def _stake_at(self, marks: Mapping[str, Decimal]) -> Exposure:
         """The book's exposure, computed anew when the journal has gone on."""
@@ -287,6 +300,7 @@ class OrderManager(Actor):
             any(o.status in IN_FLIGHT or o.status.terminal for o in book.orders.values())
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
+            or book.finished  # flat, and its funding is awaited
         )
         if urgent:
             return now + RETRY_MS

@@ -130,13 +130,14 @@ class Protector:
             await self.protect(trade.symbol)
 
     async def aim(self, trade: OpenTrade) -> None:
-        """Place the target of a trade whose entry could not carry it. Once, and never first."""
+        """Place the target of a trade whose entry could not carry it. Once, after all stops."""
         desk = self._desk
         book = desk.book
         if (
             trade.target_price is None
             or not trade.protected
             or book.entry_live(trade.symbol)
+            or any(other.unprotected_since_ms for other in book.trades.values())
             or _attempt(book, trade, Leg.TARGET) > 1
         ):
             return

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.clock import HOUR_MS, floor_ms
 from kamou.core import events as e
 from kamou.core import portfolio
 from kamou.core.model import ZERO, Leg, Plan, TradingState
@@ -113,8 +114,16 @@ class Holdings:
         return max(0, max(self.started_ms, self.reconciled_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
-        """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied."""
-        return tuple(portfolio.closed_trade(t, at_ms) for t in self.finished.values())
+        """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied.
+
+        A trade that was held at a full hour waits for the cycle that reads what was settled
+        then: its funding is part of its result.
+        """
+        return tuple(
+            portfolio.closed_trade(t, at_ms)
+            for t in self.finished.values()
+            if not t.opened_ms < floor_ms(t.changed_ms, HOUR_MS) > self.cycle_ms
+        )
 
     def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
         """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""

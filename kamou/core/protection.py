@@ -17,6 +17,9 @@ from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder,
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
 
+UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again: two only reduce
+CLOSE_AHEAD_MS = 1_500  # before the deadline, so that the close itself acts within it
+
 
 CLOSE_LEAD_MS = 2_000
 """A close takes a round trip or two: it begins so early that the deadline itself holds."""
@@ -104,8 +107,11 @@ def protect(
     if now_ms >= deadline_ms and trade.unprotected_since_ms:
         return (_close(trade, "not protected in time"),)
     read_back = {v.client_id for v in stops}
-    if any(_may_cover(o, held) and o.client_id not in read_back for o in ours):
-        return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
+    for order in ours:
+        if _may_cover(order, held) and order.client_id not in read_back:
+            unseen_ms = now_ms - max(order.changed_ms, trade.unprotected_since_ms)
+            if unseen_ms < UNSEEN_MAX_MS:
+                return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     return (_place(trade),)
 
 

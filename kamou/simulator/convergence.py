@@ -69,9 +69,7 @@ def _orders(book: Book, engine: Engine) -> Iterator[str]:
         yield f"in flight for ever: {stuck}"
     held = {p.symbol for p in engine.positions()}
     if orphans := [
-        o.client_id
-        for o in engine.open_orders()
-        if o.symbol not in held and is_ours(o.client_id)
+        o.client_id for o in engine.open_orders() if o.symbol not in held and is_ours(o.client_id)
     ]:
         yield f"orders without a position: {orphans}"
     if book.finished:
@@ -99,8 +97,9 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
 
 def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) -> Iterator[str]:
     """The journal alone explains the venue's balance, to the cent."""
-    if any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events):
-        return  # what others did on the account is booked at marks, not at their prices
+    corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
+    if corrected or any(f.client_id and not is_ours(f.client_id) for f in engine.fills(0)):
+        return  # what others trade on the account is not in our trades, or at marks only
     balance = start + book.flows
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
     for trade in (*book.trades.values(), *book.finished.values()):

@@ -142,12 +142,9 @@ class Chaos:
                 return window
         return None
 
-    def overlap_ms(self, name: str, since_ms: int, until_ms: int) -> int:
-        """How much of that time this class's windows cover."""
-        return sum(
-            max(0, min(until_ms, to_ms) - max(since_ms, from_ms))
-            for from_ms, to_ms in self._windows.get(name, ())
-        )
+    def windows(self, name: str) -> tuple[tuple[int, int], ...]:
+        """When a class lasts, from and to."""
+        return self._windows.get(name, ())
 
     def moments(self, name: str) -> tuple[int, ...]:
         """When a class strikes that lasts no time."""
@@ -171,3 +168,14 @@ class Chaos:
             length = low * (high / low) ** draw.random() if low else 0.0
             found.append((at_ms, min(end_ms, at_ms + int(1000 * length))))
         return tuple(sorted(found))
+
+
+def covered_ms(windows: Iterable[tuple[int, int]], since_ms: int, until_ms: int) -> int:
+    """How much of that time at least one of the windows covers."""
+    covered, reached_ms = 0, since_ms
+    for from_ms, to_ms in sorted(windows):
+        begin, end = max(from_ms, reached_ms), min(to_ms, until_ms)
+        if end > begin:
+            covered += end - begin
+            reached_ms = end
+    return covered

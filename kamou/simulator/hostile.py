@@ -292,6 +292,8 @@ class HostileExchange(SimulatedExchange):
             await self._time_out(client_id)
 
     async def _time_out(self, client_id: str) -> None:
+        now_ms = self._true.now_ms()
+        self._monitor.stalls.append((now_ms, now_ms + int(1000 * TIMEOUT_S)))
         await trio.sleep(TIMEOUT_S)
         self._sync()
         raise UnknownOutcomeError(f"{client_id}: no answer within {TIMEOUT_S:g} s")

@@ -17,7 +17,7 @@ import attrs
 
 from kamou.core import events as e
 from kamou.core.limits import RiskLimits
-from kamou.core.model import Intent, Leg, OrderType, Plan, TradingState
+from kamou.core.model import Intent, Leg, Plan, TradingState
 from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
@@ -62,6 +62,7 @@ class Monitor:
         self.last: tuple[str, ...] = ()  # events before the first violation
         self.coverage: Counter[str] = Counter()
         self.disturbed_ms = 0  # when a crash, or a slow disk, last explained a failed call
+        self.stalls: list[tuple[int, int]] = []  # a request timed out, or the disk stood still
         self.state = TradingState.NORMAL
         self.head_seq = 0
         self._head_body = b""
@@ -103,9 +104,7 @@ class Monitor:
 
     def recovered(self, connection: sqlite3.Connection, now_ms: int) -> None:
         """A process found this database: is all that was acknowledged in it? (8)"""
-        row = connection.execute(
-            "SELECT count(*), coalesce(max(seq), 0) FROM event"
-        ).fetchone()
+        row = connection.execute("SELECT count(*), coalesce(max(seq), 0) FROM event").fetchone()
         if tuple(row) != (self.head_seq, self.head_seq):
             self.violation("LOST", now_ms, "", f"{tuple(row)} of {self.head_seq} events are left")
             self.head_seq = row[1]
@@ -191,9 +190,7 @@ class Monitor:
             checker.until(now_ms)
         if self._told < len(checker.found):
             for violation in checker.found[self._told :]:
-                self.violation(
-                    violation.rule, violation.at_ms, violation.symbol, violation.detail
-                )
+                self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
             self._told = len(checker.found)
 
     def _take(self, noted: Evidence) -> None:
@@ -309,10 +306,7 @@ class _SimulatedChecker(Checker):
     def _exposure(self, noted: FillNoted, after: Decimal) -> None:
         super()._exposure(noted, after)
         total = sum(
-            (
-                abs(held.position) * held.entry * held.contract_size
-                for held in self.held.values()
-            ),
+            (abs(held.position) * held.entry * held.contract_size for held in self.held.values()),
             Decimal(0),
         )
         limit = self._allowed(self._risk_limits.notional_total_max, noted)

@@ -156,7 +156,8 @@ def missing(results: Iterable[Result]) -> tuple[str, ...]:
     done = tuple(results)
     total = coverage(done)
     enabled = {name for result in done for name in result.on}
-    absent = [f"fault {f.name}" for f in FAULTS if f.name in enabled and not total.get(f"fault {f.name}")]
+    names = [f"fault {fault.name}" for fault in FAULTS if fault.name in enabled]
+    absent = [name for name in names if not total.get(name)]
     needed = MUST_HAPPEN if sum(r.scenario.hours for r in done) >= MUST_HAPPEN_HOURS else TRADED
     return (*absent, *(name for name in needed if not total.get(name)))
 

@@ -48,9 +48,7 @@ def frames(coroutine: Any) -> Iterator[tuple[str, int]]:
             name = frame.f_code.co_filename[len(HOME) + 1 :]
             if name not in NOT_THE_ACTORS:
                 yield name, frame.f_lineno
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(
-            coroutine, "gi_yieldfrom", None
-        )
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
 def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
@@ -112,9 +110,7 @@ class Saboteur(Watcher):
 class Steps(trio.abc.Instrument):
     """Counts the scheduler's steps, and lets ``strike`` choose some that raise."""
 
-    def __init__(
-        self, actors: frozenset[str], strike: Callable[[], bool] | None = None
-    ) -> None:
+    def __init__(self, actors: frozenset[str], strike: Callable[[], bool] | None = None) -> None:
         self.count = 0
         self._actors = actors
         self._strike = strike

@@ -37,7 +37,7 @@ from kamou.handover import halted_by_storm
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.session import run_started, run_stopped
 from kamou.simulator.convergence import differences
-from kamou.simulator.faults import Chaos, drawn
+from kamou.simulator.faults import Chaos, covered_ms, drawn
 from kamou.simulator.hostile import HostileExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.life import Life
@@ -52,16 +52,23 @@ from kamou.store.journal import next_generation
 from kamou.supervision import RestartStormError
 from kamou.supervisor import Supervisor
 
-
 START_MS = 1_735_732_800_000  # 2025-01-01T12:00Z; half a day before a UTC day ends
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
 ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
 ACTORS = frozenset(
-    ("journal", "risk_governor", "exchange", "order_manager", "reconciler")
-    + ("refiner", "veto", "feed", "scanner-0", "scanner-1")
-)
+    [
+        "journal",
+        "risk_governor",
+        "exchange",
+        "order_manager",
+        "reconciler",
+        "refiner",
+        "veto",
+        "feed",
+    ]
+) | {"scanner-0", "scanner-1"}
 
 SETTINGS = Settings(
     mode="backtest",
@@ -232,16 +239,15 @@ class World:
 
     def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
-        silent = sum(
-            max(0, min(until_ms, to_ms) - max(since_ms, from_ms)) for from_ms, to_ms in self.dead
-        )
+        silent = self.dead + self.monitor.stalls
         for name in ("disconnect", "maintenance", "rate_limit_and_ban"):
-            silent += self.chaos.overlap_ms(name, since_ms, until_ms)
+            silent = silent + list(self.chaos.windows(name))
+        silent_ms = covered_ms(silent, since_ms, until_ms)
         touched_ms = self.life.touched.get(symbol, 0)
         if abs(touched_ms - since_ms) <= 1_000 or touched_ms > since_ms:
             # Seen at the next reconciliation at the latest, one cycle and its reads away.
-            silent += self.settings.cycle.period_s * 1000 + 15_000
-        return silent
+            silent_ms += self.settings.cycle.period_s * 1000 + 15_000
+        return silent_ms
 
 
 class Process:
@@ -351,9 +357,7 @@ class Process:
         supervisor = Supervisor(
             tree.spec,
             on_exit=lambda exit_: (
-                None
-                if self.power.dead
-                else world.monitor.exited(exit_, self.clock.now_ms())
+                None if self.power.dead else world.monitor.exited(exit_, self.clock.now_ms())
             ),
         )
         ended = trio.Event()
@@ -373,7 +377,10 @@ class Process:
         if self.world.chaos.chance("slow_fsync", self.clock.now_ms()):
             self.world.monitor.disturbed_ms = self.clock.now_ms()
             with trio.CancelScope(shield=True):
-                await trio.sleep(10 ** self.world.chaos.draw("slow_fsync").uniform(-2, 0.85))
+                stall_s = 10 ** self.world.chaos.draw("slow_fsync").uniform(-2, 0.85)
+                now_ms = self.clock.now_ms()
+                self.world.monitor.stalls.append((now_ms, now_ms + int(1000 * stall_s)))
+                await trio.sleep(stall_s)
         return work(*args)
 
     # --- what is done to the process ---------------------------------------------------

@@ -158,6 +158,7 @@ def perform(
     folder: Path | None = None,
     begin_ms: int = screenplay.START_MS,
     keep_detail: bool = False,
+    durable: bool = False,
 ) -> Ended:
     """Play the screenplay to its end. ``direct`` runs beside it; ``arrange`` recasts it.
 
@@ -176,7 +177,7 @@ def perform(
                 source=market,
                 start_ms=begin_ms,
                 clock=clock.now_ms,
-                durable=False,
+                durable=durable,
             ) as session:
                 world = World(
                     settings=settings,

@@ -19,7 +19,7 @@ from account_of import faults
 from saboteur import Sabotage, Saboteur, Site, Watcher
 from stage import Ended, perform
 
-from kamou.core.events import CandidateVetoed, PermitDenied, TradeClosed
+from kamou.core.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.supervision import RestartStormError
 
@@ -86,6 +86,8 @@ def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
         found = faults(ended, until_minute=screenplay.MINUTES) + unexpected(ended)
         if not saboteur.struck:
             found.append("the run went another way before it crashed")
+        if len(ended.of(CycleClosed)) != screenplay.MINUTES + 1:
+            found.append("a cycle was never closed, or the journal lost what was cast")
         if not any(isinstance(exit_.error, Sabotage) for exit_ in ended.crashes):
             found.append("nothing crashed")
         if found:

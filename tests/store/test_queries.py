@@ -15,6 +15,7 @@ from kamou.core import events as e
 from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter
+from kamou.store.projections import READ_KEPT_MS
 
 AT = story.CYCLE_MS + 2_000
 
@@ -359,3 +360,31 @@ def test_equal_histories_have_equal_digests_and_others_have_not(tmp_path: Path) 
     assert one != digest("c", 1, story.opening()[:-1])
     swapped = [*story.opening()[1:], story.opening()[0]]
     assert one != digest("d", 1, swapped)
+
+
+def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit(
+    told: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    (kept,) = queries.signals(told)
+    lone = attrs.evolve(story.candidate(), signal_id="lone", symbol="BTCUSDT")
+    writer.append(
+        [
+            e.SignalRefined(
+                at_ms=AT,
+                signal_id="lone",
+                candidate=lone,
+                verdict="off",
+                size_multiplier=D(1),
+                reason_code="",
+            )
+        ]
+    )
+    assert {s.signal_id for s in queries.signals(told)} == {kept.signal_id, "lone"}
+    assert queries.refusals(told)
+    counted = queries.counts(told)
+    week_later_ms = AT + READ_KEPT_MS + 900_000
+    writer.append([e.DayOpened(at_ms=week_later_ms, day="2030-01-01", equity=D(1))])
+    assert queries.signals(told) == (kept,)
+    assert queries.refusals(told) == ()
+    assert queries.counts(told).refused == counted.refused
+    assert told.execute("SELECT count(*) FROM event WHERE kind = 'signal_refined'").fetchone()[0]

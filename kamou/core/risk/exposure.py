@@ -53,27 +53,27 @@ def exposure(
     """
     gap = book.conduct.gap(limits.gap_buffer_min)
     exit_rate = (costs.taker_bps + costs.slippage_bps) / BPS
-    open_risk = margin = total = net = ZERO
+    stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
+    for symbol, trade in book.trades.items():
+        mark = marks.get(symbol) or trade.entry_price
+        risk = trade_risk(trade, mark, exit_rate, gap)
+        stakes.append((symbol, trade.side, trade.notional(mark), risk))
+    margin = ZERO
+    for reservation in book.reservations.values():
+        if reservation.remaining > 0:
+            plan, money = reservation.plan, reservation.notional
+            stakes.append((plan.symbol, plan.side, money, reservation.risk))
+            margin += money / plan.leverage
+    open_risk = total = net = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
-
-    def count(symbol: str, side: Side, money: Decimal, risk: Decimal) -> None:
-        nonlocal open_risk, total, net
+    for symbol, side, money, risk in stakes:
         open_risk += risk
         total += money
         net += money * side.sign
         notional[symbol] = notional.get(symbol, ZERO) + money
         if not is_major(instruments.get(symbol)):
             cluster[side] += risk
-
-    for symbol, trade in book.trades.items():
-        mark = marks.get(symbol) or trade.entry_price
-        count(symbol, trade.side, trade.notional(mark), trade_risk(trade, mark, exit_rate, gap))
-    for reservation in book.reservations.values():
-        if reservation.remaining > 0:
-            plan = reservation.plan
-            count(plan.symbol, plan.side, reservation.notional, reservation.risk)
-            margin += reservation.notional / plan.leverage
     return Exposure(
         open_risk=open_risk,
         notional=notional,

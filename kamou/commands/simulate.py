@@ -1,0 +1,198 @@
+"""``kamou simulate``: the production system against a hostile venue, repeatable from a seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from kamou.commands.printing import print_table, when
+from kamou.errors import CheckFailedError, ConfigurationError
+from kamou.folder import write_atomically
+
+if TYPE_CHECKING:
+    from kamou.simulator.run import Result, Swarm
+
+HOURS_MAX = 24.0  # per seed; more seeds find more than longer ones
+SYMBOLS_MAX = 50
+SHOWN_EVENTS = 25  # of those that led to a failure
+SHOWN_FAILURES = 5
+
+
+def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """``A..B`` as both ends, both included."""
+    if value is None:
+        return None
+    first, dots, last = value.partition("..")
+    try:
+        if not dots:
+            raise ValueError("there is no ..")
+        bounds = int(first), int(last)
+    except ValueError as error:
+        raise click.BadParameter(f"expects A..B, like 1..300: {error}", ctx, parameter) from error
+    if bounds[0] < 0 or bounds[1] < bounds[0]:
+        raise click.BadParameter(
+            f"{value}: seeds are counted up from 0, the first before the last", ctx, parameter
+        )
+    return bounds
+
+
+@click.command()
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Run this one world.")
+@click.option("--seeds", callback=seed_range, metavar="A..B", help="Run all of these worlds.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, HOURS_MAX, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Simulated hours with faults; a calm in which all must settle follows.",
+)
+@click.option(
+    "--symbols", type=click.IntRange(2, SYMBOLS_MAX), default=5, show_default=True, metavar="S"
+)
+@click.option(
+    "--faults",
+    default="all",
+    show_default=True,
+    metavar="all|none|A,B",
+    help="Fault classes; all: each seed draws some of them.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, metavar="J")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the results as JSON; - for standard output.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the trace of one seed.",
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Compare one seed's trace with one that was written before.",
+)
+@click.option("--shrink", is_flag=True, help="Make the first failure as small as it gets.")
+def simulate(
+    seed: int | None,
+    seeds: tuple[int, int] | None,
+    hours: float,
+    symbols: int,
+    faults: str,
+    jobs: int,
+    json_file: Path | None,
+    trace: Path | None,
+    against: Path | None,
+    shrink: bool,
+) -> None:
+    """Run the production system on a simulated clock at a hostile venue, and check it throughout.
+
+    A seed and a commit are a whole bug report: the same seed gives the same trace. Exit code 6
+    when an invariant was violated, when an enabled fault never struck, or when nothing traded.
+    """
+    from kamou.simulator import run
+    from kamou.simulator.faults import parse
+    from kamou.simulator.world import Scenario
+
+    if (seed is None) == (seeds is None):
+        raise click.UsageError("say --seed N or --seeds A..B")
+    if seeds is not None and (trace or against):
+        raise click.UsageError("--trace and --against are of one --seed")
+    first, last = seeds if seeds is not None else (seed, seed)
+    assert first is not None
+    assert last is not None
+    before = _read(against)
+    scenario = Scenario(
+        seed=first,
+        hours=hours,
+        symbols=symbols,
+        faults=parse(faults),
+        keep_trace=bool(trace or against),
+    )
+    swarm = run.swarm(
+        [attrs.evolve(scenario, seed=number) for number in range(first, last + 1)],
+        jobs=jobs,
+        report=_told,
+    )
+    if shrink and swarm.failures:
+        small = run.shrink(swarm.failures[0], report=lambda line: click.echo(line, err=True))
+        swarm = attrs.evolve(swarm, results=(small,))
+    _write(swarm, json_file, trace)
+    if before is not None:
+        _compare(before, swarm.results[0])
+    _refuse(swarm)
+
+
+def _told(result: Result) -> None:
+    if result.failed:
+        first = result.violations[0]
+        click.echo(f"seed {result.scenario.seed}: {first.rule} at {when(first.at_ms)}", err=True)
+
+
+def _traced(result: Result) -> list[str]:
+    from kamou.simulator import trace
+
+    scenario = result.scenario
+    facts = f"hours={scenario.hours:g} symbols={scenario.symbols} faults={','.join(result.on)}"
+    return [trace.header(scenario.seed, facts), *result.trace, f"digest {result.digest}"]
+
+
+def _read(against: Path | None) -> list[str] | None:
+    from kamou.simulator import trace
+
+    return trace.read(against) if against is not None else None
+
+
+def _compare(before: list[str], result: Result) -> None:
+    from kamou.simulator import trace
+
+    now = _traced(result)
+    if before[0] != now[0]:
+        raise ConfigurationError(f"these are of two runs: {before[0]!r} before, {now[0]!r} now")
+    trace.compare(before, now)
+
+
+def _write(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
+    if trace is not None:
+        write_atomically(trace, "\n".join(_traced(swarm.results[0])) + "\n")
+    found = swarm.as_json()
+    if json_file is not None:
+        text = json.dumps(found, indent=2, default=str) + "\n"
+        if str(json_file) == "-":
+            click.echo(text, nl=False)
+            return
+        write_atomically(json_file, text)
+    _print(swarm, found)
+
+
+def _print(swarm: Swarm, found: dict[str, Any]) -> None:
+    for result in swarm.failures[:SHOWN_FAILURES]:
+        first = result.violations[0]
+        where = f" {first.symbol}" if first.symbol else ""
+        click.echo(
+            f"seed {result.scenario.seed} violates {first.rule}{where} at {when(first.at_ms)}: "
+            f"{first.detail}\n  faults: {','.join(result.on) or 'none'}; "
+            f"hours: {result.scenario.hours:g}\n  what led to it:"
+        )
+        for line in result.last_events[-SHOWN_EVENTS:]:
+            click.echo(f"    {line}")
+    plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", "digests")}
+    print_table("simulation", ("figure", "value"), plain.items())
+    print_table("coverage", ("what", "times"), found["coverage"].items())
+
+
+def _refuse(swarm: Swarm) -> None:
+    """Raise ``CheckFailedError`` unless all held, all struck and something traded."""
+    if swarm.failures:
+        seeds = ", ".join(str(result.scenario.seed) for result in swarm.failures[:20])
+        raise CheckFailedError(f"{len(swarm.failures)} seeds failed: {seeds}")
+    if swarm.missing:
+        raise CheckFailedError(f"never happened, so nothing is shown: {', '.join(swarm.missing)}")

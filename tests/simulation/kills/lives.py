@@ -1,0 +1,74 @@
+"""One life of the process: the production tree on files, durable, to its end or to its kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import screenplay
+from points import Points, adapter, hooked
+from stage import SETTINGS, at, perform
+
+LAST_RESUME_MS = at(screenplay.MINUTES) - 5_000  # later than this the play is a minute longer
+AT_ONCE_MS = 200  # a service manager is not faster
+CRASHED = 70  # exit code: an exception nobody expected
+
+
+def in_process_of_its_own(work: Callable[[], None]) -> int:
+    """Run ``work`` in a forked process; its exit code, or minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        code = CRASHED
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def resumed_ms(died_ms: int, down_ms: int) -> int:
+    """When the next process begins: before the play is over, if that is still to come."""
+    return min(died_ms + down_ms, max(LAST_RESUME_MS, died_ms + AT_ONCE_MS))
+
+
+def until_minute(begin_ms: int) -> int:
+    return screenplay.MINUTES + (begin_ms > LAST_RESUME_MS)
+
+
+def live(folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0) -> None:
+    """From the files in ``folder`` on, to the end of the screenplay or to the kill."""
+    points = Points(begin_ms, note, kill_at)
+    with hooked(points):
+        ended = perform(
+            folder=folder,
+            begin_ms=begin_ms,
+            minutes=until_minute(begin_ms),
+            adapter=adapter(points),
+            settings=SETTINGS,
+            durable=True,
+        )
+    told: dict[str, Any] = {
+        "points": [[point.what, point.phase] for point in points.seen],
+        "states": ended.states,
+        "crashes": [repr(exit_.error) for exit_ in ended.crashes],
+        "read_back_ms": points.read_back_ms,
+        "ended_ms": at(until_minute(begin_ms)) + 20_000,
+        "digest": ended.digest,
+    }
+    report.write_text(json.dumps(told), encoding="utf-8")
+
+
+def what_a_kill_leaves(folder: Path, copy: Path) -> None:
+    """The files as they are now; shared memory died with the process."""
+    copy.mkdir()
+    for path in folder.iterdir():
+        if not path.name.endswith("-shm"):
+            shutil.copy(path, copy / path.name)

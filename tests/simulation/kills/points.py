@@ -1,0 +1,300 @@
+"""Where a process can be killed: points at every journal write and every venue call, counted.
+
+``hooked`` wraps the product's methods in this process only. Whoever is killed leaves behind what
+it had been told was durable, written through to a file that outlives it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.core.events import IntentRecorded
+from kamou.core.model import Intent, VenueOrder
+from kamou.exchange.engine import Engine
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_store import VenueStore
+from kamou.store import snapshots
+from kamou.store.journal import JournalWriter
+
+BEGIN, INSIDE, AMID, DONE = "before BEGIN", "before COMMIT", "amid COMMIT", "after COMMIT"
+SENT, ARRIVES, STORED = "sent", "before the engine", "stored, not answered"
+PHASES = (BEGIN, INSIDE, AMID, DONE, SENT, ARRIVES, STORED)
+NOTE_BYTES = 512
+AMID_MAX_S = 0.0015  # about as long as a durable commit takes on a disk
+
+
+@attrs.frozen
+class Point:
+    """A place of the run at which the process can be killed."""
+
+    what: str  # what was being written or called
+    phase: str
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.phase}"
+
+
+@attrs.frozen(kw_only=True)
+class Note:
+    """What the process knew when it died."""
+
+    number: int
+    what: str
+    phase: str
+    at_ms: int
+    acknowledged_seq: int  # the journal said that this was committed
+    pending: int  # events being committed
+    evidence: int  # pieces that the venue stored
+
+
+def death_note(path: Path) -> Note:
+    return Note(**json.loads(path.read_text(encoding="ascii")))
+
+
+class Points:
+    """Counts the points of one process, and kills it at one of them."""
+
+    def __init__(self, begin_ms: int, note: Path, kill_at: int = 0) -> None:
+        self.begin_ms = begin_ms
+        self.seen: list[Point] = []
+        self.kill_at = kill_at
+        self.acknowledged_seq = 0
+        self.pending = 0
+        self.evidence = 0
+        self.legs: dict[str, str] = {}  # of client ids
+        self.doing = "open"  # what the venue is being asked
+        self.read_back_ms = 0  # when the venue's open orders were first read
+        self._struck = False
+        self._note = note
+
+    def now_ms(self) -> int:
+        return self.begin_ms + round(trio.current_time() * 1000)
+
+    def reach(self, what: str, phase: str) -> None:
+        """A point. The chosen one is the last that the process sees."""
+        if self._struck:
+            threading.Event().wait()  # the shot is on its way
+        self.seen.append(Point(what, phase))
+        if len(self.seen) != self.kill_at:
+            return
+        self._leave_note(what, phase)
+        if phase != AMID:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._struck = True
+        draw = hashlib.sha256(f"{self.kill_at}:{what}".encode()).digest()
+        delay_s = AMID_MAX_S * int.from_bytes(draw[:4], "big") / 2**32
+        threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    def _leave_note(self, what: str, phase: str) -> None:
+        note = Note(
+            number=len(self.seen),
+            what=what,
+            phase=phase,
+            at_ms=self.now_ms(),
+            acknowledged_seq=self.acknowledged_seq,
+            pending=self.pending,
+            evidence=self.evidence,
+        )
+        self._note.write_text(json.dumps(attrs.asdict(note)), encoding="ascii")
+
+    def leg(self, client_id: str) -> str:
+        return self.legs.get(client_id, "?")
+
+    def learn(self, events: Sequence[Any]) -> None:
+        for event in events:
+            if type(event) is IntentRecorded:
+                self.legs[event.intent.client_id] = event.intent.leg.value
+
+
+def written(points: Points, events: Sequence[Any]) -> str:
+    """What a batch is: its kinds, each once, with the legs of its intents."""
+    names = []
+    for event in events:
+        name = type(event).__name__
+        if type(event) is IntentRecorded:
+            name += f" {event.intent.leg.value}"
+        elif client_id := getattr(event, "client_id", getattr(event, "fill", None)):
+            client_id = getattr(client_id, "client_id", client_id)
+            name += f" {points.leg(client_id)}"
+        names.append(name)
+    return "journal " + (" + ".join(dict.fromkeys(names)) or "details")
+
+
+def stored(points: Points, state: Any) -> str:
+    """What the venue stores: whose fills, or what else."""
+    fills = {points.leg(fill.client_id) for fill in state.fills[state.changes.fills_from :]}
+    moved = [f"fill {leg}" for leg in sorted(fills)]
+    if len(state.income) > state.changes.income_from:
+        moved.append("income")
+    return f"venue {points.doing}: " + (" + ".join(moved) or "orders")
+
+
+@contextmanager
+def hooked(points: Points) -> Iterator[None]:
+    """For a while every journal write and venue call of this process passes the points."""
+    undo: list[tuple[Any, str, Any]] = []
+
+    def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        before = vars(owner)[name]
+        undo.append((owner, name, before))
+        setattr(owner, name, make(before))
+
+    _hook_journal(points, wrap)
+    _hook_venue(points, wrap)
+    try:
+        yield
+    finally:
+        for owner, name, before in reversed(undo):
+            setattr(owner, name, before)
+
+
+def _hook_journal(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
+    def append(plain: Any) -> Any:
+        def append_encoded(self: JournalWriter, batch: Any, details: Any = ()) -> Any:
+            events = [row.event for row in batch]
+            points.learn(events)
+            what = written(points, events)
+            points.pending = len(events)
+            points.reach(what, BEGIN)
+            done = plain(self, batch, details)
+            points.pending = 0
+            points.acknowledged_seq = self.head_seq
+            points.reach(what, DONE)
+            return done
+
+        return append_encoded
+
+    def insert(plain: Any) -> Any:
+        def inserted(self: JournalWriter, batch: Any, rows: Any) -> None:
+            plain(self, batch, rows)
+            what = written(points, [row.event for row in batch])
+            points.reach(what, INSIDE)
+            points.reach(what, AMID)
+
+        return inserted
+
+    def recover(plain: Any) -> Any:
+        def recovered(self: JournalWriter) -> None:
+            plain(self)
+            points.acknowledged_seq = self.head_seq
+            points.learn([committed.event for committed in self.read(0)])
+
+        return recovered
+
+    wrap(JournalWriter, "append_encoded", append)
+    wrap(JournalWriter, "_insert", insert)
+    wrap(JournalWriter, "recover", recover)
+    wrap(JournalWriter, "save_snapshot", _around(points, "journal snapshot"))
+    wrap(JournalWriter, "set_meta", _around(points, "journal meta"))
+    wrap(snapshots, "save", _then(points, "journal snapshot"))
+
+
+def _around(points: Points, what: str) -> Any:
+    def make(plain: Any) -> Any:
+        def wrapped(*args: Any, **named: Any) -> Any:
+            points.reach(what, BEGIN)
+            done = plain(*args, **named)
+            points.reach(what, DONE)
+            return done
+
+        return wrapped
+
+    return make
+
+
+def _then(points: Points, what: str) -> Any:
+    def make(plain: Any) -> Any:
+        def wrapped(*args: Any, **named: Any) -> None:
+            plain(*args, **named)
+            points.reach(what, INSIDE)
+            points.reach(what, AMID)
+
+        return wrapped
+
+    return make
+
+
+def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
+    storing = ["venue made"]
+
+    def save(plain: Any) -> Any:
+        def saved(self: VenueStore, state: Any) -> None:
+            storing.append(stored(points, state))
+            points.reach(storing[-1], BEGIN)
+            plain(self, state)
+            points.evidence = len(state.evidence)
+            points.reach(storing.pop(), DONE)
+
+        return saved
+
+    def transaction(plain: Any) -> Any:
+        @contextmanager
+        def transacted(self: VenueStore) -> Iterator[Any]:
+            with plain(self) as db:
+                yield db
+                points.reach(storing[-1], INSIDE)
+                points.reach(storing[-1], AMID)
+
+        return transacted
+
+    def asked(verb: str) -> Any:
+        def make(plain: Any) -> Any:
+            def wrapped(self: Engine, subject: Any, *rest: Any) -> Any:
+                name = subject if isinstance(subject, str) else subject.client_id
+                points.doing = f"{verb} {points.leg(name)}"
+                points.reach(f"venue {points.doing}", ARRIVES)
+                try:
+                    answer = plain(self, subject, *rest)
+                    points.reach(f"venue {points.doing}", STORED)
+                    return answer
+                finally:
+                    points.doing = "advance"
+
+            return wrapped
+
+        return make
+
+    def advance(plain: Any) -> Any:
+        def advanced(self: Engine, to_ms: int) -> Any:
+            points.doing = "advance"
+            return plain(self, to_ms)
+
+        return advanced
+
+    wrap(VenueStore, "save", save)
+    wrap(VenueStore, "_transaction", transaction)
+    wrap(VenueStore, "touch", _around(points, "venue touch"))
+    wrap(Engine, "place", asked("place"))
+    wrap(Engine, "cancel", asked("cancel"))
+    wrap(Engine, "advance", advance)
+
+
+def adapter(points: Points) -> type[SimulatedExchange]:
+    """The port with a point where an order is on its way, noting when it is read back."""
+
+    class Travelling(SimulatedExchange):
+        async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+            points.reach(f"venue place {intent.leg.value}", SENT)
+            return await super()._place(intent, attached)
+
+        async def _cancel(self, client_id: str, symbol: str) -> None:
+            points.reach(f"venue cancel {points.leg(client_id)}", SENT)
+            await super()._cancel(client_id, symbol)
+
+        async def open_orders(self) -> tuple[VenueOrder, ...]:
+            resting = await super().open_orders()
+            points.read_back_ms = points.read_back_ms or points.now_ms()
+            return resting
+
+    return Travelling

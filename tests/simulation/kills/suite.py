@@ -1,0 +1,239 @@
+"""Kill the process at many points, let another go on from its files, and judge what is left.
+
+    python tests/simulation/kills/suite.py --points 200 --jobs 2 --json FILE
+
+Each case is three processes or more: the victim, whoever goes on (which may be killed as well),
+and the one that judges. Exit code 1 when anything is lost, doubled, bare or forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing but this thread when it forks
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "actors"))
+
+import attrs
+import screenplay
+from lives import AT_ONCE_MS, CRASHED, in_process_of_its_own, live, resumed_ms, what_a_kill_leaves
+from points import PHASES, Point, death_note
+from verdict import Life, after_a_kill, after_recovery, files
+
+from kamou.clock import stopwatch_ns
+
+DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time stop
+AGAIN = (1, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # points at which whoever goes on is killed too
+DOUBLES = 5  # every so many cases are double kills
+
+
+@attrs.frozen(kw_only=True)
+class Case:
+    """A point to be killed at; ``again`` is a point of the recovery, 0 for none."""
+
+    number: int  # from 1, of the undisturbed run
+    point: Point
+    down_ms: int
+    again: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    case: Case
+    kills: int
+    failures: tuple[str, ...]
+
+
+def undisturbed(folder: Path) -> list[Point]:
+    """The points of a run that nobody kills."""
+    (folder / "files").mkdir()
+    report = folder / "report.json"
+
+    def run() -> None:
+        live(folder / "files", screenplay.START_MS, report, folder / "note")
+
+    if code := in_process_of_its_own(run):
+        raise SystemExit(f"the undisturbed run ended with {code}")
+    return [Point(*row) for row in json.loads(report.read_text())["points"]]
+
+
+def spread(count: int, chosen: int) -> list[int]:
+    """``chosen`` numbers from 1 to ``count``, as evenly as they go, both ends among them."""
+    if chosen >= count:
+        return list(range(1, count + 1))
+    step = (count - 1) / max(1, chosen - 1)
+    return sorted({1 + round(k * step) for k in range(chosen)})
+
+
+def of_every_kind(points: Sequence[Point]) -> list[int]:
+    """The first and the second occurrence of each."""
+    seen: Counter[Point] = Counter()
+    found = []
+    for number, point in enumerate(points, 1):
+        seen[point] += 1
+        if seen[point] <= 2:
+            found.append(number)
+    return found
+
+
+def cases(points: Sequence[Point], wanted: int, kinds: bool) -> list[Case]:
+    numbers = set(spread(len(points), wanted)) | set(of_every_kind(points) if kinds else ())
+    made = []
+    for index, number in enumerate(sorted(numbers)):
+        double = index % DOUBLES == DOUBLES - 1
+        made.append(
+            Case(
+                number=number,
+                point=points[number - 1],
+                down_ms=DOWN_MS[index % len(DOWN_MS)],
+                again=AGAIN[index // DOUBLES % len(AGAIN)] if double else 0,
+            )
+        )
+    return made
+
+
+def tried(case: Case, folder: Path) -> Outcome:
+    """Kill, go on, judge."""
+    here, report, failures = folder / "files", folder / "report.json", list[str]()
+    here.mkdir()
+    lives: list[Life] = []
+    lefts: list[Path] = []
+    begin_ms = screenplay.START_MS
+    for kill_at in (case.number, case.again, 0):
+        note = folder / f"note-{len(lives)}"
+        code = in_process_of_its_own(partial(live, here, begin_ms, report, note, kill_at))
+        if code == 0:
+            break
+        if code != -signal.SIGKILL:
+            return Outcome(case=case, kills=len(lefts), failures=(f"ended with {code}",))
+        died = death_note(note)
+        if not lives and Point(died.what, died.phase) != case.point:
+            failures.append(f"the run went another way: {died.what}, {died.phase}")
+        lefts.append(folder / f"left-{len(lefts)}")
+        what_a_kill_leaves(here, lefts[-1])
+        lives.append(Life(begin_ms=begin_ms, ended_ms=died.at_ms))
+        begin_ms = resumed_ms(died.at_ms, case.down_ms)
+    failures += _judged(folder, begin_ms, lives, lefts)
+    return Outcome(case=case, kills=len(lefts), failures=tuple(failures))
+
+
+def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -> list[str]:
+    """By a process that had no part in it."""
+    verdict = folder / "verdict.json"
+
+    def judge() -> None:
+        report = json.loads((folder / "report.json").read_text())
+        left = [files(path) for path in lefts]
+        found = [f"{len(lefts)} kills of {len(lives)}"] if len(lefts) != len(lives) else []
+        for number, one in enumerate(left):
+            found += after_a_kill(one, death_note(folder / f"note-{number}"))
+        every = [*lives, Life(begin_ms=begin_ms, ended_ms=report["ended_ms"])]
+        found += after_recovery(folder / "files", left, every, report)
+        verdict.write_text(json.dumps(found))
+
+    if code := in_process_of_its_own(judge):
+        return [f"the judge ended with {code}"]
+    return list(json.loads(verdict.read_text()))
+
+
+def worked(mine: Sequence[Case], scratch: Path, answer: Path) -> None:
+    """A worker: its cases one after the other, each in a folder that does not stay."""
+    with answer.open("w", encoding="utf-8") as told:
+        for case in mine:
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                outcome = tried(case, Path(folder))
+            told.write(json.dumps(attrs.asdict(outcome)) + "\n")
+            told.flush()
+
+
+def all_tried(todo: Sequence[Case], jobs: int, scratch: Path) -> list[dict[str, Any]]:
+    """Every case, by ``jobs`` processes."""
+    workers = []
+    for job in range(jobs):
+        worker = os.fork()
+        if worker == 0:
+            code = CRASHED
+            try:
+                worked(todo[job::jobs], scratch, scratch / f"answer-{job}")
+                code = 0
+            finally:
+                os._exit(code)
+        workers.append(worker)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
+    if any(codes):
+        raise SystemExit(f"the workers ended with {codes}")
+    answers = [(scratch / f"answer-{job}").read_text().splitlines() for job in range(jobs)]
+    rows = [json.loads(line) for lines in answers for line in lines]
+    return sorted(rows, key=lambda row: row["case"]["number"])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """What was killed at, by phase: killed, and how many of them recovered badly."""
+    cells: dict[str, Counter[str]] = defaultdict(Counter)
+    failed: Counter[str] = Counter()
+    for row in rows:
+        point = row["case"]["point"]
+        cells[point["what"]][point["phase"]] += 1
+        failed[point["what"]] += bool(row["failures"])
+    width = max(len(what) for what in cells)
+    lines = [" ".join([f"{'killed at':{width}}", *(f"{p:>13.13}" for p in PHASES), " failures"])]
+    for what in sorted(cells):
+        counts = (f"{cells[what][phase] or '':>13}" for phase in PHASES)
+        lines.append(" ".join([f"{what:{width}}", *counts, f"{failed[what]:>9}"]))
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--points", type=int, default=200, help="spread evenly over the run")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="every case and the totals")
+    parser.add_argument(
+        "--no-kinds", dest="kinds", action="store_false", help="not also one of every kind"
+    )
+    parser.add_argument("--only", type=int, nargs="*", help="these points alone, by number")
+    asked = parser.parse_args(arguments)
+    if asked.points < 1 or asked.jobs < 1:
+        parser.error("--points and --jobs are counts: 1 or more")
+    started_ns = stopwatch_ns()
+    with tempfile.TemporaryDirectory(prefix="kamou-kills-") as scratch:
+        (Path(scratch) / "undisturbed").mkdir()
+        points = undisturbed(Path(scratch) / "undisturbed")
+        todo = cases(points, asked.points, asked.kinds)
+        if asked.only:
+            todo = [case for case in cases(points, len(points), True) if case.number in asked.only]
+        rows = all_tried(todo, asked.jobs, Path(scratch))
+    failures = [row for row in rows if row["failures"]]
+    total = {
+        "points_of_the_run": len(points),
+        "kinds": len(set(points)),
+        "cases": len(rows),
+        "kills": sum(row["kills"] for row in rows),
+        "double_kills": sum(row["kills"] > 1 for row in rows),
+        "recovered": len(rows) - len(failures),
+        "failures": len(failures),
+        "seconds": round((stopwatch_ns() - started_ns) / 1e9, 1),
+    }
+    if asked.json:
+        asked.json.write_text(json.dumps({**total, "rows": rows}, indent=1), encoding="utf-8")
+    sys.stdout.write(table(rows) + "\n\n")
+    for row in failures:
+        case = row["case"]
+        sys.stdout.write(f"point {case['number']} ({case['point']['what']}, ")
+        sys.stdout.write(f"{case['point']['phase']}), again at {case['again']}:\n")
+        sys.stdout.writelines(f"  {text}\n" for text in row["failures"])
+    sys.stdout.write(json.dumps(total) + "\n")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""What must hold between the files of killed runs and those of the run that went on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import screenplay
+from account_of import faults
+from lives import until_minute
+from points import AMID, DONE, Note
+from stage import SETTINGS, Ended, folded
+
+from kamou.core.events import (
+    Event,
+    IntentRecorded,
+    RunStarted,
+    RunStopped,
+    StopConfirmed,
+    TradeClosed,
+)
+from kamou.core.model import Leg
+from kamou.exchange import checker
+from kamou.exchange.engine import Engine
+from kamou.exchange.models import VenueModels
+from kamou.exchange.venue_state import Evidence, FillNoted, OrderNoted
+from kamou.exchange.venue_store import VenueStore
+from kamou.store.journal import read_events
+
+PROTECTED_WITHIN_MS = SETTINGS.risk.protection_deadline_s * 1000
+
+
+@attrs.frozen(kw_only=True)
+class Files:
+    """What stands in the files of one folder."""
+
+    events: tuple[Event, ...]
+    evidence: tuple[Evidence, ...]
+    sound: bool  # SQLite finds nothing wrong with either
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def files(folder: Path) -> Files:
+    sound, events, evidence = True, [], []
+    for path in sorted(folder.glob("*.sqlite3")):
+        with closing(connected(path)) as db:
+            sound = sound and db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            if path.stem == "journal":
+                events = [committed.event for committed in read_events(db, 0)]
+    if (venue := folder / "venue.sqlite3").exists():
+        with closing(VenueStore(venue)) as store:
+            state = store.load()
+            evidence = state.evidence if state else []
+    return Files(events=tuple(events), evidence=tuple(evidence), sound=sound)
+
+
+def ended(folder: Path, states: dict[str, str]) -> Ended:
+    """How it ended, read by a process that had no part in it."""
+    found = files(folder)
+    source = screenplay.market()
+    with closing(VenueStore(folder / "venue.sqlite3")) as store:
+        models = VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs)
+        engine = Engine(source, models, store, start_ms=0, balance=Decimal(0))
+        account, positions = engine.account(), engine.positions()
+        return Ended(
+            events=found.events,
+            book=folded(found.events),
+            fills=engine.fills(0),
+            income=engine.income(0),
+            orders=engine.open_orders(),
+            positions=positions,
+            account=account,
+            evidence=engine.evidence,
+            checked=checker.check(engine.evidence, account, positions, source.instruments),
+            exits=(),
+            states=states,
+            digest="",
+        )
+
+
+def after_a_kill(left: Files, note: Note) -> Iterator[str]:
+    """What was acknowledged is there; what was not begun is not."""
+    if not left.sound:
+        yield "a file is not sound"
+    head, told = len(left.events), note.acknowledged_seq
+    most = told + note.pending if note.phase in (AMID, DONE) else told
+    if not told <= head <= most:
+        yield f"{head} events are in the journal; {told} were acknowledged, {most} possible"
+    if len(left.evidence) < note.evidence:
+        yield f"the venue stored {note.evidence} pieces of evidence and has {len(left.evidence)}"
+
+
+def between(before: Files, after: Files) -> Iterator[str]:
+    """Nothing is rewritten, and it was one start and one stop more."""
+    if after.events[: len(before.events)] != before.events:
+        yield "the journal was rewritten"
+    if after.evidence[: len(before.evidence)] != before.evidence:
+        yield "the venue's record was rewritten"
+    kinds_before, kinds = (Counter(type(e) for e in f.events) for f in (before, after))
+    if kinds[TradeClosed] < kinds_before[TradeClosed]:
+        yield "there are fewer trades than before"
+
+
+@attrs.frozen(kw_only=True)
+class Life:
+    """A life of the process: ``ended_ms`` is its kill or its orderly end."""
+
+    begin_ms: int
+    ended_ms: int
+
+
+def living_ms(lives: Sequence[Life], since_ms: int, until_ms: int) -> int:
+    """How much of a time a process lived."""
+    return sum(
+        max(0, min(life.ended_ms, until_ms) - max(life.begin_ms, since_ms)) for life in lives
+    )
+
+
+def _signals(play: Ended) -> Iterator[str]:
+    """The script says how often a symbol may be entered; the venue, how often it was."""
+    names = {
+        e.intent.client_id: e.intent.symbol
+        for e in play.of(IntentRecorded)
+        if e.intent.leg is Leg.ENTRY
+    }
+    entered = Counter(
+        names[noted.client_id]
+        for noted in play.evidence
+        if isinstance(noted, OrderNoted) and noted.event == "accepted" and noted.client_id in names
+    )
+    said = Counter(line.symbol for lines in screenplay.LINES.values() for line in lines)
+    if entered - said:
+        yield f"entered more often than there were signals: {entered - said}"
+
+
+def spells(evidence: Sequence[Evidence]) -> Iterator[tuple[str, int, int]]:
+    """(symbol, from, to) of every position by the venue's record; to is 0 while it is open."""
+    held: dict[str, tuple[Decimal, int]] = {}
+    for noted in evidence:
+        if not isinstance(noted, FillNoted):
+            continue
+        quantity, since_ms = held.get(noted.symbol, (Decimal(0), noted.at_ms))
+        quantity += noted.side.sign * noted.quantity
+        if quantity:
+            held[noted.symbol] = (quantity, since_ms)
+        else:
+            held.pop(noted.symbol, None)
+            yield noted.symbol, since_ms, noted.at_ms
+    for symbol, (_, since_ms) in held.items():
+        yield symbol, since_ms, 0
+
+
+def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
+    """Within ten seconds of its life the process has read back a stop, or the position is gone."""
+    confirmed = play.of(StopConfirmed)
+    for symbol, since_ms, to_ms in spells(play.evidence):
+        to_ms = to_ms or lives[-1].ended_ms
+        first_ms = min(
+            (e.at_ms for e in confirmed if e.symbol == symbol and since_ms <= e.at_ms <= to_ms),
+            default=to_ms,
+        )
+        if (bare_ms := living_ms(lives, since_ms, first_ms)) > PROTECTED_WITHIN_MS:
+            yield f"{symbol} held since {since_ms}: no stop read back in {bare_ms} ms of life"
+
+
+def after_recovery(
+    folder: Path, lefts: Sequence[Files], lives: Sequence[Life], report: dict[str, Any]
+) -> Iterator[str]:
+    """Everything lost, doubled, rewritten or bare; nothing when all is well."""
+    play = ended(folder, report["states"])
+    last = lives[-1]
+    yield from faults(play, until_minute=until_minute(last.begin_ms))
+    yield from _signals(play)
+    yield from _read_back(play, lives)
+    after = files(folder)
+    for number, left in enumerate((*lefts, after)):
+        if not left.sound:
+            yield f"file {number} is not sound"
+        yield from between(left, after)
+    before = Counter(type(e) for e in lefts[-1].events)
+    kinds = Counter(type(e) for e in after.events)
+    for kind in (RunStarted, RunStopped):
+        if kinds[kind] != before[kind] + 1:
+            yield f"{kind.__name__}: {before[kind]} before, {kinds[kind]} after"
+    held = any(to_ms == 0 for _, _, to_ms in spells(lefts[-1].evidence))
+    if held and not 0 <= report["read_back_ms"] - last.begin_ms <= PROTECTED_WITHIN_MS:
+        yield "what was held was not read back after the start"
+    yield from (f"crashed: {error}" for error in report["crashes"])
