@@ -14,6 +14,7 @@ import trio
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, Shard
+from kamou.actors.follower import StateFollower
 from kamou.actors.follower import fold_hash
 from kamou.actors.journal import Journal, JournalActor, Runner
 from kamou.actors.order_manager import OrderManager
@@ -164,12 +165,13 @@ class _Composer:
             settings=settings.store,
             code_hash=fold_hash(),
         )
+        state = StateFollower(self.journal)
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
         self.port = world.adapter(
             world.engine,
             clock=world.clock,
             permits=permits,
-            halted=world.halted,
+            halted=lambda: world.halted() or state.halted(),
             journal_proof=self._journal_proof,
             attached_stop=settings.exchange.attached_stop,
         )

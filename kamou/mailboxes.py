@@ -183,18 +183,21 @@ class Mailbox(Generic[T]):
 
     async def get_until(self, at_ms: int | None, clock: Clock) -> T | None:
         """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop."""
+        waited = False  # a wait is a checkpoint: no need of another one after it
         while not self._stopping:
             left_ms = None
             if at_ms is not None and not self._priority:
                 left_ms = at_ms - clock.now_ms()
                 if left_ms <= 0:
-                    await trio.lowlevel.checkpoint()
+                    if not waited:
+                        await trio.lowlevel.checkpoint()
                     return None
                 if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
                     left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
             message = await self._next(left_ms)
             if message is not _WAKE:
                 return cast(T, message)
+            waited = True
         return None
 
     async def _next(self, within_ms: int | None) -> Any:

@@ -337,6 +337,7 @@ class Supervisor:
             for child in recovery.members:
                 if child.spec.restart is Restart.TEMPORARY and not child.wanted:
                     child.state, child.recovery = State.STOPPED, None
+                    self._note_change()  # it may be the last that the start waited for
                     continue
                 if child.due_s > trio.current_time():
                     await trio.sleep_until(child.due_s)

@@ -122,6 +122,28 @@ async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
         assert troupe.took() == "-c -a +a +t +c"
 
 
+async def test_a_tree_has_started_though_a_temporary_child_was_pulled_down_as_it_began(
+    troupe: Troupe, autojump_clock: MockClock
+) -> None:
+    root = spec(
+        troupe.child("a"),
+        troupe.child("b", slow_s=2, restart=Restart.TEMPORARY),
+        strategy=Strategy.REST_FOR_ONE,
+    )
+    supervisor = Supervisor(root)
+
+    async def crash_soon() -> None:
+        await trio.sleep(1)
+        await troupe.tell("a", Crash())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crash_soon)
+        with trio.fail_after(10):
+            await nursery.start(supervisor.run)
+        assert troupe.took() == "+a -a -b +a"
+        await supervisor.stop()
+
+
 async def test_a_child_that_returns_before_it_reported_started_is_settled(
     troupe: Troupe, autojump_clock: MockClock
 ) -> None:

@@ -213,6 +213,7 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
     }
     # A backtest always composes it; demo mode does until the real gate stands.
     composers = {"kamou/demo.py", "kamou/service.py", "kamou/backtest.py"}
+    composers |= {"kamou/simulator/world.py"}  # nothing there is real
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
         "kamou/assumed_live.py"
     }
@@ -222,6 +223,7 @@ def test_only_the_supervisor_catches_everything() -> None:
     allowed = {
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
+        "kamou/simulator/world.py": "what escapes a simulated process is told with its seed",
     }
     broad = {
         path

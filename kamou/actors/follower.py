@@ -7,7 +7,10 @@ from functools import cache
 from kamou.actors.journal import Journal
 from kamou.core import book, events, holdings, model, orders, portfolio, snapshot
 from kamou.core.book import Book
+from kamou.core.events import StateChanged
+from kamou.core.model import TradingState
 from kamou.core.risk import conduct
+from kamou.store import queries
 from kamou.store.snapshots import code_hash
 
 FOLDED_BY = (events, model, orders, portfolio, conduct, holdings, snapshot, book)
@@ -43,3 +46,24 @@ class BookFollower:
             for committed in self._journal.tail(book.seq):
                 book.apply(committed.seq, committed.event)
         return book
+
+
+class StateFollower:
+    """The governor's state by the journal alone: what the port asks last, before an entry leaves.
+
+    A permit may have been granted, and used, before the halt that was committed since.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._seq = journal.head_seq
+        span = queries.latest(journal.reader).state
+        self._state = TradingState(span.state) if span else TradingState.NORMAL
+
+    def halted(self) -> bool:
+        """Whether no new risk may leave, as of the journal's committed head."""
+        for committed in self._journal.tail(self._seq):
+            self._seq = committed.seq
+            if isinstance(committed.event, StateChanged):
+                self._state = committed.event.after
+        return not self._state.entries_allowed

@@ -122,8 +122,12 @@ class Holdings:
         return tuple(
             portfolio.closed_trade(t, at_ms)
             for t in self.finished.values()
-            if not t.opened_ms < floor_ms(t.changed_ms, HOUR_MS) > self.cycle_ms
+            if not self._funding_awaited(t)
         )
+
+    def _funding_awaited(self, trade: OpenTrade) -> bool:
+        settled_ms = floor_ms(trade.changed_ms, HOUR_MS)
+        return trade.opened_ms < settled_ms and self.cycle_ms < settled_ms
 
     def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
         """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""

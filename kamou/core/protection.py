@@ -18,8 +18,6 @@ from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again: two only reduce
-CLOSE_AHEAD_MS = 1_500  # before the deadline, so that the close itself acts within it
-
 
 CLOSE_LEAD_MS = 2_000
 """A close takes a round trip or two: it begins so early that the deadline itself holds."""

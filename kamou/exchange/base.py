@@ -167,7 +167,7 @@ class ExchangePort(Protocol):
 
 
 HaltLatch = Callable[[], bool]
-"""Whether the halt-latch file is set. Read before every entry."""
+"""Whether the halt-latch file is set, or the governor halted. Read before every entry."""
 
 JournalProof = Callable[[ReduceProved], Awaitable[None]]
 """Commits the port's own proof that an order only reduces."""
@@ -226,7 +226,9 @@ class GuardedPort(ABC):
             raise PermitRefusedError("ATTACHED_UNSUPPORTED", "this venue takes no attached orders")
         await self._permits.consume(approved, intent.client_id)
         if self._halted():  # it may have been set while the permit was being committed
-            raise PermitRefusedError("HALT_LATCHED", "the halt latch is set: no new risk")
+            raise PermitRefusedError(
+                "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
+            )
         return await self._place(intent, attached)
 
     @final
@@ -246,7 +248,9 @@ class GuardedPort(ABC):
         if not is_genuine(approved):
             raise PermitRefusedError("PERMIT_NOT_GENUINE", "not made by this process's governor")
         if self._halted():
-            raise PermitRefusedError("HALT_LATCHED", "the halt latch is set: no new risk")
+            raise PermitRefusedError(
+                "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
+            )
         if self._clock.now_ms() >= approved.expires_ms:
             raise PermitRefusedError("PERMIT_EXPIRED", f"expired at {approved.expires_ms}")
         matches = {

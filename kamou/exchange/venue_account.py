@@ -83,17 +83,22 @@ class VenueAccount:
 
     def margin(self, position: HeldPosition) -> Decimal:
         """Isolated margin: entry notional over leverage."""
-        size = self._instruments[position.symbol].contract_size
-        notional = abs(position.quantity) * position.entry_price * size
-        return as_money(notional / position.leverage)
+        return self._fixed_of(position)[0]
+
+    def _fixed_of(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
+        """What the market does not change of a position: its margin, its liquidation price."""
+        known = self._fixed.get(position.symbol)
+        if known is None or known[0] is not position:  # every fill makes another position
+            size = self._instruments[position.symbol].contract_size
+            notional = abs(position.quantity) * position.entry_price * size
+            margin = as_money(notional / position.leverage)
+            known = (position, margin, self.liquidation_price(position.symbol))
+            self._fixed[position.symbol] = known
+        return known[1:]
 
     def told(self, position: HeldPosition) -> VenuePosition:
         """The position as the client sees it now."""
-        known = self._fixed.get(position.symbol)
-        if known is None or known[0] is not position:  # every fill makes another position
-            fixed = self.margin(position), self.liquidation_price(position.symbol)
-            known = self._fixed[position.symbol] = (position, *fixed)
-        _, margin, liquidation = known
+        margin, liquidation = self._fixed_of(position)
         return VenuePosition(
             symbol=position.symbol,
             quantity=position.quantity,

@@ -106,11 +106,13 @@ def drawn(seed: int) -> frozenset[str]:
 class Chaos:
     """One seed's faults over time. All times are true ones, in ms."""
 
-    def __init__(self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int) -> None:
+    def __init__(
+        self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int, calm_ms: int
+    ) -> None:
         self.seed = seed
         self.on = frozenset(on)
         self.struck: Counter[str] = Counter()
-        self.calm_ms = end_ms  # from here on nothing is broken any more
+        self.calm_ms = calm_ms  # from here on nothing is broken any more
         self._draws = {name: chance(seed, name) for name in NAMES}
         self._windows = {
             fault.name: self._drawn_windows(fault, start_ms, end_ms)
@@ -134,6 +136,8 @@ class Chaos:
 
     def inside(self, name: str, now_ms: int) -> tuple[int, int] | None:
         """The window of this class that ``now_ms`` is in; counted once per window."""
+        if now_ms >= self.calm_ms:
+            return None
         for window in self._windows.get(name, ()):
             if window[0] <= now_ms < window[1]:
                 if (name, window[0]) not in self._counted:
@@ -148,7 +152,9 @@ class Chaos:
 
     def moments(self, name: str) -> tuple[int, ...]:
         """When a class strikes that lasts no time."""
-        return tuple(window[0] for window in self._windows.get(name, ()))
+        return tuple(
+            window[0] for window in self._windows.get(name, ()) if window[0] < self.calm_ms
+        )
 
     def note(self, name: str) -> None:
         """It struck."""

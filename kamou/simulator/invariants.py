@@ -1,8 +1,9 @@
 """What must hold, checked while the world runs: reads the venue's records, the wire, the journal.
 
-Numbers are those of ``docs/reliability.md``: 1 permits, 2 client ids, 3 protection, 4 limits,
-5 size, 6 book is venue (``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt,
-11 crashes. 9 is the ledger's and 12 the swarm's.
+Numbers are those of ``docs/reliability.md``: 1 permits, 2 client ids (and nothing that the venue
+accepts was written off before), 3 protection, 4 limits, 5 size, 6 book is venue (see
+``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt, 11 crashes. 9 is the
+ledger's and 12 the swarm's.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Monitor:
         self.last: tuple[str, ...] = ()  # events before the first violation
         self.coverage: Counter[str] = Counter()
         self.disturbed_ms = 0  # when a crash, or a slow disk, last explained a failed call
+        self.on_grant: Callable[[], None] = lambda: None  # somebody waits for the next permit
         self.stalls: list[tuple[int, int]] = []  # a request timed out, or the disk stood still
         self.state = TradingState.NORMAL
         self.head_seq = 0
@@ -73,6 +75,7 @@ class Monitor:
         self._permits: dict[str, _Permit] = {}
         self._intents: dict[str, Intent] = {}
         self._sent: set[str] = set()
+        self._written_off: dict[str, int] = {}  # orders that the journal calls dead, unfilled
         self._entered: dict[str, str] = {}  # trade -> client id of its entry
 
     def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
@@ -121,6 +124,7 @@ class Monitor:
         if event.permit_id in self._permits:
             self.violation("PERMIT_TWICE", event.at_ms, event.plan.symbol, event.permit_id)
         self._permits[event.permit_id] = _Permit(plan=event.plan, expires_ms=event.expires_ms)
+        self.on_grant()
 
     def _consumed(self, event: e.PermitConsumed) -> None:
         permit = self._permits.get(event.permit_id)
@@ -134,6 +138,10 @@ class Monitor:
 
     def _intended(self, event: e.IntentRecorded) -> None:
         self._intents[event.intent.client_id] = event.intent
+
+    def _closed(self, event: e.OrderClosed) -> None:
+        if not event.filled:
+            self._written_off[event.client_id] = event.at_ms
 
     def _state(self, event: e.StateChanged) -> None:
         self.state = event.after
@@ -206,6 +214,11 @@ class Monitor:
             self._size(noted)
         elif isinstance(noted, OrderNoted):
             self.coverage[f"order {noted.event}"] += 1
+            if noted.event == "accepted" and noted.client_id in self._written_off:
+                since = f"written off at {self._written_off[noted.client_id]}"
+                self.violation(
+                    "RESURRECTED", noted.at_ms, noted.symbol, f"{noted.client_id} {since}"
+                )
             self.note(
                 f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
                 f" {noted.remaining} {noted.client_id} {noted.detail}"
@@ -331,5 +344,6 @@ _LEARNS: dict[type[e.Event], Callable[[Monitor, Any], None]] = {
     e.PermitConsumed: Monitor._consumed,
     e.PermitReleased: Monitor._released,
     e.IntentRecorded: Monitor._intended,
+    e.OrderClosed: Monitor._closed,
     e.StateChanged: Monitor._state,
 }

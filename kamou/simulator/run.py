@@ -15,7 +15,7 @@ from kamou.exchange.checker import Violation
 from kamou.simulator.faults import FAULTS
 from kamou.simulator.world import Scenario, World
 
-HOURS_STEP = 0.25  # how finely the shortest failing time is looked for
+HOURS_STEP = 0.05  # how finely the shortest failing time is looked for
 MUST_HAPPEN = (
     "entries",
     "fills",
@@ -91,6 +91,7 @@ def failure(result: Result) -> dict[str, Any]:
     return {
         "seed": result.scenario.seed,
         "hours": result.scenario.hours,
+        "until_hours": result.scenario.until_hours,
         "symbols": result.scenario.symbols,
         "faults": sorted(result.on),
         "first": attrs.asdict(first),
@@ -183,9 +184,10 @@ def shrink(result: Result, report: Callable[[str], None] = lambda line: None) ->
             best, scenario = tried, tried.scenario
     hours = scenario.hours
     while hours > HOURS_STEP:
-        tried = simulate(attrs.evolve(scenario, hours=hours - HOURS_STEP))
         hours -= HOURS_STEP
-        report(f"{hours:g} h: {'still fails' if tried.failed else 'passes'}")
-        if tried.failed:
-            best = tried
+        tried = simulate(attrs.evolve(scenario, until_hours=hours))
+        report(f"up to {hours:g} h: {'still fails' if tried.failed else 'passes'}")
+        if not tried.failed:
+            break
+        best = tried
     return best

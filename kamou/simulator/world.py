@@ -120,6 +120,7 @@ class Scenario:
     hours: float = 1.0
     symbols: int = 5
     faults: frozenset[str] | None = None
+    until_hours: float | None = None  # the same world, but the calm begins earlier
     keep_trace: bool = False
     seeded: bool = True  # False only to show that without it nothing is repeatable
 
@@ -139,14 +140,19 @@ class World:
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
         self.settings = settings
-        self.end_ms = START_MS + round(scenario.hours * HOUR_MS)
+        whole_ms = START_MS + round(scenario.hours * HOUR_MS)
+        self.end_ms = whole_ms
+        if scenario.until_hours is not None:
+            self.end_ms = min(whole_ms, START_MS + round(scenario.until_hours * HOUR_MS))
         self.last_ms = self.end_ms + CALM_MS
-        self.chaos = Chaos(seed, scenario.on, start_ms=START_MS, end_ms=self.end_ms)
+        self.chaos = Chaos(
+            seed, scenario.on, start_ms=START_MS, end_ms=whole_ms, calm_ms=self.end_ms
+        )
         thin = 0.3 if "partial_fills" in self.chaos.on else 0.0
         self.market = SimulatedMarket(
             seed=seed,
             first_ms=START_MS - HISTORY_MS,
-            last_ms=self.last_ms + MINUTE_MS,
+            last_ms=whole_ms + CALM_MS + MINUTE_MS,
             symbols=scenario.symbols,
             settings=MarketSettings(thin_share=thin),
             freeze_ms=self.end_ms,
@@ -193,6 +199,8 @@ class World:
                 process.run()
                 self.steps += process.steps
                 self.processes += 1
+                if process.escaped:
+                    return
                 now_ms = max(process.ended_ms, now_ms + 1)
                 if now_ms >= self.last_ms:
                     self._judge(path)
@@ -240,7 +248,8 @@ class World:
     def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
         silent = self.dead + self.monitor.stalls
-        for name in ("disconnect", "maintenance", "rate_limit_and_ban"):
+        # On a full disk no intent can be written, so nothing may be sent either.
+        for name in ("disconnect", "maintenance", "rate_limit_and_ban", "disk_full"):
             silent = silent + list(self.chaos.windows(name))
         silent_ms = covered_ms(silent, since_ms, until_ms)
         touched_ms = self.life.touched.get(symbol, 0)
@@ -259,6 +268,7 @@ class Process:
         self.start_ms = start_ms
         self.ended_ms = start_ms
         self.steps = 0
+        self.escaped = False
         self.clock = SimulatedClock(start_ms=start_ms)
         self.skewed = SkewedClock(self.clock, world.chaos)
         self.power = Power(world.chaos, self.clock, world.kills)
@@ -280,7 +290,7 @@ class Process:
             # Whatever else comes out of the composition root is a crash of the whole process.
             where = "".join(traceback.format_exception(group)[-6:])
             world.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
-            self.ended_ms = max(self.ended_ms, self.start_ms + 1000)
+            self.escaped = True
         world.monitor.note(f"{self.ended_ms} process ends {self.power.dead or 'orderly'}")
         self.steps = steps.count
 
@@ -399,8 +409,12 @@ class Process:
         for at_ms in chaos.moments("operator"):
             if at_ms <= self.start_ms:
                 continue
-            await self.clock.sleep_until(at_ms)
             draw = chaos.draw("operator")
+            await self.clock.sleep_until(at_ms)
+            if draw.random() < 0.5:  # just when an entry is on its way
+                await self._next_grant()
+            if self.clock.now_ms() >= chaos.calm_ms:
+                return
             chaos.note("operator")
             what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
             self.world.monitor.coverage[f"operator {what}"] += 1
@@ -416,6 +430,12 @@ class Process:
                     self.world.settings = _reconfigured(self.world.settings, draw.random())
                     ended.set()
                     return
+
+    async def _next_grant(self) -> None:
+        """Return as the next permit is being committed."""
+        granted = trio.Event()
+        self.world.monitor.on_grant = granted.set
+        await granted.wait()
 
     async def _attend(self, tree: app.Tree) -> None:
         """A human resumes what stays halted, a step at a time."""

@@ -6,7 +6,6 @@ and the rows that earlier events wrote, so replaying the journal makes the same 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,7 +13,8 @@ from typing import Any
 
 from kamou.clock import DAY_MS
 from kamou.core import events as e
-from kamou.core.model import Denial, Figure
+from kamou.core.model import Denial
+from kamou.messages.codec import encode
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 
@@ -87,7 +87,7 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
             event.before.value,
             event.after.value,
             event.reason,
-            _json(_figures(event.figures)),
+            _json(event.figures),
         ),
     )
 
@@ -103,10 +103,9 @@ def _refuse(
     where: tuple[str, str],
     denials: tuple[Denial, ...],
 ) -> None:
-    codes = [{"code": d.code, "figures": _figures(d.figures)} for d in denials]
     cursor.execute(
         "INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (seq, event.at_ms, tier, event.signal_id, *where, _json(codes)),
+        (seq, event.at_ms, tier, event.signal_id, *where, _json(denials)),
     )
     # Refusals belong to the cycle in whose course they happen, which is the newest one.
     count = "vetoed" if tier == "T2" else "refused"
@@ -141,7 +140,7 @@ def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) ->
             seen.stop_distance,
             seen.target_distance,
             seen.close,
-            _json([[name, float(value)] for name, value in seen.features]),
+            _json(seen.features),
             seen.proxy,
             event.verdict,
             str(event.size_multiplier),
@@ -199,11 +198,9 @@ def _permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) 
     )
 
 
-def _figures(figures: tuple[Figure, ...]) -> list[dict[str, str]]:
-    return [{"name": figure.name, "value": figure.value} for figure in figures]
-
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
+def _json(value: object) -> str:
+    """As the event has it: figures are ``[{name, value}]``, denials ``[{code, figures}]``."""
+    return encode(value).decode()
 
 
 PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(

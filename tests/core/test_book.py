@@ -18,6 +18,7 @@ from trading_cases import (
     plan,
 )
 
+from kamou.clock import HOUR_MS
 from kamou.core import book as book_module
 from kamou.core import events as e
 from kamou.core.book import OVERLAP_MS
@@ -114,6 +115,17 @@ def test_a_flat_trade_is_offered_for_publication_until_it_is_published(story: St
     assert "SOLUSDT" not in story.book.trades
     story.say(closure)
     assert story.book.pending_closures(NOON + 6) == ()
+
+
+def test_a_trade_held_at_a_full_hour_is_published_with_that_hours_funding(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    hour_ms = NOON + HOUR_MS
+    story.fill(stop, "100", "97", at_ms=hour_ms + 500)
+    assert story.book.pending_closures(hour_ms + 500) == ()
+    funding = income("funding", "0.5", at_ms=hour_ms)
+    story.say(e.IncomeRecorded(at_ms=hour_ms + 1_000, income=funding), closed_cycle(hour_ms))
+    (closure,) = story.book.pending_closures(hour_ms + 1_000)
+    assert closure.funding == D("0.5")
 
 
 def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> None:

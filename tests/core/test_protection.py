@@ -12,6 +12,8 @@ from kamou.core import events as e
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, Side, VenueOrder
 from kamou.core.protection import (
+    CLOSE_LEAD_MS,
+    UNSEEN_MAX_MS,
     Action,
     Await,
     CancelOrder,
@@ -126,11 +128,25 @@ def test_a_nearer_stop_protects_too() -> None:
 def test_what_is_not_protected_in_time_is_closed() -> None:
     story = naked()
     story.send(STOP)
-    assert isinstance(actions(story, now_ms=NOON + 7_999)[0], Await)
-    (close,) = actions(story, now_ms=NOON + 8_000)
+    unprotected_ms = story.book.trades["SOLUSDT"].unprotected_since_ms
+    close_ms = unprotected_ms + 10_000 - CLOSE_LEAD_MS
+    assert not isinstance(actions(story, now_ms=close_ms - 1)[0], ClosePosition)
+    (close,) = actions(story, now_ms=close_ms)
     assert close == ClosePosition(
         symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), reason="not protected in time"
     )
+
+
+def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
+    story = naked()
+    story.send(STOP)
+    sent_ms = max(
+        story.book.orders[STOP.client_id].changed_ms,
+        story.book.trades["SOLUSDT"].unprotected_since_ms,
+    )
+    (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
+    assert isinstance(wait, Await)
+    assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
 
 
 def test_time_in_which_the_venue_is_silent_does_not_count() -> None:

@@ -101,6 +101,11 @@ def cases(points: Sequence[Point], wanted: int, kinds: bool) -> list[Case]:
     return made
 
 
+def named(text: str, points: Sequence[Point]) -> Case:
+    number, down_ms, again = (int(part) for part in text.split(":"))
+    return Case(number=number, point=points[number - 1], down_ms=down_ms, again=again)
+
+
 def tried(case: Case, folder: Path) -> Outcome:
     """Kill, go on, judge."""
     here, report, failures = folder / "files", folder / "report.json", list[str]()
@@ -200,7 +205,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--no-kinds", dest="kinds", action="store_false", help="not also one of every kind"
     )
-    parser.add_argument("--only", type=int, nargs="*", help="these points alone, by number")
+    parser.add_argument(
+        "--case", metavar="POINT:DOWN_MS:AGAIN", action="append", help="this one alone, as reported"
+    )
     asked = parser.parse_args(arguments)
     if asked.points < 1 or asked.jobs < 1:
         parser.error("--points and --jobs are counts: 1 or more")
@@ -209,8 +216,8 @@ def main(arguments: Sequence[str]) -> int:
         (Path(scratch) / "undisturbed").mkdir()
         points = undisturbed(Path(scratch) / "undisturbed")
         todo = cases(points, asked.points, asked.kinds)
-        if asked.only:
-            todo = [case for case in cases(points, len(points), True) if case.number in asked.only]
+        if asked.case:
+            todo = [named(text, points) for text in asked.case]
         rows = all_tried(todo, asked.jobs, Path(scratch))
     failures = [row for row in rows if row["failures"]]
     total = {
@@ -228,8 +235,8 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.write(table(rows) + "\n\n")
     for row in failures:
         case = row["case"]
-        sys.stdout.write(f"point {case['number']} ({case['point']['what']}, ")
-        sys.stdout.write(f"{case['point']['phase']}), again at {case['again']}:\n")
+        sys.stdout.write(f"--case {case['number']}:{case['down_ms']}:{case['again']} ")
+        sys.stdout.write(f"({case['point']['what']}, {case['point']['phase']})\n")
         sys.stdout.writelines(f"  {text}\n" for text in row["failures"])
     sys.stdout.write(json.dumps(total) + "\n")
     return 1 if failures else 0

@@ -1,0 +1,55 @@
+"""A few points of the suite that `make kills` runs in full: real processes, real SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SUITE = Path(__file__).parent / "kills" / "suite.py"
+KILLS = 10
+WITHIN_S = 120.0  # far beyond what it takes
+
+
+def ran(*arguments: str, folder: Path) -> tuple[int, dict[str, Any], str]:
+    """Exit code, what the JSON says, and everything that was printed."""
+    told = folder / "kills.json"
+    done = subprocess.run(
+        [sys.executable, str(SUITE), "--json", str(told), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    return done.returncode, json.loads(told.read_text()) if told.exists() else {}, printed
+
+
+def test_a_run_that_is_killed_goes_on_from_its_files_and_nothing_is_lost_doubled_or_bare(
+    tmp_path: Path,
+) -> None:
+    code, told, printed = ran("--points", str(KILLS), "--no-kinds", folder=tmp_path)
+    assert code == 0, printed
+    assert told["failures"] == 0
+    assert told["recovered"] == told["cases"] == KILLS
+    assert told["kills"] > KILLS, "no recovery was killed as well"
+    assert told["points_of_the_run"] > 700
+    assert told["kinds"] > 150
+
+
+@pytest.mark.parametrize("defect", ["commit-forgotten", "fill-forgotten", "order-sent-twice"])
+def test_the_suite_notices_a_process_that_forgets_or_repeats(defect: str, tmp_path: Path) -> None:
+    point = {"commit-forgotten": "40", "fill-forgotten": "100", "order-sent-twice": "100"}[defect]
+    code, told, printed = ran("--case", f"{point}:200:0", "--defect", defect, folder=tmp_path)
+    assert code == 1, printed
+    assert told["failures"] == 1
+
+
+def test_counts_that_are_none_are_refused(tmp_path: Path) -> None:
+    code, _, printed = ran("--points", "0", folder=tmp_path)
+    assert code == 2
+    assert "1 or more" in printed

@@ -1,0 +1,123 @@
+"""A tree of children that crash whenever they are told to, under any order of the ready tasks.
+
+The machine strikes while others still restart, several at once, and lets any time pass between.
+"""
+
+from __future__ import annotations
+
+import trio
+from guest import Guest, schedules
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from test_supervisor_properties import (
+    Branch,
+    Crash,
+    Player,
+    Stage,
+    branches,
+    leaves,
+    troubled_leaves,
+)
+from thoroughness import looks
+
+from kamou.supervision import Restart, Strategy
+from kamou.supervisor import Supervisor
+
+QUIET_S = 60.0  # longer than any back-off, and every bad start of these trees with it
+
+
+class Struck(Stage):
+    """A stage whose children may be struck while the tree still starts."""
+
+    def _check_start(self, player: Player) -> None:
+        branch, _ = player.above[-1]
+        if branch.strategy is Strategy.ONE_FOR_ONE and player.tasks == 1:
+            return  # once struck, such siblings do not wait for each other
+        super()._check_start(player)
+
+
+class SupervisorMachine(RuleBasedStateMachine):
+    """Players are the leaves of a drawn tree; ``Stage`` writes down every broken promise."""
+
+    stage: Stage
+    guest: Guest | None = None
+
+    @initialize(root=branches(troubled_leaves | leaves), schedule=schedules)
+    def begin(self, root: Branch, schedule: list[int]) -> None:
+        self.stage = Struck(root)
+        self.supervisor = Supervisor(self.stage.spec, on_exit=self.stage.exits.append)
+        self.told_to_stop: list[trio.Event] = []
+        self.ended_for_good: set[str] = set()
+
+        async def main() -> None:
+            stop = trio.Event()
+            self.told_to_stop.append(stop)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.supervisor.run)
+                self.stage.ready = True
+                await stop.wait()
+                await self.supervisor.stop()
+
+        self.guest = Guest(main, schedule)
+
+    def strike(self, players: list[Player], crashes: bool) -> None:
+        def cue() -> None:
+            for player in players:
+                player.crashes = crashes
+                player.cue.set()
+
+        assert self.guest is not None
+        self.guest.do(cue)
+
+    @precondition(lambda self: self.guest and any(p.listening for p in self.stage.players))
+    @rule(data=st.data(), crashes=st.booleans())
+    def one_ends(self, data: st.DataObject, crashes: bool) -> None:
+        up = [player for player in self.stage.players if player.listening]
+        self.strike([data.draw(st.sampled_from(up))], crashes)
+
+    @precondition(lambda self: self.guest and sum(p.listening for p in self.stage.players) > 1)
+    @rule(data=st.data())
+    def several_crash_in_the_same_moment(self, data: st.DataObject) -> None:
+        up = [player for player in self.stage.players if player.listening]
+        picked = data.draw(st.lists(st.sampled_from(range(len(up))), min_size=2, unique=True))
+        self.strike([up[number] for number in picked], True)
+
+    @precondition(lambda self: self.guest is not None)
+    @rule(seconds=st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5, 2.0, 30.0]))
+    def time_passes(self, seconds: float) -> None:
+        assert self.guest is not None
+        self.guest.pass_time(seconds)
+
+    @invariant()
+    def no_promise_is_broken(self) -> None:
+        if self.guest is not None:
+            assert self.stage.broken == []
+            assert self.guest.ended is None, "the supervisor gave up"
+
+    def teardown(self) -> None:
+        """Left alone, every permanent child listens; stopped, they end from right to left."""
+        if self.guest is None:
+            return
+        stage = self.stage
+        try:
+            self.guest.pass_time(QUIET_S)
+            missing = [
+                player.name
+                for player in stage.players
+                if player.leaf.restart is Restart.PERMANENT and not player.listening
+            ]
+            up = [player.name for player in stage.players if player.listening]
+            stage.log.clear()
+        finally:
+            self.guest.do(self.told_to_stop[0].set)
+            self.guest.finish()
+        assert missing == []
+        assert stage.log == up[::-1]
+        assert stage.broken == []
+        assert not any(player.tasks for player in stage.players)
+        errors = [e.error for e in stage.exits if e.error and not isinstance(e.error, Crash)]
+        assert errors == []
+
+
+TestASupervisorUnderAnyScheduleKeepsItsPromises = SupervisorMachine.TestCase
+TestASupervisorUnderAnyScheduleKeepsItsPromises.settings = looks(examples=100, steps=30)

@@ -1,0 +1,120 @@
+"""Whole worlds: fixed seeds, a fresh one, and every seed that once failed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+
+from kamou.actors.follower import StateFollower
+from kamou.exchange.base import GuardedPort
+from kamou.simulator import run
+from kamou.simulator.faults import NAMES, parse
+from kamou.simulator.run import Result, Scenario, simulate
+from kamou.store import database
+from kamou.store.permits import PermitStore
+
+KNOWN = Path(__file__).parent / "seeds" / "known.txt"
+FIXED = range(1, 9)
+
+
+def known() -> list[tuple[Scenario, str]]:
+    found = []
+    for line in KNOWN.read_text().splitlines():
+        if not line.startswith("#"):
+            seed, hours, faults, history = (part.strip() for part in line.split("|"))
+            scenario = Scenario(seed=int(seed), hours=float(hours), faults=parse(faults))
+            found.append((scenario, history))
+    return found
+
+
+def told(result: Result) -> str:
+    """What a failure says: enough to run it again."""
+    first = "\n".join(str(violation) for violation in result.violations[:3])
+    return f"seed {result.scenario.seed}, {','.join(result.on)}\n{first}"
+
+
+@pytest.mark.parametrize("seed", FIXED)
+def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
+    result = simulate(Scenario(seed=seed, hours=0.5))
+    assert not result.failed, told(result)
+    assert result.coverage["entries"] > 0
+
+
+def test_in_a_world_nobody_has_seen_everything_holds() -> None:
+    seed = int.from_bytes(os.getrandom(4), "big")
+    result = simulate(Scenario(seed=seed, hours=0.5))
+    assert not result.failed, told(result)
+
+
+@pytest.mark.parametrize(("scenario", "history"), known())
+def test_a_seed_that_once_failed_holds_now(scenario: Scenario, history: str) -> None:
+    result = simulate(scenario)
+    assert not result.failed, f"{history}\n{told(result)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_fault_alone_strikes_and_breaks_nothing(name: str) -> None:
+    results = []
+    for seed in range(20, 24):
+        results.append(simulate(Scenario(seed=seed, hours=0.5, faults=frozenset({name}))))
+        assert not results[-1].failed, told(results[-1])
+        if results[-1].struck.get(name):
+            return
+    pytest.fail(f"{name} never struck")
+
+
+def test_a_world_without_faults_trades_and_ends_in_agreement() -> None:
+    result = simulate(Scenario(seed=1, hours=1.0, faults=frozenset()))
+    assert not result.failed, told(result)
+    assert result.coverage["TradeClosed"] >= 10
+    assert result.processes == 1
+    assert not result.struck
+
+
+# --- the checker notices -------------------------------------------------------------
+
+
+def rules(scenarios: list[Scenario]) -> set[str]:
+    return {violation.rule for s in scenarios for violation in simulate(s).violations}
+
+
+def test_an_entry_after_a_halt_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StateFollower, "halted", lambda self: False)
+    assert "HALTED" in rules([Scenario(seed=6, faults=parse("operator"))])
+
+
+def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def not_consumed(self: object, approved: object, client_id: str) -> None:
+        return
+
+    monkeypatch.setattr(PermitStore, "consume", not_consumed)
+    assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
+
+
+def test_a_port_without_its_guard_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unguarded(self: GuardedPort, approved: object, intent: object, attached: object) -> object:
+        return await self._place(intent, attached)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GuardedPort, "submit", unguarded)
+    assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
+
+
+def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def careless(connection: object, durable: bool) -> None:
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(database, "set_durable", careless)
+    faults = parse("power_cut")
+    assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
+
+
+def test_a_swarm_in_which_a_fault_never_struck_or_nothing_traded_says_so() -> None:
+    result = simulate(Scenario(seed=1, hours=0.1, faults=parse("disk_full")))
+    idle = attrs.evolve(result, coverage={}, struck={})
+    assert set(run.missing([idle])) == {"fault disk_full", "entries", "fills", "orders"}
+    assert "fault disk_full" not in run.missing([result])
