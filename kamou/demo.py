@@ -26,7 +26,6 @@ from kamou.handover import halted_by_storm
 from kamou.latch import HaltLatch
 from kamou.session import opened, salt_key
 from kamou.store import database, queries
-from kamou.store.importer import open_market
 from kamou.supervision import ChildExit
 from kamou.supervisor import Supervisor
 
@@ -130,6 +129,9 @@ def open_source(
 ) -> MarketSource:
     """The market that the embedded exchange trades against."""
     if replay is not None:
+        # Only a replay reads files: the demo does without thirty megabytes of Parquet reader.
+        from kamou.store.importer import open_market
+
         return open_market(settings.data_dir, str(replay), now_ms=now_ms)
     demo = settings.demo
     return GeneratedMarket(

@@ -20,6 +20,10 @@ from kamou.core.risk.context import size_factor
 from kamou.core.risk.exposure import Exposure, room_for
 from kamou.core.sizing import BPS, Room, Sized, denial, size, trade_costs
 
+ROOM_USED = Decimal("0.99")
+"""Of the room that is left: marks move between planning and review, and a plan that is denied
+for the last per cent is a plan lost."""
+
 
 @attrs.frozen(kw_only=True)
 class Prices:
@@ -145,7 +149,7 @@ def _room(
     book: Book,
     limits: RiskLimits,
 ) -> Room:
-    return room_for(
+    room = room_for(
         book,
         stake,
         symbol=candidate.symbol,
@@ -154,6 +158,7 @@ def _room(
         limits=limits,
         fraction=fraction,
     )
+    return Room(risk=room.risk * ROOM_USED, notional=room.notional * ROOM_USED)
 
 
 def _plan(

@@ -94,7 +94,8 @@ class Engine:
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """The append-only record that ``checker.check`` reads."""
-        return tuple(self._state.evidence)
+        state = self._state
+        return (*self._store.evidence(state.evidence_before), *state.evidence)
 
     # --- commands --------------------------------------------------------------
 

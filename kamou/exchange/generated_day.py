@@ -48,7 +48,8 @@ class PathSettings:
     range_hours: float = 24.0
     range_half_life_hours: float = 8.0
     trend_hours: float = 48.0
-    trend_drift: tuple[float, float] = (0.5, 1.2)  # of the symbol's own daily volatility
+    # Of the symbol's own daily volatility; at (0.5, 1.2) following trends would pay after costs.
+    trend_drift: tuple[float, float] = (0.35, 0.9)
     release_hours: int = 3
     release_probability: float = 0.5
     compensation: float = 0.5  # of a stretch's predictable part that releases take back

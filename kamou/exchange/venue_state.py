@@ -192,7 +192,8 @@ class VenueState:
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
     fills: list[Fill] = attrs.Factory(list)
     income: list[Income] = attrs.Factory(list)
-    evidence: list[Evidence] = attrs.Factory(list)
+    evidence: list[Evidence] = attrs.Factory(list)  # since it was loaded ...
+    evidence_before: int = 0  # ... and how much stands in the store only: nobody trades on it
     changes: Changes = attrs.Factory(Changes)
 
     @classmethod

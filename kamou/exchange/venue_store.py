@@ -157,10 +157,19 @@ class VenueStore:
             state.positions[held.symbol] = held
         state.fills.extend(decode(Fill, body) for body in self._bodies("fills", "n"))
         state.income.extend(decode(Income, body) for body in self._bodies("income", "n"))
-        rows = self._db.execute("SELECT kind, body FROM evidence ORDER BY n")
-        state.evidence.extend(decode(EVIDENCE_KINDS[kind], body.encode()) for kind, body in rows)
+        count = self._db.execute("SELECT count(*) FROM evidence").fetchone()
+        state.evidence_before = int(count[0])
         state.saved()
         return state
+
+    def evidence(self, before: int) -> Iterator[Evidence]:
+        """The first ``before`` pieces of evidence, oldest first."""
+        with self._storage_errors():
+            rows = self._db.execute(
+                "SELECT kind, body FROM evidence WHERE n < ? ORDER BY n", (before,)
+            ).fetchall()
+        for kind, body in rows:
+            yield decode(EVIDENCE_KINDS[kind], body.encode())
 
     def _bodies(self, table: str, order_by: str) -> Iterator[bytes]:
         for (body,) in self._db.execute(f"SELECT body FROM {table} ORDER BY {order_by}"):
@@ -200,7 +209,8 @@ class VenueStore:
                 [
                     (n, _evidence_kind(noted), _json(noted))
                     for n, noted in enumerate(
-                        state.evidence[changes.evidence_from :], changes.evidence_from
+                        state.evidence[changes.evidence_from :],
+                        state.evidence_before + changes.evidence_from,
                     )
                 ],
             )
