@@ -14,8 +14,7 @@ import trio
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, Shard
-from kamou.actors.follower import StateFollower
-from kamou.actors.follower import fold_hash
+from kamou.actors.follower import StateFollower, fold_hash
 from kamou.actors.journal import Journal, JournalActor, Runner
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.protection import Protector
@@ -165,13 +164,12 @@ class _Composer:
             settings=settings.store,
             code_hash=fold_hash(),
         )
-        state = StateFollower(self.journal)
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
         self.port = world.adapter(
             world.engine,
             clock=world.clock,
             permits=permits,
-            halted=lambda: world.halted() or state.halted(),
+            halted=StateFollower(self.journal, world.halted).halted,
             journal_proof=self._journal_proof,
             attached_stop=settings.exchange.attached_stop,
         )

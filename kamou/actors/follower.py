@@ -10,6 +10,7 @@ from kamou.core.book import Book
 from kamou.core.events import StateChanged
 from kamou.core.model import TradingState
 from kamou.core.risk import conduct
+from kamou.exchange.base import HaltLatch
 from kamou.store import queries
 from kamou.store.snapshots import code_hash
 
@@ -49,13 +50,14 @@ class BookFollower:
 
 
 class StateFollower:
-    """The governor's state by the journal alone: what the port asks last, before an entry leaves.
+    """The halt latch, and the governor's state by the journal: the last look before an entry.
 
     A permit may have been granted, and used, before the halt that was committed since.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, latched: HaltLatch) -> None:
         self._journal = journal
+        self._latched = latched
         self._seq = journal.head_seq
         span = queries.latest(journal.reader).state
         self._state = TradingState(span.state) if span else TradingState.NORMAL
@@ -66,4 +68,4 @@ class StateFollower:
             self._seq = committed.seq
             if isinstance(committed.event, StateChanged):
                 self._state = committed.event.after
-        return not self._state.entries_allowed
+        return self._latched() or not self._state.entries_allowed

@@ -14,7 +14,7 @@ from kamou.core.codes import Deny
 from kamou.core.events import Event, FillRecorded, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Candidate, Denial, Instrument, Leg, TradingState
+from kamou.core.model import Candidate, Denial, Figure, Instrument, Leg, TradingState
 from kamou.core.orders import IN_FLIGHT
 from kamou.core.planning import no_room, plan_entry, size_fraction
 from kamou.core.risk.exposure import Exposure, exposure
@@ -133,6 +133,11 @@ class OrderManager(Actor):
     async def _enter(self, signal: RefinedSignal, marks: Mapping[str, Decimal]) -> None:
         candidate = signal.candidate
         desk = self._desk
+        if not desk.port.capabilities.attached_stop and (bare := self._bare()):
+            # Where stops take calls of their own, those of what is held come before new risk.
+            figures = (Figure(name="bare", value=bare),)
+            self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
+            return
         fraction = size_fraction(
             desk.book,
             self._gate.is_live(candidate.strategy),
@@ -179,6 +184,17 @@ class OrderManager(Actor):
             await desk.enter(plan, verdict)
             await self._secure(candidate.symbol)
             await self._settle()
+
+    def _bare(self) -> str:
+        """Positions that no stop is known to protect, and entries that may have become such."""
+        book = self._desk.book
+        bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
+        bare |= {
+            o.intent.symbol
+            for o in book.orders.values()
+            if o.leg is Leg.ENTRY and o.status in IN_FLIGHT
+        }
+        return ",".join(sorted(bare))
 
     async def _secure(self, symbol: str) -> None:
         """Where an entry cannot carry its stop, the stop comes before anything else is done."""

@@ -100,7 +100,7 @@ def simulate(
     """
     from kamou.simulator import run
     from kamou.simulator.faults import parse
-    from kamou.simulator.world import Scenario
+    from kamou.simulator.settings import Scenario
 
     if (seed is None) == (seeds is None):
         raise click.UsageError("say --seed N or --seeds A..B")

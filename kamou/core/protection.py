@@ -14,7 +14,7 @@ import attrs
 
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
-from kamou.core.orders import OrderState
+from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.portfolio import OpenTrade
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again: two only reduce
@@ -96,13 +96,15 @@ def protect(
     ours = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
-    if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
+    closes = [o for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
+    if any(o.status not in IN_FLIGHT or now_ms - o.changed_ms < UNSEEN_MAX_MS for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
     stops = _stops(trade, ours, venue_orders)
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
         return _covered(trade, covering, stops, ours)
-    if now_ms >= deadline_ms and trade.unprotected_since_ms:
+    # A close that nobody answers for is not repeated: until it is resolved, a stop protects.
+    if now_ms >= deadline_ms and trade.unprotected_since_ms and not closes:
         return (_close(trade, "not protected in time"),)
     read_back = {v.client_id for v in stops}
     for order in ours:

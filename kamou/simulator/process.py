@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -124,6 +125,14 @@ class SkewedClock:
         await self.true.sleep_until(at_ms - self.error_ms())
         while (left_ms := at_ms - self.now_ms()) > 0:  # the clock was set back meanwhile
             await self.true.sleep_until(self.true.now_ms() + left_ms)
+
+
+def take_image(path: Path) -> None:
+    """The disk as a dead process left it: closing the files would tidy them up."""
+    for suffix in ("", "-wal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            shutil.copyfile(part, path.with_name(path.name + ".image" + suffix))
 
 
 def cut_power(path: Path, draw: float, *, synced: bool) -> int:

@@ -117,8 +117,8 @@ class Steps(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.count += 1
-        if self._strike is None:
-            return
+        if self._strike is None or task.child_nurseries:
+            return  # a task that waits for its own nursery may not leave before its children
         actor = actor_of(task, self._actors)
         if actor is not None and self._strike():
             chain = tuple(frames(task.coro))

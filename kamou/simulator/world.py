@@ -14,7 +14,6 @@ import sqlite3
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ import trio
 from kamou import app, ids
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock
-from kamou.config import CycleSettings, Settings, StrategySettings
+from kamou.config import Settings
 from kamou.core.codes import StateReason
-from kamou.core.limits import MeanReversionParameters, MomentumParameters, RiskLimits, VetoLimits
 from kamou.core.model import TradingState
 from kamou.determinism import chance, seed_scheduler
 from kamou.errors import DiskFullError
@@ -37,20 +35,30 @@ from kamou.handover import halted_by_storm
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.session import run_started, run_stopped
 from kamou.simulator.convergence import differences
-from kamou.simulator.faults import Chaos, covered_ms, drawn
+from kamou.simulator.faults import Chaos, covered_ms
 from kamou.simulator.hostile import HostileExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.life import Life
 from kamou.simulator.market import MarketSettings, SimulatedMarket
-from kamou.simulator.process import SYNCHRONOUS_FULL, DiskWriter, Killed, Power, SkewedClock
-from kamou.simulator.process import cut_power as cut
+from kamou.simulator.process import (
+    SYNCHRONOUS_FULL,
+    DiskWriter,
+    Killed,
+    Power,
+    SkewedClock,
+    cut_power,
+    take_image,
+)
 from kamou.simulator.saboteur import Steps
+from kamou.simulator.settings import SETTINGS, Scenario, reconfigured
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
 from kamou.store import database
 from kamou.store.journal import next_generation
 from kamou.supervision import RestartStormError
 from kamou.supervisor import Supervisor
+
+__all__ = ["Scenario", "World"]
 
 START_MS = 1_735_732_800_000  # 2025-01-01T12:00Z; half a day before a UTC day ends
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
@@ -69,64 +77,6 @@ ACTORS = frozenset(
         "feed",
     ]
 ) | {"scanner-0", "scanner-1"}
-
-SETTINGS = Settings(
-    mode="backtest",
-    # A minute instead of five, and strategies that speak several times an hour: what takes a
-    # venue days happens within one simulated hour.
-    cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
-    risk=RiskLimits(
-        shock_move=Decimal("0.04"),
-        entries_per_strategy_hour=1_000,
-        reentries_per_symbol_day=1_000,
-        cooldown_after_stop_min=1,
-    ),
-    veto=VetoLimits(reward_to_risk_min=0.1, cooldown_after_stop_min=1),
-    strategies=StrategySettings(
-        mean_reversion=MeanReversionParameters(
-            window=20,
-            warmup=30,
-            z_entry=1.0,
-            rsi_low=35.0,
-            rsi_high=65.0,
-            variance_ratio_q=2,
-            half_life_min=0.1,
-            efficiency_max=0.7,
-            efficiency_period=5,
-            adx_max=60.0,
-            atr_period=7,
-            hold_bars=12,
-        ),
-        oi_momentum=MomentumParameters(
-            horizons_days=(0,),
-            warmup_days=0,
-            efficiency_min=0.3,
-            efficiency_period=5,
-            adx_min=20.0,
-            atr_period=7,
-            target_atr=3.0,
-            hold_hours=1,
-            rank_min=0.5,
-        ),
-    ),
-)
-
-
-@attrs.frozen(kw_only=True)
-class Scenario:
-    """What is simulated. ``faults`` None: the seed draws its own."""
-
-    seed: int
-    hours: float = 1.0
-    symbols: int = 5
-    faults: frozenset[str] | None = None
-    until_hours: float | None = None  # the same world, but the calm begins earlier
-    keep_trace: bool = False
-    seeded: bool = True  # False only to show that without it nothing is repeatable
-
-    @property
-    def on(self) -> frozenset[str]:
-        return drawn(self.seed) if self.faults is None else self.faults
 
 
 class World:
@@ -231,7 +181,7 @@ class World:
             if part.exists():
                 shutil.copyfile(part, to.with_name(to.name + suffix))
         if dead == "power_cut":
-            lost = cut(to, self.chaos.draw("power_cut").random(), synced=self.synced)
+            lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
             self.monitor.coverage["bytes lost"] += lost
         for old in path.parent.glob(path.name + "*"):
             old.unlink()
@@ -253,9 +203,10 @@ class World:
             silent = silent + list(self.chaos.windows(name))
         silent_ms = covered_ms(silent, since_ms, until_ms)
         touched_ms = self.life.touched.get(symbol, 0)
-        if abs(touched_ms - since_ms) <= 1_000 or touched_ms > since_ms:
-            # Seen at the next reconciliation at the latest, one cycle and its reads away.
-            silent_ms += self.settings.cycle.period_s * 1000 + 15_000
+        # What others did is seen at the next reconciliation at the latest: a cycle and its reads.
+        seen_ms = self.settings.cycle.period_s * 1000 + 15_000
+        if touched_ms and since_ms - touched_ms <= seen_ms:
+            silent_ms += seen_ms
         return silent_ms
 
 
@@ -329,16 +280,9 @@ class Process:
         finally:
             self.ended_ms = self.clock.now_ms()
             if self.power.dead:
-                self._image()
+                take_image(self.path)
             reader.close()
             connection.close()
-
-    def _image(self) -> None:
-        """The disk as the dead process left it: closing the files would tidy them up."""
-        for suffix in ("", "-wal"):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                shutil.copyfile(part, part.with_name(self.path.name + ".image" + suffix))
 
     async def _live(self, writer: DiskWriter, reader: sqlite3.Connection) -> None:
         world = self.world
@@ -427,7 +371,7 @@ class Process:
                 case "resume":
                     tree.governor.put_priority(Resume())
                 case "restart":
-                    self.world.settings = _reconfigured(self.world.settings, draw.random())
+                    self.world.settings = reconfigured(self.world.settings, draw.random())
                     ended.set()
                     return
 
@@ -445,12 +389,3 @@ class Process:
             calm = self.clock.now_ms() >= self.world.end_ms
             if state not in (TradingState.NORMAL, TradingState.REDUCED) and not calm:
                 tree.governor.put_priority(Resume(note="the attendant has looked"))
-
-
-def _reconfigured(settings: Settings, draw: float) -> Settings:
-    """Other settings after a restart: one shard or two, half the risk or all of it."""
-    cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
-    risk = attrs.evolve(
-        settings.risk, risk_per_trade=Decimal("0.005") if draw < 0.3 else Decimal("0.01")
-    )
-    return attrs.evolve(settings, cycle=cycle, risk=risk, change_reason="the operator's")

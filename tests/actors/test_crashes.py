@@ -11,16 +11,16 @@ import os
 from collections import Counter
 from functools import cache
 
-import outcome
 import pytest
 import screenplay
 import trio
 from account_of import faults
-from saboteur import Sabotage, Saboteur, Site, Watcher
 from stage import Ended, perform
 
 from kamou.core.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
+from kamou.determinism import throw_into
 from kamou.errors import CallUnavailableError
+from kamou.simulator.saboteur import Sabotage, Saboteur, Site, Watcher
 from kamou.supervision import RestartStormError
 
 PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
@@ -118,7 +118,7 @@ class Storm(Watcher):
         if self.left and now - self.last_s >= self.quiet_s and self.chance() < self.rate:
             self.left -= 1
             self.last_s = now
-            task._next_send = outcome.Error(Sabotage(str(site)))
+            throw_into(task, Sabotage(str(site)))
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -158,9 +158,20 @@ def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
 
 def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
     story = naked()
-    story.send(intent(Leg.CLOSE, PLAN))
-    (wait,) = actions(story, now_ms=NOON + 60_000)
+    close = intent(Leg.CLOSE, PLAN)
+    story.send(close)
+    sent_ms = story.book.orders[close.client_id].changed_ms
+    (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
     assert isinstance(wait, Await)
+
+
+def test_behind_a_close_that_nobody_answers_for_a_stop_is_placed() -> None:
+    story = naked()
+    close = intent(Leg.CLOSE, PLAN)
+    story.send(close)
+    sent_ms = story.book.orders[close.client_id].changed_ms
+    assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
+    assert actions(story, now_ms=sent_ms + 60_000) == (PLACE,)
 
 
 def confirmed(covering: str = "100", held: str = "100") -> Story:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 SUITE = Path(__file__).parent / "kills" / "suite.py"
-KILLS = 10
+KILLS = 8
+FIRST_ENTRY = "venue place entry, stored, not answered"
 WITHIN_S = 120.0  # far beyond what it takes
 
 
@@ -41,12 +42,22 @@ def test_a_run_that_is_killed_goes_on_from_its_files_and_nothing_is_lost_doubled
     assert told["kinds"] > 150
 
 
-@pytest.mark.parametrize("defect", ["commit-forgotten", "fill-forgotten", "order-sent-twice"])
-def test_the_suite_notices_a_process_that_forgets_or_repeats(defect: str, tmp_path: Path) -> None:
-    point = {"commit-forgotten": "40", "fill-forgotten": "100", "order-sent-twice": "100"}[defect]
-    code, told, printed = ran("--case", f"{point}:200:0", "--defect", defect, folder=tmp_path)
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        ("log-lost", "were acknowledged"),
+        ("fills-forgotten", "fills: lost"),
+        ("stops-unattached", "UNPROTECTED"),
+    ],
+)
+def test_the_suite_notices_a_process_that_forgets_or_leaves_bare(
+    defect: str, said: str, tmp_path: Path
+) -> None:
+    case = f"{FIRST_ENTRY}:30000:0"
+    code, told, printed = ran("--case", case, "--defect", defect, folder=tmp_path)
     assert code == 1, printed
     assert told["failures"] == 1
+    assert said in printed
 
 
 def test_counts_that_are_none_are_refused(tmp_path: Path) -> None:

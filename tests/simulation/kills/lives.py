@@ -43,7 +43,9 @@ def until_minute(begin_ms: int) -> int:
     return screenplay.MINUTES + (begin_ms > LAST_RESUME_MS)
 
 
-def live(folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0) -> None:
+def live(
+    folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0, defect: str = ""
+) -> None:
     """From the files in ``folder`` on, to the end of the screenplay or to the kill."""
     points = Points(begin_ms, note, kill_at)
     with hooked(points):
@@ -51,7 +53,7 @@ def live(folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0
             folder=folder,
             begin_ms=begin_ms,
             minutes=until_minute(begin_ms),
-            adapter=adapter(points),
+            adapter=adapter(points, defect),
             settings=SETTINGS,
             durable=True,
         )
@@ -64,6 +66,12 @@ def live(folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0
         "digest": ended.digest,
     }
     report.write_text(json.dumps(told), encoding="utf-8")
+
+
+def lose_the_log(folder: Path) -> None:
+    """What a power cut may do to a journal that does not wait for the disk."""
+    log = folder / "journal.sqlite3-wal"
+    os.truncate(log, log.stat().st_size // 2)
 
 
 def what_a_kill_leaves(folder: Path, copy: Path) -> None:

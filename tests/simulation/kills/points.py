@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from kamou.core.events import IntentRecorded
-from kamou.core.model import Intent, VenueOrder
+from kamou.core.model import Fill, Intent, VenueOrder
 from kamou.exchange.engine import Engine
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import VenueStore
@@ -29,6 +29,7 @@ from kamou.store.journal import JournalWriter
 
 BEGIN, INSIDE, AMID, DONE = "before BEGIN", "before COMMIT", "amid COMMIT", "after COMMIT"
 SENT, ARRIVES, STORED = "sent", "before the engine", "stored, not answered"
+FILLS_FORGOTTEN, STOPS_UNATTACHED = "fills-forgotten", "stops-unattached"
 PHASES = (BEGIN, INSIDE, AMID, DONE, SENT, ARRIVES, STORED)
 NOTE_BYTES = 512
 AMID_MAX_S = 0.0015  # about as long as a durable commit takes on a disk
@@ -233,7 +234,7 @@ def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
             storing.append(stored(points, state))
             points.reach(storing[-1], BEGIN)
             plain(self, state)
-            points.evidence = len(state.evidence)
+            points.evidence = state.evidence_before + len(state.evidence)
             points.reach(storing.pop(), DONE)
 
         return saved
@@ -280,17 +281,24 @@ def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
     wrap(Engine, "advance", advance)
 
 
-def adapter(points: Points) -> type[SimulatedExchange]:
-    """The port with a point where an order is on its way, noting when it is read back."""
+def adapter(points: Points, defect: str = "") -> type[SimulatedExchange]:
+    """The port with a point where an order is on its way, noting when it is read back.
+
+    With a ``defect`` it is a port that the suite must find fault with.
+    """
 
     class Travelling(SimulatedExchange):
         async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
             points.reach(f"venue place {intent.leg.value}", SENT)
-            return await super()._place(intent, attached)
+            return await super()._place(intent, () if defect == STOPS_UNATTACHED else attached)
 
         async def _cancel(self, client_id: str, symbol: str) -> None:
             points.reach(f"venue cancel {points.leg(client_id)}", SENT)
             await super()._cancel(client_id, symbol)
+
+        async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+            found = await super().fills(since_ms)
+            return () if defect == FILLS_FORGOTTEN else found
 
         async def open_orders(self) -> tuple[VenueOrder, ...]:
             resting = await super().open_orders()

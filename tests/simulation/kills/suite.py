@@ -25,14 +25,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "actors"))
 
 import attrs
 import screenplay
-from lives import AT_ONCE_MS, CRASHED, in_process_of_its_own, live, resumed_ms, what_a_kill_leaves
-from points import PHASES, Point, death_note
+from lives import (
+    AT_ONCE_MS,
+    CRASHED,
+    in_process_of_its_own,
+    live,
+    lose_the_log,
+    resumed_ms,
+    what_a_kill_leaves,
+)
+from points import FILLS_FORGOTTEN, PHASES, STOPS_UNATTACHED, Point, death_note
 from verdict import Life, after_a_kill, after_recovery, files
 
 from kamou.clock import stopwatch_ns
 
 DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time stop
 AGAIN = (1, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # points at which whoever goes on is killed too
+LOG_LOST = "log-lost"
+DEFECTS = (LOG_LOST, FILLS_FORGOTTEN, STOPS_UNATTACHED)  # to see that the suite notices
 DOUBLES = 5  # every so many cases are double kills
 
 
@@ -44,6 +54,7 @@ class Case:
     point: Point
     down_ms: int
     again: int = 0
+    defect: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,8 +113,10 @@ def cases(points: Sequence[Point], wanted: int, kinds: bool) -> list[Case]:
 
 
 def named(text: str, points: Sequence[Point]) -> Case:
-    number, down_ms, again = (int(part) for part in text.split(":"))
-    return Case(number=number, point=points[number - 1], down_ms=down_ms, again=again)
+    """``POINT:DOWN_MS:AGAIN``; the point by its number, or the first one of a name."""
+    where, down_ms, again = text.rsplit(":", 2)
+    number = int(where) if where.isdigit() else [str(point) for point in points].index(where) + 1
+    return Case(number=number, point=points[number - 1], down_ms=int(down_ms), again=int(again))
 
 
 def tried(case: Case, folder: Path) -> Outcome:
@@ -115,7 +128,9 @@ def tried(case: Case, folder: Path) -> Outcome:
     begin_ms = screenplay.START_MS
     for kill_at in (case.number, case.again, 0):
         note = folder / f"note-{len(lives)}"
-        code = in_process_of_its_own(partial(live, here, begin_ms, report, note, kill_at))
+        code = in_process_of_its_own(
+            partial(live, here, begin_ms, report, note, kill_at, case.defect)
+        )
         if code == 0:
             break
         if code != -signal.SIGKILL:
@@ -123,6 +138,8 @@ def tried(case: Case, folder: Path) -> Outcome:
         died = death_note(note)
         if not lives and Point(died.what, died.phase) != case.point:
             failures.append(f"the run went another way: {died.what}, {died.phase}")
+        if case.defect == LOG_LOST:
+            lose_the_log(here)
         lefts.append(folder / f"left-{len(lefts)}")
         what_a_kill_leaves(here, lefts[-1])
         lives.append(Life(begin_ms=begin_ms, ended_ms=died.at_ms))
@@ -138,7 +155,7 @@ def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -
     def judge() -> None:
         report = json.loads((folder / "report.json").read_text())
         left = [files(path) for path in lefts]
-        found = [f"{len(lefts)} kills of {len(lives)}"] if len(lefts) != len(lives) else []
+        found: list[str] = []
         for number, one in enumerate(left):
             found += after_a_kill(one, death_note(folder / f"note-{number}"))
         every = [*lives, Life(begin_ms=begin_ms, ended_ms=report["ended_ms"])]
@@ -208,6 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--case", metavar="POINT:DOWN_MS:AGAIN", action="append", help="this one alone, as reported"
     )
+    parser.add_argument("--defect", choices=DEFECTS, default="", help="it must find fault")
     asked = parser.parse_args(arguments)
     if asked.points < 1 or asked.jobs < 1:
         parser.error("--points and --jobs are counts: 1 or more")
@@ -218,6 +236,7 @@ def main(arguments: Sequence[str]) -> int:
         todo = cases(points, asked.points, asked.kinds)
         if asked.case:
             todo = [named(text, points) for text in asked.case]
+        todo = [attrs.evolve(case, defect=asked.defect) for case in todo]
         rows = all_tried(todo, asked.jobs, Path(scratch))
     failures = [row for row in rows if row["failures"]]
     total = {

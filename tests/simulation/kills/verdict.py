@@ -59,7 +59,7 @@ def files(folder: Path) -> Files:
     if (venue := folder / "venue.sqlite3").exists():
         with closing(VenueStore(venue)) as store:
             state = store.load()
-            evidence = state.evidence if state else []
+            evidence = list(store.evidence(state.evidence_before)) if state else []
     return Files(events=tuple(events), evidence=tuple(evidence), sound=sound)
 
 

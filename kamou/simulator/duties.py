@@ -1,0 +1,325 @@
+"""What is owed: decisions that rest on what was true, orders as intended, deeds done in time.
+
+The checks of ``invariants`` look at single orders; these look at what came before and what must
+come after. They know what the venue really told, and the venue's own records; of the journal
+only what was promised in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core import events as e
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Intent, Leg, Plan, Quote, TradingState
+from kamou.exchange.engine import Engine
+from kamou.exchange.venue_state import FillNoted, MoneyNoted, OrderNoted
+from kamou.ids import is_ours
+
+Wrong = Callable[[str, int, str, str], None]
+"""rule, at_ms, symbol, detail"""
+Silence = Callable[[str, int, int], int]
+
+TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and its permit
+SKEW_MAX_MS = 4_000  # our clock's worst error
+READ_MS = 4_000  # a read may take so long on its way
+KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
+OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
+FLAT_AFTER_MS = 60_000  # from FLATTEN in the journal to nothing held
+OVERDUE_MS = 120_000  # beyond a trade's time stop
+LOSS_SLACK = Decimal("0.001")  # of the day's equity: between our reads of it and the system's
+SAMPLE_MS = 1_000
+MAJORS = ("BTC", "ETH")
+_T = TradingState
+
+
+@attrs.define
+class _Promise:
+    """A permit that may still become a position."""
+
+    plan: Plan
+    granted_ms: int
+    released: bool = False
+    filled: Decimal = Decimal(0)
+    ended: bool = False  # by the venue's evidence
+
+    @property
+    def open_risk(self) -> Decimal:
+        if self.released or self.ended:
+            return Decimal(0)
+        return self.plan.risk * (1 - self.filled / self.plan.quantity)
+
+
+class Duties:
+    """Told of everything by the monitor, in order. Times are true ones."""
+
+    def __init__(
+        self, *, engine: Engine, limits: RiskLimits, silent_ms: Silence, wrong: Wrong
+    ) -> None:
+        self.engine = engine
+        self.limits = limits
+        self._silent_ms = silent_ms
+        self._wrong = wrong
+        self._quotes: dict[str, tuple[int, Quote]] = {}  # as told: when, what
+        self._promises: dict[str, _Promise] = {}
+        self._intents: dict[str, Intent] = {}
+        self._stops: dict[str, dict[str, Decimal]] = {}  # symbol -> client id -> trigger
+        self._held_since: dict[str, int] = {}
+        self._foreign: set[str] = set()  # held, and not by us alone
+        self._due: dict[str, tuple[int, int]] = {}  # symbol -> time stop, since when it counts
+        self._drifting = False
+        self._ordered: tuple[TradingState, int] | None = None
+        self._state = _T.NORMAL
+        self._flatten_ms = 0  # when FLATTEN was committed
+        self._day_equity = Decimal(0)
+        self._day_flows = Decimal(0)
+        self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
+        self.bound_by_risk = 0  # permits whose size a risk limit decided
+
+    # --- what happens ----------------------------------------------------------------
+
+    def quoted(self, now_ms: int, quotes: Mapping[str, Quote]) -> None:
+        """The venue told these quotes, whatever they are worth."""
+        for symbol, quote in quotes.items():
+            self._quotes[symbol] = (now_ms, quote)
+
+    def ordered(self, state: TradingState, now_ms: int) -> None:
+        """A human asked for this state."""
+        if state.severity > self._state.severity:
+            self._ordered = (state, now_ms)
+
+    def ended(self) -> None:
+        """The process is gone, and with it what it was told but had not written."""
+        self._ordered = None
+
+    def journalled(self, event: e.Event) -> None:
+        """This was committed."""
+        match event:
+            case e.PermitGranted():
+                self._granted(event)
+            case e.PermitReleased():
+                promise = self._promises.get(event.permit_id)
+                if promise is not None:
+                    promise.released = True
+            case e.IntentRecorded():
+                self._intents[event.intent.client_id] = event.intent
+            case e.OrderClosed() | e.OrderRejected():
+                self._written_off(event.client_id)
+            case e.DriftFound():
+                self._drifting = True
+            case e.DriftExplained():
+                self._drifting = False
+            case e.DayOpened():
+                self._day_equity, self._day_flows = event.equity, Decimal(0)
+            case e.StateChanged():
+                self._changed(event)
+            case _:
+                pass
+
+    def _written_off(self, client_id: str) -> None:
+        """No order ends without the venue's evidence: it may not be live there."""
+        order = self.engine._state.orders.get(client_id)
+        if order is not None and order.live:
+            symbol = order.request.symbol
+            self._wrong("WRITTEN_OFF", self.engine.market_ms, symbol, f"{client_id} is live")
+
+    def _granted(self, event: e.PermitGranted) -> None:
+        plan, now_ms = event.plan, self.engine.market_ms
+        self.bound_by_risk += plan.bound_by in ("risk", "budget")
+
+        def wrong(rule: str, detail: str) -> None:
+            self._wrong(rule, now_ms, plan.symbol, f"{event.permit_id}: {detail}")
+
+        if event.expires_ms - event.at_ms > self.limits.permit_ttl_s * 1000:
+            wrong("PERMIT_LONG", f"lasts {event.expires_ms - event.at_ms} ms")
+        if self._drifting:
+            wrong("DRIFTING", "granted while book and venue differ")
+        held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
+        if held_ms - self._silent_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
+            wrong("HELD", f"a position is held since {held_ms} ms")
+        account = self.engine.account()
+        q = min(account.equity, account.balance) * (1 + TOLERANCE)
+        allowed = self.limits.risk_per_trade * q
+        if self._state is _T.REDUCED:
+            allowed *= self.limits.reduced_size
+        if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
+            wrong("RISK_PROMISED", f"{plan.risk} of {allowed} in {self._state.value}")
+        self._promises[event.permit_id] = _Promise(plan, now_ms)
+        self._sum(plan, wrong, q + self._lately_gone())
+
+    def _lately_gone(self) -> Decimal:
+        """Money that was there within what the system's figures may be old."""
+        if not self._equity:
+            return Decimal(0)
+        return max(Decimal(0), max(x for _, x in self._equity) - self._equity[-1][1])
+
+    def _sum(self, plan: Plan, wrong: Callable[[str, str], None], q: Decimal) -> None:
+        """Everything held to its stop, and everything promised, together."""
+        total = cluster = Decimal(0)
+        for position in self.engine.positions():
+            stops = self._stops.get(position.symbol)
+            if not stops or position.symbol in self._foreign:
+                continue
+            sign = 1 if position.quantity > 0 else -1
+            stop = min(stops.values()) if sign > 0 else max(stops.values())
+            size = self.engine.instruments[position.symbol].contract_size
+            risk = max(Decimal(0), (position.mark_price - stop) * position.quantity * size)
+            total += risk
+            if not _major(position.symbol) and sign == plan.side.sign:
+                cluster += risk
+        for promise in self._promises.values():
+            total += promise.open_risk
+            if not _major(promise.plan.symbol) and promise.plan.side is plan.side:
+                cluster += promise.open_risk
+        if total > self.limits.open_risk_max * q:
+            wrong("OPEN_RISK", f"{total} of {self.limits.open_risk_max * q}")
+        if not _major(plan.symbol) and cluster > self.limits.cluster_risk_max * q:
+            wrong("CLUSTER", f"{cluster} of {self.limits.cluster_risk_max * q}")
+
+    def _changed(self, event: e.StateChanged) -> None:
+        now_ms = self.engine.market_ms
+        self._state = event.after
+        if self._ordered is not None and event.after.severity >= self._ordered[0].severity:
+            self._ordered = None
+        self._flatten_ms = now_ms if event.after.severity >= _T.FLATTEN.severity else 0
+        if event.before.severity >= _T.FLATTEN.severity and event.after.entries_allowed:
+            self._wrong("REARMED", now_ms, "", f"{event.before.value} to {event.after.value}")
+        share = {
+            "DAY_LOSS_HALF": self.limits.reduced_at,
+            "DAY_LOSS_LIMIT": Decimal(1),
+            "DAY_LOSS_SEVERE": self.limits.flatten_at,
+        }.get(event.reason)
+        worst = max((loss for loss in self._losses()), default=Decimal(0))
+        if share is not None and worst + LOSS_SLACK < self.limits.daily_loss_max * share:
+            self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at {worst:.5f} lost")
+
+    def _losses(self) -> list[Decimal]:
+        """What the day has lost, as a fraction, at each moment that is remembered."""
+        opened = self._day_equity
+        if not opened:
+            return []
+        return [(opened + self._day_flows - equity) / opened for _, equity in self._equity]
+
+    # --- the wire and the venue ------------------------------------------------------
+
+    def sent(self, intent: Intent, now_ms: int) -> None:
+        """This leaves the process."""
+        if intent.leg is not Leg.ENTRY:
+            return
+
+        def wrong(rule: str, detail: str) -> None:
+            self._wrong(rule, now_ms, intent.symbol, f"{intent.client_id}: {detail}")
+
+        told_ms, quote = self._quotes.get(intent.symbol, (0, None))
+        if quote is None or not all(
+            price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
+        ):
+            wrong("BAD_QUOTE", f"entered on {quote}")
+        elif quote.bid > quote.ask:
+            wrong("BAD_QUOTE", f"entered on a crossed book {quote.bid} {quote.ask}")
+        else:
+            age_ms = told_ms - quote.at_ms
+            if age_ms > self.limits.quote_age_max_s * 1000 + SKEW_MAX_MS + READ_MS:
+                wrong("STALE_QUOTE", f"entered on a quote of {age_ms} ms before")
+        losses = self._losses()
+        since_ms = self._equity[0][0] if self._equity else now_ms
+        seen_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        if (
+            seen_ms >= KNOWN_AFTER_MS
+            and min(losses, default=Decimal(0)) - LOSS_SLACK > self.limits.daily_loss_max
+        ):
+            wrong("DAY_LOSS", f"entered with {min(losses):.5f} lost for {seen_ms} ms")
+
+    def evidence(self, noted: FillNoted | OrderNoted | MoneyNoted) -> None:
+        """The venue's own records."""
+        if isinstance(noted, MoneyNoted):
+            if noted.kind == "transfer":
+                self._day_flows += noted.amount
+                self._equity.clear()  # what was before is of another account
+        elif isinstance(noted, FillNoted):
+            self._filled(noted)
+        else:
+            self._order(noted)
+
+    def _order(self, noted: OrderNoted) -> None:
+        intent = self._intents.get(noted.client_id)
+        if noted.event == "closed":
+            self._stops.get(noted.symbol, {}).pop(noted.client_id, None)
+            promise = self._promises.get(intent.permit_id) if intent is not None else None
+            if promise is not None:
+                promise.ended = True
+        if noted.event != "accepted" or not is_ours(noted.client_id):
+            return
+        if intent is None:
+            self._wrong("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_id)
+            return
+        told = (noted.side, noted.type, noted.reduce_only, noted.trigger_price)
+        meant = (intent.side, intent.type, intent.leg is not Leg.ENTRY, intent.trigger_price)
+        if told != meant or noted.remaining > intent.quantity:
+            self._wrong(
+                "NOT_AS_INTENDED",
+                noted.at_ms,
+                noted.symbol,
+                f"{noted.client_id} {intent.leg.value}: {told} {noted.remaining},"
+                f" not {meant} {intent.quantity}",
+            )
+        if intent.leg is Leg.STOP and noted.trigger_price is not None:
+            self._stops.setdefault(noted.symbol, {})[noted.client_id] = noted.trigger_price
+
+    def _filled(self, noted: FillNoted) -> None:
+        symbol, after, before = noted.symbol, noted.position_after, noted.position_before
+        intent = self._intents.get(noted.client_id)
+        added = abs(after) > abs(before) or after * before < 0
+        if intent is not None and intent.leg is not Leg.ENTRY and added:
+            self._wrong(
+                "ADDED", noted.at_ms, symbol, f"{intent.leg.value} {noted.client_id} added risk"
+            )
+        if after == 0 or after * before < 0:
+            self._held_since.pop(symbol, None)
+            self._due.pop(symbol, None)
+            self._foreign.discard(symbol)
+        if after != 0:
+            self._held_since.setdefault(symbol, noted.at_ms)
+            if added and not is_ours(noted.client_id):
+                self._foreign.add(symbol)
+        promise = self._promises.get(intent.permit_id) if intent is not None else None
+        if promise is None:
+            return
+        promise.filled += noted.quantity
+        if promise.released:
+            self._wrong("RELEASED", noted.at_ms, symbol, f"{noted.client_id} filled all the same")
+        if promise.plan.hold_ms and after != 0:
+            self._due.setdefault(symbol, (noted.at_ms + promise.plan.hold_ms, noted.at_ms))
+
+    # --- time ------------------------------------------------------------------------
+
+    def look(self, now_ms: int) -> None:
+        """What should have happened by now?"""
+        last_ms = self._equity[-1][0] if self._equity else 0
+        if now_ms - last_ms < SAMPLE_MS:
+            return
+        self._equity.append((now_ms, self.engine.account().equity))
+        while len(self._equity) > 1 and self._equity[1][0] < now_ms - KNOWN_AFTER_MS:
+            self._equity.popleft()
+        if self._ordered is not None:
+            state, at_ms = self._ordered
+            if now_ms - at_ms > OBEYED_AFTER_MS + self._silent_ms("", at_ms, now_ms):
+                self._ordered = None
+                self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
+        if self._flatten_ms and self._held_since:
+            waited_ms = now_ms - self._flatten_ms
+            if waited_ms > FLAT_AFTER_MS + self._silent_ms("", self._flatten_ms, now_ms):
+                self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")
+                self._flatten_ms = 0
+        for symbol, (due_ms, since_ms) in tuple(self._due.items()):
+            if now_ms - due_ms > OVERDUE_MS + self._silent_ms(symbol, due_ms, now_ms):
+                del self._due[symbol]
+                self._wrong("OVERDUE", now_ms, symbol, f"since {since_ms}, due {due_ms}")
+
+
+def _major(symbol: str) -> bool:
+    return symbol.startswith(MAJORS)

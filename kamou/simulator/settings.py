@@ -1,0 +1,78 @@
+"""The settings of simulated worlds: the product's own, on a clock that makes things happen."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from kamou.config import CycleSettings, Settings, StrategySettings
+from kamou.core.limits import MeanReversionParameters, MomentumParameters, RiskLimits, VetoLimits
+from kamou.simulator.faults import drawn
+
+SETTINGS = Settings(
+    mode="backtest",
+    # A minute instead of five, and strategies that speak several times an hour: what takes a
+    # venue days happens within one simulated hour.
+    cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
+    risk=RiskLimits(
+        shock_move=Decimal("0.04"),
+        entries_per_strategy_hour=1_000,
+        reentries_per_symbol_day=1_000,
+        cooldown_after_stop_min=1,
+    ),
+    veto=VetoLimits(reward_to_risk_min=0.1, cooldown_after_stop_min=1),
+    strategies=StrategySettings(
+        mean_reversion=MeanReversionParameters(
+            window=20,
+            warmup=30,
+            z_entry=1.0,
+            rsi_low=35.0,
+            rsi_high=65.0,
+            variance_ratio_q=2,
+            half_life_min=0.1,
+            efficiency_max=0.7,
+            efficiency_period=5,
+            adx_max=60.0,
+            atr_period=7,
+            hold_bars=12,
+        ),
+        oi_momentum=MomentumParameters(
+            horizons_days=(0,),
+            warmup_days=0,
+            efficiency_min=0.3,
+            efficiency_period=5,
+            adx_min=20.0,
+            atr_period=7,
+            target_atr=3.0,
+            hold_hours=1,
+            rank_min=0.5,
+        ),
+    ),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """What is simulated. ``faults`` None: the seed draws its own."""
+
+    seed: int
+    hours: float = 1.0
+    symbols: int = 5
+    faults: frozenset[str] | None = None
+    until_hours: float | None = None  # the same world, but the calm begins earlier
+    keep_trace: bool = False
+    seeded: bool = True  # False only to show that without it nothing is repeatable
+
+    @property
+    def on(self) -> frozenset[str]:
+        return drawn(self.seed) if self.faults is None else self.faults
+
+
+def reconfigured(settings: Settings, draw: float) -> Settings:
+    """Other settings after a restart: one shard or two, half the risk or all of it."""
+    cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
+    risk = attrs.evolve(
+        settings.risk, risk_per_trade=Decimal("0.005") if draw < 0.3 else Decimal("0.01")
+    )
+    return attrs.evolve(settings, cycle=cycle, risk=risk, change_reason="the operator's")

@@ -1,0 +1,94 @@
+"""``kamou simulate``: what it refuses, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kamou.cli import main
+from kamou.errors import CheckFailedError, ConfigurationError
+from kamou.simulator.faults import NAMES, covered_ms, drawn, parse
+
+
+def invoke(*arguments: str) -> Result:
+    from kamou.commands.simulate import simulate
+
+    return CliRunner().invoke(simulate, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--seed N or --seeds A..B"),
+        (("--seed", "1", "--seeds", "1..2"), "--seed N or --seeds A..B"),
+        (("--seeds", "9..3"), "the first before the last"),
+        (("--seeds", "x..3"), "expects A..B"),
+        (("--seeds", "7"), "expects A..B"),
+        (("--seed", "-1"), "not in the range"),
+        (("--seed", "1", "--hours", "0"), "not in the range"),
+        (("--seed", "1", "--hours", "25"), "not in the range"),
+        (("--seed", "1", "--symbols", "1"), "not in the range"),
+        (("--seed", "1", "--jobs", "0"), "not in the range"),
+        (("--seeds", "1..2", "--trace", "t"), "of one --seed"),
+    ],
+)
+def test_an_impossible_request_is_a_usage_error(arguments: tuple[str, ...], says: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean power_cut"):
+        parse("powercut")
+    with pytest.raises(ConfigurationError, match="there are latency_reorder"):
+        parse("zzz")
+    with pytest.raises(ConfigurationError, match="names nothing"):
+        parse(" , ")
+    assert parse("all") is None
+    assert parse("none") == frozenset()
+    assert parse("adl, power_cut") == {"adl", "power_cut"}
+
+
+def test_the_exit_code_of_a_bad_fault_name_is_that_of_the_configuration() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "--seed", "1", "--faults", "nonsense_fault"])
+    assert ended.value.code == ConfigurationError.exit_code
+
+
+def test_a_seed_switches_whole_classes_on_and_off() -> None:
+    seeds = [drawn(seed) for seed in range(300)]
+    assert frozenset() in seeds
+    assert frozenset.union(*seeds) == set(NAMES)
+    assert drawn(7) == drawn(7)
+
+
+def test_overlapping_windows_are_counted_once() -> None:
+    assert covered_ms([(0, 10), (5, 20), (30, 40)], 2, 35) == 18 + 5
+    assert covered_ms([], 0, 10) == 0
+
+
+def test_results_are_written_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    result = invoke("--seeds", "1..2", "--hours", "0.2", "--faults", "none", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    found = json.loads(path.read_text())
+    assert found["seeds"] == 2
+    assert found["violations"] == 0
+    assert found["coverage"]["entries"] > 0
+    assert found["sim_hours_per_cpu_s"] > 0
+
+
+def test_a_trace_can_be_compared_with_the_run_of_another_day(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    world = ("--seed", "5", "--hours", "0.1", "--faults", "none")
+    assert invoke(*world, "--trace", str(path)).exit_code == 0
+    assert invoke(*world, "--against", str(path)).exit_code == 0
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "something else", *lines[2:]]) + "\n")
+    assert isinstance(invoke(*world, "--against", str(path)).exception, CheckFailedError)
+    other = invoke("--seed", "6", *world[2:], "--against", str(path))
+    assert isinstance(other.exception, ConfigurationError)
