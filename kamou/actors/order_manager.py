@@ -189,11 +189,7 @@ class OrderManager(Actor):
         """Positions that no stop is known to protect, and entries that may have become such."""
         book = self._desk.book
         bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
-        bare |= {
-            o.intent.symbol
-            for o in book.orders.values()
-            if o.leg is Leg.ENTRY and o.status in IN_FLIGHT
-        }
+        bare |= {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
         return ",".join(sorted(bare))
 
     async def _secure(self, symbol: str) -> None:
@@ -284,7 +280,9 @@ class OrderManager(Actor):
             age_ms = now - order.changed_ms
             late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
             # Ended, and of some of its fills nobody told: they may have opened a bare position.
-            untold = order.status.terminal and age_ms >= RETRY_MS
+            # So may an entry that rests: it was to trade at once or not at all.
+            over = order.status.terminal or order.leg is Leg.ENTRY
+            untold = over and order.status not in IN_FLIGHT and age_ms >= RETRY_MS
             if untold or (order.status in IN_FLIGHT and late):
                 await desk.resolve(order)
         await self._settle()
@@ -313,7 +311,10 @@ class OrderManager(Actor):
         """A second from now while something must not wait, else just after the next cycle."""
         now = self.clock.now_ms()
         urgent = (
-            any(o.status in IN_FLIGHT or o.status.terminal for o in book.orders.values())
+            any(
+                o.status in IN_FLIGHT or o.status.terminal or o.leg is Leg.ENTRY
+                for o in book.orders.values()
+            )
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
             or book.finished  # flat, and its funding is awaited

@@ -78,6 +78,7 @@ class Duties:
         self._day_equity = Decimal(0)
         self._day_flows = Decimal(0)
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
+        self._gone: deque[tuple[int, Decimal]] = deque()  # withdrawn lately
         self.bound_by_risk = 0  # permits whose size a risk limit decided
 
     # --- what happens ----------------------------------------------------------------
@@ -152,10 +153,15 @@ class Duties:
         self._sum(plan, wrong, q + self._lately_gone())
 
     def _lately_gone(self) -> Decimal:
-        """Money that was there within what the system's figures may be old."""
-        if not self._equity:
-            return Decimal(0)
-        return max(Decimal(0), max(x for _, x in self._equity) - self._equity[-1][1])
+        """Money that was there when the figures were read that a plan was made on."""
+        now_ms = self.engine.market_ms
+        while self._gone and self._gone[0][0] < now_ms - KNOWN_AFTER_MS:
+            self._gone.popleft()
+        moved = sum((amount for _, amount in self._gone), Decimal(0))
+        lost = (
+            max(equity for _, equity in self._equity) - self._equity[-1][1] if self._equity else 0
+        )
+        return max(Decimal(0), lost + moved)
 
     def _sum(self, plan: Plan, wrong: Callable[[str, str], None], q: Decimal) -> None:
         """Everything held to its stop, and everything promised, together."""
@@ -228,17 +234,22 @@ class Duties:
         losses = self._losses()
         since_ms = self._equity[0][0] if self._equity else now_ms
         seen_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
-        if (
-            seen_ms >= KNOWN_AFTER_MS
-            and min(losses, default=Decimal(0)) - LOSS_SLACK > self.limits.daily_loss_max
-        ):
-            wrong("DAY_LOSS", f"entered with {min(losses):.5f} lost for {seen_ms} ms")
+        lost = min(losses, default=Decimal(0)) - LOSS_SLACK
+        if seen_ms < KNOWN_AFTER_MS:
+            return  # so short a time may not have been seen
+        if lost > self.limits.daily_loss_max:
+            wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
+        elif lost > self.limits.daily_loss_max * self.limits.reduced_at:
+            if self._state.severity < _T.REDUCED.severity:
+                wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
     def evidence(self, noted: FillNoted | OrderNoted | MoneyNoted) -> None:
         """The venue's own records."""
         if isinstance(noted, MoneyNoted):
             if noted.kind == "transfer":
                 self._day_flows += noted.amount
+                if noted.amount < 0:
+                    self._gone.append((noted.at_ms, -noted.amount))
                 self._equity.clear()  # what was before is of another account
         elif isinstance(noted, FillNoted):
             self._filled(noted)

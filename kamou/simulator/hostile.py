@@ -23,6 +23,7 @@ from kamou.core.model import (
     Income,
     Instrument,
     Intent,
+    Leg,
     Permissions,
     Quote,
     VenueOrder,
@@ -187,7 +188,9 @@ class HostileExchange(SimulatedExchange):
         )
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        return await self._read("quotes", lambda: self._quoted(symbols))
+        quotes = await self._read("quotes", lambda: self._quoted(symbols))
+        self._monitor.duties.quoted(self._true.now_ms(), quotes)
+        return quotes
 
     def _quoted(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         quotes = self.engine.quotes(symbols)
@@ -256,6 +259,9 @@ class HostileExchange(SimulatedExchange):
         now_ms = self._true.now_ms()
         self._monitor.sent(intent, attached, now_ms)
         await self._may_send(intent.client_id)
+        if intent.leg is Leg.STOP and self._chaos.inside("stops_refused", now_ms):
+            await self._leg()
+            raise RejectedError("STOPS_REFUSED", "the venue takes no stops now")
         if self._chaos.chance("timeout_before_accept", now_ms):
             await self._time_out(intent.client_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)

@@ -28,6 +28,7 @@ from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted, OrderNoted
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
+from kamou.simulator.duties import Duties
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed
@@ -69,6 +70,9 @@ class Monitor:
         self.head_seq = 0
         self._head_body = b""
         self._checker = _SimulatedChecker(self, limits, silent_ms)
+        self.duties = Duties(
+            engine=engine, limits=limits, silent_ms=silent_ms, wrong=self.violation
+        )
         self._told = 0  # violations of the checker that are reported
         self._seen = 0  # pieces of evidence
         self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
@@ -100,6 +104,7 @@ class Monitor:
             self.coverage[kind] += 1
             self.trace.digest(body)
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
+            self.duties.journalled(event)
             learn = _LEARNS.get(type(event))
             if learn is not None:
                 learn(self, event)
@@ -163,6 +168,7 @@ class Monitor:
             self._sent.add(each.client_id)
             if self._intents.get(each.client_id) != each:
                 wrong("UNJOURNALLED", f"no committed intent of this {each.leg.value}")
+        self.duties.sent(intent, now_ms)
         if intent.leg is not Leg.ENTRY:
             if not intent.reduce_only:
                 wrong("NOT_REDUCING", intent.leg.value)
@@ -193,6 +199,7 @@ class Monitor:
             for noted in evidence[self._seen :]:
                 self._take(noted)
             self._seen = len(evidence)
+        self.duties.look(now_ms)
         checker = self._checker
         if checker.held:
             checker.until(now_ms)
@@ -226,6 +233,7 @@ class Monitor:
         else:
             assert isinstance(noted, MoneyNoted)
             self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
+        self.duties.evidence(noted)
         self._checker.take(noted)
 
     def _size(self, noted: FillNoted) -> None:

@@ -69,10 +69,26 @@ class Scenario:
         return drawn(self.seed) if self.faults is None else self.faults
 
 
+TIGHT = Decimal("0.1")
+"""Of the product's own risk limits: at the simulated market's distances exposure would bind."""
+
+
+def tightened(settings: Settings) -> Settings:
+    """With limits that every trade feels."""
+    risk = attrs.evolve(
+        settings.risk,
+        risk_per_trade=settings.risk.risk_per_trade * TIGHT,
+        open_risk_max=settings.risk.open_risk_max * TIGHT,
+        cluster_risk_max=settings.risk.cluster_risk_max * TIGHT,
+    )
+    return attrs.evolve(settings, risk=risk)
+
+
 def reconfigured(settings: Settings, draw: float) -> Settings:
     """Other settings after a restart: one shard or two, half the risk or all of it."""
     cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
-    risk = attrs.evolve(
-        settings.risk, risk_per_trade=Decimal("0.005") if draw < 0.3 else Decimal("0.01")
-    )
+    per_trade = Decimal("0.005") if draw < 0.3 else Decimal("0.01")
+    if settings.risk.open_risk_max < SETTINGS.risk.open_risk_max:
+        per_trade *= TIGHT
+    risk = attrs.evolve(settings.risk, risk_per_trade=per_trade)
     return attrs.evolve(settings, cycle=cycle, risk=risk, change_reason="the operator's")

@@ -50,7 +50,7 @@ from kamou.simulator.process import (
     take_image,
 )
 from kamou.simulator.saboteur import Steps
-from kamou.simulator.settings import SETTINGS, Scenario, reconfigured
+from kamou.simulator.settings import SETTINGS, Scenario, reconfigured, tightened
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
 from kamou.store import database
@@ -65,6 +65,8 @@ HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
 ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
+TOLD_AT_ONCE = frozenset({"foreign_cancel", "stops_refused", "tight_limits"})
+"""Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
 ACTORS = frozenset(
     [
         "journal",
@@ -89,6 +91,8 @@ class World:
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
+        if "tight_limits" in scenario.on:
+            settings = tightened(settings)
         self.settings = settings
         whole_ms = START_MS + round(scenario.hours * HOUR_MS)
         self.end_ms = whole_ms
@@ -194,6 +198,8 @@ class World:
         self.monitor.close()
         if "partial_fills" in self.chaos.on:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
+        if "tight_limits" in self.chaos.on:
+            self.chaos.struck["tight_limits"] += self.monitor.duties.bound_by_risk
 
     def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
@@ -202,6 +208,8 @@ class World:
         for name in ("disconnect", "maintenance", "rate_limit_and_ban", "disk_full"):
             silent = silent + list(self.chaos.windows(name))
         silent_ms = covered_ms(silent, since_ms, until_ms)
+        if self.chaos.on <= TOLD_AT_ONCE:
+            return silent_ms
         touched_ms = self.life.touched.get(symbol, 0)
         # What others did is seen at the next reconciliation at the latest: a cycle and its reads.
         seen_ms = self.settings.cycle.period_s * 1000 + 15_000
@@ -278,6 +286,7 @@ class Process:
             with contextlib.suppress(DiskFullError):  # as a session does
                 writer.append([stopped])
         finally:
+            monitor.duties.ended()
             self.ended_ms = self.clock.now_ms()
             if self.power.dead:
                 take_image(self.path)
@@ -360,13 +369,16 @@ class Process:
             if self.clock.now_ms() >= chaos.calm_ms:
                 return
             chaos.note("operator")
+            at = self.clock.now_ms()
             what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
             self.world.monitor.coverage[f"operator {what}"] += 1
             self.world.monitor.note(f"{at_ms} operator {what}")
             match what:
                 case "halt":
+                    self.world.monitor.duties.ordered(TradingState.HALT_NEW, at)
                     tree.governor.put_priority(Halt(reason=StateReason.HUMAN_HALT.value))
                 case "flatten":
+                    self.world.monitor.duties.ordered(TradingState.FLATTEN, at)
                     tree.governor.put_priority(Flatten(reason=StateReason.HUMAN_FLATTEN.value))
                 case "resume":
                     tree.governor.put_priority(Resume())

@@ -267,6 +267,12 @@ def test_one_position_per_symbol(story: Story) -> None:
     assert "trade=" in denied(story, other)["SYMBOL_HELD"]
 
 
+def test_a_symbol_with_a_stop_left_of_the_trade_before_is_held(story: Story) -> None:
+    left = story.send(intent(Leg.STOP, plan()))
+    other = plan(signal_id="other", permit_id="other.0")
+    assert left.client_id in denied(story, other)["SYMBOL_HELD"]
+
+
 def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
     conduct = story.book.conduct
     for n in range(5):

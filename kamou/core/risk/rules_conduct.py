@@ -38,6 +38,9 @@ def symbol_held(c: ReviewContext) -> Denial | None:
             return denial(Deny.SYMBOL_HELD, permit=reservation.plan.permit_id)
     if c.book.entry_live(symbol):
         return denial(Deny.SYMBOL_HELD, order="entry")
+    for order in c.book.orders_of(symbol):
+        if not order.status.terminal:  # a stop of the trade before: it would close this one
+            return denial(Deny.SYMBOL_HELD, order=order.client_id)
     held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
     return denial(Deny.SYMBOL_HELD, position="venue") if held else None
 

@@ -1,0 +1,36 @@
+"""The defects that the simulator must notice, each one change in one place of the product.
+
+``make mutants`` puts them in one at a time and runs simulated worlds until an invariant speaks.
+A change whose old text is not found exactly once is an error: the table follows the source.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+ALL = "all"  # each seed draws its own faults
+
+
+@attrs.frozen(kw_only=True)
+class Mutant:
+    """One defect. ``notices`` are the rules that may speak first; ``faults`` of its worlds."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    notices: tuple[str, ...]
+    faults: str = ALL
+    seeds: int = 10  # from 1 on; it must be caught within them
+    hours: float = 1.0
+    author: str = "design"
+    also: tuple[tuple[str, str, str], ...] = ()  # file, old, new: where a guard stands twice
+
+
+def table() -> tuple[Mutant, ...]:
+    """All of them, the design's own first."""
+    from mutants_of_money import MONEY
+    from mutants_of_orders import ORDERS
+    from mutants_of_the_reviewer import REVIEWER
+
+    return (*ORDERS, *MONEY, *REVIEWER)

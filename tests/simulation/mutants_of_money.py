@@ -1,0 +1,111 @@
+"""Defects in what the system knows of the venue and of money, named by the design."""
+
+from __future__ import annotations
+
+from mutants import Mutant
+
+RULES = "kamou/core/risk/rules_inputs.py"
+STATES = "kamou/core/risk/states.py"
+PORTFOLIO = "kamou/core/portfolio.py"
+GOVERNOR = "kamou/actors/risk_governor.py"
+
+MONEY = (
+    Mutant(
+        name="the governor counts fills only, not what it has promised",
+        file="kamou/core/risk/exposure.py",
+        old="        if reservation.remaining > 0:\n",
+        new="        if reservation.remaining < 0:\n",
+        notices=("CLUSTER", "OPEN_RISK"),
+        faults="timeout_before_accept,timeout_after_accept,tight_limits",
+        seeds=30,
+    ),
+    Mutant(
+        name="a failed query is read as flat",
+        file="kamou/actors/reconciler.py",
+        old="        account = await port.account()\n        positions = await port.positions()\n",
+        new="""        try:
+            positions = await port.positions()
+        except (UnreachableError, RateLimitedError):
+            positions = ()
+        try:
+            account = self.__dict__["account"] = await port.account()
+        except (UnreachableError, RateLimitedError):
+            account = self.__dict__["account"]
+""",
+        notices=("UNSETTLED", "UNPROTECTED"),
+    ),
+    Mutant(
+        name="a halt is acted on and never journalled",
+        file=GOVERNOR,
+        old="""        await self._journal.commit(event)
+        self._follower.catch_up()
+        self._orders""",
+        new="        self._orders",
+        notices=("DISOBEYED",),
+        faults="operator",
+    ),
+    Mutant(
+        name="the breaker reads the balance for the equity",
+        file=STATES,
+        old="    pnl = day_pnl(read.equity, ",
+        new="    pnl = day_pnl(book.balance, ",
+        notices=("FALSE_ALARM", "DAY_LOSS"),
+    ),
+    Mutant(
+        name="a withdrawal counts as a loss of the day",
+        file=STATES,
+        old="    pnl = day_pnl(read.equity, book.day_equity, book.day_flows)",
+        new="    pnl = day_pnl(read.equity, book.day_equity, 0 * book.day_flows)",
+        notices=("FALSE_ALARM",),
+        faults="insufficient_margin",
+    ),
+    Mutant(
+        name="the breaker never trips",
+        file=STATES,
+        old="        if -pnl >= limit * share:\n",
+        new="        if pnl >= limit * share * 100:\n",
+        notices=("DAY_LOSS",),
+        faults="liquidation",
+    ),
+    Mutant(
+        name="frozen quotes are accepted",
+        file=RULES,
+        old="    if -CLOCK_SKEW_MS <= age_ms <= limit_ms:\n",
+        new="    if -CLOCK_SKEW_MS <= age_ms:\n",
+        also=(
+            (
+                "kamou/core/vetoes/staleness.py",
+                "    if bar_age_ms <= bar_age_max_ms and quote_age_ms <= quote_age_max_ms:\n",
+                "    if bar_age_ms <= bar_age_max_ms:\n",
+            ),
+        ),
+        notices=("STALE_QUOTE",),
+        faults="stale_feed,frozen_feed",
+    ),
+    Mutant(
+        name="quotes that are no numbers, or crossed, are accepted",
+        file="kamou/core/model.py",
+        old="        return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask\n",
+        new="        return len(prices) == 3\n",
+        notices=("CRASH", "BAD_QUOTE"),
+        faults="bad_data",
+    ),
+    Mutant(
+        name="fees are not subtracted from a trade's result",
+        file=PORTFOLIO,
+        old="    net = gross - trade.fees + trade.funding\n",
+        new="    net = gross + trade.funding\n",
+        notices=("UNSETTLED",),
+        faults="none",
+    ),
+    Mutant(
+        name="funding is left out of a trade's result",
+        file=PORTFOLIO,
+        old="    net = gross - trade.fees + trade.funding\n",
+        new="    net = gross - trade.fees\n",
+        notices=("UNSETTLED",),
+        faults="none",
+        hours=4.5,
+        seeds=4,
+    ),
+)

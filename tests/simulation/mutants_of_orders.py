@@ -1,0 +1,243 @@
+"""Defects in the life of an order, its permit and its stop, named by the design."""
+
+from __future__ import annotations
+
+from mutants import Mutant
+
+DESK = "kamou/actors/desk.py"
+BASE = "kamou/exchange/base.py"
+PROTECTION = "kamou/core/protection.py"
+
+ORDERS = (
+    Mutant(
+        name="the intent is journalled after the order was sent",
+        file="kamou/actors/desk.py",
+        old="""        await self.commit(
+            *(
+                IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
+                for intent in (entry, *attached)
+            )
+        )
+        try:
+            told = await self.port.submit(approved, entry, tuple(attached))
+""",
+        new="""        try:
+            told = await self.port.submit(approved, entry, tuple(attached))
+            await self.commit(
+                *(
+                    IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
+                    for intent in (entry, *attached)
+                )
+            )
+""",
+        notices=("UNJOURNALLED",),
+        faults="none",
+    ),
+    Mutant(
+        name="an order that timed out is sent again under a new client id",
+        file=BASE,
+        old="        return await self._place(intent, attached)\n",
+        new="""        try:
+            return await self._place(intent, attached)
+        except Exception:
+            new = intent.client_id[:-1] + ("a" if intent.client_id[-1] != "a" else "b")
+            return await self._place(attrs.evolve(intent, client_id=new), attached)
+""",
+        notices=("UNJOURNALLED", "ENTERED_TWICE"),
+        faults="timeout_after_accept",
+    ),
+    Mutant(
+        name="an order that timed out is sent again under its client id",
+        file=BASE,
+        old="        return await self._place(intent, attached)\n",
+        new="""        try:
+            return await self._place(intent, attached)
+        except Exception:
+            return await self._place(intent, attached)
+""",
+        notices=("DUPLICATE_ID",),
+        faults="timeout_after_accept",
+    ),
+    Mutant(
+        name="a time-out is taken for a rejection",
+        file=DESK,
+        old="""        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self.commit(
+                OrderUnknown(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=entry.client_id,
+                    client_id=entry.client_id,
+                    reason=str(unclear),
+                )
+            )
+""",
+        new="""        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self._never_sent(entry, attached, "TIMED_OUT", str(unclear))
+""",
+        notices=("RELEASED", "RESURRECTED"),
+        faults="timeout_after_accept",
+    ),
+    Mutant(
+        name="fills are not told apart by their trade id",
+        file="kamou/core/model.py",
+        old='        return f"{self.symbol}:{self.venue_trade_id}"',
+        new='        return f"{self.symbol}:{self.venue_order_id}"',
+        notices=("UNSETTLED", "UNPROTECTED"),
+        faults="partial_fills",
+    ),
+    Mutant(
+        name="no fill is known to be a repetition",
+        file="kamou/core/model.py",
+        old='        return f"{self.symbol}:{self.venue_trade_id}"',
+        new='        return f"{self.symbol}:{self.venue_trade_id}:{id(self)}"',
+        notices=("UNSETTLED", "CRASH", "UNPROTECTED"),
+        faults="duplicate_events",
+    ),
+    Mutant(
+        name="an order that is not found at once is believed dead",
+        file=DESK,
+        old="    not_found_after_ms: int = 20_000",
+        new="    not_found_after_ms: int = 1",
+        notices=("RESURRECTED", "RELEASED"),
+        faults="timeout_after_accept",
+    ),
+    Mutant(
+        name="used permits are remembered in memory only",
+        file="kamou/store/permits.py",
+        old="            await self._journal.commit(\n",
+        new="            self.__dict__.setdefault('used', []).append(\n",
+        notices=("UNPERMITTED",),
+        faults="none",
+    ),
+    Mutant(
+        name="the port does not use permits up",
+        file=BASE,
+        old="        await self._permits.consume(approved, intent.client_id)\n",
+        new="",
+        notices=("UNPERMITTED",),
+        faults="none",
+    ),
+    Mutant(
+        name="permits last an hour",
+        file="kamou/core/risk/governor.py",
+        old="    expires_ms = min(plan.expires_ms, now_ms + context.limits.permit_ttl_s * 1000)",
+        new="    expires_ms = now_ms + 3_600_000",
+        notices=("PERMIT_LONG",),
+        faults="none",
+    ),
+    Mutant(
+        name="commits are not synced",
+        file="kamou/store/database.py",
+        old="{'FULL' if durable else 'OFF'}",
+        new="{'NORMAL' if durable else 'OFF'}",
+        notices=("LOST",),
+        faults="power_cut",
+    ),
+    Mutant(
+        name="a stop that is gone is not placed again",
+        file=PROTECTION,
+        old="""    if now_ms >= deadline_ms and trade.unprotected_since_ms and not closes:
+""",
+        new="    return ()\n    if False:\n",
+        notices=("UNPROTECTED",),
+        faults="foreign_cancel",
+    ),
+    Mutant(
+        name="the stop does not follow the filled size",
+        file=PROTECTION,
+        old="    covering = [v for v in stops if v.quantity - v.filled >= held]\n",
+        new="    covering = stops\n",
+        notices=("UNPROTECTED", "UNSETTLED"),
+        faults="foreign_order",
+        seeds=30,
+    ),
+    Mutant(
+        name="orphaned stops are not swept",
+        file=PROTECTION,
+        old="    ours = tuple(orders)\n    alive = {",
+        new="    return ()\n    ours = tuple(orders)\n    alive = {",
+        notices=("UNSETTLED",),
+    ),
+    Mutant(
+        name="an adopted position gets no stop",
+        file=PROTECTION,
+        old="    held = trade.quantity\n    if held <= 0:\n",
+        new="    held = trade.quantity\n    if held <= 0 or trade.adopted:\n",
+        notices=("UNPROTECTED",),
+        faults="foreign_order",
+    ),
+    Mutant(
+        name="stops are placed at the target's side",
+        file=PROTECTION,
+        old="        trigger_price=trade.stop_price,\n",
+        new="        trigger_price=2 * trade.entry_price - trade.stop_price,\n",
+        notices=("UNPROTECTED",),
+        faults="foreign_cancel",
+    ),
+    Mutant(
+        name="a stop goes out on the position's own side",
+        file="kamou/exchange/simulated.py",
+        old="        side=intent.side,\n",
+        new="        side=type(intent.side)('buy' if intent.leg == 'stop' else intent.side.value),\n",
+        notices=("NOT_AS_INTENDED", "UNPROTECTED", "ADDED"),
+        faults="none",
+    ),
+    Mutant(
+        name="closes go out without reduce-only",
+        file="kamou/exchange/simulated.py",
+        old="        reduce_only=intent.reduce_only,\n",
+        new="        reduce_only=intent.reduce_only and intent.leg.value != 'close',\n",
+        notices=("NOT_AS_INTENDED",),
+        faults="none",
+    ),
+    Mutant(
+        name="the time stop never strikes",
+        file="kamou/actors/order_manager.py",
+        old="            elif 0 < trade.hold_until_ms <= now:\n",
+        new="            elif 0 < trade.hold_until_ms <= 0:\n",
+        notices=("OVERDUE",),
+        faults="none",
+    ),
+    Mutant(
+        name="fills that come after the order's end are ignored",
+        file="kamou/core/book.py",
+        old="        order = self.order(fill.client_id) if fill.client_id else None\n",
+        new="""        order = self.order(fill.client_id) if fill.client_id else None
+        if order is not None and order.status.terminal:
+            return
+""",
+        notices=("UNSETTLED", "UNPROTECTED"),
+    ),
+    Mutant(
+        name="a cancellation that was asked for counts as done",
+        file=DESK,
+        old="""        try:
+            await self.port.cancel(client_id, symbol)
+""",
+        new="""        if order is not None and not order.status.terminal:
+            now = self.clock.now_ms()
+            await self.commit(
+                OrderClosed(
+                    at_ms=now,
+                    cause_id=client_id,
+                    client_id=client_id,
+                    status=OrderStatus.CANCELED,
+                    filled=ZERO,
+                    reason="canceled",
+                )
+            )
+        try:
+            await self.port.cancel(client_id, symbol)
+""",
+        notices=("UNSETTLED", "WRITTEN_OFF"),
+    ),
+    Mutant(
+        name="the governor's halt does not reach the port",
+        file="kamou/actors/follower.py",
+        old="        return self._latched() or not self._state.entries_allowed\n",
+        new="        return self._latched()\n",
+        notices=("HALTED",),
+        faults="operator",
+        seeds=60,
+    ),
+)

@@ -1,0 +1,185 @@
+"""Defects by a reviewer who wrote neither the simulator nor its first invariants."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mutants import Mutant
+
+BOOK = "kamou/core/book.py"
+HOLDINGS = "kamou/core/holdings.py"
+RECONCILIATION = "kamou/core/reconciliation.py"
+defect = partial(Mutant, author="reviewer")
+
+REVIEWER = (
+    defect(
+        name="an adopted short is taken for a long",
+        file="kamou/core/adoption.py",
+        old="    side = Side.LONG if position.quantity > 0 else Side.SHORT\n",
+        new="    side = Side.LONG if position.quantity else Side.SHORT\n",
+        notices=("UNSETTLED", "UNPROTECTED", "CRASH"),
+        faults="foreign_order",
+    ),
+    defect(
+        name="a permit is released while its order is in flight",
+        file=HOLDINGS,
+        old="        if reservation.client_id in self.orders:\n",
+        new="        if reservation.client_id in self.trades:\n",
+        notices=("RELEASED", "UNPERMITTED"),
+    ),
+    defect(
+        name="drift does not stop new risk",
+        file=BOOK,
+        old="        self.drift[event.symbol] = event.kind\n",
+        new="        self.drift.pop(event.symbol, None)\n",
+        notices=("DRIFTING",),
+    ),
+    defect(
+        name="one resume leads from FLATTEN to trading",
+        file="kamou/core/risk/states.py",
+        old="        return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)\n",
+        new="        return _to(book, _T.NORMAL, StateReason.HUMAN_RESUME, None)\n",
+        notices=("REARMED",),
+        faults="operator",
+    ),
+    defect(
+        name="FLATTEN closes nothing",
+        file="kamou/actors/order_manager.py",
+        old="        closing = book.state.severity >= TradingState.FLATTEN.severity\n",
+        new="        closing = book.state.severity > TradingState.FLATTEN.severity\n",
+        notices=("NOT_FLAT",),
+        faults="operator",
+    ),
+    defect(
+        name="the gap buffer is left out of sizing and review alike",
+        file="kamou/core/risk/conduct.py",
+        old="        return max(minimum, self.overshoot_p99)\n",
+        new="        return min(minimum, 0 * self.overshoot_p99)\n",
+        notices=("RISK", "RISK_PROMISED"),
+        faults="tight_limits",
+    ),
+    defect(
+        name="a second trade is opened in a symbol that is held",
+        file="kamou/core/risk/rules_conduct.py",
+        old="    symbol = c.plan.symbol\n    if symbol in c.book.trades:\n",
+        new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades:\n",
+        notices=("HELD", "OVERSIZED", "EXPOSURE"),
+    ),
+    defect(
+        name="an order that one list leaves out is taken for closed",
+        file=RECONCILIATION,
+        old="        for told in (*self.view.open_orders, *self.view.queried):\n",
+        new="""        listed = {o.client_id for o in self.view.open_orders}
+        for name, known in tuple(self.book.orders.items()):
+            if name not in listed and known.status is OrderStatus.ACCEPTED:
+                self.repair(
+                    OrderClosed(
+                        at_ms=self.now_ms,
+                        cause_id=name,
+                        client_id=name,
+                        status=OrderStatus.CANCELED,
+                        filled=ZERO,
+                        reason="not listed",
+                    )
+                )
+        for told in (*self.view.open_orders, *self.view.queried):
+""",
+        notices=("WRITTEN_OFF", "UNSETTLED"),
+        faults="lying_venue",
+    ),
+    defect(
+        name="lateness never explains a difference",
+        file=RECONCILIATION,
+        old="            if self._in_motion(symbol):\n",
+        new="            if self._in_motion(symbol) and not symbol:\n",
+        notices=("UNSETTLED", "FALSE_DRIFT", "CRASH"),
+    ),
+    defect(
+        name="the stop's deadline counts from now on, for ever",
+        file="kamou/core/protection.py",
+        old="    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms\n",
+        new="    deadline_ms = now_ms + allowed_ms + silent_ms\n",
+        notices=("UNPROTECTED",),
+        seeds=20,
+        faults="stops_refused,foreign_cancel",
+    ),
+    defect(
+        name="a close is of all that was ever entered",
+        file="kamou/actors/protection.py",
+        old="""            side=trade.side,
+            quantity=trade.quantity,
+            leverage=trade.leverage,
+            attempt=_attempt(desk.book, trade, Leg.CLOSE),
+""",
+        new="""            side=trade.side,
+            quantity=trade.entered,
+            leverage=trade.leverage,
+            attempt=_attempt(desk.book, trade, Leg.CLOSE),
+""",
+        notices=("OVERDUE", "NOT_FLAT"),
+        faults="adl,operator,partial_fills",
+        seeds=60,
+    ),
+    defect(
+        name="a stop that was canceled by hand still counts",
+        file=BOOK,
+        old="            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)\n\n    def _keep",
+        new="            self.trades[trade.symbol] = trade\n\n    def _keep",
+        notices=("UNPROTECTED",),
+        faults="foreign_cancel",
+    ),
+    defect(
+        name="REDUCED trades at full size",
+        file="kamou/core/risk/context.py",
+        old="    return limits.reduced_size if state is TradingState.REDUCED else Decimal(1)\n",
+        new="    return Decimal(1)\n",
+        notices=("RISK_PROMISED",),
+        seeds=40,
+    ),
+    defect(
+        name="what became of an order is never asked",
+        file="kamou/actors/desk.py",
+        old="        intent = known.intent\n        try:\n",
+        new="        intent = known.intent\n        return\n        try:\n",
+        notices=("UNSETTLED", "UNPROTECTED"),
+        faults="timeout_before_accept,timeout_after_accept",
+    ),
+    defect(
+        name="all clients' orders count as ours and are swept",
+        file="kamou/ids.py",
+        old="    return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)\n",
+        new="    return bool(client)\n",
+        notices=("UNJOURNALLED",),
+        faults="foreign_order",
+    ),
+    defect(
+        name="a withdrawal is booked as a deposit",
+        file=BOOK,
+        old="            self.flows += income.amount\n            if",
+        new="            self.flows -= income.amount\n            if",
+        notices=("UNSETTLED",),
+        faults="insufficient_margin",
+    ),
+    defect(
+        name="a position counts as protected from its first fill on",
+        file="kamou/core/portfolio.py",
+        old="        unprotected_since_ms=at_ms,\n    )\n\n\ndef adopt",
+        new="        unprotected_since_ms=0,\n    )\n\n\ndef adopt",
+        also=(
+            (
+                "kamou/core/portfolio.py",
+                '            changes["unprotected_since_ms"] = trade.unprotected_since_ms or fill.at_ms\n',
+                '            changes["unprotected_since_ms"] = trade.unprotected_since_ms\n',
+            ),
+        ),
+        notices=("UNPROTECTED",),
+    ),
+    defect(
+        name="the cash of a closed trade is reckoned without its contract size",
+        file="kamou/core/portfolio.py",
+        old="    gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
+        new="    gross = (trade.exited_value - trade.entered_value) * trade.side.sign\n",
+        notices=("UNSETTLED",),
+        faults="none",
+    ),
+)

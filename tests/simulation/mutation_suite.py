@@ -1,0 +1,198 @@
+"""Puts each defect of the table into a copy of the product and lets simulated worlds judge it.
+
+``make mutants`` runs it. It exits with 1 when a defect is not caught, or when the product as it
+is fails one of the same worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+from mutants import Mutant, table
+
+ROOT = Path(__file__).parents[2]
+TRIAL = Path(__file__).with_name("mutant_trial.py")
+DOCS = ROOT / "docs" / "reliability.md"
+BEGIN = "<!-- mutants: written by make mutants -->"
+END = "<!-- end of mutants -->"
+TRIAL_MAX_S = 300.0  # a defect may make the system spin: that is a failure of its own
+QUICK = (
+    "the intent is journalled after the order was sent",
+    "the port does not use permits up",
+    "fees are not subtracted from a trade's result",
+)
+
+
+class MutantError(Exception):
+    """The table does not fit the source any more."""
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What became of one defect. ``seed`` is the world that caught it; 0: none did."""
+
+    mutant: Mutant
+    seed: int
+    rule: str
+    detail: str
+    cpu_s: float
+
+    @property
+    def caught(self) -> bool:
+        return self.seed > 0
+
+
+def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
+    """The files with the defect in them: path from the root -> text.
+
+    Raises:
+        MutantError: an old text is not there exactly once, or its new one changes nothing.
+    """
+    texts: dict[str, str] = {}
+    for file, old, new in ((mutant.file, mutant.old, mutant.new), *mutant.also):
+        text = texts.get(file) or (root / file).read_text(encoding="utf-8")
+        if (found := text.count(old)) != 1:
+            raise MutantError(f"{mutant.name}: its old text is in {file} {found} times, not once")
+        if old == new:
+            raise MutantError(f"{mutant.name}: it changes nothing")
+        texts[file] = text.replace(old, new)
+    return texts
+
+
+def trial(
+    change: Mutant | None, worlds: Iterable[tuple[str, float, Sequence[int]]]
+) -> dict[str, Any]:
+    """Run worlds of (faults, hours, seeds) with the change in a copy, up to the first failure."""
+    with tempfile.TemporaryDirectory(prefix="kamou-mutant-") as folder:
+        copy = Path(folder)
+        shutil.copytree(
+            ROOT / "kamou", copy / "kamou", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        if change is not None:
+            for file, text in mutated(change).items():
+                (copy / file).write_text(text, encoding="utf-8")
+        plan = json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in worlds])
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                [sys.executable, str(TRIAL), plan],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TRIAL_MAX_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"seed": 1, "rule": "SPINS", "detail": "it never came to an end", "cpu_s": 0.0}
+    if done.returncode:
+        raise MutantError(f"{change.name if change else 'control'}: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def judge(mutant: Mutant, seeds_max: int) -> Verdict:
+    """Let worlds judge one defect."""
+    seeds = range(1, min(mutant.seeds, seeds_max) + 1)
+    found = trial(mutant, [(mutant.faults, mutant.hours, seeds)])
+    return Verdict(
+        mutant=mutant,
+        seed=found["seed"],
+        rule=found["rule"],
+        detail=found["detail"],
+        cpu_s=found["cpu_s"],
+    )
+
+
+def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    """The product as it is, in every world that a defect was judged in."""
+    worlds: dict[tuple[str, float], int] = {}
+    for verdict in verdicts:
+        key = (verdict.mutant.faults, verdict.mutant.hours)
+        worlds[key] = max(worlds.get(key, 1), verdict.seed or verdict.mutant.seeds)
+    return trial(
+        None, [(faults, hours, range(1, last + 1)) for (faults, hours), last in worlds.items()]
+    )
+
+
+def page(verdicts: Sequence[Verdict], controlled: int) -> str:
+    """The table of the document."""
+    lines = [
+        BEGIN,
+        "",
+        f"{len(verdicts)} defects, {sum(v.caught for v in verdicts)} caught. The product itself"
+        f" passed all {controlled} worlds in which one was.",
+        "",
+        "| defect | in | by | faults | caught by | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for verdict in verdicts:
+        mutant = verdict.mutant
+        lines.append(
+            f"| {mutant.name} | `{mutant.file}` | {mutant.author} |"
+            f" {mutant.faults.replace(',', ', ')} | {verdict.rule or '**nothing**'} |"
+            f" {verdict.seed or f'not in {mutant.seeds}'} |"
+        )
+    return "\n".join([*lines, "", END])
+
+
+def write_page(text: str, document: Path = DOCS) -> None:
+    """Replace what stands between the markers."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise MutantError(f"{document.name} has no markers {BEGIN} and {END}")
+    document.write_text(before + text + after, encoding="utf-8")
+
+
+def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdict], dict[str, Any]]:
+    """Judge them all, and the product as it is."""
+    for mutant in chosen:
+        mutated(mutant)  # the whole table, before an hour is spent on half of it
+    verdicts = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
+            told = f"seed {verdict.seed}: {verdict.rule}" if verdict.caught else "NOT CAUGHT"
+            print(f"{verdict.mutant.name}: {told} ({verdict.cpu_s:.1f} s)", file=sys.stderr)
+            verdicts.append(verdict)
+    return verdicts, control(verdicts)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=1_000, help="at most so many for each")
+    parser.add_argument("--only", default="", help="names that contain one of these, by commas")
+    parser.add_argument("--json", type=Path, help="write the verdicts here")
+    parser.add_argument("--write-docs", action="store_true", help=f"renew the table of {DOCS.name}")
+    options = parser.parse_args()
+    wanted = options.only.split(",")
+    chosen = [mutant for mutant in table() if any(part in mutant.name for part in wanted)]
+    verdicts, controlled = run(chosen, jobs=options.jobs, seeds=options.seeds)
+    if options.json:
+        rows = [attrs.asdict(verdict) | {"caught": verdict.caught} for verdict in verdicts]
+        told = {"control": controlled, "mutants": rows}
+        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    if options.write_docs:
+        write_page(page(verdicts, controlled["worlds"]))
+    missed = [verdict.mutant.name for verdict in verdicts if not verdict.caught]
+    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught", file=sys.stderr)
+    if controlled["seed"]:
+        print(f"the product itself fails: {controlled}", file=sys.stderr)
+    return 1 if missed or controlled["seed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

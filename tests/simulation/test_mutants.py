@@ -1,0 +1,59 @@
+"""The table of defects fits the source and the document; a few of them are put in and noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import mutation_suite
+import pytest
+from mutants import table
+from mutation_suite import BEGIN, DOCS, END, QUICK, MutantError
+
+from kamou.simulator.faults import FAULTS, parse
+
+NAMES = [mutant.name for mutant in table()]
+FROM_THE_REVIEWER = 10
+
+
+def test_every_defect_of_the_table_still_finds_its_place_and_changes_something() -> None:
+    for mutant in table():
+        for file, text in mutation_suite.mutated(mutant).items():
+            compile(text, file, "exec")
+        parse(mutant.faults)
+    assert len(set(NAMES)) == len(NAMES) >= 40
+    assert sum(mutant.author == "reviewer" for mutant in table()) >= FROM_THE_REVIEWER
+
+
+def test_a_defect_whose_text_is_gone_says_so() -> None:
+    gone = attrs.evolve(table()[0], old="nobody wrote this")
+    with pytest.raises(MutantError, match="0 times, not once"):
+        mutation_suite.mutated(gone)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_defect_that_shows_at_once_is_caught_at_once(name: str) -> None:
+    mutant = attrs.evolve(next(m for m in table() if m.name == name), hours=0.1, seeds=3)
+    verdict = mutation_suite.judge(mutant, seeds_max=3)
+    assert verdict.caught
+    assert verdict.rule in mutant.notices
+
+
+def test_the_document_has_every_defect_and_each_of_them_caught() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    rows = text[text.index(BEGIN) : text.index(END)].splitlines()
+    told = [row for row in rows if row.startswith("| ")][1:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in told] == NAMES
+    assert not [row for row in told if "nothing" in row]
+
+
+def test_the_document_has_every_fault_as_the_table_in_the_code_has_it() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    assert not [fault.name for fault in FAULTS if f"| `{fault.name}` | {fault.doc} |" not in text]
+
+
+def test_the_document_has_every_seed_that_once_failed() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    known = (Path(__file__).parent / "seeds" / "known.txt").read_text(encoding="utf-8")
+    histories = [line.rpartition("|")[2].strip() for line in known.splitlines() if line[0] != "#"]
+    assert not [history for history in histories if history not in text]
