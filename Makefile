@@ -11,7 +11,7 @@ JOBS ?= 2
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real check fix kills bench bench-peers lock clean
+.PHONY: help run test test-real check fix kills mutants bench bench-peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,9 @@ fix: $(READY) ## mend what a machine can mend: lint, format, the page of setting
 POINTS ?= 200
 kills: $(READY) ## kill the process at POINTS points and more, and see what the next one finds
 	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) $(ARGS)
+
+mutants: $(READY) ## put each known defect into a copy of the source: is it noticed?
+	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)
 
 bench: $(READY) ## measure; one JSON document on standard output
 	@$(BIN)/python benchmarks/all.py

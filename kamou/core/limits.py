@@ -34,6 +34,7 @@ class RiskLimits:
     daily_loss_max: Decimal = D("0.04")
     cluster_risk_max: Decimal = D("0.02")  # same-direction alts move together
     shock_move: Decimal = D("0.10")  # BTC shock whose loss must fit the day's budget
+    budget_share_min: Decimal = D("0.25")  # of its size; what is left for less is no trade
     gap_buffer_min: Decimal = D("0.25")  # of the stop distance, until overshoot is measured
     notional_total_max: Decimal = D("3")  # times Q
     margin_total_max: Decimal = D("0.8")  # of Q

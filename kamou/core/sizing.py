@@ -201,7 +201,10 @@ def _caps(
         "value_max": limits.order_value_max / entry,
     }
     if room is not None:
-        caps["budget"] = min(room.risk / loss, room.notional / entry)
+        left = min(room.risk / loss, room.notional / entry)
+        # A remnant is not worth its costs, and its R says nothing of the strategy.
+        worthwhile = left >= limits.budget_share_min * min(caps.values())
+        caps["budget"] = left if worthwhile else ZERO
     return caps
 
 

@@ -158,10 +158,8 @@ class Duties:
         while self._gone and self._gone[0][0] < now_ms - KNOWN_AFTER_MS:
             self._gone.popleft()
         moved = sum((amount for _, amount in self._gone), Decimal(0))
-        lost = (
-            max(equity for _, equity in self._equity) - self._equity[-1][1] if self._equity else 0
-        )
-        return max(Decimal(0), lost + moved)
+        known = [equity for _, equity in self._equity]
+        return moved + (max(known) - known[-1] if known else Decimal(0))
 
     def _sum(self, plan: Plan, wrong: Callable[[str, str], None], q: Decimal) -> None:
         """Everything held to its stop, and everything promised, together."""
@@ -239,9 +237,9 @@ class Duties:
             return  # so short a time may not have been seen
         if lost > self.limits.daily_loss_max:
             wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
-        elif lost > self.limits.daily_loss_max * self.limits.reduced_at:
-            if self._state.severity < _T.REDUCED.severity:
-                wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
+        half = self.limits.daily_loss_max * self.limits.reduced_at
+        if lost > half and self._state.severity < _T.REDUCED.severity:
+            wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
     def evidence(self, noted: FillNoted | OrderNoted | MoneyNoted) -> None:
         """The venue's own records."""

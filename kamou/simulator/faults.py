@@ -72,6 +72,9 @@ FAULTS: tuple[Fault, ...] = (
 )
 """Faults of language models are not among them: nothing asks one yet."""
 
+TOLD_AT_ONCE = frozenset({"foreign_cancel", "stops_refused", "tight_limits"})
+"""Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
+
 NAMES = tuple(fault.name for fault in FAULTS)
 BY_NAME = {fault.name: fault for fault in FAULTS}
 

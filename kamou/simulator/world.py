@@ -35,7 +35,7 @@ from kamou.handover import halted_by_storm
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.session import run_started, run_stopped
 from kamou.simulator.convergence import differences
-from kamou.simulator.faults import Chaos, covered_ms
+from kamou.simulator.faults import TOLD_AT_ONCE, Chaos, covered_ms
 from kamou.simulator.hostile import HostileExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.life import Life
@@ -65,8 +65,6 @@ HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
 ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
-TOLD_AT_ONCE = frozenset({"foreign_cancel", "stops_refused", "tight_limits"})
-"""Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
 ACTORS = frozenset(
     [
         "journal",
@@ -91,9 +89,8 @@ class World:
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
-        if "tight_limits" in scenario.on:
-            settings = tightened(settings)
-        self.settings = settings
+        tight = "tight_limits" in scenario.on
+        self.settings = settings = tightened(settings) if tight else settings
         whole_ms = START_MS + round(scenario.hours * HOUR_MS)
         self.end_ms = whole_ms
         if scenario.until_hours is not None:

@@ -119,10 +119,10 @@ def test_existing_notional_counts_against_the_exposure_cap() -> None:
 
 
 def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
-    made = sized(room=Room(risk=D(10), notional=D(5000)))
+    made = sized(room=Room(risk=D(20), notional=D(5000)))
     assert isinstance(made, Sized)
     assert made.bound_by == "budget"
-    assert made.risk <= 10
+    assert made.risk <= 20
     nothing = sized(room=Room(risk=D(0), notional=D(0)))
     assert isinstance(nothing, Denial)
 
@@ -254,3 +254,28 @@ def test_no_size_ever_exceeds_a_cap(
     assert made.contracts >= listed.qty_min
     assert 1 <= made.leverage <= 5
     assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance
+
+
+def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
+    def made(risk: str) -> object:
+        return size(
+            q=D(10_000),
+            entry=D(100),
+            stop=D(97),
+            side=Side.LONG,
+            instrument=instrument(contract_size=D("0.1")),
+            costs=costs(),
+            gap=QUARTER,
+            limits=RiskLimits(),
+            room=Room(risk=D(risk), notional=D(10_000)),
+        )
+
+    alone = made("1000")
+    assert isinstance(alone, Sized)
+    quarter = alone.risk / 4
+    enough = made(str(quarter * D("1.02")))
+    assert isinstance(enough, Sized)
+    assert enough.bound_by == "budget"
+    refused = made(str(quarter * D("0.98")))
+    assert isinstance(refused, Denial)
+    assert ("bound_by", "budget") in {(f.name, f.value) for f in refused.figures}

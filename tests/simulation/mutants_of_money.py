@@ -85,8 +85,8 @@ MONEY = (
     Mutant(
         name="quotes that are no numbers, or crossed, are accepted",
         file="kamou/core/model.py",
-        old="        return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask\n",
-        new="        return len(prices) == 3\n",
+        old="        return all(p.is_finite() and p > ZERO for p in prices) and self.bid",
+        new="        return len(prices) == 3 or self.bid",
         notices=("CRASH", "BAD_QUOTE"),
         faults="bad_data",
     ),

@@ -123,8 +123,8 @@ REVIEWER = (
     defect(
         name="a stop that was canceled by hand still counts",
         file=BOOK,
-        old="            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)\n\n    def _keep",
-        new="            self.trades[trade.symbol] = trade\n\n    def _keep",
+        old="portfolio.lose_stop(trade, event.at_ms)\n\n    def _keep",
+        new="trade\n\n    def _keep",
         notices=("UNPROTECTED",),
         faults="foreign_cancel",
     ),
@@ -168,8 +168,8 @@ REVIEWER = (
         also=(
             (
                 "kamou/core/portfolio.py",
-                '            changes["unprotected_since_ms"] = trade.unprotected_since_ms or fill.at_ms\n',
-                '            changes["unprotected_since_ms"] = trade.unprotected_since_ms\n',
+                "trade.unprotected_since_ms or fill.at_ms\n",
+                "trade.unprotected_since_ms\n",
             ),
         ),
         notices=("UNPROTECTED",),
@@ -177,8 +177,8 @@ REVIEWER = (
     defect(
         name="the cash of a closed trade is reckoned without its contract size",
         file="kamou/core/portfolio.py",
-        old="    gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
-        new="    gross = (trade.exited_value - trade.entered_value) * trade.side.sign\n",
+        old="(trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
+        new="(trade.exited_value - trade.entered_value) * trade.side.sign\n",
         notices=("UNSETTLED",),
         faults="none",
     ),

@@ -164,7 +164,7 @@ def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdic
     with ThreadPoolExecutor(jobs) as pool:
         for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
             told = f"seed {verdict.seed}: {verdict.rule}" if verdict.caught else "NOT CAUGHT"
-            print(f"{verdict.mutant.name}: {told} ({verdict.cpu_s:.1f} s)", file=sys.stderr)
+            sys.stderr.write(f"{verdict.mutant.name}: {told} ({verdict.cpu_s:.1f} s)\n")
             verdicts.append(verdict)
     return verdicts, control(verdicts)
 
@@ -188,9 +188,9 @@ def main() -> int:
     if options.write_docs:
         write_page(page(verdicts, controlled["worlds"]))
     missed = [verdict.mutant.name for verdict in verdicts if not verdict.caught]
-    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught", file=sys.stderr)
+    sys.stderr.write(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught\n")
     if controlled["seed"]:
-        print(f"the product itself fails: {controlled}", file=sys.stderr)
+        sys.stderr.write(f"the product itself fails: {controlled}\n")
     return 1 if missed or controlled["seed"] else 0
 
 
