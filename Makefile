@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+HOURS ?= 100
+SEED ?=
 JOBS ?= 2
 # Quiet about its own news and warnings; what goes wrong is still printed.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real check fix kills mutants bench bench-peers lock clean
+.PHONY: help run test test-real check fix kills mutants bench bench-peers lock swarm clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -62,6 +64,11 @@ lock: $(READY) ## write the exact versions that are installed to constraints.txt
 	@{ sed '/^[^#]/,$$d' constraints.txt; $(PIP) freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > constraints.new
 	@mv constraints.new constraints.txt
 	@touch $(READY)
+
+swarm: $(READY) ## simulate HOURS=... simulated hours of fresh worlds (SEED=... to repeat them)
+	@first=$(SEED); : "$${first:=$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(10**9))')}"; \
+		echo "seeds from $$first" >&2; \
+		$(BIN)/kamou simulate --seeds $$first..$$((first + $(HOURS) - 1)) --hours 1 --jobs $(JOBS) $(ARGS)
 
 clean: ## remove what was made, but not the data folder
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

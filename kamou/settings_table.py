@@ -108,7 +108,7 @@ _RISK = (
     _S("risk.quote_age_max_s", "s", "no entry on an older quote", 1, 60),
     _S("risk.account_age_max_s", "s", "no entry on an older account read", 1, 3_600),
     _S("risk.permit_ttl_s", "s", "a permit not used by then is void", 1, 300),
-    _S("risk.protection_deadline_s", "s", "no stop read back by then: closed", 4, 10, HARD_3),
+    _S("risk.protection_deadline_s", "s", "no stop read back by then: closed", 6, 10, HARD_3),
     _S("risk.reduced_size", "of the size", "what the reduced state trades", 0, 1),
     _S("risk.reduced_at", "of the day limit", "where the reduced state begins", 0, 1),
     _S("risk.flatten_at", "of the day limit", "where everything is closed", 1, "1.5", CAP),

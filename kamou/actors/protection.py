@@ -194,11 +194,12 @@ class Protector:
     async def sweep(self, book: Book) -> None:
         """Cancel our stops and targets whose trade is over."""
         young_ms = self._desk.clock.now_ms() - SWEEP_AFTER_MS
-        settled = (
-            o for o in book.orders.values() if o.status not in IN_FLIGHT or o.changed_ms <= young_ms
-        )
-        over = protection.orphans(book.trades, settled)
-        for orphan in sorted(over, key=lambda o: o.symbol):
+        for orphan in sorted(
+            protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
+        ):
+            order = book.orders.get(orphan.client_id)
+            if order is None or (order.status in IN_FLIGHT and order.changed_ms > young_ms):
+                continue  # it ended meanwhile, or its answer may be on its way
             await self._desk.cancel(orphan.client_id, orphan.symbol, orphan.reason)
 
 

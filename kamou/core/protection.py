@@ -19,7 +19,7 @@ from kamou.core.portfolio import OpenTrade
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again: two only reduce
 
-CLOSE_LEAD_MS = 2_000
+CLOSE_LEAD_MS = 4_000
 """A close takes a round trip or two: it begins so early that the deadline itself holds."""
 
 

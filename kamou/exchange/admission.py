@@ -31,9 +31,12 @@ def check_market(source: MarketSource) -> None:
 
 
 def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -> None:
-    """Raise ``RejectedError`` unless the request is well formed for its instrument."""
+    """Raise ``RejectedError`` unless the request is well formed for its instrument.
+
+    What only reduces may be off the step: a lot that grew must not lock a remnant in.
+    """
     quantity = request.quantity
-    if quantity <= ZERO or quantity % instrument.lot != ZERO:
+    if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
         raise RejectedError("QUANTITY_OFF_STEP", f"quantity={quantity} lot={instrument.lot}")
     if quantity > instrument.qty_max:
         raise RejectedError("QUANTITY_ABOVE_MAXIMUM", f"quantity={quantity}")

@@ -320,8 +320,9 @@ class Duties:
                 self._ordered = None
                 self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
         if self._flatten_ms and self._held_since:
-            waited_ms = now_ms - self._flatten_ms
-            if waited_ms > FLAT_AFTER_MS + self._silent_ms("", self._flatten_ms, now_ms):
+            # A human may open after the order to be flat: the minute is each position's own.
+            since_ms = max(self._flatten_ms, min(self._held_since.values()))
+            if now_ms - since_ms > FLAT_AFTER_MS + self._silent_ms("", since_ms, now_ms):
                 self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")
                 self._flatten_ms = 0
         for symbol, (due_ms, since_ms) in tuple(self._due.items()):

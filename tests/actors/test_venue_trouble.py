@@ -218,7 +218,7 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
     filled_ms = next(f.at_ms for f in ended.fills if f.client_id == name)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert closed.exit_reason == "close"
-    assert 8_000 <= closed.closed_ms - filled_ms <= 10_000
+    assert 6_000 <= closed.closed_ms - filled_ms <= 8_000
     assert "DDD" not in {e.symbol for e in ended.of(StopConfirmed)}
     assert well(ended) == []
 

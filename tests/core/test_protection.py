@@ -66,9 +66,9 @@ def test_a_naked_position_gets_its_stop() -> None:
 def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
     story = naked()
     story.send(STOP)
-    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 8_000),)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
     story.say(e.OrderAcknowledged(at_ms=NOON, client_id=STOP.client_id, venue_id="v"))
-    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 8_000),)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
 
 
 def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
@@ -151,7 +151,7 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
 
 def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
     story = naked()
-    late = NOON + 13_000
+    late = NOON + 11_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
     assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
 
