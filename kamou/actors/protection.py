@@ -16,6 +16,7 @@ from kamou.core.portfolio import OpenTrade
 from kamou.errors import RateLimitedError, UnreachableError
 
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
+CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each time
 SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
@@ -33,7 +34,8 @@ class Protector:
         """A new incarnation knows of no silence: the deadline then is the stricter one."""
         self._silences: list[tuple[int, int]] = []  # from, to: the venue answered nothing
         self._failed_ms = 0  # the last read, if it failed
-        self._refused: dict[str, int] = {}
+        self._refused: dict[str, int] = {}  # closes in a row, by trade
+        self._again_ms: dict[str, int] = {}  # when a refused close may be tried again
 
     async def protect(self, symbol: str) -> None:
         """Read the venue's open orders back and do what ``core.protection`` says."""
@@ -166,6 +168,8 @@ class Protector:
         ours = book.orders_of(symbol)
         if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
             return  # one at a time; it is resolved by query
+        if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
+            return  # refused just now: the venue may know what reconciliation has yet to see
         for order in ours:
             # A resting reduce-only target could leave a venue no quantity for the close.
             if order.leg is Leg.TARGET and not order.status.terminal:
@@ -186,8 +190,11 @@ class Protector:
         )
         if await desk.reduce(intent):
             self._refused.pop(trade.trade_id, None)
+            self._again_ms.pop(trade.trade_id, None)
             return
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
+        wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
+        self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
         if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
             self._on_failed(symbol)
 

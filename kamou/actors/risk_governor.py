@@ -87,7 +87,10 @@ class RiskGovernor(Actor):
         except (UnreachableError, RateLimitedError):
             self._read_again_ms = self.clock.now_ms() + self._limits.equity_confirm_s * 1000
             return
-        await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
+        try:
+            await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
+        except DiskFullError:
+            self._disk_full = True  # the next observation says it again
 
     # --- reviews -----------------------------------------------------------------
 

@@ -183,8 +183,7 @@ class World:
                 shutil.copyfile(part, to.with_name(to.name + suffix))
         if dead == "power_cut":
             lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
-            if lost:  # with synchronous=FULL nothing ever is: no coverage to ask for
-                self.monitor.coverage["bytes lost"] += lost
+            self.monitor.coverage.update({"bytes lost": lost} if lost else {})
         for old in path.parent.glob(path.name + "*"):
             old.unlink()
 
