@@ -45,7 +45,8 @@ def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
 
 def test_in_a_world_nobody_has_seen_everything_holds() -> None:
     seed = int.from_bytes(os.getrandom(4), "big")
-    result = simulate(Scenario(seed=seed, hours=0.5))
+    print(f"fresh seed {seed}")  # noqa: T201 - a failure elsewhere must be repeatable here
+    result = simulate(Scenario(seed=seed, hours=0.25))
     assert not result.failed, told(result)
 
 
