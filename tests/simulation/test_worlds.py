@@ -45,7 +45,7 @@ def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
 
 @pytest.mark.skipif(
     not os.environ.get("KAMOU_FRESH"),
-    reason="fresh worlds still find defects, see docs/reliability.md: KAMOU_FRESH=1 or `make swarm`",
+    reason="fresh worlds still find defects (docs/reliability.md): set KAMOU_FRESH=1 to run one",
 )
 def test_in_a_world_nobody_has_seen_everything_holds() -> None:
     seed = int.from_bytes(os.getrandom(4), "big")
