@@ -54,7 +54,7 @@ class DeskSettings:
     """How long the desk waits before it believes."""
 
     review_timeout_s: float = 2.0  # silence is denial
-    venue_timeout_s: float = 10.0  # a venue call slower than this has an unknown outcome
+    venue_timeout_s: float = 5.0  # a venue call slower than this has an unknown outcome
     not_found_after_ms: int = 20_000  # receive window + client time-out + margin
 
 
@@ -187,8 +187,10 @@ class Desk:
 
     # --- reducing orders ---------------------------------------------------------
 
-    async def reduce(self, intent: Intent) -> bool:
-        """Review, commit, send a stop, target or close. False: it did not reach the venue.
+    async def reduce(self, intent: Intent) -> OrderStatus:
+        """Review, commit, send a stop, target or close; what became of it.
+
+        DENIED and REJECTED did not reach the market, UNKNOWN may have, all others did.
 
         A silent governor does not stop a reduction: the port proves it reduce-only itself.
         """
@@ -203,17 +205,17 @@ class Desk:
             denial, proved = None, False
         if denial is not None:
             self.deny("", intent.trade_id, "", intent.symbol, intent.leg.value, denial)
-            return False
+            return OrderStatus.DENIED
         now = self.clock.now_ms()
         await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
         try:
             told = await self.port.reduce(intent, proved=proved)
         except (PermitRefusedError, RejectedError) as refused:
             await self._rejected(intent, refused.code, refused.reason)
-            return False
+            return OrderStatus.REJECTED
         except RateLimitedError as limited:
             await self._rejected(intent, "RATE_LIMITED", str(limited))
-            return False
+            return OrderStatus.REJECTED
         except (UnknownOutcomeError, UnreachableError) as unclear:
             await self.commit(
                 OrderUnknown(
@@ -223,9 +225,9 @@ class Desk:
                     reason=str(unclear),
                 )
             )
-            return False
+            return OrderStatus.UNKNOWN
         await self.told(told)
-        return True
+        return told.status
 
     async def _rejected(self, intent: Intent, code: str, reason: str) -> None:
         await self.commit(

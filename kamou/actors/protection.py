@@ -10,7 +10,7 @@ from kamou.core.book import Book
 from kamou.core.events import ProtectionLost, StopConfirmed
 from kamou.core.intents import close_intent, stop_intent, target_intent
 from kamou.core.limits import RiskLimits
-from kamou.core.model import Leg, VenueOrder
+from kamou.core.model import Leg, OrderStatus, VenueOrder
 from kamou.core.orders import IN_FLIGHT
 from kamou.core.portfolio import OpenTrade
 from kamou.errors import RateLimitedError, UnreachableError
@@ -18,6 +18,8 @@ from kamou.errors import RateLimitedError, UnreachableError
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
 CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each time
 SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
+ROUNDS_MAX = 2  # of orders that time out, before the venue is read again
+LIVE = frozenset(OrderStatus) - {OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.UNKNOWN}
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
@@ -41,19 +43,26 @@ class Protector:
         """Read the venue's open orders back and do what ``core.protection`` says."""
         desk = self._desk
         resting = await self._read_back()
-        book = desk.book
-        trade = book.trades.get(symbol)
-        if trade is None or resting is None:
+        if resting is None:
             return
-        for action in protection.protect(
-            trade,
-            book.orders_of(symbol),
-            resting,
-            limits=self._limits,
-            now_ms=desk.clock.now_ms(),
-            silent_ms=self._silent_since(trade.unprotected_since_ms),
-        ):
-            await self._do(trade, action)
+        for _ in range(ROUNDS_MAX):
+            book = desk.book
+            trade = book.trades.get(symbol)
+            if trade is None:
+                return
+            told = [
+                await self._do(trade, action)
+                for action in protection.protect(
+                    trade,
+                    book.orders_of(symbol),
+                    resting,
+                    limits=self._limits,
+                    now_ms=desk.clock.now_ms(),
+                    silent_ms=self._silent_since(trade.unprotected_since_ms),
+                )
+            ]
+            if OrderStatus.UNKNOWN not in told:
+                break  # else again at once: a stop too many only reduces, and a read takes time
         after = desk.book.trades.get(symbol)
         if after is not None and not desk.port.capabilities.attached_stop:
             await self.aim(after)
@@ -83,7 +92,8 @@ class Protector:
         """Milliseconds of silence after ``since_ms``: they do not count towards a deadline."""
         return sum(max(0, to - max(since, since_ms)) for since, to in self._silences)
 
-    async def _do(self, trade: OpenTrade, action: protection.Action) -> None:
+    async def _do(self, trade: OpenTrade, action: protection.Action) -> OrderStatus | None:
+        """Carry it out. What became of the order, if it is one."""
         desk = self._desk
         now = desk.clock.now_ms()
         match action:
@@ -99,15 +109,16 @@ class Protector:
                     )
                 )
             case protection.PlaceStop():
-                await self._place_stop(trade, action)
+                return await self._place_stop(trade, action)
             case protection.CancelOrder():
                 await desk.cancel(action.client_id, action.symbol, action.reason)
             case protection.ClosePosition():
-                await self.close(action.symbol, action.reason)
+                return await self.close(action.symbol, action.reason)
             case protection.Await():
-                return  # the next look is within a second
+                pass  # the next look is within a second
+        return None
 
-    async def _place_stop(self, trade: OpenTrade, action: protection.PlaceStop) -> None:
+    async def _place_stop(self, trade: OpenTrade, action: protection.PlaceStop) -> OrderStatus:
         desk = self._desk
         now = desk.clock.now_ms()
         if trade.confirmed is not None and not trade.unprotected_since_ms:
@@ -128,8 +139,10 @@ class Protector:
             cause_id=trade.trade_id,
             salt_of=desk.salt_of,
         )
-        if await desk.reduce(intent):
+        told = await desk.reduce(intent)
+        if told in LIVE:
             await self.protect(trade.symbol)
+        return told
 
     async def aim(self, trade: OpenTrade) -> None:
         """Place the target of a trade whose entry could not carry it. Once, after all stops."""
@@ -158,25 +171,28 @@ class Protector:
             )
         )
 
-    async def close(self, symbol: str, reason: str) -> None:
-        """Close the whole position reduce-only. Its stop stays until the position is flat."""
+    async def close(self, symbol: str, reason: str) -> OrderStatus | None:
+        """Close the whole position reduce-only. Its stop stays until the position is flat.
+
+        None: nothing was sent now.
+        """
         desk = self._desk
         book = desk.book
         trade = book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
-            return
+            return None
         ours = book.orders_of(symbol)
         if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
-            return  # one at a time; it is resolved by query
+            return None  # one at a time; it is resolved by query
         if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
-            return  # refused just now: the venue may know what reconciliation has yet to see
+            return None  # refused just now: the venue may know what reconciliation has yet to see
         for order in ours:
             # A resting reduce-only target could leave a venue no quantity for the close.
             if order.leg is Leg.TARGET and not order.status.terminal:
                 await desk.cancel(order.client_id, symbol, reason)
         trade = desk.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
-            return  # the target filled while it was being cancelled
+            return None  # the target filled while it was being cancelled
         intent = close_intent(
             trade_id=trade.trade_id,
             symbol=symbol,
@@ -188,15 +204,17 @@ class Protector:
             cause_id=trade.trade_id,
             salt_of=desk.salt_of,
         )
-        if await desk.reduce(intent):
+        told = await desk.reduce(intent)
+        if told in LIVE:
             self._refused.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
-            return
+            return told
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
         wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
         self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
         if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
             self._on_failed(symbol)
+        return told
 
     async def sweep(self, book: Book) -> None:
         """Cancel our stops and targets whose trade is over."""

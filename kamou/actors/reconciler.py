@@ -132,6 +132,8 @@ class Reconciler(Actor):
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions: it explains them
         income = await port.income(since_ms)
+        if any(i.kind == "transfer" and i.at_ms >= account.at_ms for i in income):
+            account = await port.account()  # money moved in between: equity must know of it too
         view = VenueView(
             account=account,
             positions=positions,

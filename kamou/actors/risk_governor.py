@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
+import trio
 
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
@@ -22,10 +23,9 @@ from kamou.core.risk import governor
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.states import Decision, EquityRead, Pending
 from kamou.core.risk.verdict import Denied, Verdict
-from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
-from kamou.exchange.base import ExchangePort
+from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.mailboxes import Mailbox
-from kamou.messages.orders import ReviewEntry, ReviewReduction, VenueObserved
+from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
 from kamou.messages.system import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
 
 MESSAGES_PER_ENTRY = 3  # entry, stop, target
@@ -44,8 +44,8 @@ class RiskGovernor(Actor):
         inbox: Mailbox[object],
         clock: Clock,
         journal: Journal,
-        port: ExchangePort,
         orders: Mailbox[object],
+        reconciler: Mailbox[object],
         gate: Gate,
         instruments: Mapping[str, Instrument],
         limits: RiskLimits,
@@ -57,8 +57,8 @@ class RiskGovernor(Actor):
             name="risk_governor", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
         )
         self._journal = journal
-        self._port = port
         self._orders = orders
+        self._reconciler = reconciler
         self._gate = gate
         self._instruments = instruments
         self._limits = limits
@@ -80,17 +80,13 @@ class RiskGovernor(Actor):
         return self._read_again_ms
 
     async def tick(self) -> None:
-        """The second read that a breach of the day's limit needs."""
-        self._read_again_ms = None
-        try:
-            account = await self._port.account()
-        except (UnreachableError, RateLimitedError):
-            self._read_again_ms = self.clock.now_ms() + self._limits.equity_confirm_s * 1000
-            return
-        try:
-            await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
-        except DiskFullError:
-            self._disk_full = True  # the next observation says it again
+        """Ask for the second read that a breach, or a day's opening, needs; until it comes.
+
+        The reconciler reads what flowed in and out as well: without it a withdrawal is a loss.
+        """
+        await trio.lowlevel.checkpoint()
+        self._read_again_ms = self.clock.now_ms() + self._limits.equity_confirm_s * 1000
+        self._reconciler.put_nowait(ReconcileNow())
 
     # --- reviews -----------------------------------------------------------------
 

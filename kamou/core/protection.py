@@ -17,7 +17,7 @@ from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder,
 from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.portfolio import OpenTrade
 
-UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again: two only reduce
+UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again
 
 CLOSE_LEAD_MS = 4_000
 """A close takes a round trip or two: it begins so early that the deadline itself holds."""
@@ -97,7 +97,7 @@ def protect(
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
     closes = [o for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
-    if any(o.status not in IN_FLIGHT or now_ms - o.changed_ms < UNSEEN_MAX_MS for o in closes):
+    if any(_coming(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
     stops = _stops(trade, ours, venue_orders)
     covering = [v for v in stops if v.quantity - v.filled >= held]
@@ -108,11 +108,24 @@ def protect(
         return (_close(trade, "not protected in time"),)
     read_back = {v.client_id for v in stops}
     for order in ours:
-        if _may_cover(order, held) and order.client_id not in read_back:
+        # A stop that timed out has been waited for already: two only reduce.
+        if (
+            _may_cover(order, held)
+            and order.status is not OrderStatus.UNKNOWN
+            and order.client_id not in read_back
+        ):
             unseen_ms = now_ms - max(order.changed_ms, trade.unprotected_since_ms)
             if unseen_ms < UNSEEN_MAX_MS:
                 return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     return (_place(trade),)
+
+
+def _coming(close: OrderState, now_ms: int) -> bool:
+    """A close that may yet do its work. One that timed out has been waited for already."""
+    if close.status not in IN_FLIGHT:
+        return True
+    waited = close.status is OrderStatus.UNKNOWN or now_ms - close.changed_ms >= UNSEEN_MAX_MS
+    return not waited
 
 
 def _covered(

@@ -114,6 +114,8 @@ class Storm(Watcher):
         return int.from_bytes(digest[:4], "big") / 2**32
 
     def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+        if task.child_nurseries:
+            return  # a task that waits for its own nursery may not leave before its children
         now = trio.current_time()
         if self.left and now - self.last_s >= self.quiet_s and self.chance() < self.rate:
             self.left -= 1

@@ -92,9 +92,9 @@ async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcom
             await trio.sleep_forever()
 
     port = TimedPort(Deaf(), DeskSettings().venue_timeout_s)  # type: ignore[arg-type]
-    with pytest.raises(UnreachableError, match="within 10 s"):
+    with pytest.raises(UnreachableError, match="within 5 s"):
         await port.open_orders()
-    with pytest.raises(UnknownOutcomeError, match="within 10 s"):
+    with pytest.raises(UnknownOutcomeError, match="within 5 s"):
         await port.cancel("km", HELD)
 
 
