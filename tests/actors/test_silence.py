@@ -17,6 +17,7 @@ from kamou.actors.risk_governor import RiskGovernor
 from kamou.app import Tree, World
 from kamou.core.codes import Deny
 from kamou.core.events import (
+    EquityMarked,
     IntentRecorded,
     PermitDenied,
     PermitGranted,
@@ -24,9 +25,11 @@ from kamou.core.events import (
     StateChanged,
     TradeClosed,
 )
-from kamou.core.model import Denial, Leg, TradingState
+from kamou.core.model import Denial, Leg, TradingState, VenuePosition
 from kamou.core.risk.verdict import Denied
+from kamou.exchange.simulated import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
+from kamou.simulator.venue import LivingEngine
 
 Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
@@ -144,6 +147,27 @@ def test_a_second_read_of_the_equity_trips_the_breaker_even_after_one_that_faile
     changes = [(c.after, c.reason) for c in ended.of(StateChanged)]
     assert any(reason.startswith("DAY_LOSS") for _, reason in changes)
     assert changes[-1][0] is not TradingState.NORMAL
+
+
+class Moving(SimulatedExchange):
+    """A human pays in, once, while the reconciler is between account and income."""
+
+    paid = False
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        if not Moving.paid and self.engine.market_ms > at(2):
+            Moving.paid = True
+            LivingEngine.transfer(self.engine, screenplay.D(5_000))  # type: ignore[arg-type]
+        return await super().positions()
+
+
+def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
+    Moving.paid = False
+    ended = perform(adapter=Moving)
+    earned = [mark.equity - mark.flows for mark in ended.of(EquityMarked)]
+    assert {mark.flows for mark in ended.of(EquityMarked)} == {0, 5_000}
+    assert max(earned) - min(earned) < 1_000
+    assert ended.of(StateChanged) == []
 
 
 def test_an_actor_that_hears_what_it_does_not_know_crashes() -> None:

@@ -149,6 +149,15 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
 
 
+def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
+    for leg in (Leg.STOP, Leg.CLOSE):
+        story = naked()
+        order = story.send(intent(leg, PLAN))
+        assert isinstance(actions(story)[0], Await)
+        story.say(e.OrderUnknown(at_ms=NOON, client_id=order.client_id, reason="timed out"))
+        assert actions(story) == (PLACE,)
+
+
 def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
     story = naked()
     late = NOON + 11_000
