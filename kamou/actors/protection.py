@@ -18,8 +18,9 @@ from kamou.errors import RateLimitedError, UnreachableError
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
 CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each time
 SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
-ROUNDS_MAX = 2  # of orders that time out, before the venue is read again
-LIVE = frozenset(OrderStatus) - {OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.UNKNOWN}
+ROUNDS_MAX = 3  # of orders that time out or are refused, before the venue is read again
+FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
+LIVE = frozenset(OrderStatus) - FAILED - {OrderStatus.DENIED}
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
@@ -45,12 +46,13 @@ class Protector:
         resting = await self._read_back()
         if resting is None:
             return
+        told: set[OrderStatus | None] = set()
         for _ in range(ROUNDS_MAX):
             book = desk.book
             trade = book.trades.get(symbol)
             if trade is None:
                 return
-            told = [
+            told = {
                 await self._do(trade, action)
                 for action in protection.protect(
                     trade,
@@ -59,10 +61,11 @@ class Protector:
                     limits=self._limits,
                     now_ms=desk.clock.now_ms(),
                     silent_ms=self._silent_since(trade.unprotected_since_ms),
+                    stop_refused=OrderStatus.REJECTED in told,
                 )
-            ]
-            if OrderStatus.UNKNOWN not in told:
-                break  # else again at once: a stop too many only reduces, and a read takes time
+            }
+            if not told & FAILED:
+                break  # else again at once: an order too many only reduces, and a read takes time
         after = desk.book.trades.get(symbol)
         if after is not None and not desk.port.capabilities.attached_stop:
             await self.aim(after)
@@ -113,7 +116,7 @@ class Protector:
             case protection.CancelOrder():
                 await desk.cancel(action.client_id, action.symbol, action.reason)
             case protection.ClosePosition():
-                return await self.close(action.symbol, action.reason)
+                return await self.close(action.symbol, action.reason, again=True)
             case protection.Await():
                 pass  # the next look is within a second
         return None
@@ -171,10 +174,10 @@ class Protector:
             )
         )
 
-    async def close(self, symbol: str, reason: str) -> OrderStatus | None:
+    async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
 
-        None: nothing was sent now.
+        ``again``: even where an earlier close timed out. None: nothing was sent now.
         """
         desk = self._desk
         book = desk.book
@@ -182,7 +185,8 @@ class Protector:
         if trade is None or trade.quantity <= 0:
             return None
         ours = book.orders_of(symbol)
-        if any(o.leg is Leg.CLOSE and not o.status.terminal for o in ours):
+        closes = [o.status for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
+        if any(status is not OrderStatus.UNKNOWN or not again for status in closes):
             return None  # one at a time; it is resolved by query
         if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
             return None  # refused just now: the venue may know what reconciliation has yet to see
@@ -210,8 +214,9 @@ class Protector:
             self._again_ms.pop(trade.trade_id, None)
             return told
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
-        wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
-        self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
+        if told is not OrderStatus.UNKNOWN:
+            wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
+            self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
         if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
             self._on_failed(symbol)
         return told

@@ -81,6 +81,7 @@ def protect(
     limits: RiskLimits,
     now_ms: int,
     silent_ms: int = 0,
+    stop_refused: bool = False,
 ) -> tuple[Action, ...]:
     """What an open trade needs. Empty: it is protected, by exactly one stop of the right size.
 
@@ -89,6 +90,7 @@ def protect(
         venue_orders: what the venue says is open, of any symbol; ours and others'.
         silent_ms: how long, since the trade was last protected, the venue did not answer; that
             time does not count towards the deadline.
+        stop_refused: the venue has just refused to take a stop.
     """
     held = trade.quantity
     if held <= 0:
@@ -103,9 +105,12 @@ def protect(
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
         return _covered(trade, covering, stops, ours)
-    # A close that nobody answers for is not repeated: until it is resolved, a stop protects.
-    if now_ms >= deadline_ms and trade.unprotected_since_ms and not closes:
+    # A close that nobody answers for is repeated only where no stop can protect meanwhile: both
+    # only reduce, and nothing is entered in the symbol until both are resolved.
+    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused or not closes):
         return (_close(trade, "not protected in time"),)
+    if stop_refused:
+        return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     read_back = {v.client_id for v in stops}
     for order in ours:
         # A stop that timed out has been waited for already: two only reduce.

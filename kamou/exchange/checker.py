@@ -82,19 +82,26 @@ class _Symbol:
         return sum((s.remaining for s in self.covering()), ZERO) >= abs(self.position)
 
 
+Silence = Callable[[str, int, int], int]
+"""(symbol, since, until, both in ms) -> how much of that time nobody could have protected it."""
+
+
+def never_silent(symbol: str, since_ms: int, until_ms: int) -> int:
+    return 0
+
+
 class Checker:
     """The check in progress: ``take`` evidence in order, ask ``found`` at any time.
 
-    ``silent_ms(symbol, since_ms, until_ms)`` is how much of that time nobody could have
-    protected the position; it does not count towards the deadline. ``ours`` tells our orders
-    from others on the account, which no rule of ours binds.
+    Time that ``silent_ms`` tells does not count towards the deadline of a stop. ``ours`` tells
+    our orders from others on the account, which no rule of ours binds.
     """
 
     def __init__(
         self,
         limits: CheckLimits,
         *,
-        silent_ms: Callable[[str, int, int], int] = lambda symbol, since_ms, until_ms: 0,
+        silent_ms: Silence = never_silent,
         ours: Callable[[str], bool] = lambda client_id: True,
     ) -> None:
         self.limits = limits
@@ -312,9 +319,11 @@ def check(
     positions: Sequence[VenuePosition],
     instruments: Sequence[Instrument],
     limits: CheckLimits | None = None,
+    *,
+    silent_ms: Silence = never_silent,
 ) -> CheckReport:
     """Judge a venue's whole evidence up to ``account.at_ms``; the rest is what it tells now."""
-    seen = Checker(limits or CheckLimits())
+    seen = Checker(limits or CheckLimits(), silent_ms=silent_ms)
     for noted in evidence:
         seen.take(noted)
     seen.until(account.at_ms)

@@ -23,7 +23,7 @@ from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
 )
-from kamou.exchange.checker import Checker, CheckLimits, Violation
+from kamou.exchange.checker import Checker, CheckLimits, Silence, Violation
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted, OrderNoted
 from kamou.ids import is_ours
@@ -39,8 +39,6 @@ LAST_EVENTS = 60  # shown with the first violation
 FLOW_MEMORY_MS = 150_000  # money that left so lately may not have been known to who sized an order
 SKEW_MAX_MS = 4_000  # how far our own clock, which permits are held against, may be off
 SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for so long after
-
-Silence = Callable[[str, int, int], int]
 
 
 @attrs.define(kw_only=True)

@@ -158,6 +158,19 @@ def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
         assert actions(story) == (PLACE,)
 
 
+def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop() -> None:
+    story = naked()
+    close = story.send(intent(Leg.CLOSE, PLAN))
+    story.say(e.OrderUnknown(at_ms=NOON, client_id=close.client_id, reason="timed out"))
+    late = NOON + 11_000
+    assert actions(story, now_ms=late) == (PLACE,)
+    assert isinstance(actions(story, now_ms=late, stop_refused=True)[0], ClosePosition)
+
+
+def test_a_stop_that_is_refused_before_the_deadline_is_tried_again_at_the_next_look() -> None:
+    assert isinstance(actions(naked(), stop_refused=True)[0], Await)
+
+
 def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
     story = naked()
     late = NOON + 11_000

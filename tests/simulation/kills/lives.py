@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import screenplay
 from points import Points, adapter, hooked
 from stage import SETTINGS, at, perform
@@ -44,9 +45,19 @@ def until_minute(begin_ms: int) -> int:
 
 
 def live(
-    folder: Path, begin_ms: int, report: Path, note: Path, kill_at: int = 0, defect: str = ""
+    folder: Path,
+    begin_ms: int,
+    report: Path,
+    note: Path,
+    kill_at: int = 0,
+    defect: str = "",
+    separate: bool = False,
 ) -> None:
-    """From the files in ``folder`` on, to the end of the screenplay or to the kill."""
+    """From the files in ``folder`` on, to the end of the screenplay or to the kill.
+
+    ``separate``: at a venue whose entries cannot carry their stops.
+    """
+    exchange = attrs.evolve(SETTINGS.exchange, attached_stop=not separate)
     points = Points(begin_ms, note, kill_at)
     with hooked(points):
         ended = perform(
@@ -54,7 +65,7 @@ def live(
             begin_ms=begin_ms,
             minutes=until_minute(begin_ms),
             adapter=adapter(points, defect),
-            settings=SETTINGS,
+            settings=attrs.evolve(SETTINGS, exchange=exchange),
             durable=True,
         )
     told: dict[str, Any] = {

@@ -55,6 +55,7 @@ class Case:
     down_ms: int
     again: int = 0
     defect: str = ""
+    separate: bool = False  # stops are orders of their own
 
 
 @attrs.frozen(kw_only=True)
@@ -64,13 +65,13 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def undisturbed(folder: Path) -> list[Point]:
+def undisturbed(folder: Path, separate: bool) -> list[Point]:
     """The points of a run that nobody kills."""
     (folder / "files").mkdir()
     report = folder / "report.json"
 
     def run() -> None:
-        live(folder / "files", screenplay.START_MS, report, folder / "note")
+        live(folder / "files", screenplay.START_MS, report, folder / "note", separate=separate)
 
     if code := in_process_of_its_own(run):
         raise SystemExit(f"the undisturbed run ended with {code}")
@@ -129,7 +130,7 @@ def tried(case: Case, folder: Path) -> Outcome:
     for kill_at in (case.number, case.again, 0):
         note = folder / f"note-{len(lives)}"
         code = in_process_of_its_own(
-            partial(live, here, begin_ms, report, note, kill_at, case.defect)
+            partial(live, here, begin_ms, report, note, kill_at, case.defect, case.separate)
         )
         if code == 0:
             break
@@ -225,6 +226,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--case", metavar="POINT:DOWN_MS:AGAIN", action="append", help="this one alone, as reported"
     )
+    parser.add_argument(
+        "--separate-stops", action="store_true", help="at a venue that attaches none to an entry"
+    )
     parser.add_argument("--defect", choices=DEFECTS, default="", help="it must find fault")
     asked = parser.parse_args(arguments)
     if asked.points < 1 or asked.jobs < 1:
@@ -232,11 +236,13 @@ def main(arguments: Sequence[str]) -> int:
     started_ns = stopwatch_ns()
     with tempfile.TemporaryDirectory(prefix="kamou-kills-") as scratch:
         (Path(scratch) / "undisturbed").mkdir()
-        points = undisturbed(Path(scratch) / "undisturbed")
+        points = undisturbed(Path(scratch) / "undisturbed", asked.separate_stops)
         todo = cases(points, asked.points, asked.kinds)
         if asked.case:
             todo = [named(text, points) for text in asked.case]
-        todo = [attrs.evolve(case, defect=asked.defect) for case in todo]
+        todo = [
+            attrs.evolve(case, defect=asked.defect, separate=asked.separate_stops) for case in todo
+        ]
         rows = all_tried(todo, asked.jobs, Path(scratch))
     failures = [row for row in rows if row["failures"]]
     total = {

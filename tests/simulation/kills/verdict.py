@@ -63,8 +63,12 @@ def files(folder: Path) -> Files:
     return Files(events=tuple(events), evidence=tuple(evidence), sound=sound)
 
 
-def ended(folder: Path, states: dict[str, str]) -> Ended:
-    """How it ended, read by a process that had no part in it."""
+def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
+    """How it ended, read by a process that had no part in it. The dead can protect nothing."""
+
+    def dead_ms(symbol: str, since_ms: int, until_ms: int) -> int:
+        return until_ms - since_ms - living_ms(lives, since_ms, until_ms)
+
     found = files(folder)
     source = screenplay.market()
     with closing(VenueStore(folder / "venue.sqlite3")) as store:
@@ -80,7 +84,9 @@ def ended(folder: Path, states: dict[str, str]) -> Ended:
             positions=positions,
             account=account,
             evidence=engine.evidence,
-            checked=checker.check(engine.evidence, account, positions, source.instruments),
+            checked=checker.check(
+                engine.evidence, account, positions, source.instruments, silent_ms=dead_ms
+            ),
             exits=(),
             states=states,
             digest="",
@@ -176,7 +182,7 @@ def after_recovery(
     folder: Path, lefts: Sequence[Files], lives: Sequence[Life], report: dict[str, Any]
 ) -> Iterator[str]:
     """Everything lost, doubled, rewritten or bare; nothing when all is well."""
-    play = ended(folder, report["states"])
+    play = ended(folder, report["states"], lives)
     last = lives[-1]
     yield from faults(play, until_minute=until_minute(last.begin_ms))
     yield from _signals(play)
