@@ -21,6 +21,7 @@ from trading_cases import (
     review,
 )
 
+from kamou.core import events as e
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Leg, OrderStatus, Side
 from kamou.core.risk import governor
@@ -145,6 +146,14 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
     assert review_reduction(half, D(100), orders) is None
     assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
+
+
+def test_a_close_that_timed_out_does_not_stand_in_the_way_of_another(story: Story) -> None:
+    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
+    second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
+    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None
+    story.say(e.OrderUnknown(at_ms=NOON, client_id=first.client_id, reason="timed out"))
+    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is None
 
 
 # --- pacing ----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from kamou.core.model import (
     Figure,
     Intent,
     Leg,
+    OrderStatus,
     Side,
     closing_side,
 )
@@ -79,7 +80,8 @@ def review_reduction(
     Args:
         position: contracts held now, signed. For a stop or target attached to an entry that has
             not filled yet: the entry's quantity, signed.
-        open_orders: our unsettled orders of the symbol; closes in flight count together.
+        open_orders: our unsettled orders of the symbol; closes in flight count together. One that
+            timed out does not: it may never have arrived, and the venue lets both only reduce.
     """
     side = Side.LONG if position > 0 else Side.SHORT
     if intent.leg is Leg.ENTRY or not intent.reduce_only:
@@ -97,6 +99,7 @@ def review_reduction(
                     for o in open_orders
                     if o.leg is Leg.CLOSE
                     and o.intent.symbol == intent.symbol
+                    and o.status is not OrderStatus.UNKNOWN
                     and o.client_id != intent.client_id
                 ),
                 ZERO,
