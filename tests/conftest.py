@@ -6,6 +6,7 @@ And what several files need: a data folder whose demo has traded and stopped, ma
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,18 @@ import pytest
 
 from kamou.determinism import seed_scheduler
 from kamou.folder import DataFolder
+
+
+FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see one again
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault(FRESH_SEED, str(int.from_bytes(os.getrandom(4), "big")))
+
+
+def pytest_report_header() -> str:
+    """Printed first, so that the seed is known however the run ends; workers inherit it."""
+    return f"fresh world: {FRESH_SEED}={os.environ[FRESH_SEED]}"
 
 
 @pytest.fixture(autouse=True)
