@@ -266,11 +266,13 @@ class Monitor:
         error = exit_.error
         self.coverage["crashes"] += 1
         self.note(f"{now_ms} crash {exit_.child} {error!r}")
-        if isinstance(error, Sabotage):
+        causes = _leaves(error)
+        if all(isinstance(cause, Sabotage) for cause in causes):
             self.disturbed_ms = now_ms
             return
-        follows = isinstance(error, CallUnavailableError | CallTimeoutError | RestartStormError)
-        if follows and now_ms - self.disturbed_ms <= SLOW_S * 1000:
+        follows = Sabotage | CallUnavailableError | CallTimeoutError | RestartStormError
+        lately = now_ms - self.disturbed_ms <= SLOW_S * 1000
+        if lately and all(isinstance(cause, follows) for cause in causes):
             self.disturbed_ms = now_ms
             return
         self.violation("CRASH", now_ms, "", f"{exit_.child}: {error!r}{_where(error)}")
@@ -331,6 +333,13 @@ class _SimulatedChecker(Checker):
         limit = self._allowed(self._risk_limits.notional_total_max, noted)
         if total > limit:
             self.violation("NOTIONAL", noted.at_ms, noted.symbol, f"{total} limit={limit}")
+
+
+def _leaves(error: BaseException | None) -> tuple[BaseException | None, ...]:
+    """What a group of errors consists of: several tasks of one actor may be struck at once."""
+    if not isinstance(error, BaseExceptionGroup):
+        return (error,)
+    return tuple(leaf for each in error.exceptions for leaf in _leaves(each))
 
 
 def _where(error: Exception | None) -> str:
