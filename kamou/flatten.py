@@ -22,8 +22,8 @@ from kamou import ids
 from kamou.clock import Clock, SimulatedClock, SystemClock
 from kamou.config import Resolved, Settings
 from kamou.core.events import IntentRecorded, ReduceProved
-from kamou.core.intents import SaltOf, close_intent
-from kamou.core.model import Intent, OrderStatus, Side, VenuePosition
+from kamou.core.intents import SaltOf, exit_intent
+from kamou.core.model import Intent, Leg, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.demo import open_source, stored_track
 from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError
@@ -186,7 +186,8 @@ async def _cancel(port: SimulatedExchange, log: FlattenLog, *, entries_only: boo
 
 def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
     """One reduce-only market order for the whole position."""
-    return close_intent(
+    return exit_intent(
+        Leg.CLOSE,
         trade_id=f"flatten.{now_ms}.{position.symbol}",
         symbol=position.symbol,
         side=Side.LONG if position.quantity > 0 else Side.SHORT,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from kamou.actors.desk import Desk
 from kamou.core import protection
 from kamou.core.book import Book
 from kamou.core.events import ProtectionLost, StopConfirmed
-from kamou.core.intents import close_intent, stop_intent, target_intent
+from kamou.core.intents import exit_intent
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, OrderStatus, VenueOrder
 from kamou.core.orders import IN_FLIGHT
@@ -130,19 +131,7 @@ class Protector:
             )
             if trade.confirmed.quantity < trade.quantity:
                 await desk.commit(lost)
-        intent = stop_intent(
-            trade_id=trade.trade_id,
-            symbol=trade.symbol,
-            side=trade.side,
-            quantity=action.quantity,
-            trigger_price=action.trigger_price,
-            leverage=trade.leverage,
-            attempt=_attempt(desk.book, trade, Leg.STOP),
-            now_ms=now,
-            cause_id=trade.trade_id,
-            salt_of=desk.salt_of,
-        )
-        told = await desk.reduce(intent)
+        told = await self._exit(Leg.STOP, trade, action.quantity, action.trigger_price)
         if told in LIVE:
             await self.protect(trade.symbol)
         return told
@@ -159,20 +148,7 @@ class Protector:
             or _attempt(book, trade, Leg.TARGET) > 1
         ):
             return
-        await desk.reduce(
-            target_intent(
-                trade_id=trade.trade_id,
-                symbol=trade.symbol,
-                side=trade.side,
-                quantity=trade.quantity,
-                limit_price=trade.target_price,
-                leverage=trade.leverage,
-                attempt=1,
-                now_ms=desk.clock.now_ms(),
-                cause_id=trade.trade_id,
-                salt_of=desk.salt_of,
-            )
-        )
+        await self._exit(Leg.TARGET, trade, trade.quantity, trade.target_price)
 
     async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
@@ -197,18 +173,7 @@ class Protector:
         trade = desk.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None  # the target filled while it was being cancelled
-        intent = close_intent(
-            trade_id=trade.trade_id,
-            symbol=symbol,
-            side=trade.side,
-            quantity=trade.quantity,
-            leverage=trade.leverage,
-            attempt=_attempt(desk.book, trade, Leg.CLOSE),
-            now_ms=desk.clock.now_ms(),
-            cause_id=trade.trade_id,
-            salt_of=desk.salt_of,
-        )
-        told = await desk.reduce(intent)
+        told = await self._exit(Leg.CLOSE, trade, trade.quantity)
         if told in LIVE:
             self._refused.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
@@ -220,6 +185,26 @@ class Protector:
         if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
             self._on_failed(symbol)
         return told
+
+    async def _exit(
+        self, leg: Leg, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None
+    ) -> OrderStatus:
+        """Send the trade's next order of this leg; what became of it."""
+        desk = self._desk
+        intent = exit_intent(
+            leg,
+            trade_id=trade.trade_id,
+            symbol=trade.symbol,
+            side=trade.side,
+            quantity=quantity,
+            price=price,
+            leverage=trade.leverage,
+            attempt=_attempt(desk.book, trade, leg),
+            now_ms=desk.clock.now_ms(),
+            cause_id=trade.trade_id,
+            salt_of=desk.salt_of,
+        )
+        return await desk.reduce(intent)
 
     async def sweep(self, book: Book) -> None:
         """Cancel our stops and targets whose trade is over."""

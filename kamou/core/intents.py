@@ -16,7 +16,6 @@ from kamou import ids
 from kamou.core.model import (
     Intent,
     Leg,
-    OrderSide,
     OrderType,
     Plan,
     Side,
@@ -57,164 +56,66 @@ def proves(intent: Intent) -> bool:
     return made == intent.client_id
 
 
-def _seal(
-    *,
-    trade_id: str,
-    permit_id: str,
-    leg: Leg,
-    attempt: int,
-    symbol: str,
-    side: OrderSide,
-    quantity: Decimal,
-    type_: OrderType,
-    limit_price: Decimal | None,
-    trigger_price: Decimal | None,
-    time_in_force: TimeInForce,
-    leverage: int,
-    intended_ms: int,
-    cause_id: str,
-    salt_of: SaltOf,
-) -> Intent:
-    salt = salt_of(f"{trade_id}/{leg.value}/{attempt}")
-    draft = Intent(
-        client_id="",
-        trade_id=trade_id,
-        permit_id=permit_id,
-        leg=leg,
-        attempt=attempt,
-        symbol=symbol,
-        side=side,
-        quantity=quantity,
-        type=type_,
-        limit_price=limit_price,
-        trigger_price=trigger_price,
-        time_in_force=time_in_force,
-        reduce_only=leg is not Leg.ENTRY,
-        leverage=leverage,
-        intended_ms=intended_ms,
-        salt=salt.hex(),
-        cause_id=cause_id,
-    )
+def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
+    """With the salt and the id that its content commits to."""
+    salt = salt_of(f"{draft.trade_id}/{draft.leg.value}/{draft.attempt}")
     named = ids.client_id(ids.commitment(salt, payload(draft)))
-    return attrs.evolve(draft, client_id=named)
+    return attrs.evolve(draft, client_id=named, salt=salt.hex())
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
     """The entry (IOC limit at the plan's worst price) and its attached stop and target."""
     trade_id = ids.trade_id(plan.signal_id)
-    opening, closing = opening_side(plan.side), closing_side(plan.side)
-    entry = _seal(
-        trade_id=trade_id,
-        permit_id=plan.permit_id,
-        leg=Leg.ENTRY,
-        attempt=plan.attempt,
-        symbol=plan.symbol,
-        side=opening,
-        quantity=plan.quantity,
-        type_=OrderType.LIMIT,
-        limit_price=plan.limit_price,
-        trigger_price=None,
-        time_in_force=TimeInForce.IOC,
-        leverage=plan.leverage,
-        intended_ms=now_ms,
-        cause_id=plan.permit_id,
-        salt_of=salt_of,
-    )
-
-    def closing_intent(leg: Leg, type_: OrderType, price: Decimal) -> Intent:
-        resting = type_ is OrderType.TARGET_LIMIT
-        return _seal(
+    entry = _sealed(
+        Intent(
+            client_id="",
             trade_id=trade_id,
-            permit_id="",
-            leg=leg,
+            permit_id=plan.permit_id,
+            leg=Leg.ENTRY,
             attempt=plan.attempt,
             symbol=plan.symbol,
-            side=closing,
+            side=opening_side(plan.side),
             quantity=plan.quantity,
-            type_=type_,
-            limit_price=price if resting else None,
-            trigger_price=None if resting else price,
-            time_in_force=TimeInForce.GTC,
+            type=OrderType.LIMIT,
+            limit_price=plan.limit_price,
+            trigger_price=None,
+            time_in_force=TimeInForce.IOC,
+            reduce_only=False,
             leverage=plan.leverage,
             intended_ms=now_ms,
+            salt="",
+            cause_id=plan.permit_id,
+        ),
+        salt_of,
+    )
+
+    def attached(leg: Leg, price: Decimal) -> Intent:
+        return exit_intent(
+            leg,
+            trade_id=trade_id,
+            symbol=plan.symbol,
+            side=plan.side,
+            quantity=plan.quantity,
+            price=price,
+            leverage=plan.leverage,
+            attempt=plan.attempt,
+            now_ms=now_ms,
             cause_id=entry.client_id,
             salt_of=salt_of,
         )
 
-    return (
-        entry,
-        closing_intent(Leg.STOP, OrderType.STOP_MARKET, plan.stop_price),
-        closing_intent(Leg.TARGET, OrderType.TARGET_LIMIT, plan.target_price),
-    )
+    return entry, attached(Leg.STOP, plan.stop_price), attached(Leg.TARGET, plan.target_price)
 
 
-def stop_intent(
-    *,
-    trade_id: str,
-    symbol: str,
-    side: Side,
-    quantity: Decimal,
-    trigger_price: Decimal,
-    leverage: int,
-    attempt: int,
-    now_ms: int,
-    cause_id: str,
-    salt_of: SaltOf,
-) -> Intent:
-    """A separate reduce-only stop for a position of ``side``."""
-    return _seal(
-        trade_id=trade_id,
-        permit_id="",
-        leg=Leg.STOP,
-        attempt=attempt,
-        symbol=symbol,
-        side=closing_side(side),
-        quantity=quantity,
-        type_=OrderType.STOP_MARKET,
-        limit_price=None,
-        trigger_price=trigger_price,
-        time_in_force=TimeInForce.GTC,
-        leverage=leverage,
-        intended_ms=now_ms,
-        cause_id=cause_id,
-        salt_of=salt_of,
-    )
+_EXITS = {
+    Leg.STOP: (OrderType.STOP_MARKET, TimeInForce.GTC),
+    Leg.TARGET: (OrderType.TARGET_LIMIT, TimeInForce.GTC),
+    Leg.CLOSE: (OrderType.MARKET, TimeInForce.IOC),
+}
 
 
-def target_intent(
-    *,
-    trade_id: str,
-    symbol: str,
-    side: Side,
-    quantity: Decimal,
-    limit_price: Decimal,
-    leverage: int,
-    attempt: int,
-    now_ms: int,
-    cause_id: str,
-    salt_of: SaltOf,
-) -> Intent:
-    """A separate reduce-only target for a position of ``side``."""
-    return _seal(
-        trade_id=trade_id,
-        permit_id="",
-        leg=Leg.TARGET,
-        attempt=attempt,
-        symbol=symbol,
-        side=closing_side(side),
-        quantity=quantity,
-        type_=OrderType.TARGET_LIMIT,
-        limit_price=limit_price,
-        trigger_price=None,
-        time_in_force=TimeInForce.GTC,
-        leverage=leverage,
-        intended_ms=now_ms,
-        cause_id=cause_id,
-        salt_of=salt_of,
-    )
-
-
-def close_intent(
+def exit_intent(
+    leg: Leg,
     *,
     trade_id: str,
     symbol: str,
@@ -225,22 +126,31 @@ def close_intent(
     now_ms: int,
     cause_id: str,
     salt_of: SaltOf,
+    price: Decimal | None = None,
 ) -> Intent:
-    """A reduce-only market order that closes a position of ``side``."""
-    return _seal(
+    """A reduce-only order against a position of ``side``.
+
+    Args:
+        leg: STOP triggers at ``price``, TARGET rests there, CLOSE is at the market (no price).
+    """
+    type_, time_in_force = _EXITS[leg]
+    draft = Intent(
+        client_id="",
         trade_id=trade_id,
         permit_id="",
-        leg=Leg.CLOSE,
+        leg=leg,
         attempt=attempt,
         symbol=symbol,
         side=closing_side(side),
         quantity=quantity,
-        type_=OrderType.MARKET,
-        limit_price=None,
-        trigger_price=None,
-        time_in_force=TimeInForce.IOC,
+        type=type_,
+        limit_price=price if leg is Leg.TARGET else None,
+        trigger_price=price if leg is Leg.STOP else None,
+        time_in_force=time_in_force,
+        reduce_only=True,
         leverage=leverage,
         intended_ms=now_ms,
+        salt="",
         cause_id=cause_id,
-        salt_of=salt_of,
     )
+    return _sealed(draft, salt_of)

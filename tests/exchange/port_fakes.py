@@ -8,8 +8,8 @@ import attrs
 import trio
 
 from kamou.core.events import ReduceProved
-from kamou.core.intents import close_intent, entry_intents, stop_intent
-from kamou.core.model import Intent, Plan, Side
+from kamou.core.intents import entry_intents, exit_intent
+from kamou.core.model import Intent, Leg, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import PermitRefusedError
 
@@ -101,12 +101,13 @@ def intents_of(plan: Plan, now_ms: int) -> tuple[Intent, tuple[Intent, ...]]:
 
 
 def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.LONG) -> Intent:
-    return stop_intent(
+    return exit_intent(
+        Leg.STOP,
         trade_id="t",
         symbol=SYMBOL,
         side=side,
         quantity=D(quantity),
-        trigger_price=D(trigger),
+        price=D(trigger),
         leverage=5,
         attempt=attempt,
         now_ms=0,
@@ -116,7 +117,8 @@ def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.
 
 
 def close_of(quantity: int, *, attempt: int = 9, side: Side = Side.LONG) -> Intent:
-    return close_intent(
+    return exit_intent(
+        Leg.CLOSE,
         trade_id="t",
         symbol=SYMBOL,
         side=side,
