@@ -136,9 +136,8 @@ ORDERS = (
     Mutant(
         name="a stop that is gone is not placed again",
         file=PROTECTION,
-        old="""    if now_ms >= deadline_ms and trade.unprotected_since_ms and not closes:
-""",
-        new="    return ()\n    if False:\n",
+        old="    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused",
+        new="    return ()\n    if now_ms >= deadline_ms and (stop_refused",
         notices=("UNPROTECTED",),
         faults="foreign_cancel",
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from kamou.cli import main
 from kamou.errors import CheckFailedError, ConfigurationError
+from kamou.simulator import run
 from kamou.simulator.faults import FAULTS, covered_ms, drawn, parse
 
 
@@ -80,6 +83,52 @@ def test_results_are_written_as_json(tmp_path: Path) -> None:
     assert found["violations"] == 0
     assert found["coverage"]["entries"] > 0
     assert found["sim_hours_per_cpu_s"] > 0
+
+
+@pytest.mark.parametrize(("said", "jobs"), [((), 3), (("--jobs", "2"), 2)])
+def test_a_swarm_uses_every_core_unless_told_otherwise(
+    said: tuple[str, ...], jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def noted(scenarios: object, *, jobs: int, report: object) -> run.Swarm:
+        used.append(jobs)
+        return run.Swarm(results=(), missing=())
+
+    monkeypatch.setattr(run, "cores", lambda: 3)
+    monkeypatch.setattr(run, "swarm", noted)
+    assert invoke("--seeds", "1..9", *said).exit_code == 0
+    assert used == [jobs]
+
+
+def test_only_the_cores_that_this_process_may_use_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
+    assert run.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert run.cores() == 1, "a system that does not tell has one at least"
+
+
+def test_no_more_processes_are_started_than_there_are_worlds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        """Processes that start at once and do nothing but say how many they are."""
+
+        def __init__(self, max_workers: int, mp_context: object) -> None:
+            started.append(max_workers)
+            super().__init__(max_workers=1)
+
+    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
+    scenarios = [run.Scenario(seed=seed, hours=0.1, faults=frozenset()) for seed in (1, 2)]
+    assert len(run.swarm(scenarios, jobs=64).results) == 2
+    assert started == [2]
+    run.swarm(scenarios[:1], jobs=64)
+    assert started == [2], "one world needs no other process"
 
 
 def test_a_trace_can_be_compared_with_the_run_of_another_day(tmp_path: Path) -> None:
