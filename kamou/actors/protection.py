@@ -65,7 +65,7 @@ class Protector:
                     stop_refused=OrderStatus.REJECTED in told,
                 )
             }
-            if not told & FAILED:
+            if not told & FAILED or not trade.unprotected_since_ms:
                 break  # else again at once: an order too many only reduces, and a read takes time
         after = desk.book.trades.get(symbol)
         if after is not None and not desk.port.capabilities.attached_stop:
