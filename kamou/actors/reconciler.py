@@ -17,6 +17,7 @@ from kamou.core.indicators.atr import atr
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Instrument
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.venue_view import Doubt
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.mailboxes import Mailbox
@@ -33,6 +34,16 @@ ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
+
+
+def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
+    """The venue's clock less ours, less what the round trip leaves in doubt (Cristian, 1989).
+
+    The venue read its clock at some time between our asking and our hearing.
+    """
+    if venue_ms > heard_ms:
+        return venue_ms - heard_ms
+    return min(0, venue_ms - asked_ms)
 
 
 @attrs.define
@@ -80,6 +91,7 @@ class Reconciler(Actor):
         self._again_ms = 0
         self._passed_ms = 0  # when the last pass began
         self._asked = False  # for one out of turn
+        self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
         """Fold the journal and reconcile before anything may trade. A silent venue is retried."""
@@ -102,13 +114,15 @@ class Reconciler(Actor):
         try:
             await self._reconcile(floor_ms(now, self._cycle_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
+            self._doubts = {}  # only looks that follow each other confirm one
             self._again_ms = self.clock.now_ms() + RETRY_MS
 
     async def _reconcile(self, cycle_ms: int) -> None:
         view, atrs = await self._view(self._follower.catch_up())
         book = self._follower.catch_up()  # with what the order manager learned while we read
-        terms = attrs.evolve(self._terms, atrs=atrs)
+        terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts)
         found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
+        self._doubts = found.doubts
         for event in found.repairs:
             try:
                 await self._journal.commit(event)
@@ -126,6 +140,7 @@ class Reconciler(Actor):
         """One read of everything, and the ATR of positions that we did not know."""
         at_ms = self.clock.now_ms()
         port = self._port
+        offset_ms = certain_offset_ms(at_ms, await port.server_time_ms(), self.clock.now_ms())
         account = await port.account()
         positions = await port.positions()
         open_orders = await port.open_orders()
@@ -141,6 +156,7 @@ class Reconciler(Actor):
             fills=fills,
             income=income,
             at_ms=at_ms,
+            clock_offset_ms=offset_ms,
         )
         unknown = {p.symbol for p in positions} - book.trades.keys()
         return view, await self._atrs(unknown) if unknown else {}
@@ -162,7 +178,12 @@ class Reconciler(Actor):
     def _tell(self, found: Reconciliation, view: VenueView) -> None:
         self._health.agreed = found.agreed
         self._governor.put_nowait(
-            VenueObserved(account=view.account, positions=view.positions, reconciled=found.agreed)
+            VenueObserved(
+                account=view.account,
+                positions=view.positions,
+                reconciled=found.agreed,
+                clock_offset_ms=view.clock_offset_ms,
+            )
         )
         orders = self._orders
         for symbol in found.protect:

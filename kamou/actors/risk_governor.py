@@ -116,6 +116,7 @@ class RiskGovernor(Actor):
                 account=observed.account if observed else None,
                 positions=observed.positions if observed else (),
                 reconciled=observed is not None and observed.reconciled,
+                clock_offset_ms=observed.clock_offset_ms if observed else 0,
                 instruments=self._instruments,
                 limits=self._limits,
                 costs=self._costs,

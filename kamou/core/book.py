@@ -155,7 +155,7 @@ class Book(Holdings):
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, leg)
-            trade = portfolio.apply_fill(trade, fill, leg, intended_ms)
+            trade = portfolio.apply_fill(trade, fill, leg, intended_ms, event.at_ms)
             self.finished.pop(trade.trade_id, None)
             self.trades[fill.symbol] = trade
         if order is not None:

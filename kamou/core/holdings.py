@@ -116,8 +116,8 @@ class Holdings:
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
         """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied.
 
-        A trade that was held at a full hour waits for the cycle that reads what was settled
-        then: its funding is part of its result.
+        A trade that was held at a full hour waits for the reconciliation that reads what was
+        settled then: its funding is part of its result.
         """
         return tuple(
             portfolio.closed_trade(t, at_ms)
@@ -127,7 +127,8 @@ class Holdings:
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
         settled_ms = floor_ms(trade.changed_ms, HOUR_MS)
-        return trade.opened_ms < settled_ms and self.cycle_ms < settled_ms
+        # By the venue's clock on both sides: ours may be ahead, and the cycle with it.
+        return trade.opened_ms < settled_ms and self.marked_ms < settled_ms
 
     def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
         """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""

@@ -110,7 +110,7 @@ def open_trade(plan: Plan, trade_id: str, at_ms: int) -> OpenTrade:
         opened_ms=at_ms,
         hold_until_ms=at_ms + plan.hold_ms if plan.hold_ms else 0,
         changed_ms=at_ms,
-        unprotected_since_ms=at_ms,
+        unprotected_since_ms=0,  # its first fill says
     )
 
 
@@ -137,11 +137,14 @@ def adopt(event: PositionAdopted) -> OpenTrade:
     )
 
 
-def apply_fill(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int = 0) -> OpenTrade:
+def apply_fill(
+    trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int = 0, known_ms: int | None = None
+) -> OpenTrade:
     """The trade after the fill. ``leg`` is None for what no order of ours did.
 
     A fill in the opening direction adds, one in the other reduces, whatever the order was
-    meant for: the venue nets. ``intended_ms`` tells a time stop from another close.
+    meant for: the venue nets. ``intended_ms`` tells a time stop from another close; ``known_ms``
+    is when we learned of the fill, by our own clock.
     """
     changes: dict[str, Any] = {
         "fees": trade.fees + fill.fee,
@@ -153,7 +156,9 @@ def apply_fill(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int =
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
-            changes["unprotected_since_ms"] = trade.unprotected_since_ms or fill.at_ms
+            # With our clock behind the venue's its time lies ahead: no deadline begins there.
+            bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or bare_ms
     else:
         changes["exited"] = trade.exited + fill.quantity
         changes["exited_value"] = trade.exited_value + value

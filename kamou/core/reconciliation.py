@@ -39,7 +39,7 @@ from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.portfolio import OpenTrade
 from kamou.core.protection import Action, CancelOrder, ConfirmStop, is_covered, orphans, protect
 from kamou.core.risk.exposure import exposure
-from kamou.core.venue_view import ReconcileSettings, Reconciliation, Terms, VenueView
+from kamou.core.venue_view import Doubt, ReconcileSettings, Reconciliation, Terms, VenueView
 from kamou.ids import is_ours
 
 __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
@@ -63,6 +63,7 @@ def reconcile(
         resolve=work.unresolved(),
         mismatches=mismatches,
         deferred=deferred,
+        doubts=work.doubts,
     )
 
 
@@ -76,6 +77,7 @@ class _Work:
         self.terms = terms
         self.now_ms = now_ms
         self.repairs: list[Event] = []
+        self.doubts: dict[Doubt, int] = {}
         self.resting: dict[str, list[VenueOrder]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
@@ -205,6 +207,9 @@ class _Work:
             if self._in_motion(symbol):
                 deferred.append(symbol)
                 continue
+            if self._in_doubt(symbol, held):
+                deferred.append(symbol)
+                continue
             mismatches.append(self._mismatch(symbol, held, position))
         return tuple(mismatches), tuple(deferred)
 
@@ -229,6 +234,20 @@ class _Work:
             elif order.leg in (Leg.ENTRY, Leg.CLOSE) and age_ms < settings.in_flight_ms:
                 return True
         return False
+
+    def _in_doubt(self, symbol: str, held: Decimal) -> bool:
+        """Less than we know of, and no fill explains it: a list may have left it out.
+
+        Believed when every look for a while says the same. Until then the stop stays.
+        """
+        trade = self.book.trades.get(symbol)
+        if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
+            return False
+        since_ms = self.terms.doubts.get((symbol, held), self.now_ms)
+        if self.now_ms - since_ms >= self.terms.settings.evidence_after_ms:
+            return False
+        self.doubts[symbol, held] = since_ms
+        return True
 
     def _mismatch(self, symbol: str, held: Decimal, position: VenuePosition | None) -> DriftFound:
         trade = self.book.trades.get(symbol)

@@ -18,7 +18,11 @@ class ReconcileSettings:
     """How long a difference may be mere lateness."""
 
     in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
-    evidence_after_ms: int = 20_000  # fills that the venue counts but does not list: then inferred
+    evidence_after_ms: int = 20_000  # fills that the venue does not list: then they are inferred
+
+
+Doubt = tuple[str, Decimal]
+"""A symbol, and the smaller quantity that the venue says is held though nothing explains it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +38,7 @@ class VenueView:
     fills: tuple[Fill, ...]
     income: tuple[Income, ...]
     at_ms: int  # when the first read began
+    clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
     queried: tuple[VenueOrder, ...] = ()  # orders asked for by client id
 
 
@@ -47,7 +52,8 @@ class Reconciliation:
     sweep: tuple[CancelOrder, ...]  # orders of ours that should not rest
     resolve: tuple[str, ...]  # client ids to query
     mismatches: tuple[DriftFound, ...]
-    deferred: tuple[str, ...]  # symbols in motion: judged next time
+    deferred: tuple[str, ...]  # symbols in motion, or in doubt: judged next time
+    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # and since when: ask again with them
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -74,3 +80,4 @@ class Terms:
     settings: ReconcileSettings = ReconcileSettings()
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
+    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the look before, since when

@@ -30,6 +30,7 @@ class VenueObserved(Message):
     account: Account
     positions: tuple[VenuePosition, ...]
     reconciled: bool
+    clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
 
 
 @attrs.frozen(kw_only=True)

@@ -88,6 +88,8 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ACCOUNT_STALE", {}, {"account": None}),
     ("ACCOUNT_STALE", {}, {"account": account(at_ms=NOON - 899_001)}),
     ("NOT_RECONCILED", {}, {"reconciled": False}),
+    ("CLOCK_SKEWED", {}, {"clock_offset_ms": 1_001}),
+    ("CLOCK_SKEWED", {}, {"clock_offset_ms": -1_001}),
     ("PLAN_EXPIRED", {"expires_ms": NOON + 1_000}, {}),
     ("STOP_MISSING", {"stop_price": D(0)}, {}),
     ("STOP_MISSING", {"stop_price": D("NaN")}, {}),

@@ -56,6 +56,16 @@ def run(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Rec
     return found
 
 
+SURE_MS = TERMS.settings.evidence_after_ms
+
+
+def run_sure(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
+    """As ``run``, when every look of the last while has said the same."""
+    doubted = run(story, view, terms, **more)
+    later = {"now_ms": NEXT_MS + SURE_MS, "cycle_ms": NEXT_MS + 1}
+    return run(story, view, attrs.evolve(terms, doubts=doubted.doubts), **later)
+
+
 def kinds(events: Sequence[e.Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
@@ -180,7 +190,7 @@ def test_a_confirmed_order_that_is_gone_from_the_list_is_asked_about(holding: St
 
 def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70", "99"),), open_orders=RESTING)
-    found = run(holding, view)
+    found = run_sure(holding, view)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     assert found.drift
     assert not found.agreed
@@ -193,14 +203,39 @@ def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> N
 
 def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> None:
     terms = attrs.evolve(TERMS, marks={"SOLUSDT": D(98)})
-    found = run(holding, look(), terms)
+    found = run_sure(holding, look(), terms)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert (closure.exit_price, closure.exit_reason) == (98, "external")
 
 
+def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story) -> None:
+    """Its stop would be swept as an orphan: a list is believed when all of a while agree."""
+    found = run(holding, look(open_orders=RESTING))
+    assert found.repairs == ()
+    assert found.deferred == ("SOLUSDT",)
+    assert not found.agreed  # no new risk meanwhile
+    assert (found.protect, found.sweep) == ((), ())
+    assert holding.book.trades["SOLUSDT"].protected
+    doubting = attrs.evolve(TERMS, doubts=found.doubts)
+    again = run(holding, look(open_orders=RESTING), doubting, now_ms=NEXT_MS + SURE_MS - 1)
+    assert again.doubts == {("SOLUSDT", D(0)): NEXT_MS}
+    assert run(holding, look(positions=HELD, open_orders=RESTING), doubting).doubts == {}
+
+
+def test_another_smaller_quantity_is_another_doubt(holding: Story) -> None:
+    doubting = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
+    seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
+    assert run(holding, seventy, doubting).deferred == ("SOLUSDT",)
+
+
+def test_a_larger_quantity_is_believed_at_once(holding: Story) -> None:
+    more = look(positions=(venue_position("SOLUSDT", "130"),), open_orders=RESTING)
+    assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
+
+
 def test_without_a_mark_a_vanished_position_is_booked_at_its_entry(holding: Story) -> None:
-    run(holding, look())
+    run_sure(holding, look())
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert closure.pnl_gross == 0
 
@@ -245,7 +280,7 @@ def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: 
 
 def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
-    run(holding, view)
+    run_sure(holding, view)
     found = run(holding, view, cycle_ms=NEXT_MS + 300_000)
     assert kinds(found.marks) == ["DriftExplained", "EquityMarked", "CycleClosed"]
     assert not holding.book.drifting

@@ -37,6 +37,7 @@ class ReviewContext:
     account: Account | None
     positions: tuple[VenuePosition, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
+    clock_offset_ms: int = 0  # the venue's clock less ours, beyond any doubt
     instruments: Mapping[str, Instrument]
     limits: RiskLimits
     costs: CostModel

@@ -8,7 +8,7 @@ from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.sizing import denial
 
-CLOCK_SKEW_MS = 1_000  # a quote from later than this is from the future: as bad as a stale one
+CLOCK_SKEW_MS = 1_000  # clocks farther apart make ages meaningless; so do quotes from the future
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
@@ -23,6 +23,12 @@ def data_fresh(c: ReviewContext) -> Denial | None:
     if -CLOCK_SKEW_MS <= age_ms <= limit_ms:
         return None
     return denial(Deny.DATA_STALE, age_ms=age_ms, limit_ms=limit_ms)
+
+
+def clocks_agree(c: ReviewContext) -> Denial | None:
+    if abs(c.clock_offset_ms) <= CLOCK_SKEW_MS:
+        return None
+    return denial(Deny.CLOCK_SKEWED, offset_ms=c.clock_offset_ms, limit_ms=CLOCK_SKEW_MS)
 
 
 def account_fresh(c: ReviewContext) -> Denial | None:

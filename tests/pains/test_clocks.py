@@ -1,0 +1,125 @@
+"""The venue's clock and ours apart: entries pause, and nothing is lost or closed for it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from scenes import HELD, Line, denied, entries, play, told_of, wrong
+from stage import Stage, at
+from trouble import UNANSWERED, Trouble, every
+
+from kamou.actors import desk, reconciler
+from kamou.actors.protection import Protector
+from kamou.clock import MINUTE_MS
+from kamou.core import holdings
+from kamou.core.codes import Deny
+from kamou.core.events import StateChanged
+from kamou.core.model import Leg, TradingState
+from kamou.core.portfolio import OpenTrade
+from kamou.core.risk import rules_inputs
+
+
+class ApartLine(Line):
+    """A venue whose clock goes ``ahead_ms`` before ours from a minute on."""
+
+    ahead_ms = 0
+
+    def _theirs(self) -> int:
+        now_ms = self._clock.now_ms()
+        return now_ms + (self.ahead_ms if now_ms >= at(1.5) else 0)
+
+    async def _now(self) -> int:
+        await trio.lowlevel.checkpoint()
+        self._advance(self._theirs())
+        return self._theirs()
+
+    async def _travel(self) -> None:
+        await trio.sleep(0.15)
+        self._advance(self._theirs())
+
+    async def step(self, to_ms: int) -> None:
+        await self._now()
+
+
+class Behind(ApartLine):
+    ahead_ms = -4_000
+
+
+class Ahead(ApartLine):
+    ahead_ms = 4_000
+
+
+def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. By our time the fills were before their order."""
+    # As if our clock had leapt between the last comparison with the venue's and the entry.
+    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
+
+    def scene() -> list[str]:
+        trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD))
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(1.9)
+            trouble.away = frozenset({"stream"})
+            await stage.until(3.5)  # a bar closes late: so does the entry come
+            trouble.away = frozenset()
+
+        return wrong(play(trouble, Behind, direct=direct))
+
+    assert scene() == []
+
+    # Naive: fills are asked for from our own time of the order, or of the last reading, on.
+    monkeypatch.setattr(desk, "CLOCKS_APART_MS", 0)
+    monkeypatch.setattr(holdings, "OVERLAP_MS", 0)
+    assert told_of(scene(), "lost")
+
+
+def test_entries_pause_while_the_venues_time_is_ahead_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. How old a quote is cannot be said."""
+    ended = play(venue=Ahead)
+    assert entries(ended, 0.0)
+    assert entries(ended, 1.5) == []
+    assert Deny.DATA_STALE.value in denied(ended)
+
+    # Naive: a quote from the future is a fresh one.
+    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
+    assert entries(play(venue=Ahead), 1.5)
+
+
+def test_entries_pause_while_our_clock_is_ahead_of_the_venues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. Data look older than they are, and fresh enough all the same."""
+    ended = play(venue=Behind)
+    assert entries(ended, 0.0)
+    assert entries(ended, 1.5) == []
+    assert Deny.CLOCK_SKEWED.value in denied(ended)
+
+    # Naive: nobody compares the clocks.
+    monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, heard: 0)
+    assert entries(play(venue=Behind), 1.5)
+
+
+def test_with_our_clock_ahead_a_stop_that_filled_unseen_is_no_failure_of_protection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. Closes are refused, for there is nothing left to close."""
+    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
+    unheard = every(Leg.ENTRY, UNANSWERED)
+
+    def states() -> list[str]:
+        trouble = Trouble(fate=unheard, away=frozenset({"stream"}))
+        return [c.after.value for c in play(trouble, Behind).of(StateChanged)]
+
+    assert TradingState.FLATTEN.value not in states()
+
+    # Naive: a refused close is a failed close.
+    async def no(self: Protector, trade: OpenTrade) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    monkeypatch.setattr(Protector, "_ended_meanwhile", no)
+    assert TradingState.FLATTEN.value in states()
