@@ -155,15 +155,8 @@ REVIEWER = (
     defect(
         name="a position counts as protected from its first fill on",
         file="kamou/core/portfolio.py",
-        old="        unprotected_since_ms=at_ms,\n    )\n\n\ndef adopt",
-        new="        unprotected_since_ms=0,\n    )\n\n\ndef adopt",
-        also=(
-            (
-                "kamou/core/portfolio.py",
-                "trade.unprotected_since_ms or fill.at_ms\n",
-                "trade.unprotected_since_ms\n",
-            ),
-        ),
+        old="trade.unprotected_since_ms or bare_ms\n",
+        new="trade.unprotected_since_ms\n",
         notices=("UNPROTECTED",),
     ),
     defect(
