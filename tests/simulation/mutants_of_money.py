@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutants import Mutant
+from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 RULES = "kamou/core/risk/rules_inputs.py"
 STATES = "kamou/core/risk/states.py"
@@ -32,7 +32,17 @@ MONEY = (
         except (UnreachableError, RateLimitedError):
             account = self.__dict__["account"]
 """,
+        also=(BELIEVED_AT_ONCE,),
         notices=("UNSETTLED", "UNPROTECTED"),
+        seeds=30,
+    ),
+    Mutant(
+        name="a position that one list leaves out is believed gone",
+        file=RECONCILIATION,
+        old=BELIEVED_AT_ONCE[1],
+        new=BELIEVED_AT_ONCE[2],
+        notices=("UNSETTLED", "UNPROTECTED"),
+        faults="lying_venue",
     ),
     Mutant(
         name="a halt is acted on and never journalled",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from mutants import Mutant
+from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 BOOK = "kamou/core/book.py"
 HOLDINGS = "kamou/core/holdings.py"
-RECONCILIATION = "kamou/core/reconciliation.py"
 defect = partial(Mutant, author="reviewer")
 
 REVIEWER = (
@@ -92,6 +91,7 @@ REVIEWER = (
         file=RECONCILIATION,
         old="            if self._in_motion(symbol):\n",
         new="            if self._in_motion(symbol) and not symbol:\n",
+        also=(BELIEVED_AT_ONCE,),
         notices=("UNSETTLED", "FALSE_DRIFT", "CRASH"),
     ),
     defect(
