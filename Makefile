@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 HOURS ?= 100
 SEED ?=
-JOBS ?= 2
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 # Quiet about its own news and warnings; what goes wrong is still printed.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
@@ -20,8 +20,9 @@ help: ## list the targets
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kamou needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@echo 'setting up $(VENV) ...' >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]' >&2
 	@touch $@
 
 run: $(READY) ## run the whole system and its site: make run ARGS="--port 18080 --days 5"
@@ -48,6 +49,7 @@ fix: $(READY) ## mend what a machine can mend: lint, format, the page of setting
 POINTS ?= 200
 kills: $(READY) ## kill the process at POINTS points and more, and see what the next one finds
 	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) $(ARGS)
+	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) --no-kinds --separate-stops $(ARGS)
 
 mutants: $(READY) ## put each known defect into a copy of the source: is it noticed?
 	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)
@@ -56,7 +58,7 @@ bench: $(READY) ## measure; one JSON document on standard output
 	@$(BIN)/python benchmarks/all.py
 
 bench-peers: $(READY) ## the same, with the backtest in other people's engines
-	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'
+	@$(PIP) install --constraint constraints.txt --editable '.[dev,peers]' >&2
 	@$(BIN)/python benchmarks/all.py --peers
 
 lock: $(READY) ## write the exact versions that are installed to constraints.txt

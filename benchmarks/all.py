@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("scan", "journal", "crash_to_message", "bar_to_order", "backtest")
+NAMES = ("scan", "journal", "crash_to_message", "bar_to_order", "simulation", "backtest")
 TIMEOUT_S = 3_600
 
 

@@ -75,8 +75,8 @@ class ChildSpec:
 class SupervisorSpec:
     """A supervisor and its children, left to right. It may itself be a child.
 
-    More than ``intensity`` restarts within ``period_s`` escalate. A child's n-th crash in a row
-    waits ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running
+    More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
+    counted. A child's n-th crash in a row waits ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running
     without a crash starts that count anew.
     """
 

@@ -88,7 +88,7 @@ class Supervisor:
         self._on_exit = on_exit
         self._children = [self._place(child) for child in spec.children]
         self._nursery: trio.Nursery | None = None
-        self._restarts_s: deque[float] = deque()  # Trio times, within the period
+        self._restarts: deque[tuple[float, float]] = deque()  # Trio time, and seconds of back-off
         self._finish = trio.Event()
         self._stopped = trio.Event()
         self._changed = trio.Event()  # replaced at every change of a child's state
@@ -120,10 +120,10 @@ class Supervisor:
         """
         assert self._nursery is None, f"{self.spec.id} is already running"
         self._finish, self._stopped = trio.Event(), trio.Event()
-        self._restarts_s.clear()
+        self._restarts.clear()
         self._closing, self._storm, self._announce = False, None, task_status.started
         for child in self._children:
-            child.wanted, child.recovery, child.due_s = True, None, 0.0
+            child.wanted, child.recovery, child.due_s, child.crashes = True, None, 0.0, 0
         try:
             async with trio.open_nursery() as self._nursery:
                 self._recover(self._children)
@@ -288,11 +288,13 @@ class Supervisor:
             child.crashes = 0
         doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
         child.crashes += 1
-        child.due_s = now_s + min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
-        self._restarts_s.append(now_s)
-        while self._restarts_s[0] <= now_s - spec.period_s:
-            self._restarts_s.popleft()
-        if len(self._restarts_s) <= spec.intensity:
+        wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
+        child.due_s = now_s + wait_s
+        self._restarts.append((now_s, wait_s))
+        # Waiting is no running: else a back-off that grows would hide every storm.
+        while self._restarts[0][0] <= now_s - spec.period_s - sum(w for _, w in self._restarts):
+            self._restarts.popleft()
+        if len(self._restarts) <= spec.intensity:
             self._recover(self._affected(child))
             return
         if self._storm is None:
@@ -368,7 +370,7 @@ class Supervisor:
             "kind": "supervisor",
             "strategy": self.spec.strategy.value,
             "state": state.value,
-            "restarts_recent": len(self._restarts_s),
+            "restarts_recent": len(self._restarts),
             "children": [_describe(child) for child in self._children],
         }
 

@@ -331,8 +331,29 @@ async def test_restarts_spread_over_more_than_the_period_do_not_escalate(
     root = spec(troupe.child("a"), intensity=2, period_s=10.0, backoff_cap_s=1.0)
     async with supervised(troupe, root) as supervisor:
         for _ in range(10):
-            await troupe.tell("a", Crash(), settle_s=6)
+            await troupe.tell("a", Crash(), settle_s=8)
         assert supervisor.snapshot()["children"][0]["incarnation"] == 11
+
+
+@pytest.mark.parametrize("listening", [False, True])
+async def test_a_child_that_crashes_whenever_it_starts_ends_the_whole_tree(
+    listening: bool, autojump_clock: MockClock
+) -> None:
+    """Back-off spaces the restarts out: what it makes a child wait is no time without crashes."""
+    starts = 0
+
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        nonlocal starts
+        starts += 1
+        if listening:
+            task_status.started()
+        await trio.lowlevel.checkpoint()
+        raise Crash()
+
+    core = spec(ChildSpec(id="a", start=start), id="core")
+    with pytest.raises(RestartStormError, match="last core"):
+        await Supervisor(spec(core)).run()
+    assert starts == 6 * 6
 
 
 async def test_a_child_that_keeps_returning_escalates_too(

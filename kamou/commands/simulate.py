@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HOURS_MAX = 24.0  # per seed; more seeds find more than longer ones
 SYMBOLS_MAX = 50
+JOBS_MAX = 256
 SHOWN_EVENTS = 25  # of those that led to a failure
 SHOWN_FAILURES = 5
 
@@ -60,7 +61,12 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
     metavar="all|none|A,B",
     help="Fault classes; all: each seed draws some of them.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, metavar="J")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, JOBS_MAX),
+    metavar="J",
+    help="Processes that share the worlds of --seeds.  [default: one for every core]",
+)
 @click.option(
     "--json",
     "json_file",
@@ -87,7 +93,7 @@ def simulate(
     hours: float,
     symbols: int,
     faults: str,
-    jobs: int,
+    jobs: int | None,
     json_file: Path | None,
     trace: Path | None,
     against: Path | None,
@@ -119,7 +125,7 @@ def simulate(
     )
     swarm = run.swarm(
         [attrs.evolve(scenario, seed=number) for number in range(first, last + 1)],
-        jobs=jobs,
+        jobs=jobs or min(run.cores(), JOBS_MAX),
         report=_told,
     )
     if shrink and swarm.failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -144,8 +145,16 @@ def swarm(
     return Swarm(results=tuple(results), missing=missing(results))
 
 
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not everywhere; it knows what was taken away
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
-    if jobs <= 1 or len(scenarios) == 1:
+    jobs = min(jobs, len(scenarios))
+    if jobs <= 1:
         yield from map(simulate, scenarios)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit this one's scheduler

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import attrs
 import trio
@@ -108,15 +109,20 @@ class Saboteur(Watcher):
 
 
 class Steps(trio.abc.Instrument):
-    """Counts the scheduler's steps, and lets ``strike`` choose some that raise."""
+    """Counts the scheduler's steps, and lets ``strike`` choose some that raise.
+
+    ``order`` is a checksum of whose steps they were, in their order.
+    """
 
     def __init__(self, actors: frozenset[str], strike: Callable[[], bool] | None = None) -> None:
         self.count = 0
+        self.order = 0
         self._actors = actors
         self._strike = strike
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.count += 1
+        self.order = crc32(task.name.encode(), self.order)
         if self._strike is None or task.child_nurseries:
             return  # a task that waits for its own nursery may not leave before its children
         actor = actor_of(task, self._actors)

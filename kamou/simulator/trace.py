@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kamou.errors import CheckFailedError, ConfigurationError
 
-VERSION = 1
+VERSION = 2
 HEADER = "kamou-trace"
 
 

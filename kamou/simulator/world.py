@@ -66,16 +66,7 @@ CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to 
 ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
 ACTORS = frozenset(
-    [
-        "journal",
-        "risk_governor",
-        "exchange",
-        "order_manager",
-        "reconciler",
-        "refiner",
-        "veto",
-        "feed",
-    ]
+    "journal risk_governor exchange order_manager reconciler refiner veto feed".split()
 ) | {"scanner-0", "scanner-1"}
 
 
@@ -247,7 +238,8 @@ class Process:
             where = "".join(traceback.format_exception(group)[-6:])
             world.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
             self.escaped = True
-        world.monitor.note(f"{self.ended_ms} process ends {self.power.dead or 'orderly'}")
+        ends = f"{self.ended_ms} process ends {self.power.dead or 'orderly'}"
+        world.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
         self.steps = steps.count
 
     def _strikes(self) -> bool:
@@ -325,8 +317,8 @@ class Process:
             nursery.start_soon(self._die_in_time)
             nursery.start_soon(self._operate, tree, ended)
             nursery.start_soon(self._attend, tree)
-            await nursery.start(supervisor.run)
             with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
+                await nursery.start(supervisor.run)  # never done if a child cannot start
                 await ended.wait()
             await supervisor.stop()
             nursery.cancel_scope.cancel()

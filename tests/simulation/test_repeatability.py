@@ -50,7 +50,7 @@ def test_another_seed_gives_another_trace() -> None:
 
 
 def test_without_the_seeded_scheduler_the_traces_part() -> None:
-    world = Scenario(seed=12, faults=frozenset(), seeded=False)
+    world = Scenario(seed=12, hours=0.2, faults=frozenset(), seeded=False)
     loose = [simulate(world).digest for _ in range(6)]
     assert len(set(loose)) > 1
 

@@ -1,0 +1,91 @@
+"""The benchmarks' own bookkeeping: what is compared has one shape, and output is one document."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from trio.testing import MockClock
+
+from kamou.clock import JumpClock
+from kamou.simulator import saboteur, world
+from kamou.simulator.run import Scenario, simulate
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks"
+NOT_MEASURING = {"all", "make_data"}  # one runs the others, one writes what they read
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    return loaded("simulation")
+
+
+def test_every_benchmark_is_run_by_make_bench() -> None:
+    found = {path.stem for path in FOLDER.glob("*.py")} - NOT_MEASURING
+    assert set(loaded("all").NAMES) == found
+
+
+@pytest.mark.parametrize("target", ["$(READY)", "bench", "bench-peers"])
+def test_make_bench_adds_nothing_to_the_document_on_standard_output(target: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    _, _, rest = makefile.partition(f"\n{target}: ")
+    recipe = rest.partition("\n\n")[0].splitlines()[1:]
+    assert recipe
+    for line in recipe:
+        assert line.startswith("\t@"), f"make prints this command itself: {line}"
+        quiet = ("@touch", "@$(PYTHON) -c", "@$(BIN)/python benchmarks/all.py")
+        assert line.startswith(tuple(f"\t{word}" for word in quiet)) or line.endswith(">&2")
+
+
+def test_the_shape_of_worlds_counts_every_step_once(simulation: ModuleType) -> None:
+    scenarios = [Scenario(seed=seed, hours=0.1) for seed in (1, 2)]
+    steps = sum(simulate(scenario).steps for scenario in scenarios)
+    shape = simulation.shape_of(scenarios)
+    assert (shape.by_clock + shape.by_others) * 0.2 == pytest.approx(steps)
+    assert 5 <= shape.tasks <= 50
+    assert shape.by_clock > 0
+    assert shape.by_others > 0
+    assert simulation.shape_of(scenarios) == shape
+    assert world.Steps is saboteur.Steps, "worlds go on as they were"
+
+
+@pytest.mark.parametrize(("tasks", "by_clock", "by_others"), [(16, 4800, 7700), (9, 5000, 2000)])
+@pytest.mark.parametrize("clock", [JumpClock, lambda: MockClock(autojump_threshold=0)])
+def test_the_bare_loop_has_the_shape_it_was_told(
+    simulation: ModuleType, clock: object, tasks: int, by_clock: int, by_others: int
+) -> None:
+    shape = simulation.Shape(tasks=tasks, by_clock=by_clock, by_others=by_others)
+    run = simulation.bare(shape, 1.0, clock)
+    assert run.steps == pytest.approx(by_clock + by_others, rel=0.01)
+
+
+def test_the_benchmark_of_simulation_prints_one_document(
+    simulation: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["simulation.py", "--seeds", "1", "--hours", "0.05"])
+    simulation.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report["benchmark"] == "simulation"
+    assert report["traces_equal_under_both_clocks"] is True
+    assert report["product"]["steps"] == report["product_under_mock_clock"]["steps"]
+    assert set(report["ratios"]) == {
+        "hours_per_cpu_s_to_limit",
+        "steps_per_cpu_s_to_bare_loop",
+        "mock_clock_to_jump_clock_cpu",
+        "mock_clock_to_jump_clock_cpu_bare",
+    }

@@ -1,0 +1,154 @@
+"""``JumpClock`` against Trio's own ``MockClock``: the same steps at the same times, to the bit.
+
+The comparison itself is tested with clocks that are wrong in one respect each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+from clock_programs import Program, noted, programs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from kamou.clock import JumpClock
+from kamou.determinism import seed_scheduler
+from kamou.simulator import world
+from kamou.simulator.faults import NAMES, parse
+from kamou.simulator.run import Result, Scenario, simulate
+from kamou.simulator.saboteur import Steps
+
+MakesClock = Callable[[], trio.abc.Clock]
+
+
+def mock_clock() -> trio.abc.Clock:
+    return MockClock(autojump_threshold=0)
+
+
+class LateClock(JumpClock):
+    """Goes past the next deadline, so that the one after it is met with it."""
+
+    LATE_S = 0.25
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return super().deadline_to_sleep_time(deadline + self.LATE_S)
+
+
+class ReorderingClock(JumpClock):
+    """Right about the time; tasks that become ready at one moment go on in another order."""
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        seed_scheduler(round(deadline * 1000) if deadline < 1e9 else 0)
+        return super().deadline_to_sleep_time(deadline)
+
+
+class ExactClock(JumpClock):
+    """Lands on the deadline itself, not on what adding the difference to the time gives."""
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        if deadline < float("inf"):
+            self._now = max(self._now, deadline)
+        return super().deadline_to_sleep_time(deadline)
+
+
+# --- random programs -----------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(program=programs, seed=st.integers(0, 2**32))
+def test_a_program_takes_the_same_steps_at_the_same_times_under_both_clocks(
+    program: Program, seed: int
+) -> None:
+    assert noted(program, seed, JumpClock) == noted(program, seed, mock_clock)
+
+
+TWO_DEADLINES: Program = [[("sleep", 0.1)], [("sleep", 0.2)]]
+ONE_DEADLINE: Program = [[("sleep", 0.1)]] * 6
+# The sum of the first and its distance to the second is the second's next neighbour.
+ROUNDED: Program = [
+    [("sleep_until", 1.2706049243553568), ("sleep_until", 7.203415022235366), ("sleep", 0.0)]
+]
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [(TWO_DEADLINES, LateClock), (ONE_DEADLINE, ReorderingClock), (ROUNDED, ExactClock)],
+)
+def test_a_clock_that_wakes_late_or_in_another_order_is_noticed(
+    program: Program, wrong: MakesClock
+) -> None:
+    expected = noted(program, 5, mock_clock)
+    assert noted(program, 5, JumpClock) == expected
+    assert noted(program, 5, wrong) != expected
+
+
+# --- whole worlds --------------------------------------------------------------------
+
+KILLS = parse("process_kill,power_cut,slow_fsync")
+WORLDS = (
+    *(Scenario(seed=seed, hours=0.2) for seed in (3, 17, 1030, 50057)),  # as the seed draws them
+    Scenario(seed=1, hours=0.3, faults=frozenset()),
+    *(Scenario(seed=seed, hours=0.4, faults=KILLS) for seed in (1, 2)),
+    Scenario(seed=7, hours=0.3, faults=parse("actor_crash,operator,clock_skew,disk_full")),
+    Scenario(seed=11, hours=0.3, faults=parse("latency_reorder,disconnect,rate_limit_and_ban")),
+    Scenario(seed=23, hours=0.3, faults=frozenset(NAMES)),
+)
+
+
+class NotedSteps(Steps):
+    """Hashes every step: a world's own trace does not show who went first when it mattered not."""
+
+    hash = hashlib.sha256()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.hash.update(f"{trio.current_time().hex()} {task.name}\n".encode())
+        super().before_task_step(task)
+
+
+def lived(
+    scenario: Scenario, clock: MakesClock, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Result, str]:
+    """What becomes of a world under this clock, but for the time it took; its steps' hash."""
+    made: list[trio.abc.Clock] = []
+
+    def make() -> trio.abc.Clock:
+        made.append(clock())
+        return made[-1]
+
+    monkeypatch.setattr(world, "JumpClock", make)
+    monkeypatch.setattr(world, "Steps", NotedSteps)
+    monkeypatch.setattr(NotedSteps, "hash", hashlib.sha256())
+    result = simulate(scenario)
+    assert len(made) == result.processes, "it ran under another clock"
+    return attrs.evolve(result, cpu_s=0.0), NotedSteps.hash.hexdigest()
+
+
+@pytest.mark.parametrize("scenario", WORLDS, ids=lambda s: f"{s.seed}-{len(s.on)}")
+def test_a_world_has_the_same_trace_under_both_clocks(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, steps = lived(scenario, JumpClock, monkeypatch)
+    assert ours.steps > 1_000
+    if scenario.faults == KILLS:
+        assert ours.coverage["kills"] > 0, "so nothing is shown about kills"
+    theirs, their_steps = lived(scenario, mock_clock, monkeypatch)
+    assert ours.digest == theirs.digest
+    assert ours == theirs
+    assert steps == their_steps
+
+
+@pytest.mark.parametrize(("wrong", "traced"), [(LateClock, True), (ReorderingClock, False)])
+def test_a_world_under_a_wrong_clock_is_noticed(
+    wrong: MakesClock, traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = Scenario(seed=3, hours=0.2)
+    expected, expected_steps = lived(scenario, mock_clock, monkeypatch)
+    found, steps = lived(scenario, wrong, monkeypatch)
+    assert steps != expected_steps
+    if traced:  # another order alone need not show in what a world writes down
+        assert found.digest != expected.digest
