@@ -65,9 +65,8 @@ HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
 ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
-ACTORS = frozenset(
-    "journal risk_governor exchange order_manager reconciler refiner veto feed".split()
-) | {"scanner-0", "scanner-1"}
+CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
+ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
 
 
 class World:
