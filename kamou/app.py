@@ -129,7 +129,7 @@ class _Composer:
         self.world = world
         self.settings = settings
         self.symbols = source.symbols
-        self.instruments = {i.symbol: i for i in source.instruments}
+        self.instruments = {i.symbol: i for i in source.instruments}  # kept true by the reconciler
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle

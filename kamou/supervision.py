@@ -76,8 +76,8 @@ class SupervisorSpec:
     """A supervisor and its children, left to right. It may itself be a child.
 
     More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
-    counted. A child's n-th crash in a row waits ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running
-    without a crash starts that count anew.
+    counted. A child's n-th crash in a row waits ``backoff_base_s * 2**(n-1)``, at most
+    ``backoff_cap_s``; ``quiet_s`` of running without a crash starts that count anew.
     """
 
     id: str

@@ -286,13 +286,12 @@ class Supervisor:
         spec, now_s = self.spec, trio.current_time()
         if child.started_s is not None and now_s - child.started_s >= spec.quiet_s:
             child.crashes = 0
-        doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
-        child.crashes += 1
-        wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
+        wait_s = spec.backoff_base_s * 2.0 ** min(child.crashes, BACKOFF_DOUBLINGS_MAX)
+        child.crashes, wait_s = child.crashes + 1, min(spec.backoff_cap_s, wait_s)
         child.due_s = now_s + wait_s
         self._restarts.append((now_s, wait_s))
-        # Waiting is no running: else a back-off that grows would hide every storm.
-        while self._restarts[0][0] <= now_s - spec.period_s - sum(w for _, w in self._restarts):
+        waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides all storms
+        while self._restarts[0][0] <= now_s - spec.period_s - waited_s:
             self._restarts.popleft()
         if len(self._restarts) <= spec.intensity:
             self._recover(self._affected(child))

@@ -15,7 +15,6 @@ import pytest
 from kamou.determinism import seed_scheduler
 from kamou.folder import DataFolder
 
-
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see one again
 
 

@@ -29,7 +29,7 @@ from kamou import demo, flatten, ids
 from kamou.clock import MINUTE_MS
 from kamou.config import Settings
 from kamou.core.events import IntentRecorded
-from kamou.core.model import OrderSide, OrderType
+from kamou.core.model import OrderSide, OrderType, VenuePosition
 from kamou.errors import NotRunningError, PermitRefusedError, RejectedError
 from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
@@ -48,6 +48,23 @@ async def kill(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:
         return flatten.run(resolved(of), clock=SetClock(at_ms))
 
     return await trio.to_thread.run_sync(run)
+
+
+async def test_a_list_that_leaves_out_a_position_does_not_cost_it_its_stop(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    real, asked = SimulatedExchange.positions, 0
+
+    async def lies(self: SimulatedExchange) -> tuple[VenuePosition, ...]:
+        nonlocal asked
+        asked += 1
+        return () if asked == 1 else await real(self)
+
+    monkeypatch.setattr(SimulatedExchange, "positions", lies)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (held, 0)
 
 
 async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(

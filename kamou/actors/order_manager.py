@@ -28,6 +28,7 @@ from kamou.messages.signals import RefinedSignal, SignalsRefined
 from kamou.messages.system import StateNotice
 
 IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
+LOOK_MAX_MS = 8_000  # of one look at everything: messages wait meanwhile
 RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
 FIRST_ATTEMPT = 1
 
@@ -67,6 +68,8 @@ class OrderManager(Actor):
         self._cycle_ms = cycle_ms
         self._due_ms = 0
         self._stake: tuple[int, Exposure] | None = None  # and of which seq it is
+        self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
+        self._unswept = False  # orphans that the last sweep had no time for
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""
@@ -124,10 +127,11 @@ class OrderManager(Actor):
             return {}  # entry prices stand in; the governor denies on its own, fresher figures
 
     async def _enter_all(self, message: SignalsRefined) -> None:
+        until_ms = self.clock.now_ms() + LOOK_MAX_MS  # a slow venue has no room for more
         marks = await self._marks()
         self._stake = None
         for signal in message.signals:
-            if self.clock.now_ms() < message.expires_ms:
+            if self.clock.now_ms() < min(message.expires_ms, until_ms):
                 await self._enter(signal, marks)
 
     async def _enter(self, signal: RefinedSignal, marks: Mapping[str, Decimal]) -> None:
@@ -269,14 +273,29 @@ class OrderManager(Actor):
         ]
         if released:
             book = await self._desk.commit(*released)
-        await self._protector.sweep(book)
+        self._unswept = await self._protector.sweep(book)
 
     # --- what is due -------------------------------------------------------------
 
     async def _look_after(self) -> None:
+        """Do what is due, as far as the time goes; the next look begins with what was left."""
+        until_ms = self.clock.now_ms() + LOOK_MAX_MS
+        deeds = self._deeds(self._desk.book)
+        first = deeds.index(self._left) if self._left in deeds else 0
+        self._left = None
+        for deed in (*deeds[first:], *deeds[:first]):
+            if self.clock.now_ms() >= until_ms:
+                self._left = deed
+                break
+            await self._carry_out(*deed)
+        await self._settle()
+        self._due_ms = self._next(self._desk.book)
+
+    def _deeds(self, book: Book) -> list[tuple[str, str]]:
+        """What is due: orders to ask after, entries to cancel, trades to close or protect."""
         now = self.clock.now_ms()
-        desk = self._desk
-        for order in tuple(desk.book.orders.values()):
+        deeds = []
+        for order in book.orders.values():
             age_ms = now - order.changed_ms
             late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
             # Ended, and of some of its fills nobody told: they may have opened a bare position.
@@ -284,28 +303,39 @@ class OrderManager(Actor):
             over = order.status.terminal or order.leg is Leg.ENTRY
             untold = over and order.status not in IN_FLIGHT and age_ms >= RETRY_MS
             if untold or (order.status in IN_FLIGHT and late):
-                await desk.resolve(order)
-        await self._settle()
-        book = desk.book
-        closing = book.state.severity >= TradingState.FLATTEN.severity
+                deeds.append(("resolve", order.client_id))
         if not book.state.entries_allowed:
-            await self._cancel_entries(book)
-        for symbol, trade in tuple(book.trades.items()):
-            if closing:
-                await self._protector.close(symbol, "flatten")
-            elif 0 < trade.hold_until_ms <= now:
-                await self._protector.close(symbol, "time stop")
-            elif trade.unprotected_since_ms:
-                await self._protector.protect(symbol)
-            elif not desk.port.capabilities.attached_stop:
-                await self._protector.aim(trade)
-        await self._settle()
-        self._due_ms = self._next(desk.book)
+            entries = (o for o in book.orders.values() if o.leg is Leg.ENTRY)
+            deeds += [("cancel", o.client_id) for o in entries if not o.status.terminal]
+        deeds += [("trade", symbol) for symbol in book.trades]
+        return deeds
 
-    async def _cancel_entries(self, book: Book) -> None:
-        for order in tuple(book.orders.values()):
-            if order.leg is Leg.ENTRY and not order.status.terminal:
-                await self._desk.cancel(order.client_id, order.intent.symbol, book.state.value)
+    async def _carry_out(self, what: str, name: str) -> None:
+        """One deed; it may have been done meanwhile."""
+        desk, book = self._desk, self._desk.book
+        if what == "trade":
+            await self._look_at(name)
+            return
+        order = book.orders.get(name)
+        if order is None:
+            return
+        if what == "resolve":
+            await desk.resolve(order)
+        elif not order.status.terminal:
+            await desk.cancel(name, order.intent.symbol, book.state.value)
+
+    async def _look_at(self, symbol: str) -> None:
+        trade = self._desk.book.trades.get(symbol)
+        if trade is None:
+            return
+        if self._desk.book.state.severity >= TradingState.FLATTEN.severity:
+            await self._protector.close(symbol, "flatten")
+        elif 0 < trade.hold_until_ms <= self.clock.now_ms():
+            await self._protector.close(symbol, "time stop")
+        elif trade.unprotected_since_ms:
+            await self._protector.protect(symbol)
+        elif not self._desk.port.capabilities.attached_stop:
+            await self._protector.aim(trade)
 
     def _next(self, book: Book) -> int:
         """A second from now while something must not wait, else just after the next cycle."""
@@ -318,6 +348,8 @@ class OrderManager(Actor):
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
             or book.finished  # flat, and its funding is awaited
+            or self._left
+            or self._unswept
         )
         if urgent:
             return now + RETRY_MS

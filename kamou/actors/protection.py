@@ -22,6 +22,7 @@ SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence 
 ROUNDS_MAX = 3  # of orders that time out or are refused, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
 LIVE = frozenset(OrderStatus) - FAILED - {OrderStatus.DENIED}
+SWEEP_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
@@ -216,8 +217,9 @@ class Protector:
         )
         return await desk.reduce(intent)
 
-    async def sweep(self, book: Book) -> None:
-        """Cancel our stops and targets whose trade is over."""
+    async def sweep(self, book: Book) -> bool:
+        """Cancel our stops and targets whose trade is over: a few. True: there are more."""
+        swept = 0
         young_ms = self._desk.clock.now_ms() - SWEEP_AFTER_MS
         for orphan in sorted(
             protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
@@ -225,7 +227,11 @@ class Protector:
             order = book.orders.get(orphan.client_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_ms > young_ms):
                 continue  # it ended meanwhile, or its answer may be on its way
+            if swept == SWEEP_MAX:
+                return True
+            swept += 1
             await self._desk.cancel(orphan.client_id, orphan.symbol, orphan.reason)
+        return False
 
 
 def _attempt(book: Book, trade: OpenTrade, leg: Leg) -> int:

@@ -14,6 +14,7 @@ from kamou.actors.journal import Journal
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book import Book
 from kamou.core.indicators.atr import atr
+from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Instrument
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
@@ -69,7 +70,7 @@ class Reconciler(Actor):
         governor: Mailbox[object],
         orders: Mailbox[object],
         health: Health,
-        instruments: Mapping[str, Instrument],
+        instruments: dict[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
         cycle_ms: int,
@@ -84,10 +85,13 @@ class Reconciler(Actor):
         self._governor = governor
         self._orders = orders
         self._health = health
+        self._instruments = instruments  # everybody looks things up in it; only we write to it
         self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_ms = cycle_ms
         self._follower = BookFollower(journal)
+        self._listed: tuple[Instrument, ...] = ()  # as last told
+        self._sound = True  # whether that makes sense
         self._again_ms = 0
         self._passed_ms = 0  # when the last pass began
         self._asked = False  # for one out of turn
@@ -144,6 +148,7 @@ class Reconciler(Actor):
         account = await port.account()
         positions = await port.positions()
         open_orders = await port.open_orders()
+        self._take(await port.instruments())  # after what is held: it is never in newer terms
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions: it explains them
         income = await port.income(since_ms)
@@ -161,6 +166,18 @@ class Reconciler(Actor):
         unknown = {p.symbol for p in positions} - book.trades.keys()
         return view, await self._atrs(unknown) if unknown else {}
 
+    def _take(self, listed: tuple[Instrument, ...]) -> None:
+        """What the venue tells of its instruments holds from now on, for whoever sizes or prices.
+
+        If it makes no sense, what it told before still holds, and nothing new is risked.
+        """
+        if listed is self._listed:
+            return
+        self._listed, self._sound = listed, not all_faults((), listed)
+        if self._sound:
+            self._journal.cast(*changes(self._instruments, listed, self.clock.now_ms()))
+            self._instruments.update({each.symbol: each for each in listed})
+
     async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
         """ATR(14) of the trade timeframe, where the venue has the bars for it."""
         now = self.clock.now_ms()
@@ -176,12 +193,12 @@ class Reconciler(Actor):
         return found
 
     def _tell(self, found: Reconciliation, view: VenueView) -> None:
-        self._health.agreed = found.agreed
+        agreed = self._health.agreed = found.agreed and self._sound
         self._governor.put_nowait(
             VenueObserved(
                 account=view.account,
                 positions=view.positions,
-                reconciled=found.agreed,
+                reconciled=agreed,
                 clock_offset_ms=view.clock_offset_ms,
             )
         )

@@ -23,6 +23,7 @@ from kamou.core.risk.conduct import Entry
 
 __all__ = ["OVERLAP_MS", "Book", "Reservation"]
 
+CLOCKS_APART_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
 CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
 PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
 SEEN_KEPT = 20_000  # fills and incomes remembered against repetition
@@ -166,6 +167,8 @@ class Book(Holdings):
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
         """The trade that a fill belongs to; opened by an entry's first fill."""
         trade = self.trades.get(fill.symbol)
+        if trade is not None and trade.adopted and fill.at_ms < trade.opened_ms - CLOCKS_APART_MS:
+            return None  # told late: what was adopted is what it had led to
         if trade is not None or order is None:
             return trade  # one position per symbol: whatever trades there, trades on it
         finished = self.finished.get(order.intent.trade_id)
@@ -280,6 +283,11 @@ class Book(Holdings):
                 for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
                     del seen[key]
 
+    def _restated(self, event: e.TradeRestated) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None and trade.trade_id == event.trade_id:
+            self.trades[event.symbol] = portfolio.restate(trade, event)
+
     def _drift_found(self, event: e.DriftFound) -> None:
         self.drift[event.symbol] = event.kind
 
@@ -321,6 +329,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.DayOpened: Book._day_opened,
     e.PositionAdopted: Book._adopted,
     e.PositionCorrected: Book._corrected,
+    e.TradeRestated: Book._restated,
     e.DriftFound: Book._drift_found,
     e.DriftExplained: Book._drift_explained,
     e.StateChanged: Book._state_changed,

@@ -33,5 +33,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.PositionCorrected,
     e.DriftFound,
     e.DriftExplained,
+    e.InstrumentChanged,
+    e.TradeRestated,
     e.StateChanged,
 )

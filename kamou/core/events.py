@@ -363,6 +363,25 @@ class DriftExplained(Event):
     reason: str
 
 
+@attrs.frozen(kw_only=True)
+class InstrumentChanged(Event):
+    """The venue tells other terms for new orders. Each figure is ``old -> new``."""
+
+    symbol: str
+    figures: tuple[Figure, ...]
+
+
+@attrs.frozen(kw_only=True)
+class TradeRestated(Event):
+    """The venue changed an instrument of which something is held: the trade goes on so."""
+
+    trade_id: str
+    symbol: str
+    contract_size: Decimal  # as much of the base currency is held, in contracts of this size
+    tick: Decimal  # what is placed from now on must be on it
+    stop_price: Decimal  # nearer than before only where liquidation would have come first
+
+
 # --- the governor's state ------------------------------------------------------
 
 

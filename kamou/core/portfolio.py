@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import attrs
 
-from kamou.core.events import PositionAdopted, TradeClosed
+from kamou.core.events import PositionAdopted, TradeClosed, TradeRestated
 from kamou.core.model import ZERO, Fill, Leg, Plan, Side, opening_side
 
 ADOPTED = "adopted"
@@ -51,6 +51,7 @@ class OpenTrade:
     funding: Decimal = ZERO  # money, positive is received
     slippage: Decimal = ZERO  # money, already inside the prices
     exit_reason: str = ""
+    tick: Decimal = ZERO  # the venue's, where it is not what the prices were planned on
     changed_ms: int
     confirmed: ConfirmedStop | None = None
     unprotected_since_ms: int  # 0 while PROTECTED
@@ -77,6 +78,14 @@ class OpenTrade:
     def risk_distance(self) -> Decimal:
         """Planned distance from entry to stop, in price: one R per unit."""
         return abs(self.planned_entry - self.stop_price)
+
+    @property
+    def stop_on_tick(self) -> Decimal:
+        """What a stop placed now must say: ``stop_price``, or the next tick towards the mark."""
+        if not self.tick:
+            return self.stop_price
+        rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
+        return (self.stop_price / self.tick).to_integral_value(rounding=rounding) * self.tick
 
     @property
     def protected(self) -> bool:
@@ -186,9 +195,34 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
     else:
         changes["entered"] = trade.entered - gone
         changes["entered_value"] = trade.entered_value - gone * price
-        changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
+        if trade.confirmed is None or trade.confirmed.quantity < quantity:
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
         changes["exit_reason"] = trade.exit_reason or "external"
     return attrs.evolve(trade, **changes)
+
+
+def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
+    """The trade in the venue's new terms: as much of the base currency, in other contracts."""
+
+    def anew(contracts: Decimal) -> Decimal:
+        return contracts * trade.contract_size / event.contract_size
+
+    stop, target = trade.confirmed, trade.target_price
+    if target is not None:  # towards the entry
+        rounding = ROUND_FLOOR if trade.side is Side.LONG else ROUND_CEILING
+        target = (target / event.tick).to_integral_value(rounding=rounding) * event.tick
+    return attrs.evolve(
+        trade,
+        contract_size=event.contract_size,
+        tick=event.tick,
+        stop_price=event.stop_price,
+        target_price=target,
+        entered=anew(trade.entered),
+        entered_value=anew(trade.entered_value),
+        exited=anew(trade.exited),
+        exited_value=anew(trade.exited_value),
+        confirmed=attrs.evolve(stop, quantity=anew(stop.quantity)) if stop else None,
+    )
 
 
 def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:

@@ -101,10 +101,11 @@ def protect(
     closes = [o for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
     if any(_coming(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
-    stops = _stops(trade, ours, venue_orders)
+    resting = _resting(trade, ours, venue_orders)
+    stops = [v for v in resting if is_stop_of(trade, v)]
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
-        return _covered(trade, covering, stops, ours)
+        return _covered(trade, covering, resting, ours)
     # A close that nobody answers for is repeated only where no stop can protect meanwhile: both
     # only reduce, and nothing is entered in the symbol until both are resolved.
     if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused or not closes):
@@ -136,10 +137,14 @@ def _coming(close: OrderState, now_ms: int) -> bool:
 def _covered(
     trade: OpenTrade,
     covering: list[VenueOrder],
-    stops: list[VenueOrder],
+    resting: list[VenueOrder],
     ours: tuple[OrderState, ...],
 ) -> tuple[Action, ...]:
-    """Keep the stop nearest to the size held, oldest first; cancel others; shrink if too large."""
+    """Keep the stop nearest to the size held, oldest first; cancel others; shrink if too large.
+
+    ``resting`` are all our stops on the position; those of them that are farther than where the
+    stop belongs by now protect nothing.
+    """
     best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_id))
     left = best.quantity - best.filled
     actions: list[Action] = []
@@ -161,11 +166,11 @@ def _covered(
         )
     actions += [
         _cancel(other, "one closing stop per position")
-        for other in stops
+        for other in resting
         if other.client_id != best.client_id
     ]
     if left > trade.quantity:
-        read_back = {v.client_id for v in stops}
+        read_back = {v.client_id for v in resting}
         coming = any(_may_cover(o, trade.quantity) and o.client_id not in read_back for o in ours)
         if not coming:
             actions.append(_place(trade))
@@ -176,16 +181,16 @@ def is_covered(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
 ) -> bool:
     """Whether the venue shows a closing stop of ours that covers all that is held."""
-    stops = _stops(trade, orders, venue_orders)
+    stops = (v for v in _resting(trade, orders, venue_orders) if is_stop_of(trade, v))
     return any(v.quantity - v.filled >= trade.quantity for v in stops)
 
 
-def _stops(
+def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
 ) -> list[VenueOrder]:
-    """Our closing stops, as read back. One that was asked to go protects nothing."""
+    """Our closing stops, as read back, however far. One asked to go protects nothing."""
     known = {o.client_id for o in orders if o.status is not OrderStatus.CANCELLING}
-    return [v for v in venue_orders if v.client_id in known and is_stop_of(trade, v)]
+    return [v for v in venue_orders if v.client_id in known and _closes(trade, v)]
 
 
 def orphans(
@@ -218,13 +223,19 @@ def orphans(
 def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
     """Whether this venue order is a live closing stop, no farther than where the stop belongs."""
     return (
+        _closes(trade, order)
+        and order.trigger_price is not None
+        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0
+    )
+
+
+def _closes(trade: OpenTrade, order: VenueOrder) -> bool:
+    return (
         order.type is OrderType.STOP_MARKET
         and order.symbol == trade.symbol
         and order.reduce_only
         and order.side is closing_side(trade.side)
         and not order.status.terminal
-        and order.trigger_price is not None
-        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0
     )
 
 
@@ -242,7 +253,7 @@ def _place(trade: OpenTrade) -> PlaceStop:
         symbol=trade.symbol,
         side=closing_side(trade.side),
         quantity=trade.quantity,
-        trigger_price=trade.stop_price,
+        trigger_price=trade.stop_on_tick,
     )
 
 

@@ -25,22 +25,22 @@ from kamou.core.events import (
     ProtectionLost,
     StopConfirmed,
 )
+from kamou.core.leftovers import leftovers
 from kamou.core.model import (
     ZERO,
     Account,
     Figure,
     Instrument,
     Leg,
-    OrderStatus,
     VenueOrder,
     VenuePosition,
 )
 from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.portfolio import OpenTrade
-from kamou.core.protection import Action, CancelOrder, ConfirmStop, is_covered, orphans, protect
+from kamou.core.protection import Action, ConfirmStop, is_covered, protect
+from kamou.core.restatement import restatements
 from kamou.core.risk.exposure import exposure
 from kamou.core.venue_view import Doubt, ReconcileSettings, Reconciliation, Terms, VenueView
-from kamou.ids import is_ours
 
 __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
 
@@ -52,6 +52,7 @@ def reconcile(
     work = _Work(book, view, terms, now_ms)
     work.fills_and_income()
     work.orders()
+    work.restate()
     mismatches, deferred = work.positions()
     protect_ = work.protection()
     marks = work.marks(cycle_ms, len(mismatches) + len(deferred))
@@ -59,7 +60,7 @@ def reconcile(
         repairs=tuple(work.repairs),
         marks=marks,
         protect=protect_,
-        sweep=work.sweep(),
+        sweep=leftovers(work.book, view, terms, work.doubts, now_ms),
         resolve=work.unresolved(),
         mismatches=mismatches,
         deferred=deferred,
@@ -78,6 +79,7 @@ class _Work:
         self.now_ms = now_ms
         self.repairs: list[Event] = []
         self.doubts: dict[Doubt, int] = {}
+        self.restated: set[str] = set()
         self.resting: dict[str, list[VenueOrder]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
@@ -148,48 +150,20 @@ class _Work:
             for o in self.book.orders.values()
             if o.leg is Leg.ENTRY and o.remaining > 0
         }
-        late_ms = self.now_ms - self.terms.settings.in_flight_ms
         return tuple(
             name
             for name, o in self.book.orders.items()
             if name not in seen
             and not o.status.terminal
-            and o.changed_ms <= late_ms
+            and self.now_ms - o.changed_ms >= self.terms.settings.in_flight_ms
             and (o.leg is Leg.ENTRY or o.intent.trade_id not in waiting)
         )
 
-    def sweep(self) -> tuple[CancelOrder, ...]:
-        """Ours, resting, and of no use. Orders of others are never touched."""
-        found: list[CancelOrder] = []
-        late_ms = self.view.at_ms - self.terms.settings.in_flight_ms
-        over: dict[str, list[CancelOrder]] = {}
-        for orphan in orphans(self.book.trades, self.book.orders.values()):
-            over.setdefault(orphan.symbol, []).append(orphan)
-        for symbol, resting in self.resting.items():
-            mine = {v.client_id for v in resting}
-            found += [o for o in over.get(symbol, ()) if o.client_id in mine]
-            known = {o.client_id: o for o in self.orders_of(symbol)}
-            for order in resting:
-                if not is_ours(order.client_id) or order.created_ms > late_ms:
-                    continue
-                reason = self._useless(known.get(order.client_id))
-                if reason:
-                    found.append(
-                        CancelOrder(symbol=symbol, client_id=order.client_id, reason=reason)
-                    )
-        return tuple(found)
-
-    def _useless(self, known: OrderState | None) -> str:
-        if known is None:
-            return "ours by its name, but the book has no such order open"
-        if known.status is OrderStatus.CANCELLING:
-            # Our request may never have been sent, or was lost. Asking again does no harm.
-            unheard = self.now_ms - known.changed_ms >= self.terms.settings.in_flight_ms
-            return "asked to go, and still resting" if unheard else ""
-        expired = known.plan is not None and self.now_ms >= known.plan.expires_ms
-        if known.leg is Leg.ENTRY and expired:
-            return "an entry that outlived its plan"
-        return ""
+    def restate(self) -> None:
+        """Go on in the venue's terms. What was read in the old ones is judged next time."""
+        for event in tuple(restatements(self.book, self.view, self.terms, self.now_ms)):
+            self.repair(event)
+            self.restated.add(event.symbol)
 
     # --- positions ---------------------------------------------------------------
 
@@ -204,10 +178,10 @@ class _Work:
             inverted = trade is not None and trade.quantity < 0
             if self.book.position(symbol) == held and not inverted:
                 continue
-            if self._in_motion(symbol):
+            if self._in_doubt(symbol, held):  # asked first: motion ends no doubt
                 deferred.append(symbol)
                 continue
-            if self._in_doubt(symbol, held):
+            if self._in_motion(symbol):
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
@@ -215,6 +189,8 @@ class _Work:
 
     def _in_motion(self, symbol: str) -> bool:
         """Whether lateness may still explain a difference."""
+        if symbol in self.restated:
+            return True
         settings = self.terms.settings
         moved_ms = self.view.at_ms - settings.in_flight_ms
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
@@ -236,10 +212,7 @@ class _Work:
         return False
 
     def _in_doubt(self, symbol: str, held: Decimal) -> bool:
-        """Less than we know of, and no fill explains it: a list may have left it out.
-
-        Believed when every look for a while says the same. Until then the stop stays.
-        """
+        """Less is held than fills say, and not for long: a list may have left something out."""
         trade = self.book.trades.get(symbol)
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False

@@ -12,7 +12,13 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.model import ZERO, Account, Instrument, OrderType, VenuePosition
-from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted, OrderNoted
+from kamou.exchange.venue_state import (
+    ContractNoted,
+    Evidence,
+    FillNoted,
+    MoneyNoted,
+    OrderNoted,
+)
 
 D = Decimal
 CENT = D("0.01")
@@ -139,6 +145,8 @@ class Checker:
             self.fill(noted)
         elif isinstance(noted, OrderNoted):
             self.order(noted)
+        elif isinstance(noted, ContractNoted):
+            self.resize(noted)
         else:
             self.money(noted)
 
@@ -174,6 +182,13 @@ class Checker:
                 remaining=noted.remaining,
                 trigger=noted.trigger_price,
             )
+
+    def resize(self, noted: ContractNoted) -> None:
+        """As much of the base currency, in other contracts. Orders tell their new sizes apart."""
+        symbol, size = self.of(noted.symbol), noted.contract_size
+        symbol.position = symbol.position * symbol.contract_size / size
+        symbol.unjudged = [attrs.evolve(entry, contract_size=size) for entry in symbol.unjudged]
+        symbol.contract_size = size
 
     def fill(self, noted: FillNoted) -> None:
         """Book the fill anew, and hold it to the rules that speak of the moment of a fill."""

@@ -166,7 +166,16 @@ class MoneyNoted:
     amount: Decimal
 
 
-Evidence = OrderNoted | FillNoted | MoneyNoted
+@attrs.frozen(kw_only=True)
+class ContractNoted:
+    """Evidence: a contract stands for another amount now; nobody holds more or less by it."""
+
+    at_ms: int
+    symbol: str
+    contract_size: Decimal
+
+
+Evidence = OrderNoted | FillNoted | MoneyNoted | ContractNoted
 
 
 @attrs.define(kw_only=True)

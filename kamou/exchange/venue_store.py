@@ -16,6 +16,7 @@ from pathlib import Path
 from kamou.core.model import Fill, Income
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.exchange.venue_state import (
+    ContractNoted,
     Evidence,
     FillNoted,
     HeldPosition,
@@ -33,6 +34,7 @@ EVIDENCE_KINDS: dict[str, type[Evidence]] = {
     "order": OrderNoted,
     "fill": FillNoted,
     "money": MoneyNoted,
+    "contract": ContractNoted,
 }
 
 _SCHEMA = f"""

@@ -98,8 +98,9 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
 def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) -> Iterator[str]:
     """The journal alone explains the venue's balance, to the cent."""
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
-    if corrected or any(f.client_id and not is_ours(f.client_id) for f in engine.fills(0)):
-        return  # what others trade on the account is not in our trades, or at marks only
+    intended = {ev.intent.client_id for ev in events if isinstance(ev, e.IntentRecorded)}
+    if corrected or any(f.client_id and f.client_id not in intended for f in engine.fills(0)):
+        return  # what others did, or an intent that a backup lacks, is in no trade of the journal
     balance = start + book.flows
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
     for trade in (*book.trades.values(), *book.finished.values()):

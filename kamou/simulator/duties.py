@@ -14,6 +14,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core import events as e
+from kamou.core.book import Book
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Intent, Leg, Plan, Quote, TradingState
 from kamou.exchange.engine import Engine
@@ -26,6 +27,7 @@ Silence = Callable[[str, int, int], int]
 
 TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and its permit
 SKEW_MAX_MS = 4_000  # our clock's worst error
+SKEW_SEEN_MS = 1_500  # an error that entries must wait for
 READ_MS = 4_000  # a read may take so long on its way
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
 OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
@@ -79,6 +81,7 @@ class Duties:
         self._day_flows = Decimal(0)
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
         self._gone: deque[tuple[int, Decimal]] = deque()  # withdrawn lately
+        self.skew = (0, 0)  # our clock's error and since when, both in ms, where it can be seen
         self.bound_by_risk = 0  # permits whose size a risk limit decided
 
     # --- what happens ----------------------------------------------------------------
@@ -96,6 +99,17 @@ class Duties:
     def ended(self) -> None:
         """The process is gone, and with it what it was told but had not written."""
         self._ordered = None
+
+    def rolled_back(self, book: Book) -> None:
+        """The journal is an older one again, and this is its book."""
+        self._state, self._drifting = book.state, book.drifting
+        self._flatten_ms = (
+            self.engine.market_ms if book.state.severity >= _T.FLATTEN.severity else 0
+        )
+        self._day_equity = book.day_equity
+        # What it does not know of is adopted, and when that was to end is forgotten.
+        holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
+        self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
 
     def journalled(self, event: e.Event) -> None:
         """This was committed."""
@@ -218,6 +232,10 @@ class Duties:
         def wrong(rule: str, detail: str) -> None:
             self._wrong(rule, now_ms, intent.symbol, f"{intent.client_id}: {detail}")
 
+        error_ms, since_ms = self.skew
+        skewed_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
+            wrong("SKEWED", f"entered with our clock {error_ms} ms off since {since_ms}")
         told_ms, quote = self._quotes.get(intent.symbol, (0, None))
         if quote is None or not all(
             price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)

@@ -53,7 +53,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stale_feed", "quotes and bars of a while ago", 3, (30, 240)),
     Fault("frozen_feed", "quotes stand still, no bar closes", 3, (30, 300)),
     Fault("bad_data", "NaN prices, crossed books, gaps", 6, (20, 200)),
-    Fault("lying_venue", "an order or a fill is missing from a list", rate=0.05),
+    Fault("lying_venue", "an order, fill, position or payment is missing from a list", rate=0.05),
     Fault("disk_full", "the journal cannot grow", 2, (2, 120)),
     Fault("slow_fsync", "a commit takes up to seconds", rate=0.05),
     Fault("actor_crash", "an actor raises where it waits", rate=0.0004, share=0.5),
@@ -61,15 +61,16 @@ FAULTS: tuple[Fault, ...] = (
     Fault("power_cut", "as a kill, and what was not synced is gone", 2, share=0.35),
     Fault("operator", "halt, resume, flatten, and restarts with other settings", 3, share=0.35),
     Fault("delisting", "a market ends; the venue settles what is held", 0.6, share=0.25),
-    Fault("instrument_change", "tick, lot or margin rate change", 1, share=0.25),
+    Fault("instrument_change", "tick, lot, contract size or risk tier change", 3, share=0.25),
     Fault("adl", "the venue takes part of a position away", 3, share=0.25),
     Fault("liquidation", "the market gaps through stop and liquidation price", 1, share=0.25),
     Fault("insufficient_margin", "money leaves the account", 1.5, share=0.25),
     Fault("foreign_order", "a human trades by hand on the same account", 2.5, share=0.3),
     Fault("foreign_cancel", "a human cancels our stop", 2.5, share=0.3),
-    # Only where it is asked for: on a slow disk as well, closes come a second too late.
-    Fault("stops_refused", "the venue takes no separate stops", 4, (30, 300), share=0.0),
+    Fault("stops_refused", "the venue takes no separate stops", 4, (30, 300), share=0.25),
     Fault("tight_limits", "limits so narrow that risk, not exposure, bounds sizes", share=0.3),
+    Fault("restored_backup", "the journal of minutes ago comes back", 1.5, share=0.25),
+    Fault("day_end", "a UTC day ends half-way through, and another opens", share=0.3),
 )
 """Faults of language models are not among them: nothing asks one yet."""
 

@@ -223,7 +223,9 @@ class HostileExchange(SimulatedExchange):
         return await self._read("account", self.engine.account)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
-        return await self._read("positions", self.engine.positions)
+        return await self._read(
+            "positions", lambda: self._lie("positions", self.engine.positions())
+        )
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         return await self._read(
@@ -237,7 +239,7 @@ class HostileExchange(SimulatedExchange):
         return await self._read("fills", lambda: self._lie("fills", self.engine.fills(since_ms)))
 
     async def income(self, since_ms: int) -> tuple[Income, ...]:
-        return await self._read("income", lambda: self.engine.income(since_ms))
+        return await self._read("income", lambda: self._lie("income", self.engine.income(since_ms)))
 
     async def permissions(self) -> Permissions:
         return await self._read("permissions", lambda: _TRADER)
@@ -257,6 +259,7 @@ class HostileExchange(SimulatedExchange):
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
         self._power.check()
         now_ms = self._true.now_ms()
+        self._show_skew(now_ms)
         self._monitor.sent(intent, attached, now_ms)
         await self._may_send(intent.client_id)
         if intent.leg is Leg.STOP and self._chaos.inside("stops_refused", now_ms):
@@ -278,6 +281,14 @@ class HostileExchange(SimulatedExchange):
         if late:
             await self._time_out(intent.client_id)
         return await self._answer(sent, intent.client_id)
+
+    def _show_skew(self, now_ms: int) -> None:
+        """Tell the rules how wrong our clock is where answers come at once: else it has excuses."""
+        window = self._chaos.inside("clock_skew", now_ms)
+        if window is None or "latency_reorder" in self._chaos.on:
+            self._monitor.duties.skew = (0, 0)
+        else:
+            self._monitor.duties.skew = (self._clock.now_ms() - now_ms, window[0])
 
     async def _cancel(self, client_id: str, symbol: str) -> None:
         self._power.check()

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from kamou.core import events as e
+from kamou.core.book import Book
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Intent, Leg, Plan, TradingState
 from kamou.errors import (
@@ -25,13 +26,19 @@ from kamou.errors import (
 )
 from kamou.exchange.checker import Checker, CheckLimits, Silence, Violation
 from kamou.exchange.engine import Engine
-from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted, OrderNoted
+from kamou.exchange.venue_state import (
+    ContractNoted,
+    Evidence,
+    FillNoted,
+    MoneyNoted,
+    OrderNoted,
+)
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
 from kamou.simulator.duties import Duties
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
-from kamou.store.journal import Committed
+from kamou.store.journal import Committed, read_events
 from kamou.supervision import ChildExit, ExitKind, RestartStormError
 
 VIOLATIONS_MAX = 50  # one defect repeats itself
@@ -122,6 +129,18 @@ class Monitor:
             body = body.encode() if isinstance(body, str) else bytes(body)
             if body != self._head_body:
                 self.violation("LOST", now_ms, "", f"event {self.head_seq} is another")
+
+    def rolled_back(self, connection: sqlite3.Connection) -> None:
+        """An older journal stands in its place: what came after it is no loss, it was given up.
+
+        What was sent and promised really was. State, drift and the day are the journal's again.
+        """
+        events = read_events(connection, 0)
+        book = Book()
+        book.apply_all((each.seq, each.event) for each in events)
+        self.head_seq, self._head_body = events[-1].seq, encode(events[-1].event)
+        self.state = book.state
+        self.duties.rolled_back(book)
 
     def _granted(self, event: e.PermitGranted) -> None:
         if event.permit_id in self._permits:
@@ -228,10 +247,13 @@ class Monitor:
                 f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
                 f" {noted.remaining} {noted.client_id} {noted.detail}"
             )
+        elif isinstance(noted, ContractNoted):
+            self.note(f"{noted.at_ms} venue contract {noted.symbol} {noted.contract_size}")
         else:
             assert isinstance(noted, MoneyNoted)
             self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
-        self.duties.evidence(noted)
+        if not isinstance(noted, ContractNoted):
+            self.duties.evidence(noted)
         self._checker.take(noted)
 
     def _size(self, noted: FillNoted) -> None:

@@ -87,15 +87,23 @@ class Life:
 
     def _change(self, at_ms: int, draw: Random) -> bool:
         symbol = self.market.symbols[draw.randrange(len(self.market.symbols))]
+        if draw.random() < 0.7:  # where it matters
+            symbol = self._held(draw) or symbol
         before = self.engine.instruments[symbol]
-        match draw.randrange(3):
+        match draw.randrange(6):
             case 0:
                 after = attrs.evolve(before, tick=before.tick * 10)
             case 1:
                 after = attrs.evolve(before, lot=before.lot * 2, qty_min=before.qty_min * 2)
+            case 2 | 3:
+                rate = min(D("0.2"), before.maintenance_margin_rate * 3)
+                most = max(1, before.leverage_max // 4)
+                after = attrs.evolve(before, maintenance_margin_rate=rate, leverage_max=most)
             case _:
-                rate = before.maintenance_margin_rate * 3
-                after = attrs.evolve(before, maintenance_margin_rate=rate)
+                factors = (D(10), D(2), D("0.5"), D("0.1"))
+                self.engine.resize(symbol, factors[draw.randrange(4)])
+                self.touched[symbol] = at_ms
+                return True
         self.engine.change(after)
         return True
 

@@ -10,15 +10,24 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
-from kamou.core.model import ZERO, Income, Instrument, OrderSide, OrderType, VenueOrder
+from kamou.core.model import (
+    ZERO,
+    Income,
+    Instrument,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    VenueOrder,
+)
 from kamou.errors import RejectedError
 from kamou.exchange.base import VenueEvent
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_account import Execution
-from kamou.exchange.venue_state import MoneyNoted, OrderRequest, as_money
+from kamou.exchange.venue_state import ContractNoted, MoneyNoted, OrderRequest, as_money
 
 
 @attrs.define(eq=False)
@@ -77,8 +86,24 @@ class Venue:
         return sent
 
 
+PAUSE_MS = 120_000
+"""Before a contract of another size trades, venues stop the market for a while: what was sized in
+the old terms is refused. Two cycles: whoever looks every cycle has seen the new size by then."""
+
+
 class LivingEngine(Engine):
     """The engine with what venues and other people do to an account."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._paused: dict[str, int] = {}  # symbols that take no entries, until when
+
+    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
+        now_ms = self.market_ms
+        if not request.reduce_only and now_ms < self._paused.get(request.symbol, 0):
+            self._run(lambda: self._account.refuse(request, "MARKET_PAUSED", now_ms))
+            raise RejectedError("MARKET_PAUSED", request.symbol)
+        return super().place(request, attached)
 
     def transfer(self, amount: Decimal) -> None:
         """Money in or out, as a human moves it."""
@@ -136,8 +161,43 @@ class LivingEngine(Engine):
         )
         self._fixed_anew()
 
+    def resize(self, symbol: str, factor: Decimal) -> None:
+        """A contract becomes ``factor`` as large: what is held, and what reduces it, stays as much.
+
+        Entries that rest end, and the market takes none for a while.
+        """
+        old = self.instruments[symbol]
+        state, now_ms = self._state, self.market_ms
+        self._paused[symbol] = now_ms + PAUSE_MS
+        new = attrs.evolve(
+            old,
+            contract_size=old.contract_size * factor,
+            lot=old.lot / factor,
+            qty_min=old.qty_min / factor,
+            qty_max=old.qty_max / factor,
+        )
+
+        def act() -> None:
+            for order in state.live_orders(symbol):
+                if not order.request.reduce_only and order.live:
+                    self._account.finish(order, OrderStatus.CANCELED, now_ms)
+            held = state.positions.get(symbol)
+            if held is not None:
+                state.positions[symbol] = attrs.evolve(held, quantity=held.quantity / factor)
+                state.changes.positions[symbol] = None
+            state.evidence.append(
+                ContractNoted(at_ms=now_ms, symbol=symbol, contract_size=new.contract_size)
+            )
+            for order in state.live_orders(symbol):
+                order.quantity = order.filled + order.remaining / factor
+                self._account._changed(order, "resized", now_ms)
+            self.change(new)
+
+        self._run(act)
+
     def _fixed_anew(self) -> None:
         self._account._instruments.update(self.instruments)
         self._account._fixed.clear()
+        self._told, self._priced_ms = None, -1
         for symbol in self._state.positions:
             self._rewatch(symbol)

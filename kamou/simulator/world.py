@@ -23,23 +23,22 @@ import trio
 
 from kamou import app, ids
 from kamou.assumed_live import AssumedLiveGate
-from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock
+from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock, floor_ms
 from kamou.config import Settings
-from kamou.core.codes import StateReason
-from kamou.core.model import TradingState
 from kamou.determinism import chance, seed_scheduler
 from kamou.errors import DiskFullError
 from kamou.exchange.models import VenueModels
 from kamou.exchange.venue_store import MEMORY, VenueStore
 from kamou.handover import halted_by_storm
-from kamou.messages.system import Flatten, Halt, Resume
 from kamou.session import run_started, run_stopped
+from kamou.simulator.backups import Backups
 from kamou.simulator.convergence import differences
 from kamou.simulator.faults import TOLD_AT_ONCE, Chaos, covered_ms
 from kamou.simulator.hostile import HostileExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.life import Life
 from kamou.simulator.market import MarketSettings, SimulatedMarket
+from kamou.simulator.operator import Operator
 from kamou.simulator.process import (
     SYNCHRONOUS_FULL,
     DiskWriter,
@@ -60,10 +59,9 @@ from kamou.supervisor import Supervisor
 
 __all__ = ["Scenario", "World"]
 
-START_MS = 1_735_732_800_000  # 2025-01-01T12:00Z; half a day before a UTC day ends
+NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
-ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
 ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
@@ -81,18 +79,22 @@ class World:
             settings = attrs.evolve(settings, exchange=exchange)
         tight = "tight_limits" in scenario.on
         self.settings = settings = tightened(settings) if tight else settings
-        whole_ms = START_MS + round(scenario.hours * HOUR_MS)
+        self.start_ms = NOON_MS
+        if "day_end" in scenario.on:  # half-way
+            half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
+            self.start_ms = NOON_MS + 12 * HOUR_MS - half_ms
+        whole_ms = self.start_ms + round(scenario.hours * HOUR_MS)
         self.end_ms = whole_ms
         if scenario.until_hours is not None:
-            self.end_ms = min(whole_ms, START_MS + round(scenario.until_hours * HOUR_MS))
+            self.end_ms = min(whole_ms, self.start_ms + round(scenario.until_hours * HOUR_MS))
         self.last_ms = self.end_ms + CALM_MS
         self.chaos = Chaos(
-            seed, scenario.on, start_ms=START_MS, end_ms=whole_ms, calm_ms=self.end_ms
+            seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, calm_ms=self.end_ms
         )
         thin = 0.3 if "partial_fills" in self.chaos.on else 0.0
         self.market = SimulatedMarket(
             seed=seed,
-            first_ms=START_MS - HISTORY_MS,
+            first_ms=self.start_ms - HISTORY_MS,
             last_ms=whole_ms + CALM_MS + MINUTE_MS,
             symbols=scenario.symbols,
             settings=MarketSettings(thin_share=thin),
@@ -102,7 +104,7 @@ class World:
             self.market,
             VenueModels.from_settings(settings.exchange, settings.costs),
             VenueStore(MEMORY),
-            start_ms=START_MS,
+            start_ms=self.start_ms,
             balance=settings.equity,
         )
         self.venue = Venue(self.engine)
@@ -133,7 +135,8 @@ class World:
         """From the first second to the end of the calm."""
         self.life.begin()
         with self._disk() as folder:
-            now_ms, number = START_MS, 0
+            self.backups = Backups(self.chaos, folder)
+            now_ms, number = self.start_ms, 0
             while now_ms < self.last_ms:
                 path = folder / f"journal-{number}.sqlite3"
                 process = Process(self, path, now_ms)
@@ -147,12 +150,18 @@ class World:
                     self._judge(path)
                     return
                 number += 1
-                self._inherit(path, folder / f"journal-{number}.sqlite3", process.power.dead)
-                up_ms = min(self.last_ms - CALM_MS // 2, now_ms + self._down_ms())
+                to = folder / f"journal-{number}.sqlite3"
+                self._inherit(path, to, process.power.dead)
+                down_ms = self._down_ms() + self.backups.restore(to, now_ms)
+                up_ms = min(self.last_ms - CALM_MS // 2, now_ms + down_ms)
                 up_ms = max(up_ms, now_ms + 1)
                 self.dead.append((now_ms, up_ms))
                 now_ms = up_ms
                 self.venue.advance(now_ms)
+
+    def reconfigure(self, chance: float) -> None:
+        """The next process starts with other settings."""
+        self.settings = reconfigured(self.settings, chance)
 
     def _down_ms(self) -> int:
         return int(1000 * 10 ** self.draw.uniform(-0.5, 2.0))
@@ -187,6 +196,8 @@ class World:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
         if "tight_limits" in self.chaos.on:
             self.chaos.struck["tight_limits"] += self.monitor.duties.bound_by_risk
+        if "day_end" in self.chaos.on:
+            self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
     def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
@@ -253,12 +264,14 @@ class Process:
         database.set_durable(connection, False)  # what is lost in a cut is cut off by ourselves
         reader = database.open_reader(self.path)
         try:
+            if world.backups.taken_up():
+                monitor.rolled_back(connection)
             monitor.recovered(connection, self.start_ms)
             writer = DiskWriter(
                 connection,
                 generation=next_generation(connection),
                 power=self.power,
-                on_commit=monitor.committed,
+                on_commit=world.backups.watching(monitor.committed, self.path, self.clock),
             )
             settings = world.settings
             try:
@@ -311,11 +324,18 @@ class Process:
                 None if self.power.dead else world.monitor.exited(exit_, self.clock.now_ms())
             ),
         )
+        operator = Operator(
+            chaos=world.chaos,
+            monitor=world.monitor,
+            clock=self.clock,
+            reconfigure=world.reconfigure,
+        )
         ended = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._die_in_time)
-            nursery.start_soon(self._operate, tree, ended)
-            nursery.start_soon(self._attend, tree)
+            nursery.start_soon(operator.operate, tree, ended)
+            nursery.start_soon(operator.attend, tree, world.end_ms)
+            nursery.start_soon(world.backups.stop_in_time, self.clock, ended)
             with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
                 await nursery.start(supervisor.run)  # never done if a child cannot start
                 await ended.wait()
@@ -344,48 +364,3 @@ class Process:
             await trio.sleep(max(0.0, (kill[0] - self.clock.now_ms()) / 1000) + patience_s)
             if self.power.due() is kill:
                 self.power.die(kill[1], "any time")
-
-    async def _operate(self, tree: app.Tree, ended: trio.Event) -> None:
-        chaos = self.world.chaos
-        for at_ms in chaos.moments("operator"):
-            if at_ms <= self.start_ms:
-                continue
-            draw = chaos.draw("operator")
-            await self.clock.sleep_until(at_ms)
-            if draw.random() < 0.5:  # just when an entry is on its way
-                await self._next_grant()
-            if self.clock.now_ms() >= chaos.calm_ms:
-                return
-            chaos.note("operator")
-            at = self.clock.now_ms()
-            what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
-            self.world.monitor.coverage[f"operator {what}"] += 1
-            self.world.monitor.note(f"{at_ms} operator {what}")
-            match what:
-                case "halt":
-                    self.world.monitor.duties.ordered(TradingState.HALT_NEW, at)
-                    tree.governor.put_priority(Halt(reason=StateReason.HUMAN_HALT.value))
-                case "flatten":
-                    self.world.monitor.duties.ordered(TradingState.FLATTEN, at)
-                    tree.governor.put_priority(Flatten(reason=StateReason.HUMAN_FLATTEN.value))
-                case "resume":
-                    tree.governor.put_priority(Resume())
-                case "restart":
-                    self.world.settings = reconfigured(self.world.settings, draw.random())
-                    ended.set()
-                    return
-
-    async def _next_grant(self) -> None:
-        """Return as the next permit is being committed."""
-        granted = trio.Event()
-        self.world.monitor.on_grant = granted.set
-        await granted.wait()
-
-    async def _attend(self, tree: app.Tree) -> None:
-        """A human resumes what stays halted, a step at a time."""
-        while True:
-            await trio.sleep(ATTENDANT_MS / 1000)
-            state = self.world.monitor.state
-            calm = self.clock.now_ms() >= self.world.end_ms
-            if state not in (TradingState.NORMAL, TradingState.REDUCED) and not calm:
-                tree.governor.put_priority(Resume(note="the attendant has looked"))

@@ -49,6 +49,7 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         e.SignalRefined,
         e.PermitDenied,
         e.ReduceProved,
+        e.InstrumentChanged,
     }
     assert set(book_module._HANDLERS) | silent == set(EVENTS)
     assert not set(book_module._HANDLERS) & silent

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trading_cases import (
-    INSTRUMENTS,
     NOON,
     D,
     Story,
@@ -23,51 +19,22 @@ from trading_cases import (
     venue_order,
     venue_position,
 )
+from venue_looks import (
+    HELD,
+    NEXT_MS,
+    PLAN,
+    RESTING,
+    STOP,
+    SURE_MS,
+    TERMS,
+    kinds,
+    look,
+    run,
+    run_sure,
+)
 
 from kamou.core import events as e
-from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Leg, OrderSide, OrderStatus, Side
-from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
-
-PLAN = plan()
-NEXT_MS = NOON + 300_000
-TERMS = Terms(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
-
-
-def look(**changes: Any) -> VenueView:
-    seen: dict[str, Any] = {
-        "account": account(at_ms=NEXT_MS),
-        "positions": (),
-        "open_orders": (),
-        "fills": (),
-        "income": (),
-        "at_ms": NEXT_MS,
-    }
-    return VenueView(**(seen | changes))
-
-
-def run(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
-    """Reconcile and commit what follows; a second pass must find nothing to do."""
-    times = {"cycle_ms": NEXT_MS, "now_ms": NEXT_MS} | more
-    found = reconcile(story.book, view, terms, **times)
-    story.say(*found.events)
-    again = reconcile(story.book, view, terms, **times)
-    assert again.events == ()
-    return found
-
-
-SURE_MS = TERMS.settings.evidence_after_ms
-
-
-def run_sure(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
-    """As ``run``, when every look of the last while has said the same."""
-    doubted = run(story, view, terms, **more)
-    later = {"now_ms": NEXT_MS + SURE_MS, "cycle_ms": NEXT_MS + 1}
-    return run(story, view, attrs.evolve(terms, doubts=doubted.doubts), **later)
-
-
-def kinds(events: Sequence[e.Event]) -> list[str]:
-    return [type(event).__name__ for event in events]
 
 
 @pytest.fixture
@@ -82,11 +49,6 @@ def holding(story: Story) -> Story:
     """100 contracts long, the stop confirmed, as the venue also has it."""
     story.open(PLAN)
     return story
-
-
-STOP = intent(Leg.STOP, PLAN)
-HELD = (venue_position("SOLUSDT", "100"),)
-RESTING = (venue_order(STOP),)
 
 
 # --- agreement -------------------------------------------------------------------------
@@ -209,31 +171,6 @@ def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> No
     assert (closure.exit_price, closure.exit_reason) == (98, "external")
 
 
-def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story) -> None:
-    """Its stop would be swept as an orphan: a list is believed when all of a while agree."""
-    found = run(holding, look(open_orders=RESTING))
-    assert found.repairs == ()
-    assert found.deferred == ("SOLUSDT",)
-    assert not found.agreed  # no new risk meanwhile
-    assert (found.protect, found.sweep) == ((), ())
-    assert holding.book.trades["SOLUSDT"].protected
-    doubting = attrs.evolve(TERMS, doubts=found.doubts)
-    again = run(holding, look(open_orders=RESTING), doubting, now_ms=NEXT_MS + SURE_MS - 1)
-    assert again.doubts == {("SOLUSDT", D(0)): NEXT_MS}
-    assert run(holding, look(positions=HELD, open_orders=RESTING), doubting).doubts == {}
-
-
-def test_another_smaller_quantity_is_another_doubt(holding: Story) -> None:
-    doubting = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
-    seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
-    assert run(holding, seventy, doubting).deferred == ("SOLUSDT",)
-
-
-def test_a_larger_quantity_is_believed_at_once(holding: Story) -> None:
-    more = look(positions=(venue_position("SOLUSDT", "130"),), open_orders=RESTING)
-    assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
-
-
 def test_without_a_mark_a_vanished_position_is_booked_at_its_entry(holding: Story) -> None:
     run_sure(holding, look())
     (closure,) = holding.book.pending_closures(NEXT_MS)
@@ -351,7 +288,11 @@ def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) 
     forgotten = venue_order(intent(Leg.STOP, PLAN, "forgotten"))
     young = attrs.evolve(venue_order(intent(Leg.STOP, PLAN, "young")), created_ms=NEXT_MS - 1_000)
     foreign = attrs.evolve(forgotten, client_id="web-7f3a")
-    found = run(holding, look(open_orders=(venue_order(target), forgotten, young, foreign)))
+    view = look(open_orders=(venue_order(target), forgotten, young, foreign))
+    assert [o.client_id for o in run(holding, view).sweep] == [target.client_id]
+    # What the book has no order of goes when no list tells of a position for a while.
+    sure = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
+    found = run(holding, view, sure)
     assert {o.client_id for o in found.sweep} == {target.client_id, forgotten.client_id}
 
 

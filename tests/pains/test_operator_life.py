@@ -26,7 +26,7 @@ from stage import SETTINGS, Ended, Stage, at
 from kamou import app
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.follower import BookFollower
-from kamou.core import reconciliation
+from kamou.core import leftovers
 from kamou.core.book import Book
 from kamou.core.events import PermitGranted, StateChanged
 from kamou.core.model import OrderType, TradingState
@@ -211,5 +211,5 @@ def test_what_a_human_orders_on_the_account_is_left_alone_and_what_it_opens_is_p
     assert "by-hand-GGG" in {order.client_id for order in ended.orders}
 
     # Naive: whatever rests on the account is ours, and what is not known is swept.
-    monkeypatch.setattr(reconciliation, "is_ours", lambda client: True)
+    monkeypatch.setattr(leftovers, "is_ours", lambda client: True)
     assert "by-hand-GGG" not in {order.client_id for order in scene()[0].orders}

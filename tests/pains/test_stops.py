@@ -26,7 +26,7 @@ from trouble import stops_of
 
 from kamou.actors.desk import Desk
 from kamou.actors.protection import Protector
-from kamou.core import protection, reconciliation
+from kamou.core import leftovers, protection, reconciliation
 from kamou.core.events import StopConfirmed, TradeClosed
 from kamou.core.model import Intent, Leg, OrderStatus, OrderType, VenueOrder
 from kamou.core.portfolio import OpenTrade
@@ -171,7 +171,7 @@ def test_stops_and_targets_without_a_position_are_swept(monkeypatch: pytest.Monk
     assert wrong(play()) == []
 
     # Naive: whoever closes a position forgets its other orders.
-    for module in (protection, reconciliation):
+    for module in (protection, leftovers):
         monkeypatch.setattr(module, "orphans", lambda trades, orders: ())
     assert told_of(wrong(play()), "orders without a position")
 

@@ -45,6 +45,15 @@ MONEY = (
         faults="lying_venue",
     ),
     Mutant(
+        name="nobody compares the clocks",
+        file="kamou/actors/reconciler.py",
+        old="    if venue_ms > heard_ms:\n",
+        new="    if venue_ms:\n        return 0\n    if venue_ms > heard_ms:\n",
+        notices=("SKEWED",),
+        faults="clock_skew",
+        seeds=30,
+    ),
+    Mutant(
         name="a halt is acted on and never journalled",
         file=GOVERNOR,
         old="""        await self._journal.commit(event)

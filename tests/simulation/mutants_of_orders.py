@@ -168,7 +168,7 @@ ORDERS = (
     Mutant(
         name="separate stops are placed twice as far, and believed",
         file=PROTECTION,
-        old="        trigger_price=trade.stop_price,\n",
+        old="        trigger_price=trade.stop_on_tick,\n",
         new="        trigger_price=2 * trade.stop_price - trade.entry_price,\n",
         also=(
             (
@@ -200,8 +200,8 @@ ORDERS = (
     Mutant(
         name="the time stop never strikes",
         file="kamou/actors/order_manager.py",
-        old="            elif 0 < trade.hold_until_ms <= now:\n",
-        new="            elif 0 < trade.hold_until_ms <= 0:\n",
+        old="        elif 0 < trade.hold_until_ms <= self.clock.now_ms():\n",
+        new="        elif 0 < trade.hold_until_ms <= 0:\n",
         notices=("OVERDUE",),
         faults="none",
     ),

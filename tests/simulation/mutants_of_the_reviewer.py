@@ -44,8 +44,8 @@ REVIEWER = (
     defect(
         name="FLATTEN closes nothing",
         file="kamou/actors/order_manager.py",
-        old="        closing = book.state.severity >= TradingState.FLATTEN.severity\n",
-        new="        closing = book.state.severity > TradingState.FLATTEN.severity\n",
+        old="book.state.severity >= TradingState.FLATTEN.severity:",
+        new="book.state.severity > TradingState.FLATTEN.severity:",
         notices=("NOT_FLAT",),
         faults="operator",
     ),

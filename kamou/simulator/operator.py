@@ -1,0 +1,72 @@
+"""The humans of a simulated world: one who halts, flattens and restarts, one who attends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from kamou import app
+from kamou.clock import MINUTE_MS, Clock
+from kamou.core.codes import StateReason
+from kamou.core.model import TradingState
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.simulator.faults import Chaos
+from kamou.simulator.invariants import Monitor
+
+ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
+
+
+@attrs.frozen(kw_only=True)
+class Operator:
+    """Acts on one process. ``reconfigure`` changes the settings that the next one starts with."""
+
+    chaos: Chaos
+    monitor: Monitor
+    clock: Clock
+    reconfigure: Callable[[float], None]
+
+    async def operate(self, tree: app.Tree, ended: trio.Event) -> None:
+        """At the moments that were drawn: a command, or ``ended`` for a restart."""
+        start_ms, draw = self.clock.now_ms(), self.chaos.draw("operator")
+        for at_ms in self.chaos.moments("operator"):
+            if at_ms <= start_ms:
+                continue
+            await self.clock.sleep_until(at_ms)
+            if draw.random() < 0.5:  # just when an entry is on its way
+                await self._next_grant()
+            now_ms = self.clock.now_ms()
+            if now_ms >= self.chaos.calm_ms:
+                return
+            self.chaos.note("operator")
+            what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
+            self.monitor.coverage[f"operator {what}"] += 1
+            self.monitor.note(f"{at_ms} operator {what}")
+            match what:
+                case "halt":
+                    self.monitor.duties.ordered(TradingState.HALT_NEW, now_ms)
+                    tree.governor.put_priority(Halt(reason=StateReason.HUMAN_HALT.value))
+                case "flatten":
+                    self.monitor.duties.ordered(TradingState.FLATTEN, now_ms)
+                    tree.governor.put_priority(Flatten(reason=StateReason.HUMAN_FLATTEN.value))
+                case "resume":
+                    tree.governor.put_priority(Resume())
+                case "restart":
+                    self.reconfigure(draw.random())
+                    ended.set()
+                    return
+
+    async def _next_grant(self) -> None:
+        """Return as the next permit is being committed."""
+        granted = trio.Event()
+        self.monitor.on_grant = granted.set
+        await granted.wait()
+
+    async def attend(self, tree: app.Tree, until_ms: int) -> None:
+        """Resume what stays halted, a step at a time, while there are faults."""
+        while True:
+            await trio.sleep(ATTENDANT_MS / 1000)
+            calm = self.clock.now_ms() >= until_ms
+            if self.monitor.state not in (TradingState.NORMAL, TradingState.REDUCED) and not calm:
+                tree.governor.put_priority(Resume(note="the attendant has looked"))
