@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+import attrs
+import trio
+
 from kamou.actors.desk import Desk
 from kamou.core import protection
 from kamou.core.book import Book
@@ -26,6 +29,15 @@ SWEEP_MAX = 3  # cancels of one sweep: a venue that does not answer holds up wha
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
+@attrs.frozen
+class _Bare:
+    """A position without a stop, as first looked at: by our clock, which may leap, and Trio's."""
+
+    since_ms: int
+    seen_ms: int
+    seen_s: float
+
+
 class Protector:
     """The order manager's arm for stops. Remembers only how long the venue was silent."""
 
@@ -39,6 +51,7 @@ class Protector:
         """A new incarnation knows of no silence: the deadline then is the stricter one."""
         self._silences: list[tuple[int, int]] = []  # from, to: the venue answered nothing
         self._failed_ms = 0  # the last read, if it failed
+        self._bare: dict[str, _Bare] = {}  # by symbol
         self._refused: dict[str, int] = {}  # closes in a row, by trade
         self._again_ms: dict[str, int] = {}  # when a refused close may be tried again
 
@@ -53,6 +66,7 @@ class Protector:
             book = desk.book
             trade = book.trades.get(symbol)
             if trade is None:
+                self._bare.pop(symbol, None)
                 return
             told = {
                 await self._do(trade, action)
@@ -61,7 +75,7 @@ class Protector:
                     book.orders_of(symbol),
                     resting,
                     limits=self._limits,
-                    now_ms=desk.clock.now_ms(),
+                    now_ms=self._now_ms(trade),
                     silent_ms=self._silent_since(trade.unprotected_since_ms),
                     stop_refused=OrderStatus.REJECTED in told,
                 )
@@ -71,6 +85,15 @@ class Protector:
         after = desk.book.trades.get(symbol)
         if after is not None and not desk.port.capabilities.attached_stop:
             await self.aim(after)
+
+    def _now_ms(self, trade: OpenTrade) -> int:
+        """Our time, or later if our clock was set back while the position stood bare."""
+        now_ms, now_s = self._desk.clock.now_ms(), trio.current_time()
+        bare = self._bare.get(trade.symbol)
+        if bare is None or bare.since_ms != trade.unprotected_since_ms:
+            bare = _Bare(trade.unprotected_since_ms, now_ms, now_s)
+            self._bare[trade.symbol] = bare
+        return max(now_ms, bare.seen_ms + int(1000 * (now_s - bare.seen_s)))
 
     async def _read_back(self) -> tuple[VenueOrder, ...] | None:
         """The venue's open orders; None when it is silent, which is never read as none."""

@@ -110,6 +110,9 @@ class Duties:
         # What it does not know of is adopted, and when that was to end is forgotten.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
+        for permit_id, promise in self._promises.items():
+            # Longer ago than an order takes to arrive: what did not, never will.
+            promise.ended = promise.ended or permit_id not in book.reservations
 
     def journalled(self, event: e.Event) -> None:
         """This was committed."""

@@ -54,6 +54,15 @@ MONEY = (
         seeds=30,
     ),
     Mutant(
+        name="instruments are read at the start only",
+        file="kamou/actors/reconciler.py",
+        old="            self._instruments.update({each.symbol: each for each in listed})\n",
+        new="            pass\n",
+        notices=("EXPOSURE", "UNSETTLED"),
+        faults="instrument_change",
+        seeds=20,
+    ),
+    Mutant(
         name="a halt is acted on and never journalled",
         file=GOVERNOR,
         old="""        await self._journal.commit(event)
