@@ -202,8 +202,8 @@ class Protector:
             self._refused.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
             return told
-        if told is OrderStatus.REJECTED and await self._ended_meanwhile(trade):
-            return told
+        if told is OrderStatus.REJECTED and not await self._held(symbol):
+            return told  # no wonder; reconciliation finds out why
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
         if told is not OrderStatus.UNKNOWN:
             wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
@@ -212,13 +212,13 @@ class Protector:
             self._on_failed(symbol)
         return told
 
-    async def _ended_meanwhile(self, trade: OpenTrade) -> bool:
-        """After a refused close: ask what became of our other orders. One may have closed it."""
-        for order in self._desk.book.orders_of(trade.symbol):
-            if not order.status.terminal:
-                await self._desk.resolve(order)
-        now = self._desk.book.trades.get(trade.symbol)
-        return now is None or now.trade_id != trade.trade_id or now.quantity <= 0
+    async def _held(self, symbol: str) -> bool:
+        """Whether the venue may still hold the position. Silence does not say that it is gone."""
+        try:
+            positions = await self._desk.port.positions()
+        except (UnreachableError, RateLimitedError):
+            return True
+        return any(p.symbol == symbol and p.quantity != 0 for p in positions)
 
     async def _exit(
         self, leg: Leg, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None

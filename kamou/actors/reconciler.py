@@ -95,6 +95,7 @@ class Reconciler(Actor):
         self._again_ms = 0
         self._passed_ms = 0  # when the last pass began
         self._asked = False  # for one out of turn
+        self._restless = False  # the last look left something open
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -137,7 +138,8 @@ class Reconciler(Actor):
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.dump(), at_ms=self.clock.now_ms())
-        if found.deferred:
+        was, self._restless = self._restless, bool(found.deferred or found.doubts)
+        if self._restless or was:  # what came to rest is looked at once more: lists lie
             self._again_ms = self.clock.now_ms() + RETRY_MS
 
     async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:

@@ -277,6 +277,7 @@ class Book(Holdings):
     def _cycle_closed(self, event: e.CycleClosed) -> None:
         self.cycle_ms = event.cycle_ms
         if event.drift == 0:
+            self.reconciled_before_ms = self.reconciled_ms
             self.reconciled_ms = event.cycle_ms
             since_ms = self.fills_since_ms()
             for seen in (self.fills_seen, self.incomes_seen):

@@ -71,6 +71,7 @@ class Holdings:
 
     cycle_ms: int = 0  # the last cycle that was closed
     reconciled_ms: int = 0  # the last cycle that closed without drift
+    reconciled_before_ms: int = 0  # and the one before it
     drift: dict[str, str] = attrs.field(factory=dict)  # unexplained: symbol -> kind
 
     fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
@@ -110,8 +111,8 @@ class Holdings:
         )
 
     def fills_since_ms(self) -> int:
-        """Ask the venue for fills and income from here on."""
-        return max(0, max(self.started_ms, self.reconciled_ms) - OVERLAP_MS)
+        """Ask the venue for fills and income from here on: in two cycles at least for each."""
+        return max(0, max(self.started_ms, self.reconciled_before_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
         """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kamou.core.book import Book
-from kamou.core.model import ZERO, Leg, OrderStatus, VenueOrder
+from kamou.core.model import Leg, OrderStatus, VenueOrder
 from kamou.core.orders import OrderState
 from kamou.core.protection import CancelOrder, orphans
 from kamou.core.venue_view import Doubt, Terms, VenueView
@@ -53,7 +53,8 @@ def _protects(
         return not trade.protected
     if any(p.symbol == symbol and p.quantity != 0 for p in view.positions):
         return True
-    since_ms = doubts[symbol, ZERO] = terms.doubts.get((symbol, ZERO), now_ms)
+    doubt = order.client_id, order.quantity
+    since_ms = doubts[doubt] = terms.doubts.get(doubt, now_ms)
     return now_ms - since_ms < terms.settings.evidence_after_ms
 
 

@@ -55,12 +55,13 @@ def reconcile(
     work.restate()
     mismatches, deferred = work.positions()
     protect_ = work.protection()
-    marks = work.marks(cycle_ms, len(mismatches) + len(deferred))
+    sweep = leftovers(work.book, view, terms, work.doubts, now_ms)
+    marks = work.marks(cycle_ms, len(mismatches) + len(deferred) or len(work.doubts))
     return Reconciliation(
         repairs=tuple(work.repairs),
         marks=marks,
         protect=protect_,
-        sweep=leftovers(work.book, view, terms, work.doubts, now_ms),
+        sweep=sweep,
         resolve=work.unresolved(),
         mismatches=mismatches,
         deferred=deferred,

@@ -22,7 +22,8 @@ class ReconcileSettings:
 
 
 Doubt = tuple[str, Decimal]
-"""A symbol, and the smaller quantity that the venue says is held though nothing explains it."""
+"""What one look is not believed: a symbol, and the smaller quantity that the venue says is held
+though nothing explains it; or a stop that the book does not know, and seems to protect nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +68,7 @@ class Reconciliation:
     @property
     def agreed(self) -> bool:
         """Book and venue agree: new risk may be taken."""
-        return not self.mismatches and not self.deferred
+        return not self.mismatches and not self.deferred and not self.doubts
 
 
 @attrs.frozen(kw_only=True)

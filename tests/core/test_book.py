@@ -320,21 +320,23 @@ def test_an_adopted_position_is_ours(story: Story) -> None:
 def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story) -> None:
     entry, _ = story.open(PLAN)
     assert len(story.book.fills_seen) == 1
-    story.say(closed_cycle(NOON + OVERLAP_MS))
+    story.say(closed_cycle(NOON + OVERLAP_MS), closed_cycle(NOON + OVERLAP_MS + 1))
     assert len(story.book.fills_seen) == 1
     assert story.book.fills_since_ms() == NOON
-    story.say(closed_cycle(NOON + OVERLAP_MS + 1, drift=1))
-    assert story.book.reconciled_ms == NOON + OVERLAP_MS
+    story.say(closed_cycle(NOON + OVERLAP_MS + 2, drift=1))
+    assert story.book.reconciled_ms == NOON + OVERLAP_MS + 1
     assert len(story.book.fills_seen) == 1
-    story.say(closed_cycle(NOON + OVERLAP_MS + 1))
+    story.say(closed_cycle(NOON + OVERLAP_MS + 2))
     assert story.book.fills_seen == {}
     assert story.book.order(entry.client_id) is not None
 
 
-def test_fills_are_asked_for_since_the_first_run_or_the_last_agreement() -> None:
+def test_fills_are_asked_for_since_the_first_run_or_the_last_agreement_but_one() -> None:
     story = Story()
     assert story.book.fills_since_ms() == 0
     story.ready()
+    assert story.book.fills_since_ms() == NOON - NOON % DAY - OVERLAP_MS
+    story.say(closed_cycle(NOON + 1))
     assert story.book.fills_since_ms() == NOON - OVERLAP_MS
 
 

@@ -11,6 +11,7 @@ from trading_cases import (
     D,
     Story,
     account,
+    closed_cycle,
     fill,
     income,
     intent,
@@ -89,11 +90,9 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
 
 
 def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story) -> None:
-    holding.say(
-        e.CycleClosed(
-            at_ms=0, cycle_ms=NOON + 600_000, positions=1, open_orders=1, drift=0, repaired=0
-        )
-    )
+    holding.say(closed_cycle(NOON + 600_000))
+    assert holding.book.fills_seen != {}, "what one list left out is asked for in the next cycle"
+    holding.say(closed_cycle(NOON + 900_000))
     assert holding.book.fills_seen == {}
     old = fill(intent(Leg.ENTRY, PLAN), "100", "100", at_ms=NOON)
     found = run(
@@ -291,7 +290,8 @@ def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) 
     view = look(open_orders=(venue_order(target), forgotten, young, foreign))
     assert [o.client_id for o in run(holding, view).sweep] == [target.client_id]
     # What the book has no order of goes when no list tells of a position for a while.
-    sure = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
+    doubt = forgotten.client_id, forgotten.quantity
+    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)
     assert {o.client_id for o in found.sweep} == {target.client_id, forgotten.client_id}
 

@@ -9,13 +9,10 @@ from stage import Stage, at
 from trouble import UNANSWERED, Trouble, every
 
 from kamou.actors import desk, reconciler
-from kamou.actors.protection import Protector
 from kamou.clock import MINUTE_MS
-from kamou.core import holdings
 from kamou.core.codes import Deny
-from kamou.core.events import StateChanged
-from kamou.core.model import Leg, TradingState
-from kamou.core.portfolio import OpenTrade
+from kamou.core.holdings import Holdings
+from kamou.core.model import Leg
 from kamou.core.risk import rules_inputs
 
 
@@ -71,7 +68,7 @@ def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
 
     # Naive: fills are asked for from our own time of the order, or of the last reading, on.
     monkeypatch.setattr(desk, "CLOCKS_APART_MS", 0)
-    monkeypatch.setattr(holdings, "OVERLAP_MS", 0)
+    monkeypatch.setattr(Holdings, "fills_since_ms", lambda book: book.reconciled_ms)
     assert told_of(scene(), "lost")
 
 
@@ -101,25 +98,3 @@ def test_entries_pause_while_our_clock_is_ahead_of_the_venues(
     # Naive: nobody compares the clocks.
     monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, heard: 0)
     assert entries(play(venue=Behind), 1.5)
-
-
-def test_with_our_clock_ahead_a_stop_that_filled_unseen_is_no_failure_of_protection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Clock skew: hummingbot#5502. Closes are refused, for there is nothing left to close."""
-    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
-    unheard = every(Leg.ENTRY, UNANSWERED)
-
-    def states() -> list[str]:
-        trouble = Trouble(fate=unheard, away=frozenset({"stream"}))
-        return [c.after.value for c in play(trouble, Behind).of(StateChanged)]
-
-    assert TradingState.FLATTEN.value not in states()
-
-    # Naive: a refused close is a failed close.
-    async def no(self: Protector, trade: OpenTrade) -> bool:
-        await trio.lowlevel.checkpoint()
-        return False
-
-    monkeypatch.setattr(Protector, "_ended_meanwhile", no)
-    assert TradingState.FLATTEN.value in states()

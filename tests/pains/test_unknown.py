@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import screenplay
+import trio
 from scenes import (
     HELD,
     D,
@@ -18,12 +19,14 @@ from scenes import (
     looks_at_its_own_symbols,
     play,
     told_of,
+    trade_by_hand,
     wrong,
 )
-from stage import Ended, Stage, at
-from trouble import ALL, UNANSWERED, UNREACHABLE, Trouble, every
+from stage import SETTINGS, Ended, Stage, at
+from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
 
 from kamou.actors.desk import Desk, DeskSettings
+from kamou.actors.protection import Protector
 from kamou.core import adoption as adopting
 from kamou.core import reconciliation
 from kamou.core.events import (
@@ -236,6 +239,39 @@ def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_u
 
     found = wrong(scene(ReadsFlat), AGAIN + 4)
     assert told_of(found, "PositionCorrected")  # what was held was booked as gone
+
+
+# --- gone, and nobody said so ----------------------------------------------------------------
+
+
+def test_a_close_that_is_refused_because_nothing_is_held_is_no_failure_of_protection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. A human closed it, unheard."""
+    apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
+
+    def reasons() -> list[str]:
+        trouble = Trouble(fate=every(Leg.STOP, REJECTED, HELD))
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(2.1)  # entered, and no stop was taken: it is about to be closed
+            trouble.away = frozenset({"stream", "account"})  # nor does reconciliation see it
+            await trade_by_hand(stage, HELD, -stage.book().position(HELD))
+            await stage.until(4.5)
+            trouble.away = frozenset()
+
+        ended = play(trouble, direct=direct, settings=apart)
+        return [changed.reason for changed in ended.of(StateChanged)]
+
+    assert "PROTECTION_FAILED" not in reasons()
+
+    # Naive: whatever is refused has failed.
+    async def yes(self: Protector, symbol: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+    monkeypatch.setattr(Protector, "_held", yes)
+    assert "PROTECTION_FAILED" in reasons()
 
 
 # --- restarts into another position ----------------------------------------------------------
