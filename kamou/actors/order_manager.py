@@ -307,7 +307,8 @@ class OrderManager(Actor):
         if not book.state.entries_allowed:
             entries = (o for o in book.orders.values() if o.leg is Leg.ENTRY)
             deeds += [("cancel", o.client_id) for o in entries if not o.status.terminal]
-        deeds += [("trade", symbol) for symbol in book.trades]
+        bare_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
+        deeds += [("trade", trade.symbol) for trade in bare_first]
         return deeds
 
     async def _carry_out(self, what: str, name: str) -> None:
@@ -329,7 +330,9 @@ class OrderManager(Actor):
         if trade is None:
             return
         if self._desk.book.state.severity >= TradingState.FLATTEN.severity:
-            await self._protector.close(symbol, "flatten")
+            # Bare, it is not left to the query what became of a close that timed out.
+            bare = trade.unprotected_since_ms > 0
+            await self._protector.close(symbol, "flatten", again=bare)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
             await self._protector.close(symbol, "time stop")
         elif trade.unprotected_since_ms:

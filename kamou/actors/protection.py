@@ -22,7 +22,7 @@ from kamou.errors import RateLimitedError, UnreachableError
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
 CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each time
 SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
-ROUNDS_MAX = 3  # of orders that time out or are refused, before the venue is read again
+ROUNDS_MAX = 4  # of orders that time out or are refused, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
 LIVE = frozenset(OrderStatus) - FAILED - {OrderStatus.DENIED}
 SWEEP_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
@@ -202,13 +202,13 @@ class Protector:
             self._refused.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
             return told
-        if told is OrderStatus.REJECTED and not await self._held(symbol):
-            return told  # no wonder; reconciliation finds out why
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
         if told is not OrderStatus.UNKNOWN:
             wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
             self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
-        if refused >= CLOSE_ATTEMPTS_MAX and trade.unprotected_since_ms:
+        if refused < CLOSE_ATTEMPTS_MAX or not trade.unprotected_since_ms:
+            return told
+        if await self._held(symbol):  # else no wonder: reconciliation finds out why
             self._on_failed(symbol)
         return told
 

@@ -39,6 +39,10 @@ class Life:
     touched: dict[str, int] = attrs.Factory(dict)
     _manual: int = 0
 
+    def forgotten(self, at_ms: int) -> None:
+        """Nobody knows any more what is held: the first reconciliation must find it."""
+        self.touched.update({position.symbol: at_ms for position in self.engine.positions()})
+
     def begin(self) -> None:
         acts: dict[str, Act] = {
             "delisting": self._delist,

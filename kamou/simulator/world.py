@@ -152,11 +152,14 @@ class World:
                 number += 1
                 to = folder / f"journal-{number}.sqlite3"
                 self._inherit(path, to, process.power.dead)
-                down_ms = self._down_ms() + self.backups.restore(to, now_ms)
+                restored_ms = self.backups.restore(to, now_ms)
+                down_ms = self._down_ms() + restored_ms
                 up_ms = min(self.last_ms - CALM_MS // 2, now_ms + down_ms)
                 up_ms = max(up_ms, now_ms + 1)
                 self.dead.append((now_ms, up_ms))
                 now_ms = up_ms
+                if restored_ms:
+                    self.life.forgotten(now_ms)
                 self.venue.advance(now_ms)
 
     def reconfigure(self, chance: float) -> None:
