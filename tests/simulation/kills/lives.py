@@ -75,6 +75,7 @@ def live(
         "read_back_ms": points.read_back_ms,
         "ended_ms": at(until_minute(begin_ms)) + 20_000,
         "digest": ended.digest,
+        "separate": separate,
     }
     report.write_text(json.dumps(told), encoding="utf-8")
 

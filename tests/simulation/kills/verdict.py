@@ -64,10 +64,13 @@ def files(folder: Path) -> Files:
 
 
 def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
-    """How it ended, read by a process that had no part in it. The dead can protect nothing."""
+    """How it ended, read by a process that had no part in it.
+
+    Where stops are orders of their own, ``lives`` says when somebody could place them.
+    """
 
     def dead_ms(symbol: str, since_ms: int, until_ms: int) -> int:
-        return until_ms - since_ms - living_ms(lives, since_ms, until_ms)
+        return until_ms - since_ms - living_ms(lives, since_ms, until_ms) if lives else 0
 
     found = files(folder)
     source = screenplay.market()
@@ -182,7 +185,7 @@ def after_recovery(
     folder: Path, lefts: Sequence[Files], lives: Sequence[Life], report: dict[str, Any]
 ) -> Iterator[str]:
     """Everything lost, doubled, rewritten or bare; nothing when all is well."""
-    play = ended(folder, report["states"], lives)
+    play = ended(folder, report["states"], lives if report["separate"] else ())
     last = lives[-1]
     yield from faults(play, until_minute=until_minute(last.begin_ms))
     yield from _signals(play)
