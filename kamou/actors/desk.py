@@ -291,16 +291,15 @@ class Desk:
     async def resolve(self, known: OrderState) -> None:
         """Ask the venue by client id what became of an order. Errors leave it unresolved."""
         intent = known.intent
-        over = known.status.terminal  # its fills are missing, and perhaps a stop: no time to lose
         try:
-            found = None if over else await self.port.order(intent.client_id)
+            found = await self.port.order(intent.client_id)
             fills: tuple[Fill, ...] = ()
-            if over or (found is not None and found.filled > known.filled):
+            if found is not None and found.filled > known.filled:
                 fills = await self.port.fills(intent.intended_ms - CLOCKS_APART_MS)
         except (RateLimitedError, UnreachableError):
             return
         now = self.clock.now_ms()
-        if over or found is not None:
+        if found is not None:
             missed = [f for f in fills if f.client_id == intent.client_id]
             await self.commit(
                 *(
@@ -311,8 +310,7 @@ class Desk:
                     if fill.key not in self.book.fills_seen
                 )
             )
-            if found is not None:
-                await self.told(found)
+            await self.told(found)
         elif now - known.changed_ms >= self.settings.not_found_after_ms:
             await self.commit(
                 OrderClosed(

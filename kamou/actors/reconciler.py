@@ -114,7 +114,6 @@ class Reconciler(Actor):
 
     async def tick(self) -> None:
         now = self._passed_ms = self.clock.now_ms()
-        self._restless = self._restless or self._asked  # what is asked for is looked at twice
         self._asked = self._orders.needs_reconcile = False
         self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_ms) + CYCLE_OFFSET_MS
         try:

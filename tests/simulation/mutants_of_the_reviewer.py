@@ -131,8 +131,8 @@ REVIEWER = (
     defect(
         name="what became of an order is never asked",
         file="kamou/actors/desk.py",
-        old="        intent = known.intent\n        over = ",
-        new="        intent = known.intent\n        return\n        over = ",
+        old="        intent = known.intent\n        try:\n",
+        new="        intent = known.intent\n        return\n        try:\n",
         notices=("UNSETTLED", "UNPROTECTED"),
         faults="timeout_before_accept,timeout_after_accept",
     ),
