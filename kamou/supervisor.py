@@ -286,9 +286,9 @@ class Supervisor:
         spec, now_s = self.spec, trio.current_time()
         if child.started_s is not None and now_s - child.started_s >= spec.quiet_s:
             child.crashes = 0
-        wait_s = spec.backoff_base_s * 2.0 ** min(child.crashes, BACKOFF_DOUBLINGS_MAX)
-        child.crashes, wait_s = child.crashes + 1, min(spec.backoff_cap_s, wait_s)
-        child.due_s = now_s + wait_s
+        doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
+        wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
+        child.crashes, child.due_s = child.crashes + 1, now_s + wait_s
         self._restarts.append((now_s, wait_s))
         waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides all storms
         while self._restarts[0][0] <= now_s - spec.period_s - waited_s:

@@ -69,7 +69,7 @@ class OrderManager(Actor):
         self._due_ms = 0
         self._stake: tuple[int, Exposure] | None = None  # and of which seq it is
         self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
-        self._unswept = False  # orphans that the last sweep had no time for
+        self._unswept = False  # the last sweep left orphans
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""

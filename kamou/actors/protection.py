@@ -39,7 +39,11 @@ class _Bare:
 
 
 class Protector:
-    """The order manager's arm for stops. Remembers only how long the venue was silent."""
+    """The order manager's arm for stops.
+
+    Remembers nothing that the journal should: how long the venue was silent, since when by Trio's
+    clock a position stands bare, and which closes were refused.
+    """
 
     def __init__(self, *, desk: Desk, limits: RiskLimits, on_failed: Callable[[str], None]) -> None:
         self._desk = desk

@@ -18,7 +18,7 @@ from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Instrument
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
-from kamou.core.venue_view import Doubt
+from kamou.core.venue_view import Doubt, certain_offset_ms
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.mailboxes import Mailbox
@@ -35,16 +35,6 @@ ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
-
-
-def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
-    """The venue's clock less ours, less what the round trip leaves in doubt (Cristian, 1989).
-
-    The venue read its clock at some time between our asking and our hearing.
-    """
-    if venue_ms > heard_ms:
-        return venue_ms - heard_ms
-    return min(0, venue_ms - asked_ms)
 
 
 @attrs.define

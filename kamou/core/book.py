@@ -23,7 +23,7 @@ from kamou.core.risk.conduct import Entry
 
 __all__ = ["OVERLAP_MS", "Book", "Reservation"]
 
-CLOCKS_APART_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
+ADOPTED_AFTER_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
 CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
 PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
 SEEN_KEPT = 20_000  # fills and incomes remembered against repetition
@@ -167,7 +167,7 @@ class Book(Holdings):
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
         """The trade that a fill belongs to; opened by an entry's first fill."""
         trade = self.trades.get(fill.symbol)
-        if trade is not None and trade.adopted and fill.at_ms < trade.opened_ms - CLOCKS_APART_MS:
+        if trade is not None and trade.adopted and fill.at_ms < trade.opened_ms - ADOPTED_AFTER_MS:
             return None  # told late: what was adopted is what it had led to
         if trade is not None or order is None:
             return trade  # one position per symbol: whatever trades there, trades on it

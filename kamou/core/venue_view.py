@@ -21,9 +21,20 @@ class ReconcileSettings:
     evidence_after_ms: int = 20_000  # fills that the venue does not list: then they are inferred
 
 
+def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
+    """The venue's clock less ours, less what the round trip leaves in doubt (Cristian, 1989).
+
+    The venue read its clock at some time between our asking and our hearing.
+    """
+    if venue_ms > heard_ms:
+        return venue_ms - heard_ms
+    return min(0, venue_ms - asked_ms)
+
+
 Doubt = tuple[str, Decimal]
-"""What one look is not believed: a symbol, and the smaller quantity that the venue says is held
-though nothing explains it; or a stop that the book does not know, and seems to protect nothing."""
+"""What one look told and is not believed yet: a symbol, and the smaller quantity that is said to be
+held though nothing explains it; or a stop that the book does not know and that seems to protect
+nothing, by its client id and quantity."""
 
 
 @attrs.frozen(kw_only=True)

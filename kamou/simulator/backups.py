@@ -6,7 +6,6 @@ everything that came of it was really sent.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.simulator.faults import Chaos
+from kamou.simulator.process import copy_database
 from kamou.store.journal import Committed
 
 AGE_S = (20.0, 900.0)  # of a backup when it is restored; young ones are more common
@@ -50,7 +50,7 @@ class Backups:
         def committed(done: Sequence[Committed]) -> None:
             on_commit(done)
             if self._plan and not self._taken and clock.now_ms() >= self._plan[0][0]:
-                _copied(path, self._copy)
+                copy_database(path, self._copy)
                 self._taken = True
 
         return committed
@@ -72,7 +72,7 @@ class Backups:
         due, self._taken = self._taken, False
         if not due:
             return 0
-        _copied(self._copy, to)
+        copy_database(self._copy, to)
         self._restored = True
         self.chaos.note("restored_backup")
         return DOWN_MS
@@ -81,11 +81,3 @@ class Backups:
         """Whether the process that begins now is the first on a restored journal."""
         restored, self._restored = self._restored, False
         return restored
-
-
-def _copied(path: Path, to: Path) -> None:
-    for suffix in ("", "-wal"):
-        part, copy = path.with_name(path.name + suffix), to.with_name(to.name + suffix)
-        copy.unlink(missing_ok=True)
-        if part.exists():
-            shutil.copyfile(part, copy)

@@ -17,16 +17,16 @@ from kamou.core import events as e
 from kamou.core.book import Book
 from kamou.core.limits import RiskLimits
 from kamou.core.model import Intent, Leg, Plan, Quote, TradingState
+from kamou.exchange.checker import Silence
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import FillNoted, MoneyNoted, OrderNoted
 from kamou.ids import is_ours
 
 Wrong = Callable[[str, int, str, str], None]
 """rule, at_ms, symbol, detail"""
-Silence = Callable[[str, int, int], int]
 
 TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and its permit
-SKEW_MAX_MS = 4_000  # our clock's worst error
+SKEW_MAX_MS = 4_000  # our clock's worst error; permits are held against it
 SKEW_SEEN_MS = 1_500  # an error that entries must wait for
 READ_MS = 4_000  # a read may take so long on its way
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen

@@ -35,7 +35,7 @@ from kamou.exchange.venue_state import (
 )
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
-from kamou.simulator.duties import Duties
+from kamou.simulator.duties import SKEW_MAX_MS, Duties
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
@@ -44,7 +44,6 @@ from kamou.supervision import ChildExit, ExitKind, RestartStormError
 VIOLATIONS_MAX = 50  # one defect repeats itself
 LAST_EVENTS = 60  # shown with the first violation
 FLOW_MEMORY_MS = 150_000  # money that left so lately may not have been known to who sized an order
-SKEW_MAX_MS = 4_000  # how far our own clock, which permits are held against, may be off
 SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for so long after
 
 

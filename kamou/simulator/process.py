@@ -127,12 +127,18 @@ class SkewedClock:
             await self.true.sleep_until(self.true.now_ms() + left_ms)
 
 
-def take_image(path: Path) -> None:
-    """The disk as a dead process left it: closing the files would tidy them up."""
+def copy_database(path: Path, to: Path) -> None:
+    """A SQLite file and its write-ahead log, as they are now."""
     for suffix in ("", "-wal"):
-        part = path.with_name(path.name + suffix)
+        part, copy = path.with_name(path.name + suffix), to.with_name(to.name + suffix)
+        copy.unlink(missing_ok=True)  # a log of what the copy replaces is not its own
         if part.exists():
-            shutil.copyfile(part, path.with_name(path.name + ".image" + suffix))
+            shutil.copyfile(part, copy)
+
+
+def image_of(path: Path) -> Path:
+    """Where the disk stands as a dead process left it: closing the files would tidy them up."""
+    return path.with_name(path.name + ".image")
 
 
 def cut_power(path: Path, draw: float, *, synced: bool) -> int:

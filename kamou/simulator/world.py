@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import sqlite3
 import tempfile
 import traceback
@@ -45,8 +44,9 @@ from kamou.simulator.process import (
     Killed,
     Power,
     SkewedClock,
+    copy_database,
     cut_power,
-    take_image,
+    image_of,
 )
 from kamou.simulator.saboteur import Steps
 from kamou.simulator.settings import SETTINGS, Scenario, reconfigured, tightened
@@ -177,12 +177,8 @@ class World:
 
     def _inherit(self, path: Path, to: Path, dead: str) -> None:
         """The next process's disk. The image was taken before the dead one let go of its files."""
-        image = path.with_name(path.name + ".image")
-        source = image if image.exists() else path
-        for suffix in ("", "-wal"):
-            part = source.with_name(source.name + suffix)
-            if part.exists():
-                shutil.copyfile(part, to.with_name(to.name + suffix))
+        image = image_of(path)
+        copy_database(image if image.exists() else path, to)
         if dead == "power_cut":
             lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
             self.monitor.coverage.update({"bytes lost": lost} if lost else {})
@@ -293,7 +289,7 @@ class Process:
             monitor.duties.ended()
             self.ended_ms = self.clock.now_ms()
             if self.power.dead:
-                take_image(self.path)
+                copy_database(self.path, image_of(self.path))
             reader.close()
             connection.close()
 

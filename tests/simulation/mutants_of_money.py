@@ -46,7 +46,7 @@ MONEY = (
     ),
     Mutant(
         name="nobody compares the clocks",
-        file="kamou/actors/reconciler.py",
+        file="kamou/core/venue_view.py",
         old="    if venue_ms > heard_ms:\n",
         new="    if venue_ms:\n        return 0\n    if venue_ms > heard_ms:\n",
         notices=("SKEWED",),
