@@ -16,7 +16,6 @@ import trio
 
 from kamou import demo, flatten, ids
 from kamou.actors.journal import on_thread
-from kamou.actors.site import Listener, SiteActor, bind
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, Clock, SystemClock
@@ -25,17 +24,18 @@ from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
+from kamou.http.server import Listener, Server, bind, is_loopback
 from kamou.latch import HaltLatch
 from kamou.operations import Running
+from kamou.operator.app import Operations, default_hosts, operator_app
+from kamou.operator.token import load_token
 from kamou.session import opened, salt_key
 from kamou.store import database
 from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
 from kamou.supervisor import Supervisor
 from kamou.watchdog import Watchdog
-from kamou.web.api.operator import Operations, default_hosts, operator_app
 from kamou.web.app import PublicSite
 from kamou.web.site import Site, read_pricing
-from kamou.web.token import load_token
 
 Progress = Callable[[str, int, int], None]
 Announce = Callable[[str], None]
@@ -102,53 +102,23 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _site(self, running: Running) -> AsyncIterator[None]:
-        """Public and operator listeners, under a supervisor of their own."""
-        web = self.settings.web
-        public = PublicSite(
-            self.folder.database,
-            Site(
-                mode=self.settings.mode,
-                currency=self.settings.currency,
-                assumed_live=True,
-                pricing_markdown=read_pricing(web.pricing_file),
-            ),
-            on_error=lambda path, error: self.announce(f"page {path} failed: {error!r}"),
-        )
-        operations = Operations(
-            snapshot=running.snapshot,
-            status=running.status,
-            not_ready=running.not_ready,
-            halt=running.halt,
-            resume=running.resume,
-            flatten=running.flatten,
-        )
-        operator = operator_app(
-            operations,
-            token=load_token(self.folder.token),
-            allowed_hosts=default_hosts(web.operator_host),
-        )
-        listeners = (
-            Listener(app=public, host=web.host, port=web.port, setting="web.port", option="--port"),
-            Listener(
-                app=operator,
-                host=web.operator_host,
-                port=web.operator_port,
-                setting="web.operator_port",
-                option="--operator-port",
-            ),
-        )
-        for listener in listeners:
-            bind(listener).close()  # a port that is taken is an error now, not a restart storm
-        actor = SiteActor(public=listeners[0], operator=listeners[1], warn=self.announce)
+        """Public and operator listeners, each a child of a supervisor of their own."""
+        public = self._public()
+        servers = (Server(self._public_listener(public)), Server(self._operator_listener(running)))
+        for server in servers:
+            bind(server.listener).close()  # a taken port is an error now, not a restart storm
         supervisor = running.web = Supervisor(
             SupervisorSpec(
                 id="web",
-                children=(ChildSpec(id="site", start=actor.run, stop=actor.ask_to_stop),),
+                children=tuple(
+                    ChildSpec(id=id_, start=server.run, stop=server.ask_to_stop)
+                    for id_, server in zip(("site", "operator"), servers, strict=True)
+                ),
             )
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
-            self._listening(actor.ports)
+            self._listening(*(server.bound_port for server in servers))
             try:
                 yield
             finally:
@@ -157,9 +127,53 @@ class Service:
                 public.close()
             nursery.cancel_scope.cancel()
 
-    def _listening(self, ports: tuple[int, ...]) -> None:
+    def _public(self) -> PublicSite:
+        return PublicSite(
+            self.folder.database,
+            Site(
+                mode=self.settings.mode,
+                currency=self.settings.currency,
+                assumed_live=True,
+                pricing_markdown=read_pricing(self.settings.web.pricing_file),
+            ),
+            on_error=lambda path, error: self.announce(f"page {path} failed: {error!r}"),
+        )
+
+    def _public_listener(self, public: PublicSite) -> Listener:
         web = self.settings.web
-        port, operator_port = ports
+        return Listener(
+            app=public, host=web.host, port=web.port, setting="web.port", option="--port"
+        )
+
+    def _operator_listener(self, running: Running) -> Listener:
+        web = self.settings.web
+        if not is_loopback(web.operator_host):
+            self.announce(
+                f"the operator's listener is bound to {web.operator_host}, which others can"
+                " reach: it can halt and flatten; put it behind a tunnel or bind 127.0.0.1"
+            )
+        operations = Operations(
+            snapshot=running.snapshot,
+            status=running.status,
+            not_ready=running.not_ready,
+            halt=running.halt,
+            resume=running.resume,
+            flatten=running.flatten,
+        )
+        return Listener(
+            app=operator_app(
+                operations,
+                token=load_token(self.folder.token),
+                allowed_hosts=default_hosts(web.operator_host),
+            ),
+            host=web.operator_host,
+            port=web.operator_port,
+            setting="web.operator_port",
+            option="--operator-port",
+        )
+
+    def _listening(self, port: int, operator_port: int) -> None:
+        web = self.settings.web
         RunRecord(
             pid=os.getpid(),
             mode=self.settings.mode,

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from site_client import Client, connect
 
 from kamou.determinism import seed_scheduler
 from kamou.folder import DataFolder
@@ -32,6 +33,12 @@ def _seeded_scheduler(request: pytest.FixtureRequest) -> None:
     """A failure that depends on the order of tasks comes back with the same test."""
     digest = hashlib.sha256(request.node.nodeid.encode()).digest()
     seed_scheduler(int.from_bytes(digest[:8], "big"))
+
+
+@pytest.fixture
+def client() -> Client:
+    """How a test talks to an ASGI application."""
+    return connect
 
 
 @pytest.fixture(scope="session")

@@ -138,8 +138,8 @@ ONE_IMPORTER = {
     "ccxt": (),  # comes with the real venue, in exchange/ccxt_futures.py
     "sqlite_utils": ("kamou/store/",),  # schema and migrations
     "pyarrow": ("kamou/store/",),  # Parquet
-    "hypercorn": ("kamou/actors/site.py",),  # the listeners
-    "starlette": ("kamou/web/",),  # routes
+    "hypercorn": ("kamou/http/",),  # the listeners
+    "starlette": ("kamou/web/", "kamou/operator/", "kamou/http/"),  # routes
     "jinja2": ("kamou/web/",),  # pages
     "markdown_it": ("kamou/web/",),  # the operator's own page
     "rich": ("kamou/commands/",),  # terminals
@@ -164,7 +164,7 @@ FORBIDDEN_CALLS = {
     r"(datetime\.)?datetime\.(now|utcnow|today)|(datetime\.)?date\.today": {},
     r"time\.(time|time_ns)": {"kamou/clock.py": "the one place that asks the machine"},
     r"(secrets|os)\.(token_\w+|urandom)": {
-        "kamou/web/token.py": "a token must not be guessable",
+        "kamou/operator/token.py": "a token must not be guessable",
         "kamou/session.py": "nor the key of the salts that hide intents",
     },
     r"random\.\w+": {

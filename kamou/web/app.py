@@ -21,13 +21,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import StoreError
+from kamou.http.negotiation import prefers_json
+from kamou.http.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
 from kamou.store.database import open_reader
 from kamou.store.queries import head_seq
-from kamou.web.negotiation import prefers_json
 from kamou.web.pages import front, how_it_works, pricing, results, trade, trades
 from kamou.web.pages.base import Ask, Page, Render
 from kamou.web.render import Templates, load_templates
-from kamou.web.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
 from kamou.web.results import Memo
 from kamou.web.site import Site
 

@@ -20,8 +20,8 @@ from kamou.errors import KamouError, TimedOutError
 from kamou.folder import DataFolder, RunRecord
 from kamou.latch import HaltLatch
 from kamou.lock import DataFolderLock
-from kamou.web.api.operator import Operations, operator_app
-from kamou.web.token import load_token
+from kamou.operator.app import Operations, operator_app
+from kamou.operator.token import load_token
 
 Cli = Callable[..., tuple[int, str, str]]
 

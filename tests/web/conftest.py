@@ -1,4 +1,4 @@
-"""One published record for all tests that only read it, and a client for an application."""
+"""One published record for all tests that only read it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from published_record import write_record
-from site_client import Client, connect, inline
+from site_client import inline
 
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -36,8 +36,3 @@ def demo() -> Site:
 @pytest.fixture
 def public(record: Path, demo: Site) -> PublicSite:
     return PublicSite(record, demo, runner=inline)
-
-
-@pytest.fixture
-def client() -> Client:
-    return connect

@@ -4,8 +4,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from kamou.http.negotiation import accepts_gzip, matches_etag, prefers_json
 from kamou.web import format as fmt
-from kamou.web.negotiation import accepts_gzip, matches_etag, prefers_json
 
 M = fmt.MINUS
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kamou.http.replies import HTML
 from kamou.web.pages.base import Ask, Page
-from kamou.web.replies import HTML
 
 
 def render(ask: Ask) -> Page:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from kamou.http.replies import HTML
 from kamou.web.pages.base import Ask, Page
-from kamou.web.replies import HTML
 
 
 def render(ask: Ask) -> Page:

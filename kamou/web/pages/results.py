@@ -8,10 +8,10 @@ import attrs
 import msgspec
 
 from kamou.core.performance import Estimate
+from kamou.http.replies import HTML, JSON
 from kamou.web import format as fmt
 from kamou.web.chart import Event, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.pages.base import Ask, Page
-from kamou.web.replies import HTML, JSON
 from kamou.web.results import DayResult, Results, as_json, gather
 
 RECENT_DAYS = 14  # shown open; the rest is one click away

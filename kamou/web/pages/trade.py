@@ -8,10 +8,10 @@ import attrs
 from starlette.exceptions import HTTPException
 
 from kamou.core.model import Leg
+from kamou.http.replies import HTML
 from kamou.store import public_queries, queries
 from kamou.store.rows import TradeChain
 from kamou.web.pages.base import Ask, Page
-from kamou.web.replies import HTML
 
 LEGS = {
     Leg.ENTRY.value: "Entry",

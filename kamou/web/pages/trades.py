@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 import attrs
 from starlette.exceptions import HTTPException
 
+from kamou.http.replies import HTML
 from kamou.store import public_queries, queries
 from kamou.web.pages.base import Ask, Page
-from kamou.web.replies import HTML
 
 PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
 PARAMETERS = ("page", "strategy", "symbol", "outcome")

@@ -1,8 +1,7 @@
-"""The site: serves the public and the operator's application on two listeners.
+"""A listener: binds an address and serves one application there, as a supervised child.
 
-Both ports are bound before the actor reports started, so a port that is taken is an error with a
-name and not a site that is silently absent. The applications are handed in: this file knows no
-page. Hypercorn's Trio worker runs in the supervisor's own loop and tree.
+The port is bound before the child reports started, so a port that is taken is an error with a name
+and not a site that is silently absent. The application is handed in: this file knows no page.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -38,19 +36,25 @@ class Listener:
     option: str  # --port
 
 
-class SiteActor:
-    """A supervised child. ``start=actor.run``, ``stop=actor.ask_to_stop`` in its child spec.
+class Server:
+    """One listener as a supervised child. ``start=server.run``, ``stop=server.ask_to_stop``.
 
-    It has no inbox: its messages are requests. ``ports`` are the bound ones while it listens.
+    It has no inbox: its messages are requests. ``port`` is the bound one while it listens. A
+    socket that already listens may be handed in (``bound``: TCP or AF_UNIX); it stays its owner's
+    to close.
     """
 
-    def __init__(
-        self, *, public: Listener, operator: Listener, warn: Callable[[str], None]
-    ) -> None:
-        self._listeners = (public, operator)
-        self._warn = warn
+    def __init__(self, listener: Listener, *, bound: socket.socket | None = None) -> None:
+        self.listener = listener
+        self._handed = bound
         self._stop = trio.Event()
-        self.ports: tuple[int, ...] = ()
+        self.port: int | None = None
+
+    @property
+    def bound_port(self) -> int:
+        """The port, of a server that listens."""
+        assert self.port is not None, "it has not started"
+        return self.port
 
     def ask_to_stop(self) -> None:
         """Stop listening, let requests in flight end within the grace, then return from ``run``."""
@@ -60,32 +64,21 @@ class SiteActor:
         """Bind, report started, serve until asked to stop or cancelled.
 
         Raises:
-            ListenError: a port is taken, or not ours to take.
+            ListenError: the port is taken, or not ours to take.
         """
         self._stop = trio.Event()
-        sockets: list[socket.socket] = []
+        bound = self._handed or bind(self.listener)
         try:
-            for listener in self._listeners:
-                sockets.append(bind(listener))
-            self.ports = tuple(bound.getsockname()[1] for bound in sockets)
-            operator = self._listeners[1]
-            if not is_loopback(operator.host):
-                self._warn(
-                    f"the operator's listener is bound to {operator.host}, which others can"
-                    " reach: it can halt and flatten; put it behind a tunnel or bind 127.0.0.1"
-                )
+            self.port = 0 if bound.family == socket.AF_UNIX else bound.getsockname()[1]
             async with trio.open_nursery() as nursery:
-                for listener, bound in zip(self._listeners, sockets, strict=True):
-                    await nursery.start(partial(self._serve, listener.app, bound))
+                await nursery.start(partial(self._serve, bound))
                 task_status.started()
         finally:
-            self.ports = ()
-            for bound in sockets:
+            self.port = None
+            if self._handed is None:
                 bound.close()
 
-    async def _serve(
-        self, app: Any, bound: socket.socket, task_status: trio.TaskStatus[Any]
-    ) -> None:
+    async def _serve(self, bound: socket.socket, task_status: trio.TaskStatus[Any]) -> None:
         # hypercorn owns and closes the descriptor that it is given: it gets its own
         config = Config()
         config.bind = [f"fd://{bound.dup().detach()}"]
@@ -97,7 +90,11 @@ class SiteActor:
         config.h11_max_incomplete_size = HEADERS_BYTES_MAX
         config.backlog = BACKLOG
         await serve(
-            app, config, shutdown_trigger=self._stop.wait, task_status=task_status, mode="asgi"
+            self.listener.app,
+            config,
+            shutdown_trigger=self._stop.wait,
+            task_status=task_status,
+            mode="asgi",
         )
 
 

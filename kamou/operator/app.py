@@ -19,9 +19,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import KamouError, TimedOutError
-from kamou.web.api.metrics import CONTENT_TYPE, exposition
-from kamou.web.replies import JSON, NEVER, Reply, reply
-from kamou.web.token import token_matches
+from kamou.http.replies import JSON, NEVER, Reply, reply
+from kamou.operator.metrics import CONTENT_TYPE, exposition
+from kamou.operator.token import token_matches
 
 BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
 REASON_CHARS_MAX = 200

@@ -11,9 +11,9 @@ import pytest
 from site_client import Client
 
 from kamou.errors import CallTimeoutError, CallUnavailableError, ConfigurationError
-from kamou.web.api.metrics import exposition
-from kamou.web.api.operator import Operations, default_hosts, operator_app
-from kamou.web.token import load_token, token_matches
+from kamou.operator.app import Operations, default_hosts, operator_app
+from kamou.operator.metrics import exposition
+from kamou.operator.token import load_token, token_matches
 
 TOKEN = "a-token-of-this-test"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

@@ -8,8 +8,8 @@ import httpx
 import pytest
 import trio
 
-from kamou.actors.site import Listener, SiteActor, _explained, bind, is_loopback
 from kamou.errors import ListenError
+from kamou.http.server import Listener, Server, _explained, bind, is_loopback
 
 
 def answering(text: bytes) -> Any:
@@ -34,59 +34,59 @@ def listener(
     )
 
 
-def site(warnings: list[str] | None = None, **of_operator: Any) -> SiteActor:
-    return SiteActor(
-        public=listener(b"public"),
-        operator=listener(b"operator", operator=True, **of_operator),
-        warn=(warnings if warnings is not None else []).append,
-    )
-
-
-async def test_it_serves_both_listeners_once_it_has_started_and_stops_when_asked() -> None:
-    warnings: list[str] = []
-    actor = site(warnings)
+async def test_it_serves_once_it_has_started_and_stops_when_asked() -> None:
+    server = Server(listener(b"public"))
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            await nursery.start(actor.run)
-            public, operator = actor.ports
+            await nursery.start(server.run)
+            port = server.port
+            assert port is not None
             async with httpx.AsyncClient() as http:
-                answer = await http.get(f"http://127.0.0.1:{public}/")
-                assert answer.text == "public"
-                assert "server" not in answer.headers
-                assert (await http.get(f"http://127.0.0.1:{operator}/")).text == "operator"
-            actor.ask_to_stop()
-    assert actor.ports == ()
+                answer = await http.get(f"http://127.0.0.1:{port}/")
+            assert answer.text == "public"
+            assert "server" not in answer.headers
+            server.ask_to_stop()
+    assert server.port is None
     with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
-        await trio.open_tcp_stream("127.0.0.1", public)
-    assert warnings == []
+        await trio.open_tcp_stream("127.0.0.1", port)
 
 
-async def test_it_can_be_started_again_on_the_same_ports_after_a_crash() -> None:
+async def test_it_can_be_started_again_on_the_same_port_after_a_crash() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    actor = SiteActor(
-        public=listener(b"public", port=port), operator=listener(operator=True), warn=print
-    )
+    server = Server(listener(b"public", port=port))
     for _ in range(2):
         async with trio.open_nursery() as nursery:
-            await nursery.start(actor.run)
+            await nursery.start(server.run)
             async with httpx.AsyncClient() as http:
                 assert (await http.get(f"http://127.0.0.1:{port}/")).text == "public"
             nursery.cancel_scope.cancel()
-        assert actor.ports == ()
+        assert server.port is None
+
+
+async def test_a_socket_that_was_handed_in_is_served_and_left_open() -> None:
+    bound = bind(listener())
+    server = Server(listener(b"public"), bound=bound)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://127.0.0.1:{server.bound_port}/")).text == "public"
+        nursery.cancel_scope.cancel()
+    assert bound.fileno() >= 0
+    bound.close()
 
 
 async def test_a_taken_port_is_an_error_that_names_the_port_its_setting_and_the_remedy() -> None:
     taken = bind(listener())
     port = taken.getsockname()[1]
-    actor = site(port=port)
+    server = Server(listener(port=port, operator=True))
     with pytest.raises(ListenError) as caught:
-        await actor.run()
+        await server.run()
     taken.close()
     for said in (str(port), "taken", "web.operator_port", "--operator-port"):
         assert said in str(caught.value)
-    assert actor.ports == ()
+    assert server.port is None
 
 
 async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() -> None:
@@ -97,16 +97,6 @@ async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() 
 def test_a_port_that_is_not_ours_to_take_is_explained() -> None:
     error = OSError(errno.EACCES, "Permission denied")
     assert "not ours to take" in _explained(listener(port=80), error)
-
-
-async def test_an_operator_listener_that_others_can_reach_warns() -> None:
-    warnings: list[str] = []
-    actor = site(warnings, host="0.0.0.0")
-    async with trio.open_nursery() as nursery:
-        await nursery.start(actor.run)
-        nursery.cancel_scope.cancel()
-    assert len(warnings) == 1
-    assert "0.0.0.0" in warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kamou.http.replies import HTML, NEVER, Replies, reply
 from kamou.store.public_queries import Outcome
 from kamou.web import results
-from kamou.web.replies import HTML, NEVER, Replies, reply
 
 
 def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:

@@ -11,7 +11,7 @@ import attrs
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from kamou.web.negotiation import accepts_gzip, matches_etag
+from kamou.http.negotiation import accepts_gzip, matches_etag
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
