@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamou.escaping import CONTROL, escape_text
+
+
+@given(text=st.text(st.characters(), max_size=600))
+def test_escaped_text_is_one_printable_bounded_line_whatever_it_was(text: str) -> None:
+    shown = escape_text(text)
+    assert len(shown) <= 500
+    assert len(shown.splitlines()) <= 1
+    assert not [c for c in shown if unicodedata.category(c) in CONTROL]
+    shown.encode("utf-8")  # no lone surrogate is left
+
+
+@given(text=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=400))
+def test_text_that_people_can_read_is_left_as_it_is(text: str) -> None:
+    assert escape_text(text) == text
+
+
+def test_a_terminal_escape_a_line_break_and_an_override_are_written_out() -> None:
+    shown = escape_text("a\x1b[2Jb\r\nresults: c\u202ed\ud800")
+    assert shown == "a\\x1b[2Jb\\r\\nresults: c\\u202ed\\ud800"
+
+
+def test_text_that_is_too_long_is_cut_and_says_so() -> None:
+    assert escape_text("x" * 10_000, chars_max=10) == "xxxxxxx..."
+    assert len(escape_text("\x00" * 10_000)) == 500
