@@ -9,20 +9,30 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from functools import partial
+from collections import Counter
 from typing import Any
 
 import attrs
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.worker_context import WorkerContext
 
 from kamou.errors import ListenError
+from kamou.http.connection import Connection, Peer, Shared
+from kamou.http.limits import Limits, address_key
+from kamou.http.notices import Notices, Warn, say_nothing
+from kamou.http.traffic import Cut, Refusal, Traffic
+from kamou.http.wire import EXHAUSTED, SEND_BUFFER_BYTES, Wire
 
-BACKLOG = 128  # connections that wait to be accepted
-GRACE_S = 1.0  # requests in flight at an orderly stop; pages take milliseconds
-KEEP_ALIVE_S = 15.0  # an idle connection of a reader who turns the page
-HEADERS_BYTES_MAX = 16 * 1024
+ACCEPT_PAUSE_S = 0.1  # without descriptors, accept fails at once and again
+FAREWELLS_MAX = 32  # connections over the limit that are heard out at once; others are just closed
+LOST_IN_QUEUE = frozenset(
+    {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ECONNRESET, errno.ENETDOWN}
+)
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"content-length: 0\r\nretry-after: 10\r\nconnection: close\r\n\r\n"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +44,7 @@ class Listener:
     port: int  # 0: any free one
     setting: str  # web.port
     option: str  # --port
+    limits: Limits = Limits()
 
 
 class Server:
@@ -41,14 +52,27 @@ class Server:
 
     It has no inbox: its messages are requests. ``port`` is the bound one while it listens. A
     socket that already listens may be handed in (``bound``: TCP or AF_UNIX); it stays its owner's
-    to close.
+    to close. ``traffic`` counts what it meets, over restarts too. ``warn`` gets one printable line
+    a minute at most about each kind of trouble.
     """
 
-    def __init__(self, listener: Listener, *, bound: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        bound: socket.socket | None = None,
+        warn: Warn = say_nothing,
+    ) -> None:
         self.listener = listener
+        self.traffic = Traffic()
+        self.port: int | None = None
         self._handed = bound
         self._stop = trio.Event()
-        self.port: int | None = None
+        self._notices = Notices(warn)
+        self._open: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._emptied = trio.Event()  # the last open connection has ended
+        self._farewells = 0
 
     @property
     def bound_port(self) -> int:
@@ -65,41 +89,164 @@ class Server:
 
         Raises:
             ListenError: the port is taken, or not ours to take.
+            ExceptionGroup: of a MemoryError that a connection met; it is the process's trouble.
         """
         self._stop = trio.Event()
-        bound = self._handed or bind(self.listener)
+        # a handed socket stays open: what is closed here is another descriptor of the same socket
+        bound = self._handed.dup() if self._handed else bind(self.listener)
         try:
+            bound.setblocking(False)
             self.port = 0 if bound.family == socket.AF_UNIX else bound.getsockname()[1]
-            async with trio.open_nursery() as nursery:
-                await nursery.start(partial(self._serve, bound))
-                task_status.started()
+            await self._serve(bound, task_status)
         finally:
             self.port = None
-            if self._handed is None:
-                bound.close()
+            bound.close()
 
-    async def _serve(self, bound: socket.socket, task_status: trio.TaskStatus[Any]) -> None:
-        # hypercorn owns and closes the descriptor that it is given: it gets its own
+    async def _serve(self, bound: socket.socket, task_status: trio.TaskStatus[None]) -> None:
+        shared = self._shared(bound)
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(self._accept, bound, shared, connections)
+                task_status.started()
+                await self._stop.wait()
+                accepting.cancel_scope.cancel()
+            bound.close()  # whoever waits in the backlog is reset, and does not wait for nothing
+            await self._end_connections(shared)
+            connections.cancel_scope.cancel()
+
+    def _shared(self, bound: socket.socket) -> Shared:
         config = Config()
-        config.bind = [f"fd://{bound.dup().detach()}"]
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
-        config.graceful_timeout = GRACE_S
-        config.keep_alive_timeout = KEEP_ALIVE_S
-        config.h11_max_incomplete_size = HEADERS_BYTES_MAX
-        config.backlog = BACKLOG
-        await serve(
-            self.listener.app,
-            config,
-            shutdown_trigger=self._stop.wait,
-            task_status=task_status,
-            mode="asgi",
+        return Shared(
+            app=self.listener.app,
+            limits=self.listener.limits,
+            traffic=self.traffic,
+            config=config,
+            context=WorkerContext(max_requests=None),
+            address=_peer(bound, bound.getsockname()),
         )
+
+    # --- accepting -------------------------------------------------------------------------------
+
+    async def _accept(
+        self, bound: socket.socket, shared: Shared, connections: trio.Nursery
+    ) -> None:
+        connections_max = shared.limits.affordable()
+        while True:
+            await trio.lowlevel.wait_readable(bound)
+            try:
+                raw, address = bound.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                await self._not_accepted(error)
+                continue
+            peer = _peer(raw, address)
+            refusal = self._refusal(peer, connections_max)
+            if refusal is None:
+                self._admit(Wire(raw), peer, shared, connections)
+            else:
+                self._turn_away(Wire(raw), refusal, connections)
+
+    async def _not_accepted(self, error: OSError) -> None:
+        """Wait a little if the system has run out of something; a lost connection is nothing."""
+        if error.errno in LOST_IN_QUEUE:
+            return
+        if error.errno not in EXHAUSTED:
+            raise error
+        self.traffic.refused[Refusal.DESCRIPTORS] += 1
+        self._say("descriptors", f"cannot accept connections: {error.strerror}; those open go on")
+        await trio.sleep(ACCEPT_PAUSE_S)
+
+    def _refusal(self, peer: Peer, connections_max: int) -> Refusal | None:
+        limits = self.listener.limits
+        if len(self._open) >= connections_max:
+            return Refusal.CONNECTIONS
+        if peer is None or self._by_address[address_key(peer[0])] < (
+            limits.connections_per_address_max
+        ):
+            return None
+        return None if limits.trusts(peer[0]) else Refusal.ADDRESS
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def _admit(self, wire: Wire, peer: Peer, shared: Shared, connections: trio.Nursery) -> None:
+        connection = Connection(wire, peer, shared)
+        key = "" if peer is None else address_key(peer[0])
+        self._open.add(connection)
+        self._by_address[key] += 1
+        self.traffic.opened()
+        connections.start_soon(self._attend, connection, key)
+
+    async def _attend(self, connection: Connection, key: str) -> None:
+        """Run one connection: whatever goes wrong in it ends it, and nothing else."""
+        try:
+            await connection.run()
+        except* MemoryError:
+            raise  # of the process, not of the connection: its supervisor starts it again
+        except* Exception as errors:
+            self.traffic.failed += 1
+            self._say("failed", f"a connection ended with {_first(errors)!r}")
+        finally:
+            self._open.discard(connection)
+            self._by_address[key] -= 1
+            if not self._by_address[key]:
+                del self._by_address[key]  # or a stranger's addresses would stay for ever
+            self.traffic.closed()
+            if not self._open:
+                self._emptied.set()
+
+    def _turn_away(self, wire: Wire, refusal: Refusal, connections: trio.Nursery) -> None:
+        self.traffic.refused[refusal] += 1
+        self._say(refusal.value, f"connections are turned away: the limit of {refusal.value}")
+        wire.send_now(TURNED_AWAY)
+        if self._farewells < FAREWELLS_MAX:
+            self._farewells += 1
+            connections.start_soon(self._bid_farewell, wire)
+        else:
+            wire.close()
+
+    async def _bid_farewell(self, wire: Wire) -> None:
+        try:
+            await wire.finish()
+        finally:
+            self._farewells -= 1
+            wire.close()
+
+    async def _end_connections(self, shared: Shared) -> None:
+        """End idle connections now, and the others when the grace is over."""
+        await shared.context.terminated.set()
+        for connection in self._open:
+            connection.retire()
+        if self._open:
+            self._emptied = trio.Event()
+            with trio.move_on_after(self.listener.limits.grace_s):
+                await self._emptied.wait()
+        for connection in self._open:
+            connection.cut(Cut.STOPPED)
+
+    def _say(self, subject: str, line: str) -> None:
+        self._notices.say(subject, f"listener {self.listener.host}:{self.port}: {line}")
+
+
+def _peer(raw: socket.socket, address: Any) -> Peer:
+    """Return host and port of a socket's address; None on a Unix socket."""
+    if raw.family in (socket.AF_INET, socket.AF_INET6):
+        return address[0], address[1]
+    return None
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def bind(listener: Listener) -> socket.socket:
-    """A listening socket.
+    """Return a listening socket.
 
     Raises:
         ListenError: with the port, its setting, and what to do.
@@ -108,8 +255,10 @@ def bind(listener: Listener) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # accepted sockets inherit it
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         bound.bind((listener.host, listener.port))
-        bound.listen(BACKLOG)
+        bound.listen(listener.limits.backlog)
     except OSError as error:
         bound.close()
         raise ListenError(_explained(listener, error)) from error
@@ -117,7 +266,7 @@ def bind(listener: Listener) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches this address."""
+    """Return True if only this machine reaches this address."""
     if host == "localhost":
         return True
     try:

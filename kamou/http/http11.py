@@ -1,0 +1,270 @@
+"""HTTP/1.1 and nothing else: hypercorn's protocol with the doors closed that we do not use.
+
+hypercorn's ``H11Protocol`` speaks WebSocket and h2c too, decides about errors of its peer while
+the application writes, and queues bodies for applications that never read them. This subclass
+replaces its event loop and keeps its life cycle: streams, recycling and the ASGI side.
+
+``H11Protocol`` is not documented, so hypercorn is pinned to one version exactly;
+``tests/http/test_hypercorn_canary.py`` says what is relied on and what to do when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import h11
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import (
+    Body,
+    EndBody,
+    Request,
+    Response,
+    StreamClosed,
+)
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import ConnectionState
+
+from kamou.http.limits import Limits
+from kamou.http.request_checks import (
+    Refused,
+    Target,
+    head_too_large,
+    parse_target,
+    refused_request,
+)
+from kamou.http.traffic import Refusal, Traffic
+
+BODY_PARTS_MAX = 64  # a body of 8 KB in chunks of a byte costs 100 ms of CPU
+DEAF = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
+CAN_ANSWER = frozenset({h11.IDLE, h11.SEND_RESPONSE})
+REASONS = {413: Refusal.BODY, 431: Refusal.HEADERS, 501: Refusal.METHOD, 505: Refusal.VERSION}
+
+Send = Callable[[Event], Awaitable[None]]
+
+
+class Http11(H11Protocol):
+    """The server's side of one connection, from bytes to ASGI and back."""
+
+    connection: h11.Connection
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        context: Any,  # a hypercorn WorkerContext
+        tasks: Any,  # has ``spawn_app``
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+        send: Send,
+        limits: Limits,
+        traffic: Traffic,
+    ) -> None:
+        app: Any = None  # ``tasks`` knows the application; hypercorn only passes it along
+        super().__init__(
+            app, config, context, tasks, ConnectionState({}), False, client, server, send
+        )
+        self._limits = limits
+        self._traffic = traffic
+        self._body = bytearray()
+        self._body_parts = 0
+        self._request: Request | None = None  # its head has come, its body has not ended
+        self._since_read = 0  # requests begun since the last bytes came
+        self._held = b""  # the head of an answer, to leave together with its body
+        self._refused = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.stream is not None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing that the peer still sends is looked at."""
+        return self._refused or self.connection.their_state in DEAF
+
+    @property
+    def complete(self) -> bool:
+        """Whether the request at hand, if any, has come in full."""
+        return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
+
+    @property
+    def buffered(self) -> bytes:
+        """What has come and has not been looked at."""
+        return self.connection.trailing_data[0]
+
+    async def receive(self, data: bytes) -> None:
+        """Take bytes of the peer and do all that follows from them, answers excepted.
+
+        What follows a request that said ``Connection: close``, or a refusal, is not looked at
+        (RFC 9112, 9.6): h11 would call it an error while the application answers.
+        """
+        if self.deaf:
+            return
+        self.connection.receive_data(data)
+        self._since_read = 0
+        await self._handle_events()
+
+    def last_word(self, status: int) -> bytes:
+        """Return a complete answer without a body, or nothing if another answer has begun."""
+        if self.connection.our_state not in CAN_ANSWER:
+            return b""
+        headers = [
+            (b"content-length", b"0"),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        head = self.connection.send(h11.Response(status_code=status, headers=headers))
+        return head + self.connection.send(h11.EndOfMessage())
+
+    # --- the peer's side -------------------------------------------------------------------------
+
+    async def _handle_events(self) -> None:
+        """Look at what has come, until more must come or the connection ends."""
+        while not self.deaf:
+            if self.connection.their_state is h11.IDLE and head_too_large(
+                self.buffered, self._limits
+            ):
+                return await self._refuse(Refused(431, Refusal.HEADERS))
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                return await self._peer_erred(error.error_status_hint)
+            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
+                return None
+            if event is h11.PAUSED:  # the next request waits for the answer to this one
+                await self.can_read.clear()
+                await self.can_read.wait()
+            elif isinstance(event, h11.Request):
+                await self._take_head(event)
+            elif isinstance(event, h11.Data):
+                await self._take_body(event)
+            elif isinstance(event, h11.EndOfMessage):
+                await self._hand_over()
+        return None
+
+    async def _take_head(self, request: h11.Request) -> None:
+        """Keep the head of a request until its body is there, or refuse it."""
+        headers = list(request.headers)
+        refused = refused_request(
+            method=request.method,
+            version=request.http_version,
+            headers=headers,
+            limits=self._limits,
+        )
+        target = parse_target(request.method, request.target)
+        if refused is not None or target is None:
+            return await self._refuse(refused or Refused(400, Refusal.MALFORMED))
+        await self.send(Updated(idle=False))
+        self._request = Request(
+            stream_id=STREAM_ID,
+            headers=_with_authority(headers, target),
+            http_version=request.http_version.decode("ascii"),
+            # A method is case-sensitive (RFC 9110, 9.1). hypercorn answered `head` as HEAD, h11
+            # as GET, and the body was shorter than its length.
+            method=request.method.decode("ascii"),
+            raw_path=target.path,
+            state=self.connection_state,
+        )
+        self._body = bytearray()
+        self._body_parts = 0
+        if self.connection.they_are_waiting_for_100_continue:
+            said = self.connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self.send(RawData(data=said or b""))
+        return None
+
+    async def _take_body(self, part: h11.Data) -> None:
+        """Collect the body. hypercorn queues its parts for an application that may never read."""
+        self._body += part.data
+        self._body_parts += 1
+        if len(self._body) > self._limits.body_bytes_max or self._body_parts > BODY_PARTS_MAX:
+            await self._refuse(Refused(413, Refusal.BODY))
+
+    async def _hand_over(self) -> None:
+        """Give the complete request to the application: it never waits for a peer."""
+        assert self._request is not None, "a message that ends has begun"
+        request, self._request = self._request, None
+        self._since_read += 1
+        self.keep_alive_requests += 1
+        self._traffic.requests += 1
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(request)
+        if self._body:
+            await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(self._body)))
+        await self.stream.handle(EndBody(stream_id=STREAM_ID))
+
+    async def _peer_erred(self, status: int) -> None:
+        _, left = self.connection.trailing_data
+        if left:  # it closed its side in the middle of a request: nobody waits for an answer
+            await self.send(Closed())
+        else:
+            await self._refuse(Refused(status, REASONS.get(status, Refusal.MALFORMED)))
+
+    async def _refuse(self, refused: Refused) -> None:
+        """Answer with the refusal if no answer has begun, and end the connection."""
+        self._refused = True
+        self._traffic.refused[refused.reason] += 1
+        said = self.last_word(refused.status)
+        if said:
+            await self.send(RawData(data=said))
+        await self.send(Closed())
+
+    # --- the application's side ------------------------------------------------------------------
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send what the application answers; the head of an answer leaves with its body."""
+        if isinstance(event, StreamClosed):
+            await self._maybe_recycle()
+        elif isinstance(event, Response):
+            self._held = self._encoded(
+                h11.Response(
+                    status_code=event.status_code, headers=list(self._answer_headers(event.headers))
+                )
+            )
+        elif isinstance(event, Body):
+            await self._flush(self._encoded(h11.Data(data=event.data)))
+        elif isinstance(event, EndBody):
+            await self._flush(self._encoded(h11.EndOfMessage()))
+
+    def _answer_headers(
+        self, given: Iterable[tuple[bytes, bytes]]
+    ) -> Iterable[tuple[bytes, bytes]]:
+        yield from given
+        yield from self.config.response_headers("h11")
+        crowded = self._since_read > self._limits.pipelined_max and self.buffered
+        if crowded or self.keep_alive_requests >= self._limits.requests_max:
+            yield (b"connection", b"close")
+
+    def _encoded(self, event: h11.Event) -> bytes:
+        try:
+            return self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return b""  # the peer broke the protocol first: it gets no answer
+
+    async def _flush(self, data: bytes) -> None:
+        data, self._held = self._held + data, b""
+        if data:
+            await self.send(RawData(data=data))
+
+
+def _with_authority(
+    headers: list[tuple[bytes, bytes]], target: Target
+) -> list[tuple[bytes, bytes]]:
+    if target.authority is None:
+        return headers
+    return [(b"host", target.authority), *(pair for pair in headers if pair[0] != b"host")]

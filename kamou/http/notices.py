@@ -1,0 +1,42 @@
+"""Trouble is said once a minute at most, however often strangers cause it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from kamou.escaping import escape_text
+
+Warn = Callable[[str], None]  # takes one printable line
+
+PERIOD_S = 60.0  # a line a minute can be read; a line a connection fills a disk
+
+
+def say_nothing(line: str) -> None:
+    """Drop the line: what a listener counts is in its ``Traffic`` as well."""
+
+
+class Notices:
+    """Pass on the first line of each subject in a period, and count the others.
+
+    The subjects are few and fixed: nothing here grows with what a stranger sends.
+    """
+
+    def __init__(self, warn: Warn, *, period_s: float = PERIOD_S) -> None:
+        self._warn = warn
+        self._period_s = period_s
+        self._said_at: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def say(self, subject: str, line: str) -> None:
+        """Say ``line`` unless the subject had one within the period."""
+        now = trio.current_time()
+        said_at = self._said_at.get(subject)
+        if said_at is not None and now - said_at < self._period_s:
+            self._unsaid[subject] = self._unsaid.get(subject, 0) + 1
+            return
+        unsaid = self._unsaid.pop(subject, 0)
+        self._said_at[subject] = now
+        more = f" ({unsaid} more since the last such line)" if unsaid else ""
+        self._warn(escape_text(line) + more)

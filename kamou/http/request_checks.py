@@ -1,0 +1,87 @@
+"""Which requests are refused before any application sees them, and with which status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import attrs
+
+from kamou.http.limits import Limits
+from kamou.http.traffic import Refusal
+
+Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
+
+VERSIONS = frozenset({b"1.0", b"1.1"})
+HEAD_END = re.compile(rb"\n\r?\n")
+ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
+CONTENT_LENGTH_DIGITS_MAX = 12  # a longer number is too large whatever it is
+
+
+@attrs.frozen
+class Refused:
+    """A refusal: its status line and its counter."""
+
+    status: int
+    reason: Refusal
+
+
+@attrs.frozen
+class Target:
+    """What is asked for: a path with its query, and the authority if the target named one."""
+
+    path: bytes
+    authority: bytes | None = None
+
+
+def head_too_large(buffered: bytes, limits: Limits) -> bool:
+    """Return True if a request's head is longer than the limits, complete or not.
+
+    h11 parses a complete head whatever its length: 16 KB of empty headers cost 5 ms. To count
+    line ends costs microseconds.
+    """
+    lines_max = limits.headers_max + 1  # the request line
+    if len(buffered) <= limits.header_bytes_max and buffered.count(b"\n") <= lines_max:
+        return False
+    end = HEAD_END.search(buffered)
+    head = buffered if end is None else buffered[: end.start() + 1]
+    return len(head) > limits.header_bytes_max or head.count(b"\n") > lines_max
+
+
+def refused_request(
+    *, method: bytes, version: bytes, headers: Headers, limits: Limits
+) -> Refused | None:
+    """Return why a request whose head is well formed is refused all the same, or None."""
+    if version not in VERSIONS:
+        return Refused(505, Refusal.VERSION)  # HTTP/2's preface among them
+    if method == b"CONNECT":
+        return Refused(501, Refusal.METHOD)  # this is no proxy
+    lengths = [value for name, value in headers if name == b"content-length"]
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if codings and (lengths or version == b"1.0"):
+        # RFC 9112, 6.1: a proxy in front may have found another end of this body than we do
+        return Refused(400, Refusal.MALFORMED)
+    if any(_too_long(length, limits.body_bytes_max) for length in lengths):
+        return Refused(413, Refusal.BODY)
+    return None
+
+
+def parse_target(method: bytes, target: bytes) -> Target | None:
+    """Return path and authority of a request target; None if it has no form that we serve.
+
+    Origin form, absolute form (RFC 9112, 3.2.2: a server must accept it, and its authority
+    replaces the Host header) and ``OPTIONS *``.
+    """
+    if target.startswith(b"/"):
+        return Target(target)
+    if target == b"*":
+        return Target(target) if method == b"OPTIONS" else None
+    found = ABSOLUTE.fullmatch(target)
+    if found is None:
+        return None
+    path = found[2] or b"/"
+    return Target(path if path.startswith(b"/") else b"/" + path, found[1])
+
+
+def _too_long(length: bytes, bytes_max: int) -> bool:
+    return len(length) > CONTENT_LENGTH_DIGITS_MAX or int(length) > bytes_max
