@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import ipaddress
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,6 +79,15 @@ class WebSettings:
     operator_host: str = "127.0.0.1"
     operator_port: int = 8081
     pricing_file: str = ""  # the operator's Markdown for /pricing
+    connections_max: int = 2_000  # of the public listener, as those below
+    connections_per_address_max: int = 100
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks that stand for many readers
+    header_bytes_max: int = 16_384
+    headers_max: int = 100
+    pipelined_max: int = 16
+    request_s: int = 30
+    stall_s: int = 15
+    keep_alive_s: int = 15
 
 
 @attrs.frozen(kw_only=True)
@@ -240,6 +250,11 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
             "one must be a multiple of the other",
         ),
         (not listeners, ("web.port", "web.operator_port"), "the two listeners need two ports"),
+        (
+            all(_is_network(proxy) for proxy in web.trusted_proxies),
+            ("web.trusted_proxies",),
+            "expects IP addresses or networks such as 10.0.0.0/8",
+        ),
         (bool(enabled), ("strategies.enabled",), "names no strategy"),
         (len(set(enabled)) == len(enabled), ("strategies.enabled",), "names a strategy twice"),
         (
@@ -254,6 +269,14 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         ),
     ]
     return [(keys, what) for holds, keys, what in checks if not holds]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def commented_toml() -> str:

@@ -24,6 +24,7 @@ from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
+from kamou.http.limits import OPERATOR, public_limits
 from kamou.http.server import Listener, Server, bind, is_loopback
 from kamou.latch import HaltLatch
 from kamou.operations import Running
@@ -104,7 +105,10 @@ class Service:
     async def _site(self, running: Running) -> AsyncIterator[None]:
         """Public and operator listeners, each a child of a supervisor of their own."""
         public = self._public()
-        servers = (Server(self._public_listener(public)), Server(self._operator_listener(running)))
+        servers = tuple(
+            Server(listener, warn=self.announce)
+            for listener in (self._public_listener(public), self._operator_listener(running))
+        )
         for server in servers:
             bind(server.listener).close()  # a taken port is an error now, not a restart storm
         supervisor = running.web = Supervisor(
@@ -142,7 +146,12 @@ class Service:
     def _public_listener(self, public: PublicSite) -> Listener:
         web = self.settings.web
         return Listener(
-            app=public, host=web.host, port=web.port, setting="web.port", option="--port"
+            app=public,
+            host=web.host,
+            port=web.port,
+            setting="web.port",
+            option="--port",
+            limits=public_limits(web),
         )
 
     def _operator_listener(self, running: Running) -> Listener:
@@ -170,6 +179,7 @@ class Service:
             port=web.operator_port,
             setting="web.operator_port",
             option="--operator-port",
+            limits=OPERATOR,
         )
 
     def _listening(self, port: int, operator_port: int) -> None:

@@ -164,6 +164,79 @@ _SIGNALS = (
     _S("strategies.oi_momentum.rank_min", "", "only the tails speak", 0, 1),
 )
 
+_READERS = (
+    _S(
+        "web.connections_max",
+        "connections",
+        "open on the public listener; one more gets 503 (the descriptor limit less 64 caps it)",
+        1,
+        100_000,
+        decides=False,
+    ),
+    _S(
+        "web.connections_per_address_max",
+        "connections",
+        "open from one address (IPv6: one /64), so that one reader cannot take all of them",
+        1,
+        100_000,
+        decides=False,
+    ),
+    _S(
+        "web.trusted_proxies",
+        "",
+        "addresses or networks of reverse proxies, which are not limited by address",
+        decides=False,
+    ),
+    _S(
+        "web.header_bytes_max",
+        "bytes",
+        "request line and headers of one request; browsers send about 1 KB",
+        1_024,
+        65_536,
+        decides=False,
+    ),
+    _S(
+        "web.headers_max",
+        "lines",
+        "headers of one request; each costs 1 us to parse, browsers send about 20",
+        16,
+        1_000,
+        decides=False,
+    ),
+    _S(
+        "web.pipelined_max",
+        "requests",
+        "sent ahead while one is answered; no browser sends any",
+        0,
+        1_000,
+        decides=False,
+    ),
+    _S(
+        "web.request_s",
+        "s",
+        "from a request's first byte to the last of its answer; 100 KB take 20 s at 5 KB/s",
+        1,
+        3_600,
+        decides=False,
+    ),
+    _S(
+        "web.stall_s",
+        "s",
+        "in which a peer must read something of its answer, or it is cut",
+        1,
+        3_600,
+        decides=False,
+    ),
+    _S(
+        "web.keep_alive_s",
+        "s",
+        "that an idle connection stays open; a reader turns the page within it",
+        1,
+        3_600,
+        decides=False,
+    ),
+)
+
 _MACHINE = (
     _S("exchange.latency_ms", "ms", "of the embedded exchange, one way", 0, 60_000),
     _S("exchange.attached_stop", "", "entries carry their stop and target"),
@@ -180,6 +253,7 @@ _MACHINE = (
     _S("web.operator_host", "", "the operator listener's address", decides=False),
     _S("web.operator_port", "", "the operator listener's port", 0, 65_535, decides=False),
     _S("web.pricing_file", "", "Markdown for /pricing; none: free", decides=False),
+    *_READERS,
     _S("store.group_commit_ms", "ms", "events that can wait are written together", 0, 1_000),
     _S("store.snapshot_every", "events", "between two snapshots of the book", 1_000),
     _S("store.batch_max", "events", "in one transaction", 1, 100_000),

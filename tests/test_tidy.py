@@ -139,6 +139,7 @@ ONE_IMPORTER = {
     "sqlite_utils": ("kamou/store/",),  # schema and migrations
     "pyarrow": ("kamou/store/",),  # Parquet
     "hypercorn": ("kamou/http/",),  # the listeners
+    "h11": ("kamou/http/http11.py",),  # their bytes
     "starlette": ("kamou/web/", "kamou/operator/", "kamou/http/"),  # routes
     "jinja2": ("kamou/web/",),  # pages
     "markdown_it": ("kamou/web/",),  # the operator's own page
@@ -223,6 +224,7 @@ def test_only_the_supervisor_catches_everything() -> None:
     allowed = {
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
+        "kamou/http/server.py": "what goes wrong in one connection ends that connection",
         "kamou/simulator/world.py": "what escapes a simulated process is told with its seed",
     }
     broad = {

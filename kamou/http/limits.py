@@ -7,6 +7,8 @@ import resource
 
 import attrs
 
+from kamou.config import WebSettings
+
 DESCRIPTORS_KEPT = 64  # for databases, pipes and files: peers never take the last descriptors
 IPV6_HOST_BITS = 64  # one subscriber has a whole /64, so one address of it means nothing
 
@@ -15,7 +17,8 @@ IPV6_HOST_BITS = 64  # one subscriber has a whole /64, so one address of it mean
 class Limits:
     """What one listener grants. Times are in seconds, sizes in bytes.
 
-    The defaults are those of the public listener. ``OPERATOR`` has those of the operator's.
+    The defaults are those of the public listener, whose settings are in ``web``. ``OPERATOR`` has
+    those of the operator's TCP listener.
     """
 
     connections_max: int = 2_000
@@ -66,7 +69,6 @@ class Limits:
         )
 
 
-PUBLIC = Limits()
 OPERATOR = Limits(
     connections_max=32,  # a scraper, a process manager, a few terminals
     connections_per_address_max=32,  # they all come from one machine
@@ -75,6 +77,21 @@ OPERATOR = Limits(
     pipelined_max=0,  # one request in flight per connection
     backlog=64,
 )
+
+
+def public_limits(web: WebSettings) -> Limits:
+    """Return the public listener's limits from its settings."""
+    return Limits(
+        connections_max=web.connections_max,
+        connections_per_address_max=web.connections_per_address_max,
+        trusted_proxies=web.trusted_proxies,
+        header_bytes_max=web.header_bytes_max,
+        headers_max=web.headers_max,
+        pipelined_max=web.pipelined_max,
+        request_s=web.request_s,
+        stall_s=web.stall_s,
+        keep_alive_s=web.keep_alive_s,
+    )
 
 
 def address_key(host: str) -> str:

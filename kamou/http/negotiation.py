@@ -1,10 +1,23 @@
-"""What the client asked for in its headers (RFC 9110, sections 12 and 13)."""
+"""What the client asked for in its headers (RFC 9110, sections 12 and 13).
+
+The headers are a stranger's, so each is read in time that is linear in a bounded part of it. What
+lies beyond the bounds is not looked at, and the answer is the one for a header that lacks it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+CHARS_MAX = 1_024  # of one header; the longest Accept header of a browser has about 200
+ITEMS_MAX = 32  # of its list; browsers send fewer than 10
+TAGS_CHARS_MAX = 4_096  # of If-None-Match: a cache in front may list many of our 36 bytes
+TAGS_MAX = 64
+QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110, 12.4.2
+
 
 def prefers_json(accept: str) -> bool:
-    """Whether JSON is wanted rather than HTML, by q-value and then by how exactly it was named.
+    """Return True if JSON is wanted rather than HTML, by q-value, then by exactness.
 
     ``*/*`` and a tie are HTML: a person's browser is never answered with JSON.
     """
@@ -12,43 +25,54 @@ def prefers_json(accept: str) -> bool:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether ``gzip`` is allowed, by name or by ``*``, and not refused with ``q=0``."""
-    named = dict(_parsed(accept_encoding))
-    return named.get("gzip", named.get("*", 0.0)) > 0
+    """Return True if ``gzip`` is allowed, by name or by ``*``, and not refused with ``q=0``."""
+    by_name: float | None = None
+    by_star = 0.0
+    for token, quality in _parsed(accept_encoding):
+        if token == "gzip":
+            by_name = quality
+        elif token == "*":
+            by_star = quality
+    return (by_star if by_name is None else by_name) > 0
 
 
 def matches_etag(if_none_match: str, etag: str) -> bool:
-    """Weak comparison with any of the listed tags; ``*`` matches all."""
+    """Compare weakly with any of the listed tags; ``*`` matches all."""
     wanted = etag.removeprefix("W/")
-    listed = (tag.strip() for tag in if_none_match.split(","))
+    listed = (tag.strip() for tag in _items(if_none_match, TAGS_CHARS_MAX, TAGS_MAX))
     return any(tag == "*" or tag.removeprefix("W/") == wanted for tag in listed)
 
 
 def _rank(accept: str, kind: str, subtype: str) -> tuple[float, int]:
-    """``(q, specificity)`` of the most specific range that covers the media type; 0 if none."""
+    """Return ``(q, specificity)`` of the most specific range that covers the type; 0 if none."""
     ranges = {f"{kind}/{subtype}": 3, f"{kind}/*": 2, "*/*": 1}
     best = (0.0, 0)
-    for token, q in _parsed(accept):
+    for token, quality in _parsed(accept):
         specificity = ranges.get(token, 0)
         if specificity > best[1]:
-            best = (q, specificity)
+            best = (quality, specificity)
     return best if best[0] > 0 else (0.0, 0)
 
 
-def _parsed(header: str) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for part in header.lower().split(","):
-        token, *parameters = (piece.strip() for piece in part.split(";"))
-        found.append((token, _quality(parameters)))
-    return found
+def _parsed(header: str) -> Iterator[tuple[str, float]]:
+    """Yield each item's name in lower case and its quality."""
+    for part in _items(header, CHARS_MAX, ITEMS_MAX):
+        token, *parameters = part.lower().split(";")
+        yield token.strip(), _quality(parameters)
+
+
+def _items(header: str, chars_max: int, items_max: int) -> list[str]:
+    """Return the first items of a comma-separated list, without the one that a bound cuts."""
+    items = header[: chars_max + 1].split(",", items_max)
+    cut = len(items) > items_max or len(header) > chars_max
+    return items[:-1] if cut else items
 
 
 def _quality(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0  # what cannot be read is not preferred
+            value = value.strip()
+            # what cannot be read is not preferred
+            return float(value) if QUALITY.fullmatch(value) else 0.0
     return 1.0

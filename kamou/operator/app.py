@@ -6,6 +6,7 @@ operator allowed: a web page that rebinds its name to this address has the wrong
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -26,6 +27,7 @@ from kamou.operator.token import token_matches
 BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
 REASON_CHARS_MAX = 200
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what a process manager asks has no secrets
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 
 Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the human's reason -> what it did
 
@@ -50,7 +52,8 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
 
 def default_hosts(bound: str) -> tuple[str, ...]:
     """The Host names that are right for a listener bound to this address."""
-    return (bound, "127.0.0.1", "localhost", "[::1]")
+    literal = f"[{bound}]" if ":" in bound else bound  # an IPv6 address stands in brackets
+    return (literal, "127.0.0.1", "localhost", "[::1]")
 
 
 def operator_app(operations: Operations, *, token: str, allowed_hosts: Sequence[str]) -> ASGIApp:
@@ -90,13 +93,12 @@ class _Guard:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Reply | None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host = _without_port(headers.get(b"host", "")).lower()
-        if host not in self._allowed_hosts:
+        hosts, authorizations = _values(scope, b"host"), _values(scope, b"authorization")
+        if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
         if scope["path"] in OPEN_PATHS:
             return None
-        if not token_matches(headers.get(b"authorization", ""), self._token):
+        if len(authorizations) != 1 or not token_matches(authorizations[0], self._token):
             return _json(
                 {"error": "send the token of the data folder: Authorization: Bearer TOKEN"},
                 401,
@@ -176,7 +178,15 @@ def _json(
     return reply(body, JSON, status=status, cache=NEVER, extra=extra)
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+def _values(scope: Scope, wanted: bytes) -> list[str]:
+    """Return every value of one header: two of a kind are refused, not chosen from."""
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+
+
+def _host_name(host: str) -> str | None:
+    """Return the name in a Host header in lower case, without its port; None if it is none.
+
+    A name, then nothing or a colon and digits: ``127.0.0.1:x.evil.com`` is another host's name.
+    """
+    found = HOST.fullmatch(host)
+    return None if found is None else found[1].lower()

@@ -35,7 +35,8 @@ T = TypeVar("T")
 Runner = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
 OnError = Callable[[str, Exception], None]  # the path, and what its page raised
 
-CACHE_BYTES = 16 * 1024 * 1024  # of rendered pages; some two hundred of the largest
+CACHE_BYTES = 16 * 1024 * 1024  # of the pages that the routes table names, one of each
+CHOSEN_BYTES = 2 * 1024 * 1024  # of pages whose address a reader chose: trades, filters
 QUERY_CHARS_MAX = 512  # of a query string; ours have four short parameters
 
 
@@ -90,6 +91,9 @@ class PublicSite:
         self._templates = load_templates(site)
         self._memo = Memo()
         self._replies = Replies(CACHE_BYTES)
+        # apart, or somebody who asks for many addresses empties the cache of everybody's pages
+        self._chosen = Replies(CHOSEN_BYTES)
+        self._errors: dict[int, Reply] = {}  # by status, of those in ERRORS
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
         self._page_reader: sqlite3.Connection | None = None
@@ -122,7 +126,8 @@ class PublicSite:
             head = self._head()
         except (StoreError, sqlite3.Error):
             return None  # the long way meets the same trouble and makes an error page of it
-        return self._replies.get((path, as_json, ()), head)
+        key = (path, as_json, ())
+        return self._replies.get(key, head) or self._chosen.get(key, head)
 
     def _head(self) -> int:
         if self._head_reader is None:
@@ -156,15 +161,16 @@ class PublicSite:
             as_json = row.negotiates and _wants_json(request.scope)
             query = {n: request.query_params[n] for n in row.query if n in request.query_params}
             key = (request.scope["path"], as_json, tuple(query.items()))
+            replies = self._chosen if query or request.path_params else self._replies
             async with self._one_render:
                 # the head first: a page may be newer than its label, never older
                 head = self._head()
-                found = self._replies.get(key, head)
+                found = replies.get(key, head)
                 if found is None:
                     path = dict(request.path_params)
                     page = await self._runner(self._render, row.render, path, query, as_json)
                     found = reply(page.body, page.media_type)
-                    self._replies.put(key, head, found)
+                    replies.put(key, head, found)
             return found
 
         return endpoint
@@ -188,12 +194,22 @@ class PublicSite:
 
     async def _http_error(self, request: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
-        return error_reply(self._templates, error.status_code, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if headers or error.status_code not in ERRORS:
+            return error_reply(self._templates, error.status_code, headers)
+        return self._error_page(error.status_code)
 
     async def _failed(self, request: Request, error: Exception) -> Any:
         if self._on_error is not None:
             self._on_error(request.scope["path"], error)
-        return error_reply(self._templates, 500, {})
+        return self._error_page(500)
+
+    def _error_page(self, status: int) -> Reply:
+        """Return the page of a known status, made once: unknown addresses cost no rendering."""
+        assert status in ERRORS, "other statuses are not kept"
+        if status not in self._errors:
+            self._errors[status] = error_reply(self._templates, status, {})
+        return self._errors[status]
 
 
 def error_reply(templates: Templates, status: int, headers: dict[str, str]) -> Reply:

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kamou.http.replies import HTML, NEVER, Replies, reply
+from kamou.http.replies import ENTRY_BYTES, HTML, NEVER, Replies, reply
 from kamou.store.public_queries import Outcome
 from kamou.web import results
 
 
 def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:
-    kept = Replies(bytes_max=250)
+    kept = Replies(bytes_max=250 + 2 * ENTRY_BYTES)
     for key in ("a", "b"):
         kept.put(key, 1, reply(b"x" * 100, HTML))
     assert kept.get("a", 1) is not None
@@ -28,7 +28,7 @@ def test_a_reply_is_kept_even_when_it_alone_is_larger_than_the_room() -> None:
 
 
 def test_a_reply_of_an_older_version_is_not_given() -> None:
-    kept = Replies(bytes_max=1000)
+    kept = Replies(bytes_max=10 * ENTRY_BYTES)
     kept.put("a", 1, reply(b"old", HTML))
     assert kept.get("a", 2) is None
     kept.put("a", 2, reply(b"new", HTML))

@@ -131,12 +131,34 @@ async def test_without_the_token_nothing_is_told_or_done(
     assert commands.told == []
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::2]:8081"])
+MISDIRECTED = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "",
+    "[::2]:8081",
+    "127.0.0.1:x.evil.com",
+    "127.0.0.1:8081.evil.com",
+    "127.0.0.1:",
+    "127.0.0.1:8081:8081",
+    "127.0.0.1:-1",
+    "127.0.0.1:\xb2",
+    "[::1]x.evil.com",
+    "[::1]:x",
+    "[::1",
+    "::1",
+    "[::1].evil.com:80",
+    "user@127.0.0.1",
+    "127.0.0.1, 127.0.0.1",
+    "localhost.",
+]
+
+
+@pytest.mark.parametrize("host", MISDIRECTED)
 async def test_another_host_name_is_misdirected_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
-        answer = await http.get("/healthz", headers={**BEARER, "host": host})
+        answer = await http.get("/healthz", headers={**BEARER, "host": host.encode("latin-1")})
     assert answer.status_code == 421
 
 
@@ -144,6 +166,22 @@ async def test_another_host_name_is_misdirected_even_with_the_token(
 async def test_its_own_names_are_answered_with_any_port(client: Client, host: str) -> None:
     async with client(app()) as http:
         assert (await http.get("/healthz", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("doubled", "status"), [((b"host", b"localhost"), 421), ((b"authorization", b"Bearer x"), 401)]
+)
+async def test_two_headers_of_a_kind_are_refused_and_not_chosen_from(
+    client: Client, doubled: tuple[bytes, bytes], status: int
+) -> None:
+    right = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
+    async with client(app()) as http:
+        for headers in ([doubled, *right], [*right, doubled]):
+            assert (await http.get("/metrics", headers=headers)).status_code == status
+
+
+def test_a_listener_on_an_ipv6_address_is_asked_for_in_brackets() -> None:
+    assert "[fd00::1]" in default_hosts("fd00::1")
 
 
 async def test_status_is_what_was_injected_with_the_supervisors_tree(client: Client) -> None:

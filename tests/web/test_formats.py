@@ -4,7 +4,6 @@ from decimal import Decimal as D
 
 import pytest
 
-from kamou.http.negotiation import accepts_gzip, matches_etag, prefers_json
 from kamou.web import format as fmt
 
 M = fmt.MINUS
@@ -56,51 +55,3 @@ def test_figures_are_shown_one_way(shown: str, expected: str) -> None:
 
 def test_a_day_begins_at_midnight_utc() -> None:
     assert fmt.day_ms("2025-07-26") == 1_753_488_000_000
-
-
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("text/html", False),
-        ("application/json", True),
-        ("application/*", True),
-        ("application/json, text/plain, */*", True),
-        ("text/html, application/json", False),
-        ("text/html;q=0.1, application/json;q=0.2", True),
-        ("application/json;q=0, text/html", False),
-        ("application/json;q=0", False),
-        ("application/json;q=high", False),
-        ("APPLICATION/JSON; charset=utf-8", True),
-        ("image/png", False),
-        ("application/json;q=0.5, */*;q=0.9", False),
-    ],
-)
-def test_json_is_for_those_who_prefer_it(accept: str, expected: bool) -> None:
-    assert prefers_json(accept) is expected
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("", False),
-        ("gzip", True),
-        ("gzip;q=0", False),
-        ("br, gzip;q=0.5", True),
-        ("*", True),
-        ("*;q=0", False),
-        ("gzip;q=0, *", False),
-        ("br", False),
-    ],
-)
-def test_gzip_is_for_those_who_can_read_it(header: str, expected: bool) -> None:
-    assert accepts_gzip(header) is expected
-
-
-def test_etags_match_weakly_and_any_of_several() -> None:
-    assert matches_etag('"a", W/"b"', 'W/"b"')
-    assert matches_etag('"b"', 'W/"b"')
-    assert matches_etag("*", 'W/"b"')
-    assert not matches_etag("", 'W/"b"')
-    assert not matches_etag('"c"', 'W/"b"')

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamou.http import negotiation
+from kamou.http.negotiation import accepts_gzip, matches_etag, prefers_json
+
+RANGES = ("*/*", "text/html", "text/*", "application/json", "application/*", "gzip", "*")
+MARKS = (",", ";", "q=", "=", " ", "0", "1", ".", "\t", "\xe9", '"a"', "W/", ";q=0", ";q=1.0")
+PIECES = st.sampled_from(RANGES + MARKS)
+HEADERS = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=60).map("".join))
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/html", False),
+        ("application/json", True),
+        ("application/*", True),
+        ("application/json, text/plain, */*", True),
+        ("text/html, application/json", False),
+        ("text/html;q=0.1, application/json;q=0.2", True),
+        ("application/json;q=0, text/html", False),
+        ("application/json;q=0", False),
+        ("application/json;q=high", False),
+        ("APPLICATION/JSON; charset=utf-8", True),
+        ("image/png", False),
+        ("application/json;q=0.5, */*;q=0.9", False),
+        ("application/json;q=nan", False),
+        ("application/json;q=1e3", False),
+        ("text/html;q=0.100, application/json;q=1.", True),
+        ("," * 20_000 + "application/json", False),
+    ],
+)
+def test_json_is_for_those_who_prefer_it(accept: str, expected: bool) -> None:
+    assert prefers_json(accept) is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("gzip;q=0", False),
+        ("br, gzip;q=0.5", True),
+        ("*", True),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("br", False),
+        ("gzip;q=1.5", False),
+        ("," * 20_000 + "gzip", False),
+    ],
+)
+def test_gzip_is_for_those_who_can_read_it(header: str, expected: bool) -> None:
+    assert accepts_gzip(header) is expected
+
+
+def test_etags_match_weakly_and_any_of_several() -> None:
+    assert matches_etag('"a", W/"b"', 'W/"b"')
+    assert matches_etag('"b"', 'W/"b"')
+    assert matches_etag("*", 'W/"b"')
+    assert not matches_etag("", 'W/"b"')
+    assert not matches_etag('"c"', 'W/"b"')
+
+
+@given(HEADERS)
+def test_any_header_is_answered(header: str) -> None:
+    assert prefers_json(header) in (True, False)
+    assert accepts_gzip(header) in (True, False)
+    assert matches_etag(header, 'W/"b"') in (True, False)
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_what_stands_beyond_the_bounds_changes_nothing(beyond: str) -> None:
+    start = "text/html, application/json;q=0.5, br" + "," * (negotiation.ITEMS_MAX - 2)
+    assert prefers_json(start + beyond) is prefers_json(start)
+    assert accepts_gzip(start + beyond) is accepts_gzip(start)
+    tags = '"a"' + "," * negotiation.TAGS_MAX
+    assert matches_etag(tags + beyond, 'W/"b"') is matches_etag(tags, 'W/"b"')
+
+
+@pytest.mark.parametrize("piece", [",", ";", ";q=", "a,", "q=0.5;", " "])
+def test_a_long_header_costs_no_more_items_than_the_bound(
+    piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = 0
+    quality = negotiation._quality
+
+    def counted(parameters: list[str]) -> float:
+        nonlocal looked_at
+        looked_at += 1 + len(parameters)
+        return quality(parameters)
+
+    monkeypatch.setattr(negotiation, "_quality", counted)
+    prefers_json(piece * 20_000)
+    assert looked_at <= 2 * (negotiation.CHARS_MAX + negotiation.ITEMS_MAX)
+
+
+def test_a_tag_that_the_bound_cuts_is_not_compared() -> None:
+    etag = 'W/"b"'
+    assert matches_etag(" " * (negotiation.TAGS_CHARS_MAX - len(etag)) + etag, etag)
+    assert not matches_etag(" " * (negotiation.TAGS_CHARS_MAX - len(etag) + 1) + etag, etag)
