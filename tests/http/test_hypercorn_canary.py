@@ -1,0 +1,78 @@
+"""What `kamou/http/http11.py` relies on in hypercorn, which documents none of it.
+
+If a test here fails after a new version of hypercorn, read its `hypercorn/protocol/h11.py` and
+`hypercorn/protocol/http_stream.py` beside `kamou/http/http11.py` and `kamou/http/connection.py`,
+adapt those two, run `tests/http/`, and only then change the version here and in `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+
+READ = "0.18.0"  # the version whose source was read
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_installed_hypercorn_is_the_one_that_was_read_and_is_pinned() -> None:
+    assert version("hypercorn") == READ
+    assert re.search(rf'"hypercorn\[trio\]=={READ}"', (ROOT / "pyproject.toml").read_text())
+
+
+def test_the_protocol_is_made_of_what_ours_passes_on() -> None:
+    assert list(inspect.signature(H11Protocol.__init__).parameters)[1:] == [
+        "app",
+        "config",
+        "context",
+        "task_group",
+        "connection_state",
+        "ssl",
+        "client",
+        "server",
+        "send",
+    ]
+    assert list(inspect.signature(HTTPStream.__init__).parameters)[1:] == [
+        "app",
+        "config",
+        "context",
+        "task_group",
+        "ssl",
+        "client",
+        "server",
+        "send",
+        "stream_id",
+    ]
+
+
+def test_the_protocol_has_the_methods_that_ours_replaces_and_those_that_it_keeps() -> None:
+    for replaced in ("_handle_events", "stream_send"):
+        assert inspect.iscoroutinefunction(getattr(H11Protocol, replaced))
+    for kept in ("handle", "_maybe_recycle", "_close_stream"):
+        assert inspect.iscoroutinefunction(getattr(H11Protocol, kept))
+    recycle = inspect.getsource(H11Protocol._maybe_recycle)
+    for relied_on in (
+        "self.connection.start_next_cycle()",
+        "self.can_read.set()",
+        "self.context.terminated.is_set()",
+        "self.send(Updated(idle=True))",
+        "self.send(Closed())",
+    ):
+        assert relied_on in recycle
+
+
+def test_the_stream_starts_the_application_through_its_task_group_and_by_nothing_else() -> None:
+    handle = inspect.getsource(HTTPStream.handle)
+    assert "self.task_group.spawn_app(" in handle
+    assert handle.count("self.app_put(") == 3  # body, its end, disconnect: the queue holds them
+
+
+def test_its_events_are_what_the_connection_knows() -> None:
+    assert RawData(data=b"x").data == b"x"
+    assert Updated(idle=True).idle is True
+    assert Closed() == Closed()
