@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import attrs
@@ -72,10 +73,12 @@ class Connection:
                     with self._reading:
                         await self._read()
                     await self._protocol.handle(Closed())
-            if self._scope.cancelled_caught:
+                self._in_request = False
+                if self._protocol.deaf and not self._lost:
+                    self._scope.deadline = inf  # it has a limit of its own
+                    await self._wire.finish()
+            if self._scope.cancelled_caught and self._in_request:
                 self._end_in_anger()
-            elif self._protocol.deaf and not self._lost:
-                await self._wire.finish()
         finally:
             self._wire.close()
 
@@ -172,9 +175,7 @@ class Connection:
         self._scope.deadline = trio.current_time() + self._limits.request_s
 
     def _end_in_anger(self) -> None:
-        """Count a cut and say a last word; an idle connection just ends."""
-        if self._cut is None and not self._in_request:
-            return
+        """Count what ended in the middle of a request, and say a last word."""
         why = self._cut or Cut.SLOW
         self._shared.traffic.cut[why] += 1
         said = b""

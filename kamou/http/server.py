@@ -72,7 +72,7 @@ class Server:
         self._open: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._emptied = trio.Event()  # the last open connection has ended
-        self._farewells = 0
+        self._farewells: set[trio.CancelScope] = set()
 
     @property
     def bound_port(self) -> int:
@@ -112,7 +112,6 @@ class Server:
                 accepting.cancel_scope.cancel()
             bound.close()  # whoever waits in the backlog is reset, and does not wait for nothing
             await self._end_connections(shared)
-            connections.cancel_scope.cancel()
 
     def _shared(self, bound: socket.socket) -> Shared:
         config = Config()
@@ -202,17 +201,19 @@ class Server:
         self.traffic.refused[refusal] += 1
         self._say(refusal.value, f"connections are turned away: the limit of {refusal.value}")
         wire.send_now(TURNED_AWAY)
-        if self._farewells < FAREWELLS_MAX:
-            self._farewells += 1
-            connections.start_soon(self._bid_farewell, wire)
+        if len(self._farewells) < FAREWELLS_MAX:
+            scope = trio.CancelScope()
+            self._farewells.add(scope)
+            connections.start_soon(self._bid_farewell, wire, scope)
         else:
             wire.close()
 
-    async def _bid_farewell(self, wire: Wire) -> None:
+    async def _bid_farewell(self, wire: Wire, scope: trio.CancelScope) -> None:
         try:
-            await wire.finish()
+            with scope:
+                await wire.finish()
         finally:
-            self._farewells -= 1
+            self._farewells.discard(scope)
             wire.close()
 
     async def _end_connections(self, shared: Shared) -> None:
@@ -226,6 +227,8 @@ class Server:
                 await self._emptied.wait()
         for connection in self._open:
             connection.cut(Cut.STOPPED)
+        for farewell in self._farewells:
+            farewell.cancel()
 
     def _say(self, subject: str, line: str) -> None:
         self._notices.say(subject, f"listener {self.listener.host}:{self.port}: {line}")
