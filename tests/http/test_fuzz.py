@@ -1,0 +1,184 @@
+"""Seeded random conversations: what nobody thought of, and the same again for the same seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+import pytest
+import trio
+from rough_client import (
+    Application,
+    Bench,
+    custom_application,
+    descriptors,
+    request,
+    resident_bytes,
+    serving,
+    slam,
+)
+from test_wire import RUBBISH
+from trio.testing import MockClock
+
+from kamou.http.limits import Limits
+
+CONVERSATIONS = 240  # of one run
+AT_ONCE = 20
+GROWTH_MAX = 16 * 1024 * 1024  # of memory over the second half; a leak of 64 KB each would be 8 MB
+SEEDS = (14, 225, 71, int(os.environ.get("KAMOU_FRESH_SEED", "1")))
+
+METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"PRI", b"TRACE", b"get", b"")
+TARGETS = (b"/", b"/zz", b"/results", b"/results.json", b"/trades?page=1", b"/healthz", b"/metrics")
+ODD_TARGETS = (b"*", b"//", b"http://localhost/", b"http://", b"/%", b"/%00", b"/?", b"", b"/a b")
+VERSIONS = (b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.", b"")
+ENDS = (b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\r\n", b"")
+NAMES = (b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Upgrade", b"Expect")
+NAMES += (b"HTTP2-Settings", b"Accept", b"Accept-Encoding", b"If-None-Match", b"TE", b"Trailer")
+NAMES += (b"Authorization", b"Sec-WebSocket-Key", b"Keep-Alive", b"x" * 300, b"", b" ", b"\xff")
+VALUES = (
+    b"localhost",
+    b"close",
+    b"keep-alive",
+    b"upgrade",
+    b"chunked",
+    b"0",
+    b"5",
+    b"100-continue",
+)
+VALUES += (
+    b"websocket",
+    b"h2c",
+    b"gzip",
+    b"*",
+    b"application/json",
+    b"-1",
+    b"",
+    b"," * 2_000,
+    b"\0",
+)
+VALUES += (b"a" * 9_000, b"\xff\xfe", b"18446744073709551616", b'W/"x"', b"text/html;q=0.1,*/*")
+BODIES = (b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n", b"ffffffff\r\n", b"\0" * 50)
+
+
+def chosen(chance: Random) -> bytes:
+    """A request that is nearly right, in one or two places wrong."""
+    line = b" ".join(
+        (
+            chance.choice(METHODS),
+            chance.choice(TARGETS if chance.random() < 0.7 else ODD_TARGETS),
+            chance.choice(VERSIONS),
+        )
+    )
+    lines = [line, b"Host: localhost"] if chance.random() < 0.9 else [line]
+    for _ in range(chance.choice((0, 1, 2, 3, 5, 120))):
+        lines.append(chance.choice(NAMES) + b":" + b" " + chance.choice(VALUES))
+    end = chance.choice(ENDS)
+    return end.join(lines) + end + end + chance.choice(BODIES)
+
+
+def known(chance: Random) -> bytes:
+    return chance.choice(list(RUBBISH.values())).data
+
+
+def noise(chance: Random) -> bytes:
+    return chance.randbytes(chance.choice((1, 10, 100, 5_000)))
+
+
+def good(chance: Random) -> bytes:
+    return request(chance.choice(TARGETS).decode())
+
+
+SOURCES: tuple[Callable[[Random], bytes], ...] = (chosen, chosen, known, known, noise, good)
+
+
+def spoilt(data: bytes, chance: Random) -> bytes:
+    """The bytes with a few changed, dropped or doubled."""
+    made = bytearray(data)
+    for _ in range(chance.choice((0, 0, 1, 2, 8))):
+        if not made:
+            break
+        at = chance.randrange(len(made))
+        match chance.randrange(4):
+            case 0:
+                made[at] = chance.randrange(256)
+            case 1:
+                del made[at : at + chance.randrange(20)]
+            case 2:
+                made[at:at] = made[at : at + chance.randrange(60)]
+            case _:
+                made[at:at] = chance.choice(ENDS)
+    return bytes(made)
+
+
+def cut_up(data: bytes, chance: Random) -> list[bytes]:
+    places = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3, 9))))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+async def converse(bench: Bench, chance: Random) -> None:
+    """Say something, in some pieces, at some pace, and leave in some manner."""
+    parts = [
+        spoilt(chance.choice(SOURCES)(chance), chance) for _ in range(chance.choice((1, 1, 3)))
+    ]
+    pieces = [piece for part in parts for piece in cut_up(part, chance)]
+    async with await bench.connect() as stream:
+        manner = chance.choice(("hear", "hear", "half", "slam", "leave"))
+        if manner in ("hear", "half"):
+            await bench.converse(
+                stream, pieces, half_close=manner == "half", passes=(chance.randrange(12),)
+            )
+            return
+        with suppress(trio.BrokenResourceError):
+            for piece in pieces:
+                await stream.send_all(piece)
+                for _ in range(chance.randrange(12)):
+                    await trio.lowlevel.checkpoint()
+        if manner == "slam":
+            slam(stream)
+
+
+async def converse_many(bench: Bench, chance: Random, count: int) -> None:
+    for _ in range(0, count, AT_ONCE):
+        async with trio.open_nursery() as nursery:
+            for _ in range(AT_ONCE):
+                nursery.start_soon(converse, bench, Random(chance.random()))
+    await bench.quiet()
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=["issue", "hypercorn", "requests", "fresh"])
+async def test_no_exception_leaves_a_connection_whatever_is_sent(
+    application: Application, seed: int, jumping: MockClock
+) -> None:
+    chance = Random(seed)
+    async with serving(application) as bench:
+        assert await bench.fetch() == 200
+        await converse_many(bench, chance, CONVERSATIONS // 2)
+        before, memory = descriptors(), resident_bytes()
+        await converse_many(bench, chance, CONVERSATIONS // 2)
+        assert bench.server.traffic.failed == 0, (seed, bench.said)
+        assert bench.said == []
+        assert descriptors() == before
+        assert resident_bytes() - memory < GROWTH_MAX
+        assert await bench.fetch() == 200
+        await bench.quiet()
+        assert bench.server.traffic.connections_total == CONVERSATIONS + 2
+
+
+async def test_the_fuzzer_notices_an_error_that_it_can_cause(jumping: MockClock) -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise RuntimeError("a page failed")
+
+    async with serving(custom_application(app, Limits())) as bench:
+        await converse_many(bench, Random(14), AT_ONCE)
+        assert bench.server.traffic.failed > 0
+
+
+def test_the_same_seed_says_the_same() -> None:
+    def said(seed: int) -> list[bytes]:
+        chance = Random(seed)
+        return [spoilt(chance.choice(SOURCES)(chance), chance) for _ in range(50)]
+
+    assert said(14) == said(14)
+    assert said(14) != said(15)
