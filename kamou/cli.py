@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
+import traceback
+from types import TracebackType
 
 import click
 
@@ -19,7 +22,9 @@ from kamou.commands import (
     simulate,
     status,
 )
+from kamou.commands.printing import say_error
 from kamou.errors import KamouError
+from kamou.private_files import OTHERS
 
 EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
 
@@ -69,16 +74,21 @@ for verb in VERBS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb and exit with its code."""
+    os.umask(OTHERS)  # what a verb writes has positions and keys in it, libraries' files too
+    sys.excepthook = show_defect
     try:
         code = kamou_command.main(arguments, prog_name="kamou", standalone_mode=False)
     except KamouError as error:
-        click.echo(f"error: {error}", err=True)
-        code = error.exit_code
+        code = _refused(error)
+    except PermissionError as error:
+        say_error(
+            f"error: {error.filename}: {error.strerror}; run this as the user who runs the system"
+        )
+        code = 1
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = _misused(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say_error("interrupted")
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left (`kamou trades | head`); nothing is wrong. Point stdout
@@ -86,3 +96,31 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = None
         code = 0
     sys.exit(code)
+
+
+def _refused(error: KamouError) -> int:
+    for number, line in enumerate(error.args):
+        say_error(line if number else f"error: {line}")
+    return error.exit_code
+
+
+def _misused(error: click.ClickException) -> int:
+    """What click shows of a wrong usage, with the words of the command line escaped."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        for line in error.ctx.get_usage().splitlines():
+            say_error(line)
+        say_error(f"Try '{error.ctx.command_path} --help' for help.")
+    say_error(f"Error: {error.format_message()}")
+    return error.exit_code
+
+
+def show_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of an error that nobody expected, each line escaped and behind a bar.
+
+    The text of an exception may come from outside: behind the bar it cannot pass for our own line.
+    """
+    for part in traceback.format_exception(kind, error, trace):
+        for line in part.splitlines():
+            say_error(f"| {line}")

@@ -78,6 +78,7 @@ class WebSettings:
     port: int = 8080
     operator_host: str = "127.0.0.1"
     operator_port: int = 8081
+    operator_tcp: bool = True  # False: the Unix socket in the data folder alone
     pricing_file: str = ""  # the operator's Markdown for /pricing
     connections_max: int = 2_000  # of the public listener, as those below
     connections_per_address_max: int = 100
@@ -170,7 +171,7 @@ def load(
         else:
             values[key] = value
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError(*problems)
 
     settings = _built(Settings, "", values)
     origins = {key: raws[key][0] if key in raws else "default" for key in kinds}
@@ -179,7 +180,7 @@ def load(
         for keys, what in contradictions(settings)
     ]
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError(*problems)
     return Resolved(settings=settings, origins=origins, digest=digest(settings))
 
 

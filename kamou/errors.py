@@ -9,9 +9,18 @@ from __future__ import annotations
 
 
 class KamouError(Exception):
-    """Root of everything Kamou raises on purpose."""
+    """Root of everything Kamou raises on purpose. Each argument is a line of its own.
+
+    The command line escapes each: a line break within one, in a file's name perhaps, begins none.
+    """
 
     exit_code = 1
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class ConfigurationError(KamouError):
@@ -32,6 +41,12 @@ class AlreadyRunningError(KamouError):
 
 class ListenError(KamouError):
     """A listener could not bind: the port is taken or not ours to take."""
+
+
+class SocketsUnsupportedError(ListenError):
+    """The file system of the data folder has no Unix sockets."""
+
+    exit_code = 4
 
 
 class CheckFailedError(KamouError):

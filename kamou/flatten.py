@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
 from kamou.messages.codec import decode, encode
+from kamou.private_files import create_file
 from kamou.session import salt_key
 
 ATTEMPTS_MAX = 5  # closes of what is still open
@@ -72,6 +73,7 @@ class FlattenLog:
 
     def _append(self, line: dict[str, str]) -> None:
         try:
+            create_file(self.path)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -87,8 +89,32 @@ class NoPermits:
         raise PermitRefusedError("HALT_LATCHED", "the kill switch opens no positions")
 
 
-def run(resolved: Resolved, *, clock: Clock | None = None) -> dict[str, Any]:
+Announce = Callable[[str], None]
+
+
+def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
+    """Count the positions that stand in the venue's own file.
+
+    Whatever a running system answers, this is the figure that ``kamou flatten`` reports. ``warn``
+    is told if the file's schema was changed.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    folder = DataFolder(resolved.settings.data_dir)
+    if not folder.exchange.exists():
+        return 0
+    with contextlib.closing(VenueStore(folder.exchange, on_changed_schema=warn)) as store:
+        state = store.load()
+    return len(state.positions) if state is not None else 0
+
+
+def run(
+    resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda line: None
+) -> dict[str, Any]:
     """Cancel our entries, close every position reduce-only, then sweep what rests.
+
+    ``warn`` is told what would stop any other verb: a changed schema, an exposed salt key.
 
     Returns ``orders_canceled``, ``positions_closed``, ``positions_left`` and the log's path.
 
@@ -96,14 +122,14 @@ def run(resolved: Resolved, *, clock: Clock | None = None) -> dict[str, Any]:
         NotRunningError: there is no venue in this data folder: nothing to flatten.
         ExchangeError: the venue refused or did not answer; repeat the command.
     """
-    return trio.run(_flatten, resolved.settings, clock or SystemClock())
+    return trio.run(_flatten, resolved.settings, clock or SystemClock(), warn)
 
 
-async def _flatten(settings: Settings, clock: Clock) -> dict[str, Any]:
+async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str, Any]:
     folder = DataFolder(settings.data_dir)
     log = FlattenLog(path=folder.flatten_log)
-    key = salt_key(folder.salt_key)
-    with _venue(settings, folder, log, clock) as port:
+    key = salt_key(folder.salt_key, on_exposed=warn)
+    with _venue(settings, folder, log, clock, warn) as port:
         canceled = await _cancel(port, log, entries_only=True)
         closed = 0
         left = await _held(port)
@@ -137,12 +163,12 @@ async def _held(port: SimulatedExchange) -> tuple[VenuePosition, ...]:
 
 @contextlib.contextmanager
 def _venue(
-    settings: Settings, folder: DataFolder, log: FlattenLog, clock: Clock
+    settings: Settings, folder: DataFolder, log: FlattenLog, clock: Clock, warn: Announce
 ) -> Iterator[SimulatedExchange]:
     """The embedded venue, which two processes may share."""
     if not folder.exchange.exists():
         raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
-    store = VenueStore(folder.exchange)
+    store = VenueStore(folder.exchange, on_changed_schema=warn)
     track = stored_track(store)
     if track is None:
         store.close()

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
 from kamou.errors import StoreError
+from kamou.private_files import (
+    FILE_MODE,
+    FOLDER_MODE,
+    OTHERS,
+    create_folder,
+    create_temporary,
+    is_open_to_others,
+    narrow,
+)
+
+Announce = Callable[[str], None]
+
+SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every database file
 
 
 @attrs.frozen
@@ -62,16 +78,99 @@ class DataFolder:
         """Where the running system listens."""
         return self.path / "run.json"
 
-    def create(self) -> None:
-        """Make the folder.
+    @property
+    def operator_socket(self) -> Path:
+        """The Unix socket through which the command line speaks to `run`."""
+        return self.path / "operator.sock"
+
+    def create(self, announce: Announce = lambda line: None) -> None:
+        """Make the folder with mode 0700, or narrow an older one of ours that is wider.
+
+        Args:
+            announce: is told what was narrowed, and if the file system keeps no modes.
 
         Raises:
-            StoreError: it cannot be made; says why and what to do.
+            StoreError: the folder cannot be made, belongs to another user, or is open to others
+                and is not recognised as a data folder of Kamou.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not create_folder(self.path):
+                _refuse_other_owner(self.path)
+                self._narrow_folder(announce)
+                self._narrow_files(announce)
+            if is_open_to_others(self.path):
+                announce(
+                    f"the file system of {self.path} keeps no modes: other users of this machine "
+                    "may be able to read this data folder"
+                )
         except OSError as error:
             raise unwritable(self.path, error) from error
+
+    def _narrow_folder(self, announce: Announce) -> None:
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if not mode & OTHERS:
+            return
+        if mode & stat.S_ISVTX or not (self._holds_database() or self._holds_only_ours()):
+            raise StoreError(
+                f"the data folder {self.path} is open to other users (mode {mode:04o}) and holds "
+                "files that are not Kamou's; choose another folder with --data-dir, or close "
+                f"this one: chmod 700 {self.path}"
+            )
+        narrow(self.path, FOLDER_MODE)
+        if not is_open_to_others(self.path):
+            announce(f"closed the data folder {self.path} to other users (mode {mode:04o} to 0700)")
+
+    def _narrow_files(self, announce: Announce) -> None:
+        """Close our files to others. The salt key is refused instead: others may have read it."""
+        narrowed = []
+        for name in os.listdir(self.path):
+            path = self.path / name
+            try:
+                found = path.lstat()
+            except FileNotFoundError:  # a temporary file of a run that works beside us
+                continue
+            if not self._is_ours(name) or not stat.S_ISREG(found.st_mode):
+                continue
+            _refuse_other_owner(path)
+            if found.st_mode & OTHERS and path != self.salt_key:
+                narrow(path, FILE_MODE)
+                narrowed += [] if is_open_to_others(path) else [name]
+        if narrowed:
+            announce(f"closed to other users in {self.path}: {', '.join(sorted(narrowed))}")
+
+    def _holds_database(self) -> bool:
+        """Whether our database is here, a file of this user."""
+        with contextlib.suppress(OSError):
+            found = self.database.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                with self.database.open("rb") as file:
+                    return file.read(len(SQLITE_HEADER)) == SQLITE_HEADER
+        return False
+
+    def _holds_only_ours(self) -> bool:
+        """Whether nothing but Kamou's files is here. An empty folder holds nothing else."""
+        return all(self._is_ours(name) for name in os.listdir(self.path))
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether Kamou gives a file this name; SQLite and temporary files add to a name."""
+        ours = {
+            path.name
+            for path in (
+                *(self.database, self.exchange, self.market, self.lock, self.latch),
+                *(self.flatten_log, self.salt_key, self.token, self.run_record),
+                self.operator_socket,
+            )
+        }
+        return name in ours or any(name.startswith((f"{each}-", f"{each}.")) for each in ours)
+
+
+def _refuse_other_owner(path: Path) -> None:
+    owner = path.lstat().st_uid if path.is_file() else path.stat().st_uid
+    if owner != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
+            "this as the user who owns the data folder, or choose another with --data-dir"
+        )
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
@@ -82,15 +181,21 @@ def unwritable(path: Path, error: OSError) -> StoreError:
     )
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace ``path`` so that a crash at any moment leaves the old text or the new, never half."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file so that a crash at any moment leaves the old text or the new, never half.
+
+    Its mode is 0600: what Kamou writes has positions and keys in it.
+    """
+    descriptor, temporary = create_temporary(path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -115,8 +220,9 @@ class RunRecord:
     host: str
     port: int
     operator_host: str
-    operator_port: int
+    operator_port: int | None  # None: web.operator_tcp is off
     started_ms: int
+    operator_socket: bool = True  # False: the file system of the data folder has no sockets
 
     def write(self, folder: DataFolder) -> None:
         """Replace the record. Raises ``StoreError`` when it cannot be written."""

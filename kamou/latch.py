@@ -14,6 +14,7 @@ import attrs
 
 from kamou.errors import StoreError
 from kamou.folder import sync_folder, write_atomically
+from kamou.private_files import FILE_MODE, create_folder
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +52,7 @@ class HaltLatch:
         """
         record = LatchRecord(action="set", reason=reason, actor=actor, at_ms=at_ms)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            create_folder(self.path.parent)
             # The latch first: on a full disk the log may fail, and the latch is what holds.
             write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
             self._append(record)
@@ -84,7 +85,7 @@ class HaltLatch:
 
     def _append(self, record: LatchRecord) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self.log_path, flags, 0o644)
+        descriptor = os.open(self.log_path, flags, FILE_MODE)
         try:
             os.write(descriptor, (json.dumps(attrs.asdict(record)) + "\n").encode())
             os.fsync(descriptor)

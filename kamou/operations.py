@@ -27,6 +27,7 @@ class Running:
 
     phase: str = "starting"  # starting | fast-forward | trading | replayed
     web: Supervisor | None = None
+    operators: Supervisor | None = None
     supervisor: Supervisor | None = None
     tree: Tree | None = None
     follower: BookFollower | None = None
@@ -41,8 +42,9 @@ class Running:
     # --- reads -------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Both supervisors as one tree."""
-        children = [s.snapshot() for s in (self.web, self.supervisor) if s is not None]
+        """Every supervisor as one tree."""
+        supervisors = (self.web, self.operators, self.supervisor)
+        children = [s.snapshot() for s in supervisors if s is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:

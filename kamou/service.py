@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import attrs
 import trio
@@ -24,17 +25,17 @@ from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
-from kamou.http.limits import OPERATOR, public_limits
-from kamou.http.server import Listener, Server, bind, is_loopback
+from kamou.http.limits import public_limits
+from kamou.http.server import Listener, Server, bind
 from kamou.latch import HaltLatch
 from kamou.operations import Running
-from kamou.operator.app import Operations, default_hosts, operator_app
-from kamou.operator.token import load_token
+from kamou.operator.app import Operations
+from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.session import opened, salt_key
 from kamou.store import database
 from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
 from kamou.supervisor import Supervisor
-from kamou.watchdog import Watchdog
+from kamou.watchdog import StopDeadline, Watchdog
 from kamou.web.app import PublicSite
 from kamou.web.site import Site, read_pricing
 
@@ -66,8 +67,12 @@ class Service:
             ListenError, StoreError, ConfigurationError: it cannot start, and why.
             RestartStormError: it gave up; new risk is halted and stops are on the exchange.
         """
+        with StopDeadline(grace_s=self.settings.supervision.grace_s, stream=_stderr()) as deadline:
+            await self._main(deadline)
+
+    async def _main(self, deadline: StopDeadline) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._until_signal, nursery.cancel_scope)
+            await nursery.start(_until_signal, nursery.cancel_scope, deadline)
             self.folder.create()
             database.migrate(self.folder.database)
             now_ms = self.clock.now_ms()
@@ -79,11 +84,13 @@ class Service:
                 replay=self.replay,
             )
             running = Running()
-            async with self._site(running):
+            async with self._operator(running) as operator, self._site(running) as port:
+                self._listening(port, operator)
                 source = await trio.to_thread.run_sync(
                     partial(
                         demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms
-                    )
+                    ),
+                    abandon_on_cancel=True,  # it only reads, and files may be many
                 )
                 demo.keep_track(self.folder, track)
                 if await self._catch_up(running, track, source):
@@ -102,29 +109,21 @@ class Service:
     # --- the site ----------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _site(self, running: Running) -> AsyncIterator[None]:
-        """Public and operator listeners, each a child of a supervisor of their own."""
+    async def _site(self, running: Running) -> AsyncIterator[int]:
+        """The public listener, under a supervisor of its own; yields its port."""
         public = self._public()
-        servers = tuple(
-            Server(listener, warn=self.announce)
-            for listener in (self._public_listener(public), self._operator_listener(running))
-        )
-        for server in servers:
-            bind(server.listener).close()  # a taken port is an error now, not a restart storm
+        server = Server(self._public_listener(public), warn=self.announce)
+        bind(server.listener).close()  # a taken port is an error now, not a restart storm
         supervisor = running.web = Supervisor(
             SupervisorSpec(
                 id="web",
-                children=tuple(
-                    ChildSpec(id=id_, start=server.run, stop=server.ask_to_stop)
-                    for id_, server in zip(("site", "operator"), servers, strict=True)
-                ),
+                children=(ChildSpec(id="site", start=server.run, stop=server.ask_to_stop),),
             )
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
-            self._listening(*(server.bound_port for server in servers))
             try:
-                yield
+                yield server.bound_port
             finally:
                 with trio.CancelScope(shield=True):
                     await supervisor.stop()
@@ -154,13 +153,11 @@ class Service:
             limits=public_limits(web),
         )
 
-    def _operator_listener(self, running: Running) -> Listener:
-        web = self.settings.web
-        if not is_loopback(web.operator_host):
-            self.announce(
-                f"the operator's listener is bound to {web.operator_host}, which others can"
-                " reach: it can halt and flatten; put it behind a tunnel or bind 127.0.0.1"
-            )
+    # --- the operator ------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _operator(self, running: Running) -> AsyncIterator[OperatorListeners]:
+        """The operator's Unix socket and TCP listener, under a supervisor of their own."""
         operations = Operations(
             snapshot=running.snapshot,
             status=running.status,
@@ -169,20 +166,20 @@ class Service:
             resume=running.resume,
             flatten=running.flatten,
         )
-        return Listener(
-            app=operator_app(
-                operations,
-                token=load_token(self.folder.token),
-                allowed_hosts=default_hosts(web.operator_host),
-            ),
-            host=web.operator_host,
-            port=web.operator_port,
-            setting="web.operator_port",
-            option="--operator-port",
-            limits=OPERATOR,
-        )
+        with bound_listeners(self.folder, self.settings.web, operations, self.announce) as bound:
+            supervisor = running.operators = Supervisor(
+                bound.spec, on_exit=partial(_crashes, self.announce)
+            )
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run)
+                try:
+                    yield bound
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await supervisor.stop()
+                nursery.cancel_scope.cancel()
 
-    def _listening(self, port: int, operator_port: int) -> None:
+    def _listening(self, port: int, operator: OperatorListeners) -> None:
         web = self.settings.web
         RunRecord(
             pid=os.getpid(),
@@ -190,21 +187,15 @@ class Service:
             host=web.host,
             port=port,
             operator_host=web.operator_host,
-            operator_port=operator_port,
+            operator_port=operator.tcp_port,
+            operator_socket=operator.socket_path is not None,
             started_ms=self.clock.now_ms(),
         ).write(self.folder)
         self.announce(f"results: http://{web.host}:{port}/results")
-        self.announce(f"operator: http://{web.operator_host}:{operator_port}/healthz")
-
-    @staticmethod
-    async def _until_signal(
-        scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                scope.cancel()
-                return
+        if operator.tcp_port is None:
+            self.announce(f"operator: {operator.socket_path}")
+        else:
+            self.announce(f"operator: http://{web.operator_host}:{operator.tcp_port}/healthz")
 
     # --- history -----------------------------------------------------------------
 
@@ -233,19 +224,30 @@ class Service:
             announce=partial(_crashes, self.announce),
             stop=stop,
         )
+        reached = False
         async with trio.open_nursery() as nursery:
+            # Shielded: the thread ends itself, in order, when it is told. Not for ever: what it
+            # has not committed by then can be made again.
+            with trio.CancelScope(shield=True) as patience:
 
-            async def tell() -> None:
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    stop.set()
+                async def tell() -> None:
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        stop.set()
+                        patience.deadline = trio.current_time() + self._history_grace_s
 
-            nursery.start_soon(tell)
-            with trio.CancelScope(shield=True):  # the thread ends itself, in order, when told
-                reached = await trio.to_thread.run_sync(forward.run)
+                nursery.start_soon(tell)
+                reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()
+        if patience.cancelled_caught:
+            self.announce("history did not stop in time; it goes on from its last commit")
         return reached
+
+    @property
+    def _history_grace_s(self) -> float:
+        """How long history may take to stop, within the grace of the whole run."""
+        return self.settings.supervision.grace_s / 2
 
     # --- trading -----------------------------------------------------------------
 
@@ -283,9 +285,7 @@ class Service:
                 )
             )
             supervisor = Supervisor(tree.spec, on_exit=partial(_crashes, self.announce))
-            watchdog = Watchdog(
-                heartbeat_s=settings.supervision.heartbeat_s, stream=sys.__stderr__ or sys.stderr
-            )
+            watchdog = Watchdog(heartbeat_s=settings.supervision.heartbeat_s, stream=_stderr())
             with halted_by_storm(session.writer, session.reader, clock.now_ms):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(watchdog.run)
@@ -297,6 +297,24 @@ class Service:
                         running.phase = "stopping"
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
+
+
+async def _until_signal(
+    scope: trio.CancelScope,
+    deadline: StopDeadline,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            deadline.start()
+            scope.cancel()
+            return
+
+
+def _stderr() -> IO[str]:
+    """The process's own standard error, a real file, whatever stands in its place."""
+    return sys.__stderr__ or sys.stderr
 
 
 def _crashes(announce: Announce, exit_: ChildExit) -> None:

@@ -21,6 +21,7 @@ from kamou.exchange.market import MarketSource
 from kamou.exchange.models import VenueModels
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import write_atomically
+from kamou.private_files import is_open_to_others, keeps_modes
 from kamou.store import database
 from kamou.store.journal import JournalWriter, next_generation
 
@@ -113,18 +114,32 @@ def run_stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
     )
 
 
-def salt_key(path: Path) -> bytes:
-    """The key of all commitments, made at first use, readable by its owner only.
+def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
+    """Return the key of all commitments, made at first use, readable by its owner only.
+
+    Args:
+        path: its file.
+        on_exposed: is told that others may have read the key, and it is used all the same:
+            ``kamou flatten`` closes positions whoever knows it.
 
     Raises:
-        StoreError: the file holds no key, or cannot be made.
+        StoreError: the file holds no key, cannot be made, or is open to others.
     """
-    if not path.exists():
-        write_atomically(path, secrets.token_hex(SALT_BYTES), mode=0o600)
     try:
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(SALT_BYTES))
+        exposed = is_open_to_others(path) and keeps_modes(path.parent)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} holds no key ({error}); restore it from its backup") from error
     if len(key) != SALT_BYTES:
         raise StoreError(f"{path} holds {len(key)} bytes, not {SALT_BYTES}; restore its backup")
+    if exposed:
+        words = (
+            f"other users may read {path}: with that key they see through every commitment before "
+            f"it is revealed; if nobody has read it, close it with chmod 600 {path}"
+        )
+        if on_exposed is None:
+            raise StoreError(words)
+        on_exposed(words)
     return key

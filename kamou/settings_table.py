@@ -252,6 +252,12 @@ _MACHINE = (
     _S("web.port", "", "the public listener's port", 0, 65_535, decides=False),
     _S("web.operator_host", "", "the operator listener's address", decides=False),
     _S("web.operator_port", "", "the operator listener's port", 0, 65_535, decides=False),
+    _S(
+        "web.operator_tcp",
+        "",
+        "health, metrics and REST over TCP; the verbs do without",
+        decides=False,
+    ),
     _S("web.pricing_file", "", "Markdown for /pricing; none: free", decides=False),
     *_READERS,
     _S("store.group_commit_ms", "ms", "events that can wait are written together", 0, 1_000),

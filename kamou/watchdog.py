@@ -83,3 +83,46 @@ class Watchdog:
                 faulthandler.dump_traceback(self._stream, all_threads=True)
                 self._terminate()
                 return
+
+
+class StopDeadline:
+    """Ends the process when an orderly stop takes longer than its grace; a context manager.
+
+    Something may wait without an end: a disk that does not answer, a thread in a library. A killed
+    run loses nothing, so its end is worth more than its order. ``wait`` waits the seconds it is
+    given, and returns True once the stop is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        grace_s: float,
+        stream: IO[str],
+        terminate: Callable[[], None] = end_process,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        assert grace_s > 0
+        self._grace_s = grace_s
+        self._stream = stream
+        self._terminate = terminate
+        self._over = threading.Event()
+        self._wait = wait or self._over.wait
+
+    def __enter__(self) -> StopDeadline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def start(self) -> None:
+        """Begin to count: the stop was asked for. The thread ends with the stop."""
+        threading.Thread(target=self.watch, name="stop deadline", daemon=True).start()
+
+    def watch(self) -> None:
+        """The thread: wait for the end of the stop, and end the process without it."""
+        if self._wait(self._grace_s):
+            return
+        self._stream.write(f"the stop was not over after {self._grace_s:g} s: ended at once\n")
+        self._stream.flush()
+        faulthandler.dump_traceback(self._stream, all_threads=True)
+        self._terminate()

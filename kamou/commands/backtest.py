@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
-from kamou.commands.printing import Report, print_table, progress
+from kamou.commands.printing import Report, print_json, print_table, progress
 from kamou.config import Resolved
 from kamou.errors import CheckFailedError
 from kamou.folder import write_atomically
@@ -99,7 +99,7 @@ def backtest(
         result = _backtest(resolved, data, bounds, strategies, symbols, journal, report)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if to_stdout:
-        click.echo(text, nl=False)
+        print_json(result)
     else:
         if json_file is not None:
             write_atomically(json_file, text)

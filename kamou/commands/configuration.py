@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import CONFIG_FILE, config_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table
+from kamou.commands.printing import print_json, print_table, say
 from kamou.config import Resolved, commented_toml, flatten, plain
 from kamou.errors import ConfigurationError
+from kamou.folder import write_atomically
+from kamou.private_files import create_file
 from kamou.settings_table import SETTINGS
 
 
@@ -19,15 +21,15 @@ from kamou.settings_table import SETTINGS
 def init(path: Path, force: bool) -> None:
     """Write a commented kamou.toml (or PATH) with every setting and its default."""
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(commented_toml())
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path} is there already; --force overwrites it, or name another file"
-        ) from None
+        # Made first: it must not replace a file that somebody wrote meanwhile.
+        if not (create_file(path) or force):
+            raise ConfigurationError(
+                f"{path} is there already; --force overwrites it, or name another file"
+            )
+        write_atomically(path, commented_toml())
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {path}; `kamou check-config` validates it")
+    say(f"wrote {path}; `kamou check-config` validates it")
 
 
 @click.command("check-config")
@@ -42,7 +44,7 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
         print_json({"valid": True, "digest": resolved.digest, "changed": changed})
     else:
         differ = f"{len(changed)} of {len(resolved.origins)} differ from the defaults"
-        click.echo(f"the configuration is valid; {differ}; digest {resolved.digest}")
+        say(f"the configuration is valid; {differ}; digest {resolved.digest}")
 
 
 @click.command("show-config")

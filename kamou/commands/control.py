@@ -9,8 +9,7 @@ import click
 
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_facts
-from kamou.config import Resolved
+from kamou.commands.printing import print_facts, say, say_error
 from kamou.errors import CheckFailedError, KamouError, StoreError
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
@@ -51,7 +50,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     folder = DataFolder(resolved.settings.data_dir)
     latch = HaltLatch(folder.latch)
     reason = reason or "resumed by the operator"
-    if not latch.is_set():
+    if not latch.is_set():  # the latch of another user's folder cannot be looked at: set
         print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
         return
     latch.clear(reason, ACTOR, _now_ms())
@@ -72,43 +71,57 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     """Cancel entries and close everything, also when `run` is dead or hangs.
 
     First of all it sets the halt latch: while that file is there no entry passes, and a later
-    `run` respects it. `kamou resume` removes it.
+    `run` respects it. `kamou resume` removes it. The positions that are left are counted at the
+    exchange, whoever closed them.
     """
+    from kamou import flatten as kill_switch
+
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataFolder(resolved.settings.data_dir)
     reason = reason or "flatten by the operator"
+    warn = Once()
     latch = _set_latch(folder, reason)
     try:
         done = {"by": "run", **Operator.find(folder).command("flatten", reason)}
-        if done.get("positions_left"):
-            raise CheckFailedError(f"it left {done['positions_left']} positions open")
+        left = kill_switch.positions_at_venue(resolved, warn=warn)
+        if left:
+            raise CheckFailedError(f"it left {left} positions open")
     except KamouError as error:
         # Whatever the running system's trouble is, it must not keep positions open.
-        click.echo(f"without the running system: {error}", err=True)
-        done = {"by": "flatten", **_flatten(resolved)}
-    print_facts({"latch": latch or "set", **done}, as_json=as_json)
+        say(f"without the running system: {error}", err=True)
+        done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
+        left = kill_switch.positions_at_venue(resolved, warn=warn)
+    print_facts({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
     if latch:
         raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
-    if done.get("positions_left"):
-        raise CheckFailedError(
-            f"{done['positions_left']} positions are still open; repeat `kamou flatten`"
-        )
+    if left:
+        raise CheckFailedError(f"{left} positions are still open; repeat `kamou flatten`")
+
+
+class Once:
+    """Says each warning once on standard error."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            say(f"warning: {line}", err=True)
 
 
 def _set_latch(folder: DataFolder, reason: str) -> str:
     """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing."""
     try:
+        folder.create(say_error)
+    except StoreError as error:
+        say(f"warning: {error}", err=True)  # closing goes before closing the folder
+    try:
         HaltLatch(folder.latch).set(reason, ACTOR, _now_ms())
     except StoreError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         return "not set"
     return ""
-
-
-def _flatten(resolved: Resolved) -> dict[str, Any]:
-    from kamou import flatten as kill_switch
-
-    return kill_switch.run(resolved)
 
 
 def _now_ms() -> int:

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, progress, when
+from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
 from kamou.folder import DataFolder
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def import_(
     from kamou.store.importer import import_folder
 
     folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
-    folder.create()
+    folder.create(say_error)
     with progress(quiet=as_json) as report:
         done = import_folder(
             source,
@@ -68,11 +68,11 @@ def import_(
         print_json(attrs.asdict(done))
         return
     for skipped in done.skipped:
-        click.echo(f"left out {skipped.file}: {skipped.reason}", err=True)
+        say(f"left out {skipped.file}: {skipped.reason}", err=True)
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     if done.unchanged:
-        click.echo("exactly this set was already stored")
+        say("exactly this set was already stored")
     _print_sets([done.summary])
 
 
@@ -90,7 +90,7 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     elif sets:
         _print_sets(sets)
     else:
-        click.echo("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
+        say("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
 
 
 def _print_sets(sets: Sequence[SetSummary]) -> None:
@@ -113,4 +113,4 @@ def _print_sets(sets: Sequence[SetSummary]) -> None:
     for each in sets:
         for gap in each.gaps:
             lacks = f"{gap.bars} bars from {when(gap.after_ms + each.period_ms)}"
-            click.echo(f"gap in {each.name}: {gap.symbol} lacks {lacks}")
+            say(f"gap in {each.name}: {gap.symbol} lacks {lacks}")

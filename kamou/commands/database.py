@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json
+from kamou.commands.printing import print_json, say, say_error
 from kamou.errors import NotRunningError
 from kamou.folder import DataFolder
 from kamou.lock import DataFolderLock
@@ -27,12 +27,13 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
     from kamou.store import database
 
     folder = _existing(config_path, data_dir)
-    with DataFolderLock(folder.path):  # never beneath a running system
+    with DataFolderLock(folder.path, announce=say_error):  # never beneath a running system
         applied = database.migrate(folder.database)
     if as_json:
         print_json({"applied": list(applied)})
     else:
-        click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+        for line in [f"applied {name}" for name in applied] or ["nothing to do"]:
+            say(line)
 
 
 @db.command()
@@ -48,7 +49,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
     if as_json:
         print_json({"file": str(to), "bytes": size})
     else:
-        click.echo(f"wrote {to}: {size:,} bytes")
+        say(f"wrote {to}: {size:,} bytes")
 
 
 def _existing(config_path: Path | None, data_dir: Path | None) -> DataFolder:

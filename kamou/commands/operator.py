@@ -1,31 +1,49 @@
-"""Talking to a running system through its operator listener."""
+"""Talking to a running system: its Unix socket, or its TCP listener where there is none.
+
+Nothing is sent to an endpoint that is not proved to be the run that holds the data folder. On the
+socket the kernel names the listening process; over TCP the listener proves that it knows the token
+of this run, and only then the token is sent.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kamou.errors import KamouError, NotRunningError, TimedOutError
 from kamou.folder import DataFolder, RunRecord
 from kamou.lock import lock_holder
+from kamou.operator.token import new_nonce, proof_holds
+from kamou.operator.unix_socket import Peer, listening_peer, reachable_name
+
+if TYPE_CHECKING:
+    import httpx
 
 DEADLINE_S = 15.0  # the listener gives a flatten 10 s; beyond this the system is not well
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Operator:
-    """The operator API of the run that left its record in the data folder."""
+    """The operator API of the run that is proved to hold the data folder."""
 
     record: RunRecord
-    token: str
+    socket: Path | None = None  # None: over TCP
+    token: str = ""  # sent over TCP only
 
     @staticmethod
     def find(folder: DataFolder) -> Operator:
-        """The running system of this data folder.
+        """Return the running system of this data folder.
 
         Raises:
-            NotRunningError: nobody holds the folder, or it is still starting.
+            NotRunningError: nobody holds the folder, it is still starting, or whoever answers is
+                not proved to be the run.
+            TimedOutError: it does not take the connection.
+            KamouError: this user may not look.
         """
         holder = lock_holder(folder.path)
         if holder is None:
@@ -38,14 +56,15 @@ class Operator:
                 f"process {holder} holds the data folder {folder.path} and does not listen yet; "
                 "it is starting, or catching up; ask again in a moment"
             )
-        try:
-            token = folder.token.read_text(encoding="ascii").strip()
-        except OSError as error:
-            raise KamouError(
-                f"cannot read the operator token {folder.token}: {error.strerror}; "
-                "run this as the user who runs the system"
-            ) from error
-        return Operator(record, token)
+        peer = _peer(folder, holder) if record.operator_socket else None
+        if peer is None:
+            return _over_tcp(folder, record)
+        if peer != Peer(pid=holder, uid=os.geteuid()):
+            raise NotRunningError(
+                f"process {peer.pid} of user {peer.uid} listens on {folder.operator_socket}, and "
+                f"process {holder} holds the lock: it is not proved to be this user's run"
+            )
+        return Operator(record=record, socket=folder.operator_socket)
 
     def status(self) -> dict[str, Any]:
         """The supervision tree with its mailboxes, and what the system says of itself."""
@@ -56,24 +75,9 @@ class Operator:
         return self._ask("POST", f"/api/v1/{verb}", {"reason": reason})
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
-        import httpx
-
-        url = f"http://{_reachable(self.record.operator_host)}:{self.record.operator_port}{path}"
-        headers = {"Authorization": f"Bearer {self.token}"}
-        try:
-            # trust_env=False: a proxy of the environment has no business on the loopback.
-            with httpx.Client(timeout=DEADLINE_S, trust_env=False) as client:
-                answer = client.request(method, url, headers=headers, json=body)
-        except httpx.TimeoutException as error:
-            raise TimedOutError(
-                f"process {self.record.pid} did not answer {path} within {DEADLINE_S:g} s; "
-                "`kamou flatten` does not need its answer"
-            ) from error
-        except httpx.TransportError as error:
-            raise NotRunningError(
-                f"process {self.record.pid} does not listen on port {self.record.operator_port}: "
-                f"{error}"
-            ) from error
+        headers = {} if self.socket else {"Authorization": f"Bearer {self.token}"}
+        with _client(self.record, self.socket) as client:
+            answer = _request(self.record, client, method, path, headers=headers, json=body)
         try:
             said = dict(answer.json())
         except (ValueError, TypeError) as error:
@@ -82,6 +86,89 @@ class Operator:
             kind = TimedOutError if answer.status_code == 504 else KamouError
             raise kind(f"{path} answered {answer.status_code}: {said.get('error', said)}")
         return said
+
+
+def _peer(folder: DataFolder, holder: int) -> Peer | None:
+    """Who listens on the socket; None when nobody does, or the system cannot tell."""
+    try:
+        return listening_peer(folder.operator_socket, deadline_s=DEADLINE_S)
+    except TimeoutError as error:
+        raise TimedOutError(
+            f"process {holder} did not take a connection within {DEADLINE_S:g} s; "
+            "`kamou flatten` does not need its answer"
+        ) from error
+    except PermissionError as error:
+        raise KamouError(
+            f"cannot open the operator's socket {folder.operator_socket}: {error.strerror}; "
+            "run this as the user who runs the system"
+        ) from error
+    except OSError:
+        return None
+
+
+def _over_tcp(folder: DataFolder, record: RunRecord) -> Operator:
+    """The TCP listener, once it has proved that it knows this run's token."""
+    if record.operator_port is None:
+        raise NotRunningError(
+            f"process {record.pid} does not listen on {folder.operator_socket}, and "
+            "web.operator_tcp is off"
+        )
+    try:
+        token = folder.token.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise KamouError(
+            f"cannot read the operator token {folder.token}: {error.strerror}; "
+            "run this as the user who runs the system"
+        ) from error
+    nonce = new_nonce()
+    with _client(record, None) as client:
+        answer = _request(record, client, "GET", f"/api/v1/proof?nonce={nonce}")
+    proof = ""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        proof = str(answer.json().get("proof", ""))
+    if not proof_holds(token, nonce, proof):
+        raise NotRunningError(
+            f"what listens on port {record.operator_port} is not proved to be the run of "
+            f"{folder.path}: it does not know this run's token, and was not sent it"
+        )
+    return Operator(record=record, token=token)
+
+
+@contextlib.contextmanager
+def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
+    import httpx
+
+    # trust_env=False: a proxy of the environment has no business on the loopback.
+    if socket is None:
+        base = f"http://{_reachable(record.operator_host)}:{record.operator_port}"
+        with httpx.Client(base_url=base, timeout=DEADLINE_S, trust_env=False) as client:
+            yield client
+        return
+    with reachable_name(socket) as name:
+        transport = httpx.HTTPTransport(uds=name)
+        with httpx.Client(
+            base_url="http://localhost", timeout=DEADLINE_S, transport=transport, trust_env=False
+        ) as client:
+            yield client
+
+
+def _request(
+    record: RunRecord, client: httpx.Client, method: str, path: str, **given: Any
+) -> httpx.Response:
+    import httpx
+
+    try:
+        return client.request(method, path, **given)
+    except httpx.TimeoutException as error:
+        raise TimedOutError(
+            f"process {record.pid} did not answer {path} within {DEADLINE_S:g} s; "
+            "`kamou flatten` does not need its answer"
+        ) from error
+    except httpx.TransportError as error:
+        raise NotRunningError(
+            f"process {record.pid} does not listen where it said, port {record.operator_port}: "
+            f"{error}"
+        ) from error
 
 
 def _reachable(host: str) -> str:

@@ -1,4 +1,8 @@
-"""Output: JSON or tables on standard output, progress on standard error."""
+"""Output: JSON or tables on standard output, progress on standard error.
+
+Every line that a verb prints passes here. Text from outside (symbols, file names, reasons, what a
+listener answered) is escaped: it can neither move the cursor nor begin a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,32 @@ from typing import Any
 
 import click
 
+from kamou.escaping import escape_text
+
 Report = Callable[[str, int, int], None]  # what is being done, steps done, of how many
 
 PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
 
 
-def print_json(value: object) -> None:
-    """One document, keys as given; what JSON does not know is written as text."""
-    click.echo(json.dumps(value, indent=2, default=str))
+LINE_CHARS_MAX = 4_000  # of one line of ours: two paths of any length that work, and the words
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever is in it."""
+    click.echo(escape_text(line, chars_max=LINE_CHARS_MAX), err=err)
+
+
+def say_error(line: str) -> None:
+    """Print one line on standard error."""
+    say(line, err=True)
+
+
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """One document, keys as given; what JSON does not know is written as text.
+
+    Its text is ASCII: every other character, control characters too, is a JSON escape.
+    """
+    click.echo(json.dumps(value, indent=indent, default=str))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -41,28 +63,37 @@ def show(*parts: object) -> None:
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     for part in parts:
-        console.print(part)
+        console.print(_plain(part) if isinstance(part, str) else part)
 
 
 def grouped(*parts: Any) -> Any:
     """Several tables and lines as one, for a display that is redrawn."""
     from rich.console import Group
 
-    return Group(*parts)
+    return Group(*(_plain(part) if isinstance(part, str) else part for part in parts))
+
+
+def _plain(value: object) -> Any:
+    """Text as it is, without markup, on one line."""
+    from rich.text import Text
+
+    return Text(escape_text(str(value), chars_max=LINE_CHARS_MAX))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
     """A rich table; every cell is shown as it is, markup and all."""
     from rich.table import Table
-    from rich.text import Text
 
     made = Table(
-        title=title or None, title_justify="left", header_style="bold", show_header=any(columns)
+        title=_plain(title) if title else None,
+        title_justify="left",
+        header_style="bold",
+        show_header=any(columns),
     )
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(_plain(column), overflow="fold")
     for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*(_plain("" if cell is None else cell) for cell in row))
     return made
 
 
@@ -80,16 +111,17 @@ def progress(*, quiet: bool = False) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     told: set[str] = set()
     silent = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=silent) as bar:
         task = bar.add_task("", total=None)
 
         def report(what: str, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            shown = escape_text(what)
+            bar.update(task, completed=done, total=total, description=shown)
             if silent and not quiet and what not in told:
                 told.add(what)
-                click.echo(f"{what} ...", err=True)
+                say(f"{what} ...", err=True)
 
         yield report

@@ -10,7 +10,7 @@ import click
 
 from kamou.commands.book import open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, when
+from kamou.commands.printing import print_json, print_table, say, when
 from kamou.config import Resolved
 from kamou.folder import DataFolder
 
@@ -41,7 +41,7 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
     if results["strategies"]:
         print_table("strategies", STRATEGY_COLUMNS, _cells(results["strategies"], STRATEGY_COLUMNS))
     for notice in results["notices"]:
-        click.echo(notice)
+        say(notice)
 
 
 def figure_cells(figure: dict[str, Any]) -> tuple[object, ...]:

@@ -76,11 +76,11 @@ def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
 
 
 def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
-    from kamou.commands.printing import progress
+    from kamou.commands.printing import progress, say_error
     from kamou.lock import DataFolderLock
 
     settings = resolved.settings
-    with DataFolderLock(settings.data_dir), progress() as report:
+    with DataFolderLock(settings.data_dir, announce=say_error), progress() as report:
         from kamou import service  # after the lock: a second run is refused at once
 
         return service.run(
@@ -90,5 +90,5 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
             replay=replay,
             live=live,
             progress=report,
-            announce=lambda line: click.echo(line, err=True),
+            announce=say_error,
         )

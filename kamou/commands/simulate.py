@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from kamou.commands.printing import print_table, when
+from kamou.commands.printing import print_json, print_table, say, say_error, when
 from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.folder import write_atomically
 
@@ -129,7 +129,7 @@ def simulate(
         report=_told,
     )
     if shrink and swarm.failures:
-        small = run.shrink(swarm.failures[0], report=lambda line: click.echo(line, err=True))
+        small = run.shrink(swarm.failures[0], report=say_error)
         swarm = attrs.evolve(swarm, results=(small,))
     _write(swarm, json_file, trace)
     if before is not None:
@@ -140,7 +140,7 @@ def simulate(
 def _told(result: Result) -> None:
     if result.failed:
         first = result.violations[0]
-        click.echo(f"seed {result.scenario.seed}: {first.rule} at {when(first.at_ms)}", err=True)
+        say(f"seed {result.scenario.seed}: {first.rule} at {when(first.at_ms)}", err=True)
 
 
 def _traced(result: Result) -> list[str]:
@@ -171,11 +171,10 @@ def _write(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
         write_atomically(trace, "\n".join(_traced(swarm.results[0])) + "\n")
     found = swarm.as_json()
     if json_file is not None:
-        text = json.dumps(found, indent=2, default=str) + "\n"
         if str(json_file) == "-":
-            click.echo(text, nl=False)
+            print_json(found)
             return
-        write_atomically(json_file, text)
+        write_atomically(json_file, json.dumps(found, indent=2, default=str) + "\n")
     _print(swarm, found)
 
 
@@ -183,13 +182,13 @@ def _print(swarm: Swarm, found: dict[str, Any]) -> None:
     for result in swarm.failures[:SHOWN_FAILURES]:
         first = result.violations[0]
         where = f" {first.symbol}" if first.symbol else ""
-        click.echo(
-            f"seed {result.scenario.seed} violates {first.rule}{where} at {when(first.at_ms)}: "
-            f"{first.detail}\n  faults: {','.join(result.on) or 'none'}; "
-            f"hours: {result.scenario.hours:g}\n  what led to it:"
-        )
+        seed = f"seed {result.scenario.seed}"
+        say(f"{seed} violates {first.rule}{where} at {when(first.at_ms)}: {first.detail}")
+        hours = f"hours: {result.scenario.hours:g}"
+        say(f"  faults: {','.join(result.on) or 'none'}; {hours}")
+        say("  what led to it:")
         for line in result.last_events[-SHOWN_EVENTS:]:
-            click.echo(f"    {line}")
+            say(f"    {line}")
     plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", "digests")}
     print_table("simulation", ("figure", "value"), plain.items())
     print_table("coverage", ("what", "times"), found["coverage"].items())

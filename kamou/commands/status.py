@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from kamou.commands.book import describe, open_database
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import grouped, print_json, print_table, show, table, when
+from kamou.commands.printing import grouped, print_json, print_table, say, show, table, when
 from kamou.config import Resolved
 from kamou.errors import KamouError, NotRunningError
 from kamou.folder import DataFolder
@@ -120,7 +119,7 @@ def _watch(resolved: Resolved, interval: float, as_json: bool) -> None:
     """Look again and again; Ctrl-C ends it. With --json a line for each look."""
     if as_json:
         while True:
-            click.echo(json.dumps(look(resolved), default=str))
+            print_json(look(resolved), indent=None)
             pause(interval)
     from rich.live import Live
 
@@ -156,7 +155,7 @@ def why(
         print_json({"symbol": symbol.upper(), "reasons": rows})
         return
     if not rows:
-        click.echo(
+        say(
             f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: it was not a "
             "candidate, or it is not one of the symbols"
         )

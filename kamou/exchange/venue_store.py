@@ -7,10 +7,12 @@ replaced, fills, income and evidence only appended. Two processes may hold the f
 
 from __future__ import annotations
 
+import errno
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 from kamou.core.model import Fill, Income
@@ -26,6 +28,8 @@ from kamou.exchange.venue_state import (
     WorkingOrder,
 )
 from kamou.messages.codec import decode, encode
+from kamou.private_files import create_file
+from kamou.schema_check import Part, refusal, schema_changes, schema_of
 
 MEMORY = ":memory:"
 SCHEMA_VERSION = 1
@@ -65,16 +69,30 @@ class VenueStore:
     when durable: the venue books a few things an hour.
     """
 
-    def __init__(self, path: Path | str, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        durable: bool = True,
+        on_changed_schema: Callable[[str], None] | None = None,
+    ) -> None:
         """Open the file, made if need be.
+
+        Args:
+            path: the file, or ":memory:".
+            durable: each commit waits for the disk.
+            on_changed_schema: is told that the schema is not ours, and the file is opened all the
+                same: ``kamou flatten`` closes positions whatever somebody planted.
 
         Raises:
             DatabaseNewerError: a newer Kamou wrote it; nothing was changed.
-            DiskFullError, StoreError: it cannot be opened or written.
+            DiskFullError, StoreError: it cannot be opened or written, or its schema was changed.
         """
         self.path = str(path)
         self._shared = self.path != MEMORY
         with self._storage_errors():
+            if self._shared:
+                create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
             self._db = sqlite3.connect(
                 self.path,
                 isolation_level=None,
@@ -82,16 +100,21 @@ class VenueStore:
                 check_same_thread=False,  # used by one thread at a time
             )
             try:
-                self._prepare(durable)
+                self._prepare(durable, on_changed_schema)
             except BaseException:
                 self._db.close()
                 raise
         self._seen = self._data_version()
 
-    def _prepare(self, durable: bool) -> None:
+    def _prepare(self, durable: bool, on_changed: Callable[[str], None] | None) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
+        changes = schema_changes(self._db, _expected_schema(version))
+        if changes and on_changed is None:
+            raise StoreError(refusal(self.path, changes))
+        if changes and on_changed is not None:
+            on_changed(refusal(self.path, changes))
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
         if version == 0:
@@ -105,6 +128,10 @@ class VenueStore:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise DiskFullError(f"{self.path}: the disk is full") from error
             raise StoreError(f"{self.path}: {error}") from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFullError(f"{self.path}: the disk is full") from error
+            raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -235,6 +262,15 @@ class VenueStore:
     def close(self) -> None:
         """Close the file. Closing twice is no error."""
         self._db.close()
+
+
+@cache
+def _expected_schema(version: int) -> frozenset[Part]:
+    """Return the schema of our own statements, as far as this version has them."""
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as fresh:
+        if version:
+            fresh.executescript(_SCHEMA)
+        return schema_of(fresh)
 
 
 def _json(value: object) -> str:

@@ -1,7 +1,8 @@
 """The operator's listener: health, metrics, status, and the three commands.
 
-Every path but the two health checks needs the bearer token. The Host header must be one that the
-operator allowed: a web page that rebinds its name to this address has the wrong one.
+Over TCP every path but the two health checks and the proof needs the bearer token. The Host header
+must be one that the operator allowed: a web page that rebinds its name to this address has the
+wrong one. Over the Unix socket the file's mode is the credential.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.replies import JSON, NEVER, Reply, reply
 from kamou.operator.metrics import CONTENT_TYPE, exposition
-from kamou.operator.token import token_matches
+from kamou.operator.token import prove, token_matches
 
 BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
 REASON_CHARS_MAX = 200
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what a process manager asks has no secrets
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 9110, 7.2
+PROOF_PATH = "/api/v1/proof"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
+"""What needs no token: health has no secrets, and the proof comes before the token."""
 
 Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the human's reason -> what it did
 
@@ -56,14 +59,23 @@ def default_hosts(bound: str) -> tuple[str, ...]:
     return (literal, "127.0.0.1", "localhost", "[::1]")
 
 
-def operator_app(operations: Operations, *, token: str, allowed_hosts: Sequence[str]) -> ASGIApp:
-    """The ASGI application. ``allowed_hosts`` are names without a port."""
-    assert token, "an empty token would let everybody in"
-    endpoints = _Endpoints(operations)
+def operator_app(
+    operations: Operations, *, token: str | None, allowed_hosts: Sequence[str]
+) -> ASGIApp:
+    """Return the ASGI application.
+
+    Args:
+        operations: what it may see and do.
+        token: what a client must send; None on a Unix socket, which only its owner can open.
+        allowed_hosts: names without a port.
+    """
+    assert token is None or token, "an empty token would let everybody in"
+    endpoints = _Endpoints(operations, token)
     app = Starlette(
         routes=[
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
+            Route(PROOF_PATH, endpoints.proof),
             Route("/metrics", endpoints.metrics),
             Route("/api/v1/status", endpoints.status),
             Route("/api/v1/halt", endpoints.command(operations.halt), methods=["POST"]),
@@ -79,7 +91,7 @@ def operator_app(operations: Operations, *, token: str, allowed_hosts: Sequence[
 class _Guard:
     """Host and token, before anything else is looked at."""
 
-    def __init__(self, app: ASGIApp, *, token: str, allowed_hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, allowed_hosts: frozenset[str]) -> None:
         self._app = app
         self._token = token
         self._allowed_hosts = allowed_hosts
@@ -96,7 +108,7 @@ class _Guard:
         hosts, authorizations = _values(scope, b"host"), _values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
-        if scope["path"] in OPEN_PATHS:
+        if self._token is None or scope["path"] in OPEN_PATHS:
             return None
         if len(authorizations) != 1 or not token_matches(authorizations[0], self._token):
             return _json(
@@ -110,6 +122,16 @@ class _Guard:
 @attrs.frozen
 class _Endpoints:
     operations: Operations
+    token: str | None
+
+    async def proof(self, request: Request) -> Any:
+        """Prove that this listener knows the token; the client sends the token after that."""
+        if self.token is None:
+            return _json({"error": "the Unix socket needs no proof: ask for its peer"}, 404)
+        proof = prove(self.token, request.query_params.get("nonce", ""))
+        if proof is None:
+            return _json({"error": "nonce must be 32 hexadecimal digits"}, 400)
+        return _json({"proof": proof})
 
     async def healthz(self, request: Request) -> Any:
         """The process lives and its loop turns: nothing more."""

@@ -62,6 +62,6 @@ def compare(before: list[str], now: list[str]) -> None:
     """Raise ``CheckFailedError`` at the first line that differs."""
     for number, (old, new) in enumerate(zip(before, now, strict=False), 1):
         if old != new:
-            raise CheckFailedError(f"the traces part at line {number}:\n- {old}\n+ {new}")
+            raise CheckFailedError(f"the traces part at line {number}:", f"- {old}", f"+ {new}")
     if len(before) != len(now):
         raise CheckFailedError(f"one trace ends early: {len(before)} lines before, {len(now)} now")

@@ -11,13 +11,18 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
-from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, apply
+from kamou.private_files import create_file, create_temporary
+from kamou.schema_check import Part, refusal, schema_changes, schema_of
+from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, MIGRATIONS_TABLE, apply
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
 MEMORY = ":memory:"
+WAL_VERSION_AT = 18  # the byte of a database's header that says how it is written
+WAL_VERSION = 2  # in it: with a write-ahead log (https://www.sqlite.org/fileformat.html, 1.3.3)
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
@@ -34,11 +39,13 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
     with storage_errors(path, "open"):
         if str(path) != MEMORY:
             _refuse_unwritable(Path(path))
+            create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
         # Used by one thread at a time: the event loop's, or the journal's writer thread.
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             _refuse_newer(connection, path)
+            _refuse_changed_schema(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             # Without it, INSERT OR REPLACE would slip past the journal's append-only triggers.
@@ -54,6 +61,9 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
 def open_reader(path: Path | str) -> sqlite3.Connection:
     """Open read-only, beside a writer or without one. Sees committed rows only.
 
+    In a folder that this user may not write, a database whose writer closed it in order is opened
+    as it stands: SQLite cannot make its shared memory there. What is written meanwhile is not seen.
+
     Raises:
         StoreError: there is none, or it cannot be read, or its schema is older than this Kamou.
         DatabaseNewerError: a newer Kamou wrote it.
@@ -61,7 +71,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     if not Path(path).exists():
         raise StoreError(f"{path}: there is no database; `kamou run` makes it")
     with storage_errors(path, "read"):
-        uri = Path(path).resolve().as_uri() + "?mode=ro"
+        uri = Path(path).resolve().as_uri() + "?mode=ro" + _how_to_read(Path(path).resolve())
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -73,6 +83,37 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _how_to_read(path: Path) -> str:
+    """Return what a read-only connection adds to its URI; see ``open_reader``.
+
+    Raises:
+        OSError: the file may not be read.
+        StoreError: its write-ahead log cannot be read here.
+    """
+    with path.open("rb") as file:
+        header = file.read(WAL_VERSION_AT + 1)
+    if len(header) <= WAL_VERSION_AT or header[WAL_VERSION_AT] != WAL_VERSION:
+        return ""
+    if _is_writable(path.parent):
+        return ""
+    log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    if not log.exists() or not log.stat().st_size:
+        return "&immutable=1"
+    if not index.exists():
+        raise StoreError(
+            f"{path} was not closed in order: its newest events are in {log.name}, which SQLite "
+            f"cannot read because {path.parent} may not be written; copy both files to a folder "
+            "of your own and read them there"
+        )
+    return ""
+
+
+def _is_writable(folder: Path) -> bool:
+    if not os.access(folder, os.W_OK):
+        return False
+    return not os.statvfs(folder).f_flag & os.ST_RDONLY
 
 
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
@@ -101,16 +142,20 @@ def backup(path: Path | str, to: Path) -> int:
     """
     if to.exists():
         raise StoreError(f"{to} exists; choose another name, a backup replaces nothing")
-    partial = to.with_name(to.name + ".partial")
     with storage_errors(to, "write"):
-        partial.unlink(missing_ok=True)
-        with _closing(open_reader(path)) as source, _closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-            # A single file that a reader can open in a folder it may not write.
-            target.execute("PRAGMA journal_mode = DELETE")
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.rename(to)
+        descriptor, partial = create_temporary(to)
+        os.close(descriptor)
+        try:
+            with _closing(open_reader(path)) as source, _closing(sqlite3.connect(partial)) as copy:
+                _refuse_changed_schema(source, path)
+                source.backup(copy)
+                # A single file that a reader can open in a folder it may not write.
+                copy.execute("PRAGMA journal_mode = DELETE")
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.rename(to)
+        finally:
+            partial.unlink(missing_ok=True)
         return to.stat().st_size
 
 
@@ -167,6 +212,25 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path | str) -> None:
             f"{path}: written by a newer Kamou: its schema is {max(unknown)}, this version knows up"
             f" to {max(MIGRATIONS)}; upgrade Kamou, or use another --data-dir"
         )
+
+
+def _refuse_changed_schema(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Before ours run: a trigger that somebody planted would run with them."""
+    changes = schema_changes(connection, _schema_of(tuple(_applied(connection))))
+    if changes:
+        raise StoreError(refusal(path, changes))
+
+
+@cache
+def _schema_of(applied: tuple[str, ...]) -> frozenset[Part]:
+    """Return the schema that these migrations make."""
+    with _closing(sqlite3.connect(MEMORY)) as fresh:
+        if applied:
+            fresh.execute(MIGRATIONS_TABLE)
+        for name in applied:
+            for statement in MIGRATIONS[name]:
+                fresh.execute(statement)
+        return schema_of(fresh)
 
 
 def _apply_migrations(connection: sqlite3.Connection) -> None:

@@ -241,12 +241,12 @@ def _refuse(files: list[str], problems: Sequence[Problem], total: int) -> None:
         f"  {files[each.source]}: row {each.row}, {each.symbol}, {_utc(each.at_ms)}: {each.reason}"
         for each in problems
     ]
-    more = f"\n  ... and {total - len(lines)} more" if total > len(lines) else ""
+    if total > len(lines):
+        lines.append(f"  ... and {total - len(lines)} more")
     raise DataRefusedError(
-        f"{total} row{'s' if total > 1 else ''} refused (rows count from 1, header not counted):\n"
-        + "\n".join(lines)
-        + more
-        + "\nRepair or remove these rows; gaps alone can be kept with --allow-gaps"
+        f"{total} row{'s' if total > 1 else ''} refused (rows count from 1, header not counted):",
+        *lines,
+        "Repair or remove these rows; gaps alone can be kept with --allow-gaps",
     )
 
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 MIGRATION_SET = "kamou"
+MIGRATIONS_TABLE = """CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+)"""
+"""The table in which sqlite-utils notes what it applied, as it writes it; a test compares."""
 
 _JOURNAL = (
     """CREATE TABLE event (

@@ -1,0 +1,116 @@
+"""The operator's two listeners, bound before anything is supervised: Unix socket and TCP.
+
+Each is a child of its own, and its socket outlives its crashes: a restart binds nothing anew, so
+it cannot fail for a port that was taken meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+
+from kamou.config import WebSettings
+from kamou.errors import SocketsUnsupportedError
+from kamou.folder import DataFolder
+from kamou.http.limits import OPERATOR
+from kamou.http.server import Listener, Server, bind, is_loopback
+from kamou.operator.app import Operations, default_hosts, operator_app
+from kamou.operator.token import new_token
+from kamou.operator.unix_socket import bind_socket, remove_socket
+from kamou.supervision import ChildSpec, SupervisorSpec
+
+Announce = Callable[[str], None]
+
+SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
+SHUTDOWN_S = 2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut
+RESTARTS_MAX = 1_000_000_000  # no number of crashes here may end the run: they back off for ever
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class OperatorListeners:
+    """What is bound, and the supervisor's specification that serves it."""
+
+    spec: SupervisorSpec
+    socket_path: Path | None  # None: the file system has no sockets
+    tcp_port: int | None  # None: web.operator_tcp is off
+
+
+@contextlib.contextmanager
+def bound_listeners(
+    folder: DataFolder, web: WebSettings, operations: Operations, announce: Announce
+) -> Iterator[OperatorListeners]:
+    """Bind both listeners and close them at the end. The caller holds the folder's lock.
+
+    Raises:
+        ListenError: the TCP port is taken, or the socket cannot be bound.
+        SocketsUnsupportedError: there are no sockets here, and TCP is off.
+        StoreError: the token cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        children = []
+        token = new_token(folder.token)  # also with TCP off: an old one must be worth nothing
+        unix = _bound_unix(folder, web, announce)
+        if unix is not None:
+            stack.callback(remove_socket, folder.operator_socket)
+            stack.enter_context(unix)
+            children.append(_child("operator-socket", _unix_server(operations, unix, announce)))
+        tcp = None
+        if web.operator_tcp:
+            listener = _tcp_listener(operations, token, web, announce)
+            tcp = stack.enter_context(bind(listener))
+            children.append(_child("operator", Server(listener, bound=tcp, warn=announce)))
+        yield OperatorListeners(
+            spec=SupervisorSpec(id="operators", children=tuple(children), intensity=RESTARTS_MAX),
+            socket_path=folder.operator_socket if unix is not None else None,
+            tcp_port=tcp.getsockname()[1] if tcp is not None else None,
+        )
+
+
+def _bound_unix(folder: DataFolder, web: WebSettings, announce: Announce) -> socket.socket | None:
+    try:
+        return bind_socket(folder.operator_socket)
+    except SocketsUnsupportedError as error:
+        if not web.operator_tcp:
+            raise SocketsUnsupportedError(
+                f"{error}, or set web.operator_tcp = true: nothing could halt this run"
+            ) from error
+        announce(f"{error}; until then the commands use the operator's TCP listener")
+        return None
+
+
+def _unix_server(operations: Operations, bound: socket.socket, announce: Announce) -> Server:
+    listener = Listener(
+        app=operator_app(operations, token=None, allowed_hosts=(SOCKET_HOST,)),
+        host=SOCKET_HOST,
+        port=0,
+        setting="data_dir",
+        option="--data-dir",
+        limits=OPERATOR,
+    )
+    return Server(listener, bound=bound, warn=announce)
+
+
+def _tcp_listener(
+    operations: Operations, token: str, web: WebSettings, announce: Announce
+) -> Listener:
+    if not is_loopback(web.operator_host):
+        announce(
+            f"the operator's listener is bound to {web.operator_host}, which others can"
+            " reach: it can halt and flatten; put it behind a tunnel or bind 127.0.0.1"
+        )
+    return Listener(
+        app=operator_app(operations, token=token, allowed_hosts=default_hosts(web.operator_host)),
+        host=web.operator_host,
+        port=web.operator_port,
+        setting="web.operator_port",
+        option="--operator-port",
+        limits=OPERATOR,
+    )
+
+
+def _child(id_: str, server: Server) -> ChildSpec:
+    return ChildSpec(id=id_, start=server.run, stop=server.ask_to_stop, shutdown_s=SHUTDOWN_S)

@@ -1,0 +1,135 @@
+"""The operator's Unix socket: bound by the run that holds the lock, proved by its peer.
+
+The kernel says which process of which user listens on a Unix socket. No password is needed: who
+can open the file is the user who runs the system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from kamou.errors import ListenError, SocketsUnsupportedError, StoreError
+from kamou.private_files import FILE_MODE, narrow
+
+NAME_BYTES_MAX = 107  # sun_path has 108 bytes, the last one NUL (unix(7))
+BACKLOG = 16  # commands that wait to be accepted; an operator sends one
+DESCRIPTORS = Path("/proc/self/fd")
+UNSUPPORTED = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EINVAL}
+)
+"""What ``bind`` says where a file system has no sockets (FAT: EPERM), or a system no AF_UNIX."""
+
+
+@attrs.frozen(kw_only=True)
+class Peer:
+    """The process that listens on a socket, by the kernel's word."""
+
+    pid: int
+    uid: int
+
+
+@contextlib.contextmanager
+def reachable_name(path: Path) -> Iterator[str]:
+    """Yield a name of ``path`` that is short enough for a socket; valid within the block.
+
+    Beyond 107 bytes the name goes through a descriptor of the folder. Where there is no /proc the
+    working directory is the folder meanwhile: call it before any thread is started.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    if len(os.fsencode(path)) <= NAME_BYTES_MAX:
+        yield str(path)
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with contextlib.ExitStack() as stack:
+        folder = os.open(path.parent, flags)
+        stack.callback(os.close, folder)
+        if DESCRIPTORS.is_dir():
+            yield f"{DESCRIPTORS}/{folder}/{path.name}"
+            return
+        before = os.open(".", flags)
+        stack.callback(os.close, before)
+        stack.callback(os.fchdir, before)
+        os.fchdir(folder)
+        yield path.name
+
+
+def bind_socket(path: Path) -> socket.socket:
+    """Return a socket that listens at ``path``, mode 0600. The caller holds the folder's lock.
+
+    Whoever holds the lock is the only run, so a socket that is there is the rest of a dead one.
+
+    Raises:
+        SocketsUnsupportedError: the file system has no sockets.
+        ListenError: it cannot be bound for another reason.
+        StoreError: a file that is no socket is in its place.
+    """
+    _remove_stale(path)
+    bound: socket.socket | None = None
+    try:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with reachable_name(path) as name:
+            narrow(bound.fileno(), FILE_MODE)  # Linux: the mode that bind gives the file
+            bound.bind(name)
+            narrow(Path(name), FILE_MODE)
+        bound.listen(BACKLOG)
+    except OSError as error:
+        if bound is not None:
+            bound.close()
+        kind = SocketsUnsupportedError if error.errno in UNSUPPORTED else ListenError
+        raise kind(
+            f"cannot listen on the operator's socket {path}: {error.strerror or error}; choose a "
+            "data folder on a local file system with --data-dir"
+        ) from error
+    return bound
+
+
+def remove_socket(path: Path) -> None:
+    """Remove the file of a socket that we bound and closed. The caller still holds the lock."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def listening_peer(path: Path, *, deadline_s: float) -> Peer | None:
+    """Connect to the socket and return who listens there; None when nobody does.
+
+    Raises:
+        TimeoutError: the listener's backlog is full.
+        OSError: this user may not connect, or the system does not tell the peer.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        raise OSError(errno.ENOTSUP, "this system does not tell who listens on a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(deadline_s)
+        try:
+            with reachable_name(path) as name:
+                connection.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        size = struct.calcsize("3i")
+        told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        pid, uid, _ = struct.unpack("3i", told)
+    return Peer(pid=pid, uid=uid)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StoreError(
+            f"{path} is in the place of the operator's socket and is none; move it away, or choose "
+            "another data folder with --data-dir"
+        )
+    path.unlink()
