@@ -76,8 +76,7 @@ class Operator:
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
         headers = {} if self.socket else {"Authorization": f"Bearer {self.token}"}
-        with _client(self.record, self.socket) as client:
-            answer = _request(self.record, client, method, path, headers=headers, json=body)
+        answer = _request(self.record, self.socket, method, path, headers=headers, json=body)
         try:
             said = dict(answer.json())
         except (ValueError, TypeError) as error:
@@ -108,6 +107,11 @@ def _peer(folder: DataFolder, holder: int) -> Peer | None:
 
 def _over_tcp(folder: DataFolder, record: RunRecord) -> Operator:
     """The TCP listener, once it has proved that it knows this run's token."""
+    if not _lives(record.pid):
+        raise NotRunningError(
+            f"process {record.pid}, which left its record in {folder.path}, is gone; somebody "
+            "holds its lock and is not proved to be a run"
+        )
     if record.operator_port is None:
         raise NotRunningError(
             f"process {record.pid} does not listen on {folder.operator_socket}, and "
@@ -121,8 +125,7 @@ def _over_tcp(folder: DataFolder, record: RunRecord) -> Operator:
             "run this as the user who runs the system"
         ) from error
     nonce = new_nonce()
-    with _client(record, None) as client:
-        answer = _request(record, client, "GET", f"/api/v1/proof?nonce={nonce}")
+    answer = _request(record, None, "GET", f"/api/v1/proof?nonce={nonce}")
     proof = ""
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         proof = str(answer.json().get("proof", ""))
@@ -132,6 +135,38 @@ def _over_tcp(folder: DataFolder, record: RunRecord) -> Operator:
             f"{folder.path}: it does not know this run's token, and was not sent it"
         )
     return Operator(record=record, token=token)
+
+
+def _request(
+    record: RunRecord, socket: Path | None, method: str, path: str, **given: Any
+) -> httpx.Response:
+    """One request to the socket, or over TCP, within the deadline in all.
+
+    httpx limits each read, and not their sum: a stranger who sends a byte now and then would keep
+    a flatten from closing.
+    """
+    import httpx
+    import trio
+
+    def exchange() -> httpx.Response:
+        with _client(record, socket) as client:
+            return client.request(method, path, **given)
+
+    async def bounded() -> httpx.Response:
+        with trio.fail_after(DEADLINE_S):
+            return await trio.to_thread.run_sync(exchange, abandon_on_cancel=True)
+
+    try:
+        return trio.run(bounded)
+    except (httpx.TimeoutException, trio.TooSlowError) as error:
+        raise TimedOutError(
+            f"process {record.pid} did not answer {path.partition('?')[0]} within "
+            f"{DEADLINE_S:g} s; `kamou flatten` does not need its answer"
+        ) from error
+    except httpx.TransportError as error:
+        raise NotRunningError(
+            f"process {record.pid} does not listen on port {record.operator_port}: {error}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -152,23 +187,13 @@ def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
             yield client
 
 
-def _request(
-    record: RunRecord, client: httpx.Client, method: str, path: str, **given: Any
-) -> httpx.Response:
-    import httpx
-
+def _lives(pid: int) -> bool:
+    """Whether this is a process that this user may signal."""
     try:
-        return client.request(method, path, **given)
-    except httpx.TimeoutException as error:
-        raise TimedOutError(
-            f"process {record.pid} did not answer {path} within {DEADLINE_S:g} s; "
-            "`kamou flatten` does not need its answer"
-        ) from error
-    except httpx.TransportError as error:
-        raise NotRunningError(
-            f"process {record.pid} does not listen where it said, port {record.operator_port}: "
-            f"{error}"
-        ) from error
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _reachable(host: str) -> str:

@@ -20,7 +20,7 @@ from kamou.store import database
 from kamou.store.journal import JournalWriter
 
 Cli = Callable[..., tuple[int, str, str]]
-Compose = Callable[[str, Callable[..., Any]], None]
+Compose = Callable[..., None]
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def journalled(tmp_path: Path) -> DataFolder:
 def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
     """Put a fake in the place of a composition module: ``service``, ``backtest`` or ``flatten``."""
 
-    def put(name: str, run: Callable[..., Any]) -> None:
+    def put(name: str, run: Callable[..., Any], **others: Callable[..., Any]) -> None:
         module = ModuleType(f"kamou.{name}")
-        module.run = run  # type: ignore[attr-defined]
+        vars(module).update(others, run=run)
         monkeypatch.setitem(sys.modules, f"kamou.{name}", module)
         monkeypatch.setattr(kamou, name, module, raising=False)
 

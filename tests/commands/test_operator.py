@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ from kamou.folder import DataFolder, RunRecord
 from kamou.latch import HaltLatch
 from kamou.lock import DataFolderLock
 from kamou.operator.app import Operations, operator_app
-from kamou.operator.token import load_token
+from kamou.operator.token import new_token
+from kamou.operator.unix_socket import Peer, bind_socket
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -81,7 +85,14 @@ def listening() -> Iterator[socket.socket]:
         yield server
 
 
-def record(folder: DataFolder, port: int, pid: int | None = None, host: str = "127.0.0.1") -> None:
+def record(
+    folder: DataFolder,
+    port: int | None,
+    pid: int | None = None,
+    *,
+    host: str = "127.0.0.1",
+    unix: bool = False,
+) -> None:
     RunRecord(
         pid=os.getpid() if pid is None else pid,
         mode="demo",
@@ -90,35 +101,51 @@ def record(folder: DataFolder, port: int, pid: int | None = None, host: str = "1
         operator_host=host,
         operator_port=port,
         started_ms=1_700_000_000_000,
+        operator_socket=unix,
     ).write(folder)
 
 
-@pytest.fixture
-def running(folder: DataFolder, listening: socket.socket) -> Iterator[System]:
-    """A system that holds the data folder and serves its operator, in a thread of its own."""
-    system = System()
+@contextmanager
+def served(system: System, server: socket.socket, token: str | None) -> Iterator[None]:
+    """The operator's application on a listening socket, in a thread of its own."""
     stop = trio.Event()
     started = threading.Event()
     tokens: list[trio.lowlevel.TrioToken] = []
+    hosts = ("127.0.0.1", "localhost")
 
     async def serving() -> None:
         tokens.append(trio.lowlevel.current_trio_token())
-        app = operator_app(system.operations(), token=token, allowed_hosts=("127.0.0.1",))
+        app = operator_app(system.operations(), token=token, allowed_hosts=hosts)
         config = Config()
-        config.bind = [f"fd://{os.dup(listening.fileno())}"]
+        config.bind = [f"fd://{os.dup(server.fileno())}"]
         config.accesslog = config.errorlog = None
         started.set()
         await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
+    thread = threading.Thread(target=trio.run, args=(serving,))
+    thread.start()
+    assert started.wait(10)
+    yield
+    trio.from_thread.run_sync(stop.set, trio_token=tokens[0])
+    thread.join(10)
+
+
+@pytest.fixture(params=["socket", "tcp"])
+def running(
+    folder: DataFolder, listening: socket.socket, request: pytest.FixtureRequest
+) -> Iterator[System]:
+    """A system that holds the data folder and serves its operator, either way."""
+    system = System()
     with DataFolderLock(folder.path):
-        token = load_token(folder.token)
-        record(folder, listening.getsockname()[1])
-        thread = threading.Thread(target=trio.run, args=(serving,))
-        thread.start()
-        assert started.wait(10)
-        yield system
-        trio.from_thread.run_sync(stop.set, trio_token=tokens[0])
-        thread.join(10)
+        token = new_token(folder.token)
+        if request.param == "tcp":
+            record(folder, listening.getsockname()[1])
+            with served(system, listening, token):
+                yield system
+        else:
+            record(folder, None, unix=True)
+            with bind_socket(folder.operator_socket) as bound, served(system, bound, None):
+                yield system
 
 
 def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
@@ -142,9 +169,15 @@ def test_halt_and_resume_pass_the_reason_on(cli: Cli, running: System) -> None:
     assert running.orders == [("halt", "news"), ("resume", "resumed by the operator")]
 
 
+def never(*_: object, **__: object) -> dict[str, Any]:
+    """Stands in for the kill switch where it has nothing to do."""
+    raise AssertionError
+
+
 def test_flatten_asks_the_running_system_with_the_latch_already_set(
-    cli: Cli, running: System, folder: DataFolder
+    cli: Cli, running: System, folder: DataFolder, compose: Callable[..., None]
 ) -> None:
+    compose("flatten", never, positions_at_venue=lambda *_, **__: 0)
     code, out, _ = cli("flatten", "--json")
     assert code == 0
     assert json.loads(out)["by"] == "run"
@@ -155,7 +188,7 @@ def test_flatten_asks_the_running_system_with_the_latch_already_set(
 def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
     cli: Cli, running: System, compose: Callable[..., None]
 ) -> None:
-    compose("flatten", lambda _: {"positions_left": 0})
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 0)
     running.trouble = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
@@ -165,10 +198,12 @@ def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
 def test_what_a_running_system_leaves_open_is_closed_without_it(
     cli: Cli, running: System, compose: Callable[..., None]
 ) -> None:
-    compose("flatten", lambda _: {"positions_left": 0})
-    running.left = 2
+    counts = iter([2, 0])  # at the venue: after the system's answer, after the kill switch
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: next(counts))
+    running.left = 0  # what it says
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
+    assert json.loads(out)["positions_left"] == 0
     assert "it left 2 positions open" in err
 
 
@@ -184,7 +219,7 @@ def test_a_listener_that_never_answers_is_a_timeout(
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.05)
     with DataFolderLock(folder.path):
-        load_token(folder.token)
+        new_token(folder.token)
         record(folder, listening.getsockname()[1])
         code, _, err = cli("halt")
     assert code == 5
@@ -195,31 +230,128 @@ def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with DataFolderLock(folder.path):
-        load_token(folder.token)
+        new_token(folder.token)
         record(folder, port)
         code, _, err = cli("halt")
     assert code == 3
     assert f"does not listen on port {port}" in err
 
 
-def test_a_listener_that_does_not_speak_json_is_an_error(
-    cli: Cli, folder: DataFolder, listening: socket.socket
-) -> None:
-    def answer() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.recv(4096)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + b'{"proof": "0000"}',
+    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull",
+    b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n[]",
+]
 
-    thread = threading.Thread(target=answer)
+
+@contextmanager
+def stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
+    """Somebody else's program on the port: what it was sent."""
+    seen: list[bytes] = []
+
+    def once() -> None:
+        connection, _ = server.accept()
+        with connection:
+            seen.append(connection.recv(65_536))
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=once)
     thread.start()
-    with DataFolderLock(folder.path):
-        load_token(folder.token)
+    yield seen
+    thread.join(10)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_listener_that_does_not_know_the_token_is_not_sent_it(
+    cli: Cli, folder: DataFolder, listening: socket.socket, answer: bytes
+) -> None:
+    with DataFolderLock(folder.path), stranger(listening, answer) as seen:
+        token = new_token(folder.token)
         record(folder, listening.getsockname()[1])
         code, _, err = cli("halt")
-    thread.join(10)
+    assert code == 3
+    assert "is not proved to be the run" in err
+    assert seen
+    assert token.encode() not in b"".join(seen)
+    assert b"authorization" not in b"".join(seen).lower()
+
+
+def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataFolder) -> None:
+    with DataFolderLock(folder.path), bind_socket(folder.operator_socket) as bound:
+        record(folder, None, unix=True)
+
+        def answer() -> None:
+            bound.accept()[0].close()  # the look at the peer
+            connection, _ = bound.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        code, _, err = cli("halt")
+        thread.join(10)
     assert code == 1
     assert "not in JSON" in err
+
+
+def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
+    cli: Cli, folder: DataFolder, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
+    over = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not over.wait(0.01):
+                connection.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with DataFolderLock(folder.path):
+        new_token(folder.token)
+        record(folder, listening.getsockname()[1])
+        code, _, err = cli("halt")
+    over.set()
+    thread.join(10)
+    assert code == 5
+    assert "did not answer /api/v1/proof" in err
+
+
+@pytest.mark.parametrize("peer", [Peer(pid=1, uid=os.geteuid()), Peer(pid=os.getpid(), uid=12_345)])
+def test_a_socket_of_another_process_or_user_is_not_spoken_to(
+    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, peer: Peer
+) -> None:
+    monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
+    with DataFolderLock(folder.path):
+        record(folder, None, unix=True)
+        code, _, err = cli("halt")
+    assert code == 3
+    assert "is not proved to be this user's run" in err
+
+
+def test_without_socket_and_tcp_there_is_nobody_to_speak_to(cli: Cli, folder: DataFolder) -> None:
+    with DataFolderLock(folder.path):
+        record(folder, None, unix=True)
+        code, _, err = cli("halt")
+    assert code == 3
+    assert "web.operator_tcp is off" in err
+
+
+def test_the_record_of_a_process_that_is_gone_is_not_followed(
+    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with DataFolderLock(folder.path):
+        folder.lock.write_text(f"{gone.pid}\n")
+        record(folder, 1, pid=gone.pid)
+        code, _, err = cli("halt")
+    assert code == 3
+    assert "is gone" in err
 
 
 def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFolder) -> None:

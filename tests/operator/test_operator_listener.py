@@ -10,10 +10,10 @@ import attrs
 import pytest
 from site_client import Client
 
-from kamou.errors import CallTimeoutError, CallUnavailableError, ConfigurationError
+from kamou.errors import CallTimeoutError, CallUnavailableError, StoreError
 from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.operator.metrics import exposition
-from kamou.operator.token import load_token, token_matches
+from kamou.operator.token import new_nonce, new_token, proof_holds, prove, token_matches
 
 TOKEN = "a-token-of-this-test"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -297,36 +297,62 @@ async def test_an_unknown_path_is_not_found_for_the_operator(client: Client) -> 
 # --- the token -----------------------------------------------------------------------------------
 
 
-def test_the_token_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "operator.token"
-    token = load_token(path)
-    assert load_token(path) == token
-    assert len(token) >= 43
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_two_tokens_differ(tmp_path: Path) -> None:
-    assert load_token(tmp_path / "a") != load_token(tmp_path / "b")
-
-
-def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "operator.token"
-    load_token(path)
+def test_a_run_makes_a_token_of_its_own_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "operator-token"
+    path.write_text("of an earlier run, and open to others")
     path.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="0644"):
-        load_token(path)
-
-
-def test_an_empty_token_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "operator.token"
-    path.touch(0o600)
-    with pytest.raises(ConfigurationError, match="empty"):
-        load_token(path)
+    token = new_token(path)
+    assert path.read_text() == f"{token}\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(token) >= 43
+    assert new_token(path) != token
 
 
 def test_a_token_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="absent"):
-        load_token(tmp_path / "absent" / "operator.token")
+    with pytest.raises(StoreError, match="absent"):
+        new_token(tmp_path / "absent" / "operator-token")
+
+
+def test_a_proof_holds_for_its_token_and_its_nonce_alone() -> None:
+    nonce = new_nonce()
+    proof = prove(TOKEN, nonce)
+    assert proof is not None
+    assert proof_holds(TOKEN, nonce, proof)
+    assert not proof_holds("another token", nonce, proof)
+    assert not proof_holds(TOKEN, new_nonce(), proof)
+    assert not proof_holds(TOKEN, nonce, "")
+    assert TOKEN not in proof
+
+
+@pytest.mark.parametrize("nonce", ["", "short", "g" * 32, "0" * 33, "0" * 31 + "\n"])
+async def test_a_challenge_that_is_none_is_not_answered(client: Client, nonce: str) -> None:
+    async with client(app()) as http:
+        answer = await http.get("/api/v1/proof", params={"nonce": nonce})
+    assert answer.status_code == 400
+    assert "proof" not in answer.json()
+
+
+async def test_the_proof_needs_no_token_and_does_not_tell_it(client: Client) -> None:
+    nonce = new_nonce()
+    async with client(app()) as http:
+        answer = await http.get("/api/v1/proof", params={"nonce": nonce})
+    assert proof_holds(TOKEN, nonce, answer.json()["proof"])
+    assert TOKEN not in answer.text
+
+
+async def test_over_the_unix_socket_no_token_is_asked_for_and_none_is_proved(
+    client: Client,
+) -> None:
+    commands = Commands()
+    local = operator_app(operations(commands), token=None, allowed_hosts=("localhost",))
+    async with client(local) as http:
+        headers = {"host": "localhost"}
+        assert (await http.post("/api/v1/halt", headers=headers)).json() == {"done": "halt"}
+        proof = await http.get(f"/api/v1/proof?nonce={new_nonce()}", headers=headers)
+        assert proof.status_code == 404
+        other = await http.get("/healthz", headers={"host": "evil.example"})
+        assert other.status_code == 421
+    assert commands.told == [("halt", "operator")]
 
 
 def test_only_the_bearer_scheme_and_the_whole_token_match() -> None:
