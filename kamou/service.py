@@ -239,9 +239,9 @@ class Service:
 
                 nursery.start_soon(tell)
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
+            if patience.cancelled_caught:
+                self.announce("history did not stop in time; the next run takes up its last commit")
             nursery.cancel_scope.cancel()
-        if patience.cancelled_caught:
-            self.announce("history did not stop in time; it goes on from its last commit")
         return reached
 
     @property

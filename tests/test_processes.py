@@ -103,11 +103,11 @@ def command(folder: DataFolder, now_ms: int, days: int = 2) -> list[str]:
 
 @asynccontextmanager
 async def started(
-    folder: DataFolder, now_ms: int = NOW_MS, days: int = 2
+    folder: DataFolder, now_ms: int = NOW_MS, days: int = 2, **options: Any
 ) -> AsyncIterator[Running]:
-    """A run that listens. It is killed at the end if it still lives."""
+    """A run that listens. It is killed at the end if it still lives; ``options``: of Popen."""
     process = await trio.lowlevel.open_process(
-        command(folder, now_ms, days), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        command(folder, now_ms, days), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
     )
     running = Running(process=process, folder=folder, said=[], listening=trio.Event())
     try:

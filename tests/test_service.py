@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
 import trio
 from small_demo import (
     NOW_MS,
@@ -24,12 +25,13 @@ from small_demo import (
 from store.market_files import NOW_MS as RECORDED_MS
 from store.market_files import good_folder
 
-from kamou import service
+from kamou import demo, service
 from kamou.clock import DAY_MS, MINUTE_MS
-from kamou.config import DemoSettings
+from kamou.config import DemoSettings, SupervisionSettings
 from kamou.core.events import RunStopped, StateChanged, TradeClosed
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
+from kamou.watchdog import StopDeadline
 
 
 class Gate:
@@ -150,6 +152,41 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
     assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
     assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
     assert_same_book(folder)
+
+
+@pytest.mark.parametrize("stuck_in", ["source", "history"])
+def test_a_signal_ends_a_run_whose_thread_does_not_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck_in: str
+) -> None:
+    monkeypatch.setattr(StopDeadline, "start", lambda _: None)  # it would end the tests
+    released = threading.Event()
+    said: list[str] = []
+
+    def stuck(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        released.wait(60)
+
+    if stuck_in == "source":
+        monkeypatch.setattr(demo, "open_source", stuck)
+    else:
+        monkeypatch.setattr(demo.FastForward, "run", stuck)
+    of = settings(tmp_path, supervision=SupervisionSettings(grace_s=1))
+    try:
+        code = service.run(
+            resolved(of),
+            days=2,
+            fast_forward=True,
+            replay=None,
+            live=False,
+            progress=lambda what, done, total: None,
+            announce=said.append,
+            clock=SetClock(),
+        )
+        assert not released.is_set()
+    finally:
+        released.set()
+    assert code == 0
+    assert any("history did not stop in time" in line for line in said) is (stuck_in == "history")
 
 
 async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everything(

@@ -238,6 +238,15 @@ def test_only_the_supervisor_catches_everything() -> None:
     assert broad <= set(allowed)
 
 
+def test_lines_for_a_terminal_are_printed_in_one_place() -> None:
+    """There they are escaped. Standard error of the process itself is the watchdog's."""
+    writes = re.compile(r"click\.(echo|secho)|(Console|Text|sys\.std(out|err)\.write)$")
+    printers = {
+        path for path, tree in trees("kamou/").items() for name in calls(tree) if writes.match(name)
+    }
+    assert printers == {"kamou/commands/printing.py"}
+
+
 def test_nothing_sleeps_in_a_test_and_nothing_waits_by_the_machines_clock() -> None:
     used = [path for path, tree in trees().items() if "time.sleep" in calls(tree)]
     assert not used

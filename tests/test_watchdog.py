@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from kamou.watchdog import LOOKS, Watchdog, end_process
+from kamou.watchdog import LOOKS, StopDeadline, Watchdog, end_process
 
 
 @pytest.fixture
@@ -107,3 +107,32 @@ async def test_a_watchdog_that_is_not_armed_starts_no_thread(
         assert "watchdog" not in {thread.name for thread in threading.enumerate()}
         nursery.cancel_scope.cancel()
     assert dog._beats == 0
+
+
+def test_a_stop_that_is_over_in_time_leaves_the_process_alone(stream: IO[str]) -> None:
+    ended: list[int] = []
+    with StopDeadline(grace_s=600, stream=stream, terminate=lambda: ended.append(1)) as deadline:
+        deadline.start()
+        watching = next(t for t in threading.enumerate() if t.name == "stop deadline")
+    watching.join(10)
+    assert not watching.is_alive()
+    assert not ended
+
+
+def test_a_stop_that_takes_longer_than_its_grace_ends_the_process(stream: IO[str]) -> None:
+    ended: list[int] = []
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    with StopDeadline(
+        grace_s=10, stream=stream, terminate=lambda: ended.append(1), wait=wait
+    ) as deadline:
+        deadline.watch()
+    assert (waited, ended) == ([10], [1])
+    stream.seek(0)
+    told = stream.read()
+    assert "not over after 10 s" in told
+    assert "test_watchdog.py" in told, "the stacks are there"

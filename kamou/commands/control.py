@@ -13,6 +13,7 @@ from kamou.commands.printing import print_facts, say, say_error
 from kamou.errors import CheckFailedError, KamouError, StoreError
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
+from kamou.lock import lock_holder
 
 ACTOR = "operator"
 
@@ -50,7 +51,8 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     folder = DataFolder(resolved.settings.data_dir)
     latch = HaltLatch(folder.latch)
     reason = reason or "resumed by the operator"
-    if not latch.is_set():  # the latch of another user's folder cannot be looked at: set
+    lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
+    if not latch.is_set():
         print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
         return
     latch.clear(reason, ACTOR, _now_ms())

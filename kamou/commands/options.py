@@ -37,7 +37,8 @@ def config_option(verb: Verb) -> Verb:
 def data_dir_option(verb: Verb) -> Verb:
     return click.option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        # Whether it may be read is said by the verb, which knows as whom to run it.
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
         help="Keep everything in DIR (default: ./kamou-data).",
         metavar="DIR",
     )(verb)

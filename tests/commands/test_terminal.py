@@ -1,0 +1,290 @@
+"""Text from outside never writes to the operator's terminal: not its controls, not its lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store import story
+
+from kamou import cli as command_line
+from kamou.commands import printing
+from kamou.core.events import Event
+from kamou.errors import DataRefusedError, KamouError
+from kamou.folder import DataFolder, RunRecord
+from kamou.latch import HaltLatch
+from kamou.lock import DataFolderLock
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+Cli = Callable[..., tuple[int, str, str]]
+
+# A colour, a title, a cleared screen, a cursor that goes up, a line break and a line like ours, a
+# carriage return, C1 controls, a right-to-left override, and rich's own markup.
+EVIL = (
+    "A\x1b[31m\x1b]0;owned\x07\x1b[2J\x1b[1A\nresults: http://evil.example/\r\x9b31m\x85"
+    "\u2028\u202e[bold red]B"
+)
+FORGED = "results: http://evil.example/"
+
+
+def assert_harmless(*texts: str) -> None:
+    """No control character but our own line ends, and no line that a stranger began."""
+    for text in texts:
+        odd = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")} - {"\n"}
+        assert not odd, f"{odd} in {text!r}"
+        assert not any(line.lstrip(" │|").startswith(FORGED) for line in text.split("\n"))
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> DataFolder:
+    """A data folder whose symbols, strategies and reasons a stranger has chosen."""
+    from kamou.messages.codec import decode, encode
+
+    def evil(event: Event) -> Event:
+        text = encode(event).decode()
+        for name in ("BTCUSDT", "ETHUSDT", "mean_reversion", "HUMAN_HALT"):
+            text = text.replace(f'"{name}"', json.dumps(EVIL + name))
+        return decode(type(event), text.encode())
+
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    writer = database.open_writer(folder.database, durable=False)
+    JournalWriter(writer, generation=1).append([evil(event) for event in story.opening()])
+    writer.close()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("report",),
+        ("report", "--json"),
+        ("why", EVIL + "ETHUSDT"),
+        ("why", EVIL),
+        ("why", EVIL, "--json"),
+    ],
+)
+def test_names_and_reasons_in_the_database_are_shown_escaped(
+    cli: Cli, poisoned: DataFolder, verb: tuple[str, ...]
+) -> None:
+    code, out, err = cli(*verb)
+    assert code in (0, 3)
+    assert_harmless(out, err)
+
+
+def test_the_symbols_of_open_positions_are_among_them(cli: Cli, poisoned: DataFolder) -> None:
+    assert "\\x1b[31m" in cli("status")[1]
+
+
+WAYS = [
+    ("check-config", "--config", EVIL),
+    ("show-config", "--config", EVIL),
+    ("init", f"{EVIL}/kamou.toml"),
+    ("run", "--data-dir", f"file/{EVIL}"),
+    ("run", "--replay", EVIL),
+    ("run", EVIL),
+    ("run", f"--{EVIL}"),
+    ("run", "--port", EVIL),
+    ("run", "--config", EVIL),
+    (EVIL,),
+    ("halt", "--data-dir", EVIL, "--reason", EVIL),
+    ("resume", "--data-dir", EVIL),
+    ("flatten", "--data-dir", EVIL, "--reason", EVIL),
+    ("status", "--data-dir", EVIL),
+    ("report", "--data-dir", EVIL),
+    ("db", "migrate", "--data-dir", EVIL),
+    ("db", "backup", EVIL, "--data-dir", EVIL),
+    ("data", "list", "--data-dir", EVIL),
+    ("data", "import", EVIL),
+    ("data", "import", ".", "--name", EVIL),
+    ("backtest", "--data", EVIL),
+    ("backtest", "--data", ".", "--strategies", EVIL),
+    ("backtest", "--data", ".", "--timerange", EVIL),
+    ("simulate", "--seed", EVIL),
+    ("simulate", "--seed", "1", "--faults", EVIL),
+]
+
+
+@pytest.mark.parametrize("arguments", WAYS, ids=lambda way: " ".join(way).replace(EVIL, "EVIL"))
+def test_what_a_command_line_names_is_repeated_escaped(
+    cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    Path("file").touch()
+    _, out, err = cli(*arguments)
+    assert_harmless(out, err)
+
+
+def test_a_configuration_of_a_stranger_is_refused_escaped_with_a_line_for_each_problem(
+    cli: Cli,
+) -> None:
+    Path("kamou.toml").write_text(f"{json.dumps(EVIL)} = 1\nmode = {json.dumps(EVIL)}\n")
+    code, out, err = cli("check-config")
+    assert code == 4
+    assert err.count("\n") == 2
+    assert_harmless(out, err)
+
+
+def test_files_and_symbols_of_an_import_are_shown_escaped(cli: Cli) -> None:
+    folder = Path("candles")
+    folder.mkdir()
+    bad = "ts,symbol,open,high,low,close,volume\n" + "".join(
+        f'{1_735_689_600_000 + hour * 3_600_000},"{EVIL}",1,2,3,1,1\n' for hour in range(3)
+    )
+    (folder / f"{EVIL.replace('/', '')}.csv").write_text(bad, newline="")
+    (folder / "notes\x1b[31m\n.csv").write_text("what,else\n1,2\n")
+    code, out, err = cli("data", "import", folder)
+    assert code
+    assert_harmless(out, err)
+
+
+def test_gaps_and_names_of_stored_sets_are_shown_escaped(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kamou.store import market_data
+    from kamou.store.market_data import Gap, SetSummary
+
+    gap = Gap(symbol=EVIL, after_ms=0, before_ms=120_000, bars=1)
+    odd = SetSummary(**{**_summary(), "name": EVIL, "gaps": (gap,)})
+    monkeypatch.setattr(market_data, "list_sets", lambda _: [odd])
+    code, out, err = cli("data", "list")
+    assert code == 0
+    assert "\\x1b[31m" in out
+    assert_harmless(out, err)
+
+
+def _summary() -> dict[str, Any]:
+    import attrs
+
+    from kamou.store.market_data import SetSummary
+
+    blank: dict[str, Any] = {field.name: 0 for field in attrs.fields(SetSummary)}
+    return blank | {"period_ms": 60_000, "gaps": ()}
+
+
+# --- a running system, and one that lies -----------------------------------------------------
+
+
+@pytest.fixture
+def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFolder]:
+    """A run whose every answer has a stranger's words in it."""
+    from kamou.commands.operator import Operator
+
+    folder = DataFolder(tmp_path / "kamou-data")
+    tree = {"id": EVIL, "state": EVIL, "incarnation": 1, "restarts": 0, "last_error": EVIL}
+    box = {"name": EVIL, "depth": 0, "peak": 0, "dropped": 0, "expired": EVIL}
+    answer = {"state": EVIL, EVIL: EVIL, "supervision": {"id": "run", "children": [tree]}}
+    tree["mailboxes"] = [box]
+    monkeypatch.setattr(Operator, "_ask", lambda *_: answer)
+    monkeypatch.setattr(
+        Operator,
+        "find",
+        lambda _: Operator(
+            record=RunRecord(
+                pid=1,
+                mode=EVIL,
+                host=EVIL,
+                port=1,
+                operator_host=EVIL,
+                operator_port=1,
+                started_ms=0,
+            )
+        ),
+    )
+    with DataFolderLock(folder.path):
+        yield folder
+
+
+@pytest.mark.parametrize("verb", ["status", "halt", "resume", "flatten"])
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_a_running_system_answers_is_shown_escaped(
+    cli: Cli, lying: DataFolder, verb: str, form: tuple[str, ...]
+) -> None:
+    code, out, err = cli(verb, *form)
+    assert code == 0
+    assert_harmless(out, err)
+
+
+def test_what_it_refuses_is_shown_escaped(
+    cli: Cli, lying: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kamou.commands.operator import Operator
+
+    def refuse(*_: object) -> None:
+        raise KamouError(f"/api/v1/halt answered 503: {EVIL}")
+
+    monkeypatch.setattr(Operator, "_ask", refuse)
+    for verb in ("status", "halt", "resume", "flatten"):
+        _, out, err = cli(verb)
+        assert_harmless(out, err)
+    assert HaltLatch(lying.latch).is_set()
+
+
+def test_what_run_announces_and_reports_is_shown_escaped(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, compose: Callable[..., None]
+) -> None:
+    def run(*_: object, progress: Any, announce: Any, **__: object) -> int:
+        announce(f"page {EVIL} failed: {ValueError(EVIL)!r}")
+        progress(EVIL, 1, 2)
+        return 0
+
+    compose("service", run)
+    code, out, err = cli("run")
+    assert code == 0
+    assert "failed" in err
+    assert_harmless(out, err)
+
+
+def test_a_list_of_problems_is_a_line_each_and_no_more(
+    cli: Cli, compose: Callable[..., None]
+) -> None:
+    def run(*_: object, **__: object) -> int:
+        raise DataRefusedError("two rows refused:", f"a: {EVIL}", "b")
+
+    compose("service", run)
+    code, out, err = cli("run")
+    assert code == 1
+    assert err.splitlines()[0] == "error: two rows refused:"
+    assert len(err.splitlines()) == 3
+    assert_harmless(out, err)
+
+
+def test_a_defect_is_shown_whole_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ExceptionGroup(EVIL, [ValueError(EVIL), KeyError(EVIL)])
+    except ExceptionGroup as error:
+        command_line.show_defect(type(error), error, error.__traceback__)
+    err = capsys.readouterr().err
+    assert "ValueError" in err
+    assert "test_terminal.py" in err
+    assert all(line.startswith("| ") for line in err.splitlines())
+    assert not any(line.startswith(FORGED) for line in err.splitlines())
+    assert "\x1b" not in err
+
+
+def test_the_command_line_shows_its_defects_that_way(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    cli("data", "list")
+    assert sys.excepthook is command_line.show_defect
+
+
+def test_a_bar_of_progress_shows_a_name_escaped_and_without_markup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with printing.progress() as report:
+        report(EVIL, 1, 2)
+    err = capsys.readouterr().err
+    assert "\x1b[31m" not in err
+    assert "\x1b]0" not in err
+    assert "\nresults" not in err

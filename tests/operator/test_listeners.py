@@ -1,0 +1,137 @@
+"""The operator's listeners as children: each stands by itself, and either may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+import trio.lowlevel
+from test_operator_listener import operations
+
+from kamou.config import WebSettings
+from kamou.errors import ListenError, SocketsUnsupportedError
+from kamou.folder import DataFolder
+from kamou.http.server import Server
+from kamou.operator import listeners
+from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.supervisor import Supervisor
+
+WEB = WebSettings(port=0, operator_port=0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    folder = DataFolder(tmp_path / "data")
+    folder.create()
+    return folder
+
+
+@pytest.fixture
+def bound(folder: DataFolder) -> Iterator[OperatorListeners]:
+    with bound_listeners(folder, WEB, operations(), lambda line: None) as made:
+        yield made
+
+
+async def ask(made: OperatorListeners, path: str, *, unix: bool) -> httpx.Response:
+    transport = httpx.AsyncHTTPTransport(uds=str(made.socket_path)) if unix else None
+    base = "http://localhost" if unix else f"http://127.0.0.1:{made.tcp_port}"
+    async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as http:
+        return await http.get(path)
+
+
+async def test_the_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) -> None:
+    supervisor = Supervisor(bound.spec)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        assert (await ask(bound, "/api/v1/status", unix=True)).status_code == 200
+        assert (await ask(bound, "/api/v1/status", unix=False)).status_code == 401
+        assert (await ask(bound, "/healthz", unix=False)).status_code == 200
+        await supervisor.stop()
+
+
+async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
+    bound: OperatorListeners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, crashes = Server.run, []
+
+    async def fragile(self: Server, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        if self.listener.setting == "web.operator_port":
+            crashes.append(1)
+            raise OSError("broken for good")
+        await real(self, task_status)
+
+    monkeypatch.setattr(Server, "run", fragile)
+    children = tuple(
+        attrs.evolve(child, start=fragile.__get__(child.start.__self__))  # type: ignore[union-attr]
+        for child in bound.spec.children
+    )
+    spec = attrs.evolve(bound.spec, children=children, backoff_base_s=0.0, backoff_cap_s=0.0)
+    supervisor = Supervisor(spec)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        while len(crashes) < 50:
+            await trio.lowlevel.checkpoint()
+        while supervisor.snapshot()["children"][0]["state"] != "running":
+            await trio.lowlevel.checkpoint()
+        with trio.fail_after(10):
+            assert (await ask(bound, "/healthz", unix=True)).status_code == 200
+        nursery.cancel_scope.cancel()
+
+
+def test_with_tcp_off_only_the_socket_is_bound(folder: DataFolder) -> None:
+    web = attrs.evolve(WEB, operator_tcp=False)
+    with bound_listeners(folder, web, operations(), lambda line: None) as made:
+        assert made.tcp_port is None
+        assert made.socket_path == folder.operator_socket
+        assert [child.id for child in made.spec.children] == ["operator-socket"]
+        assert folder.token.exists(), "an older token is worth nothing"
+    assert not folder.operator_socket.exists()
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(path: Path) -> None:
+        raise SocketsUnsupportedError(f"cannot listen on {path}")
+
+    monkeypatch.setattr(listeners, "bind_socket", unsupported)
+
+
+@pytest.mark.usefixtures("no_sockets")
+def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataFolder) -> None:
+    said: list[str] = []
+    with bound_listeners(folder, WEB, operations(), said.append) as made:
+        assert made.socket_path is None
+        assert [child.id for child in made.spec.children] == ["operator"]
+    assert len(said) == 1
+    assert "use the operator's TCP listener" in said[0]
+
+
+@pytest.mark.usefixtures("no_sockets")
+def test_without_sockets_and_tcp_the_run_is_refused(folder: DataFolder) -> None:
+    web = attrs.evolve(WEB, operator_tcp=False)
+    with (
+        pytest.raises(SocketsUnsupportedError, match=r"web\.operator_tcp = true") as caught,
+        bound_listeners(folder, web, operations(), lambda line: None),
+    ):
+        pass
+    assert caught.value.exit_code == 4
+
+
+def test_a_taken_port_leaves_no_socket_behind(
+    folder: DataFolder, bound: OperatorListeners, tmp_path: Path
+) -> None:
+    assert bound.tcp_port is not None
+    web = attrs.evolve(WEB, operator_port=bound.tcp_port)
+    other = DataFolder(tmp_path / "other")
+    other.create()
+    with (
+        pytest.raises(ListenError, match="is taken"),
+        bound_listeners(other, web, operations(), lambda line: None),
+    ):
+        pass
+    assert not other.operator_socket.exists()

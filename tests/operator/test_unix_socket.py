@@ -1,0 +1,117 @@
+"""The operator's Unix socket: its mode, its place, and who is on its other end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from kamou.errors import ListenError, SocketsUnsupportedError, StoreError
+from kamou.operator import unix_socket
+from kamou.operator.unix_socket import (
+    NAME_BYTES_MAX,
+    Peer,
+    bind_socket,
+    listening_peer,
+    reachable_name,
+    remove_socket,
+)
+
+OURS = Peer(pid=os.getpid(), uid=os.geteuid())
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_the_socket_is_its_owners_alone_and_tells_who_listens(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "operator.sock"
+    before = os.umask(umask)
+    try:
+        bound = bind_socket(path)
+    finally:
+        os.umask(before)
+    with bound:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert listening_peer(path, deadline_s=5) == OURS
+    assert listening_peer(path, deadline_s=5) is None, "the rest of a dead run"
+    remove_socket(path)
+    remove_socket(path)
+    assert listening_peer(path, deadline_s=5) is None
+
+
+def test_the_socket_of_a_dead_run_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "operator.sock"
+    bind_socket(path).close()
+    with bind_socket(path):
+        assert listening_peer(path, deadline_s=5) == OURS
+
+
+def test_another_file_in_the_place_of_the_socket_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "operator.sock"
+    path.write_text("somebody's")
+    with pytest.raises(StoreError, match="is none; move it away"):
+        bind_socket(path)
+    assert path.read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("through", ["descriptor", "working directory"])
+def test_a_path_that_is_longer_than_a_socket_allows_is_bound_and_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    if through == "working directory":
+        monkeypatch.setattr(unix_socket, "DESCRIPTORS", tmp_path / "no proc")
+    folder = tmp_path / ("x" * 200)
+    folder.mkdir()
+    path = folder / "operator.sock"
+    assert len(os.fsencode(path)) > NAME_BYTES_MAX
+    here = os.getcwd()
+    with bind_socket(path):
+        assert stat.S_ISSOCK(path.lstat().st_mode)
+        assert listening_peer(path, deadline_s=5) == OURS
+        with reachable_name(path) as name, socket.socket(socket.AF_UNIX) as client:
+            assert len(name) <= NAME_BYTES_MAX
+            client.connect(name)
+    assert os.getcwd() == here
+
+
+def test_a_name_of_the_longest_length_is_used_as_it_is(tmp_path: Path) -> None:
+    path = Path("/" + "a" * (NAME_BYTES_MAX - 1))
+    with reachable_name(path) as name:
+        assert name == str(path)
+
+
+class Deaf(socket.socket):
+    """A socket on a file system that answers to ``bind`` with an error."""
+
+    answer = errno.EPERM
+
+    def bind(self, address: object) -> None:
+        raise OSError(self.answer, os.strerror(self.answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (errno.EPERM, SocketsUnsupportedError),
+        (errno.EOPNOTSUPP, SocketsUnsupportedError),
+        (errno.EACCES, ListenError),
+    ],
+)
+def test_a_file_system_without_sockets_is_told_from_other_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, kind: type[Exception]
+) -> None:
+    monkeypatch.setattr(Deaf, "answer", answer)
+    monkeypatch.setattr(socket, "socket", Deaf)
+    with pytest.raises(ListenError, match=r"operator\.sock") as caught:
+        bind_socket(tmp_path / "operator.sock")
+    assert type(caught.value) is kind
+
+
+def test_a_system_that_tells_no_peer_proves_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    with pytest.raises(OSError, match="does not tell who listens"):
+        listening_peer(tmp_path / "operator.sock", deadline_s=5)
