@@ -240,7 +240,7 @@ def test_only_the_supervisor_catches_everything() -> None:
 
 def test_lines_for_a_terminal_are_printed_in_one_place() -> None:
     """There they are escaped. Standard error of the process itself is the watchdog's."""
-    writes = re.compile(r"click\.(echo|secho)|(Console|Text|sys\.std(out|err)\.write)$")
+    writes = re.compile(r"click\.(echo|secho)|(Console|sys\.std(out|err)\.write)$")
     printers = {
         path for path, tree in trees("kamou/").items() for name in calls(tree) if writes.match(name)
     }

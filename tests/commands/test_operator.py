@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +22,7 @@ from kamou.latch import HaltLatch
 from kamou.lock import DataFolderLock
 from kamou.operator.app import Operations, operator_app
 from kamou.operator.token import new_token
-from kamou.operator.unix_socket import Peer, bind_socket
+from kamou.operator.unix_socket import bind_socket
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -72,17 +69,6 @@ class System:
             resume=command("resume"),
             flatten=command("flatten"),
         )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    return DataFolder(tmp_path / "kamou-data")
-
-
-@pytest.fixture
-def listening() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server
 
 
 def record(
@@ -235,123 +221,6 @@ def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) ->
         code, _, err = cli("halt")
     assert code == 3
     assert f"does not listen on port {port}" in err
-
-
-ANSWERS = [
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + b'{"proof": "0000"}',
-    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull",
-    b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n[]",
-]
-
-
-@contextmanager
-def stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
-    """Somebody else's program on the port: what it was sent."""
-    seen: list[bytes] = []
-
-    def once() -> None:
-        connection, _ = server.accept()
-        with connection:
-            seen.append(connection.recv(65_536))
-            connection.sendall(answer)
-
-    thread = threading.Thread(target=once)
-    thread.start()
-    yield seen
-    thread.join(10)
-
-
-@pytest.mark.parametrize("answer", ANSWERS)
-def test_a_listener_that_does_not_know_the_token_is_not_sent_it(
-    cli: Cli, folder: DataFolder, listening: socket.socket, answer: bytes
-) -> None:
-    with DataFolderLock(folder.path), stranger(listening, answer) as seen:
-        token = new_token(folder.token)
-        record(folder, listening.getsockname()[1])
-        code, _, err = cli("halt")
-    assert code == 3
-    assert "is not proved to be the run" in err
-    assert seen
-    assert token.encode() not in b"".join(seen)
-    assert b"authorization" not in b"".join(seen).lower()
-
-
-def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataFolder) -> None:
-    with DataFolderLock(folder.path), bind_socket(folder.operator_socket) as bound:
-        record(folder, None, unix=True)
-
-        def answer() -> None:
-            bound.accept()[0].close()  # the look at the peer
-            connection, _ = bound.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        code, _, err = cli("halt")
-        thread.join(10)
-    assert code == 1
-    assert "not in JSON" in err
-
-
-def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
-    cli: Cli, folder: DataFolder, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
-    over = threading.Event()
-
-    def drip() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.sendall(b"HTTP/1.1 200 OK\r\n")
-            while not over.wait(0.01):
-                connection.sendall(b"x")
-
-    thread = threading.Thread(target=drip)
-    thread.start()
-    with DataFolderLock(folder.path):
-        new_token(folder.token)
-        record(folder, listening.getsockname()[1])
-        code, _, err = cli("halt")
-    over.set()
-    thread.join(10)
-    assert code == 5
-    assert "did not answer /api/v1/proof" in err
-
-
-@pytest.mark.parametrize("peer", [Peer(pid=1, uid=os.geteuid()), Peer(pid=os.getpid(), uid=12_345)])
-def test_a_socket_of_another_process_or_user_is_not_spoken_to(
-    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, peer: Peer
-) -> None:
-    monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
-    with DataFolderLock(folder.path):
-        record(folder, None, unix=True)
-        code, _, err = cli("halt")
-    assert code == 3
-    assert "is not proved to be this user's run" in err
-
-
-def test_without_socket_and_tcp_there_is_nobody_to_speak_to(cli: Cli, folder: DataFolder) -> None:
-    with DataFolderLock(folder.path):
-        record(folder, None, unix=True)
-        code, _, err = cli("halt")
-    assert code == 3
-    assert "web.operator_tcp is off" in err
-
-
-def test_the_record_of_a_process_that_is_gone_is_not_followed(
-    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    with DataFolderLock(folder.path):
-        folder.lock.write_text(f"{gone.pid}\n")
-        record(folder, 1, pid=gone.pid)
-        code, _, err = cli("halt")
-    assert code == 3
-    assert "is gone" in err
 
 
 def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFolder) -> None:

@@ -17,6 +17,7 @@ import pytest
 from kamou.errors import StoreError
 from kamou.exchange.venue_store import VenueStore
 from kamou.store import database
+from kamou.store.migrations import MIGRATIONS_TABLE
 
 STRANGER = 12_345  # a user id that owns nothing here
 
@@ -151,8 +152,13 @@ def test_many_changes_are_counted_and_five_are_named(tmp_path: Path) -> None:
 
 def test_a_database_made_by_sqlite_utils_is_as_the_check_expects_it(tmp_path: Path) -> None:
     """The canary: another version of sqlite-utils may write its own table another way."""
-    journal(tmp_path / "file.sqlite3")
-    journal(tmp_path / "file.sqlite3")
+    path = tmp_path / "file.sqlite3"
+    journal(path)
+    with closing(sqlite3.connect(path)) as connection:
+        made = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = '_sqlite_migrations'"
+        ).fetchone()
+    assert made == (MIGRATIONS_TABLE,)
 
 
 # --- reading where nothing may be written ------------------------------------------------------
