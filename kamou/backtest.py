@@ -63,7 +63,9 @@ def run(
         settings = attrs.evolve(settings, strategies=enabled)
     if journal is not None and journal.exists():
         raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
-    market = open_market(settings.data_dir, data, now_ms=SystemClock().now_ms())
+    market = open_market(
+        settings.data_dir, data, now_ms=SystemClock().now_ms(), limits=settings.data
+    )
     if symbols is not None:
         market = market.restrict(symbols)
     result = replay(settings, market, timerange=timerange, journal=journal, progress=progress)

@@ -99,6 +99,18 @@ class StoreSettings:
 
 
 @attrs.frozen(kw_only=True)
+class DataSettings:
+    """What one folder of market data may hold: files come from strangers, memory is ours."""
+
+    rows_max: int = 10_000_000  # of all files; about 160 bytes of memory each while checked
+    symbols_max: int = 5_000  # no venue lists a fifth of it
+    columns_max: int = 1_000  # of one file; a kline file has twelve
+    files_max: int = 10_000  # a file per symbol and month: 400 symbols of two years
+    cells_max: int = 20_000_000  # bars x symbols, gaps included; 36 bytes of memory each
+    unpacked_mb_max: int = 2_000  # of all files: some 200 bytes for each of the rows
+
+
+@attrs.frozen(kw_only=True)
 class SupervisionSettings:
     intensity: int = 5  # restarts ...
     period_s: int = 60  # ... within this many seconds escalate
@@ -126,6 +138,7 @@ class Settings:
     demo: DemoSettings = DemoSettings()
     web: WebSettings = WebSettings()
     store: StoreSettings = StoreSettings()
+    data: DataSettings = DataSettings()
     supervision: SupervisionSettings = SupervisionSettings()
 
 

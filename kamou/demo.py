@@ -132,7 +132,7 @@ def open_source(
         # Only a replay reads files: the demo does without thirty megabytes of Parquet reader.
         from kamou.store.importer import open_market
 
-        return open_market(settings.data_dir, str(replay), now_ms=now_ms)
+        return open_market(settings.data_dir, str(replay), now_ms=now_ms, limits=settings.data)
     demo = settings.demo
     return GeneratedMarket(
         seed=demo.seed,

@@ -51,7 +51,8 @@ def import_(
     from kamou.clock import SystemClock
     from kamou.store.importer import import_folder
 
-    folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    settings = resolve(config_path, data_dir=data_dir).settings
+    folder = DataFolder(settings.data_dir)
     folder.create(say_error)
     with progress(quiet=as_json) as report:
         done = import_folder(
@@ -62,6 +63,7 @@ def import_(
             venue=venue,
             allow_gaps=allow_gaps,
             replace=replace,
+            limits=settings.data,
             progress=report,
         )
     if as_json:
@@ -81,16 +83,26 @@ def import_(
 @data_dir_option
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the stored sets with their ranges and gaps."""
-    from kamou.store.market_data import list_sets
+    """List the stored sets with their ranges and gaps; damaged ones on standard error."""
+    from kamou.store.market_data import DamagedSet, SetSummary, list_sets
 
-    sets = list_sets(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    found = list_sets(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    sets = [each for each in found if isinstance(each, SetSummary)]
+    damaged = [each for each in found if isinstance(each, DamagedSet)]
     if as_json:
-        print_json({"sets": [attrs.asdict(each) for each in sets]})
-    elif sets:
+        print_json(
+            {
+                "sets": [attrs.asdict(each) for each in sets],
+                "damaged": [attrs.asdict(each) for each in damaged],
+            }
+        )
+        return
+    if sets:
         _print_sets(sets)
-    else:
+    elif not damaged:
         say("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
+    for each in damaged:
+        say_error(f"damaged: {each.name}: {each.reason}")
 
 
 def _print_sets(sets: Sequence[SetSummary]) -> None:

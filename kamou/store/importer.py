@@ -1,44 +1,65 @@
 """From a folder of files to validated market data: read, check, refuse or keep.
 
 Corrupt data is worse than none: one bad row refuses the whole folder, naming file, row, symbol,
-time and reason, and nothing is left behind.
+time and reason, and nothing is left behind. Only a set that this store wrote itself
+(``digests.py``) is opened without these checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 import numpy as np
 
+from kamou.config import DataSettings
 from kamou.core.bar_checks import (
-    EPOCH_MIN_MS,
     BarRows,
+    Findings,
     Gap,
-    Problem,
     find_problems,
+    grid_bars,
     infer_period_ms,
     to_grid,
 )
-from kamou.core.bars import Ints, MarketSet, Series, empty_series
+from kamou.core.bars import Candles, MarketSet
 from kamou.errors import DataRefusedError
+from kamou.escaping import escape_text
+from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE, Budget
+from kamou.store.digests import is_registered, set_digest
+from kamou.store.foreign_files import shown_name
 from kamou.store.layouts import Columns, Found, Kind, Skipped, find_files, read_columns
 from kamou.store.market_data import (
-    META,
     NAME_PATTERN,
     SetSummary,
+    check_name,
     load_set,
+    market_folder,
     set_path,
+    verify_files,
     write_set,
 )
+from kamou.store.observations import (
+    PROBLEMS_SHOWN,
+    codes_among,
+    finest,
+    make_series,
+    refuse_rows,
+)
 from kamou.store.recorded import RecordedMarket
-
-PROBLEMS_SHOWN = 10
-FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
-FUNDING_JITTER_MS = 60_000  # settlements are stamped some milliseconds late; keep the minute
-FUNDING_PERIOD_MS = 8 * 3_600_000
+from kamou.store.stored_meta import (
+    CANDLES,
+    FUNDING,
+    GAPS_LISTED_MAX,
+    INTEREST,
+    META,
+    describe,
+    differences,
+    is_stored_set,
+    read_meta,
+)
+from kamou.store.wide_tables import read_wide
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and of how many."""
@@ -56,10 +77,11 @@ class ImportReport:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Reading:
-    """A folder, read and found fit."""
+    """A folder, read and found fit. ``gaps`` are the first of ``gaps_total``."""
 
     data: MarketSet
     gaps: tuple[Gap, ...]
+    gaps_total: int
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
 
@@ -77,6 +99,7 @@ def import_folder(
     venue: str | None = None,
     allow_gaps: bool = False,
     replace: bool = False,
+    limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
 ) -> ImportReport:
     """Read the folder ``source``, check every row and store it under ``data_dir``.
@@ -86,9 +109,15 @@ def import_folder(
         DiskFullError, StoreError: it could not be stored. Nothing is left behind in any case.
     """
     name = source.resolve().name if name is None else name
-    set_path(data_dir, name)
+    check_name(name)
     reading = read_folder(
-        source, now_ms=now_ms, name=name, venue=venue, allow_gaps=allow_gaps, progress=progress
+        source,
+        now_ms=now_ms,
+        name=name,
+        venue=venue,
+        allow_gaps=allow_gaps,
+        limits=limits,
+        progress=progress,
     )
     progress("storing", 0, 1)
     summary, unchanged = write_set(
@@ -96,7 +125,9 @@ def import_folder(
         data_dir,
         source=source.resolve().name,
         gaps=reading.gaps,
+        gaps_total=reading.gaps_total,
         replace=replace,
+        limits=limits,
     )
     progress("storing", 1, 1)
     return ImportReport(
@@ -111,9 +142,10 @@ def open_market(
     now_ms: int,
     venue: str | None = None,
     allow_gaps: bool = False,
+    limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
 ) -> RecordedMarket:
-    """A stored set by its name, or any folder of files, read and checked in memory.
+    """Open a stored set by its name, or any folder of files, read and checked in memory.
 
     Raises:
         DataRefusedError: neither exists, or the data is unfit.
@@ -122,14 +154,20 @@ def open_market(
     if NAME_PATTERN.fullmatch(name_or_folder):
         stored = set_path(data_dir, name_or_folder)
         if (stored / META).exists():
-            return load_set(stored)
-    if folder.is_dir():
-        return open_folder(
-            folder, now_ms=now_ms, venue=venue, allow_gaps=allow_gaps, progress=progress
+            folder = stored
+    if not folder.is_dir():
+        raise DataRefusedError(
+            f"'{escape_text(name_or_folder)}' is neither a stored set nor a folder; "
+            "`kamou data list` shows the stored sets, `kamou data import DIR` stores one"
         )
-    raise DataRefusedError(
-        f"{name_or_folder!r} is neither a stored set nor a folder; "
-        "`kamou data list` shows the stored sets, `kamou data import DIR` stores one"
+    return open_folder(
+        folder,
+        now_ms=now_ms,
+        data_dir=data_dir,
+        venue=venue,
+        allow_gaps=allow_gaps,
+        limits=limits,
+        progress=progress,
     )
 
 
@@ -137,23 +175,31 @@ def open_folder(
     folder: Path,
     *,
     now_ms: int,
+    data_dir: Path | None = None,
     venue: str | None = None,
     allow_gaps: bool = False,
+    limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
 ) -> RecordedMarket:
-    """A folder as a market: a stored set when it has ``meta.json``, else files to be checked.
+    """Open a folder as a market: a set that ``data_dir``'s store wrote, else files to be checked.
 
     Raises:
         DataRefusedError: the data is unfit.
     """
-    if (folder / META).exists():
-        return load_set(folder)
-    name = folder.resolve().name
-    return RecordedMarket(
-        read_folder(
-            folder, now_ms=now_ms, name=name, venue=venue, allow_gaps=allow_gaps, progress=progress
-        ).data
+    if data_dir is not None and is_stored_set(folder):
+        digest = set_digest(folder, limits.unpacked_mb_max * MEGABYTE)
+        if is_registered(market_folder(data_dir), digest):
+            return load_set(folder)
+    reading = read_folder(
+        folder,
+        now_ms=now_ms,
+        name=shown_name(folder.resolve()),
+        venue=venue,
+        allow_gaps=allow_gaps,
+        limits=limits,
+        progress=progress,
     )
+    return RecordedMarket(reading.data)
 
 
 def read_folder(
@@ -163,187 +209,154 @@ def read_folder(
     name: str,
     venue: str | None = None,
     allow_gaps: bool = False,
+    limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
 ) -> Reading:
     """Read and check all files of one market in ``source``.
 
+    A folder with a ``meta.json`` of ours is read as the set that it says it is, and refused if it
+    says anything that its rows do not.
+
     Raises:
-        DataRefusedError: a file is corrupt or a row unfit; the first ten are named.
+        DataRefusedError: a file is corrupt or a row unfit; the first ten are named. A limit of
+            the ``data.*`` settings is passed, or memory runs out.
     """
-    files, skipped = find_files(source, venue)
+    budget = Budget(limits=limits)
+    try:
+        if is_stored_set(source):
+            return _read_set(source, budget, now_ms=now_ms, name=name)
+        return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
+    except MemoryError as error:
+        raise DataRefusedError(
+            f"{shown_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
+            "or lower data.rows_max and data.cells_max to what this machine has"
+        ) from error
+
+
+def _read_files(
+    source: Path,
+    budget: Budget,
+    now_ms: int,
+    name: str,
+    venue: str | None,
+    allow_gaps: bool,
+    progress: Progress,
+) -> Reading:
+    files, skipped = find_files(source, venue, budget)
     parts: dict[Kind, list[Columns]] = {kind: [] for kind in Kind}
     for done, found in enumerate(files):
-        progress(f"reading {found.path.name}", done, len(files))
-        parts[found.kind].append(_read(found, venue))
+        progress(f"reading {shown_name(found.path)}", done, len(files))
+        parts[found.kind].append(_read(found, budget, venue))
     if not parts[Kind.CANDLES]:
-        reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped)
-        raise DataRefusedError(
-            f"{source.name}: no candles here: a file with the columns symbol, ts, open, high, low, "
-            f"close, volume is needed{f' ({reasons})' if reasons else ''}"
-        )
+        raise _no_candles(source, skipped)
     progress("checking", len(files), len(files))
-    rows = _bar_rows(parts[Kind.CANDLES])
-    try:
-        period_ms = infer_period_ms(rows)
-        problems, total, gaps = find_problems(
-            rows,
-            period_ms=period_ms,
-            now_ms=now_ms,
-            allow_gaps=allow_gaps,
-            limit=PROBLEMS_SHOWN,
-        )
-        if total:
-            _refuse([part.file for part in parts[Kind.CANDLES]], problems, total)
-        candles = to_grid(rows, period_ms)
-    except DataRefusedError as error:
-        raise DataRefusedError(f"{source.name}: {error}; nothing was imported") from error
+    candles, findings = _checked_candles(source, parts[Kind.CANDLES], budget, now_ms, allow_gaps)
     notes: list[str] = []
-    interest = _finest(parts[Kind.INTEREST], skipped)
-    data = MarketSet(
-        name=name,
-        candles=candles,
-        funding=_series(parts[Kind.FUNDING], candles.symbols, Kind.FUNDING, now_ms, notes),
-        interest=_series(interest, candles.symbols, Kind.INTEREST, now_ms, notes),
+    return Reading(
+        data=_assembled(name, candles, parts, budget, now_ms, skipped, notes),
+        gaps=findings.gaps,
+        gaps_total=findings.gaps_total,
+        skipped=tuple(skipped),
+        notes=tuple(notes),
     )
-    return Reading(data=data, gaps=gaps, skipped=tuple(skipped), notes=tuple(notes))
 
 
-def _read(found: Found, venue: str | None) -> Columns:
-    columns = read_columns(found, venue)
+def _read(found: Found, budget: Budget, venue: str | None) -> Columns:
+    columns = read_columns(found, budget, venue)
     if not len(columns.ts):
         raise DataRefusedError(f"{columns.file}: has no rows; remove the file or fetch it again")
     return columns
 
 
-def _bar_rows(parts: Sequence[Columns]) -> BarRows:
-    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
-    return BarRows(
-        symbols=symbols,
-        code=np.concatenate([_codes(part, symbols) for part in parts]),
-        source=np.concatenate([np.full(len(part.ts), at) for at, part in enumerate(parts)]),
-        row=np.concatenate([part.row for part in parts]),
-        open_ms=np.concatenate([part.ts for part in parts]),
-        **{
-            name: np.concatenate([part.values[name] for part in parts])
-            for name in ("open", "high", "low", "close", "volume")
-        },
+def _no_candles(source: Path, skipped: Sequence[Skipped]) -> DataRefusedError:
+    reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped[:PROBLEMS_SHOWN])
+    more = f"; and {len(skipped) - PROBLEMS_SHOWN} more" * (len(skipped) > PROBLEMS_SHOWN)
+    return DataRefusedError(
+        f"{shown_name(source)}: no candles here: a file with the columns symbol, ts, open, high, "
+        f"low, close, volume is needed{f' ({reasons}{more})' if reasons else ''}"
     )
 
 
-def _codes(part: Columns, symbols: tuple[str, ...]) -> Ints:
-    """Each row's index into ``symbols``; -1 for a symbol that is not among them."""
-    place = {symbol: at for at, symbol in enumerate(symbols)}
-    return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
-
-
-def _refuse(files: list[str], problems: Sequence[Problem], total: int) -> None:
-    lines = [
-        f"  {files[each.source]}: row {each.row}, {each.symbol}, {_utc(each.at_ms)}: {each.reason}"
-        for each in problems
-    ]
-    if total > len(lines):
-        lines.append(f"  ... and {total - len(lines)} more")
-    raise DataRefusedError(
-        f"{total} row{'s' if total > 1 else ''} refused (rows count from 1, header not counted):",
-        *lines,
-        "Repair or remove these rows; gaps alone can be kept with --allow-gaps",
-    )
-
-
-def _utc(at_ms: int) -> str:
+def _checked_candles(
+    source: Path, parts: list[Columns], budget: Budget, now_ms: int, allow_gaps: bool
+) -> tuple[Candles, Findings]:
+    """All candle files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
+    shown = shown_name(source)
+    files = [part.file for part in parts]
+    rows = _bar_rows(parts)
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return f"time {at_ms}"
-
-
-# --- funding and open interest ---------------------------------------------------------------
-
-
-def _finest(parts: list[Columns], skipped: list[Skipped]) -> list[Columns]:
-    """Of several open-interest files the one with the closest observations."""
-    if len(parts) < 2:
-        return parts
-    ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
-    for part in ranked[1:]:
-        skipped.append(Skipped(file=part.file, reason=f"{ranked[0].file} is finer"))
-    return ranked[:1]
-
-
-def _commonest_step_ms(code: Ints, ts: Ints) -> int:
-    """The commonest distance between a symbol's observations; a day when there is none."""
-    order = np.lexsort((ts, code))
-    steps = np.diff(ts[order])[np.diff(code[order]) == 0]
-    distances, counts = np.unique(steps[steps > 0], return_counts=True)
-    return int(distances[counts.argmax()]) if len(distances) else 86_400_000
-
-
-def _series(
-    parts: list[Columns], symbols: tuple[str, ...], kind: Kind, now_ms: int, notes: list[str]
-) -> Series:
-    """Observations as columns over the candles' symbols; others are left out and noted."""
-    if not parts:
-        return empty_series(symbols, FUNDING_PERIOD_MS)
-    for part in parts:
-        _check_observations(part, kind, now_ms)
-    code = np.concatenate([_codes(part, symbols) for part in parts])
-    at_ms = np.concatenate([part.ts for part in parts])
-    value = np.concatenate([next(iter(part.values.values())) for part in parts])
-    strangers = sorted({name for part in parts for name in part.symbols} - set(symbols))
-    if strangers:
-        notes.append(f"{kind.value} of {', '.join(strangers)} left out: there are no candles")
-    if kind is Kind.FUNDING:
-        at_ms = at_ms - at_ms % FUNDING_JITTER_MS
-    kept = code >= 0
-    code, at_ms, value = code[kept], at_ms[kept], value[kept]
-    times, row = np.unique(at_ms, return_inverse=True)
-    values = np.full((len(times), len(symbols)), np.nan)
-    values[row, code] = value
-    differs = np.flatnonzero(values[row, code] != value)
-    if len(differs):
-        at = int(differs[0])
-        raise DataRefusedError(
-            f"{parts[0].file}: two different {kind.value} values of {symbols[code[at]]} at "
-            f"{_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
-            "remove the wrong one; nothing was imported"
-        )
-    return Series(
-        symbols=symbols,
-        available_ms=times,
-        values=values,
-        period_ms=_commonest_step_ms(code, at_ms) if len(at_ms) else FUNDING_PERIOD_MS,
+        period_ms = infer_period_ms(rows)
+    except DataRefusedError as error:
+        raise DataRefusedError(f"{shown}: {error}; nothing was imported") from error
+    findings = find_problems(
+        rows,
+        period_ms=period_ms,
+        now_ms=now_ms,
+        allow_gaps=allow_gaps,
+        limit=PROBLEMS_SHOWN,
+        gaps_max=GAPS_LISTED_MAX,
     )
+    if findings.problems_total:
+        refuse_rows(files, findings.problems, findings.problems_total, shown)
+    budget.check_cells(shown, grid_bars(rows, period_ms), len(rows.symbols))
+    return to_grid(rows, period_ms), findings
 
 
-def _check_observations(part: Columns, kind: Kind, now_ms: int) -> None:
-    value = next(iter(part.values.values()))
-    order = np.lexsort((np.arange(len(part.ts)), part.code))
-    back = np.zeros(len(value), dtype=bool)
-    back[order[1:]] = (np.diff(part.code[order]) == 0) & (np.diff(part.ts[order]) < 0)
-    checks = [
-        (~np.isfinite(value), "the value is NaN, infinite or missing"),
-        (part.ts < EPOCH_MIN_MS, "is before 2009: times must be in milliseconds"),
-        (part.ts > now_ms, "is in the future"),
-        (back, "is earlier than the symbol's row before it: not sorted by time"),
-    ]
-    if kind is Kind.FUNDING:
-        checks.append((np.abs(value) > FUNDING_RATE_MAX, "is beyond 5 %: rates are fractions"))
-    else:
-        checks.append((value < 0, "open interest is negative"))
-    bad = np.zeros(len(value), dtype=bool)
-    for mask, _ in checks:
-        bad |= mask
-    found = np.flatnonzero(bad)
-    if not len(found):
-        return
-    problems = [
-        Problem(
-            source=0,
-            row=int(part.row[at]),
-            symbol=part.symbols[part.code[at]],
-            at_ms=int(part.ts[at]),
-            reason="; ".join(reason for mask, reason in checks if mask[at]) + f" ({value[at]:g})",
+def _bar_rows(parts: list[Columns]) -> BarRows:
+    """The rows of all files after each other. ``parts`` is emptied on the way."""
+    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
+    code = np.concatenate([codes_among(part, symbols) for part in parts])
+    source = np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts])
+    row = np.concatenate([part.row for part in parts])
+    open_ms = np.concatenate([part.ts for part in parts])
+    names = ("open", "high", "low", "close", "volume")
+    columns = {name: np.concatenate([part.values.pop(name) for part in parts]) for name in names}
+    parts.clear()
+    return BarRows(symbols=symbols, code=code, source=source, row=row, open_ms=open_ms, **columns)
+
+
+def _assembled(
+    name: str,
+    candles: Candles,
+    parts: dict[Kind, list[Columns]],
+    budget: Budget,
+    now_ms: int,
+    skipped: list[Skipped],
+    notes: list[str],
+) -> MarketSet:
+    interest = finest(parts[Kind.INTEREST], skipped)
+    funding, interest_series = (
+        make_series(each, candles.symbols, kind, now_ms=now_ms, budget=budget, notes=notes)
+        for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.INTEREST, interest))
+    )
+    return MarketSet(name=name, candles=candles, funding=funding, interest=interest_series)
+
+
+def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Reading:
+    """Read a folder that calls itself a stored set, and hold its rows against what it says."""
+    meta = read_meta(source)
+    verify_files(source, meta, budget.limits)
+    found = Found(
+        path=source / CANDLES,
+        kind=Kind.CANDLES,
+        name_column="symbol",
+        venue_column=False,
+        short_names=False,
+    )
+    parts: dict[Kind, list[Columns]] = {Kind.CANDLES: [_read(found, budget, None)]}
+    for kind, file in ((Kind.FUNDING, FUNDING), (Kind.INTEREST, INTEREST)):
+        wide = read_wide(source / file, meta.symbols, budget)
+        parts[kind] = [wide] if len(wide.ts) else []
+    candles, findings = _checked_candles(
+        source, parts[Kind.CANDLES], budget, now_ms, allow_gaps=meta.gaps_total > 0
+    )
+    data = _assembled(name, candles, parts, budget, now_ms, [], [])
+    true = describe(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
+    if wrong := differences(meta, true):
+        raise DataRefusedError(
+            f"{shown_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
+            f"remove {META}, and the files are read and checked without it"
         )
-        for at in map(int, found[:PROBLEMS_SHOWN])
-    ]
-    _refuse([part.file], problems, len(found))
+    return Reading(
+        data=data, gaps=findings.gaps, gaps_total=findings.gaps_total, skipped=(), notes=()
+    )

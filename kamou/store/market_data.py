@@ -4,48 +4,53 @@
 symbol and time: itself a layout that can be imported), ``funding.parquet``,
 ``open_interest.parquet`` and ``meta.json`` (symbols, period, ranges, gaps, counts, and the
 SHA-256 of each file, checked on every load). A set is written beside its place and renamed:
-it is there whole or not at all.
+it is there whole or not at all. Its digest is then one that ``digests.py`` knows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
+import fcntl
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import attrs
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kamou.config import DataSettings
 from kamou.core.bar_checks import Gap
-from kamou.core.bars import Candles, Floats, MarketSet, Series
+from kamou.core.bars import MarketSet
+from kamou.core.symbols import is_symbol, show_text
 from kamou.errors import DataRefusedError, DiskFullError, StoreError
+from kamou.escaping import escape_text
+from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
+from kamou.store.digests import register, set_digest
+from kamou.store.foreign_files import file_sha256
 from kamou.store.recorded import RecordedMarket
+from kamou.store.set_tables import candle_table, read_candles, read_series, series_table
+from kamou.store.stored_meta import (
+    CANDLES,
+    FILES,
+    FUNDING,
+    INTEREST,
+    META,
+    StoredGap,
+    StoredMeta,
+    SymbolRange,
+    describe,
+    differences,
+    read_meta,
+)
 
-FORMAT = 1
-META = "meta.json"
-CANDLES, FUNDING, INTEREST = "candles.parquet", "funding.parquet", "open_interest.parquet"
-FILES = (CANDLES, FUNDING, INTEREST)
-GAPS_LISTED_MAX = 100  # in meta.json; all are counted
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-FIELDS = ("open", "high", "low", "close", "volume")
-
-
-@attrs.frozen(kw_only=True)
-class SymbolRange:
-    symbol: str
-    first_ms: int  # open of its first bar
-    last_ms: int  # close of its last bar
-    bars: int
+UNFINISHED = "."  # first character of a folder that is being written
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +65,7 @@ class SetSummary:
     first_ms: int
     last_ms: int  # close of the last bar
     ranges: tuple[SymbolRange, ...]
-    gaps: tuple[Gap, ...]  # the first GAPS_LISTED_MAX
+    gaps: tuple[StoredGap, ...]  # the first GAPS_LISTED_MAX
     gaps_total: int
     funding_rows: int
     interest_rows: int
@@ -68,85 +73,120 @@ class SetSummary:
     sha256: str  # over the three files
 
 
+@attrs.frozen(kw_only=True)
+class DamagedSet:
+    """A folder among the stored sets that is none, and why."""
+
+    name: str
+    path: Path
+    reason: str
+
+
 def market_folder(data_dir: Path) -> Path:
     return data_dir / "market"
 
 
+def check_name(name: str) -> None:
+    """Raise ``DataRefusedError`` unless the name can name a set's folder."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise DataRefusedError(
+            f"{show_text(name)} cannot name a set: use letters, digits, '.', '_' and '-', at most "
+            "64; --name gives it another name"
+        )
+
+
 def set_path(data_dir: Path, name: str) -> Path:
-    """Where a set of this name lives.
+    """Return where a set of this name lives.
 
     Raises:
         DataRefusedError: the name cannot be a folder's name.
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise DataRefusedError(
-            f"{name!r} cannot name a set: use letters, digits, '.', '_' and '-', at most 64"
-        )
+    check_name(name)
     return market_folder(data_dir) / name
 
 
-def list_sets(data_dir: Path) -> tuple[SetSummary, ...]:
-    """All stored sets, by name. Reads their ``meta.json`` only.
+def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
+    """Return all stored sets by name, damaged ones with the reason. Reads ``meta.json`` only.
 
     Raises:
-        DataRefusedError: a set's ``meta.json`` is unreadable.
+        DataRefusedError: the folder of sets cannot be read.
     """
     folder = market_folder(data_dir)
-    if not folder.is_dir():
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except FileNotFoundError:
         return ()
-    return tuple(
-        read_summary(path)
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
-    )
+    except OSError as error:
+        raise DataRefusedError(f"{folder}: cannot be read: {error.strerror}") from error
+    return tuple(_listed(folder / name) for name in names if not name.startswith(UNFINISHED))
+
+
+def _listed(path: Path) -> SetSummary | DamagedSet:
+    try:
+        check_name(path.name)
+        return read_summary(path)
+    except DataRefusedError as error:
+        return DamagedSet(name=escape_text(path.name, chars_max=64), path=path, reason=str(error))
 
 
 def load_set(path: Path) -> RecordedMarket:
-    """A stored set as a market. Its files' hashes are checked; its rows were, at import.
+    """Load a set that this store wrote. Its files' hashes are checked; its rows were, at import.
+
+    A set whose digest is not registered must not come here: ``importer.open_folder`` decides.
 
     Raises:
         DataRefusedError: a file is missing, was changed, or is of another format.
     """
-    meta = _read_meta(path)
-    for name in FILES:
-        if _sha256(path / name) != meta["files"][name]:
-            raise DataRefusedError(
-                f"{path / name}: not the file that was imported (its SHA-256 differs); "
-                "delete the set's folder and import it again"
-            )
-    symbols = tuple(meta["symbols"])
+    meta = read_meta(path)
+    verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # ours: of any size
     return RecordedMarket(
         MarketSet(
             name=path.name,
-            candles=_read_candles(path / CANDLES, symbols, meta),
-            funding=_read_series(path / FUNDING, symbols, meta["funding_period_ms"]),
-            interest=_read_series(path / INTEREST, symbols, meta["interest_period_ms"]),
+            candles=read_candles(path / CANDLES, meta),
+            funding=read_series(path / FUNDING, meta.symbols, meta.funding_period_ms),
+            interest=read_series(path / INTEREST, meta.symbols, meta.interest_period_ms),
         )
     )
 
 
+def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
+    """Raise ``DataRefusedError`` unless each file of the set has the hash that its meta says."""
+    for name in FILES:
+        try:
+            found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
+        except DataRefusedError as error:
+            raise DataRefusedError(
+                f"{escape_text(str(path))}: {error}; import the set again"
+            ) from error
+        if found != meta.files[name]:
+            raise DataRefusedError(
+                f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
+                "differs); delete the set's folder and import it again"
+            )
+
+
 def read_summary(path: Path) -> SetSummary:
-    """The set's summary, from its ``meta.json``.
+    """Return the set's summary, from its ``meta.json``.
 
     Raises:
         DataRefusedError: it is missing or unreadable.
     """
-    meta = _read_meta(path)
+    meta = read_meta(path)
     return SetSummary(
         name=path.name,
         path=path,
-        symbols=len(meta["symbols"]),
-        bars=meta["bars"],
-        period_ms=meta["period_ms"],
-        first_ms=meta["first_ms"],
-        last_ms=meta["last_ms"],
-        ranges=tuple(SymbolRange(**each) for each in meta["ranges"]),
-        gaps=tuple(Gap(**each) for each in meta["gaps"]),
-        gaps_total=meta["gaps_total"],
-        funding_rows=meta["funding_rows"],
-        interest_rows=meta["interest_rows"],
-        source=meta["source"],
-        sha256=meta["sha256"],
+        symbols=len(meta.symbols),
+        bars=meta.bars,
+        period_ms=meta.period_ms,
+        first_ms=meta.first_ms,
+        last_ms=meta.last_ms,
+        ranges=meta.ranges,
+        gaps=meta.gaps,
+        gaps_total=meta.gaps_total,
+        funding_rows=meta.funding_rows,
+        interest_rows=meta.interest_rows,
+        source=meta.source,
+        sha256=meta.sha256,
     )
 
 
@@ -156,40 +196,99 @@ def write_set(
     *,
     source: str,
     gaps: tuple[Gap, ...] = (),
+    gaps_total: int | None = None,
     replace: bool = False,
+    limits: DataSettings = DEFAULT_LIMITS,
 ) -> tuple[SetSummary, bool]:
     """Store a validated set under its name; ``(summary, True)`` when the same one was there.
 
+    Args:
+        source: name of the folder that it came from.
+        gaps: the first of ``gaps_total`` (default: all of them).
+
     Raises:
-        DataRefusedError: another set has this name and ``replace`` is not set.
+        DataRefusedError: another set has this name and ``replace`` is not set, or another import
+            is storing at this moment.
         DiskFullError: no room; nothing is left behind.
         StoreError: the data folder cannot be written.
     """
     target = set_path(data_dir, data.name)
-    temporary = target.with_name(f".{data.name}.{os.getpid()}")
+    assert all(map(is_symbol, data.candles.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
-        try:
-            temporary.mkdir(parents=True)
-            pq.write_table(_candle_table(data.candles), temporary / CANDLES, compression="zstd")
-            _write_series(data.funding, temporary / FUNDING)
-            _write_series(data.interest, temporary / INTEREST)
-            meta = _meta(data, source, gaps, {name: _sha256(temporary / name) for name in FILES})
-            if (target / META).exists() and not replace:
-                if _read_meta(target)["sha256"] == meta["sha256"]:
-                    return read_summary(target), True
-                raise DataRefusedError(
-                    f"a different set named {data.name!r} is already stored; choose another "
-                    f"name with --name, or delete {target}"
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(target.parent):
+            prefix = f"{UNFINISHED}{data.name}."
+            temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+            try:
+                meta = _write_files(
+                    data, temporary, source, gaps, len(gaps) if gaps_total is None else gaps_total
                 )
-            (temporary / META).write_text(json.dumps(meta, indent=1))
-            _sync(temporary)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
-            _sync(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                if target.exists() and not replace:
+                    _refuse_another(target, meta, limits)
+                    register(target.parent, set_digest(target, _any_size()))
+                    return read_summary(target), True
+                register(target.parent, set_digest(temporary, _any_size()))
+                _put_in_place(temporary, target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     return read_summary(target), False
+
+
+def _any_size() -> int:
+    return 2**63
+
+
+def _write_files(
+    data: MarketSet, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
+) -> StoredMeta:
+    for name, table in (
+        (CANDLES, candle_table(data.candles)),
+        (FUNDING, series_table(data.funding)),
+        (INTEREST, series_table(data.interest)),
+    ):
+        with _created(folder / name) as file:
+            pq.write_table(table, file, compression="zstd")
+    hashes = {name: file_sha256(folder / name, _any_size()) for name in FILES}
+    meta = describe(data, source, gaps, gaps_total, hashes)
+    with _created(folder / META) as file:
+        file.write(json.dumps(attrs.asdict(meta), indent=1).encode())
+    return meta
+
+
+def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
+    """Raise ``DataRefusedError`` unless ``target`` is exactly the set that ``meta`` describes."""
+    name = target.name
+    try:
+        stored = read_meta(target)
+        if stored.sha256 == meta.sha256:
+            verify_files(target, meta, limits)
+    except DataRefusedError as error:
+        raise DataRefusedError(
+            f"a damaged set named {name!r} is already stored ({error}); --replace puts this one "
+            "in its place"
+        ) from error
+    if differences(stored, meta):
+        raise DataRefusedError(
+            f"a different set named {name!r} is already stored; choose another "
+            f"name with --name, or delete {escape_text(str(target))}"
+        )
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Rename the finished folder to its place; an older set is there until the last moment."""
+    _sync(temporary)
+    if target.exists():
+        old = temporary / "replaced"
+        target.rename(old)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            old.rename(target)
+            raise
+        shutil.rmtree(target / "replaced")
+    else:
+        temporary.rename(target)
+    _sync(target.parent)
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -205,147 +304,40 @@ def _write_errors(target: Path) -> Iterator[None]:
         raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def _locked(market: Path) -> Iterator[None]:
+    """One import stores at a time; what an import left that was killed is cleared away."""
+    handle = os.open(market, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataRefusedError(
+                f"{escape_text(str(market))}: another import is storing a set at this moment; "
+                "try again when it has ended"
+            ) from error
+        for path in market.iterdir():
+            if path.name.startswith(UNFINISHED) and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _created(path: Path) -> Iterator[BinaryIO]:
+    """A new file that only its owner may read, whatever the umask."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as file:
+        yield file
+
+
 def _sync(path: Path) -> None:
     """Flush a folder's files and the folder itself to the disk."""
-    for each in [*(path.iterdir() if path.name.startswith(".") else ()), path]:
+    files = [each for each in path.iterdir() if each.is_file()]
+    for each in [*(files if path.name.startswith(UNFINISHED) else ()), path]:
         handle = os.open(each, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _candle_table(candles: Candles) -> pa.Table:
-    """Long rows by symbol and time; a missing bar has no row."""
-    there = ~np.isnan(candles.close).T
-    code, row = np.nonzero(there)
-    arrays = {
-        "symbol": pa.DictionaryArray.from_arrays(
-            pa.array(code.astype(np.int32)), pa.array(candles.symbols, pa.string())
-        ),
-        "ts": pa.array(candles.open_ms[row]),
-    }
-    for name in FIELDS:
-        kind = np.float32 if name == "volume" else np.float64
-        arrays[name] = pa.array(getattr(candles, name).T[there].astype(kind))
-    return pa.table(arrays)
-
-
-def _write_series(series: Series, path: Path) -> None:
-    """Wide: ``available_ms`` and one column per symbol."""
-    columns = {"available_ms": pa.array(series.available_ms)}
-    for column, symbol in enumerate(series.symbols):
-        columns[symbol] = pa.array(np.ascontiguousarray(series.values[:, column]))
-    pq.write_table(pa.table(columns), path, compression="zstd")
-
-
-def _meta(
-    data: MarketSet, source: str, gaps: tuple[Gap, ...], files: dict[str, str]
-) -> dict[str, Any]:
-    candles = data.candles
-    there = ~np.isnan(candles.close)
-    first = there.argmax(axis=0)
-    last = len(there) - 1 - there[::-1].argmax(axis=0)
-    counts = there.sum(axis=0)
-    ranges = [
-        SymbolRange(
-            symbol=symbol,
-            first_ms=int(candles.open_ms[first[at]]),
-            last_ms=int(candles.open_ms[last[at]]) + candles.period_ms,
-            bars=int(counts[at]),
-        )
-        for at, symbol in enumerate(candles.symbols)
-    ]
-    return {
-        "format": FORMAT,
-        "source": source,
-        "period_ms": candles.period_ms,
-        "first_ms": int(candles.open_ms[0]),
-        "last_ms": int(candles.open_ms[-1]) + candles.period_ms,
-        "bars": int(counts.sum()),
-        "funding_rows": int(np.count_nonzero(~np.isnan(data.funding.values))),
-        "interest_rows": int(np.count_nonzero(~np.isnan(data.interest.values))),
-        "funding_period_ms": data.funding.period_ms,
-        "interest_period_ms": data.interest.period_ms,
-        "symbols": list(candles.symbols),
-        "ranges": [attrs.asdict(each) for each in ranges],
-        "gaps": [attrs.asdict(each) for each in gaps[:GAPS_LISTED_MAX]],
-        "gaps_total": len(gaps),
-        "files": files,
-        "sha256": hashlib.sha256("".join(files[name] for name in FILES).encode()).hexdigest(),
-    }
-
-
-# --- reading ---------------------------------------------------------------------------------
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        meta: dict[str, Any] = json.loads((path / META).read_text())
-        if meta["format"] != FORMAT:
-            raise DataRefusedError(
-                f"{path}: stored in format {meta['format']}, this Kamou reads {FORMAT}; "
-                "delete the set's folder and import it again"
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataRefusedError(
-            f"{path}: no readable {META} ({type(error).__name__}); "
-            "delete the set's folder and import it again"
-        ) from error
-    return meta
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataRefusedError(
-            f"{path}: cannot be read: {error.strerror}; import the set again"
-        ) from error
-
-
-def _read_candles(path: Path, symbols: tuple[str, ...], meta: dict[str, Any]) -> Candles:
-    """One column at a time: a set of millions of bars is never in memory twice."""
-    period, first = meta["period_ms"], meta["first_ms"]
-    bars = (meta["last_ms"] - first) // period
-
-    def column(name: str) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = pq.read_table(path, columns=[name])[name].to_numpy()
-        return values
-
-    cell = (column("ts") - first) // period * len(symbols)
-    done = 0
-    names = pq.read_table(path, columns=["symbol"], read_dictionary=["symbol"])["symbol"]
-    for chunk in names.chunks:
-        place = np.array([symbols.index(name) for name in chunk.dictionary.to_pylist()])
-        cell[done : done + len(chunk)] += place[chunk.indices.to_numpy()]
-        done += len(chunk)
-
-    def grid(name: str) -> Floats:
-        kind = np.float32 if name == "volume" else np.float64
-        values = np.full(bars * len(symbols), np.nan, dtype=kind)
-        values[cell] = column(name)
-        return values.reshape(bars, len(symbols))
-
-    return Candles(
-        symbols=symbols,
-        period_ms=period,
-        open_ms=first + period * np.arange(bars, dtype=np.int64),
-        open=grid("open"),
-        high=grid("high"),
-        low=grid("low"),
-        close=grid("close"),
-        volume=grid("volume"),
-    )
-
-
-def _read_series(path: Path, symbols: tuple[str, ...], period_ms: int) -> Series:
-    table = pq.read_table(path)
-    values = [table[symbol].to_numpy() for symbol in symbols]
-    return Series(
-        symbols=symbols,
-        available_ms=table["available_ms"].to_numpy(),
-        values=np.column_stack(values) if symbols else np.empty((table.num_rows, 0)),
-        period_ms=period_ms,
-    )

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.bar_checks import (
-    GRID_CELLS_MAX,
     BarRows,
     find_problems,
+    grid_bars,
     infer_period_ms,
     to_grid,
 )
@@ -155,15 +155,20 @@ def rows_of(bars: Candles) -> BarRows:
     )
 
 
+NOTHING = ((), 0, (), 0)
+
+
 def problems_of(rows: BarRows, **given_: Any) -> Any:
-    options: dict[str, Any] = {"now_ms": NOW_MS, "allow_gaps": False, "limit": 10} | given_
-    return find_problems(rows, period_ms=MINUTE_MS, **options)
+    defaults = {"now_ms": NOW_MS, "allow_gaps": False, "limit": 10, "gaps_max": 10}
+    return attrs.astuple(
+        find_problems(rows, period_ms=MINUTE_MS, **(defaults | given_)), recurse=False
+    )
 
 
 def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
     bars = candles(30, 3, 2)
     rows = rows_of(bars)
-    assert problems_of(rows) == ((), 0, ())
+    assert problems_of(rows) == NOTHING
     assert infer_period_ms(rows) == MINUTE_MS
     grid = to_grid(rows, MINUTE_MS)
     for name in ("open_ms", "open", "high", "low", "close"):
@@ -181,6 +186,9 @@ def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
         ("volume", -1.0, "not positive or the volume is negative"),
         ("high", 1.0, "high is below"),
         ("low", 1e6, "low is above"),
+        ("close", 1e-10, "not between 1e-09 and 1e+12"),
+        ("high", 1e300, "not between 1e-09 and 1e+12"),
+        ("volume", 1e300, "the volume is above 1e+18"),
         ("open_ms", START_MS + 17 * MINUTE_MS + 1, "grid of UTC"),
         ("open_ms", START_MS + 3 * MINUTE_MS, "not sorted by time"),
         ("open_ms", START_MS // 1000, "before 2009: times must be in milliseconds"),
@@ -193,7 +201,7 @@ def test_every_unfit_row_is_named_with_its_symbol_time_and_reason(
 ) -> None:
     rows = rows_of(candles(30, 2, 4))
     getattr(rows, field)[47] = value  # the second symbol's 18th bar
-    problems, total, _ = problems_of(rows)
+    problems, total, *_ = problems_of(rows)
     found = [each for each in problems if each.row == 48]
     assert total >= 1
     assert found, problems
@@ -208,11 +216,12 @@ def test_a_gap_is_a_problem_unless_gaps_are_allowed() -> None:
     keep[[40, 41]] = False
     names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
     rows = attrs.evolve(rows, **{name: getattr(rows, name)[keep] for name in names})
-    problems, total, gaps = problems_of(rows)
+    problems, total, gaps, gaps_total = problems_of(rows)
     assert total == 1
     assert problems[0].row == 43
     assert "missing, 2 of them" in problems[0].reason
-    assert problems_of(rows, allow_gaps=True) == ((), 0, gaps)
+    assert problems_of(rows, allow_gaps=True) == ((), 0, gaps, 1)
+    assert gaps_total == 1
     assert [(gap.symbol, gap.bars) for gap in gaps] == [("S1", 2)]
     assert gaps[0].before_ms - gaps[0].after_ms == 3 * MINUTE_MS
     assert np.isnan(to_grid(rows, MINUTE_MS).close[10:12, 1]).all()
@@ -224,13 +233,13 @@ def test_a_symbol_may_begin_late_and_end_early() -> None:
     keep[30:35] = keep[55:] = False
     names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
     rows = attrs.evolve(rows, **{name: getattr(rows, name)[keep] for name in names})
-    assert problems_of(rows) == ((), 0, ())
+    assert problems_of(rows) == NOTHING
 
 
 def test_only_the_first_problems_are_listed_and_all_are_counted() -> None:
     rows = rows_of(candles(30, 2, 4))
     rows.close[:] = np.nan
-    problems, total, _ = problems_of(rows, limit=3)
+    problems, total, *_ = problems_of(rows, limit=3)
     assert [each.row for each in problems] == [1, 2, 3]
     assert total == 60
 
@@ -241,7 +250,7 @@ def test_rows_that_interleave_the_symbols_are_as_good() -> None:
     names = [field.name for field in attrs.fields(BarRows) if field.name not in ("symbols", "row")]
     rows = attrs.evolve(rows, **{name: getattr(rows, name)[order] for name in names})
     assert infer_period_ms(rows) == MINUTE_MS
-    assert problems_of(rows) == ((), 0, ())
+    assert problems_of(rows) == NOTHING
 
 
 def test_the_period_must_be_told_by_the_bars() -> None:
@@ -253,8 +262,28 @@ def test_the_period_must_be_told_by_the_bars() -> None:
         infer_period_ms(odd)
 
 
-def test_an_absurdly_large_grid_is_refused_before_it_is_made() -> None:
+def test_times_at_the_ends_of_64_bits_are_refused_and_do_not_wrap_around() -> None:
+    for wild in (2**63 - 1, 9_223_372_036_854_000_000, -(2**63), -(2**62)):
+        rows = rows_of(candles(30, 2, 4))
+        rows.open_ms[47] = wild
+        assert infer_period_ms(rows) == MINUTE_MS
+        problems, *_ = problems_of(rows)
+        assert 48 in [each.row for each in problems], wild
+
+
+def test_gaps_are_listed_by_symbol_and_time_and_all_are_counted() -> None:
+    rows = rows_of(candles(30, 2, 4))
+    keep = np.ones(60, dtype=bool)
+    keep[[5, 10, 40, 45]] = False
+    names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
+    rows = attrs.evolve(rows, **{name: getattr(rows, name)[keep] for name in names})
+    *_, gaps, total = problems_of(rows, allow_gaps=True, gaps_max=3)
+    assert total == 4
+    assert [gap.symbol for gap in gaps] == ["S0", "S0", "S1"]
+    assert gaps[0].after_ms == START_MS + 4 * MINUTE_MS
+
+
+def test_the_bars_of_a_grid_are_counted_before_it_is_made() -> None:
     rows = rows_of(candles(2, 1, 1))
-    rows.open_ms[1] = START_MS + MINUTE_MS * GRID_CELLS_MAX
-    with pytest.raises(DataRefusedError, match="too many for one set"):
-        to_grid(rows, MINUTE_MS)
+    rows.open_ms[1] = START_MS + MINUTE_MS * 10**9
+    assert grid_bars(rows, MINUTE_MS) == 10**9 + 1

@@ -27,7 +27,7 @@ from market_files import (
 
 from kamou.errors import DataRefusedError, DiskFullError, StoreError
 from kamou.store.importer import import_folder, open_folder, open_market
-from kamou.store.market_data import list_sets, load_set, market_folder, set_path
+from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder, set_path
 
 
 def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
@@ -334,7 +334,12 @@ def test_an_unreadable_or_newer_meta_file_is_refused(
     path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
     (path / "meta.json").write_text(content)
     with pytest.raises(DataRefusedError, match=reason):
-        list_sets(tmp_path / "data")
+        load_set(path)
+    with pytest.raises(DataRefusedError, match=reason):
+        open_market(tmp_path / "data", "s", now_ms=NOW_MS)
+    (listed,) = list_sets(tmp_path / "data")
+    assert isinstance(listed, DamagedSet)
+    assert reason in listed.reason
 
 
 def test_a_store_without_sets_lists_none_and_leftovers_are_not_sets(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""Which texts may name a symbol: checked where a file enters, trusted inside."""
+
+from __future__ import annotations
+
+import re
+
+from kamou.escaping import escape_text
+
+SYMBOL_CHARS_MAX = 40  # the longest that a large venue lists has 21 (1000000BABYDOGEUSDT-like)
+SYMBOL_EXPECTED = f"1 to {SYMBOL_CHARS_MAX} of A-Z a-z 0-9 . _ : / @ -, a letter or digit first"
+SHOWN_CHARS_MAX = 60  # of a stranger's text in an error
+
+_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/@-]{{0,{SYMBOL_CHARS_MAX - 1}}}")
+_RESERVED = frozenset({"available_ms"})  # the time column of a stored series stands beside symbols
+
+
+def is_symbol(text: str) -> bool:
+    """Return True if the text may name a symbol: ASCII, short, no blanks, no ``..``."""
+    return bool(_PATTERN.fullmatch(text)) and ".." not in text and text not in _RESERVED
+
+
+def show_text(text: str) -> str:
+    """Quote a text from a file for an error: one line, escaped, at most 60 characters."""
+    return f"'{escape_text(text, chars_max=SHOWN_CHARS_MAX)}'"

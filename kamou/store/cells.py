@@ -1,0 +1,166 @@
+"""From one batch of a file's columns to numbers and names; the first unfit cell is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kamou.core.bars import Floats, Ints
+from kamou.core.symbols import show_text
+from kamou.errors import DataRefusedError
+from kamou.escaping import escape_text
+
+NO_NAME = -1  # in ``Names.index``: the row has none
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Names:
+    """A batch's column of texts: row i has ``distinct[index[i]]``, or none."""
+
+    distinct: tuple[str, ...]
+    index: Ints
+    first: Ints  # per distinct text the first row of the batch that has it
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return True for texts and bytes, plain or dictionary-encoded."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def is_number(kind: pa.DataType, *, time: bool) -> bool:
+    """Return True for what can be read as a number, or as a time if ``time``."""
+    if is_text(kind):
+        return True
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if time and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        return True
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Names:
+    """Return a column of texts as distinct texts and indices.
+
+    Raises:
+        DataRefusedError: bytes that are no UTF-8.
+    """
+    if not pa.types.is_dictionary(values.type):
+        values = pc.dictionary_encode(values)
+    index = pc.fill_null(values.indices, NO_NAME).to_numpy(zero_copy_only=False).astype(np.int64)
+    used, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+    texts: list[str | None] = []
+    for place, row in zip(used.tolist(), first.tolist(), strict=True):
+        cell = None if place == NO_NAME else values.dictionary[place].as_py()
+        if isinstance(cell, bytes):
+            try:
+                cell = cell.decode()
+            except UnicodeDecodeError as error:
+                raise DataRefusedError(
+                    f"{file}: row {first_row + row}: {column} is bytes that are no UTF-8; "
+                    "repair the row"
+                ) from error
+        texts.append(cell)
+    named = np.array([text is not None for text in texts], dtype=bool)
+    place_of = np.where(named, np.cumsum(named) - 1, NO_NAME)
+    return Names(
+        distinct=tuple(text for text in texts if text is not None),
+        index=place_of[inverse.reshape(-1)],
+        first=first[named],
+    )
+
+
+def read_times(file: str, column: str, values: pa.Array, first_row: int) -> Ints:
+    """Return a column of times as UTC milliseconds; a date is its midnight.
+
+    Raises:
+        DataRefusedError: a cell is missing or no whole number of milliseconds.
+    """
+    if values.null_count:
+        at = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
+        raise DataRefusedError(
+            f"{file}: row {first_row + at}: no {column}; remove or repair the row"
+        )
+    times = _converted(file, column, values, pa.int64(), first_row)
+    return np.asarray(times.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def read_floats(file: str, column: str, values: pa.Array, first_row: int) -> Floats:
+    """Return a column of numbers; a missing cell is NaN.
+
+    Raises:
+        DataRefusedError: a cell is no number.
+    """
+    floats = _converted(file, column, values, pa.float64(), first_row)
+    found: npt.NDArray[Any] = floats.to_numpy(zero_copy_only=False)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _converted(
+    file: str, column: str, values: pa.Array, kind: pa.DataType, first_row: int
+) -> pa.Array:
+    try:
+        return _cast(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        at = _first_unfit(values, kind)
+        raise DataRefusedError(
+            f"{file}: row {first_row + at}: {column} is {_shown(values, at)}, not a number; "
+            "repair the row"
+        ) from error
+
+
+def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        return pc.take(_cast(values.dictionary, kind), values.indices)
+    if is_text(values.type):
+        values = pc.cast(values, pa.string())
+    elif pa.types.is_date(values.type):
+        values = pc.cast(values, pa.timestamp("ms"))
+    elif pa.types.is_timestamp(values.type):
+        values = pc.cast(values, pa.timestamp("ms", tz=values.type.tz))
+    return pc.cast(values, kind)
+
+
+def _first_unfit(values: pa.Array, kind: pa.DataType) -> int:
+    """Halve the batch until one cell is left: the first that does not convert."""
+    low, high = 0, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _cast(_plain(values.slice(low, middle - low)), kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Only the dictionary's entries that these rows use: another row's entry may be unfit."""
+    if not pa.types.is_dictionary(values.type):
+        return values
+    return pc.take(values.dictionary, values.indices)
+
+
+def _shown(values: pa.Array, at: int) -> str:
+    cell = _plain(values.slice(at, 1))[0]
+    if is_text(cell.type):
+        text = cell.as_py()
+        return show_text(text.decode(errors="replace") if isinstance(text, bytes) else text)
+    return escape_text(str(cell.cast(pa.string(), safe=False)), chars_max=60)

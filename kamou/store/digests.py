@@ -1,0 +1,62 @@
+"""The registry of digests: which sets this store wrote itself, after checking every row.
+
+``market/digests`` of the data directory has a line for each: the SHA-256 over a set's
+``meta.json`` and its three files. A folder whose digest stands there is loaded without checking
+its rows again, wherever it lies; every other folder is checked as files from strangers are. The
+registry is never in the set's own folder: a folder that a stranger brings cannot vouch for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from kamou.errors import DataRefusedError
+from kamou.folder import write_atomically
+from kamou.store.foreign_files import file_sha256, read_bounded
+from kamou.store.stored_meta import FILES, META
+
+REGISTRY = "digests"
+DIGESTS_MAX = 10_000  # the newest; a set whose digest is gone is only slower to open
+LINE_BYTES = 65  # 64 hexadecimal digits and a line end
+_LINE = re.compile(r"[0-9a-f]{64}")
+
+
+def set_digest(folder: Path, bytes_max: int) -> str:
+    """Return the digest of a set: over the names and hashes of its four files.
+
+    Raises:
+        DataRefusedError: a file is missing, no regular file, or larger than ``bytes_max``.
+    """
+    lines = [f"{name} {file_sha256(folder / name, bytes_max)}\n" for name in (META, *FILES)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def is_registered(market: Path, digest: str) -> bool:
+    """Return True if this store wrote the set. A registry that cannot be read vouches for none."""
+    return digest in _read(market)
+
+
+def register(market: Path, digest: str) -> None:
+    """Add a digest, durably. The caller holds the market folder's lock.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    known = [each for each in _read(market) if each != digest]
+    lines = "".join(f"{each}\n" for each in [*known, digest][-DIGESTS_MAX:])
+    write_atomically(market / REGISTRY, lines, mode=0o600)
+
+
+def _read(market: Path) -> list[str]:
+    path = market / REGISTRY
+    if not path.exists():
+        return []
+    try:
+        content = read_bounded(path, DIGESTS_MAX * LINE_BYTES)
+    except DataRefusedError:
+        return []
+    return [
+        line for line in content.decode("ascii", "replace").split("\n") if _LINE.fullmatch(line)
+    ]

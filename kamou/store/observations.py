@@ -1,0 +1,162 @@
+"""Funding rates and open interest: checked row by row, then columns over the candles' symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from kamou.core.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
+from kamou.core.bars import Ints, Series, empty_series
+from kamou.errors import DataRefusedError
+from kamou.store.budget import Budget
+from kamou.store.layouts import Columns, Kind, Skipped
+
+PROBLEMS_SHOWN = 10
+STRANGERS_SHOWN = 10  # symbols without candles, in one note
+FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
+FUNDING_JITTER_MS = 60_000  # settlements are stamped some milliseconds late; keep the minute
+FUNDING_PERIOD_MS = 8 * 3_600_000
+
+
+def codes_among(part: Columns, symbols: tuple[str, ...]) -> Ints:
+    """Each row's index into ``symbols``; -1 for a symbol that is not among them."""
+    place = {symbol: at for at, symbol in enumerate(symbols)}
+    return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
+
+
+def refuse_rows(files: list[str], problems: Sequence[Problem], total: int, source: str) -> None:
+    """Raise ``DataRefusedError`` naming the first rows of ``total`` unfit ones, a line each.
+
+    Args:
+        files: their names; a problem's ``source`` is an index into them.
+        source: name of the folder.
+    """
+    lines = [
+        f"  {files[each.source]}: row {each.row}, {each.symbol}, {show_utc(each.at_ms)}: "
+        f"{each.reason}"
+        for each in problems
+    ]
+    if total > len(lines):
+        lines.append(f"  ... and {total - len(lines)} more")
+    rows = f"{total} row{'s' if total > 1 else ''}"
+    raise DataRefusedError(
+        f"{source}: {rows} refused (rows count from 1, header not counted):",
+        *lines,
+        "Repair or remove these rows; gaps alone can be kept with --allow-gaps; nothing was imported",
+    )
+
+
+def show_utc(at_ms: int) -> str:
+    """Return a time for a message, whatever it is."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"time {at_ms}"
+
+
+def finest(parts: list[Columns], skipped: list[Skipped]) -> list[Columns]:
+    """Of several open-interest files the one with the closest observations."""
+    if len(parts) < 2:
+        return parts
+    ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
+    for part in ranked[1:]:
+        skipped.append(Skipped(file=part.file, reason=f"{ranked[0].file} is finer"))
+    return ranked[:1]
+
+
+def _commonest_step_ms(code: Ints, ts: Ints) -> int:
+    """The commonest distance between a symbol's observations; a day when there is none."""
+    order = np.lexsort((ts, code))
+    times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
+    steps = np.diff(times[order])[np.diff(code[order]) == 0]
+    distances, counts = np.unique(steps[steps > 0], return_counts=True)
+    return int(distances[counts.argmax()]) if len(distances) else 86_400_000
+
+
+def make_series(
+    parts: list[Columns],
+    symbols: tuple[str, ...],
+    kind: Kind,
+    *,
+    now_ms: int,
+    budget: Budget,
+    notes: list[str],
+) -> Series:
+    """Return observations as columns over the candles' symbols; note those of other symbols.
+
+    Raises:
+        DataRefusedError: an observation is unfit, two differ at one time, or the times and
+            symbols make too many cells.
+    """
+    if not parts:
+        return empty_series(symbols, FUNDING_PERIOD_MS)
+    for part in parts:
+        _check_observations(part, kind, now_ms)
+    code = np.concatenate([codes_among(part, symbols) for part in parts])
+    at_ms = np.concatenate([part.ts for part in parts])
+    value = np.concatenate([next(iter(part.values.values())) for part in parts])
+    strangers = sorted({name for part in parts for name in part.symbols} - set(symbols))
+    if strangers:
+        more = f" and {len(strangers) - STRANGERS_SHOWN} more" * (len(strangers) > STRANGERS_SHOWN)
+        named = ", ".join(strangers[:STRANGERS_SHOWN])
+        notes.append(f"{kind.value} of {named}{more} left out: there are no candles")
+    if kind is Kind.FUNDING:
+        at_ms = at_ms - at_ms % FUNDING_JITTER_MS
+    kept = code >= 0
+    code, at_ms, value = code[kept], at_ms[kept], value[kept]
+    times, row = np.unique(at_ms, return_inverse=True)
+    budget.check_cells(parts[0].file, len(times), len(symbols))
+    values = np.full((len(times), len(symbols)), np.nan)
+    values[row, code] = value
+    differs = np.flatnonzero(values[row, code] != value)
+    if len(differs):
+        at = int(differs[0])
+        raise DataRefusedError(
+            f"{parts[0].file}: two different {kind.value} values of {symbols[code[at]]} at "
+            f"{show_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
+            "remove the wrong one; nothing was imported"
+        )
+    return Series(
+        symbols=symbols,
+        available_ms=times,
+        values=values,
+        period_ms=_commonest_step_ms(code, at_ms) if len(at_ms) else FUNDING_PERIOD_MS,
+    )
+
+
+def _check_observations(part: Columns, kind: Kind, now_ms: int) -> None:
+    value = next(iter(part.values.values()))
+    order = np.lexsort((np.arange(len(part.ts)), part.code))
+    back = np.zeros(len(value), dtype=bool)
+    later = part.ts[order]
+    back[order[1:]] = (np.diff(part.code[order]) == 0) & (later[1:] < later[:-1])
+    checks = [
+        (~np.isfinite(value), "the value is NaN, infinite or missing"),
+        (part.ts < EPOCH_MIN_MS, "is before 2009: times must be in milliseconds"),
+        (part.ts > now_ms, "is in the future"),
+        (back, "is earlier than the symbol's row before it: not sorted by time"),
+    ]
+    if kind is Kind.FUNDING:
+        checks.append((np.abs(value) > FUNDING_RATE_MAX, "is beyond 5 %: rates are fractions"))
+    else:
+        checks.append((value < 0, "open interest is negative"))
+        checks.append((value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"))
+    bad = np.zeros(len(value), dtype=bool)
+    for mask, _ in checks:
+        bad |= mask
+    found = np.flatnonzero(bad)
+    if not len(found):
+        return
+    problems = [
+        Problem(
+            source=0,
+            row=int(part.row[at]),
+            symbol=part.symbols[part.code[at]],
+            at_ms=int(part.ts[at]),
+            reason="; ".join(reason for mask, reason in checks if mask[at]) + f" ({value[at]:g})",
+        )
+        for at in map(int, found[:PROBLEMS_SHOWN])
+    ]
+    refuse_rows([part.file], problems, len(found), part.file)

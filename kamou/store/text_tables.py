@@ -1,0 +1,122 @@
+"""A CSV file from a stranger, gzipped or not: its header, and its columns in batches.
+
+The file is unpacked twice: once to count its bytes and lines without keeping any, and once to
+parse it a block at a time. So a gzip bomb is refused after the bytes that the settings allow, at
+the cost of no memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.csv
+
+from kamou.errors import DataRefusedError
+from kamou.store.budget import Budget
+from kamou.store.foreign_files import opened_regular, shown_name
+from kamou.store.parquet_tables import UNREADABLE, corrupt
+
+LINE_BYTES_MAX = 65_536  # a thousand columns of sixty characters
+BLOCK_BYTES = 1 << 20  # parsed at once; holds the longest line many times over
+UNREADABLE_TEXT = (*UNREADABLE, zlib.error)
+
+
+def read_header(path: Path, budget: Budget) -> list[str]:
+    """Return the column names in a CSV file's first line.
+
+    Raises:
+        DataRefusedError: it cannot be unpacked, is no UTF-8, or the line or its columns are
+            too many.
+    """
+    name = shown_name(path)
+    with opened_regular(path) as file:
+        try:
+            with _unpacked(path, file) as stream:
+                line = stream.readline(LINE_BYTES_MAX + 1)
+            text = line.decode("utf-8-sig")  # Excel and pandas write a byte order mark
+        except UNREADABLE_TEXT as error:
+            raise corrupt(name, error) from error
+    if len(line) > LINE_BYTES_MAX and b"\r" not in line:
+        raise _too_long(name)
+    columns = text.strip().replace('"', "").split(",")
+    budget.check_columns(name, len(columns))
+    return columns
+
+
+def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns of a CSV file as texts, a block at a time; empty cells are null.
+
+    Raises:
+        DataRefusedError: the file is corrupt, a row is ragged, or it is beyond the budget.
+    """
+    name = shown_name(path)
+    with opened_regular(path) as file:
+        try:
+            with _unpacked(path, file) as stream:
+                lines = _survey(name, stream, budget)
+            budget.take_rows(name, max(0, lines - 1))
+            with _unpacked(path, file) as stream:
+                rows = 0
+                for batch in _parsed(stream, wanted):
+                    rows += batch.num_rows
+                    if rows > lines:
+                        raise DataRefusedError(f"{name}: changed while it was read; try again")
+                    yield batch
+        except UNREADABLE_TEXT as error:
+            raise corrupt(name, error) from error
+
+
+def _parsed(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    yield from pa.csv.open_csv(
+        stream,
+        read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+        convert_options=pa.csv.ConvertOptions(
+            include_columns=list(wanted),
+            column_types={each: pa.string() for each in wanted},
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file's text from its beginning, buffered; ``file`` itself stays open."""
+    with open(os.dup(file.fileno()), "rb", buffering=0) as raw:
+        raw.seek(0)
+        text = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
+        with io.BufferedReader(cast("io.RawIOBase", text), BLOCK_BYTES) as stream:
+            yield stream
+
+
+def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
+    """Count lines within the budget; a carriage return alone ends a line too.
+
+    Raises:
+        DataRefusedError: too many bytes or lines, or a line longer than ``LINE_BYTES_MAX``.
+    """
+    ends, last = 0, b""
+    while part := stream.read(LINE_BYTES_MAX):
+        budget.take_unpacked(name, len(part))
+        here = max(part.count(b"\n"), part.count(b"\r"))
+        if not here and len(part) == LINE_BYTES_MAX:
+            raise _too_long(name)
+        ends, last = ends + here, part[-1:]
+        if ends - 1 > budget.limits.rows_max - budget.rows:  # the header is no row
+            budget.take_rows(name, ends - 1)
+    return ends + (last not in (b"", b"\n", b"\r"))
+
+
+def _too_long(name: str) -> DataRefusedError:
+    return DataRefusedError(
+        f"{name}: a line has more than {LINE_BYTES_MAX:,} bytes; this is no table of candles, "
+        "funding or open interest"
+    )

@@ -1,0 +1,63 @@
+"""A stored series read as a stranger's: a time column and one column of numbers per symbol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from kamou.core.bars import Floats, Ints
+from kamou.errors import DataRefusedError
+from kamou.store.budget import Budget
+from kamou.store.cells import is_number, read_floats, read_times
+from kamou.store.foreign_files import shown_name
+from kamou.store.layouts import Columns
+from kamou.store.parquet_tables import parquet_batches, read_schema
+from kamou.store.stored_meta import AVAILABLE
+
+
+def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> Columns:
+    """Return the observations of a wide series as rows, by symbol and time; NaN is none.
+
+    Raises:
+        DataRefusedError: it is corrupt, has other columns than these symbols, or a cell is unfit.
+    """
+    file = shown_name(path)
+    wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
+    spare = Budget(limits=wide, rows=budget.rows, unpacked_bytes=budget.unpacked_bytes)
+    schema = read_schema(path, spare)
+    if list(schema.names) != [AVAILABLE, *symbols]:
+        raise DataRefusedError(f"{file}: its columns are not {AVAILABLE} and the set's symbols")
+    for name in schema.names:
+        if not is_number(schema.field(name).type, time=name == AVAILABLE):
+            raise DataRefusedError(f"{file}: column {name} is not of numbers")
+    times: list[Ints] = []
+    values: list[Floats] = []
+    first_row = 1
+    for batch in parquet_batches(path, schema.names, spare):
+        budget.check_cells(file, first_row + batch.num_rows, len(symbols))
+        times.append(read_times(file, AVAILABLE, batch.column(0), first_row))
+        columns = [
+            read_floats(file, name, batch.column(at + 1), first_row)
+            for at, name in enumerate(symbols)
+        ]
+        values.append(np.column_stack(columns))
+        first_row += batch.num_rows
+    return _as_rows(file, symbols, times, values)
+
+
+def _as_rows(
+    file: str, symbols: tuple[str, ...], times: list[Ints], values: list[Floats]
+) -> Columns:
+    at_ms = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
+    grid = np.concatenate(values) if values else np.empty((0, len(symbols)))
+    code, row = np.nonzero(~np.isnan(grid).T)
+    return Columns(
+        file=file,
+        symbols=symbols,
+        code=code,
+        row=row + 1,
+        ts=at_ms[row],
+        values={"value": grid[row, code]},
+    )
