@@ -130,6 +130,8 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return pc.take(_cast(values.dictionary, kind), values.indices)
     if is_text(values.type):
         values = pc.cast(values, pa.string())
+    elif pa.types.is_decimal(values.type) and pa.types.is_floating(kind):
+        values = pc.cast(values, pa.string())  # Arrow's own cast is off by a last bit
     elif pa.types.is_date(values.type):
         values = pc.cast(values, pa.timestamp("ms"))
     elif pa.types.is_timestamp(values.type):

@@ -186,10 +186,8 @@ def open_folder(
     Raises:
         DataRefusedError: the data is unfit.
     """
-    if data_dir is not None and is_stored_set(folder):
-        digest = set_digest(folder, limits.unpacked_mb_max * MEGABYTE)
-        if is_registered(market_folder(data_dir), digest):
-            return load_set(folder)
+    if data_dir is not None and _is_ours(folder, data_dir, limits):
+        return load_set(folder)
     reading = read_folder(
         folder,
         now_ms=now_ms,
@@ -200,6 +198,19 @@ def open_folder(
         progress=progress,
     )
     return RecordedMarket(reading.data)
+
+
+def _is_ours(folder: Path, data_dir: Path, limits: DataSettings) -> bool:
+    """Return True if the store of ``data_dir`` wrote this set. What cannot be hashed is not ours:
+    reading it says why.
+    """
+    if not is_stored_set(folder):
+        return False
+    try:
+        digest = set_digest(folder, limits.unpacked_mb_max * MEGABYTE)
+    except DataRefusedError:
+        return False
+    return is_registered(market_folder(data_dir), digest)
 
 
 def read_folder(

@@ -105,13 +105,13 @@ def read_page(data: bytes) -> Page:
     reader = _Compact(data)
     try:
         fields = reader.read_struct(0)
-        kind = next(each for each in (DATA, DATA_V2, DICTIONARY) if each in fields)
-        own = fields[kind]
+        kind = next(each for each in (DATA, DATA_V2, DICTIONARY) if each in fields.structs)
+        own = fields.structs[kind].integers
         page = Page(
             values=own[1],
             encoding=own[ENCODING_FIELD[kind]],
-            unpacked=fields[2],
-            packed=fields[3],
+            unpacked=fields.integers[2],
+            packed=fields.integers[3],
             dictionary=kind == DICTIONARY,
             header=reader.at,
         )
@@ -122,6 +122,14 @@ def read_page(data: bytes) -> Page:
     return page
 
 
+@attrs.frozen(kw_only=True)
+class _Fields:
+    """A struct's fields of interest by number."""
+
+    integers: dict[int, int]
+    structs: dict[int, _Fields]
+
+
 class _Compact:
     """Thrift's compact protocol, as far as page headers need it: 32-bit integers and structs."""
 
@@ -129,19 +137,19 @@ class _Compact:
         self.data = data
         self.at = 0
 
-    def read_struct(self, depth: int) -> dict[int, Any]:
-        """Field number to integer or struct; everything else is passed over."""
+    def read_struct(self, depth: int) -> _Fields:
+        """The struct's integers and structs; everything else is passed over."""
         if depth > STRUCTS_DEEP_MAX:
             raise UnfitPagesError("a page's header is nested too deep")
-        found: dict[int, Any] = {}
+        found = _Fields(integers={}, structs={})
         number = 0
         while head := self._byte():
             step, kind = head >> 4, head & 0x0F
             number = number + step if step else self._signed()
             if kind == INT:
-                found[number] = self._signed()
+                found.integers[number] = self._signed()
             elif kind == STRUCT:
-                found[number] = self.read_struct(depth + 1)
+                found.structs[number] = self.read_struct(depth + 1)
             else:
                 self._skip(kind, depth)
         return found

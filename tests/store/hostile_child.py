@@ -1,0 +1,60 @@
+"""Open every folder of a directory in a process with little memory, and say what came of it.
+
+    python hostile_child.py CASES DATA_DIR RESULTS
+
+``RESULTS`` gets a JSON object: each case's refusal, or "accepted", or the traceback; and the
+largest resident memory of the process in megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import traceback
+from pathlib import Path
+
+from market_files import NOW_MS
+
+from kamou.config import DataSettings
+from kamou.errors import DataRefusedError
+from kamou.store.importer import import_folder, open_market
+
+ADDRESS_SPACE_BYTES = 1_500_000_000
+LIMITS = DataSettings(unpacked_mb_max=200)  # one tenth of the default, and of the time
+
+
+def outcome(case: Path, data_dir: Path) -> str:
+    """Import the case and open it as a backtest does; both must say the same."""
+    said = []
+    for verb in (
+        lambda: import_folder(case, data_dir, now_ms=NOW_MS, limits=LIMITS),
+        lambda: open_market(data_dir, str(case), now_ms=NOW_MS, limits=LIMITS),
+    ):
+        try:
+            verb()
+            said.append("accepted")
+        except DataRefusedError as error:
+            said.append(str(error))
+        except BaseException:
+            return traceback.format_exc()
+    return said[0] if said[0] == said[1] else f"Traceback: import and open differ: {said}"
+
+
+def peak_resident_mb() -> int:
+    """Of this program alone: ``ru_maxrss`` would count the process that started it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    raise AssertionError("no VmHWM: not Linux")
+
+
+def main() -> None:
+    cases, data_dir, results = map(Path, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    found = {case.name: outcome(case, data_dir) for case in sorted(cases.iterdir())}
+    results.write_text(json.dumps({"cases": found, "peak_mb": peak_resident_mb()}))
+
+
+if __name__ == "__main__":
+    main()

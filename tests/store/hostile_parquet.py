@@ -1,0 +1,236 @@
+"""Parquet files that no honest writer makes; each function writes one."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from market_files import HOUR_MS, START_MS, SYMBOLS, candle_rows
+
+PRICES = ("open", "high", "low", "close", "volume")
+ROWS = len(candle_rows())
+
+
+def good_table() -> pa.Table:
+    return pa.Table.from_pylist(candle_rows())
+
+
+def write(folder: Path, table: pa.Table, **options: Any) -> None:
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "c.parquet", **options)
+
+
+def with_column(name: str, values: Any) -> pa.Table:
+    table = good_table()
+    return table.set_column(table.schema.names.index(name), name, values)
+
+
+def constant_rows(count: int, times: int) -> pa.Table:
+    """A few bytes that unpack to ``count`` rows for each of ``times`` row groups."""
+    symbol = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), ["BTCUSDT"])
+    one = {name: np.ones(count) for name in PRICES}
+    return pa.table({"symbol": symbol, "ts": np.full(count, START_MS), **one})
+
+
+def eleven_million_rows(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    table = constant_rows(1_000_000, 11)
+    with pq.ParquetWriter(folder / "c.parquet", table.schema, compression="zstd") as writer:
+        for _ in range(11):
+            writer.write_table(table)
+
+
+def five_thousand_columns(folder: Path) -> None:
+    write(folder, pa.table({f"c{at}": [1] for at in range(5_000)}))
+
+
+def twins(folder: Path) -> None:
+    table = good_table()
+    write(folder, table.append_column("close", table["open"]))
+
+
+def nested(name: str) -> Any:
+    def make(folder: Path) -> None:
+        write(folder, with_column(name, pa.array([[1.0]] * ROWS)))
+
+    return make
+
+
+def endless_list(folder: Path) -> None:
+    """One row that holds a list of four million values, a few bytes on the disk."""
+    folder.mkdir(parents=True)
+    many = pa.ListArray.from_arrays(
+        pa.array([0, 4_000_000]), pa.array(np.zeros(4_000_000, np.int8))
+    )
+    table = good_table().slice(0, 1)
+    table = table.set_column(table.schema.names.index("open"), "open", many)
+    pq.write_table(table, folder / "c.parquet", compression="zstd")
+
+
+def typed(name: str, values: Any) -> Any:
+    def make(folder: Path) -> None:
+        write(folder, with_column(name, values))
+
+    return make
+
+
+def symbol_named(name: str | bytes | None) -> Any:
+    """One row in the middle has this symbol."""
+
+    def make(folder: Path) -> None:
+        kind = pa.binary() if isinstance(name, bytes) else pa.string()
+        names: list[Any] = [row["symbol"] for row in candle_rows()]
+        names[77] = name
+        if isinstance(name, bytes):
+            names = [each if isinstance(each, bytes) else each.encode() for each in names]
+        write(folder, with_column("symbol", pa.array(names, kind)))
+
+    return make
+
+
+def one_long_text_in_every_row(folder: Path) -> None:
+    """A dictionary of one text of 2 MB: in every row it would be 200 GB."""
+    rows = 100_000
+    table = constant_rows(rows, 1)
+    symbol = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows, np.int32)), pa.array(["A" * 2_000_000])
+    )
+    write(folder, table.set_column(0, "symbol", symbol), compression="zstd")
+
+
+def long_texts_unpacked(folder: Path) -> None:
+    """Every row's symbol is of 100 kB and packs to nothing."""
+    names = pa.array(["A" * 100_000] * ROWS)
+    write(folder, with_column("symbol", names), compression="zstd", use_dictionary=False)
+
+
+def repeated_prefixes(folder: Path) -> None:
+    write(
+        folder,
+        good_table(),
+        use_dictionary=False,
+        column_encoding={"symbol": "DELTA_BYTE_ARRAY"},
+    )
+
+
+# --- footers that lie --------------------------------------------------------------------------
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def rewritten(path: Path, old: bytes, new: bytes, count: int = -1) -> None:
+    """Replace bytes inside the footer and correct the footer's length."""
+    content = path.read_bytes()
+    size = struct.unpack("<I", content[-8:-4])[0]
+    head, footer = content[: -8 - size], content[-8 - size : -8]
+    assert old in footer
+    footer = footer.replace(old, new, count)
+    path.write_bytes(head + footer + struct.pack("<I", len(footer)) + b"PAR1")
+
+
+I64 = 0x16  # Thrift compact: the next field, a 64-bit integer
+
+
+def footer_says(rows: int, *, everywhere: bool) -> Any:
+    """The footer promises ``rows``; the pages hold what they hold."""
+
+    def make(folder: Path) -> None:
+        write(folder, good_table(), use_dictionary=False, write_statistics=False)
+        old = bytes([I64]) + varint(ROWS * 2)  # zigzag
+        new = bytes([I64]) + varint(rows * 2)
+        rewritten(folder / "c.parquet", old, new, -1 if everywhere else 1)
+
+    return make
+
+
+def footer_of(content: bytes) -> Any:
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "c.parquet").write_bytes(content)
+
+    return make
+
+
+def too_many_groups(folder: Path) -> None:
+    """A footer beyond 16 MB, of row groups with one row."""
+    folder.mkdir(parents=True)
+    path = folder / "c.parquet"
+    write_to = good_table().slice(0, 1)
+    pq.write_table(write_to, path)
+    content = path.read_bytes()
+    size = struct.unpack("<I", content[-8:-4])[0]
+    footer = content[-8 - size : -8] + bytes(17 << 20)
+    path.write_bytes(content[: -8 - size] + footer + struct.pack("<I", len(footer)) + b"PAR1")
+
+
+def cut(part: float) -> Any:
+    def make(folder: Path) -> None:
+        write(folder, good_table())
+        content = (folder / "c.parquet").read_bytes()
+        (folder / "c.parquet").write_bytes(content[: int(len(content) * part)])
+
+    return make
+
+
+def deep_schema(folder: Path) -> None:
+    """A hundred thousand groups inside each other, by hand."""
+
+    def group(name: bytes, children: int | None, kind: int | None) -> bytes:
+        out, last = b"", 0
+        if kind is not None:
+            out, last = bytes([0x15]) + varint(kind * 2), 1
+        out += bytes([(3 - last) << 4 | 5]) + varint(0)
+        out += bytes([0x18]) + varint(len(name)) + name
+        return out + (b"" if children is None else bytes([0x15]) + varint(children * 2)) + b"\0"
+
+    deep = 100_000
+    items = [group(b"schema", 1, None), *[group(b"a", 1, None)] * deep, group(b"x", None, 1)]
+    body = bytes([0x15]) + varint(2) + bytes([0x19, 0xFC]) + varint(len(items)) + b"".join(items)
+    body += bytes([I64]) + varint(0) + bytes([0x19, 0x0C]) + b"\0"
+    footer_of(b"PAR1" + body + struct.pack("<I", len(body)) + b"PAR1")(folder)
+
+
+# --- files that are small and ask for a large grid ---------------------------------------------
+
+
+def wide_and_sparse(folder: Path) -> None:
+    """Two bars a symbol: some in 2009, the others today, a minute apart, of fifty symbols."""
+    rows: list[dict[str, Any]] = []
+    for at in range(50):
+        start = START_MS if at % 2 else 1_231_113_600_000
+        for bar in range(2):
+            rows.append(
+                {"symbol": f"S{at}USDT", "ts": start + bar * 60_000, **dict.fromkeys(PRICES, 1.0)}
+            )
+    write(folder, pa.Table.from_pylist(rows))
+
+
+def funding_at_every_minute(folder: Path) -> None:
+    """Three thousand symbols with two bars each; ten thousand settlements of one of them."""
+    rows = [
+        {"symbol": f"S{at}USDT", "ts": START_MS + bar * HOUR_MS, **dict.fromkeys(PRICES, 1.0)}
+        for at in range(3_000)
+        for bar in range(2)
+    ]
+    write(folder, pa.Table.from_pylist(rows))
+    times = START_MS - 60_000 * np.arange(10_000, 0, -1)
+    pq.write_table(
+        pa.table({"symbol": ["S0USDT"] * 10_000, "ts": times, "funding_rate": np.zeros(10_000)}),
+        folder / "funding.parquet",
+    )
+
+
+def date_times() -> Any:
+    day = 86_400_000
+    days = [START_MS // day + at for at in range(16)] * len(SYMBOLS) * 3
+    return pa.array(days[:ROWS], pa.int32()).cast(pa.date32())

@@ -1,0 +1,229 @@
+"""Files that are odd and honest: they are imported as they are meant, or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from market_files import (
+    BARS,
+    NOW_MS,
+    START_MS,
+    SYMBOLS,
+    candle_rows,
+    funding_rows,
+    good_folder,
+    write_csv,
+    write_parquet,
+)
+
+from kamou.config import DataSettings
+from kamou.errors import DataRefusedError
+from kamou.store.importer import import_folder, open_folder
+from kamou.store.recorded import RecordedMarket
+
+DAY_MS = 86_400_000
+
+
+def opened(folder: Path, **options: Any) -> RecordedMarket:
+    return open_folder(folder, now_ms=NOW_MS, **options)
+
+
+def same(left: RecordedMarket, right: RecordedMarket) -> bool:
+    """Return True if two markets hold the same data, bit for bit."""
+    fields = ("open_ms", "open", "high", "low", "close", "volume")
+    pairs = [(getattr(left.data.candles, it), getattr(right.data.candles, it)) for it in fields]
+    for name in ("funding", "interest"):
+        one, other = getattr(left.data, name), getattr(right.data, name)
+        pairs += [(one.available_ms, other.available_ms), (one.values, other.values)]
+        if one.period_ms != other.period_ms:
+            return False
+    equal = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return equal and left.symbols == right.symbols and left.step_ms == right.step_ms
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> RecordedMarket:
+    write_parquet(tmp_path / "plain" / "c.parquet", candle_rows())
+    return opened(tmp_path / "plain")
+
+
+def rewritten(folder: Path, name: str, values: Any) -> RecordedMarket:
+    table = pa.Table.from_pylist(candle_rows())
+    folder.mkdir()
+    at = table.schema.names.index(name)
+    pq.write_table(table.set_column(at, name, values(table[name])), folder / "c.parquet")
+    return opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("symbol", "binary"),
+        ("symbol", "large_string"),
+        ("symbol", "string_view"),
+        ("ts", "timestamp[us]"),
+        ("ts", "timestamp[ns]"),
+        ("ts", "timestamp[ms, tz=Europe/Berlin]"),
+        ("ts", "double"),
+        ("ts", "string"),
+        ("ts", "uint64"),
+        ("close", "string"),
+        ("close", "large_string"),
+        ("close", "decimal128(12, 2)"),
+        ("volume", "int32"),
+        ("volume", "float"),
+        ("volume", "float16"),
+    ],
+)
+def test_a_column_of_another_type_with_the_same_meaning_is_the_same_set(
+    tmp_path: Path, plain: RecordedMarket, name: str, kind: str
+) -> None:
+    kinds = {
+        "timestamp[ms, tz=Europe/Berlin]": pa.timestamp("ms", "Europe/Berlin"),
+        "decimal128(12, 2)": pa.decimal128(12, 2),
+        "timestamp[us]": pa.timestamp("us"),
+        "timestamp[ns]": pa.timestamp("ns"),
+    }
+    to = kinds.get(kind) or pa.type_for_alias(kind)
+
+    def cast(column: Any) -> Any:
+        if name == "ts" and pa.types.is_timestamp(to):
+            column = column.cast(pa.timestamp("ms", to.tz))
+        return column.cast(to)
+
+    assert same(rewritten(tmp_path / "odd", name, cast), plain)
+
+
+def test_symbols_that_are_dictionary_encoded_are_the_same_set(
+    tmp_path: Path, plain: RecordedMarket
+) -> None:
+    assert same(rewritten(tmp_path / "odd", "symbol", lambda it: it.dictionary_encode()), plain)
+
+
+def test_days_may_be_dates(tmp_path: Path) -> None:
+    rows = [row for row in candle_rows() if row["ts"] % DAY_MS == 0]
+    days = pa.array([row["ts"] // DAY_MS for row in rows], pa.int32())
+    for kind in (pa.date32(), pa.date64()):
+        folder = tmp_path / str(kind.bit_width)
+        folder.mkdir()
+        table = pa.Table.from_pylist(rows)
+        dates = days.cast(pa.date32()).cast(kind)
+        pq.write_table(table.set_column(1, "ts", dates), folder / "c.parquet")
+        market = opened(folder)
+        assert (market.step_ms, market.first_ms, market.bars) == (DAY_MS, START_MS, 6)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    for name, rows in (("c.csv", candle_rows()), ("funding.csv", funding_rows())):
+        path = write_csv(tmp_path / "marked" / name, rows)
+        path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+        write_csv(tmp_path / "bare" / name, rows)
+    assert same(opened(tmp_path / "marked"), opened(tmp_path / "bare"))
+    assert opened(tmp_path / "marked").data.funding.values.any()
+
+
+def test_a_symbol_with_a_blank_is_refused_with_its_row_and_makes_no_second_symbol(
+    tmp_path: Path,
+) -> None:
+    rows = candle_rows()
+    rows[30]["symbol"] = "ETHUSDT "
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    with pytest.raises(DataRefusedError, match=r"c.csv: row 31: symbol is 'ETHUSDT ', expected"):
+        opened(tmp_path / "s")
+
+
+def test_symbols_beside_a_venue_are_chosen_by_the_venue(
+    tmp_path: Path, plain: RecordedMarket
+) -> None:
+    rows = [{"venue": venue, **row} for venue in ("binance", "other") for row in candle_rows()]
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    assert same(opened(tmp_path / "s", venue="binance"), plain)
+    with pytest.raises(DataRefusedError, match=r"--venue \(binance, other\)"):
+        opened(tmp_path / "s")
+
+
+def test_venues_are_shown_escaped_and_not_all_of_them(tmp_path: Path) -> None:
+    venues = ["\x1b[31m", *(f"venue{at}" for at in range(40))]
+    rows = [{"venue": venue, **row} for venue in venues for row in candle_rows()[:2]]
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    with pytest.raises(DataRefusedError) as caught:
+        opened(tmp_path / "s")
+    assert "\\x1b[31m, venue0, " in str(caught.value)
+    assert str(caught.value).count("venue") < 20
+    assert str(caught.value).isprintable()
+
+
+def test_rows_without_a_venue_belong_to_none(tmp_path: Path, plain: RecordedMarket) -> None:
+    rows = [{"venue": "v", **row} for row in candle_rows()]
+    rows[40:40] = [{**rows[3], "venue": None}, {**rows[3], "venue": "w"}]
+    write_csv(tmp_path / "s" / "c.csv", rows)
+    assert same(opened(tmp_path / "s", venue="v"), plain)
+
+
+def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Path) -> None:
+    source = good_folder(tmp_path / "s")
+    more = [{**funding_rows()[0], "symbol": f"X{at}USDT"} for at in range(40)]
+    write_csv(source / "funding.csv.gz", funding_rows() + more)
+    (note,) = import_folder(source, tmp_path / "data", now_ms=NOW_MS).notes
+    assert " and 30 more left out: there are no candles" in note
+
+
+def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
+    write_csv(tmp_path / "s" / "c\x1b[2J\n.csv", [{"symbol": "A B", "ts": 1, "funding_rate": 0}])
+    with pytest.raises(DataRefusedError) as caught:
+        opened(tmp_path / "s")
+    assert str(caught.value).startswith(r"c\x1b[2J\n.csv: row 1: symbol is 'A B'")
+
+
+def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_path: Path) -> None:
+    rows = candle_rows(tuple(f"S{at}USDT" for at in range(50)), bars=2_000, start=START_MS // 2 * 2)
+    for row in rows:
+        row["ts"] -= 2_000 * 3_600_000
+    assert len(rows) > 65_536
+    write_parquet(tmp_path / "good" / "c.parquet", rows)
+    assert opened(tmp_path / "good").bars == 100_000
+    rows[90_000]["symbol"] = "no symbol"
+    for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
+        write(tmp_path / name / name, rows)
+        with pytest.raises(DataRefusedError, match="row 90001: symbol is 'no symbol'"):
+            opened(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits", "reason"),
+    [
+        ("rows_max", 3 * BARS, "143 rows"),
+        ("symbols_max", 3, "2 symbols"),
+        ("columns_max", 7, "6 columns"),
+        ("files_max", 1, "0 files"),
+        ("cells_max", 3 * BARS, "143 cells"),
+    ],
+)
+def test_every_limit_lets_its_own_value_pass_and_names_its_setting_beyond(
+    tmp_path: Path, limit: str, fits: int, reason: str
+) -> None:
+    for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
+        write(tmp_path / name / name, candle_rows())
+        assert len(opened(tmp_path / name, limits=DataSettings(**{limit: fits})).symbols) == len(
+            SYMBOLS
+        )
+        with pytest.raises(DataRefusedError, match=rf"more than {reason}.*data\.{limit}"):
+            opened(tmp_path / name, limits=DataSettings(**{limit: fits - 1}))
+
+
+def test_a_machine_without_memory_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(tmp_path / "s" / "c.csv", candle_rows())
+
+    def none_left(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("kamou.store.importer.find_problems", none_left)
+    with pytest.raises(DataRefusedError, match=r"s: not enough memory for its 144 rows"):
+        opened(tmp_path / "s")
