@@ -20,17 +20,19 @@ from kamou.escaping import escape_text
 from kamou.store.budget import Budget
 from kamou.store.cells import is_text
 from kamou.store.foreign_files import opened_regular, shown_name
-from kamou.store.parquet_pages import UnfitPagesError, check_column, read_at
+from kamou.store.parquet_pages import check_chunk, read_at, read_groups
+from kamou.store.thrift_compact import MalformedError
 
 ROWS_PER_BATCH = 65_536  # nine columns of it are 5 MB
 CELLS_PER_BATCH = 1 << 20  # of a file with a column for each symbol
-FOOTER_BYTES_MAX = 16 << 20  # a thousand columns of a hundred row groups
+FOOTER_BYTES_MAX = 8 << 20  # a thousand columns of forty row groups, nine of four thousand
 BUFFER_BYTES = 1 << 20  # read ahead, of each column ...
 BUFFERS_BYTES = 32 << 20  # ... and of all of them together
 THRIFT_STRING_MAX = 4 << 20
 THRIFT_ITEMS_MAX = 1_000_000
 REASON_CHARS_MAX = 200
 MAGIC = b"PAR1"
+TAIL_BYTES = 8  # the footer's length, and the magic
 UNREADABLE = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
 
 
@@ -69,47 +71,58 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
     with opened_regular(path) as file:
         metadata, schema = _metadata(path, file, budget)
         texts = [each for each in wanted if is_text(schema.field(each).type)]
-        _check_pages(name, file, metadata, wanted, texts, budget)
-        budget.take_rows(name, metadata.num_rows)
+        promised = _check_pages(name, file, metadata, wanted, texts, budget)
         rows = 0
         try:
-            parquet = pq.ParquetFile(
-                file,
-                metadata=metadata,
-                read_dictionary=texts,
-                buffer_size=min(BUFFER_BYTES, BUFFERS_BYTES // len(wanted)),
-                page_checksum_verification=True,
-                thrift_string_size_limit=THRIFT_STRING_MAX,
-                thrift_container_size_limit=THRIFT_ITEMS_MAX,
-            )
-            for batch in parquet.iter_batches(
-                batch_size=min(ROWS_PER_BATCH, 1 + CELLS_PER_BATCH // len(wanted)),
-                columns=list(wanted),
-                use_threads=False,
-            ):
+            for batch in _batches(file, metadata, wanted, texts):
                 batch.validate(full=True)
                 rows += batch.num_rows
-                if rows > metadata.num_rows:
+                if rows > promised:
                     break
                 yield batch
         except UNREADABLE as error:
             raise corrupt(name, error) from error
-        if rows != metadata.num_rows:
+        if rows != promised:
             raise corrupt(name, ValueError("it has another number of rows than its footer says"))
+
+
+def _batches(
+    file: BinaryIO, metadata: pq.FileMetaData, wanted: Sequence[str], texts: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    parquet = pq.ParquetFile(
+        file,
+        metadata=metadata,
+        read_dictionary=texts,
+        buffer_size=min(BUFFER_BYTES, BUFFERS_BYTES // len(wanted)),
+        page_checksum_verification=True,
+        thrift_string_size_limit=THRIFT_STRING_MAX,
+        thrift_container_size_limit=THRIFT_ITEMS_MAX,
+    )
+    yield from parquet.iter_batches(
+        batch_size=min(ROWS_PER_BATCH, 1 + CELLS_PER_BATCH // len(wanted)),
+        columns=list(wanted),
+        use_threads=False,
+    )
+
+
+def _footer(name: str, file: BinaryIO) -> bytes:
+    """The footer's bytes. Raises ``DataRefusedError`` if there is none, or it is too long."""
+    size = os.fstat(file.fileno()).st_size
+    tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
+    if size < len(MAGIC) + TAIL_BYTES or tail[4:] != MAGIC:
+        raise corrupt(name, ValueError("it does not end as a Parquet file"))
+    length = struct.unpack("<I", tail[:4])[0]
+    if length > FOOTER_BYTES_MAX:
+        raise DataRefusedError(
+            f"{name}: its footer has {length:,} bytes, at most {FOOTER_BYTES_MAX:,} are read; "
+            "write the file with fewer columns and row groups"
+        )
+    return os.pread(file.fileno(), length, max(0, size - TAIL_BYTES - length))
 
 
 def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
     name = shown_name(path)
-    size = os.fstat(file.fileno()).st_size
-    tail = os.pread(file.fileno(), 8, max(0, size - 8))
-    if tail[4:] != MAGIC:
-        raise corrupt(name, ValueError("it does not end as a Parquet file"))
-    footer = struct.unpack("<I", tail[:4])[0]
-    if footer > FOOTER_BYTES_MAX:
-        raise DataRefusedError(
-            f"{name}: its footer has {footer:,} bytes, at most {FOOTER_BYTES_MAX:,} are read; "
-            "write the file with fewer columns and row groups"
-        )
+    _footer(name, file)
     try:
         parquet = pq.ParquetFile(
             file,
@@ -134,31 +147,34 @@ def _check_pages(
     wanted: Sequence[str],
     texts: Sequence[str],
     budget: Budget,
-) -> None:
-    """Refuse a file whose pages are not what its footer promises, or unpack to too much."""
-    if metadata.num_rows > budget.limits.rows_max or metadata.num_rows < 0:
-        budget.take_rows(name, abs(metadata.num_rows))
+) -> int:
+    """Refuse a file whose pages are not what its footer promises; return the rows promised.
+
+    Row groups and columns are read from the footer's bytes: Arrow's accessors of them end the
+    process where a footer is damaged.
+    """
+    if metadata.num_rows < 0:
+        raise corrupt(name, ValueError("its footer has a negative number of rows"))
+    budget.take_rows(name, metadata.num_rows)
     read = read_at(file.fileno())
-    places = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
-    total = 0
+    columns = [metadata.schema.column(at) for at in range(metadata.num_columns)]
+    places = {column.path: at for at, column in enumerate(columns)}
+    rows = 0
     try:
-        for group in range(metadata.num_row_groups):
-            part = metadata.row_group(group)
-            total += part.num_rows
+        for group in read_groups(_footer(name, file)):
+            rows += group.rows
+            if len(group.chunks) != len(columns):
+                raise MalformedError("a row group has other columns than the file")
             for column in wanted:
-                if (
-                    column not in places
-                    or metadata.schema.column(places[column]).max_repetition_level
-                ):
-                    raise UnfitPagesError(f"column {column} is nested")
-                chunk = part.column(places[column])
-                if chunk.file_path:
-                    raise UnfitPagesError(f"column {column} is in another file")
-                budget.take_unpacked(
-                    name,
-                    check_column(read, chunk, text=column in texts, rows=part.num_rows),
-                )
-        if total != metadata.num_rows:
-            raise UnfitPagesError("its row groups have other rows than its footer says")
-    except (UnfitPagesError, *UNREADABLE) as error:
+                at = places.get(column)
+                if at is None or columns[at].max_repetition_level:
+                    raise MalformedError(f"column {column} is nested")
+                if (chunk := group.chunks[at]) is None:
+                    raise MalformedError(f"column {column} is encrypted or in another file")
+                text = column in texts
+                budget.take_unpacked(name, check_chunk(read, chunk, text=text, rows=group.rows))
+        if rows != metadata.num_rows:
+            raise MalformedError("its row groups have other rows than its footer says")
+    except (MalformedError, *UNREADABLE) as error:
         raise corrupt(name, error) from error
+    return rows

@@ -69,7 +69,7 @@ def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_pa
     code, _, err = cli("data", "import", candles(tmp_path / "bad", close="nan"))
     assert code == 1
     assert "AUSDT" in err
-    assert json.loads(cli("data", "list", "--json")[1]) == {"sets": []}
+    assert json.loads(cli("data", "list", "--json")[1]) == {"sets": [], "damaged": []}
 
 
 def test_kept_gaps_and_files_left_out_are_told(cli: Cli, tmp_path: Path) -> None:

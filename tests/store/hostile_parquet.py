@@ -153,6 +153,13 @@ def footer_says(rows: int, *, everywhere: bool) -> Any:
     return make
 
 
+def short_histogram(folder: Path) -> None:
+    """A list of one number where Arrow expects two: its accessor of the column ends the process."""
+    write(folder, good_table())
+    two = bytes([2 << 4 | 6]) + varint(0) + varint(ROWS * 2)  # Thrift: a list of two integers
+    rewritten(folder / "c.parquet", two, bytes([1 << 4 | 6]) + varint(ROWS * 2))
+
+
 def footer_of(content: bytes) -> Any:
     def make(folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -162,7 +169,7 @@ def footer_of(content: bytes) -> Any:
 
 
 def too_many_groups(folder: Path) -> None:
-    """A footer beyond 16 MB, of row groups with one row."""
+    """A footer beyond what is read; nothing more is looked at."""
     folder.mkdir(parents=True)
     path = folder / "c.parquet"
     write_to = good_table().slice(0, 1)
