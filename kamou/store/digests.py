@@ -46,7 +46,7 @@ def register(market: Path, digest: str) -> None:
     """
     known = [each for each in _read(market) if each != digest]
     lines = "".join(f"{each}\n" for each in [*known, digest][-DIGESTS_MAX:])
-    write_atomically(market / REGISTRY, lines, mode=0o600)
+    write_atomically(market / REGISTRY, lines)
 
 
 def _read(market: Path) -> list[str]:

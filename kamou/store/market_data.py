@@ -30,6 +30,7 @@ from kamou.core.bars import MarketSet
 from kamou.core.symbols import is_symbol, show_text
 from kamou.errors import DataRefusedError, DiskFullError, StoreError
 from kamou.escaping import escape_text
+from kamou.private_files import create_folder
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.store.digests import register, set_digest
 from kamou.store.foreign_files import file_sha256
@@ -215,7 +216,7 @@ def write_set(
     target = set_path(data_dir, data.name)
     assert all(map(is_symbol, data.candles.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        create_folder(target.parent)
         with _locked(target.parent):
             prefix = f"{UNFINISHED}{data.name}."
             temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))

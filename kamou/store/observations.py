@@ -44,7 +44,8 @@ def refuse_rows(files: list[str], problems: Sequence[Problem], total: int, sourc
     raise DataRefusedError(
         f"{source}: {rows} refused (rows count from 1, header not counted):",
         *lines,
-        "Repair or remove these rows; gaps alone can be kept with --allow-gaps; nothing was imported",
+        "Repair or remove these rows; gaps alone can be kept with --allow-gaps; nothing was "
+        "imported",
     )
 
 
