@@ -103,7 +103,7 @@ class DataSettings:
     """What one folder of market data may hold: files come from strangers, memory is ours."""
 
     rows_max: int = 10_000_000  # of all files; about 160 bytes of memory each while checked
-    symbols_max: int = 5_000  # no venue lists a fifth of it
+    symbols_max: int = 5_000  # the largest venues list some hundreds of perpetuals
     columns_max: int = 1_000  # of one file; a kline file has twelve
     files_max: int = 10_000  # a file per symbol and month: 400 symbols of two years
     cells_max: int = 20_000_000  # bars x symbols, gaps included; 36 bytes of memory each

@@ -6,7 +6,7 @@ import re
 
 from kamou.escaping import escape_text
 
-SYMBOL_CHARS_MAX = 40  # the longest that a large venue lists has 21 (1000000BABYDOGEUSDT-like)
+SYMBOL_CHARS_MAX = 40  # as ccxt writes them, 1000000BABYDOGE/USDT:USDT has 25
 SYMBOL_EXPECTED = f"1 to {SYMBOL_CHARS_MAX} of A-Z a-z 0-9 . _ : / @ -, a letter or digit first"
 SHOWN_CHARS_MAX = 60  # of a stranger's text in an error
 
