@@ -110,7 +110,7 @@ class Server:
                 task_status.started()
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
-            bound.close()  # whoever waits in the backlog is reset, and does not wait for nothing
+            bound.close()  # the last descriptor: whoever waits in the backlog is reset at once
             await self._end_connections(shared)
 
     def _shared(self, bound: socket.socket) -> Shared:
