@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 import trio
+from hostile_bytes import RUBBISH
 from rough_client import (
     Application,
     Bench,
@@ -19,7 +20,6 @@ from rough_client import (
     serving,
     slam,
 )
-from test_wire import RUBBISH
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -22,14 +20,12 @@ from rough_client import (
     request,
     resident_bytes,
     serving,
-    slam,
 )
 from trio.testing import MockClock
 
 from kamou.config import WebSettings
 from kamou.http.limits import DESCRIPTORS_KEPT, OPERATOR, Limits, address_key, public_limits
-from kamou.http.notices import PERIOD_S
-from kamou.http.server import Listener, Server, bind
+from kamou.http.server import Listener, Server
 from kamou.http.traffic import Cut, Refusal
 
 LARGE = bytes(8 * 1024 * 1024)  # more than the system's buffers hold for one connection
@@ -46,25 +42,7 @@ def large() -> Application:
     return custom_application(app, Limits())
 
 
-def failing(error: Callable[[], BaseException], *, after: int = 0) -> Application:
-    """An application that raises, before or after some of its answer; ``/`` works."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/":
-            await send({"type": "http.response.start", "status": 200, "headers": LENGTH_0})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        if after > 0:
-            await send({"type": "http.response.start", "status": 200, "headers": LENGTH_9})
-        if after > 1:
-            await send({"type": "http.response.body", "body": b"four", "more_body": True})
-        raise error()
-
-    return custom_application(app, Limits())
-
-
 LENGTH_0 = [(b"content-length", b"0")]
-LENGTH_9 = [(b"content-length", b"9")]
 
 
 @asynccontextmanager
@@ -268,151 +246,6 @@ async def test_a_request_in_flight_is_answered_while_the_listener_stops(
         heard = await hear(stream)
         assert heard.statuses == [200]
         assert heard.closed
-
-
-# --- what goes wrong -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("after", [0, 1, 2])
-@pytest.mark.parametrize(
-    "error",
-    [
-        lambda: RuntimeError("a page failed"),
-        lambda: OSError(errno.EIO, "disk"),
-        lambda: trio.BusyResourceError("two at once"),
-        lambda: ExceptionGroup("several", [ValueError("one"), KeyError("other")]),
-        lambda: AssertionError("impossible"),
-        lambda: RecursionError("deep"),
-    ],
-    ids=["error", "os", "busy", "group", "assertion", "recursion"],
-)
-async def test_an_error_of_the_application_ends_its_connection_and_no_other(
-    error: Callable[[], BaseException], after: int, jumping: MockClock
-) -> None:
-    async with serving(failing(error, after=after)) as bench, await bench.connect() as other:
-        assert (await bench.converse(other, [request("/")])).statuses == [200]
-        async with await bench.connect() as stream:
-            await stream.send_all(request("/fails"))
-            heard = await hear(stream)
-        assert heard.closed
-        if after < 2:
-            assert heard.data.startswith(b"HTTP/1.1 500") is (after == 0)
-        assert (await bench.converse(other, [request("/")])).statuses == [200]
-        assert bench.server.traffic.failed == 1
-        assert len(bench.said) == 1
-
-
-async def test_an_error_is_said_once_a_minute_with_the_number_of_the_others(
-    jumping: MockClock,
-) -> None:
-    evil = "\x1b[2J\r\nresults: http://evil.example"
-    async with serving(failing(lambda: RuntimeError(evil))) as bench:
-        for _ in range(20):
-            await bench.send(request("/fails"))
-        assert len(bench.said) == 1
-        await trio.sleep(PERIOD_S)
-        await bench.send(request("/fails"))
-        assert len(bench.said) == 2
-        assert "19 more" in bench.said[1]
-        assert all(line.isprintable() for line in bench.said)
-        assert bench.server.traffic.failed == 21
-
-
-async def test_memory_that_runs_out_ends_the_server_and_not_the_connection() -> None:
-    async def serve() -> None:
-        async with serving(failing(lambda: MemoryError("no more"))) as bench:
-            await bench.send(request("/fails"))
-            await trio.sleep_forever()
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        await serve()
-    assert caught.group_contains(MemoryError)
-
-
-class Exhausted(socket.socket):
-    """A listening socket of a process that has no descriptor left, for a while."""
-
-    errors: list[int]
-
-    def dup(self) -> Exhausted:
-        made = Exhausted(fileno=os.dup(self.fileno()))
-        made.errors = self.errors
-        return made
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        if self.errors:
-            number = self.errors.pop()
-            raise OSError(number, os.strerror(number))
-        return super().accept()
-
-
-@pytest.mark.parametrize(
-    ("number", "counted"),
-    [
-        (errno.EMFILE, 50),
-        (errno.ENFILE, 50),
-        (errno.ENOBUFS, 50),
-        (errno.ENOMEM, 50),
-        (errno.ECONNABORTED, 0),
-    ],
-)
-async def test_a_process_without_descriptors_says_it_once_and_serves_again(
-    number: int, counted: int, jumping: MockClock
-) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": LENGTH_0})
-        await send({"type": "http.response.body", "body": b""})
-
-    said: list[str] = []
-    listener = Listener(app=app, host="127.0.0.1", port=0, setting="web.port", option="--port")
-    bound = bind(listener)
-    exhausted = Exhausted(fileno=bound.detach())
-    exhausted.errors = [number] * 50
-    server = Server(listener, bound=exhausted, warn=said.append)
-    bench = Bench(application=custom_application(app, Limits()), server=server)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.run)
-        async with await bench.connect() as stream:
-            await stream.send_all(request("/"))
-            heard = await hear(stream, quiet_s=60)
-        assert heard.statuses == [200]
-        server.ask_to_stop()
-    exhausted.close()
-    assert server.traffic.refused[Refusal.DESCRIPTORS] == counted
-    assert len(said) == (1 if counted else 0)
-
-
-async def test_an_error_of_accept_that_nobody_expects_is_a_crash_of_the_listener() -> None:
-    listener = Listener(app=None, host="127.0.0.1", port=0, setting="web.port", option="--port")
-    exhausted = Exhausted(fileno=bind(listener).detach())
-    exhausted.errors = [errno.EIO]
-    server = Server(listener, bound=exhausted)
-
-    async def serve() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            async with await trio.open_tcp_stream("127.0.0.1", server.bound_port):
-                await trio.sleep_forever()
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        await serve()
-    assert caught.group_contains(OSError)
-    exhausted.close()
-
-
-async def test_a_peer_that_resets_at_any_moment_is_no_error(
-    application: Application, jumping: MockClock
-) -> None:
-    async with serving(application) as bench:
-        for passes in range(60):
-            stream = await bench.connect()
-            await stream.send_all(request(application.page) * 2)
-            for _ in range(passes):
-                await trio.lowlevel.checkpoint()
-            slam(stream)
-        await bench.quiet()
-        assert bench.server.traffic.failed == 0
-        assert await bench.fetch() == 200
 
 
 async def test_a_unix_socket_is_served_under_the_same_limits(
