@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("scan", "journal", "crash_to_message", "bar_to_order", "simulation", "backtest")
+NAMES = (
+    "scan",
+    "journal",
+    "crash_to_message",
+    "bar_to_order",
+    "simulation",
+    "readers",
+    "backtest",
+)
 TIMEOUT_S = 3_600
 
 

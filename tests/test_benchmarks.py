@@ -89,3 +89,30 @@ def test_the_benchmark_of_simulation_prints_one_document(
         "mock_clock_to_jump_clock_cpu",
         "mock_clock_to_jump_clock_cpu_bare",
     }
+
+
+def test_the_benchmark_of_readers_compares_each_mix_with_the_quiet_one() -> None:
+    readers = loaded("readers")
+    times = {"p50": 1.0, "p99": 2.0, "max": 4.0, "count": 9}
+    quiet = {"healthz_ms": times, "cycle_delay_ms": times, "fill_to_stop_ms": None}
+    quiet |= dict.fromkeys(readers.LAGS, 0.5)
+    slow = {**quiet, "healthz_ms": {**times, "p99": 6.0}, **dict.fromkeys(readers.LAGS, 1.0)}
+    compared = readers.compared({"quiet": quiet, "slow": slow})
+    assert compared == {
+        "slow": {
+            "loop_lag_p99": 2.0,
+            "healthz_p99": 3.0,
+            "fill_to_stop_max": None,
+            "cycle_delay_max": 1.0,
+        }
+    }
+    assert readers.compared({"slow": slow}) == {}
+    assert readers.quantiles_ms([]) is None
+    assert readers.quantiles_ms([3, 1, 2])["max"] == 3
+
+
+def test_every_mix_of_readers_has_a_kind_that_reads() -> None:
+    kinds = loaded("readers_load/load").KINDS
+    mixes = loaded("readers").MIXES
+    assert {mix.kind for mix in mixes} <= {*kinds, "hostile"}
+    assert {mix.connections for mix in mixes} == {0, 1, 50, 500, 2_000}

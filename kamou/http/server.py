@@ -29,6 +29,7 @@ FAREWELLS_MAX = 32  # connections over the limit that are heard out at once; oth
 LOST_IN_QUEUE = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ECONNRESET, errno.ENETDOWN}
 )
+TOO_MANY = {Refusal.CONNECTIONS: "in all", Refusal.ADDRESS: "from one address"}
 TURNED_AWAY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-length: 0\r\nretry-after: 10\r\nconnection: close\r\n\r\n"
@@ -199,7 +200,7 @@ class Server:
 
     def _turn_away(self, wire: Wire, refusal: Refusal, connections: trio.Nursery) -> None:
         self.traffic.refused[refusal] += 1
-        self._say(refusal.value, f"connections are turned away: the limit of {refusal.value}")
+        self._say(refusal.value, f"connections are turned away: too many {TOO_MANY[refusal]}")
         wire.send_now(TURNED_AWAY)
         if len(self._farewells) < FAREWELLS_MAX:
             scope = trio.CancelScope()
