@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from rough_client import Application, operator_application, public_application
 from trio.testing import MockClock
 
 
-@pytest.fixture(params=[public_application, operator_application], ids=["public", "operator"])
-def application(request: pytest.FixtureRequest, tmp_path: Path) -> Application:
+@pytest.fixture(
+    scope="module", params=[public_application, operator_application], ids=["public", "operator"]
+)
+def application(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Application:
     """Each of the two listeners in turn."""
-    made: Application = request.param(tmp_path)
+    made: Application = request.param(tmp_path_factory.mktemp("application"))
     return made
 
 
