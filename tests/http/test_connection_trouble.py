@@ -68,6 +68,20 @@ async def test_an_error_of_the_application_ends_its_connection_and_no_other(
         assert len(bench.said) == 1
 
 
+async def test_a_peer_that_has_closed_its_side_is_told_that_the_page_failed(
+    jumping: MockClock,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(1)
+        raise RuntimeError("a page failed")
+
+    async with serving(custom_application(app, Limits())) as bench:
+        for last in (b"", b"Connection: close\r\n"):
+            heard = await bench.send(request("/fails", last), b"", half_close=True)
+            assert heard.statuses == [500]
+            assert heard.closed
+
+
 async def test_an_error_is_said_once_a_minute_with_the_number_of_the_others(
     jumping: MockClock,
 ) -> None:
@@ -88,7 +102,8 @@ async def test_memory_that_runs_out_ends_the_server_and_not_the_connection() -> 
     async def serve() -> None:
         async with serving(failing(lambda: MemoryError("no more"))) as bench:
             await bench.send(request("/fails"))
-            await trio.sleep_forever()
+            with trio.fail_after(10):
+                await trio.sleep_forever()
 
     with pytest.raises(BaseExceptionGroup) as caught:
         await serve()
