@@ -57,6 +57,18 @@ def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask
     assert mode(folder.path) == mode(folder.path.parent) == 0o700
 
 
+def test_a_umask_that_takes_the_owners_own_rights_is_overruled(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        create_file(tmp_path / "a")
+        create_folder(tmp_path / "b" / "c")
+        write_atomically(tmp_path / "d", "text")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "a") == mode(tmp_path / "d") == 0o600
+    assert mode(tmp_path / "b") == mode(tmp_path / "b" / "c") == 0o700
+
+
 def test_a_temporary_file_has_a_name_that_nobody_can_take_before_it(tmp_path: Path) -> None:
     names = set()
     for _ in range(3):
