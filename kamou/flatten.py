@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import VenueStore
-from kamou.folder import DataFolder
+from kamou.folder import Announce, DataFolder
 from kamou.messages.codec import decode, encode
-from kamou.private_files import create_file
+from kamou.private_files import create_file, give_to_folders_owner
 from kamou.session import salt_key
 
 ATTEMPTS_MAX = 5  # closes of what is still open
@@ -73,7 +73,8 @@ class FlattenLog:
 
     def _append(self, line: dict[str, str]) -> None:
         try:
-            create_file(self.path)
+            if create_file(self.path):
+                give_to_folders_owner(self.path)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -87,9 +88,6 @@ class NoPermits:
 
     async def consume(self, approved: Approved, client_id: str) -> None:
         raise PermitRefusedError("HALT_LATCHED", "the kill switch opens no positions")
-
-
-Announce = Callable[[str], None]
 
 
 def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:

@@ -14,7 +14,7 @@ import attrs
 
 from kamou.errors import StoreError
 from kamou.folder import sync_folder, write_atomically
-from kamou.private_files import FILE_MODE, create_folder
+from kamou.private_files import create_file, create_folder, give_to_folders_owner
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +55,7 @@ class HaltLatch:
             create_folder(self.path.parent)
             # The latch first: on a full disk the log may fail, and the latch is what holds.
             write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
+            give_to_folders_owner(self.path)
             self._append(record)
         except OSError as error:
             raise _failed("set", self.path, error) from error
@@ -84,8 +85,9 @@ class HaltLatch:
         return tuple(record for line in lines if (record := _parsed(line)) is not None)
 
     def _append(self, record: LatchRecord) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self.log_path, flags, FILE_MODE)
+        if create_file(self.log_path):
+            give_to_folders_owner(self.log_path)
+        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             os.write(descriptor, (json.dumps(attrs.asdict(record)) + "\n").encode())
             os.fsync(descriptor)

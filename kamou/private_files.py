@@ -84,6 +84,19 @@ def narrow(target: Path | int, mode: int) -> None:
         os.chmod(target, mode)
 
 
+def give_to_folders_owner(path: Path) -> None:
+    """Give a file that root made in another user's folder to that user.
+
+    ``kamou flatten`` works as root, too; the run of the folder's owner must read what it left.
+
+    Raises:
+        OSError: the file or its folder is gone.
+    """
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def is_open_to_others(path: Path) -> bool:
     """Return True if the group or others have any permission on the file or folder."""
     return bool(stat.S_IMODE(path.stat().st_mode) & OTHERS)

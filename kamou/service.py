@@ -354,7 +354,12 @@ def run(
 
 
 def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of ours that ended the run, for one line to a human; else all that was raised."""
+    """The error of ours that ended the run, for one line to a human; else all that was raised.
+
+    A second Ctrl-C, during the stop, is an interruption and no defect.
+    """
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return KeyboardInterrupt()
     ours, others = group.split(KamouError)
     found: BaseException | None = ours if others is None else None
     while isinstance(found, BaseExceptionGroup):

@@ -252,3 +252,10 @@ def test_an_error_that_is_not_ours_is_shown_whole(
     with pytest.raises(ExceptionGroup) as caught:
         run(settings(tmp_path, demo=DemoSettings(symbols=2)))
     assert caught.group_contains(ZeroDivisionError)
+
+
+def test_a_second_interruption_during_the_stop_is_no_defect() -> None:
+    both = BaseExceptionGroup(
+        "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
+    )
+    assert type(service._plain(both)) is KeyboardInterrupt

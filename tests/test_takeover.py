@@ -215,3 +215,17 @@ def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
         assert done.returncode == 1, verb
         assert "run this as the user who runs the system" in done.stderr, verb
         assert "Traceback" not in done.stderr
+
+
+def test_what_root_flattens_is_left_for_the_folders_owner_to_read(
+    traded: DataFolder, kill: Callable[..., tuple[int, str, str]]
+) -> None:
+    for path in (traded.path, *traded.path.iterdir()):
+        os.chown(path, STRANGER, STRANGER)
+    code, _, err = kill("flatten", traded)
+    assert code == 0
+    assert f"belongs to user {STRANGER}" in err
+    assert not venue(traded).positions
+    owners = {path.name: path.stat().st_uid for path in traded.path.iterdir()}
+    assert {"flatten.log", "halt-latch", "halt-latch.log"} <= set(owners)
+    assert set(owners.values()) == {STRANGER}
