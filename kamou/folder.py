@@ -169,7 +169,8 @@ def _refuse_other_owner(path: Path) -> None:
     if owner != os.geteuid():
         raise StoreError(
             f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
-            "this as the user who owns the data folder, or choose another with --data-dir"
+            "this as the user who owns the data folder, or choose another, perhaps a folder inside "
+            "it, with --data-dir"
         )
 
 
