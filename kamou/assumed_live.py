@@ -13,5 +13,7 @@ NOTICE = "The promotion gate is assumed live: no strategy here has earned real o
 class AssumedLiveGate:
     """Grants every strategy full size."""
 
+    label = "assumed"  # what `RunStarted` and the pages call it
+
     def is_live(self, strategy: str) -> LiveGrant | None:
-        return LiveGrant(strategy=strategy, basis="assumed")
+        return LiveGrant(strategy=strategy, basis=self.label)

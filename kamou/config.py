@@ -89,6 +89,13 @@ class WebSettings:
     request_s: int = 30
     stall_s: int = 15
     keep_alive_s: int = 15
+    site_nice: int = 10  # added to the trading process's: readers yield to it
+    site_memory_max_mb: int = 512  # resident; it takes about 57 with 2,000 readers
+    site_address_space_max_mb: int = 2_048  # backstop: 40 threads reserve up to 1,445
+    site_descriptors_max: int = 2_304  # 2,000 connections and what serves them
+    site_render_max_s: int = 30  # an open snapshot keeps the WAL from being checkpointed
+    site_silence_max_s: int = 10  # twenty heartbeats
+    site_start_max_s: int = 60  # half a second on a quiet machine, much more on a busy one
 
 
 @attrs.frozen(kw_only=True)

@@ -143,3 +143,36 @@ class PermitRefusedError(ExchangeError):
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
+
+
+# --- the public site's process -------------------------------------------------
+
+
+class SiteError(KamouError):
+    """Why one process of the public site was replaced. ``trouble`` is its code."""
+
+    trouble = "crashed"
+
+
+class SiteStartError(SiteError):
+    """The process could not be started, or did not serve in time."""
+
+    trouble = "not_started"
+
+
+class SiteSilentError(SiteError):
+    """The process sent no heartbeat for too long."""
+
+    trouble = "silent"
+
+
+class SiteMemoryError(SiteError):
+    """The process held more memory than it may."""
+
+    trouble = "memory"
+
+
+class SiteFloodError(SiteError):
+    """The process wrote more text or more heartbeats than it may, or garbled ones."""
+
+    trouble = "flood"

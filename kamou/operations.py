@@ -13,8 +13,10 @@ from kamou.actors.follower import BookFollower
 from kamou.app import Tree
 from kamou.core.book import Book
 from kamou.core.codes import StateReason
-from kamou.errors import KamouError, TimedOutError
+from kamou.core.events import Event
+from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.messages.system import Flatten, Halt, Resume
+from kamou.site_child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
@@ -26,8 +28,8 @@ class Running:
     """The tree that trades now, if one does. Set by the service, read by the listener."""
 
     phase: str = "starting"  # starting | fast-forward | trading | replayed
-    web: Supervisor | None = None
     operators: Supervisor | None = None
+    site: PublicSiteChild | None = None
     supervisor: Supervisor | None = None
     tree: Tree | None = None
     follower: BookFollower | None = None
@@ -43,21 +45,24 @@ class Running:
 
     def snapshot(self) -> dict[str, Any]:
         """Every supervisor as one tree."""
-        supervisors = (self.web, self.operators, self.supervisor)
-        children = [s.snapshot() for s in supervisors if s is not None]
+        public = self.site.supervisor if self.site else None
+        supervisors = (public, self.operators, self.supervisor)
+        children = [each.snapshot() for each in supervisors if each is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:
         """The account in plain data; figures as text, gauges as numbers."""
         book = self._book()
+        site = self.site.health.as_dict() if self.site else None
         if book is None:
-            return {"phase": self.phase, "state": None, "gauges": {}}
+            return {"phase": self.phase, "state": None, "gauges": {}, "site": site}
         return {
             "phase": self.phase,
             "state": book.state.value,
             "state_reason": book.state_reason,
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
+            "site": site,
             "gauges": {
                 "equity": float(book.equity),
                 "balance": float(book.balance),
@@ -93,6 +98,26 @@ class Running:
             return self.follower.catch_up()
         except sqlite3.Error:
             return None
+
+    # --- the public site ---------------------------------------------------------
+
+    def record(self, event: Event) -> bool:
+        """Journal what happened to the public site, if the real-time tree trades now.
+
+        During a fast-forward an event with real time would make the next run believe that history
+        had reached it (``demo.reached_ms``).
+        """
+        if self.tree is None or self.phase != "trading":
+            return False
+        try:
+            self.tree.journal.cast(event)
+        except DiskFullError:
+            return False
+        return True
+
+    def degraded(self) -> Sequence[str]:
+        """What does not work though trading does."""
+        return self.site.health.degraded() if self.site else ()
 
     # --- commands ----------------------------------------------------------------
 

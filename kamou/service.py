@@ -25,19 +25,16 @@ from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
-from kamou.http.limits import public_limits
-from kamou.http.server import Listener, Server, bind
 from kamou.latch import HaltLatch
 from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.session import opened, salt_key
+from kamou.site_child import public_site
 from kamou.store import database
-from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
+from kamou.supervision import ChildExit, ExitKind
 from kamou.supervisor import Supervisor
 from kamou.watchdog import StopDeadline, Watchdog
-from kamou.web.app import PublicSite
-from kamou.web.site import Site, read_pricing
 
 Progress = Callable[[str, int, int], None]
 Announce = Callable[[str], None]
@@ -110,48 +107,16 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _site(self, running: Running) -> AsyncIterator[int]:
-        """The public listener, under a supervisor of its own; yields its port."""
-        public = self._public()
-        server = Server(self._public_listener(public), warn=self.announce)
-        bind(server.listener).close()  # a taken port is an error now, not a restart storm
-        supervisor = running.web = Supervisor(
-            SupervisorSpec(
-                id="web",
-                children=(ChildSpec(id="site", start=server.run, stop=server.ask_to_stop),),
-            )
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(supervisor.run)
-            try:
-                yield server.bound_port
-            finally:
-                with trio.CancelScope(shield=True):
-                    await supervisor.stop()
-                public.close()
-            nursery.cancel_scope.cancel()
-
-    def _public(self) -> PublicSite:
-        return PublicSite(
-            self.folder.database,
-            Site(
-                mode=self.settings.mode,
-                currency=self.settings.currency,
-                assumed_live=True,
-                pricing_markdown=read_pricing(self.settings.web.pricing_file),
-            ),
-            on_error=lambda path, error: self.announce(f"page {path} failed: {error!r}"),
-        )
-
-    def _public_listener(self, public: PublicSite) -> Listener:
-        web = self.settings.web
-        return Listener(
-            app=public,
-            host=web.host,
-            port=web.port,
-            setting="web.port",
-            option="--port",
-            limits=public_limits(web),
-        )
+        """The public site's process, under a supervisor of its own; yields its port."""
+        async with public_site(
+            self.settings,
+            self.folder,
+            gate=AssumedLiveGate.label,
+            announce=self.announce,
+            record=running.record,
+            clock=self.clock,
+        ) as running.site:
+            yield running.site.port
 
     # --- the operator ------------------------------------------------------------
 

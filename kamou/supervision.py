@@ -76,15 +76,16 @@ class SupervisorSpec:
     """A supervisor and its children, left to right. It may itself be a child.
 
     More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
-    counted. A child's n-th crash in a row waits ``backoff_base_s * 2**(n-1)``, at most
-    ``backoff_cap_s``; ``quiet_s`` of running without a crash starts that count anew.
+    counted; none do where ``intensity`` is None. A child's n-th crash in a row waits
+    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running without a
+    crash starts that count anew.
     """
 
     id: str
     children: tuple[ChildSpec | SupervisorSpec, ...]
     strategy: Strategy = Strategy.ONE_FOR_ONE
     restart: Restart = Restart.PERMANENT
-    intensity: int = 5
+    intensity: int | None = 5  # None: never escalates; its children are started for ever
     period_s: float = 60.0
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 30.0

@@ -36,6 +36,7 @@ from kamou.supervision import (
 )
 
 BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
+RESTARTS_KEPT = 2_000  # beyond any intensity; bounds one that never escalates
 
 
 @attrs.define(eq=False)
@@ -88,7 +89,7 @@ class Supervisor:
         self._on_exit = on_exit
         self._children = [self._place(child) for child in spec.children]
         self._nursery: trio.Nursery | None = None
-        self._restarts: deque[tuple[float, float]] = deque()  # Trio time, and seconds of back-off
+        self._restarts = deque[tuple[float, float]](maxlen=RESTARTS_KEPT)  # time, back-off; in s
         self._finish = trio.Event()
         self._stopped = trio.Event()
         self._changed = trio.Event()  # replaced at every change of a child's state
@@ -144,8 +145,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
-        A stuck child cannot be torn out of Trio: ``run`` itself returns when it ends.
-        """
+        A stuck child cannot be torn out of Trio: ``run`` itself returns when it ends."""
         if self._nursery is not None:
             self.ask_to_stop()
             await self._stopped.wait()
@@ -293,7 +293,7 @@ class Supervisor:
         waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides all storms
         while self._restarts[0][0] <= now_s - spec.period_s - waited_s:
             self._restarts.popleft()
-        if len(self._restarts) <= spec.intensity:
+        if spec.intensity is None or len(self._restarts) <= spec.intensity:
             self._recover(self._affected(child))
             return
         if self._storm is None:

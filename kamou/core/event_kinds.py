@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from kamou.core import events as e
+from kamou.core import site_events as site
 
 EVENTS: tuple[type[e.Event], ...] = (
     e.RunStarted,
     e.RunStopped,
+    site.SiteFailed,
+    site.SiteRecovered,
     e.CycleRanked,
     e.CandidateVetoed,
     e.SignalRefined,

@@ -52,6 +52,7 @@ class RunStarted(Event):
     config_digest: str
     config_json: str
     change_reason: str
+    gate: str = "assumed"  # basis of the grants; runs before this field existed had only this one
 
 
 @attrs.frozen(kw_only=True)

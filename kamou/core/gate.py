@@ -21,6 +21,11 @@ class LiveGrant:
 
 
 class Gate(Protocol):
+    @property
+    def label(self) -> str:
+        """Name of the gate in ``RunStarted`` and on the pages, such as "assumed"."""
+        ...
+
     def is_live(self, strategy: str) -> LiveGrant | None:
         """The strategy's grant, or None: it may not trade."""
         ...

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attrs
-
-from kamou.errors import ConfigurationError
 
 RISK_NOTICE = (
     "This is not financial advice and no promise of profit. Perpetual futures are traded with"
@@ -46,20 +42,3 @@ class Site:
         """What must be said with every figure, in order of importance."""
         gate = GATE_NOTICE if self.assumed_live else ""
         return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
-
-
-def read_pricing(file: str) -> str:
-    """The Markdown of ``web.pricing_file``; empty when none is set.
-
-    Raises:
-        ConfigurationError: the setting names a file that cannot be read.
-    """
-    if not file:
-        return ""
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
-            " correct the path or leave the setting empty"
-        ) from error

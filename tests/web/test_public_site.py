@@ -14,11 +14,12 @@ from site_client import Client, inline
 from kamou.clock import DAY_MS
 from kamou.core.events import RunStopped
 from kamou.errors import ConfigurationError
+from kamou.site.handover import read_pricing
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.queries import trades
 from kamou.web.app import ROUTES, PublicSite
-from kamou.web.site import RISK_NOTICE, Site, read_pricing
+from kamou.web.site import RISK_NOTICE, Site
 
 PAGES = ("/", "/results", "/trades", "/how-it-works", "/pricing")
 

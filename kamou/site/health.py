@@ -1,0 +1,141 @@
+"""The health of the public site's process, and what is told of it: pure but for three callables.
+
+An episode begins with the first trouble and ends when the site has served for a minute. The
+terminal and the journal hear of its beginning and its end; what happens in between is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from kamou.core.events import Event
+from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.errors import SiteError, SiteSilentError
+from kamou.escaping import escape_text
+from kamou.site.handover import Heartbeat
+
+STANDING_TICKS = 60  # seconds of service after which an episode is over
+CAUSE = "site"
+
+
+class SiteState(Enum):
+    """What the public can expect."""
+
+    STARTING = "starting"  # first start of this run: connections wait in the backlog
+    SERVING = "serving"
+    SILENT = "silent"  # no heartbeat lately; not replaced yet
+    DOWN = "down"  # ended, and not serving again yet
+
+
+@attrs.define(eq=False, kw_only=True)
+class SiteHealth:
+    """What is known of the site; it outlives the processes that serve it.
+
+    ``announce`` takes a line for the terminal. ``record`` takes an event and journals it if this
+    is allowed now; it returns whether it did. ``now_ms`` is our clock.
+    """
+
+    announce: Callable[[str], None]
+    record: Callable[[Event], bool]
+    now_ms: Callable[[], int]
+    state: SiteState = SiteState.STARTING
+    starts: int = 0  # processes started
+    beat: Heartbeat | None = None  # the newest of the process that lives
+    last_trouble: str = ""  # one escaped line
+    troubles: int = 0  # since the run began
+    _down_since_ms: int | None = None  # the episode's beginning; None: no episode
+    _episode_troubles: int = 0
+    _recorded: bool = False  # the episode's beginning is in the journal
+    _standing_ticks: int = 0
+    _before: dict[str, int] = attrs.Factory(dict)  # counters of the processes that have ended
+
+    # --- what happens ------------------------------------------------------------
+
+    def started(self) -> None:
+        """A process is about to be started."""
+        self.starts += 1
+
+    def heard(self, beat: Heartbeat) -> None:
+        """A heartbeat came: the process serves."""
+        self.beat = beat
+        if self.state is not SiteState.SERVING:
+            self.state, self._standing_ticks = SiteState.SERVING, 0
+
+    def silent(self, silent_s: float) -> None:
+        """No heartbeat for so long; the process is not replaced yet."""
+        self._trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
+
+    def ended(self, error: SiteError) -> None:
+        """The process has ended, was ended, or could not be started."""
+        for name, value in self._counters().items():
+            self._before[name] = value
+        self.beat = None
+        self._trouble(error, SiteState.DOWN)
+
+    def tick(self) -> None:
+        """A second of our own loop has passed."""
+        if self.state is not SiteState.SERVING or self._down_since_ms is None:
+            return
+        self._standing_ticks += 1
+        if self._standing_ticks >= STANDING_TICKS:
+            self._recovered(self._down_since_ms)
+
+    def _trouble(self, error: SiteError, state: SiteState) -> None:
+        self.state, self.last_trouble = state, escape_text(str(error))
+        self.troubles += 1
+        self._episode_troubles += 1
+        if self._down_since_ms is not None:
+            return
+        now_ms = self._down_since_ms = self.now_ms()
+        self.announce(f"the public site is down: {self.last_trouble}; it is started again")
+        self._recorded = self.record(
+            SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
+        )
+
+    def _recovered(self, since_ms: int) -> None:
+        now_ms, troubles = self.now_ms(), self._episode_troubles
+        down_s = max(0, now_ms - since_ms) / 1000
+        self.announce(
+            f"the public site has served for a minute again; troubles since it went down"
+            f" {down_s:.0f} s ago: {troubles}"
+        )
+        if self._recorded:
+            self.record(
+                SiteRecovered(
+                    at_ms=now_ms, cause_id=CAUSE, failed_at_ms=since_ms, troubles=troubles
+                )
+            )
+        self._down_since_ms, self._episode_troubles, self._recorded = None, 0, False
+
+    # --- what is asked -----------------------------------------------------------
+
+    def degraded(self) -> list[str]:
+        """Return why the site does not serve; empty while it does."""
+        if self.state is SiteState.SERVING:
+            return []
+        because = f": {self.last_trouble}" if self.last_trouble else ""
+        return [f"the public site is {self.state.value}{because}"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for ``status`` and ``/metrics``; counters of the whole run."""
+        beat = self.beat
+        return {
+            "state": self.state.value,
+            "restarts": max(0, self.starts - 1),
+            "troubles": self.troubles,
+            "last_trouble": self.last_trouble,
+            **self._counters(),
+            "connections": beat.connections if beat else 0,
+            "memory_bytes": beat.memory_bytes if beat else 0,
+            "descriptors": beat.descriptors if beat else 0,
+        }
+
+    def _counters(self) -> dict[str, int]:
+        return {
+            name: self._before.get(name, 0) + (getattr(self.beat, name) if self.beat else 0)
+            for name in ("requests", "accepted", "refused", "failed", "renders")
+        }

@@ -1,0 +1,73 @@
+"""What the public site's process writes to standard error, made safe and short for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from kamou.errors import SiteFloodError
+from kamou.escaping import escape_text
+
+LINES_MAX = 40  # a window: a traceback with its groups
+BYTES_MAX = 256 * 1024  # a window; far beyond what forty connections' tracebacks take
+WINDOW_S = 60.0
+LINE_BYTES_MAX = 4_096  # a longer line is cut there
+
+
+@attrs.define(eq=False)
+class SiteText:
+    """Splits text into lines and passes on a limited number of them, escaped and prefixed.
+
+    One object for all processes of a run: a process that is replaced does not renew the limits.
+    ``seconds`` is Trio's time.
+    """
+
+    announce: Callable[[str], None]
+    seconds: Callable[[], float]
+    _rest: bytes = b""
+    _since_s: float = float("-inf")
+    _lines: int = 0
+    _bytes: int = 0
+    _left_out: int = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Pass on the whole lines of ``chunk`` and of what came before it.
+
+        Raises:
+            SiteFloodError: more than ``BYTES_MAX`` within ``WINDOW_S``.
+        """
+        self._turn_window()
+        self._bytes += len(chunk)
+        if self._bytes > BYTES_MAX:
+            self._rest = b""
+            raise SiteFloodError(f"more than {BYTES_MAX // 1024} KB of text in {WINDOW_S:g} s")
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        if len(rest) > LINE_BYTES_MAX:
+            lines, rest = [*lines, rest], b""
+        self._rest = rest
+        for line in lines:
+            self._pass_on(line)
+
+    def end(self) -> None:
+        """The process has ended: what it wrote last may lack its line break."""
+        if self._rest:
+            self._pass_on(self._rest)
+        self._rest = b""
+
+    def _pass_on(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        if self._lines >= LINES_MAX:
+            self._left_out += 1
+            return
+        self._lines += 1
+        self.announce(f"site: {escape_text(line.decode('utf-8', 'backslashreplace'))}")
+
+    def _turn_window(self) -> None:
+        now_s = self.seconds()
+        if now_s - self._since_s < WINDOW_S:
+            return
+        if self._left_out:
+            self.announce(f"site: {self._left_out} more lines were left out")
+        self._since_s, self._lines, self._bytes, self._left_out = now_s, 0, 0, 0
