@@ -75,6 +75,7 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
             source=market,
             start_ms=start_ms,
             clock=clock.now_ms,
+            gate=AssumedLiveGate.label,
             durable=False,
         ) as session:
             tree = compose(

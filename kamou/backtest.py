@@ -109,6 +109,7 @@ def replay(
                 source=market,
                 start_ms=start_ms,
                 clock=clock.now_ms,
+                gate=(gate or AssumedLiveGate()).label,
                 durable=False,  # nobody keeps it
             ) as session:
                 await _trade(session, settings, market, clock, end_ms, gate, progress, arrange)

@@ -187,6 +187,7 @@ class FastForward:
             source=self.source,
             start_ms=self.start_ms,
             clock=clock.now_ms,
+            gate=AssumedLiveGate.label,
             durable=False,
         ) as session:
             tree = compose(

@@ -225,6 +225,7 @@ class Service:
             source=source,
             start_ms=clock.now_ms(),
             clock=clock.now_ms,
+            gate=AssumedLiveGate.label,
         ) as session:
             latch = HaltLatch(self.folder.latch)
             take_over(

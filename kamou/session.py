@@ -47,9 +47,12 @@ def opened(
     source: MarketSource,
     start_ms: int,
     clock: Callable[[], int],
+    gate: str,
     durable: bool = True,
 ) -> Iterator[Session]:
     """Open journal and venue, note the run's start, and its end however it comes.
+
+    ``gate`` is the label of the gate that the run trades under.
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
@@ -71,7 +74,7 @@ def opened(
         )
         stack.callback(engine.close)
         writer = JournalWriter(connection, generation=next_generation(connection))
-        writer.append([run_started(settings, writer.generation, clock())])
+        writer.append([run_started(settings, writer.generation, clock(), gate)])
         reason = "crashed"
         try:
             yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
@@ -93,7 +96,7 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def run_started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
+def run_started(settings: Settings, generation: int, now_ms: int, gate: str) -> RunStarted:
     """The first event of a run."""
     return RunStarted(
         at_ms=now_ms,
@@ -104,6 +107,7 @@ def run_started(settings: Settings, generation: int, now_ms: int) -> RunStarted:
         config_digest=digest(settings),
         config_json=canonical_json(settings),
         change_reason=settings.change_reason,
+        gate=gate,
     )
 
 

@@ -47,6 +47,7 @@ def open_on(folder: DataFolder, source: Any) -> AbstractContextManager[Session]:
         source=source,
         start_ms=NOW_MS,
         clock=lambda: NOW_MS,
+        gate="assumed",
         durable=False,
     )
 

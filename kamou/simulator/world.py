@@ -274,7 +274,9 @@ class Process:
             )
             settings = world.settings
             try:
-                started = run_started(settings, writer.generation, self.skewed.now_ms())
+                started = run_started(
+                    settings, writer.generation, self.skewed.now_ms(), AssumedLiveGate.label
+                )
                 writer.append([started])
             except DiskFullError:  # it does not start; the service manager tries again
                 monitor.coverage["did not start"] += 1

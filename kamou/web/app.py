@@ -24,6 +24,7 @@ from kamou.errors import StoreError
 from kamou.http.negotiation import prefers_json
 from kamou.http.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
 from kamou.store.database import open_reader
+from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
 from kamou.web.pages import front, how_it_works, pricing, results, trade, trades
 from kamou.web.pages.base import Ask, Page, Render
@@ -85,7 +86,7 @@ class PublicSite:
         on_error: OnError | None = None,
     ) -> None:
         self._database = database
-        self._site = site
+        self._site = site  # as the journal says once it has been read
         self._runner = runner
         self._on_error = on_error
         self._templates = load_templates(site)
@@ -180,6 +181,7 @@ class PublicSite:
     ) -> Page:
         if self._page_reader is None:
             self._page_reader = open_reader(self._database)
+        self._follow(self._page_reader)
         return render(
             Ask(
                 reader=self._page_reader,
@@ -191,6 +193,12 @@ class PublicSite:
                 json=as_json,
             )
         )
+
+    def _follow(self, reader: sqlite3.Connection) -> None:
+        """Take mode, currency and gate from the journal's newest run."""
+        site = self._site.as_run(latest_run(reader))
+        if site != self._site:
+            self._site, self._templates = site, load_templates(site)
 
     async def _http_error(self, request: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)

@@ -146,14 +146,14 @@ def serve(handover: SiteHandover, guard: Guard, beats: int) -> None:
 
     from kamou.http.server import Listener, Server
     from kamou.web.app import PublicSite
-    from kamou.web.site import Site
+    from kamou.web.site import ASSUMED_GATE, Site
 
     public = PublicSite(
         Path(handover.database),
         Site(
             mode=handover.mode,
             currency=handover.currency,
-            assumed_live=True,
+            assumed_live=handover.gate == ASSUMED_GATE,
             pricing_markdown=handover.pricing_markdown,
         ),
         runner=guard.render,

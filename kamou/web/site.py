@@ -1,8 +1,10 @@
-"""What the pages know beside the database: fixed when the listener starts."""
+"""What every page says beside its figures: the mode, the currency and the gate of the journal."""
 
 from __future__ import annotations
 
 import attrs
+
+from kamou.store.latest_run import LatestRun
 
 RISK_NOTICE = (
     "This is not financial advice and no promise of profit. Perpetual futures are traded with"
@@ -13,6 +15,7 @@ GATE_NOTICE = (
     "The promotion gate is assumed live here: the strategies trade without having earned it from"
     " a shadow record of their own."
 )
+ASSUMED_GATE = "assumed"  # label of the gate that grants every strategy its size
 MODE_NOTICES = {
     "demo": "Demo: simulated market and simulated money",
     "paper": "Paper: real market data, simulated money",
@@ -42,3 +45,10 @@ class Site:
         """What must be said with every figure, in order of importance."""
         gate = GATE_NOTICE if self.assumed_live else ""
         return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
+
+    def as_run(self, run: LatestRun | None) -> Site:
+        """Return this site with what the journal's newest run says; unchanged before the first."""
+        if run is None:
+            return self
+        assumed = run.gate == ASSUMED_GATE
+        return attrs.evolve(self, mode=run.mode, currency=run.currency, assumed_live=assumed)

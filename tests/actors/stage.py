@@ -177,6 +177,7 @@ def perform(
                 source=market,
                 start_ms=begin_ms,
                 clock=clock.now_ms,
+                gate=(gate or AssumedLiveGate()).label,
                 durable=durable,
             ) as session:
                 world = World(

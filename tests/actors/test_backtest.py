@@ -74,6 +74,8 @@ def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
 
 def test_a_strategy_that_has_not_earned_it_sends_no_order() -> None:
     class NobodyLive:
+        label = "nobody"
+
         def is_live(self, strategy: str) -> LiveGrant | None:
             return None
 

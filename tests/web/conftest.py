@@ -8,6 +8,7 @@ import pytest
 from published_record import write_record
 from site_client import inline
 
+from kamou.store import database
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
@@ -25,6 +26,14 @@ def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three complete days: too young for any statistic."""
     path = tmp_path_factory.mktemp("young") / "kamou.sqlite3"
     write_record(path, days=3)
+    return path
+
+
+@pytest.fixture
+def empty_record(tmp_path: Path) -> Path:
+    """A database that was just made: no run is in its journal."""
+    path = tmp_path / "empty.sqlite3"
+    database.migrate(path)
     return path
 
 

@@ -273,10 +273,10 @@ async def test_pricing_is_free_and_self_hosted_when_the_operator_says_nothing(
 
 
 async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
-    record: Path, client: Client
+    empty_record: Path, client: Client
 ) -> None:
     text = "# Plans\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>x</script> [y](javascript:x)"
-    app = PublicSite(record, Site(mode="paper", pricing_markdown=text), runner=inline)
+    app = PublicSite(empty_record, Site(mode="paper", pricing_markdown=text), runner=inline)
     async with client(app) as http:
         page = (await http.get("/pricing")).text
     assert "<h1>Plans</h1>" in page
@@ -302,8 +302,8 @@ def test_a_demo_with_a_real_gate_does_not_say_that_it_is_assumed() -> None:
     assert any("gate" in notice for notice in Site(mode="demo", assumed_live=True).notices)
 
 
-async def test_a_live_site_has_no_demo_banner(record: Path, client: Client) -> None:
-    async with client(PublicSite(record, Site(mode="live"), runner=inline)) as http:
+async def test_a_live_site_has_no_demo_banner(empty_record: Path, client: Client) -> None:
+    async with client(PublicSite(empty_record, Site(mode="live"), runner=inline)) as http:
         page = (await http.get("/how-it-works")).text
     assert "simulated" not in page.replace("simulated or real", "")
     assert 'class="mode"' in page

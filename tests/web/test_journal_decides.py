@@ -1,0 +1,85 @@
+"""What a page says of mode, currency and gate comes from the journal, once it holds a run."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from site_client import Client, inline
+
+from kamou.core.events import RunStarted
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+from kamou.store.latest_run import latest_run
+from kamou.web.app import PublicSite
+from kamou.web.site import ASSUMED_GATE, Site
+
+
+def started(mode: str, gate: str, generation: int = 1) -> RunStarted:
+    return RunStarted(
+        at_ms=1_767_312_000_000 + generation,
+        generation=generation,
+        mode=mode,
+        version="1",
+        config_digest="d" * 64,
+        config_json='{"currency":"EUR"}',
+        change_reason="",
+        gate=gate,
+    )
+
+
+def write(path: Path, *runs: RunStarted) -> None:
+    with closing(database.open_writer(path)) as connection:
+        JournalWriter(connection, generation=1).append(runs)
+
+
+async def test_an_empty_journal_is_served_with_what_the_site_was_given(
+    empty_record: Path, client: Client
+) -> None:
+    given = Site(mode="paper", currency="USDT", assumed_live=True)
+    async with client(PublicSite(empty_record, given, runner=inline)) as http:
+        for path in ("/", "/results", "/results.json", "/trades", "/how-it-works", "/pricing"):
+            assert (await http.get(path)).status_code == 200
+        page = (await http.get("/results")).text
+    assert "Paper: real market data, simulated money; the gate is assumed live." in page
+
+
+@pytest.mark.parametrize("gate", [ASSUMED_GATE, "arithmetic"])
+async def test_the_first_run_changes_what_the_pages_say_without_a_restart(
+    empty_record: Path, client: Client, gate: str
+) -> None:
+    public = PublicSite(empty_record, Site(mode="demo", assumed_live=True), runner=inline)
+    async with client(public) as http:
+        assert "Demo: simulated market" in (await http.get("/results")).text
+        write(empty_record, started("paper", gate))
+        page = (await http.get("/results")).text
+        found = (await http.get("/results.json")).json()
+    assert "Paper: real market data, simulated money" in page
+    assert ("the gate is assumed live" in page) is (gate == ASSUMED_GATE)
+    assert (found["mode"], found["currency"]) == ("paper", "EUR")
+
+
+def test_the_newest_run_speaks_for_the_journal(empty_record: Path) -> None:
+    with closing(database.open_reader(empty_record)) as reader:
+        assert latest_run(reader) is None
+        write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))
+        found = latest_run(reader)
+        assert found is not None
+        assert (found.generation, found.gate) == (2, "arithmetic")
+
+
+def test_a_run_from_before_gates_were_journalled_had_the_assumed_one(empty_record: Path) -> None:
+    with closing(database.open_writer(empty_record)) as connection:
+        body = (
+            b'{"at_ms":1,"cause_id":"","change_reason":"","config_digest":"d","config_json":"{}",'
+            b'"generation":1,"mode":"demo","version":"0"}'
+        )
+        connection.execute(
+            "INSERT INTO event (seq, generation, at_ms, kind, key, cause_id, schema, body)"
+            " VALUES (1, 1, 1, 'run_started', NULL, '', 1, ?)",
+            (body,),
+        )
+        found = latest_run(connection)
+    assert found is not None
+    assert (found.gate, found.currency) == (ASSUMED_GATE, "USDT")
