@@ -20,6 +20,7 @@ from kamou.commands import (
     report,
     run,
     simulate,
+    site,
     status,
 )
 from kamou.commands.printing import say_error
@@ -30,6 +31,7 @@ EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
 
 VERBS: tuple[click.Command, ...] = (
     run.run,
+    site.site,
     configuration.init,
     configuration.check_config,
     configuration.show_config,

@@ -127,6 +127,7 @@ class Service:
             snapshot=running.snapshot,
             status=running.status,
             not_ready=running.not_ready,
+            degraded=running.degraded,
             halt=running.halt,
             resume=running.resume,
             flatten=running.flatten,

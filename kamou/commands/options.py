@@ -16,6 +16,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 OPTION_OF = {
     "data_dir": "--data-dir",
+    "web.host": "--host",
     "web.port": "--port",
     "web.operator_port": "--operator-port",
     "demo.days": "--days",

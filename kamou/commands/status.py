@@ -102,7 +102,9 @@ def system_tables(system: dict[str, Any]) -> Tables:
             tuple(box[key] for key in ("name", "depth", "peak", "dropped", "expired"))
             for box in node.get("mailboxes", ())
         ]
+    site = system.get("site") or {}
     return [
+        table("public site", ("", ""), [(name.replace("_", " "), site[name]) for name in site]),
         table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
         table("mailboxes", ("mailbox", "depth", "peak", "dropped", "expired"), boxes),
     ]

@@ -45,6 +45,7 @@ class Operations:
     halt: Command
     resume: Command
     flatten: Command
+    degraded: Callable[[], Sequence[str]] = tuple  # what fails beside the trading: the public site
 
 
 class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -139,7 +140,12 @@ class _Endpoints:
 
     async def readyz(self, request: Request) -> Any:
         reasons = list(self.operations.not_ready())
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        found = {
+            "ready": not reasons,
+            "reasons": reasons,
+            "degraded": list(self.operations.degraded()),
+        }
+        return _json(found, 503 if reasons else 200)
 
     async def metrics(self, request: Request) -> Any:
         text = exposition(self.operations.snapshot(), self.operations.status())

@@ -38,6 +38,20 @@ CHILD_FIELDS = {
     "busy_s": ("kamou_actor_busy_seconds_total", "counter", "Time spent on messages."),
 }
 
+# field of the health of the public site's process -> the same
+SITE_FIELDS = {
+    "requests": ("kamou_site_requests_total", "counter", "Requests to the public site."),
+    "accepted": ("kamou_site_connections_total", "counter", "Connections that were accepted."),
+    "refused": ("kamou_site_refused_total", "counter", "Connections and requests refused."),
+    "failed": ("kamou_site_failed_total", "counter", "Connections and pages that failed."),
+    "renders": ("kamou_site_renders_total", "counter", "Pages made, not taken from memory."),
+    "restarts": ("kamou_site_restarts_total", "counter", "Processes started after the first."),
+    "troubles": ("kamou_site_troubles_total", "counter", "Crashes, silences and broken limits."),
+    "connections": ("kamou_site_connections", "gauge", "Connections that are open."),
+    "memory_bytes": ("kamou_site_memory_bytes", "gauge", "Resident memory of the process."),
+    "descriptors": ("kamou_site_descriptors", "gauge", "Open files and connections."),
+}
+
 
 def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     """All metrics of a supervisor's snapshot and of ``status``.
@@ -63,6 +77,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             kind="gauge",
             samples=[({"state": s}, float(s == status.get("state"))) for s in STATES],
         ),
+        *_site_families(status.get("site") or {}),
         *(
             Metric(name=f"kamou_{name}", help=name, kind="gauge", samples=[({}, float(value))])
             for name, value in sorted(status.get("gauges", {}).items())
@@ -94,6 +109,16 @@ def _mailbox_family(
         for box in child.get("mailboxes", ())
     ]
     return Metric(name=name, help=about, kind=kind, samples=samples)
+
+
+def _site_families(site: Mapping[str, Any]) -> Iterator[Metric]:
+    for field, (name, kind, about) in SITE_FIELDS.items():
+        if field in site:
+            yield Metric(name=name, help=about, kind=kind, samples=[({}, float(site[field]))])
+    if "state" in site:
+        up = float(site["state"] == "serving")
+        about = "1 while the public site serves."
+        yield Metric(name="kamou_site_up", help=about, kind="gauge", samples=[({}, up)])
 
 
 def _lines(family: Metric) -> Iterator[str]:

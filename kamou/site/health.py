@@ -49,7 +49,7 @@ class SiteHealth:
     troubles: int = 0  # since the run began
     _down_since_ms: int | None = None  # the episode's beginning; None: no episode
     _episode_troubles: int = 0
-    _recorded: bool = False  # the episode's beginning is in the journal
+    _recorded_ms: int | None = None  # when the journal says that it failed; None: it does not
     _standing_ticks: int = 0
     _before: dict[str, int] = attrs.Factory(dict)  # counters of the processes that have ended
 
@@ -88,13 +88,13 @@ class SiteHealth:
         self.state, self.last_trouble = state, escape_text(str(error))
         self.troubles += 1
         self._episode_troubles += 1
-        if self._down_since_ms is not None:
-            return
-        now_ms = self._down_since_ms = self.now_ms()
-        self.announce(f"the public site is down: {self.last_trouble}; it is started again")
-        self._recorded = self.record(
-            SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
-        )
+        now_ms = self.now_ms()
+        if self._down_since_ms is None:
+            self._down_since_ms = now_ms
+            self.announce(f"the public site is down: {self.last_trouble}; it is started again")
+        if self._recorded_ms is None:  # an episode may begin where nothing is journalled
+            event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
+            self._recorded_ms = now_ms if self.record(event) else None
 
     def _recovered(self, since_ms: int) -> None:
         now_ms, troubles = self.now_ms(), self._episode_troubles
@@ -103,13 +103,16 @@ class SiteHealth:
             f"the public site has served for a minute again; troubles since it went down"
             f" {down_s:.0f} s ago: {troubles}"
         )
-        if self._recorded:
+        if self._recorded_ms is not None:
             self.record(
                 SiteRecovered(
-                    at_ms=now_ms, cause_id=CAUSE, failed_at_ms=since_ms, troubles=troubles
+                    at_ms=now_ms,
+                    cause_id=CAUSE,
+                    failed_at_ms=self._recorded_ms,
+                    troubles=troubles,
                 )
             )
-        self._down_since_ms, self._episode_troubles, self._recorded = None, 0, False
+        self._down_since_ms, self._episode_troubles, self._recorded_ms = None, 0, None
 
     # --- what is asked -----------------------------------------------------------
 

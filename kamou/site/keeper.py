@@ -26,7 +26,7 @@ from kamou.supervision import ChildSpec, SupervisorSpec
 
 TICK_S = 1.0  # silence is counted in turns of our own loop: a blocked loop hears nobody
 SILENT_TICKS = 4  # then it is said; what is said is said within 5 s
-BEATS_PER_TICK_MAX = 50  # the child sends two: more is a flood
+BEATS_PER_TICK_MAX = 1_000  # two are sent; after a blocked loop all that the pipe held, 910
 TEXT_END_S = 0.5  # to read what an ended process wrote last
 SHUTDOWN_S = 5.0  # beyond both graces of the process
 

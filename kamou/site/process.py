@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import trio
 
@@ -22,7 +22,7 @@ from kamou.site.handover import (
 from kamou.site.port import TEXT_BYTES, Launch, SiteProcess
 
 MODULE = "kamou.web.process"  # named, not imported: the trading process imports no page
-STOP_GRACE_S = 1.5  # for requests in flight (1 s in the server), then SIGKILL
+STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server), then SIGKILL
 KILL_GRACE_S = 1.0  # to reap it; beyond that it hangs in the kernel and is left behind
 ALLOWED_ENVIRONMENT = ("PATH", "LANG", "TZ", "PYTHONPATH")
 ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # the locale, and the measurement of the tests
@@ -47,14 +47,17 @@ def child_command() -> list[str]:
     return [sys.executable, "-P", "-m", MODULE]
 
 
-def launcher(handover: SiteHandover) -> Launch:
-    """Return the real ``Launch``: each call starts one child with this handover."""
+def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
+    """Return the real ``Launch``: each call starts one child with this handover.
+
+    ``command`` is another program for the child, in tests.
+    """
 
     @contextlib.asynccontextmanager
     async def launch() -> AsyncIterator[SiteProcess]:
         try:
             process = await trio.lowlevel.open_process(
-                child_command(),
+                list(command) or child_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

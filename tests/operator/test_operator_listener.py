@@ -97,15 +97,36 @@ def app(made: Operations | None = None) -> Any:
 async def test_the_health_checks_need_no_token(client: Client) -> None:
     async with client(app()) as http:
         assert (await http.get("/healthz")).json() == {"alive": True}
-        assert (await http.get("/readyz")).json() == {"ready": True, "reasons": []}
+        assert (await http.get("/readyz")).json() == {
+            "ready": True,
+            "reasons": [],
+            "degraded": [],
+        }
 
 
 async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
-    waiting = attrs.evolve(operations(), not_ready=lambda: ["not reconciled"])
+    waiting = attrs.evolve(
+        operations(), not_ready=lambda: ["not reconciled"], degraded=lambda: ["the site is down"]
+    )
     async with client(app(waiting)) as http:
         answer = await http.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "reasons": ["not reconciled"]}
+    assert answer.json() == {
+        "ready": False,
+        "reasons": ["not reconciled"],
+        "degraded": ["the site is down"],
+    }
+
+
+async def test_a_public_site_that_is_down_is_named_and_does_not_make_it_unready(
+    client: Client,
+) -> None:
+    async with client(
+        app(attrs.evolve(operations(), degraded=lambda: ["the site is down"]))
+    ) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["degraded"] == ["the site is down"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""``kamou site``: the public pages alone, from a data folder or a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.config import Settings
+from kamou.folder import DataFolder
+
+
+@click.command()
+@config_option
+@data_dir_option
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Serve this database, such as a backup, instead of a data folder's.",
+)
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
+@click.option("--port", type=int, metavar="PORT", help="Port to listen on (default: 8080).")
+def site(
+    config_path: Path | None,
+    data_dir: Path | None,
+    database: Path | None,
+    host: str | None,
+    port: int | None,
+) -> None:
+    """Serve the public pages alone, until it is told to stop.
+
+    It reads the database only and takes no lock: beside a run, after it, or from a backup on
+    another machine. Mode, currency and gate are those of the journal. Stop it with Ctrl-C or
+    SIGTERM.
+    """
+    if database is not None and data_dir is not None:
+        raise click.UsageError("--database and --data-dir exclude each other; give one of them")
+    resolved = resolve(config_path, data_dir=data_dir, web__host=host, web__port=port)
+    settings = resolved.settings
+    _serve(settings, database or DataFolder(settings.data_dir).database)
+
+
+def _serve(settings: Settings, database: Path) -> None:
+    from kamou.site.handover import read_pricing
+    from kamou.web.alone import serve_alone
+    from kamou.web.site import Site
+
+    web = settings.web
+    serve_alone(
+        database,
+        Site(
+            mode=settings.mode,
+            currency=settings.currency,
+            assumed_live=True,  # the only gate of this release; the journal decides
+            pricing_markdown=read_pricing(web.pricing_file),
+        ),
+        host=web.host,
+        port=web.port,
+        render_max_s=web.site_render_max_s,
+        announce=lambda line: click.echo(line, err=True),
+    )

@@ -1,0 +1,45 @@
+"""``kamou site``: the public pages of a database, without a run beside them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from kamou.http.server import Listener, bind
+from kamou.store.database import open_reader
+from kamou.web.guard import Guard
+from kamou.web.serving import serve_until_signal, serving
+from kamou.web.site import Site
+
+
+def serve_alone(
+    database: Path,
+    site: Site,
+    *,
+    host: str,
+    port: int,
+    render_max_s: float,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve the pages of ``database`` until SIGINT or SIGTERM.
+
+    It takes no lock and writes nothing. A run may write the database meanwhile.
+
+    Raises:
+        StoreError, DatabaseNewerError: the database cannot be read; says why.
+        ListenError: the address cannot be bound.
+    """
+    open_reader(database).close()  # refused at once, not page by page
+    listener = Listener(app=None, host=host, port=port, setting="web.port", option="--port")
+    with contextlib.closing(bind(listener)) as bound:
+        guard = Guard(lifeline=None, render_max_s=render_max_s)
+        guard.start()
+        served = serving(database, site, guard, bound)
+
+        async def say_where() -> None:
+            announce(f"results: http://{host}:{bound.getsockname()[1]}/results")
+
+        trio.run(serve_until_signal, served, say_where)

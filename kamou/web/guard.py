@@ -1,0 +1,95 @@
+"""The thread that ends the public site's process: with its parent, or with an endless page.
+
+Nothing in the event loop could notice either while the loop is blocked. ``os._exit`` frees the port
+at once; an orphan in a busy loop held it for 7.7 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from kamou.escaping import escape_text
+
+TEXT = 2  # descriptor of standard error
+LOOK_S = 0.25  # how often the thread looks whether a page takes too long
+EXIT_OUT_OF_MEMORY = 1
+EXIT_RENDER_TOO_LONG = 5  # the exit code of every timeout
+
+EndProcess = Callable[[int], Any]
+
+
+def say(line: str) -> None:
+    """Write one line to standard error; dropped when nobody takes it."""
+    with contextlib.suppress(OSError):
+        os.write(TEXT, escape_text(line).encode() + b"\n")
+
+
+def end_without_memory(end: EndProcess = os._exit) -> None:
+    """End the process: after a MemoryError nothing in it can be trusted."""
+    say("out of memory; the public site's process ends")
+    end(EXIT_OUT_OF_MEMORY)
+
+
+class Guard:
+    """Watches over one process from a thread of its own.
+
+    ``lifeline`` is a pipe from the parent, whose end is the parent's end; None: there is none. An
+    open snapshot of the database keeps its write-ahead log from being checkpointed, so a page that
+    takes longer than ``render_max_s`` ends the process. ``end`` and ``seconds`` are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        lifeline: int | None,
+        render_max_s: float,
+        end: EndProcess = os._exit,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._watched = [] if lifeline is None else [lifeline]
+        self._render_max_s = render_max_s
+        self._end = end
+        self._seconds = seconds
+        self._render_since_s: float | None = None
+        self.renders = 0  # pages made
+
+    def start(self) -> None:
+        """Begin to watch, in a thread that keeps nothing alive."""
+        threading.Thread(target=self.watch, name="guard", daemon=True).start()
+
+    def watch(self) -> None:
+        """Return, in a test, once the process would have been ended."""
+        while True:
+            readable, _, _ = select.select(self._watched, [], [], LOOK_S)
+            if readable and not os.read(readable[0], 4_096):
+                self._end(0)
+                return
+            since_s = self._render_since_s
+            if since_s is not None and self._seconds() - since_s > self._render_max_s:
+                say(f"a page took longer than {self._render_max_s:g} s; the process ends")
+                self._end(EXIT_RENDER_TOO_LONG)
+                return
+
+    async def render(self, function: Callable[..., Any], *args: object) -> Any:
+        """Run ``function`` in a thread, watched. One at a time, as ``PublicSite`` does it."""
+
+        def watched() -> Any:
+            self._render_since_s = self._seconds()
+            try:
+                return function(*args)
+            except MemoryError:
+                end_without_memory(self._end)
+                raise
+            finally:
+                self._render_since_s = None
+                self.renders += 1
+
+        return await trio.to_thread.run_sync(watched)

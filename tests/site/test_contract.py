@@ -1,0 +1,78 @@
+"""The real process and the simulated one keep the same contract."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from contract import Bench, SiteProcessContract
+from trio.testing import MockClock
+
+from kamou.simulator.site import Fate, Script, SimulatedSites
+from kamou.site.handover import SiteHandover
+from kamou.site.port import Launch
+from kamou.site.process import launcher
+
+HANDOVER = SiteHandover(
+    database="absent.sqlite3",
+    socket=0,
+    mode="demo",
+    currency="USDT",
+    gate="assumed",
+    pricing_markdown="",
+    nice=0,
+    memory_max_bytes=0,
+    descriptors_max=256,
+    render_max_s=30,
+    heartbeat_s=0.5,
+)
+
+
+class RealProcesses:
+    """Processes of the system, of a program that meets the fate."""
+
+    def launch(self, fate: Fate) -> Launch:
+        program = Path(__file__).with_name("fated_child.py")
+        command = [sys.executable, "-P", str(program), fate.value]
+        if fate is Fate.IS_REFUSED:
+            command = [str(program.with_name("absent"))]
+        read_end, _ = self._pipe
+        return launcher(attrs.evolve(HANDOVER, socket=read_end), command)
+
+    def __init__(self) -> None:
+        self._pipe = os.pipe()
+
+    def close(self) -> None:
+        for descriptor in self._pipe:
+            os.close(descriptor)
+
+
+class SimulatedProcesses:
+    def launch(self, fate: Fate) -> Launch:
+        return SimulatedSites(lambda: Script(fate=fate)).launch
+
+
+class TestRealProcess(SiteProcessContract):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        processes = RealProcesses()
+        yield processes
+        processes.close()
+
+    @pytest.fixture
+    def clock(self) -> None:
+        return None
+
+
+class TestSimulatedProcess(SiteProcessContract):
+    @pytest.fixture
+    def bench(self) -> Bench:
+        return SimulatedProcesses()
+
+    @pytest.fixture
+    def clock(self) -> MockClock:
+        return MockClock(autojump_threshold=0)

@@ -1,0 +1,69 @@
+"""What the site's process writes to standard error is escaped, cut and limited."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamou.errors import SiteFloodError
+from kamou.site.text import BYTES_MAX, LINE_BYTES_MAX, LINES_MAX, WINDOW_S, SiteText
+
+
+class Terminal:
+    """Collects lines; its clock is turned by the test."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.now_s = 0.0
+        self.text = SiteText(announce=self.lines.append, seconds=lambda: self.now_s)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=30))
+def test_whatever_bytes_come_every_line_is_printable_prefixed_and_short(
+    chunks: list[bytes],
+) -> None:
+    terminal = Terminal()
+    for chunk in chunks:
+        terminal.text.take(chunk)
+    terminal.text.end()
+    assert all(line.startswith("site: ") and line.isprintable() for line in terminal.lines)
+    assert all(len(line) <= 600 for line in terminal.lines)
+    assert len(terminal.lines) <= LINES_MAX
+
+
+@given(st.binary(max_size=500), st.integers(1, 50))
+def test_lines_are_the_same_however_the_text_is_cut_into_pieces(text: bytes, size: int) -> None:
+    whole, pieces = Terminal(), Terminal()
+    whole.text.take(text)
+    for start in range(0, len(text), size):
+        pieces.text.take(text[start : start + size])
+    whole.text.end()
+    pieces.text.end()
+    assert whole.lines == pieces.lines
+
+
+def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
+    terminal = Terminal()
+    for _ in range(20):
+        terminal.text.take(b"x" * 4_096)
+    assert len(terminal.text._rest) <= LINE_BYTES_MAX
+    assert terminal.lines
+
+
+def test_lines_beyond_the_limit_are_counted_and_the_count_is_told_later() -> None:
+    terminal = Terminal()
+    terminal.text.take(b"line\n" * (LINES_MAX + 7))
+    assert len(terminal.lines) == LINES_MAX
+    terminal.now_s += WINDOW_S
+    terminal.text.take(b"next\n")
+    assert terminal.lines[LINES_MAX:] == ["site: 7 more lines were left out", "site: next"]
+
+
+def test_more_text_than_a_minute_may_hold_is_an_error_and_the_next_minute_is_free() -> None:
+    terminal = Terminal()
+    with pytest.raises(SiteFloodError):
+        terminal.text.take(b"x" * (BYTES_MAX + 1))
+    terminal.now_s += WINDOW_S
+    terminal.text.take(b"hello\n")
+    assert terminal.lines[-1] == "site: hello"
