@@ -53,7 +53,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
                 enabled=("mean_reversion",),
                 mean_reversion=EAGER,
             ),
-            web=WebSettings(port=0, operator_port=0),
+            web=WebSettings(port=0, operator_port=0, site_nice=0),
         ),
         **changes,
     )

@@ -47,6 +47,9 @@ symbols = 8
 warmup_days = 1
 days = {days}
 
+[web]
+site_nice = 0
+
 [strategies]
 enabled = ["mean_reversion"]
 
@@ -90,24 +93,27 @@ class Running:
         return await self.process.wait()
 
 
-def command(folder: DataFolder, now_ms: int, days: int = 2) -> list[str]:
+def command(folder: DataFolder, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
     """The command line of a run whose clock says ``now_ms``."""
     configuration = folder.path.with_name("kamou.toml")
     configuration.write_text(CONFIGURATION.format(days=days))
     launcher = Path(__file__).with_name("at_date.py")
     ahead_ms = now_ms - SystemClock().now_ms()
     verb = ["run", "--config", str(configuration), "--data-dir", str(folder.path)]
-    ports = ["--port", "0", "--operator-port", "0"]
+    ports = ["--port", str(port), "--operator-port", "0"]
     return [sys.executable, str(launcher), str(ahead_ms), *verb, *ports]
 
 
 @asynccontextmanager
 async def started(
-    folder: DataFolder, now_ms: int = NOW_MS, days: int = 2, **options: Any
+    folder: DataFolder, now_ms: int = NOW_MS, days: int = 2, port: int = 0, **options: Any
 ) -> AsyncIterator[Running]:
     """A run that listens. It is killed at the end if it still lives; ``options``: of Popen."""
     process = await trio.lowlevel.open_process(
-        command(folder, now_ms, days), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
+        command(folder, now_ms, days, port),
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        **options,
     )
     running = Running(process=process, folder=folder, said=[], listening=trio.Event())
     try:

@@ -71,6 +71,12 @@ FAULTS: tuple[Fault, ...] = (
     Fault("tight_limits", "limits so narrow that risk, not exposure, bounds sizes", share=0.3),
     Fault("restored_backup", "the journal of minutes ago comes back", 1.5, share=0.25),
     Fault("day_end", "a UTC day ends half-way through, and another opens", share=0.3),
+    Fault(
+        "site_trouble",
+        "the public site crashes, hangs, grows, floods, does not start",
+        10,
+        share=0.25,
+    ),
 )
 """Faults of language models are not among them: nothing asks one yet."""
 

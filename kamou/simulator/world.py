@@ -50,6 +50,7 @@ from kamou.simulator.process import (
 )
 from kamou.simulator.saboteur import Steps
 from kamou.simulator.settings import SETTINGS, Scenario, reconfigured, tightened
+from kamou.simulator.site_life import SiteLife, misreported
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
 from kamou.store import database
@@ -190,6 +191,9 @@ class World:
         self.monitor.look(self.last_ms)
         for what in differences(path, self.engine, self.settings.equity):
             self.monitor.violation("UNSETTLED", self.last_ms, "", what)
+        with contextlib.closing(database.open_reader(path)) as reader:
+            for what in misreported(reader):
+                self.monitor.violation("SITE", self.last_ms, "", what)
         self.monitor.close()
         if "partial_fills" in self.chaos.on:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
@@ -331,12 +335,14 @@ class Process:
             clock=self.clock,
             reconfigure=world.reconfigure,
         )
+        site = SiteLife(chaos=world.chaos, monitor=world.monitor, clock=self.clock)
         ended = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._die_in_time)
             nursery.start_soon(operator.operate, tree, ended)
             nursery.start_soon(operator.attend, tree, world.end_ms)
             nursery.start_soon(world.backups.stop_in_time, self.clock, ended)
+            nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, world.last_ms)
             with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
                 await nursery.start(supervisor.run)  # never done if a child cannot start
                 await ended.wait()

@@ -72,7 +72,8 @@ def read_line(descriptor: int, bytes_max: int) -> bytes:
 
 
 def take_limits(handover: SiteHandover) -> None:
-    """Limit what this process may take of memory and descriptors."""
+    """Limit what this process may take of memory and descriptors; what it makes is its own."""
+    os.umask(0o077)
     if handover.memory_max_bytes:
         set_limit(resource.RLIMIT_AS, handover.memory_max_bytes)
     set_limit(resource.RLIMIT_NOFILE, handover.descriptors_max)

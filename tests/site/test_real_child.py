@@ -1,0 +1,243 @@
+"""The real process of the public site, on a socket of the test's own. Every wait is bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from kamou.clock import SystemClock
+from kamou.config import Settings, WebSettings
+from kamou.errors import ListenError
+from kamou.folder import DataFolder
+from kamou.http.server import Listener, bind
+from kamou.site.handover import SiteHandover
+from kamou.site.process import launcher
+from kamou.site_child import bind_patiently, handover, public_site
+from kamou.store import database
+
+WITHIN_S = 120.0  # far beyond what any wait here takes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    folder = DataFolder(tmp_path)
+    database.migrate(folder.database)
+    return folder
+
+
+@pytest.fixture
+def bound() -> Iterator[socket.socket]:
+    with closing(bind(listener())) as made:
+        yield made
+
+
+def listener(port: int = 0) -> Listener:
+    return Listener(app=None, host="127.0.0.1", port=port, setting="web.port", option="--port")
+
+
+def handed(folder: DataFolder, bound: socket.socket, **changes: Any) -> SiteHandover:
+    made = handover(Settings(data_dir=folder.path), folder, bound, "assumed", "")
+    return attrs.evolve(made, **({"nice": 0} | changes))  # the tests wait for it
+
+
+async def get(port: int, path: str = "/results") -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
+        return await http.get(f"http://127.0.0.1:{port}{path}")
+
+
+def pid_of(process: Any) -> int:
+    return int(process.pid)
+
+
+async def test_it_serves_on_the_socket_that_was_handed_over_and_the_next_one_does_too(
+    folder: DataFolder, bound: socket.socket
+) -> None:
+    port = bound.getsockname()[1]
+    launch = launcher(handed(folder, bound))
+    with trio.fail_after(WITHIN_S):
+        async with launch() as first:
+            assert (await get(port)).status_code == 200
+            os.kill(pid_of(first), signal.SIGKILL)
+            assert await first.wait() == -signal.SIGKILL
+        async with trio.open_nursery() as nursery:
+            answers: list[int] = []
+
+            async def early() -> None:
+                answers.append((await get(port)).status_code)
+
+            nursery.start_soon(early)  # waits in the backlog: nobody accepts yet
+            await trio.sleep(0.1)
+            async with launch() as second:
+                while not answers:
+                    assert await second.next_heartbeat() is not None
+                nursery.cancel_scope.cancel()
+        assert answers == [200]
+
+
+async def test_it_takes_its_limits_and_its_environment_holds_no_secret(
+    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAMOU__EXCHANGE__API_KEY", "a-secret")
+    monkeypatch.setenv("MY_TOKEN", "a-secret")
+    launch = launcher(handed(folder, bound, nice=7, descriptors_max=333))
+    with trio.fail_after(WITHIN_S):
+        async with launch() as process:
+            beat = await process.next_heartbeat()
+            assert beat is not None
+            about = Path(f"/proc/{pid_of(process)}")
+            assert b"a-secret" not in (about / "environ").read_bytes()
+            assert b"a-secret" not in (about / "cmdline").read_bytes()
+            assert os.getpriority(os.PRIO_PROCESS, pid_of(process)) == 7 + os.getpriority(
+                os.PRIO_PROCESS, 0
+            )
+            limits = (about / "limits").read_text()
+            assert "Max open files            333                  333" in limits
+            assert "Max address space         2147483648           2147483648" in limits
+            assert "Umask:\t0077" in (about / "status").read_text()
+            assert os.getpgid(pid_of(process)) == pid_of(process)
+            assert os.getsid(pid_of(process)) == os.getsid(0), "nice has no effect in a session"
+            assert 10 * 2**20 < beat.memory_bytes < 512 * 2**20
+
+
+async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
+    folder: DataFolder, bound: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kamou").mkdir()
+    (tmp_path / "kamou" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    with trio.fail_after(WITHIN_S):
+        async with launcher(handed(folder, bound))() as process:
+            assert await process.next_heartbeat() is not None
+
+
+async def test_it_counts_what_it_served_and_ends_in_order_when_it_is_asked(
+    folder: DataFolder, bound: socket.socket
+) -> None:
+    port = bound.getsockname()[1]
+    with trio.fail_after(WITHIN_S):
+        async with launcher(handed(folder, bound))() as process:
+            for _ in range(5):
+                await get(port)
+            while (beat := await process.next_heartbeat()) is not None and beat.requests < 5:
+                pass
+            assert beat is not None
+            assert beat.renders >= 1
+            os.kill(pid_of(process), signal.SIGTERM)
+            assert await process.wait() == 0
+            assert await process.next_text() == b""
+
+
+async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
+    folder: DataFolder, bound: socket.socket
+) -> None:
+    port = bound.getsockname()[1]
+    with trio.fail_after(WITHIN_S):
+        missing = handed(folder, bound, database=str(folder.path / "absent.sqlite3"))
+        async with launcher(missing)() as process:
+            assert (await get(port)).status_code == 500
+            said = await process.next_text()
+            assert said.startswith(b"page /results failed: StoreError")
+            assert said.count(b"\n") == 1
+            assert (await get(port, "/pricing")).status_code == 500
+
+
+async def test_what_is_no_handover_ends_the_process_with_the_reason(
+    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kamou.site.process.encode_handover", lambda handover: b"nonsense\n")
+    with trio.fail_after(WITHIN_S):
+        async with launcher(handed(folder, bound))() as process:
+            assert await process.wait() == 2
+            assert b"hands over" in await process.next_text()
+
+
+# --- under supervision -------------------------------------------------------------------
+
+
+async def test_a_process_that_is_killed_or_stopped_is_replaced_and_told(
+    folder: DataFolder,
+) -> None:
+    said: list[str] = []
+    web = WebSettings(port=0, site_nice=0, site_silence_max_s=5)
+    with trio.fail_after(WITHIN_S):
+        async with public_site(
+            Settings(data_dir=folder.path, web=web),
+            folder,
+            gate="assumed",
+            announce=said.append,
+            record=lambda event: False,
+            clock=SystemClock(),
+        ) as site:
+            for told in (signal.SIGKILL, signal.SIGSTOP):
+                assert (await get(site.port)).status_code == 200
+                before = site.health.starts
+                [pid] = children()
+                os.kill(pid, told)
+                while site.health.starts == before or site.health.degraded():  # noqa: ASYNC110 - another process
+                    await trio.sleep(0.05)
+            assert (await get(site.port)).status_code == 200
+            assert site.health.as_dict()["restarts"] == 2
+        assert children() == []
+    assert sum(1 for line in said if "public site is down" in line) == 1
+
+
+async def test_a_process_that_grows_beyond_its_memory_is_replaced(folder: DataFolder) -> None:
+    web = WebSettings(port=0, site_nice=0, site_memory_max_mb=1)  # far below what it takes
+    with trio.fail_after(WITHIN_S):
+        async with public_site(
+            Settings(data_dir=folder.path, web=web),
+            folder,
+            gate="assumed",
+            announce=lambda line: None,
+            record=lambda event: False,
+            clock=SystemClock(),
+        ) as site:
+            while site.health.starts < 2:  # noqa: ASYNC110 - another process
+                await trio.sleep(0.05)
+            assert "MB of memory" in site.health.last_trouble
+    assert children() == []
+
+
+async def test_the_port_of_a_predecessor_that_is_just_ending_is_waited_for() -> None:
+    first = bind(listener())
+    port = first.getsockname()[1]
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+
+            async def end_soon() -> None:
+                await trio.sleep(0.2)
+                first.close()
+
+            nursery.start_soon(end_soon)
+            (await bind_patiently(listener(port))).close()
+        with closing(bind(listener())) as taken, pytest.raises(ListenError, match="--port"):
+            await bind_patiently(listener(taken.getsockname()[1]))
+
+
+def children() -> list[int]:
+    """Our child processes that serve pages."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    found += [
+        child
+        for task in Path("/proc/self/task").iterdir()
+        if task.name != str(os.getpid())
+        for child in (task / "children").read_text().split()
+    ]
+    return [int(child) for child in found if b"kamou.web" in _command(int(child))]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,113 @@
+"""The guard ends the process with its parent, and with a page that takes too long."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.lowlevel
+
+from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, say
+from kamou.web.serving import page_failed
+
+WITHIN_S = 30.0
+
+
+class Ending:
+    """Remembers the exit codes with which the process would have ended."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.now_s = 0.0
+
+    def guard(self, lifeline: int | None) -> Guard:
+        return Guard(
+            lifeline=lifeline,
+            render_max_s=30.0,
+            end=self.codes.append,
+            seconds=lambda: self.now_s,
+        )
+
+
+@pytest.fixture
+def pipe() -> Iterator[list[int]]:
+    ends = list(os.pipe())
+    yield ends
+    for descriptor in ends:
+        os.close(descriptor)
+
+
+def watched(guard: Guard) -> threading.Thread:
+    thread = threading.Thread(target=guard.watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_end_of_the_lifeline_is_the_end_of_the_process_and_bytes_on_it_are_not(
+    pipe: list[int],
+) -> None:
+    ending = Ending()
+    thread = watched(ending.guard(pipe[0]))
+    os.write(pipe[1], b"stray")
+    assert ending.codes == []
+    os.close(pipe.pop())
+    thread.join(WITHIN_S)
+    assert ending.codes == [0]
+
+
+async def test_a_page_that_takes_too_long_ends_the_process(
+    pipe: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ending = Ending()
+    guard = ending.guard(None)
+    ended = watched(guard)
+
+    def endless() -> None:
+        ending.now_s += 31.0
+        ended.join(WITHIN_S)
+
+    await guard.render(endless)
+    assert ending.codes == [EXIT_RENDER_TOO_LONG]
+    assert "took longer than 30 s" in capfd.readouterr().err
+
+
+async def test_pages_that_are_quick_are_counted_and_end_nothing(pipe: list[int]) -> None:
+    ending = Ending()
+    guard = ending.guard(pipe[0])
+    thread = watched(guard)
+    for _ in range(3):
+        assert await guard.render(lambda a, b: a + b, 1, 2) == 3
+        ending.now_s += 100.0
+    with pytest.raises(ZeroDivisionError):
+        await guard.render(lambda: 1 / 0)
+    assert guard.renders == 4
+    await trio.lowlevel.checkpoint()
+    assert ending.codes == []
+    os.close(pipe.pop())
+    thread.join(WITHIN_S)
+
+
+async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy() -> None:
+        raise MemoryError
+
+    ending = Ending()
+    with pytest.raises(MemoryError):
+        await ending.guard(None).render(greedy)
+    assert ending.codes == [EXIT_OUT_OF_MEMORY]
+    monkeypatch.setattr("kamou.web.serving.end_without_memory", lambda: ending.codes.append(7))
+    page_failed("/results", MemoryError())
+    assert ending.codes == [EXIT_OUT_OF_MEMORY, 7]
+    assert "out of memory" in capfd.readouterr().err
+
+
+def test_what_is_said_is_one_printable_line(capfd: pytest.CaptureFixture[str]) -> None:
+    say("evil\x1b[2J\nresults: http://evil.example")
+    page_failed("/\x1b[31m\n", ValueError("\u202e"))
+    for line in capfd.readouterr().err.splitlines():
+        assert line.isprintable()
