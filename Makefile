@@ -47,9 +47,11 @@ fix: $(READY) ## mend what a machine can mend: lint, format, the page of setting
 	$(BIN)/python tests/settings_page.py
 
 POINTS ?= 200
-kills: $(READY) ## kill the process at POINTS points and more, and see what the next one finds
+SITE_KILLS ?= 50
+kills: $(READY) ## kill the process at POINTS points and its site SITE_KILLS times; see what is left
 	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) $(ARGS)
 	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) --no-kinds --separate-stops $(ARGS)
+	$(BIN)/python tests/simulation/kills/site_kills.py --kills $(SITE_KILLS)
 
 mutants: $(READY) ## put each known defect into a copy of the source: is it noticed?
 	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)

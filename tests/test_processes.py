@@ -106,9 +106,14 @@ def command(folder: DataFolder, now_ms: int, days: int = 2, port: int = 0) -> li
 
 @asynccontextmanager
 async def started(
-    folder: DataFolder, now_ms: int = NOW_MS, days: int = 2, port: int = 0, **options: Any
+    folder: DataFolder,
+    now_ms: int = NOW_MS,
+    days: int = 2,
+    port: int = 0,
+    within_s: float = WITHIN_S,
+    **options: Any,
 ) -> AsyncIterator[Running]:
-    """A run that listens. It is killed at the end if it still lives; ``options``: of Popen."""
+    """A run that listens; ``options``: of Popen. Killed at the end, and after ``within_s``."""
     process = await trio.lowlevel.open_process(
         command(folder, now_ms, days, port),
         stderr=subprocess.PIPE,
@@ -117,7 +122,7 @@ async def started(
     )
     running = Running(process=process, folder=folder, said=[], listening=trio.Event())
     try:
-        with trio.fail_after(WITHIN_S):
+        with trio.fail_after(within_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_read, running)
                 await running.listening.wait()

@@ -1,0 +1,183 @@
+"""Kill the public site of a real `kamou run` at random moments: trading must not notice.
+
+    python tests/simulation/kills/site_kills.py --kills 50 --seed 7
+
+Half of the kills fall into the fast-forward, half into real time. Exit code 1 when an actor was
+restarted, a cycle is missing, the independent checker finds a broken rule, the book and the venue
+differ, or the journal says anything of the site but its failures and recoveries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+import attrs
+import test_processes as runs
+import trio
+from small_demo import NOW_MS, assert_same_book, journal, settings
+from test_site_process import site_of
+
+from kamou import demo
+from kamou.config import DemoSettings
+from kamou.core.events import CycleClosed, Event, RunStarted, StateChanged
+from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.exchange import checker
+from kamou.exchange.engine import Engine
+from kamou.exchange.models import VenueModels
+from kamou.exchange.venue_store import VenueStore
+from kamou.folder import DataFolder
+
+CYCLE_S = 60
+ALL_WITHIN_S = 1_800.0
+REPLACED_WITHIN_S = 60.0  # half a second on a quiet machine
+PAUSE_S = (0.0, 0.8)  # from one process to the kill: some have not served yet, some have
+DAYS = 2
+OF_THE_RUN = {
+    "KAMOU__DEMO__BAR_S": str(CYCLE_S),
+    "KAMOU__CYCLE__PERIOD_S": str(CYCLE_S),
+    "KAMOU__SUPERVISION__BACKOFF_CAP_MS": "300",  # else fifty kills take half an hour
+}
+
+
+@attrs.define(kw_only=True)
+class Killed:
+    """What was done, and what went wrong."""
+
+    kills: int = 0
+    in_history: int = 0
+    cycles: int = 0
+    failures: list[str] = attrs.Factory(list)
+
+
+async def killed(folder: DataFolder, kills: int, seed: int) -> Killed:
+    """Run `kamou run` and kill its site so often; then stop it and judge its files."""
+    draw, done = Random(seed), Killed()
+    async with runs.started(folder, NOW_MS, days=DAYS, within_s=ALL_WITHIN_S) as running:
+        pid = 0
+        while done.kills < kills // 2 and not await trades(running):
+            pid = await kill_next(running, pid, draw)
+            done.kills += 1
+        done.in_history = done.kills
+        await running.ready()
+        while done.kills < kills:
+            pid = await kill_next(running, pid, draw)
+            done.kills += 1
+        status = (await running.ask("/api/v1/status")).json()
+        done.failures += restarted(status["supervision"])
+        await next_cycle(folder)
+        if await running.ended(signal.SIGTERM) != 0:
+            done.failures.append("the run did not end in order")
+    events = journal(folder)
+    done.cycles = len(cycles(events))
+    done.failures += [*judged(events), *checked(folder)]
+    try:
+        assert_same_book(folder)
+    except AssertionError as error:
+        done.failures.append(f"book and venue differ: {error}")
+    return done
+
+
+async def kill_next(running: runs.Running, before: int, draw: Random) -> int:
+    """Wait for another process of the site, then a random while, and kill it; its number."""
+    with trio.fail_after(REPLACED_WITHIN_S):
+        while (pid := site_of(running)) in (0, before):  # noqa: ASYNC110 - another process
+            await trio.sleep(0.01)
+    await trio.sleep(draw.uniform(*PAUSE_S))
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return pid
+    return pid
+
+
+async def trades(running: runs.Running) -> bool:
+    """Whether the fast-forward is over."""
+    ready = await running.ask("/readyz")
+    return ready.status_code == 200 or "fast-forward" not in ready.text
+
+
+async def next_cycle(folder: DataFolder) -> None:
+    """Wait for one more cycle, so that the last kill has one after it."""
+    before = len(cycles(journal(folder)))
+    with trio.fail_after(3 * CYCLE_S):
+        while len(cycles(journal(folder))) == before:  # noqa: ASYNC110 - another process's rows
+            await trio.sleep(0.5)
+
+
+def restarted(node: dict[str, Any]) -> Iterator[str]:
+    """Every child but the site that was started more than once."""
+    if node.get("restarts") and node["id"] != "site":
+        yield f"{node['id']} was restarted {node['restarts']} times: {node.get('last_error')}"
+    for child in node.get("children", ()):
+        yield from restarted(child)
+
+
+def cycles(events: Sequence[Event]) -> list[int]:
+    return [event.cycle_ms for event in events if isinstance(event, CycleClosed)]
+
+
+def judged(events: Sequence[Event]) -> Iterator[str]:
+    """What is wrong in the journal."""
+    starts = [i for i, event in enumerate(events) if isinstance(event, RunStarted)]
+    if len(starts) != 2:
+        yield f"{len(starts)} runs were started; history and real time are two"
+    for first, last in zip(starts, [*starts[1:], len(events)], strict=True):
+        ranked = cycles(events[first:last])
+        for one, other in pairwise(ranked):
+            if other - one != CYCLE_S * 1_000:
+                yield f"{(other - one) // 1_000} s from the cycle at {one} to the next"
+    history = events[: starts[-1]]
+    if any(isinstance(event, SiteFailed | SiteRecovered) for event in history):
+        yield "the history has events of the site"
+    of_site = [type(e) for e in events if isinstance(e, SiteFailed | SiteRecovered)]
+    if of_site[:2] not in ([SiteFailed], [SiteFailed, SiteRecovered]):
+        yield f"of the site the journal has {[kind.__name__ for kind in of_site]}"
+    if any(isinstance(event, StateChanged) for event in events[starts[-1] :]):
+        yield "the trading state changed in real time"
+
+
+def checked(folder: DataFolder) -> Iterator[str]:
+    """What the independent checker says of the venue's own records."""
+    of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
+    with closing(VenueStore(folder.exchange)) as store:
+        track = demo.stored_track(store)
+        assert track is not None
+        source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
+        models = VenueModels.from_settings(of.exchange, of.costs)
+        engine = Engine(source, models, store, start_ms=track.genesis_ms, balance=of.equity)
+        found = checker.check(
+            engine.evidence, engine.account(), engine.positions(), source.instruments
+        )
+    for violation in found.violations:
+        yield f"{violation.rule} {violation.symbol} at {violation.at_ms}: {violation.detail}"
+    if not found.entries:
+        yield "nothing was traded"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args(arguments)
+    os.environ.update(OF_THE_RUN)
+    with tempfile.TemporaryDirectory(prefix="kamou-site-kills-") as scratch:
+        done = trio.run(killed, DataFolder(Path(scratch) / "data"), asked.kills, asked.seed)
+    sys.stdout.write(json.dumps(attrs.asdict(done)) + "\n")
+    return 1 if done.failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
