@@ -15,6 +15,7 @@ from kamou.config import Settings
 from kamou.core.events import Event
 from kamou.errors import ListenError
 from kamou.folder import DataFolder
+from kamou.http.limits import public_limits
 from kamou.http.server import Listener, bind
 from kamou.site.handover import SiteHandover, read_pricing
 from kamou.site.health import SiteHealth
@@ -89,7 +90,14 @@ async def public_site(
 def listener_of(settings: Settings) -> Listener:
     """Return the public listener's address; its application lives in the child."""
     web = settings.web
-    return Listener(app=None, host=web.host, port=web.port, setting="web.port", option="--port")
+    return Listener(
+        app=None,
+        host=web.host,
+        port=web.port,
+        setting="web.port",
+        option="--port",
+        limits=public_limits(web),
+    )
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
@@ -127,4 +135,5 @@ def handover(
         descriptors_max=web.site_descriptors_max,
         render_max_s=web.site_render_max_s,
         heartbeat_s=HEARTBEAT_S,
+        limits=public_limits(web),
     )

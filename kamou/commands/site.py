@@ -43,6 +43,7 @@ def site(
 
 
 def _serve(settings: Settings, database: Path) -> None:
+    from kamou.http.limits import public_limits
     from kamou.site.handover import read_pricing
     from kamou.web.alone import serve_alone
     from kamou.web.site import Site
@@ -58,6 +59,7 @@ def _serve(settings: Settings, database: Path) -> None:
         ),
         host=web.host,
         port=web.port,
+        limits=public_limits(web),
         render_max_s=web.site_render_max_s,
         announce=lambda line: click.echo(line, err=True),
     )

@@ -100,6 +100,7 @@ class SimulatedSite:
             connections=0,
             accepted=0,
             refused=0,
+            cut=0,
             failed=0,
             renders=0,
             memory_bytes=GROWN_BYTES if grown else MEMORY_BYTES,

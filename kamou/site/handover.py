@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from kamou.errors import ConfigurationError
+from kamou.http.limits import Limits
 
 HANDOVER_BYTES_MAX = 1024 * 1024  # the operator's pricing page is the only part that grows
 PRICING_BYTES_MAX = 256 * 1024  # of web.pricing_file: far more than a page that people read
@@ -41,6 +42,7 @@ class SiteHandover:
     descriptors_max: int  # open files
     render_max_s: float  # a render that takes longer ends the child
     heartbeat_s: float  # between two heartbeats
+    limits: Limits  # of the listener
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +53,8 @@ class Heartbeat:
     connections: int  # open now
     accepted: int  # connections
     refused: int  # connections and requests beyond a limit, or malformed
-    failed: int  # connections and pages that ended in an exception
+    cut: int  # connections that were too slow, read nothing, or were open at the end
+    failed: int  # connections that an exception ended
     renders: int  # pages made, not taken from memory
     memory_bytes: int  # resident now
     descriptors: int  # open now

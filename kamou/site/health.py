@@ -140,5 +140,5 @@ class SiteHealth:
     def _counters(self) -> dict[str, int]:
         return {
             name: self._before.get(name, 0) + (getattr(self.beat, name) if self.beat else 0)
-            for name in ("requests", "accepted", "refused", "failed", "renders")
+            for name in ("requests", "accepted", "refused", "cut", "failed", "renders")
         }

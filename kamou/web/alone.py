@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from kamou.http.limits import Limits
 from kamou.http.server import Listener, bind
 from kamou.store.database import open_reader
 from kamou.web.guard import Guard
@@ -21,6 +22,7 @@ def serve_alone(
     *,
     host: str,
     port: int,
+    limits: Limits,
     render_max_s: float,
     announce: Callable[[str], None],
 ) -> None:
@@ -33,11 +35,13 @@ def serve_alone(
         ListenError: the address cannot be bound.
     """
     open_reader(database).close()  # refused at once, not page by page
-    listener = Listener(app=None, host=host, port=port, setting="web.port", option="--port")
+    listener = Listener(
+        app=None, host=host, port=port, setting="web.port", option="--port", limits=limits
+    )
     with contextlib.closing(bind(listener)) as bound:
         guard = Guard(lifeline=None, render_max_s=render_max_s)
         guard.start()
-        served = serving(database, site, guard, bound)
+        served = serving(database, site, guard, bound, limits)
 
         async def say_where() -> None:
             announce(f"results: http://{host}:{bound.getsockname()[1]}/results")

@@ -100,7 +100,7 @@ def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
         pricing_markdown=handover.pricing_markdown,
     )
     bound = socket.socket(fileno=handover.socket)
-    served = serving(Path(handover.database), site, guard, bound)
+    served = serving(Path(handover.database), site, guard, bound, handover.limits)
     os.nice(handover.nice)  # after the imports: half a second that readers would wait for
     trio.run(serve_until_signal, served, partial(beat, served, guard, handover, numbers))
     bound.close()
@@ -117,12 +117,14 @@ async def beat(served: Serving, guard: Guard, handover: SiteHandover, descriptor
 
 def measured(served: Serving, guard: Guard) -> Heartbeat:
     """Return the process's numbers now."""
+    traffic = served.server.traffic
     return Heartbeat(
-        requests=served.counted.requests,
-        connections=0,
-        accepted=0,
-        refused=0,
-        failed=0,
+        requests=traffic.requests,
+        connections=traffic.connections_now,
+        accepted=traffic.connections_total,
+        refused=sum(traffic.refused.values()),
+        cut=sum(traffic.cut.values()),
+        failed=traffic.failed,
         renders=guard.renders,
         memory_bytes=resident_bytes(),
         descriptors=len(os.listdir("/dev/fd")),

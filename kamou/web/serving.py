@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
 
+from kamou.http.limits import Limits
+from kamou.http.notices import Notices
 from kamou.http.server import Listener, Server
 from kamou.web.app import PublicSite
 from kamou.web.guard import Guard, end_without_memory, say
@@ -21,38 +23,29 @@ Beside = Callable[[], Awaitable[None]]
 
 @attrs.frozen(kw_only=True, eq=False)
 class Serving:
-    """One listener and its pages. ``requests`` counts those that reached the application."""
+    """One listener and its pages."""
 
     public: PublicSite
     server: Server
-    counted: Counted
 
 
-class Counted:
-    """An application that counts its requests."""
-
-    def __init__(self, app: PublicSite) -> None:
-        self._app = app
-        self.requests = 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.requests += 1
-        await self._app(scope, receive, send)
-
-
-def serving(database: Path, site: Site, guard: Guard, bound: socket.socket) -> Serving:
+def serving(
+    database: Path, site: Site, guard: Guard, bound: socket.socket, limits: Limits
+) -> Serving:
     """Return the pages of ``database`` on a socket that listens, not yet served."""
-    public = PublicSite(database, site, runner=guard.render, on_error=page_failed)
-    counted = Counted(public)
-    listener = Listener(app=counted, host="", port=0, setting="web.port", option="--port")
-    return Serving(public=public, server=Server(listener, bound=bound), counted=counted)
+    failures = partial(page_failed, Notices(say))
+    public = PublicSite(database, site, runner=guard.render, on_error=failures)
+    listener = Listener(
+        app=public, host="", port=0, setting="web.port", option="--port", limits=limits
+    )
+    return Serving(public=public, server=Server(listener, bound=bound, warn=say))
 
 
-def page_failed(path: str, error: Exception) -> None:
-    """Say which page raised what. A process without memory ends."""
+def page_failed(notices: Notices, path: str, error: Exception) -> None:
+    """Say which page raised what, once a minute at most. A process without memory ends."""
     if isinstance(error, MemoryError):
         end_without_memory()
-    say(f"page {path} failed: {error!r}")
+    notices.say("page", f"page {path} failed: {error!r}")
 
 
 async def serve_until_signal(served: Serving, beside: Beside) -> None:

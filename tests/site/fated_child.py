@@ -14,6 +14,7 @@ BEAT = encode_heartbeat(
         connections=0,
         accepted=0,
         refused=0,
+        cut=0,
         failed=0,
         renders=0,
         memory_bytes=50 * 1024 * 1024,

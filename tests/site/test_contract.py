@@ -12,6 +12,7 @@ import pytest
 from contract import Bench, SiteProcessContract
 from trio.testing import MockClock
 
+from kamou.http.limits import Limits
 from kamou.simulator.site import Fate, Script, SimulatedSites
 from kamou.site.handover import SiteHandover
 from kamou.site.port import Launch
@@ -29,6 +30,7 @@ HANDOVER = SiteHandover(
     descriptors_max=256,
     render_max_s=30,
     heartbeat_s=0.5,
+    limits=Limits(),
 )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.errors import ConfigurationError
+from kamou.http.limits import Limits
 from kamou.site.handover import (
     HANDOVER_BYTES_MAX,
     HEARTBEAT_BYTES,
@@ -39,6 +40,7 @@ HANDOVERS = st.builds(
     descriptors_max=st.integers(128, 2**20),
     render_max_s=st.floats(1, 1e6),
     heartbeat_s=st.floats(0.1, 10),
+    limits=st.just(Limits(trusted_proxies=("10.0.0.0/8",))),
 )
 
 

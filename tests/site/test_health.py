@@ -16,6 +16,7 @@ BEAT = Heartbeat(
     connections=2,
     accepted=3,
     refused=1,
+    cut=0,
     failed=0,
     renders=4,
     memory_bytes=100,

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 import trio.lowlevel
+from trio.testing import MockClock
 
+from kamou.http.notices import Notices
 from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, say
 from kamou.web.serving import page_failed
 
@@ -101,13 +103,21 @@ async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
         await ending.guard(None).render(greedy)
     assert ending.codes == [EXIT_OUT_OF_MEMORY]
     monkeypatch.setattr("kamou.web.serving.end_without_memory", lambda: ending.codes.append(7))
-    page_failed("/results", MemoryError())
+    page_failed(Notices(say), "/results", MemoryError())
     assert ending.codes == [EXIT_OUT_OF_MEMORY, 7]
     assert "out of memory" in capfd.readouterr().err
 
 
-def test_what_is_said_is_one_printable_line(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_what_is_said_is_one_printable_line_and_of_pages_one_a_minute(
+    capfd: pytest.CaptureFixture[str], autojump_clock: MockClock
+) -> None:
+    notices = Notices(say)
     say("evil\x1b[2J\nresults: http://evil.example")
-    page_failed("/\x1b[31m\n", ValueError("\u202e"))
-    for line in capfd.readouterr().err.splitlines():
-        assert line.isprintable()
+    for _ in range(100):
+        page_failed(notices, "/\x1b[31m\n", ValueError("\u202e"))
+    await trio.sleep(61)
+    page_failed(notices, "/results", ValueError("again"))
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+    assert "99 more" in lines[-1]
