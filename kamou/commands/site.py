@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.commands.printing import say_error
 from kamou.config import Settings
 from kamou.folder import DataFolder
 
@@ -61,5 +62,5 @@ def _serve(settings: Settings, database: Path) -> None:
         port=web.port,
         limits=public_limits(web),
         render_max_s=web.site_render_max_s,
-        announce=lambda line: click.echo(line, err=True),
+        announce=say_error,
     )
