@@ -1,0 +1,74 @@
+"""What the operator sees of the public site, and when the journal may hear of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import attrs
+import pytest
+from sites import Told, health_of
+from test_health import BEAT
+from trio.testing import MockClock
+
+from kamou.commands.status import system_tables
+from kamou.core.site_events import SiteFailed
+from kamou.errors import DiskFullError, SiteError
+from kamou.operations import Running
+from kamou.operator.metrics import exposition
+
+
+@attrs.define
+class Journal:
+    """Takes casts until its disk is full."""
+
+    taken: deque[object] = attrs.Factory(deque)
+    full: bool = False
+
+    def cast(self, event: object) -> None:
+        if self.full:
+            raise DiskFullError("no space")
+        self.taken.append(event)
+
+
+@attrs.define
+class Tree:
+    journal: Journal = attrs.Factory(Journal)
+
+
+FAILED = SiteFailed(at_ms=1, trouble="crashed")
+
+
+@pytest.mark.parametrize("phase", ["starting", "fast-forward", "replayed", "stopping"])
+def test_the_journal_hears_nothing_of_the_site_but_while_the_real_time_tree_trades(
+    phase: str,
+) -> None:
+    tree: Any = Tree()
+    assert not Running(phase=phase).record(FAILED)
+    assert not Running(phase=phase, tree=tree).record(FAILED)
+    assert not tree.journal.taken
+    assert Running(phase="trading", tree=tree).record(FAILED)
+    assert list(tree.journal.taken) == [FAILED]
+
+
+def test_a_full_disk_loses_the_sites_event_and_nothing_else() -> None:
+    tree: Any = Tree(Journal(full=True))
+    assert not Running(phase="trading", tree=tree).record(FAILED)
+
+
+async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> None:
+    health = health_of(Told())
+    health.started()
+    health.heard(BEAT)
+    up = exposition({}, {"site": health.as_dict()})
+    assert "kamou_site_up 1.0" in up
+    assert "kamou_site_requests_total 5.0" in up
+    assert "kamou_site_connections 2.0" in up
+    health.ended(SiteError("its process ended with signal 9"))
+    down = exposition({}, {"site": health.as_dict()})
+    assert "kamou_site_up 0.0" in down
+    assert "kamou_site_requests_total 5.0" in down, "a counter never falls"
+    [site, *_] = system_tables({"site": health.as_dict()})
+    cells = [str(cell) for column in site.columns for cell in column.cells]  # type: ignore[attr-defined]
+    assert "its process ended with signal 9" in cells
+    assert "down" in cells
