@@ -26,7 +26,7 @@ STRATEGY_COLUMNS = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
 def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
     """Print the performance: every figure with its count and interval, bad days included."""
     resolved = resolve(config_path, data_dir=data_dir)
-    results = _results(resolved)
+    results, rows = _results(resolved, days)
     if as_json:
         print_json(results)
         return
@@ -36,8 +36,8 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
         ("figure", "value", "low", "high", "n", ""),
         [(name, *figure_cells(figure)) for name, figure in results["performance"].items()],
     )
-    if days and results["days"]:
-        print_table("days", DAY_COLUMNS, _cells(results["days"][-days:], DAY_COLUMNS))
+    if rows:
+        print_table("days", DAY_COLUMNS, _cells(rows, DAY_COLUMNS))
     if results["strategies"]:
         print_table("strategies", STRATEGY_COLUMNS, _cells(results["strategies"], STRATEGY_COLUMNS))
     for notice in results["notices"]:
@@ -58,13 +58,20 @@ def _rounded(value: object) -> object:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def _results(resolved: Resolved) -> dict[str, Any]:
-    """The same document as ``/results.json``."""
-    from kamou.web.results import Memo, as_json, gather
+def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same document as ``/results.json``, and this many days, oldest first."""
+    from kamou.store.day_rows import open_row
+    from kamou.store.public_queries import newest_days
+    from kamou.web.daily import Memo
+    from kamou.web.documents import day_document, results_document
+    from kamou.web.results import gather
     from kamou.web.site import Site
 
     settings = resolved.settings
     assumed_live = settings.mode == "demo"
     site = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
     with contextlib.closing(open_database(DataFolder(settings.data_dir))) as reader:
-        return as_json(gather(reader, site, Memo()))
+        document = results_document(gather(reader, site, Memo()))
+        now = open_row(reader)
+        rows = ((now,) if now else ()) + newest_days(reader, limit=days)
+    return document, [day_document(row) for row in rows[:days][::-1]]

@@ -1,43 +1,54 @@
 """Performance statistics, each with its count and its interval, or with the reason for having none.
 
 Returns and ratios are fractions (0.01 is one percent), money is in the account currency and R is
-net profit over planned risk. Intervals are 95 % percentile intervals of the stationary bootstrap
-(Politis and Romano 1994), which keeps neighbouring days together, so that losing streaks survive
-the resampling; the win rate has Wilson's (1927) score interval. The seed is a digest of the data:
-the same data always gives the same interval, and nobody can shop for a kinder one.
+net profit over planned risk. Intervals are 95 % and rest on complete UTC days: percentiles of the
+stationary bootstrap (``core/bootstrap.py``); for the win rate Wilson's (1927) score interval.
+They are made once a day; the figures beside them are as of now.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-from numpy.random import PCG64, Generator
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int32]
-Statistic = Callable[[Floats], Floats]  # [resamples, n] -> [resamples]
+from kamou.core.bootstrap import (
+    Floats,
+    Statistic,
+    bootstrap_intervals,
+    percentiles,
+    resampled_sums,
+)
 
 DAYS_PER_YEAR = 365  # perpetual futures trade every day of the year
 DAYS_MIN = 14  # the gate's least number of daily blocks; fewer days resample into fiction
 TRADES_MIN = 30  # the gate's least number of trades; fewer say nothing of a win rate
-RESAMPLES = 2_000  # the 2.5 % tail is then an average over 50 resamples
-CONFIDENCE = 0.95
-CHUNK_ELEMENTS = 2_000_000  # resampled numbers held at once: 16 MB, whatever the length
 NORMAL_975 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 INSUFFICIENT = "insufficient evidence"
 
 
 @attrs.frozen(kw_only=True)
+class Counted:
+    """What an interval rests on: ``n`` observations in ``days`` complete days, until a time."""
+
+    n: int
+    days: int
+    as_of_ms: int | None
+
+    def as_dict(self) -> dict[str, object]:
+        return {"n": self.n, "days": self.days, "as_of_ms": self.as_of_ms}
+
+
+@attrs.frozen(kw_only=True)
 class Estimate:
     """A figure with its count and interval; or no figure (``value is None``) and a reason.
 
-    ``high is None`` beside a value: the data do not bound it from above.
+    ``high is None`` beside a value: the data do not bound it from above. ``counted`` is what the
+    interval rests on, None for what is counted and not estimated.
     """
 
     n: int
@@ -46,18 +57,22 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    counted: Counted | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """``{value, n, low, high, unit}`` or ``{value: null, reason, n, unit}``."""
+        """``{value, n, low, high, unit, interval}`` or ``{value: null, reason, n, unit}``."""
         if self.value is None:
             return {"value": None, "reason": self.reason, "n": self.n, "unit": self.unit}
-        return {
+        found: dict[str, object] = {
             "value": self.value,
             "n": self.n,
             "low": self.low,
             "high": self.high,
             "unit": self.unit,
         }
+        if self.counted is not None:
+            found["interval"] = self.counted.as_dict()
+        return found
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +103,7 @@ class DayStatistics:
 
 UNITS = {
     "return_twr": "fraction, time-weighted, net of all costs, since inception",
-    "max_drawdown": "fraction of the highest equity before it, at day closes",
+    "max_drawdown": "fraction of the index's highest before it, at closes of complete days",
     "sharpe": "daily returns, annualised by sqrt(365), ddof 1, idle days included, risk-free 0",
     "sortino": "daily returns, annualised by sqrt(365), target 0, idle days included",
     "win_rate": "fraction of closed trades with a net profit",
@@ -98,48 +113,136 @@ UNITS = {
 }
 
 
-def day_statistics(complete: Sequence[float] | Floats, partial: float | None) -> DayStatistics:
-    """Statistics of daily returns.
+@attrs.frozen(kw_only=True, eq=False)
+class DayReturns:
+    """Returns of the rows of the record that have ended, oldest first; idle days are 0.
 
-    Args:
-        complete: returns of whole UTC days, oldest first, idle days included as 0.
-        partial: the current day's return so far. It counts in the return and the drawdown; a
-            part of a day is no observation of a daily return, so not in the ratios.
+    A row that is not a complete day moves the index, but is no observation of a daily return.
     """
-    days = _finite(complete)
-    running = days if partial is None else np.append(days, _finite([partial]))
-    if days.size < DAYS_MIN:
+
+    returns: Floats  # [rows]
+    complete: npt.NDArray[np.bool_]  # [rows]
+    as_of_ms: int | None = None  # the close of the last complete day
+
+
+@attrs.frozen(kw_only=True)
+class TradeSums:
+    """Sums over closed trades; ``loss`` is positive."""
+
+    trades: int
+    wins: int
+    r: float
+    profit: float
+    loss: float
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TradeDays:
+    """Sums over the trades that closed on each complete day, ``[days]`` each, oldest first."""
+
+    trades: Floats
+    wins: Floats
+    r: Floats
+    profit: Floats
+    loss: Floats
+
+
+@attrs.frozen(kw_only=True)
+class TradeBounds:
+    """95 % intervals of trade figures; None below the least number of days or trades."""
+
+    counted: Counted
+    win_rate: tuple[float, float] | None
+    expectancy_r: tuple[float, float] | None
+    profit_factor: tuple[float, float] | None
+
+
+def day_statistics(days: DayReturns) -> DayStatistics:
+    """Statistics of the rows that have ended; see ``with_open_day`` for the day that has not.
+
+    The return multiplies all rows. The drawdown is that of the index at the closes of complete
+    days. The ratios and every interval rest on complete days alone.
+    """
+    returns = _finite(days.returns)
+    daily = returns[days.complete]
+    counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
+    if daily.size < DAYS_MIN:
         none = {
-            name: _insufficient(name, days.size, "complete days", DAYS_MIN)
+            name: _insufficient(name, daily.size, daily.size, "complete days", DAYS_MIN)
             for name in _names(DayStatistics)
         }
         return DayStatistics(**none)
-    curve = {"return_twr": (running, _total_returns), "max_drawdown": (running, _drawdowns)}
-    ratios = {"sharpe": (days, _sharpes), "sortino": (days, _sortinos)}
+    closes = np.cumprod(1.0 + returns)
+    peaks = np.maximum.accumulate(np.append(1.0, closes[days.complete]))[1:]
+    values = {
+        "return_twr": float(closes[-1]) - 1.0,
+        "max_drawdown": min(0.0, float((closes[days.complete] / peaks - 1.0).min())),
+        "sharpe": sharpe(daily),
+        "sortino": sortino(daily),
+    }
+    drawn = bootstrap_intervals([(daily, statistic) for statistic in _OF_DAYS.values()])
+    bounds = dict(zip(_OF_DAYS, drawn, strict=True))
     return DayStatistics(
-        **_bootstrapped(curve, count=days.size), **_bootstrapped(ratios, count=days.size)
+        **{name: _estimate(name, value, bounds[name], counted) for name, value in values.items()}
     )
 
 
-def trade_statistics(
-    pnl_net: Sequence[float] | Floats, r_multiple: Sequence[float] | Floats
-) -> TradeStatistics:
-    """Statistics of closed trades, given in order of closing: net money and net R of each."""
-    pnl, r = _finite(pnl_net), _finite(r_multiple)
-    assert pnl.shape == r.shape
-    n = pnl.size
+def with_open_day(ended: DayStatistics, return_so_far: float | None) -> DayStatistics:
+    """Add the open day to the return; a part of a day is no observation of anything else."""
+    value = ended.return_twr.value
+    if value is None or return_so_far is None:
+        return ended
+    now = attrs.evolve(ended.return_twr, value=(1.0 + value) * (1.0 + return_so_far) - 1.0)
+    return attrs.evolve(ended, return_twr=now)
+
+
+def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[TradeBounds, ...]:
+    """Intervals of the trade figures of several groups of trades over the same complete days.
+
+    Whole days are drawn, because the trades of one day share its market. The win rate has
+    Wilson's interval over the trades.
+    """
+    size = groups[0].trades.size if groups else 0
+    columns = [(g.trades, g.r, g.profit, g.loss) for g in groups]
+    enough = size >= DAYS_MIN
+    sums = (
+        resampled_sums(np.column_stack([c for group in columns for c in group])) if enough else None
+    )
+    made = []
+    for i, group in enumerate(groups):
+        n, wins = int(group.trades.sum()), int(group.wins.sum())
+        drawn = None if sums is None or n < TRADES_MIN else sums[:, 4 * i : 4 * i + 4].T
+        made.append(
+            TradeBounds(
+                counted=Counted(n=n, days=size, as_of_ms=as_of_ms),
+                win_rate=wilson_interval(wins, n) if n >= TRADES_MIN else None,
+                expectancy_r=None if drawn is None else percentiles(_quotients(drawn[1], drawn[0])),
+                profit_factor=None if drawn is None else percentiles(_factors(drawn[2], drawn[3])),
+            )
+        )
+    return tuple(made)
+
+
+def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
+    """Statistics of all closed trades, with the intervals that complete days support."""
+    n, counted = sums.trades, bounds.counted
     count = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)  # counted, not estimated
-    if n < TRADES_MIN:
-        none = {
-            name: _insufficient(name, n, "closed trades", TRADES_MIN)
-            for name in ("win_rate", "expectancy_r", "profit_factor")
-        }
-        return TradeStatistics(trades=count, **none)
-    wins = int((pnl > 0).sum())
-    low, high = wilson_interval(wins, n)
-    win_rate = Estimate(n=n, unit=UNITS["win_rate"], value=wins / n, low=low, high=high)
-    wanted = {"expectancy_r": (r, _means), "profit_factor": (pnl, _profit_factors)}
-    return TradeStatistics(trades=count, win_rate=win_rate, **_bootstrapped(wanted, count=n))
+    loss = sums.loss
+    values = {
+        "win_rate": sums.wins / n if n else None,
+        "expectancy_r": sums.r / n if n else None,
+        "profit_factor": sums.profit / loss if loss else None,
+    }
+    made = {}
+    for name, value in values.items():
+        interval = getattr(bounds, name)
+        if counted.n < TRADES_MIN:
+            made[name] = _insufficient(name, n, counted.n, "closed trades", TRADES_MIN)
+        elif interval is None:
+            made[name] = _insufficient(name, n, counted.days, "complete days", DAYS_MIN)
+        else:
+            made[name] = _estimate(name, value, interval, counted, n=n)
+    return TradeStatistics(trades=count, **made)
 
 
 # --- the figures themselves ------------------------------------------------------------------
@@ -155,20 +258,6 @@ def return_twr(subperiods: Sequence[tuple[float, float]]) -> float:
         assert start > 0, "a time-weighted return needs equity to start from"
         total *= end / start
     return total - 1.0
-
-
-def chained_return(equity: Floats, flows: Floats) -> float:
-    """Time-weighted return along marks of equity, ``[n]`` each, oldest first.
-
-    ``flows`` are net since inception at each mark; what changed between two marks is taken to
-    have arrived with the later one. Zero when fewer than two marks.
-    """
-    assert equity.shape == flows.shape
-    if equity.size < 2:
-        return 0.0
-    assert (equity[:-1] > 0).all(), "a time-weighted return needs equity to start from"
-    growth = (equity[1:] - np.diff(flows)) / equity[:-1]
-    return float(np.multiply.reduce(growth)) - 1.0
 
 
 def max_drawdown(returns: Sequence[float] | Floats) -> float:
@@ -208,72 +297,6 @@ def wilson_interval(wins: int, n: int) -> tuple[float, float]:
     low = 0.0 if wins == 0 else centre - half
     high = 1.0 if wins == n else centre + half
     return low, high
-
-
-# --- the stationary bootstrap ----------------------------------------------------------------
-
-
-def data_digest(*columns: Floats) -> str:
-    """SHA-256 of the columns as little-endian float64: names the data, and seeds its intervals."""
-    digest = hashlib.sha256()
-    for column in columns:
-        digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
-        digest.update(b"|")
-    return digest.hexdigest()
-
-
-def block_length(n: int) -> float:
-    """Mean block length, ``n ** (1/3)``: the optimal order (Politis and White 2004), at least 1."""
-    return max(1.0, math.cbrt(n))
-
-
-def bootstrap_indices(
-    n: int, *, resamples: int, block: float, generator: Generator
-) -> Iterator[Indices]:
-    """Stationary-bootstrap indices in chunks ``[<= resamples, n]``, ``resamples`` rows in all.
-
-    Blocks start anywhere, have geometric lengths with mean ``block`` and wrap around the end.
-    """
-    assert n > 0
-    assert block >= 1
-    rows_max = max(1, CHUNK_ELEMENTS // n)
-    columns = np.arange(n, dtype=np.int32)
-    for first in range(0, resamples, rows_max):
-        rows = min(rows_max, resamples - first)
-        restart = generator.random((rows, n), dtype=np.float32) < 1 / block
-        restart[:, 0] = True
-        starts = generator.integers(0, n, size=np.count_nonzero(restart), dtype=np.int32)
-        which = np.cumsum(restart.ravel(), dtype=np.int32).reshape(rows, n) - 1
-        began = np.maximum.accumulate(np.where(restart, columns, 0), axis=1)
-        indices = starts[which] + (columns - began)
-        indices -= n * (indices >= n)
-        yield indices
-
-
-def bootstrap_intervals(
-    columns: Sequence[tuple[Floats, Statistic]],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    block: float | None = None,
-) -> list[tuple[float, float]]:
-    """Percentile intervals of a statistic of each column ``[n]``, all on the same resamples.
-
-    A resample where a statistic is undefined (NaN) is left out of that statistic's interval.
-    """
-    n = columns[0][0].size
-    seed = int(data_digest(*(values for values, _ in columns))[:16], 16)
-    chunks = bootstrap_indices(
-        n,
-        resamples=resamples,
-        block=block_length(n) if block is None else block,
-        generator=Generator(PCG64(seed)),
-    )
-    drawn: list[list[Floats]] = [[] for _ in columns]
-    for indices in chunks:
-        for kept, (values, statistic) in zip(drawn, columns, strict=True):
-            kept.append(statistic(values[indices]))
-    return [_percentiles(np.concatenate(kept), confidence) for kept in drawn]
 
 
 # --- inside ----------------------------------------------------------------------------------
@@ -319,19 +342,25 @@ def _ratio(mean: Floats, deviation: Floats) -> Floats:
     return out
 
 
-def _means(values: Floats) -> Floats:
-    mean: Floats = values.mean(axis=1)
-    return mean
-
-
-def _profit_factors(pnl: Floats) -> Floats:
-    won = np.maximum(pnl, 0.0).sum(axis=1)
-    lost = -np.minimum(pnl, 0.0).sum(axis=1)
-    out = np.full(won.shape, np.inf)  # a resample without a loss is unbounded, not undefined
-    np.divide(won, lost, out=out, where=lost > 0.0)
+def _quotients(above: Floats, below: Floats) -> Floats:
+    out = np.full(above.shape, np.nan)
+    np.divide(above, below, out=out, where=below > 0.0)
     return out
 
 
+def _factors(profit: Floats, loss: Floats) -> Floats:
+    """A resample without a loss is unbounded, one without any trade undefined."""
+    out = np.where(profit > 0.0, np.inf, np.nan)
+    np.divide(profit, loss, out=out, where=loss > 0.0)
+    return out
+
+
+_OF_DAYS: Mapping[str, Statistic] = {
+    "return_twr": _total_returns,
+    "max_drawdown": _drawdowns,
+    "sharpe": _sharpes,
+    "sortino": _sortinos,
+}
 _UNDEFINED = {
     "sharpe": "the daily returns do not vary",
     "sortino": "no losing day to divide by",
@@ -339,31 +368,28 @@ _UNDEFINED = {
 }
 
 
-def _bootstrapped(
-    wanted: Mapping[str, tuple[Floats, Statistic]], *, count: int
-) -> dict[str, Estimate]:
-    intervals = bootstrap_intervals(tuple(wanted.values()))
-    made: dict[str, Estimate] = {}
-    for (name, (values, statistic)), (low, high) in zip(wanted.items(), intervals, strict=True):
-        value = float(statistic(values[np.newaxis])[0])
-        if not math.isfinite(value):
-            made[name] = Estimate(n=count, unit=UNITS[name], reason=_UNDEFINED[name])
-            continue
-        bound = None if math.isinf(high) else high
-        made[name] = Estimate(n=count, unit=UNITS[name], value=value, low=low, high=bound)
-    return made
+def _estimate(
+    name: str,
+    value: float | None,
+    interval: tuple[float, float],
+    counted: Counted,
+    *,
+    n: int | None = None,
+) -> Estimate:
+    n = counted.n if n is None else n
+    if value is None:
+        return Estimate(n=n, unit=UNITS[name], reason=_UNDEFINED[name])
+    low, high = interval
+    return Estimate(
+        n=n,
+        unit=UNITS[name],
+        value=value,
+        low=low,
+        high=None if math.isinf(high) else high,
+        counted=counted,
+    )
 
 
-def _percentiles(drawn: Floats, confidence: float) -> tuple[float, float]:
-    known = drawn[~np.isnan(drawn)]
-    if not known.size:
-        return math.nan, math.nan
-    tail = (1 - confidence) / 2
-    # an observed value on both sides: interpolating towards an unbounded one makes no number
-    low, high = np.quantile(known, [tail, 1 - tail], method="closest_observation")
-    return float(low), float(high)
-
-
-def _insufficient(name: str, n: int, what: str, minimum: int) -> Estimate:
-    reason = f"{INSUFFICIENT}: {n} {what}, {minimum} needed"
+def _insufficient(name: str, n: int, found: int, what: str, minimum: int) -> Estimate:
+    reason = f"{INSUFFICIENT}: {found} {what}, {minimum} needed"
     return Estimate(n=n, unit=UNITS[name], reason=reason)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kamou.store.record_rebuild import rebuild
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -126,11 +128,92 @@ _MONEY = (
         pnl TEXT NOT NULL DEFAULT '0') STRICT""",
 )
 
+_DAYS = (
+    "DROP TABLE day",  # it ended where the next day opened, whenever that was
+    """CREATE TABLE boundary (
+        at_ms INTEGER PRIMARY KEY, read_ms INTEGER NOT NULL, equity TEXT NOT NULL,
+        midnight INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE day (
+        day TEXT PRIMARY KEY, last_day TEXT NOT NULL, start_ms INTEGER NOT NULL,
+        end_ms INTEGER NOT NULL, complete INTEGER NOT NULL, equity_start TEXT NOT NULL,
+        equity_end TEXT NOT NULL, "return" REAL, flows TEXT NOT NULL, trades INTEGER NOT NULL,
+        fees TEXT NOT NULL, funding TEXT NOT NULL, pnl TEXT NOT NULL) STRICT""",
+    "CREATE INDEX day_last ON day (last_day)",
+    """CREATE TABLE day_strategy (
+        day TEXT NOT NULL, strategy TEXT NOT NULL, trades INTEGER NOT NULL,
+        wins INTEGER NOT NULL, r REAL NOT NULL, profit REAL NOT NULL, loss REAL NOT NULL,
+        PRIMARY KEY (day, strategy)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE month (
+        month TEXT PRIMARY KEY, equity_end TEXT NOT NULL, "return" REAL, change TEXT NOT NULL,
+        flows TEXT NOT NULL, trades INTEGER NOT NULL, fees TEXT NOT NULL, funding TEXT NOT NULL,
+        complete INTEGER NOT NULL, gaining INTEGER NOT NULL, losing INTEGER NOT NULL,
+        unseparated INTEGER NOT NULL) STRICT""",
+    "CREATE INDEX fill_at ON fill (at_ms)",
+    "CREATE INDEX income_at ON income (at_ms)",
+)
+
+_TOTALS = (
+    "CREATE TABLE total (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE strategy_total (
+        strategy TEXT PRIMARY KEY, trades INTEGER NOT NULL DEFAULT 0,
+        wins INTEGER NOT NULL DEFAULT 0, r REAL NOT NULL DEFAULT 0,
+        profit TEXT NOT NULL DEFAULT '0', loss TEXT NOT NULL DEFAULT '0',
+        pnl_net TEXT NOT NULL DEFAULT '0', fees TEXT NOT NULL DEFAULT '0',
+        funding TEXT NOT NULL DEFAULT '0', slippage TEXT NOT NULL DEFAULT '0') STRICT""",
+    """CREATE TABLE trade_count (
+        strategy TEXT NOT NULL, symbol TEXT NOT NULL, won INTEGER NOT NULL,
+        trades INTEGER NOT NULL, PRIMARY KEY (strategy, symbol, won)) STRICT, WITHOUT ROWID""",
+)
+
+_CURVE = (
+    """CREATE TABLE curve_width (
+        width_ms INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE curve (
+        start_ms INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, equity TEXT NOT NULL,
+        low TEXT NOT NULL, high TEXT NOT NULL) STRICT""",
+    """CREATE TABLE curve_mark (
+        kind TEXT NOT NULL, start_ms INTEGER NOT NULL, amount TEXT NOT NULL,
+        PRIMARY KEY (kind, start_ms)) STRICT, WITHOUT ROWID""",
+)
+
+# One index for each combination of filters of /trades: a page reads its own rows and no others.
+_TRADE_PAGES = (
+    "ALTER TABLE trade ADD COLUMN won INTEGER"
+    " GENERATED ALWAYS AS (CAST(pnl_net AS REAL) > 0) VIRTUAL",
+    "DROP INDEX trade_symbol",
+    *(
+        f"CREATE INDEX trade_{'_'.join(columns)} ON trade ({', '.join(columns)}, closed_ms)"
+        for columns in (
+            ("won",),
+            ("strategy",),
+            ("symbol",),
+            ("strategy", "won"),
+            ("symbol", "won"),
+            ("strategy", "symbol"),
+            ("strategy", "symbol", "won"),
+        )
+    ),
+    """CREATE TABLE downtime (
+        seq INTEGER PRIMARY KEY, generation INTEGER NOT NULL, from_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL, orderly INTEGER NOT NULL) STRICT""",
+    """CREATE INDEX state_halted ON state (seq)
+        WHERE "after" IN ('halt_new', 'flatten', 'killed')""",
+    "CREATE INDEX config_first ON config (first_ms)",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY)}
+    {
+        "0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY),
+        "0002_daily_rows": (*_DAYS, *_TOTALS, *_CURVE, *_TRADE_PAGES),
+    }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
+
+FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
+    {"0002_daily_rows": rebuild}
+)
+"""What fills the new tables of a migration from the old ones, in the same transaction."""
 
 
 def apply(connection: sqlite3.Connection) -> None:
@@ -140,13 +223,17 @@ def apply(connection: sqlite3.Connection) -> None:
 
     kamou = Migrations(MIGRATION_SET)
     for name, statements in MIGRATIONS.items():
-        kamou(name=name)(_step(statements))
+        kamou(name=name)(_step(statements, FILLED.get(name)))
     kamou.apply(Database(connection, execute_plugins=False))
 
 
-def _step(statements: tuple[str, ...]) -> Callable[[Database], None]:
+def _step(
+    statements: tuple[str, ...], fill: Callable[[sqlite3.Connection], None] | None
+) -> Callable[[Database], None]:
     def run(db: Database) -> None:
         for statement in statements:
             db.execute(statement)
+        if fill is not None:
+            fill(db.conn)
 
     return run

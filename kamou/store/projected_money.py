@@ -1,13 +1,13 @@
-"""Projections of income, trades, equity marks and days; see ``store/projections.py``."""
+"""Projections of income, trades and equity marks; see ``store/projections.py``."""
 
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
-from decimal import Decimal
 
 from kamou.core import events as e
-from kamou.core.model import ZERO
+from kamou.store import projected_curve, projected_days
+from kamou.store.day_rows import TRANSFER
+from kamou.store.projected_totals import trade_counted
 
 
 def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
@@ -16,6 +16,9 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
         "INSERT INTO income VALUES (?, ?, ?, ?, ?)",
         (income.income_id, income.kind, income.symbol, str(income.amount), income.at_ms),
     )
+    if income.kind == TRANSFER:
+        projected_curve.moment_marked(cursor, "flow", income.at_ms, income.amount)
+    projected_days.entry_recorded(cursor, income.at_ms)
 
 
 def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
@@ -48,23 +51,12 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
         " AND at_ms BETWEEN ? AND ?",
         (event.trade_id, event.symbol, event.opened_ms, event.closed_ms),
     )
-    _count_on_its_day(cursor, event)
-
-
-def _count_on_its_day(cursor: sqlite3.Cursor, event: e.TradeClosed) -> None:
-    day = _day(event.closed_ms)
-    row = cursor.execute("SELECT fees, funding, pnl FROM day WHERE day = ?", (day,)).fetchone()
-    if row is None:
-        return  # it closed before the first day was opened
-    added = (event.fees, event.funding, event.pnl_net)
-    sums = [str(Decimal(old) + new) for old, new in zip(row, added, strict=True)]
-    cursor.execute(
-        "UPDATE day SET trades = trades + 1, fees = ?, funding = ?, pnl = ? WHERE day = ?",
-        (*sums, day),
-    )
+    trade_counted(cursor, event)
+    projected_days.entry_recorded(cursor, event.closed_ms)
 
 
 def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> None:
+    known = cursor.execute("SELECT 1 FROM equity WHERE at_ms = ?", (event.at_ms,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -77,44 +69,5 @@ def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> No
             str(event.flows),
         ),
     )
-
-
-def day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
-    before = cursor.execute(
-        "SELECT day, equity_start FROM day WHERE day < ? ORDER BY day DESC LIMIT 1", (event.day,)
-    ).fetchone()
-    if before is not None:
-        _close_day(cursor, before[0], Decimal(before[1]), event)
-    cursor.execute(
-        "INSERT INTO day (day, equity_start) VALUES (?, ?)", (event.day, str(event.equity))
-    )
-
-
-def _close_day(cursor: sqlite3.Cursor, day: str, start: Decimal, event: e.DayOpened) -> None:
-    """The day ends where the next one opens; what was deposited meanwhile is no profit."""
-    opened_ms = _opened_ms(cursor, day)
-    flows = _flows(cursor, event.at_ms) - _flows(cursor, opened_ms)
-    gain = event.equity - start - flows
-    cursor.execute(
-        'UPDATE day SET equity_end = ?, flows = ?, "return" = ? WHERE day = ?',
-        (str(event.equity), str(flows), float(gain / start) if start > 0 else None, day),
-    )
-
-
-def _opened_ms(cursor: sqlite3.Cursor, day: str) -> int:
-    row = cursor.execute(
-        "SELECT at_ms FROM event WHERE kind = 'day_opened' AND key = ?", (day,)
-    ).fetchone()
-    return int(row[0])
-
-
-def _flows(cursor: sqlite3.Cursor, at_ms: int) -> Decimal:
-    """Net deposits since inception by the last mark at that time."""
-    row = cursor.execute(
-        "SELECT flows FROM equity WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", (at_ms,)
-    ).fetchone()
-    return Decimal(row[0]) if row else ZERO
-
-
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+    projected_curve.mark_added(cursor, event.at_ms, str(event.equity), replaced=known is not None)
+    projected_days.equity_read(cursor, event.at_ms, str(event.equity))

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from kamou.core import events as e
 from kamou.core.model import OrderStatus
+from kamou.store import projected_days
+from kamou.store.projected_totals import count
 
 KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/flatten.py
 
@@ -36,6 +38,7 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
             intent.intended_ms,
         ),
     )
+    count(cursor, orders=1)
 
 
 def order_acknowledged(cursor: sqlite3.Cursor, seq: int, event: e.OrderAcknowledged) -> None:
@@ -111,6 +114,8 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
             event.source,
         ),
     )
+    count(cursor, fills=1)
+    projected_days.entry_recorded(cursor, fill.at_ms)
     if order is None:
         return
     filled = Decimal(order[2]) + fill.quantity

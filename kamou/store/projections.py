@@ -15,8 +15,11 @@ from kamou.clock import DAY_MS
 from kamou.core import events as e
 from kamou.core.model import Denial
 from kamou.messages.codec import encode
+from kamou.store import projected_curve, projected_days
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
+from kamou.store.projected_totals import count, was_down
+from kamou.store.rows import HALTED
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
 
@@ -40,6 +43,12 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
         "INSERT OR IGNORE INTO config (digest, first_ms, body, reason) VALUES (?, ?, ?, ?)",
         (event.config_digest, event.at_ms, event.config_json, event.change_reason),
     )
+    if cursor.rowcount:
+        others = cursor.execute("SELECT value FROM total WHERE name = 'configs'").fetchone()[0]
+        count(cursor, configs=1)
+        if others:  # the first is what the record began with
+            projected_curve.moment_marked(cursor, "config", event.at_ms)
+    was_down(cursor, seq, event.at_ms)
 
 
 def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
@@ -50,6 +59,11 @@ def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
 
 
 def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
+    known = cursor.execute(
+        "SELECT candidates, abstained FROM cycle WHERE cycle_ms = ?", (event.cycle_ms,)
+    ).fetchone()
+    before = known or (0, 0)
+    abstained = sum(int(figure.value) for figure in event.abstained)
     cursor.execute(
         "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards)"
         " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cycle_ms) DO UPDATE SET"
@@ -61,13 +75,20 @@ def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> Non
             event.bar_close_ms,
             event.symbols,
             event.candidates,
-            sum(int(figure.value) for figure in event.abstained),
+            abstained,
             event.late_shards,
         ),
+    )
+    count(
+        cursor,
+        cycles=int(known is None),
+        candidates=event.candidates - before[0],
+        abstained=abstained - before[1],
     )
 
 
 def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
+    known = cursor.execute("SELECT 1 FROM cycle WHERE cycle_ms = ?", (event.cycle_ms,)).fetchone()
     cursor.execute(
         "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards,"
         " positions, open_orders, drift, closed_ms) VALUES (?, 0, 0, 0, 0, 0, ?, ?, ?, ?)"
@@ -76,9 +97,14 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
         " closed_ms = excluded.closed_ms",
         (event.cycle_ms, event.positions, event.open_orders, event.drift, event.at_ms),
     )
+    count(cursor, cycles=int(known is None))
 
 
 def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
+    before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
+    if before is not None and before[1] in HALTED:
+        projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
+    count(cursor, halts=int(event.after.value in HALTED))
     cursor.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -108,10 +134,11 @@ def _refuse(
         (seq, event.at_ms, tier, event.signal_id, *where, _json(denials)),
     )
     # Refusals belong to the cycle in whose course they happen, which is the newest one.
-    count = "vetoed" if tier == "T2" else "refused"
+    name = "vetoed" if tier == "T2" else "refused"
     cursor.execute(
-        f"UPDATE cycle SET {count} = {count} + 1 WHERE cycle_ms = (SELECT max(cycle_ms) FROM cycle)"
+        f"UPDATE cycle SET {name} = {name} + 1 WHERE cycle_ms = (SELECT max(cycle_ms) FROM cycle)"
     )
+    count(cursor, **{name: cursor.rowcount})
 
 
 def _candidate_vetoed(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
@@ -152,7 +179,7 @@ def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) ->
 
 
 def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
-    money.day_opened(cursor, seq, event)
+    projected_days.day_opened(cursor, event.at_ms, str(event.equity))
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
     cursor.execute(
@@ -182,6 +209,7 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
             event.expires_ms,
         ),
     )
+    count(cursor, permits=1)
 
 
 def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:

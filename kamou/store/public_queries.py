@@ -1,4 +1,4 @@
-"""What the site asks beyond ``store.queries``: one snapshot for many questions, and columns.
+"""What the site asks beyond ``store.queries``: one snapshot for many questions, and the record.
 
 Every function takes a connection of ``store.database.open_reader``.
 """
@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from kamou.store.rows import DayRow, MonthRow, select
 
 
 @contextmanager
@@ -33,82 +31,111 @@ class Mark:
 
     at_ms: int
     equity: Decimal
-    low: float
-    high: float
+    low: Decimal
+    high: Decimal
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
-    """What statistics need of one closed trade."""
+class CurveMark:
+    """What happened in one stretch of the curve: ``halt``, ``down``, ``flow`` or ``config``.
+
+    ``amount`` is the net of the transfers, 0 for the other kinds.
+    """
+
+    kind: str
+    start_ms: int
+    amount: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class Curve:
+    """The equity curve: stretches of one width, oldest first, at most ``POINTS_MAX`` of them."""
+
+    width_ms: int
+    points: tuple[Mark, ...]
+    marks: tuple[CurveMark, ...]
+
+
+@attrs.frozen(kw_only=True)
+class StrategySums:
+    """Exact totals of one strategy's closed trades; ``profit`` and ``loss`` are not negative."""
 
     strategy: str
+    trades: int
+    wins: int
+    r: float
+    profit: Decimal
+    loss: Decimal
     pnl_net: Decimal
-    r_multiple: float
     fees: Decimal
     funding: Decimal
     slippage: Decimal
 
 
-def curve(reader: sqlite3.Connection, *, points_max: int) -> tuple[Mark, ...]:
-    """The equity curve in at most ``points_max`` marks; thinning never hides a dip."""
-    first, last = reader.execute("SELECT min(at_ms), max(at_ms) FROM equity").fetchone()
-    if first is None:
-        return ()
-    stretch_ms = max(1, (last - first) // points_max + 1)
-    # Bare columns of an aggregate with one max() come from its row: the stretch's last mark.
-    ends = reader.execute(
-        "SELECT max(at_ms), equity FROM equity GROUP BY (at_ms - ?1) / ?2 ORDER BY 1",
-        (first, stretch_ms),
-    ).fetchall()
-    extremes = reader.execute(
-        "SELECT min(CAST(equity AS REAL)), max(CAST(equity AS REAL)) FROM equity"
-        " GROUP BY (at_ms - ?1) / ?2 ORDER BY max(at_ms)",
-        (first, stretch_ms),
-    ).fetchall()
-    return tuple(
-        Mark(at_ms=at_ms, equity=Decimal(equity), low=low, high=high)
-        for (at_ms, equity), (low, high) in zip(ends, extremes, strict=True)
+def curve(reader: sqlite3.Connection) -> Curve:
+    """Return the equity curve since inception; thinning never hides a dip."""
+    width = reader.execute("SELECT width_ms FROM curve_width").fetchone()
+    if width is None:
+        return Curve(width_ms=0, points=(), marks=())
+    return Curve(
+        width_ms=width[0],
+        points=select(reader, Mark, "curve", "ORDER BY start_ms"),
+        marks=select(reader, CurveMark, "curve_mark", "ORDER BY kind, start_ms"),
     )
 
 
-def marks_between(reader: sqlite3.Connection, from_ms: int, to_ms: int) -> tuple[Floats, Floats]:
-    """Equity and net flows since inception at every mark in ``[from_ms, to_ms)``, oldest first."""
-    rows = reader.execute(
-        "SELECT CAST(equity AS REAL), CAST(flows AS REAL) FROM equity"
-        " WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms",
-        (from_ms, to_ms),
-    ).fetchall()
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 2)
-    return columns[:, 0], columns[:, 1]
+def record_start_ms(reader: sqlite3.Connection) -> int | None:
+    """Return when the record begins: the time of its first equity."""
+    row = reader.execute("SELECT at_ms FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
 
 
-def first_mark(reader: sqlite3.Connection) -> tuple[int, Decimal] | None:
-    """When the record begins, and the equity it began with."""
-    row = reader.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms LIMIT 1").fetchone()
-    return None if row is None else (row[0], Decimal(row[1]))
+def newest_days(
+    reader: sqlite3.Connection, *, limit: int, before: str | None = None
+) -> tuple[DayRow, ...]:
+    """Rows of the record that have ended, newest first; ``before`` a day (YYYY-MM-DD)."""
+    where = "WHERE day < ?" if before else "WHERE day > ?"
+    tail = f"{where} ORDER BY day DESC LIMIT ?"
+    return select(reader, DayRow, "day", tail, before or "", limit)
 
 
-def outcomes(reader: sqlite3.Connection) -> tuple[Outcome, ...]:
-    """Every closed trade, in order of closing."""
-    rows = reader.execute(
-        "SELECT strategy, pnl_net, r_multiple, fees, funding, slippage FROM trade"
-        " ORDER BY closed_ms, trade_id"
-    ).fetchall()
+def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
+    """Return the day of the ended row that stands ``rows`` rows after a day; None beyond them."""
+    row = reader.execute(
+        "SELECT day FROM day WHERE day >= ? ORDER BY day LIMIT 1 OFFSET ?", (day, rows)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
+    """Months that have a row that has ended, newest first."""
+    return select(reader, MonthRow, "month", "ORDER BY month DESC LIMIT ?", limit)
+
+
+def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
+    """Every row that has ended, oldest first: for what is made once a day, never for a page."""
+    return select(reader, DayRow, "day", "ORDER BY day")
+
+
+def complete_strategy_days(
+    reader: sqlite3.Connection,
+) -> tuple[tuple[str, str, int, int, float, float, float], ...]:
+    """``(day, strategy, trades, wins, r, profit, loss)`` of complete days; once a day, too."""
     return tuple(
-        Outcome(
-            strategy=strategy,
-            pnl_net=Decimal(pnl),
-            r_multiple=r,
-            fees=Decimal(fees),
-            funding=Decimal(funding),
-            slippage=Decimal(slippage),
-        )
-        for strategy, pnl, r, fees, funding, slippage in rows
+        reader.execute(
+            "SELECT day, strategy, s.trades, wins, r, profit, loss FROM day d"
+            " CROSS JOIN day_strategy s USING (day) WHERE complete ORDER BY day, strategy"
+        ).fetchall()
     )
+
+
+def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:
+    """Return the totals of every strategy that has closed a trade, in order of name."""
+    return select(reader, StrategySums, "strategy_total", "ORDER BY strategy")
 
 
 def traded_names(reader: sqlite3.Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The strategies and the symbols that have closed trades, each sorted."""
-    strategies = reader.execute("SELECT DISTINCT strategy FROM trade ORDER BY 1").fetchall()
-    symbols = reader.execute("SELECT DISTINCT symbol FROM trade ORDER BY 1").fetchall()
+    strategies = reader.execute("SELECT strategy FROM strategy_total ORDER BY 1").fetchall()
+    symbols = reader.execute("SELECT DISTINCT symbol FROM trade_count ORDER BY 1").fetchall()
     return tuple(row[0] for row in strategies), tuple(row[0] for row in symbols)

@@ -12,16 +12,19 @@ import sqlite3
 from decimal import Decimal
 from typing import Any
 
-from kamou.core.model import TradingState
+import attrs
+
+from kamou.core.model import ZERO
+from kamou.store.day_rows import TRANSFER
 from kamou.store.rows import (
     ConfigRow,
     Counts,
     CycleRow,
-    DayRow,
     Downtime,
     EquityPoint,
     FillRow,
     Latest,
+    OpenDay,
     OpenTradeRow,
     OrderRow,
     PermitRow,
@@ -30,13 +33,12 @@ from kamou.store.rows import (
     SignalRow,
     StateSpan,
     TradeChain,
+    TradeCursor,
     TradeRow,
     figures_of,
     select,
     select_one,
 )
-
-_HALTED = frozenset(s.value for s in TradingState if not s.entries_allowed)
 
 
 def equity_curve(
@@ -69,25 +71,50 @@ def equity_curve(
     )
 
 
-def days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
-    """Every UTC day that was opened, oldest first; the last one is the current day."""
-    return select(reader, DayRow, "day", "ORDER BY day")
+def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
+    """Return the day that the governor opened last, with the transfers since; None before any."""
+    row = reader.execute(
+        "SELECT key, at_ms, json_extract(CAST(body AS TEXT), '$.equity') FROM event"
+        " WHERE kind = 'day_opened' ORDER BY key DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return None
+    since = reader.execute(
+        "SELECT amount FROM income WHERE at_ms > ? AND kind = ?", (row[1], TRANSFER)
+    )
+    return OpenDay(
+        day=row[0],
+        opened_ms=row[1],
+        equity_start=Decimal(row[2]),
+        flows=sum((Decimal(amount) for (amount,) in since), ZERO),
+    )
 
 
 def trades(
     reader: sqlite3.Connection,
     *,
     limit: int | None = None,
-    offset: int = 0,
     strategy: str | None = None,
     symbol: str | None = None,
     outcome: str | None = None,
-    closed_since_ms: int = 0,
+    before: TradeCursor | None = None,
+    after: TradeCursor | None = None,
 ) -> tuple[TradeRow, ...]:
-    """Closed trades, newest first. ``outcome``: ``win`` (net > 0) or ``loss`` (the rest)."""
-    where, given = _trade_filter(strategy, symbol, outcome, closed_since_ms)
-    tail = f"{where} ORDER BY closed_ms DESC, trade_id LIMIT ? OFFSET ?"
-    return select(reader, TradeRow, "trade", tail, *given, -1 if limit is None else limit, offset)
+    """Closed trades, newest first. ``outcome``: ``win`` (net > 0) or ``loss`` (the rest).
+
+    ``before`` a place in this order: the next older ones. ``after``: the next newer ones.
+    """
+    where, given = _trade_filter(strategy, symbol, outcome)
+    if before is not None:
+        where += " AND (closed_ms, rowid) < (?, ?)"
+        given += [before.closed_ms, before.rowid]
+    if after is not None:
+        where += " AND (closed_ms, rowid) > (?, ?)"
+        given += [after.closed_ms, after.rowid]
+    order = "ASC" if after is not None else "DESC"
+    tail = f"{where} ORDER BY closed_ms {order}, rowid {order} LIMIT ?"
+    found = select(reader, TradeRow, "trade", tail, *given, -1 if limit is None else limit)
+    return found[::-1] if after is not None else found
 
 
 def trades_count(
@@ -96,11 +123,11 @@ def trades_count(
     strategy: str | None = None,
     symbol: str | None = None,
     outcome: str | None = None,
-    closed_since_ms: int = 0,
 ) -> int:
-    """How many trades the same filter of ``trades`` finds."""
-    where, given = _trade_filter(strategy, symbol, outcome, closed_since_ms)
-    return int(reader.execute(f"SELECT count(*) FROM trade {where}", given).fetchone()[0])
+    """Return how many trades the same filter of ``trades`` finds, from the totals."""
+    where, given = _trade_filter(strategy, symbol, outcome)
+    query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
+    return int(reader.execute(query, given).fetchone()[0])
 
 
 def trade_chain(reader: sqlite3.Connection, trade_id: str) -> TradeChain | None:
@@ -157,18 +184,26 @@ def permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
     return select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
 
 
-def state_spans(reader: sqlite3.Connection) -> tuple[StateSpan, ...]:
-    """Every state the governor was put in, with its duration, oldest first."""
+_SPANS = (
+    "SELECT seq, at_ms, (SELECT n.at_ms FROM state n WHERE n.seq > state.seq ORDER BY n.seq"
+    ' LIMIT 1), "before", "after", reason, figures FROM state'
+)
+_IS_HALTED = "\"after\" IN ('halt_new', 'flatten', 'killed')"  # as its index says it
+
+
+def state_spans(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[StateSpan, ...]:
+    """The newest states that the governor was put in, with their duration, oldest first."""
+    rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_every(limit),)).fetchall()
+    return tuple(_state_span(row) for row in rows[::-1])
+
+
+def halts(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[StateSpan, ...]:
+    """The newest spans in which no entry was allowed, oldest first."""
     rows = reader.execute(
-        'SELECT seq, at_ms, lead(at_ms) OVER (ORDER BY seq), "before", "after", reason, figures'
-        " FROM state ORDER BY seq"
+        f"{_SPANS} INDEXED BY state_halted WHERE {_IS_HALTED} ORDER BY seq DESC LIMIT ?",
+        (_every(limit),),
     ).fetchall()
-    return tuple(_state_span(row) for row in rows)
-
-
-def halts(reader: sqlite3.Connection) -> tuple[StateSpan, ...]:
-    """The spans in which no entry was allowed, oldest first."""
-    return tuple(span for span in state_spans(reader) if span.state in _HALTED)
+    return tuple(_state_span(row) for row in rows[::-1])
 
 
 def runs(reader: sqlite3.Connection) -> tuple[RunRow, ...]:
@@ -176,26 +211,15 @@ def runs(reader: sqlite3.Connection) -> tuple[RunRow, ...]:
     return select(reader, RunRow, "run", "ORDER BY generation")
 
 
-def downtime(reader: sqlite3.Connection) -> tuple[Downtime, ...]:
-    """The gaps between runs: from a run's last event to the next run's start, oldest first."""
-    starts = reader.execute(
-        "SELECT s.at_ms, e.generation, e.at_ms, e.kind FROM event s JOIN event e"
-        " ON e.seq = s.seq - 1 WHERE s.kind = 'run_started' ORDER BY s.seq"
-    ).fetchall()
-    return tuple(
-        Downtime(
-            generation=generation,
-            from_ms=last_ms,
-            until_ms=start_ms,
-            orderly=kind == "run_stopped",
-        )
-        for start_ms, generation, last_ms, kind in starts
-    )
+def downtime(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[Downtime, ...]:
+    """The newest gaps between runs: from a run's last event to the next start, oldest first."""
+    return select(reader, Downtime, "downtime", "ORDER BY seq DESC LIMIT ?", _every(limit))[::-1]
 
 
-def configs(reader: sqlite3.Connection) -> tuple[ConfigRow, ...]:
-    """Every configuration that ever ran, in order of first use."""
-    return select(reader, ConfigRow, "config", "ORDER BY first_ms, digest")
+def configs(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[ConfigRow, ...]:
+    """The newest configurations that ran, in order of first use."""
+    tail = "ORDER BY first_ms DESC, digest DESC LIMIT ?"
+    return select(reader, ConfigRow, "config", tail, _every(limit))[::-1]
 
 
 def refusals(
@@ -243,7 +267,7 @@ def latest(reader: sqlite3.Connection) -> Latest:
     """Where things stand by the last committed events."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     run = select_one(reader, RunRow, "run", "ORDER BY generation DESC LIMIT 1")
-    spans = state_spans(reader)
+    spans = state_spans(reader, limit=1)
     return Latest(
         head_seq=head[0] if head else 0,
         at_ms=head[1] if head else None,
@@ -252,7 +276,7 @@ def latest(reader: sqlite3.Connection) -> Latest:
         state=spans[-1] if spans else None,
         equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
         cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_ms DESC LIMIT 1"),
-        day=select_one(reader, DayRow, "day", "ORDER BY day DESC LIMIT 1"),
+        day=opened_day(reader),
     )
 
 
@@ -267,28 +291,16 @@ def head_at_ms(reader: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def totals(reader: sqlite3.Connection) -> dict[str, int]:
+    """Return every total of ``store/projected_totals.py`` by name."""
+    return dict(reader.execute("SELECT name, value FROM total").fetchall())
+
+
 def counts(reader: sqlite3.Connection) -> Counts:
     """Totals since inception."""
-    sums = reader.execute(
-        "SELECT count(*), coalesce(sum(candidates), 0), coalesce(sum(abstained), 0),"
-        " coalesce(sum(vetoed), 0), coalesce(sum(refused), 0) FROM cycle"
-    ).fetchone()
-
-    def rows_in(table: str) -> int:
-        return int(reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-
-    return Counts(
-        events=head_seq(reader),
-        cycles=sums[0],
-        candidates=sums[1],
-        abstained=sums[2],
-        vetoed=sums[3],
-        refused=sums[4],
-        permits=rows_in("permit"),
-        orders=rows_in("order_"),
-        fills=rows_in("fill"),
-        trades=rows_in("trade"),
-    )
+    known = totals(reader)
+    names = [field.name for field in attrs.fields(Counts) if field.name != "events"]
+    return Counts(events=head_seq(reader), **{name: known[name] for name in names})
 
 
 def meta(reader: sqlite3.Connection, key: str) -> str | None:
@@ -333,6 +345,10 @@ def _open_trade(
     )
 
 
+def _every(limit: int | None) -> int:
+    return -1 if limit is None else limit
+
+
 def _state_span(row: tuple[Any, ...]) -> StateSpan:
     seq, from_ms, until_ms, before, after, reason, figures = row
     return StateSpan(
@@ -351,17 +367,11 @@ def _newest_mark_ms(reader: sqlite3.Connection) -> int:
 
 
 def _trade_filter(
-    strategy: str | None, symbol: str | None, outcome: str | None, closed_since_ms: int
+    strategy: str | None, symbol: str | None, outcome: str | None
 ) -> tuple[str, list[Any]]:
-    clauses, given = ["closed_ms >= ?"], [closed_since_ms]
-    wanted: list[Any] = [*given]
-    for column, value in (("strategy", strategy), ("symbol", symbol)):
-        if value is not None:
-            clauses.append(f"{column} = ?")
-            wanted.append(value)
-    if outcome is not None:
-        assert outcome in ("win", "loss"), outcome
-        clauses.append(
-            "CAST(pnl_net AS REAL) > 0" if outcome == "win" else "CAST(pnl_net AS REAL) <= 0"
-        )
-    return "WHERE " + " AND ".join(clauses), wanted
+    """Exact columns only, so that the index of this combination of filters serves it."""
+    assert outcome in (None, "win", "loss"), outcome
+    won = None if outcome is None else int(outcome == "win")
+    wanted = {"strategy": strategy, "symbol": symbol, "won": won}
+    chosen = {column: value for column, value in wanted.items() if value is not None}
+    return "WHERE " + " AND ".join(["1", *(f"{name} = ?" for name in chosen)]), [*chosen.values()]

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import attrs
 
-from kamou.core.model import Denial, Figure
+from kamou.core.model import Denial, Figure, TradingState
+
+HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
 
 R = TypeVar("R", bound=attrs.AttrsInstance)
 
@@ -30,21 +32,69 @@ class EquityPoint:
 
 @attrs.frozen(kw_only=True)
 class DayRow:
-    """One UTC day. ``equity_end`` and ``return_`` are None until the next day opened.
+    """The record between two reads of equity: one UTC day, or several that cannot be separated.
 
-    ``return_`` is a fraction of ``equity_start``, net of ``flows``. ``trades``, ``fees``,
-    ``funding`` and ``pnl`` are of the trades that closed on this day.
+    ``return_`` is the time-weighted return from start to end as a fraction, None without equity
+    to earn it on. ``trades`` and ``pnl`` are of the trades that closed in the row; ``fees``,
+    ``funding`` and ``flows`` are of the entries that the venue stamped in it.
     """
 
-    day: str  # YYYY-MM-DD
+    day: str  # YYYY-MM-DD, the first calendar day
+    last_day: str  # the last calendar day; later than ``day`` when a midnight was missed
+    start_ms: int
+    end_ms: int
+    complete: bool  # one whole day whose both midnights were read
     equity_start: Decimal
-    equity_end: Decimal | None
+    equity_end: Decimal
     return_: float | None
     flows: Decimal
     trades: int
     fees: Decimal
     funding: Decimal
     pnl: Decimal
+
+    @property
+    def separable(self) -> bool:
+        """Return whether the row is one calendar day or a part of one."""
+        return self.day == self.last_day
+
+    @property
+    def change(self) -> Decimal:
+        """Return the profit or loss in money: end less start less net deposits."""
+        return self.equity_end - self.equity_start - self.flows
+
+
+@attrs.frozen(kw_only=True)
+class MonthRow:
+    """The rows that ended in one calendar month, added up.
+
+    ``return_`` multiplies the returns of its rows, None when one of them has none. ``complete``,
+    ``gaining`` and ``losing`` count complete days; ``unseparated`` counts the calendar days of
+    rows that cannot be separated.
+    """
+
+    month: str  # YYYY-MM
+    equity_end: Decimal
+    return_: float | None
+    change: Decimal
+    flows: Decimal
+    trades: int
+    fees: Decimal
+    funding: Decimal
+    complete: int
+    gaining: int
+    losing: int
+    unseparated: int
+
+
+@attrs.frozen(kw_only=True)
+class OpenDay:
+    """The day that the governor opened last; ``flows`` are the net transfers since."""
+
+    day: str
+    opened_ms: int
+    equity_start: Decimal
+    flows: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +119,20 @@ class TradeRow:
     pnl_net: Decimal
     r_multiple: float
     exit_reason: str
+    rowid: int
+
+    @property
+    def cursor(self) -> TradeCursor:
+        """Return its place among the trades."""
+        return TradeCursor(closed_ms=self.closed_ms, rowid=self.rowid)
+
+
+@attrs.frozen(kw_only=True)
+class TradeCursor:
+    """A place among the closed trades in order of closing; ``rowid`` tells equal times apart."""
+
+    closed_ms: int
+    rowid: int
 
 
 @attrs.frozen(kw_only=True)
@@ -288,7 +352,7 @@ class Latest:
     state: StateSpan | None  # None: never left NORMAL
     equity: EquityPoint | None
     cycle: CycleRow | None
-    day: DayRow | None
+    day: OpenDay | None
 
 
 def figures_of(pairs: list[dict[str, str]]) -> tuple[Figure, ...]:
@@ -312,7 +376,7 @@ _COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}
 
 
 def select(
-    reader: sqlite3.Connection, cls: type[R], table: str, tail: str, *given: Any
+    reader: sqlite3.Connection | sqlite3.Cursor, cls: type[R], table: str, tail: str, *given: Any
 ) -> tuple[R, ...]:
     """Rows of ``table`` as ``cls``, whose fields name the columns."""
     fields = attrs.fields(cls)
@@ -330,7 +394,7 @@ def select(
 
 
 def select_one(
-    reader: sqlite3.Connection, cls: type[R], table: str, tail: str, *given: Any
+    reader: sqlite3.Connection | sqlite3.Cursor, cls: type[R], table: str, tail: str, *given: Any
 ) -> R | None:
     found = select(reader, cls, table, tail, *given)
     return found[0] if found else None

@@ -26,10 +26,10 @@ from kamou.http.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
 from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
-from kamou.web.pages import front, how_it_works, pricing, results, trade, trades
+from kamou.web.daily import Memo
+from kamou.web.pages import days, front, how_it_works, pricing, results, trade, trades
 from kamou.web.pages.base import Ask, Page, Render
 from kamou.web.render import Templates, load_templates
-from kamou.web.results import Memo
 from kamou.web.site import Site
 
 T = TypeVar("T")
@@ -57,11 +57,14 @@ ROUTES: tuple[Row, ...] = (
     Row(path="/results.json", render=results.render_json),
     Row(path="/trades", render=trades.render, query=trades.PARAMETERS),
     Row(path="/trades/{trade_id:path}", render=trade.render),
+    Row(path="/days", render=days.render, query=days.PARAMETERS),
+    Row(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
     Row(path="/how-it-works", render=how_it_works.render),
     Row(path="/pricing", render=pricing.render),
 )
 
 ERRORS = {
+    400: ("Not a valid address", "A parameter of this address has a value that is not allowed."),
     404: ("Not found", "There is nothing at this address."),
     405: ("Not allowed", "This site can only be read."),
     414: ("Address too long", "This address is longer than any that the site has."),

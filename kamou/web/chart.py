@@ -6,15 +6,14 @@ style sheet shows the one that fits, so that labels stay readable on a telephone
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 import attrs
 
-from kamou.clock import DAY_MS, HOUR_MS
-from kamou.store.public_queries import Mark
+from kamou.clock import DAY_MS
+from kamou.store.public_queries import Curve, Mark
 from kamou.web import format as fmt
+from kamou.web.ticks import time_ticks, value_ticks
 
 
 @attrs.frozen(kw_only=True)
@@ -78,17 +77,16 @@ class Tick:
 
 @attrs.frozen(kw_only=True)
 class Span:
-    """A stretch of time to be marked: a halt, or a time when nothing ran."""
+    """A stretch of time to be marked beside those that the curve knows: a halt that goes on."""
 
     kind: str  # halt | down
     from_ms: int
     until_ms: int
-    title: str
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """A moment to be marked: a deposit, a withdrawal, another configuration."""
+    """A moment to be marked and named: a deposit, a withdrawal, another configuration."""
 
     kind: str  # flow | config
     at_ms: int
@@ -97,10 +95,10 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class Band:
+    """All stretches of one kind, as one path."""
+
     kind: str
-    x: float
-    width: float
-    title: str
+    path: str
 
 
 @attrs.frozen(kw_only=True)
@@ -122,11 +120,22 @@ class CurveChart:
     ticks_y: tuple[Tick, ...]
     bands: tuple[Band, ...]
     markers: tuple[Marker, ...]
+    moments: str  # SVG path data of every stretch with a transfer or a new configuration
+
+
+@attrs.frozen(kw_only=True)
+class BarDay:
+    """A row of the record to be drawn: ``days`` calendar days; no ``value``: not separable."""
+
+    day: str
+    days: int
+    value: float | None
+    title: str
 
 
 @attrs.frozen(kw_only=True)
 class Bar:
-    kind: str  # gain | loss | idle
+    kind: str  # gain | loss | idle | unseparated
     x: float
     y: float
     width: float
@@ -170,16 +179,30 @@ class Scale:
 
 
 def curve_charts(
-    marks: Sequence[Mark], spans: Sequence[Span], events: Sequence[Event]
+    curve: Curve, spans: Sequence[Span], events: Sequence[Event]
 ) -> tuple[CurveChart, ...]:
     """The equity curve in each frame; empty when there is no line to draw."""
-    if len(marks) < 2:
+    if len(curve.points) < 2:
         return ()
-    return tuple(_curve(frame, marks, spans, events) for frame in CURVE_FRAMES)
+    wide, narrow = CURVE_FRAMES
+    return (
+        _curve(wide, curve, curve.points, spans, events),
+        _curve(narrow, curve, halved(curve.points), spans, events),
+    )
 
 
-def day_charts(days: Sequence[tuple[str, float, str]]) -> tuple[BarChart, ...]:
-    """Daily returns as bars in each frame, from ``(day, fraction, title)``, oldest first."""
+def halved(points: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Merge neighbors, keeping lows and highs: a telephone has no pixels for more."""
+    made = [
+        attrs.evolve(last, low=min(first.low, last.low), high=max(first.high, last.high))
+        for first, last in zip(points[1::2], points[2::2], strict=False)
+    ]
+    # The first point is where the line begins, the last where it ends.
+    return (points[0], *made, *(points[-1:] if len(points) % 2 == 0 else ()))
+
+
+def day_charts(days: Sequence[BarDay]) -> tuple[BarChart, ...]:
+    """Daily returns as bars in each frame, oldest first."""
     if len(days) < 2:
         return ()
     return tuple(_bars(frame, days) for frame in BAR_FRAMES)
@@ -202,130 +225,116 @@ def whisker(value: float, low: float, high: float | None, neutral: float) -> Whi
     )
 
 
-# --- ticks -----------------------------------------------------------------------------------
-
-
-def nice_step(span: float, count: int) -> float:
-    """The smallest of 1, 2, 2.5, 5 x 10^k that cuts ``span`` in at most ``count`` pieces."""
-    raw = span / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))
-
-
-def value_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Round values inside ``[low, high]``."""
-    step = nice_step(high - low, count)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return tuple(i * step for i in range(first, last + 1))
-
-
-TIME_STEPS_MS = tuple(hours * HOUR_MS for hours in (1, 3, 6, 12, 24, 48, 96, 168, 240))
-MONTH_STEPS = (1, 2, 3, 6, 12)
-MONTH_MS = 30 * DAY_MS  # near enough to choose a step by
-
-
-def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], ...]:
-    """Round UTC moments inside ``[from_ms, to_ms]``, at most about ``count``, with short labels."""
-    wanted = (to_ms - from_ms) / count
-    step = next((s for s in TIME_STEPS_MS if s >= wanted), None)
-    if step is not None:
-        first = -(-from_ms // step) * step
-        return tuple((at, _label(at, step)) for at in range(first, to_ms + 1, step))
-    if wanted <= MONTH_MS * 0.55:
-        return tuple(
-            (at, _label(at, DAY_MS)) for at in _month_days(from_ms, to_ms, months=1, days=(1, 16))
-        )
-    months = next((m for m in MONTH_STEPS if m * MONTH_MS >= wanted), MONTH_STEPS[-1])
-    return tuple((at, _label(at, MONTH_MS)) for at in _month_days(from_ms, to_ms, months=months))
-
-
-def _month_days(
-    from_ms: int, to_ms: int, *, months: int, days: tuple[int, ...] = (1,)
-) -> Iterator[int]:
-    first, last = (datetime.fromtimestamp(at // 1000, UTC) for at in (from_ms, to_ms))
-    for month in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
-        if month % months == 0:
-            for day in days:
-                at = datetime(month // 12, month % 12 + 1, day, tzinfo=UTC)
-                at_ms = int(at.timestamp()) * 1000
-                if from_ms <= at_ms <= to_ms:
-                    yield at_ms
-
-
-def _label(at_ms: int, step_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms // 1000, UTC)
-    if step_ms < DAY_MS:
-        return f"{at.day} {at:%b %H:%M}"
-    return f"{at.day} {at:%b}" if step_ms < MONTH_MS else f"{at:%b %Y}"
-
-
 # --- drawing ---------------------------------------------------------------------------------
 
 
 def _curve(
-    frame: Frame, marks: Sequence[Mark], spans: Sequence[Span], events: Sequence[Event]
+    frame: Frame,
+    curve: Curve,
+    marks: Sequence[Mark],
+    spans: Sequence[Span],
+    events: Sequence[Event],
 ) -> CurveChart:
-    start = float(marks[0].equity)
-    low, high = min(m.low for m in marks), max(m.high for m in marks)
+    start, end = float(marks[0].equity), float(marks[-1].equity)
+    low, high = (float(m) for m in (min(m.low for m in marks), max(m.high for m in marks)))
     # never so near that a still account looks wild: a thousandth of it on either side
     pad = max((high - low) * 0.06, abs(start) * 0.001, 0.01)
     x = Scale(marks[0].at_ms, marks[-1].at_ms, frame.left, frame.inner_right)
     y = Scale(low - pad, high + pad, frame.inner_bottom, frame.top)
-    line = " ".join(f"{x(m.at_ms)},{y(float(m.equity))}" for m in marks)
-    upper = [f"{x(m.at_ms)},{y(m.high)}" for m in marks]
-    lower = [f"{x(m.at_ms)},{y(m.low)}" for m in reversed(marks)]
+    at = [x(m.at_ms) for m in marks]
+    line = " ".join(f"{p},{y(float(m.equity))}" for p, m in zip(at, marks, strict=True))
+    upper = [f"{p},{y(float(m.high))}" for p, m in zip(at, marks, strict=True)]
+    lower = [f"{p},{y(float(m.low))}" for p, m in zip(at, marks, strict=True)]
     return CurveChart(
         frame=frame,
         line=f"M{line}",
-        envelope=f"M{' '.join(upper + lower)}Z",
+        envelope=f"M{' '.join(upper + lower[::-1])}Z",
         start_y=y(start),
-        end_x=x(marks[-1].at_ms),
-        end_y=y(float(marks[-1].equity)),
+        end_x=at[-1],
+        end_y=y(end),
         ticks_x=tuple(
-            Tick(at=x(at), label=label)
-            for at, label in time_ticks(marks[0].at_ms, marks[-1].at_ms, frame.ticks_x)
+            Tick(at=x(when), label=label)
+            for when, label in time_ticks(marks[0].at_ms, marks[-1].at_ms, frame.ticks_x)
         ),
         ticks_y=tuple(
             Tick(at=y(value), label=fmt.money(value, places=0 if high - low > 10 else 2))
             for value in value_ticks(low - pad, high + pad, frame.ticks_y)
         ),
-        bands=tuple(_band(x, span) for span in spans if span.until_ms > marks[0].at_ms),
+        bands=tuple(_bands(frame, x, curve, spans)),
         markers=tuple(
             Marker(kind=event.kind, x=x(event.at_ms), title=event.title)
             for event in events
             if marks[0].at_ms < event.at_ms <= marks[-1].at_ms
         ),
+        moments=_moments(frame, x, curve),
     )
 
 
-def _band(x: Scale, span: Span) -> Band:
-    begin = min(max(x(span.from_ms), x.first), x.last)
-    end = min(max(x(span.until_ms), x.first), x.last)
-    # a halt of minutes would vanish on a curve of months: never thinner than can be seen
-    return Band(kind=span.kind, x=begin, width=round(max(end - begin, 2.0), 1), title=span.title)
+def _bands(frame: Frame, x: Scale, curve: Curve, spans: Sequence[Span]) -> Iterator[Band]:
+    for kind in ("halt", "down"):
+        stretches = [
+            (m.start_ms, m.start_ms + curve.width_ms) for m in curve.marks if m.kind == kind
+        ]
+        stretches += [(span.from_ms, span.until_ms) for span in spans if span.kind == kind]
+        path = "".join(
+            # a halt of minutes would vanish on a curve of months: never thinner than can be seen
+            f"M{begin},{frame.top}h{round(max(end - begin, 2.0), 1)}V{frame.inner_bottom}H{begin}Z"
+            for begin, end in _joined(x, stretches)
+        )
+        if path:
+            yield Band(kind=kind, path=path)
 
 
-def _bars(frame: Frame, days: Sequence[tuple[str, float, str]]) -> BarChart:
-    top = max(0.0, *(value for _, value, _ in days))
-    bottom = min(0.0, *(value for _, value, _ in days))
+def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[float, float]]:
+    """Stretches in the frame's units, clipped to it; those that touch are one."""
+    begin = end = None
+    for from_ms, until_ms in sorted(stretches):
+        if until_ms <= x.low or from_ms >= x.high:
+            continue
+        first, last = (min(max(x(at), x.first), x.last) for at in (from_ms, until_ms))
+        if begin is None or end is None:
+            begin, end = first, last
+        elif first <= end:
+            end = max(end, last)
+        else:
+            yield begin, end
+            begin, end = first, last
+    if begin is not None and end is not None:
+        yield begin, end
+
+
+def _moments(frame: Frame, x: Scale, curve: Curve) -> str:
+    middles = {
+        x(mark.start_ms + curve.width_ms // 2)
+        for mark in curve.marks
+        if mark.kind in ("flow", "config")
+    }
+    inside = sorted(at for at in middles if frame.left <= at <= frame.inner_right)
+    return "".join(f"M{at},{frame.top}V{frame.inner_bottom}" for at in inside)
+
+
+def _bars(frame: Frame, days: Sequence[BarDay]) -> BarChart:
+    values = [day.value for day in days if day.value is not None]
+    top, bottom = max(0.0, *values, 0.0), min(0.0, *values, 0.0)
     pad = (top - bottom) * 0.08 or 0.01
     y = Scale(bottom - pad, top + pad, frame.inner_bottom, frame.top)
-    slot = (frame.inner_right - frame.left) / len(days)
+    slot = (frame.inner_right - frame.left) / sum(day.days for day in days)
     zero = y(0.0)
     bars: list[Bar] = []
-    for i, (_, value, title) in enumerate(days):
-        height = max(abs(y(value) - zero), 0.5)
+    left = float(frame.left)
+    for day in days:
+        height = max(abs(y(day.value) - zero), 0.5) if day.value is not None else 3.0
         bars.append(
             Bar(
-                kind="gain" if value > 0 else "loss" if value < 0 else "idle",
-                x=round(frame.left + i * slot + slot * 0.12, 2),
-                y=round(zero - height if value > 0 else zero, 1),
-                width=round(slot * 0.76, 2),
+                kind=_kind(day.value),
+                x=round(left + slot * 0.12, 1),
+                y=round(zero - height if day.value is not None and day.value > 0 else zero, 1),
+                width=round(slot * (day.days - 0.24), 1),
                 height=round(height, 1),
-                title=title,
+                title=day.title,
             )
         )
+        left += slot * day.days
     return BarChart(
         frame=frame,
         zero_y=zero,
@@ -338,10 +347,15 @@ def _bars(frame: Frame, days: Sequence[tuple[str, float, str]]) -> BarChart:
     )
 
 
-def _day_ticks(
-    frame: Frame, days: Sequence[tuple[str, float, str]], slot: float
-) -> tuple[Tick, ...]:
-    first, last = fmt.day_ms(days[0][0]), fmt.day_ms(days[-1][0])
+def _kind(value: float | None) -> str:
+    if value is None:
+        return "unseparated"
+    return "gain" if value > 0 else "loss" if value < 0 else "idle"
+
+
+def _day_ticks(frame: Frame, days: Sequence[BarDay], slot: float) -> tuple[Tick, ...]:
+    first = fmt.day_ms(days[0].day)
+    last = first + (sum(day.days for day in days) - 1) * DAY_MS
     wanted = max(DAY_MS, (last - first) // frame.ticks_x)
     return tuple(
         Tick(at=round(frame.left + ((at - first) / DAY_MS + 0.5) * slot, 1), label=label)

@@ -86,6 +86,11 @@ def day_name(day: str) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
+def month_name(month: str) -> str:
+    """``2025-10`` as ``Oct 2025``."""
+    return f"{datetime.fromisoformat(f'{month}-01'):%b %Y}"
+
+
 def day_ms(day: str) -> int:
     """When ``2025-10-10`` began, UTC."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000

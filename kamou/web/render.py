@@ -7,6 +7,7 @@ from importlib import resources
 
 import attrs
 import jinja2
+from markupsafe import Markup
 
 from kamou.web import format as fmt
 from kamou.web.site import RISK_NOTICE, Site
@@ -33,6 +34,11 @@ class Templates:
     def page(self, template: str, **values: object) -> bytes:
         return self.environment.get_template(template).render(**values).encode()
 
+    def macro(self, name: str, *values: object) -> Markup:
+        """Render one macro of ``macros.html``: a piece of a page that is kept for longer."""
+        module = self.environment.get_template("macros.html").module
+        return Markup(getattr(module, name)(*values))
+
 
 def load_templates(site: Site) -> Templates:
     """Everything the pages need; autoescaped, and an undefined name is an error."""
@@ -57,6 +63,7 @@ def load_templates(site: Site) -> Templates:
         "date",
         "weekday",
         "day_name",
+        "month_name",
         "duration",
         "words",
         "state",

@@ -1,50 +1,35 @@
 """The results: one value, a pure function of what the database says, from which the page and
-``/results.json`` are both made."""
+``/results.json`` are both made.
+
+What changes with every cycle is read from the totals, the newest rows and the open day; what
+changes when a day ends comes from ``web/daily.py``. So it costs the same in every year.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from datetime import date, timedelta
 from decimal import Decimal
 
 import attrs
-import numpy as np
 
-from kamou.clock import DAY_MS
+from kamou.core.model import ZERO
 from kamou.core.performance import (
     DayStatistics,
     TradeStatistics,
-    chained_return,
-    data_digest,
-    day_statistics,
+    TradeSums,
     trade_statistics,
+    with_open_day,
 )
 from kamou.store import public_queries, queries
-from kamou.store.public_queries import Mark, Outcome
-from kamou.store.rows import DayRow, Downtime, EquityPoint, StateSpan
-from kamou.web.format import day_ms
+from kamou.store.day_rows import month_of, open_row
+from kamou.store.public_queries import Curve, StrategySums
+from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
+from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
-ZERO = Decimal(0)
-CURVE_POINTS = 480  # about two per pixel of a telephone, half of one of a desktop
-MEMO_MAX = 64  # remembered statistics: one per strategy, the whole, and their predecessors
-
-
-@attrs.frozen(kw_only=True)
-class DayResult:
-    """One UTC day. ``change`` is equity at the end less equity at the start less deposits."""
-
-    day: str
-    return_: float  # fraction, time-weighted
-    change: Decimal
-    equity_end: Decimal
-    flows: Decimal
-    trades: int
-    fees: Decimal
-    funding: Decimal
-    complete: bool  # False: the current day, so far
-    down: bool  # nothing ran on this day; it counts as idle
+SPANS_SHOWN = (
+    20  # halts, and as many gaps and configurations; beside them stands how many there are
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +51,10 @@ class ConfigChange:
 
 @attrs.frozen(kw_only=True)
 class Results:
-    """Everything that ``/results`` says. ``since_ms`` is None before the first equity mark."""
+    """Everything that ``/results`` says. ``since_ms`` is None before the first equity mark.
+
+    ``days`` and ``months`` are newest first and begin with those that are still open.
+    """
 
     head_seq: int
     mode: str
@@ -78,232 +66,133 @@ class Results:
     unrealised: Decimal
     flows: Decimal
     state: str
+    halted_since_ms: int | None
     by_day: DayStatistics
     by_trade: TradeStatistics
-    days: tuple[DayResult, ...]
+    open_day: DayRow | None
+    daily: Daily
+    days: tuple[DayRow, ...]
+    days_total: int
+    months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
     halts: tuple[StateSpan, ...]
+    halts_total: int
     downtime: tuple[Downtime, ...]
+    downtime_total: int
     config_digest: str
     config_changes: tuple[ConfigChange, ...]
+    configs_total: int
     notices: tuple[str, ...]
-    curve: tuple[Mark, ...]
-
-
-class Memo:
-    """Trade statistics by the digest of their data: a new equity mark does not redo them."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, TradeStatistics] = {}
-
-    def trade_statistics(self, outcomes: Sequence[Outcome]) -> TradeStatistics:
-        pnl = np.array([float(o.pnl_net) for o in outcomes], dtype=np.float64)
-        r = np.array([o.r_multiple for o in outcomes], dtype=np.float64)
-        digest = data_digest(pnl, r)
-        if digest not in self._known:
-            if len(self._known) >= MEMO_MAX:
-                self._known.pop(next(iter(self._known)))
-            self._known[digest] = trade_statistics(pnl, r)
-        return self._known[digest]
+    curve: Curve
 
 
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     """Ask the database for everything, at one committed state."""
     with public_queries.snapshot(reader):
         latest = queries.latest(reader)
-        first = public_queries.first_mark(reader)
-        outcomes = public_queries.outcomes(reader)
-        days = _days(reader, queries.days(reader), latest.equity)
-        configs = queries.configs(reader)
-        halts, downtime = queries.halts(reader), queries.downtime(reader)
-        curve = public_queries.curve(reader, points_max=CURVE_POINTS)
-    names = sorted({o.strategy for o in outcomes})
-    complete = [d.return_ for d in days if d.complete]
-    partial = next((d.return_ for d in days if not d.complete), None)
-    totals = _strategy("all", outcomes, memo)
+        totals = queries.totals(reader)
+        since_ms = public_queries.record_start_ms(reader)
+        daily = memo.daily(reader)
+        now = open_row(reader)
+        sums = public_queries.strategy_sums(reader)
+        configs = queries.configs(reader, limit=SPANS_SHOWN)
+        halts = queries.halts(reader, limit=SPANS_SHOWN)
+        downtime = queries.downtime(reader, limit=SPANS_SHOWN)
+        curve = public_queries.curve(reader)
+    whole = _strategy(_all(sums), daily)
+    halted = latest.state is not None and latest.state in halts[-1:]
+    start = daily.equity_start if daily.rows else now.equity_start if now else None
     return Results(
         head_seq=latest.head_seq,
         mode=latest.mode or site.mode,
         currency=site.currency,
-        since_ms=first[0] if first else None,
+        since_ms=since_ms,
         as_of_ms=latest.equity.at_ms if latest.equity else latest.at_ms,
         equity=latest.equity.equity if latest.equity else None,
-        equity_start=first[1] if first else None,
+        equity_start=start,
         unrealised=latest.equity.unrealised if latest.equity else ZERO,
-        flows=latest.equity.flows if latest.equity else ZERO,
+        flows=daily.flows + (now.flows if now else ZERO),
         state=latest.state.state if latest.state else "normal",
-        by_day=day_statistics(complete, partial),
-        by_trade=totals.statistics,
-        days=days,
-        strategies=tuple(
-            _strategy(name, [o for o in outcomes if o.strategy == name], memo) for name in names
-        ),
-        totals=totals,
+        halted_since_ms=latest.state.from_ms if latest.state and halted else None,
+        by_day=with_open_day(daily.statistics, now.return_ if now else None),
+        by_trade=whole.statistics,
+        open_day=now,
+        daily=daily,
+        days=((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1],
+        days_total=daily.rows + (now is not None),
+        months=_months(daily, now),
+        strategies=tuple(_strategy(each, daily) for each in sums),
+        totals=whole,
         halts=halts,
+        halts_total=totals["halts"],
         downtime=downtime,
+        downtime_total=totals["downtimes"],
         config_digest=latest.run.config_digest if latest.run else "",
         config_changes=tuple(
             ConfigChange(at_ms=c.first_ms, digest=c.digest, reason=c.reason) for c in configs
         ),
+        configs_total=totals["configs"],
         notices=site.notices,
         curve=curve,
     )
 
 
-def as_json(results: Results) -> dict[str, object]:
-    """``/results.json``: money as decimal strings, ratios as numbers, times in ms UTC."""
-    return {
-        "mode": results.mode,
-        "since_ms": results.since_ms,
-        "as_of_ms": results.as_of_ms,
-        "currency": results.currency,
-        "equity": _text(results.equity),
-        "equity_start": _text(results.equity_start),
-        "unrealised": _text(results.unrealised),
-        "flows": _text(results.flows),
-        "state": results.state,
-        "performance": {**results.by_day.as_dict(), **results.by_trade.as_dict()},
-        "days": [_day_json(day) for day in results.days],
-        "strategies": [_strategy_json(strategy) for strategy in results.strategies],
-        "trades_total": results.by_trade.trades.n,
-        "halts": [_halt_json(halt) for halt in results.halts],
-        "downtime": [_downtime_json(gap) for gap in results.downtime],
-        "config_digest": results.config_digest,
-        "config_changes": [
-            {"at_ms": c.at_ms, "digest": c.digest, "reason": c.reason}
-            for c in results.config_changes
-        ],
-        "notices": list(results.notices),
-        "equity_curve": [{"at_ms": m.at_ms, "equity": _text(m.equity)} for m in results.curve],
-        "journal_seq": results.head_seq,
-    }
-
-
-# --- inside ----------------------------------------------------------------------------------
-
-
-def _days(
-    reader: sqlite3.Connection, rows: Sequence[DayRow], now: EquityPoint | None
-) -> tuple[DayResult, ...]:
-    """The days on record, with the calendar days on which nothing ran filled in as idle."""
-    made: list[DayResult] = []
-    flows_before = ZERO
-    for row in rows:
-        if made:
-            made += _idle_days(made[-1], row.day)
-        if row.equity_end is not None:
-            end, flows = row.equity_end, row.flows
-        elif now is not None:  # the current day ends, so far, at the newest mark
-            end, flows = now.equity, now.flows - flows_before
-        else:
-            end, flows = row.equity_start, ZERO
-        made.append(
-            DayResult(
-                day=row.day,
-                return_=_day_return(reader, row, end, flows_before, flows),
-                change=end - row.equity_start - flows,
-                equity_end=end,
-                flows=flows,
-                trades=row.trades,
-                fees=row.fees,
-                funding=row.funding,
-                complete=row.equity_end is not None,
-                down=False,
-            )
-        )
-        flows_before += flows
-    return tuple(made)
-
-
-def _idle_days(last: DayResult, until: str) -> list[DayResult]:
-    day = date.fromisoformat(last.day) + timedelta(days=1)
-    found: list[DayResult] = []
-    while day.isoformat() < until:
-        found.append(
-            attrs.evolve(
-                last,
-                day=day.isoformat(),
-                return_=0.0,
-                change=ZERO,
-                flows=ZERO,
-                trades=0,
-                fees=ZERO,
-                funding=ZERO,
-                complete=True,
-                down=True,
-            )
-        )
-        day += timedelta(days=1)
-    return found
-
-
-def _day_return(
-    reader: sqlite3.Connection, row: DayRow, end: Decimal, flows_before: Decimal, flows: Decimal
-) -> float:
-    if row.equity_start <= 0:
-        return 0.0  # nothing to earn a return on
-    if flows == 0:
-        return float(end / row.equity_start) - 1.0
-    # money came or went: chain the day's marks, so that a deposit is not taken for profit
-    from_ms = day_ms(row.day)
-    equity, flow_marks = public_queries.marks_between(reader, from_ms, from_ms + DAY_MS)
-    return chained_return(
-        np.concatenate([[float(row.equity_start)], equity, [float(end)]]),
-        np.concatenate([[float(flows_before)], flow_marks, [float(flows_before + flows)]]),
+def _all(sums: tuple[StrategySums, ...]) -> StrategySums:
+    return StrategySums(
+        strategy=ALL,
+        trades=sum(s.trades for s in sums),
+        wins=sum(s.wins for s in sums),
+        r=sum(s.r for s in sums),
+        profit=sum((s.profit for s in sums), ZERO),
+        loss=sum((s.loss for s in sums), ZERO),
+        pnl_net=sum((s.pnl_net for s in sums), ZERO),
+        fees=sum((s.fees for s in sums), ZERO),
+        funding=sum((s.funding for s in sums), ZERO),
+        slippage=sum((s.slippage for s in sums), ZERO),
     )
 
 
-def _strategy(name: str, outcomes: Sequence[Outcome], memo: Memo) -> StrategyResult:
+def _strategy(sums: StrategySums, daily: Daily) -> StrategyResult:
+    counted = TradeSums(
+        trades=sums.trades,
+        wins=sums.wins,
+        r=sums.r,
+        profit=float(sums.profit),
+        loss=float(sums.loss),
+    )
+    # A strategy whose first trade closed today has no complete day yet.
+    bounds = daily.bounds.get(sums.strategy) or no_bounds(daily)
     return StrategyResult(
-        name=name,
-        statistics=memo.trade_statistics(outcomes),
-        pnl_net=sum((o.pnl_net for o in outcomes), ZERO),
-        fees=sum((o.fees for o in outcomes), ZERO),
-        funding=sum((o.funding for o in outcomes), ZERO),
-        slippage=sum((o.slippage for o in outcomes), ZERO),
+        name=sums.strategy,
+        statistics=trade_statistics(counted, bounds),
+        pnl_net=sums.pnl_net,
+        fees=sums.fees,
+        funding=sums.funding,
+        slippage=sums.slippage,
     )
 
 
-def _text(money: Decimal | None) -> str | None:
-    return None if money is None else format(money, "f")
-
-
-def _day_json(day: DayResult) -> dict[str, object]:
-    return {
-        "day": day.day,
-        "return": day.return_,
-        "pnl": _text(day.change),
-        "equity_end": _text(day.equity_end),
-        "flows": _text(day.flows),
-        "trades": day.trades,
-        "fees": _text(day.fees),
-        "funding": _text(day.funding),
-        "complete": day.complete,
-        "down": day.down,
-    }
-
-
-def _strategy_json(strategy: StrategyResult) -> dict[str, object]:
-    return {
-        "name": strategy.name,
-        "performance": strategy.statistics.as_dict(),
-        "trades": strategy.statistics.trades.n,
-        "pnl_net": _text(strategy.pnl_net),
-        "fees": _text(strategy.fees),
-        "funding": _text(strategy.funding),
-        "slippage": _text(strategy.slippage),
-    }
-
-
-def _halt_json(halt: StateSpan) -> dict[str, object]:
-    return {
-        "from_ms": halt.from_ms,
-        "until_ms": halt.until_ms,
-        "state": halt.state,
-        "reason": halt.reason,
-    }
-
-
-def _downtime_json(gap: Downtime) -> dict[str, object]:
-    return {"from_ms": gap.from_ms, "until_ms": gap.until_ms, "orderly": gap.orderly}
+def _months(daily: Daily, now: DayRow | None) -> tuple[MonthRow, ...]:
+    """The months of the ended rows with the open day added to its own."""
+    if now is None:
+        return daily.months
+    opened = month_of(now.last_day[:7], (now,))
+    if daily.months and daily.months[0].month == opened.month:
+        before = daily.months[0]
+        both = None
+        if before.return_ is not None and opened.return_ is not None:
+            both = (1 + before.return_) * (1 + opened.return_) - 1
+        opened = attrs.evolve(
+            before,
+            equity_end=opened.equity_end,
+            return_=both,
+            change=before.change + opened.change,
+            flows=before.flows + opened.flows,
+            trades=before.trades + opened.trades,
+            fees=before.fees + opened.fees,
+            funding=before.funding + opened.funding,
+            unseparated=before.unseparated + opened.unseparated,
+        )
+        return (opened, *daily.months[1:])
+    return (opened, *daily.months)[:MONTHS_SHOWN]

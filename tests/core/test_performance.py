@@ -4,13 +4,16 @@ arch and statsmodels; see the source named beside each."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import PCG64, Generator
 
+from kamou.core import bootstrap as b
 from kamou.core import performance as p
 
 # fmt: off
@@ -30,6 +33,40 @@ SAMPLE = [WON if c == "1" else LOST for c in
 fractions = st.floats(-0.2, 0.25, allow_nan=False)
 
 
+def ended(returns: Sequence[float]) -> p.DayStatistics:
+    """Statistics of complete days."""
+    values = np.asarray(returns, dtype=np.float64)
+    return p.day_statistics(
+        p.DayReturns(returns=values, complete=np.ones(len(values), dtype=np.bool_), as_of_ms=7)
+    )
+
+
+def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums, p.TradeDays]:
+    """One trade on each complete day."""
+    net, multiples = np.asarray(pnl, dtype=np.float64), np.asarray(r, dtype=np.float64)
+    days = p.TradeDays(
+        trades=np.ones(len(net)),
+        wins=(net > 0).astype(np.float64),
+        r=multiples,
+        profit=np.maximum(net, 0.0),
+        loss=np.maximum(-net, 0.0),
+    )
+    sums = p.TradeSums(
+        trades=len(net),
+        wins=int(days.wins.sum()),
+        r=float(days.r.sum()),
+        profit=float(days.profit.sum()),
+        loss=float(days.loss.sum()),
+    )
+    return sums, days
+
+
+def one_a_day(pnl: Sequence[float], r: Sequence[float]) -> p.TradeStatistics:
+    sums, days = sums_and_days(pnl, r)
+    (bounds,) = p.trade_bounds((days,), 7)
+    return p.trade_statistics(sums, bounds)
+
+
 def mean(values: p.Floats) -> p.Floats:
     return values.mean(axis=1)
 
@@ -43,16 +80,6 @@ def test_the_ratios_agree_with_empyrical() -> None:
 def test_the_time_weighted_return_agrees_with_its_vector_and_ignores_deposits() -> None:
     found = p.return_twr([(10_000, 10_200), (15_200, 14_896), (12_896, 13_412.0)])
     assert found == pytest.approx(0.03959640198511183, rel=1e-12)
-
-
-def test_marks_with_flows_chain_to_the_same_return() -> None:
-    equity = np.array([10_000, 10_200, 15_200, 14_896, 12_896, 13_412.0])
-    flows = np.array([0, 0, 5_000, 5_000, 3_000, 3_000.0])
-    assert p.chained_return(equity, flows) == pytest.approx(0.03959640198511183, rel=1e-12)
-
-
-def test_fewer_than_two_marks_return_nothing() -> None:
-    assert p.chained_return(np.array([5.0]), np.array([0.0])) == 0.0
 
 
 def test_the_wilson_interval_agrees_with_its_vector() -> None:
@@ -74,7 +101,7 @@ def test_the_wilson_interval_holds_the_observed_rate(counts: tuple[int, int]) ->
 
 def test_the_bootstrap_agrees_with_arch() -> None:
     """arch StationaryBootstrap(5).conf_int(mean, size=.9): 0.185 and 0.845, here to one trade."""
-    ((low, high),) = p.bootstrap_intervals(
+    ((low, high),) = b.bootstrap_intervals(
         [(np.array(SAMPLE), mean)], confidence=0.9, block=5, resamples=20_000
     )
     assert low == pytest.approx(0.185, abs=0.056)
@@ -88,7 +115,7 @@ def test_the_sample_is_the_vectors_own() -> None:
 
 def test_every_resample_is_made_of_runs_that_wrap_around() -> None:
     n, block = 50, 5.0
-    chunks = list(p.bootstrap_indices(n, resamples=400, block=block, generator=Generator(PCG64(1))))
+    chunks = list(b.bootstrap_indices(n, resamples=400, block=block, generator=Generator(PCG64(1))))
     indices = np.concatenate(chunks)
     assert indices.shape == (400, n)
     assert indices.min() >= 0
@@ -102,30 +129,30 @@ def test_every_resample_is_made_of_runs_that_wrap_around() -> None:
 def test_chunks_add_up_to_the_resamples_whatever_their_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(p, "CHUNK_ELEMENTS", 300)
-    chunks = list(p.bootstrap_indices(40, resamples=20, block=3, generator=Generator(PCG64(1))))
+    monkeypatch.setattr(b, "CHUNK_ELEMENTS", 300)
+    chunks = list(b.bootstrap_indices(40, resamples=20, block=3, generator=Generator(PCG64(1))))
     assert [len(chunk) for chunk in chunks] == [7, 7, 6]
 
 
 def test_a_mean_block_of_one_is_the_ordinary_bootstrap() -> None:
-    (indices,) = p.bootstrap_indices(30, resamples=200, block=1, generator=Generator(PCG64(2)))
+    (indices,) = b.bootstrap_indices(30, resamples=200, block=1, generator=Generator(PCG64(2)))
     assert (indices[:, 1:] == (indices[:, :-1] + 1) % 30).mean() < 0.06
 
 
 def test_the_same_data_always_gives_the_same_interval_and_other_data_another() -> None:
-    first, again = p.day_statistics(DAILY, None), p.day_statistics(list(DAILY), None)
-    other = p.day_statistics([*DAILY[:-1], -0.02], None)
+    first, again = ended(DAILY), ended(list(DAILY))
+    other = ended([*DAILY[:-1], -0.02])
     assert first == again
     assert first.sharpe.low != other.sharpe.low
 
 
 def test_digests_tell_columns_apart() -> None:
     one, two = np.array([1.0, 2.0]), np.array([1.0])
-    assert p.data_digest(one) != p.data_digest(two, np.array([2.0]))
+    assert b.data_digest(one) != b.data_digest(two, np.array([2.0]))
 
 
 def test_day_statistics_hold_value_count_and_interval() -> None:
-    found = p.day_statistics(DAILY, None).as_dict()
+    found = ended(DAILY).as_dict()
     assert found["sharpe"]["value"] == pytest.approx(-0.8202984797889155)
     assert found["return_twr"]["value"] == pytest.approx(-0.060631504900806155)
     for figure in found.values():
@@ -138,36 +165,117 @@ def test_day_statistics_hold_value_count_and_interval() -> None:
 
 
 def test_the_unit_of_the_sharpe_ratio_is_printed_beside_it() -> None:
-    unit = p.day_statistics(DAILY, None).sharpe.unit
+    unit = ended(DAILY).sharpe.unit
     assert "daily" in unit
     assert "sqrt(365)" in unit
     assert "idle days included" in unit
 
 
-def test_the_current_day_counts_in_the_return_but_is_no_daily_observation() -> None:
-    without, with_ = p.day_statistics(DAILY, None), p.day_statistics(DAILY, -0.1)
-    assert with_.sharpe == without.sharpe
+def test_the_open_day_counts_in_the_return_and_in_nothing_else() -> None:
+    without = ended(DAILY)
+    with_ = p.with_open_day(without, -0.1)
     assert with_.return_twr.value == pytest.approx((1 - 0.060631504900806155) * 0.9 - 1)
-    assert with_.max_drawdown.value is not None
-    assert without.max_drawdown.value is not None
-    assert with_.max_drawdown.value < without.max_drawdown.value
     assert with_.return_twr.n == 60
+    assert (with_.return_twr.low, with_.return_twr.high) == (
+        without.return_twr.low,
+        without.return_twr.high,
+    )
+    assert (with_.max_drawdown, with_.sharpe) == (without.max_drawdown, without.sharpe)
+    assert p.with_open_day(without, None) == without
+    young = ended(DAILY[:3])
+    assert p.with_open_day(young, -0.1) == young
+
+
+def test_a_row_that_is_no_complete_day_moves_the_index_and_is_no_daily_return() -> None:
+    returns = np.array([0.01, *DAILY[:20], -0.3, *DAILY[20:]])
+    complete = np.array([False, *[True] * 20, False, *[True] * 40])
+    found = p.day_statistics(p.DayReturns(returns=returns, complete=complete, as_of_ms=9))
+    plain = ended(DAILY)
+    assert found.sharpe.value == plain.sharpe.value
+    assert found.sharpe.low == plain.sharpe.low
+    assert found.return_twr.n == 60
+    assert found.return_twr.value == pytest.approx(float(np.prod(1 + returns)) - 1)
+    index = np.append(1.0, np.cumprod(1 + returns)[complete])
+    deepest = min(index[j] / max(index[: j + 1]) - 1 for j in range(len(index)))
+    assert found.max_drawdown.value == pytest.approx(deepest)
+    assert found.max_drawdown.counted == p.Counted(n=60, days=60, as_of_ms=9)
+
+
+def test_an_interval_names_its_own_count_and_time() -> None:
+    sums, days = sums_and_days([r * 10 for r in SAMPLE], SAMPLE)
+    (bounds,) = p.trade_bounds((days,), 1_700)
+    now = attrs.evolve(sums, trades=sums.trades + 3, r=sums.r - 3.0)
+    found = p.trade_statistics(now, bounds).as_dict()
+    assert found["expectancy_r"]["n"] == 63
+    assert found["expectancy_r"]["interval"] == {"n": 60, "days": 60, "as_of_ms": 1_700}
+    assert found["expectancy_r"]["value"] == pytest.approx((0.515 * 60 - 3) / 63)
+    assert ended(DAILY).as_dict()["sharpe"]["interval"] == {"n": 60, "days": 60, "as_of_ms": 7}
+    assert "interval" not in found["trades"]
+
+
+def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_resampled_interval() -> None:
+    days = p.TradeDays(
+        trades=np.full(5, 20.0),
+        wins=np.full(5, 9.0),
+        r=np.full(5, 1.0),
+        profit=np.full(5, 30.0),
+        loss=np.full(5, 20.0),
+    )
+    (bounds,) = p.trade_bounds((days,), 3)
+    sums = p.TradeSums(trades=100, wins=45, r=5.0, profit=150.0, loss=100.0)
+    found = p.trade_statistics(sums, bounds)
+    assert (found.win_rate.low, found.win_rate.high) == p.wilson_interval(45, 100)
+    for figure in (found.expectancy_r, found.profit_factor):
+        assert figure.reason == "insufficient evidence: 5 complete days, 14 needed"
+        assert figure.n == 100
+
+
+def test_groups_of_trades_are_resampled_together_and_each_as_if_alone() -> None:
+    generator = Generator(PCG64(5))
+    made = [
+        p.TradeDays(
+            trades=generator.integers(0, 9, 40).astype(np.float64),
+            wins=np.zeros(40),
+            r=generator.normal(size=40),
+            profit=generator.random(40),
+            loss=generator.random(40),
+        )
+        for _ in range(3)
+    ]
+    bounds = p.trade_bounds(made, 1)
+    assert [found.counted.n for found in bounds] == [int(days.trades.sum()) for days in made]
+    for found, days in zip(bounds, made, strict=True):
+        assert found.expectancy_r is not None
+        low, high = found.expectancy_r
+        assert low < days.r.sum() / days.trades.sum() < high
+    assert p.trade_bounds((), 1) == ()
+
+
+def test_the_sums_of_a_resample_are_those_of_its_rows() -> None:
+    columns = Generator(PCG64(1)).normal(size=(50, 3))
+    found = b.resampled_sums(columns, resamples=200)
+    seed = int(b.data_digest(columns.ravel())[:16], 16)
+    (indices,) = b.bootstrap_indices(
+        50, resamples=200, block=b.block_length(50), generator=Generator(PCG64(seed))
+    )
+    for row, drawn in zip(found, indices, strict=True):
+        assert row == pytest.approx(columns[drawn].sum(axis=0))
 
 
 @pytest.mark.parametrize("days", [0, 1, p.DAYS_MIN - 1])
 def test_too_few_days_are_insufficient_evidence(days: int) -> None:
-    for figure in p.day_statistics(DAILY[:days], None).as_dict().values():
+    for figure in ended(DAILY[:days]).as_dict().values():
         assert figure["value"] is None
         assert str(figure["reason"]).startswith("insufficient evidence")
         assert figure["n"] == days
 
 
 def test_enough_days_are_evidence() -> None:
-    assert p.day_statistics(DAILY[: p.DAYS_MIN], None).sharpe.value is not None
+    assert ended(DAILY[: p.DAYS_MIN]).sharpe.value is not None
 
 
 def test_days_that_never_vary_have_no_sharpe_ratio_and_no_loss_no_sortino() -> None:
-    found = p.day_statistics([0.001] * 20, None)
+    found = ended([0.001] * 20)
     assert found.sharpe.value is None
     assert found.sharpe.reason == "the daily returns do not vary"
     assert found.sortino.reason == "no losing day to divide by"
@@ -183,7 +291,7 @@ def test_ratios_of_too_short_or_flat_series_are_none() -> None:
 
 
 def test_trade_statistics_agree_with_the_vector() -> None:
-    found = p.trade_statistics([r * 10 for r in SAMPLE], SAMPLE)
+    found = one_a_day([r * 10 for r in SAMPLE], SAMPLE)
     assert found.expectancy_r.value == pytest.approx(0.515)
     assert found.win_rate.value == pytest.approx(29 / 60)
     assert (found.win_rate.low, found.win_rate.high) == pytest.approx(
@@ -201,7 +309,7 @@ def test_trade_statistics_agree_with_the_vector() -> None:
 
 @pytest.mark.parametrize("n", [0, p.TRADES_MIN - 1])
 def test_too_few_trades_are_insufficient_evidence_but_are_counted(n: int) -> None:
-    found = p.trade_statistics(SAMPLE[:n], SAMPLE[:n])
+    found = one_a_day(SAMPLE[:n], SAMPLE[:n])
     assert found.trades.value == n
     for figure in (found.win_rate, found.expectancy_r, found.profit_factor):
         assert figure.as_dict() == {
@@ -213,15 +321,15 @@ def test_too_few_trades_are_insufficient_evidence_but_are_counted(n: int) -> Non
 
 
 def test_without_a_losing_trade_there_is_no_profit_factor() -> None:
-    found = p.trade_statistics([1.0] * 40, [1.0] * 40)
+    found = one_a_day([1.0] * 40, [1.0] * 40)
     assert found.profit_factor.value is None
     assert found.profit_factor.reason == "no losing trade to divide by"
     assert found.win_rate.value == 1.0
 
 
 def test_a_single_losing_trade_does_not_bound_the_profit_factor_from_above() -> None:
-    pnl = [1.0] * 39 + [-1.0]
-    factor = p.trade_statistics(pnl, pnl).profit_factor
+    pnl = [1.0] * 39 + [-1.0]  # some resamples draw no losing day
+    factor = one_a_day(pnl, pnl).profit_factor
     assert factor.value == pytest.approx(39.0)
     assert factor.low is not None
     assert factor.high is None
@@ -229,7 +337,7 @@ def test_a_single_losing_trade_does_not_bound_the_profit_factor_from_above() -> 
 
 def test_figures_that_are_not_finite_are_refused() -> None:
     with pytest.raises(AssertionError, match="finite"):
-        p.day_statistics([math.nan] * 20, None)
+        ended([math.nan] * 20)
 
 
 @given(st.lists(fractions, min_size=1, max_size=80))
@@ -254,10 +362,10 @@ def test_a_loss_on_the_first_day_is_a_fall_from_the_start() -> None:
 
 
 def test_the_least_number_of_trades_is_evidence() -> None:
-    found = p.trade_statistics(SAMPLE[: p.TRADES_MIN], SAMPLE[: p.TRADES_MIN])
+    found = one_a_day(SAMPLE[: p.TRADES_MIN], SAMPLE[: p.TRADES_MIN])
     assert found.expectancy_r.value is not None
 
 
 def test_every_resample_begins_with_a_block_of_its_own() -> None:
-    (indices,) = p.bootstrap_indices(20, resamples=50, block=1e9, generator=Generator(PCG64(3)))
+    (indices,) = b.bootstrap_indices(20, resamples=50, block=1e9, generator=Generator(PCG64(3)))
     assert len(set(indices[:, 0].tolist())) > 10

@@ -2,12 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from kamou.http.replies import ENTRY_BYTES, HTML, NEVER, Replies, reply
-from kamou.store.public_queries import Outcome
-from kamou.web import results
 
 
 def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:
@@ -60,28 +57,3 @@ def test_errors_and_what_may_not_be_kept_have_no_tag() -> None:
     assert reply(b"x", HTML, status=404).etag is None
     assert reply(b"x", HTML, cache=NEVER).etag is None
     assert reply(b"x", HTML).etag is not None
-
-
-def test_statistics_are_remembered_by_their_data_and_forgotten_in_order() -> None:
-    memo = results.Memo()
-
-    def outcomes(count: int) -> list[Outcome]:
-        one = results.ZERO
-        return [
-            Outcome(
-                strategy="s",
-                pnl_net=one + i,
-                r_multiple=float(i),
-                fees=one,
-                funding=one,
-                slippage=one,
-            )
-            for i in np.arange(count).tolist()
-        ]
-
-    first = memo.trade_statistics(outcomes(3))
-    assert memo.trade_statistics(outcomes(3)) is first
-    for count in range(4, 4 + results.MEMO_MAX):
-        memo.trade_statistics(outcomes(count % 28 + 1))
-        memo.trade_statistics(outcomes(100 + count))
-    assert memo.trade_statistics(outcomes(3)) is not first

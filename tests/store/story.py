@@ -129,6 +129,13 @@ def marked(at_ms: int, equity: str, flows: str = "0") -> e.Event:
     )
 
 
+def transferred(at_ms: int, amount: str) -> e.Event:
+    income = Income(
+        income_id=f"t{at_ms}", kind="transfer", symbol="", amount=D(amount), at_ms=at_ms
+    )
+    return e.IncomeRecorded(at_ms=at_ms, income=income)
+
+
 def started(generation: int, at_ms: int) -> e.Event:
     return e.RunStarted(
         at_ms=at_ms,
@@ -255,6 +262,8 @@ def closing() -> list[e.Event]:
             after=TradingState.NORMAL,
             reason="HUMAN_RESUME",
         ),
+        transferred(at + 2_000, "500"),
+        marked(at + 3_000, "10521.85", flows="500"),
         marked(DAY0_MS + 86_400_000, "10521.85", flows="500"),
         e.DayOpened(at_ms=DAY0_MS + 86_400_000, day="2023-11-16", equity=D("10521.85")),
         e.RunStopped(at_ms=DAY0_MS + 86_500_000, generation=1, reason="SIGTERM"),

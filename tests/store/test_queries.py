@@ -13,7 +13,7 @@ import story
 
 from kamou.core import events as e
 from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
-from kamou.store import database, queries
+from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
 
@@ -186,60 +186,40 @@ def test_a_signal_of_an_unknown_cycle_says_zero(
 
 
 def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
-    told: sqlite3.Connection,
+    told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    first, second = queries.days(told)
+    (first,) = public_queries.all_days(told)
+    assert (first.day, first.complete) == ("2023-11-15", True)
     assert (first.equity_start, first.equity_end) == (D("10000"), D("10521.85"))
-    assert first.flows == D("500")
-    assert first.return_ == pytest.approx(0.002185)
+    assert (first.flows, first.change) == (D("500"), D("21.85"))
+    assert first.return_ == pytest.approx(10021.85 / 10000 - 1)
     assert (first.trades, first.fees, first.funding, first.pnl) == (
         1,
-        D("0.6"),
+        D("0.9"),
         D("-0.05"),
         D("21.85"),
     )
-    assert (second.equity_end, second.return_, second.trades) == (None, None, 0)
+    opened = queries.opened_day(told)
+    assert opened is not None
+    assert (opened.day, opened.equity_start, opened.flows) == ("2023-11-16", D("10521.85"), D(0))
+    at_ms = story.DAY0_MS + 86_400_000 + 5
+    writer.append([story.transferred(at_ms, "-100")])
+    opened = queries.opened_day(told)
+    assert opened is not None
+    assert opened.flows == D("-100")
 
 
-def test_a_trade_before_the_first_day_belongs_to_no_day_and_ruin_has_no_return(
+def test_a_trade_before_the_record_belongs_to_no_day_and_ruin_has_no_return(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([story.trade_closed()])
-    assert queries.days(connection) == ()
-    for day in ("2023-11-16", "2023-11-17"):
-        writer.append([e.DayOpened(at_ms=1, day=day, equity=D(0))])
-    assert queries.days(connection)[0].return_ is None
-
-
-def test_trades_are_paged_newest_first_and_filtered(
-    connection: sqlite3.Connection, writer: JournalWriter
-) -> None:
-    made = [
-        attrs.evolve(
-            story.trade_closed(),
-            trade_id=f"t{n}",
-            closed_ms=n,
-            pnl_net=D(n - 2),
-            symbol="BTCUSDT" if n % 2 else "ETHUSDT",
-            strategy="a" if n < 3 else "b",
-        )
-        for n in range(6)
-    ]
-    writer.append(made)
-
-    def ids(**filters: object) -> list[str]:
-        found = [t.trade_id for t in queries.trades(connection, **filters)]  # type: ignore[arg-type]
-        filters.pop("limit", None), filters.pop("offset", None)
-        assert len(found) <= queries.trades_count(connection, **filters)  # type: ignore[arg-type]
-        return found
-
-    assert ids() == ["t5", "t4", "t3", "t2", "t1", "t0"]
-    assert ids(limit=2, offset=1) == ["t4", "t3"]
-    assert ids(symbol="BTCUSDT", strategy="b") == ["t5", "t3"]
-    assert ids(outcome="win") == ["t5", "t4", "t3"]
-    assert ids(outcome="loss") == ["t2", "t1", "t0"]
-    assert ids(closed_since_ms=4) == ["t5", "t4"]
-    assert queries.trades_count(connection, outcome="loss") == 3
+    assert public_queries.all_days(connection) == ()
+    assert queries.opened_day(connection) is None
+    for i, day in enumerate(("2023-11-16", "2023-11-17")):
+        at_ms = story.DAY0_MS + (i + 1) * 86_400_000
+        writer.append([e.DayOpened(at_ms=at_ms, day=day, equity=D(0))])
+    (row,) = public_queries.all_days(connection)
+    assert (row.return_, row.trades) == (None, 0)
 
 
 def test_open_trades_are_netted_from_their_fills(
@@ -320,7 +300,7 @@ def test_an_empty_journal_says_so(connection: sqlite3.Connection) -> None:
 
 def test_the_counts_add_up(told: sqlite3.Connection) -> None:
     assert attrs.asdict(queries.counts(told)) == {
-        "events": 25,
+        "events": 27,
         "cycles": 1,
         "candidates": 2,
         "abstained": 218,

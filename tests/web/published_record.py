@@ -13,6 +13,7 @@ from kamou.core.model import (
     Candidate,
     Figure,
     Fill,
+    Income,
     Intent,
     Leg,
     OrderSide,
@@ -27,6 +28,7 @@ from kamou.core.model import (
 )
 from kamou.core.ranking import ranked
 from kamou.store.database import open_writer
+from kamou.store.day_rows import FUNDING, TRANSFER
 from kamou.store.journal import JournalWriter
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
@@ -91,6 +93,7 @@ class _Record:
             if flow and i == marks // 2:
                 self._equity += flow
                 self._flows += flow
+                made.append(_income(at_ms + i * step_ms, TRANSFER, "", flow))
             made.append(self._mark(at_ms + i * step_ms))
         return made
 
@@ -155,6 +158,7 @@ class _Record:
             *_opening(at_ms, candidate, plan, ids),
             _filled(self._trades * 2, plan, ids[Leg.ENTRY], opening_side(side), entry, at_ms + 200),
             _ended(ids[Leg.ENTRY], size, at_ms + 210),
+            _income(at_ms + 120 * MINUTE_MS, FUNDING, symbol, funding),
             _filled(self._trades * 2 + 1, plan, ids[leg], closing_side(side), out, closed_ms),
             _ended(ids[leg], size, closed_ms),
             e.TradeClosed(
@@ -180,6 +184,13 @@ class _Record:
                 exit_reason=leg.value,
             ),
         )
+
+
+def _income(at_ms: int, kind: str, symbol: str, amount: D) -> e.Event:
+    income = Income(
+        income_id=f"{kind}.{symbol}.{at_ms}", kind=kind, symbol=symbol, amount=amount, at_ms=at_ms
+    )
+    return e.IncomeRecorded(at_ms=at_ms, income=income)
 
 
 def _opening(

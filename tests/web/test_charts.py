@@ -1,23 +1,38 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from decimal import Decimal
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.store.public_queries import Mark
-from kamou.web import chart
+from kamou.store.public_queries import Curve, CurveMark, Mark
+from kamou.web import chart, ticks
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
 
 
-def marks(*equity: float, step_ms: int = HOUR_MS) -> list[Mark]:
-    return [
-        Mark(at_ms=START_MS + i * step_ms, equity=Decimal(str(e)), low=e, high=e)
-        for i, e in enumerate(equity)
-    ]
+def marks(*equity: float, step_ms: int = HOUR_MS, noted: Sequence[CurveMark] = ()) -> Curve:
+    money = [Decimal(str(e)) for e in equity]
+    return Curve(
+        width_ms=step_ms,
+        points=tuple(
+            Mark(at_ms=START_MS + i * step_ms, equity=e, low=e, high=e) for i, e in enumerate(money)
+        ),
+        marks=tuple(noted),
+    )
+
+
+def noted(kind: str, at_ms: int) -> CurveMark:
+    return CurveMark(kind=kind, start_ms=at_ms, amount=Decimal(0))
+
+
+def bar_day(day: str, value: float | None, days: int = 1) -> chart.BarDay:
+    return chart.BarDay(day=day, days=days, value=value, title="")
 
 
 def points(path: str) -> list[tuple[float, float]]:
@@ -28,6 +43,8 @@ def points(path: str) -> list[tuple[float, float]]:
 
 def test_a_higher_equity_is_drawn_higher_and_a_later_one_further_right() -> None:
     for drawn in chart.curve_charts(marks(100, 90, 110), (), ()):
+        if drawn.frame.name == "narrow":
+            continue  # it has half the points
         (x0, y0), (x1, y1), (x2, y2) = points(drawn.line)
         assert x0 < x1 < x2
         assert y2 < y0 < y1
@@ -49,29 +66,48 @@ def test_nothing_is_drawn_outside_its_frame(equity: list[float]) -> None:
 
 def test_one_mark_is_no_curve_and_one_day_no_bars() -> None:
     assert chart.curve_charts(marks(100), (), ()) == ()
-    assert chart.day_charts([("2025-07-26", 0.1, "")]) == ()
+    assert chart.day_charts([bar_day("2025-07-26", 0.1)]) == ()
 
 
 def test_the_envelope_shows_a_dip_that_thinning_left_out() -> None:
-    dipped = marks(100, 100, 100)
-    dipped[1] = Mark(at_ms=dipped[1].at_ms, equity=Decimal(100), low=60, high=101)
-    wide = chart.curve_charts(dipped, (), ())[0]
-    assert max(y for _, y in points(wide.envelope)) > max(y for _, y in points(wide.line))
+    flat = marks(100, 100, 100)
+    dip = attrs.evolve(flat.points[1], low=Decimal(60), high=Decimal(101))
+    dipped = attrs.evolve(flat, points=(flat.points[0], dip, flat.points[2]))
+    for drawn in chart.curve_charts(dipped, (), ()):
+        assert max(y for _, y in points(drawn.envelope)) > max(y for _, y in points(drawn.line))
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=2, max_size=30))
+@settings(max_examples=50)
+def test_halving_the_points_keeps_both_ends_and_every_low_and_high(equity: list[float]) -> None:
+    whole = marks(*equity).points
+    half = chart.halved(whole)
+    assert len(half) <= len(whole) // 2 + 1
+    assert (half[0], half[-1].at_ms, half[-1].equity) == (
+        whole[0],
+        whole[-1].at_ms,
+        whole[-1].equity,
+    )
+    assert min(m.low for m in half) == min(m.low for m in whole)
+    assert max(m.high for m in half) == max(m.high for m in whole)
 
 
 def test_a_short_halt_is_still_wide_enough_to_see_and_stays_inside() -> None:
-    curve = marks(*range(100, 150), step_ms=DAY_MS)
-    spans = [
-        chart.Span(
-            kind="halt", from_ms=START_MS + DAY_MS, until_ms=START_MS + DAY_MS + 1, title="h"
-        ),
-        chart.Span(kind="down", from_ms=0, until_ms=START_MS + DAY_MS, title="d"),
-        chart.Span(kind="down", from_ms=0, until_ms=START_MS - 1, title="before the record"),
-    ]
+    gaps = [noted("down", START_MS + i * DAY_MS) for i in range(-3, 1)]
+    curve = marks(
+        *range(100, 700), step_ms=DAY_MS, noted=[noted("halt", START_MS + 300 * DAY_MS), *gaps]
+    )
+    spans = [chart.Span(kind="halt", from_ms=START_MS + 500 * DAY_MS, until_ms=2**50)]
     wide = chart.curve_charts(curve, spans, ())[0]
-    assert [band.kind for band in wide.bands] == ["halt", "down"]
-    assert all(band.width >= 2 for band in wide.bands)
-    assert wide.bands[1].x == wide.frame.left
+    found = {band.kind: re.findall(r"M([\d.]+),14h([\d.]+)V", band.path) for band in wide.bands}
+    assert set(found) == {"halt", "down"}
+    for left, width in found["halt"] + found["down"]:
+        assert float(width) >= 2
+        assert wide.frame.left <= float(left)
+        assert float(left) + float(width) <= wide.frame.inner_right + 0.1
+    assert len(found["halt"]) == 2, "one that ended, one that goes on"
+    assert len(found["down"]) == 1, "neighbors are one band, and what was before the record is cut"
+    assert float(found["down"][0][0]) == wide.frame.left
 
 
 def test_events_outside_the_curve_are_not_marked() -> None:
@@ -83,8 +119,15 @@ def test_events_outside_the_curve_are_not_marked() -> None:
     assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
 
 
+def test_every_transfer_is_drawn_however_many_there_are() -> None:
+    flows = [noted("flow", START_MS + i * DAY_MS) for i in range(-2, 300)]
+    wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=flows), (), ())[0]
+    assert wide.moments.count("M") == 299, "all inside the curve; the last lies beyond its end"
+
+
 def test_losing_days_hang_below_the_line_and_gaining_days_stand_on_it() -> None:
-    days = [("2025-07-26", 0.01, "a"), ("2025-07-27", -0.02, "b"), ("2025-07-28", 0.0, "c")]
+    values = (0.01, -0.02, 0.0)
+    days = [bar_day(f"2025-07-{26 + i}", value) for i, value in enumerate(values)]
     for drawn in chart.day_charts(days):
         gain, loss, idle = drawn.bars
         assert (gain.kind, loss.kind, idle.kind) == ("gain", "loss", "idle")
@@ -94,8 +137,23 @@ def test_losing_days_hang_below_the_line_and_gaining_days_stand_on_it() -> None:
 
 
 def test_days_that_all_stood_still_can_be_drawn() -> None:
-    (wide, _) = chart.day_charts([("2025-07-26", 0.0, ""), ("2025-07-27", 0.0, "")])
+    (wide, _) = chart.day_charts([bar_day("2025-07-26", 0.0), bar_day("2025-07-27", 0.0)])
     assert [bar.kind for bar in wide.bars] == ["idle", "idle"]
+
+
+def test_days_that_cannot_be_separated_are_as_wide_as_they_are_and_say_nothing_of_up_or_down() -> (
+    None
+):
+    days = [
+        bar_day("2025-07-26", 0.01),
+        bar_day("2025-07-27", None, days=8),
+        bar_day("2025-08-04", 0.01),
+    ]
+    (wide, _) = chart.day_charts(days)
+    one, gap, other = wide.bars
+    assert gap.kind == "unseparated"
+    assert gap.width > 7 * one.width
+    assert other.x == pytest.approx(one.x + 9 * (one.width / 0.76), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +167,7 @@ def test_days_that_all_stood_still_can_be_drawn() -> None:
     ],
 )
 def test_time_ticks_are_round_and_few(days: float, count: int, labels: tuple[str, ...]) -> None:
-    found = chart.time_ticks(START_MS, START_MS + int(days * DAY_MS), count)
+    found = ticks.time_ticks(START_MS, START_MS + int(days * DAY_MS), count)
     assert tuple(label for _, label in found[:2]) == labels
     assert len(found) <= count * 3
 
@@ -119,9 +177,9 @@ def test_time_ticks_are_round_and_few(days: float, count: int, labels: tuple[str
 def test_value_ticks_are_inside_evenly_spaced_and_at_most_as_many(
     low: float, span: float, count: int
 ) -> None:
-    found = chart.value_ticks(low, low + span, count)
+    found = ticks.value_ticks(low, low + span, count)
     assert len(found) <= count + 1
-    step = chart.nice_step(span, count)
+    step = ticks.nice_step(span, count)
     for tick in found:
         assert low - step * 1e-3 <= tick <= low + span + step * 1e-3
 

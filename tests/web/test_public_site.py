@@ -21,7 +21,7 @@ from kamou.store.queries import trades
 from kamou.web.app import ROUTES, PublicSite
 from kamou.web.site import RISK_NOTICE, Site
 
-PAGES = ("/", "/results", "/trades", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 
 
 class Markup(HTMLParser):
@@ -73,7 +73,7 @@ async def test_no_page_loads_anything_of_others_or_runs_or_styles_inline(
             assert not value.startswith("//"), value
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/results.json", "/nowhere"])
+@pytest.mark.parametrize("path", [*PAGES, "/results.json", "/api/v1/public/days", "/nowhere"])
 async def test_every_reply_carries_the_security_headers_and_no_cookie(
     public: PublicSite, client: Client, path: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_the_style_sheet_is_kept_for_ever_under_the_name_of_its_content(
 
 async def test_an_unchanged_page_is_not_sent_again(public: PublicSite, client: Client) -> None:
     async with client(public) as http:
-        for path in ("/results", "/results.json", "/trades?page=2"):
+        for path in ("/results", "/results.json", "/trades?outcome=win"):
             first = await http.get(path)
             etag = first.headers["etag"]
             for _ in range(2):

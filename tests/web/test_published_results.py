@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal as D
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ from site_client import Client, inline
 
 from kamou.clock import DAY_MS
 from kamou.core.events import DayOpened, EquityMarked
-from kamou.store import public_queries
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
+from kamou.store.projected_curve import POINTS_MAX
 from kamou.web.app import PublicSite
+from kamou.web.format import day_ms
 from kamou.web.site import Site
 
-PAGES = ("/", "/results", "/trades", "/how-it-works", "/pricing")
+PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 FIGURES = {
     "return_twr",
     "max_drawdown",
@@ -86,17 +88,38 @@ async def test_the_document_has_what_the_contract_names(public: PublicSite, clie
     assert sum(s["trades"] for s in found["strategies"]) == 80
 
 
-async def test_losing_days_and_days_without_a_run_are_in_the_document(
+async def test_losing_days_are_in_the_document_and_days_that_cannot_be_separated_are_one_row(
     public: PublicSite, client: Client
 ) -> None:
-    days = (await results_of(public, client))["days"]
-    assert any(day["return"] < 0 for day in days)
-    assert [day["day"] for day in days if day["down"]] == ["2025-08-11", "2025-08-12"]
-    assert [day["complete"] for day in days].count(False) == 1
+    found = await results_of(public, client)
+    days = found["days"]
+    assert any(day["return"] < 0 for day in days if day["separable"])
+    (gap,) = [day for day in days if not day["separable"]]
+    assert (gap["day"], gap["last_day"]) == ("2025-08-10", "2025-08-12")
+    assert (gap["return"], gap["complete"], gap["down"]) == (None, False, True)
+    assert float(gap["pnl"]) != 0
+    assert gap["trades"] == 2
+    assert [day["complete"] for day in days].count(False) == 2
     assert days[-1]["complete"] is False
-    assert len(days) == 43
+    assert len(days) == found["days_total"] == 41
+    assert found["performance"]["sharpe"]["n"] == 39, "the gap is in no daily statistic"
     for day in days:
         assert isinstance(day["pnl"], str)
+
+
+async def test_money_adds_up_over_days_and_over_months_to_the_record(
+    public: PublicSite, client: Client
+) -> None:
+    found = await results_of(public, client)
+    change = D(found["equity"]) - D(found["equity_start"]) - D(found["flows"])
+    assert found["flows"] == "2000"
+    for rows in (found["days"], found["months"]):
+        assert sum(D(row["pnl"]) for row in rows) == change
+        assert sum(D(row["flows"]) for row in rows) == 2000
+        assert sum(row["trades"] for row in rows) == found["trades_total"]
+    assert [row["month"] for row in found["months"]] == ["2025-07", "2025-08", "2025-09"]
+    assert [row["complete_days"] for row in found["months"]] == [6, 28, 5]
+    assert found["months"][1]["unseparated_days"] == 3
 
 
 async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> None:
@@ -107,8 +130,30 @@ async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> No
     assert abs(float(day["pnl"])) < 1000
     chained = 1.0
     for one in found["days"]:
-        chained *= 1 + one["return"]
+        # Nothing was paid in or out over the days that cannot be separated.
+        own = one["return"]
+        chained *= (
+            1 + own if own is not None else float(one["equity_end"]) / float(one["equity_start"])
+        )
     assert found["performance"]["return_twr"]["value"] == pytest.approx(chained - 1)
+    chained = 1.0
+    for month in found["months"]:
+        chained *= 1 + month["return"]
+    assert found["performance"]["return_twr"]["value"] == pytest.approx(chained - 1)
+
+
+async def test_intervals_rest_on_complete_days_and_say_until_when(
+    public: PublicSite, client: Client
+) -> None:
+    found = await results_of(public, client)
+    last = [day for day in found["days"] if day["complete"]][-1]
+    for name, figure in found["performance"].items():
+        if name != "trades":
+            assert figure["interval"]["as_of_ms"] == day_ms(last["day"]) + DAY_MS, name
+            assert figure["interval"]["days"] == 39
+    assert found["performance"]["sharpe"]["interval"]["n"] == 39
+    assert found["performance"]["win_rate"]["interval"]["n"] == 78, "two closed in the gap"
+    assert found["performance"]["win_rate"]["n"] == 80
 
 
 async def test_halts_and_downtime_are_published_with_reasons(
@@ -124,6 +169,7 @@ async def test_halts_and_downtime_are_published_with_reasons(
         page = (await http.get("/results")).text
     assert "day loss limit" in page
     assert 'class="band halt"' in page
+    assert "halted (1)" in page
     assert 'class="band down"' in page
     assert "ended without warning" in page
     assert "Configuration changed: lower risk" in page
@@ -181,13 +227,13 @@ async def test_a_day_that_opened_without_money_has_no_return(
     connection = open_writer(path, durable=False)
     JournalWriter(connection, generation=1).append(
         [
-            DayOpened(at_ms=START_MS, day="2025-07-26", equity=Decimal(0)),
-            DayOpened(at_ms=START_MS + DAY_MS, day="2025-07-27", equity=Decimal(0)),
+            DayOpened(at_ms=START_MS, day="2025-07-26", equity=D(0)),
+            DayOpened(at_ms=START_MS + DAY_MS, day="2025-07-27", equity=D(0)),
         ]
     )
     connection.close()
     found = await results_of(PublicSite(path, demo, runner=inline), client)
-    assert [day["return"] for day in found["days"]] == [0.0, 0.0]
+    assert [day["return"] for day in found["days"]] == [None, None]
 
 
 async def test_the_document_is_a_function_of_the_database_alone(
@@ -200,25 +246,33 @@ async def test_the_document_is_a_function_of_the_database_alone(
     assert documents[0] == documents[1]
 
 
-def test_thinning_the_curve_never_hides_a_dip(tmp_path: Path) -> None:
-    connection = open_writer(tmp_path / "kamou.sqlite3", durable=False)
-    equities = ("100", "100", "40", "100", "130", "100", "100.5")
-    JournalWriter(connection, generation=1).append(
-        [
-            EquityMarked(
-                at_ms=START_MS + i,
-                equity=Decimal(equity),
-                balance=Decimal(equity),
-                unrealised=Decimal(0),
-                margin_used=Decimal(0),
-                open_risk=Decimal(0),
-                flows=Decimal(0),
-            )
-            for i, equity in enumerate(equities)
-        ]
-    )
-    thinned = public_queries.curve(connection, points_max=2)
+async def test_the_curve_of_the_document_never_hides_a_dip(
+    tmp_path: Path, demo: Site, client: Client
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    connection = open_writer(path, durable=False)
+    writer = JournalWriter(connection, generation=1)
+    generator = Random(3)
+    equities = [D(10_000) + D(generator.randint(-500, 500)) for _ in range(4_000)]
+    writer.append([mark(START_MS + i * 300_000, e) for i, e in enumerate(equities)])
     connection.close()
-    assert [m.at_ms - START_MS for m in thinned] == [3, 6]
-    assert [(m.low, m.high) for m in thinned] == [(40, 100), (100, 130)]
-    assert thinned[-1].equity == Decimal("100.5")
+    curve = (await results_of(PublicSite(path, demo, runner=inline), client))["equity_curve"]
+    assert len(curve) <= POINTS_MAX
+    assert min(D(point["low"]) for point in curve) == min(equities)
+    assert max(D(point["high"]) for point in curve) == max(equities)
+    assert (curve[-1]["at_ms"], D(curve[-1]["equity"])) == (
+        START_MS + 3_999 * 300_000,
+        equities[-1],
+    )
+
+
+def mark(at_ms: int, equity: D) -> EquityMarked:
+    return EquityMarked(
+        at_ms=at_ms,
+        equity=equity,
+        balance=equity,
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,20 +19,44 @@ def a_trade(record: Path) -> str:
     return trades(open_reader(record), limit=1)[0].trade_id
 
 
-async def test_trades_are_paged_newest_first(public: PublicSite, client: Client) -> None:
+def neighbor(text: str, rel: str) -> str | None:
+    """The address of the newer (``prev``) or older (``next``) page."""
+    found = re.search(f'rel="{rel}" href="([^"]+)"', text)
+    return None if found is None else unescape(found[1])
+
+
+@pytest.mark.parametrize("query", ["", "strategy=mean_reversion", "outcome=loss&strategy="])
+async def test_pages_of_trades_lead_through_all_of_them_and_back(
+    public: PublicSite, client: Client, record: Path, query: str
+) -> None:
+    chosen = dict(part.split("=") for part in query.split("&") if part)
+    filters = {name: value for name, value in chosen.items() if value}
+    wanted = [quote(t.trade_id) for t in trades(open_reader(record), **filters)]  # type: ignore[arg-type]
+    address: str | None = f"/trades?{query}"
+    seen: list[list[str]] = []
+    last = ""
     async with client(public) as http:
-        first = await http.get("/trades")
-        second = await http.get("/trades?page=2")
-        third = await http.get("/trades?page=3")
-    assert "80 closed trades" in first.text
-    assert first.text.count('<th scope="row">') == 50
-    assert second.text.count('<th scope="row">') == 30
-    assert 'rel="next" href="/trades?page=2"' in first.text
-    assert 'rel="prev" href="/trades?page=1"' in second.text
-    assert third.status_code == 404
+        while address is not None:
+            last = address
+            page = (await http.get(address)).text
+            seen.append(re.findall(r'<a href="/trades/([^"?]+)">', page))
+            address = neighbor(page, "next")
+        assert [trade for part in seen for trade in part] == wanted
+        assert all(len(part) == 50 for part in seen[:-1])
+        back = []
+        address = last
+        while address is not None:
+            page = (await http.get(address)).text
+            back.append(re.findall(r'<a href="/trades/([^"?]+)">', page))
+            address = neighbor(page, "prev")
+    assert back == seen[::-1]
+    assert f"{len(wanted)} closed trades" in page
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=99999999", "outcome=odd"])
+@pytest.mark.parametrize(
+    "query",
+    ["before=0", "before=x-1", "after=1", "before=0-0", "after=999999999999999-9", "outcome=odd"],
+)
 async def test_a_page_of_trades_that_does_not_exist_is_not_found(
     public: PublicSite, client: Client, query: str
 ) -> None:

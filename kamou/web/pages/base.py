@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from kamou.web.daily import Memo
 from kamou.web.render import Templates
-from kamou.web.results import Memo
 from kamou.web.site import Site
 
 

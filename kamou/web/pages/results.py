@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 import msgspec
+from markupsafe import Markup
 
+from kamou.clock import DAY_MS
 from kamou.core.performance import Estimate
 from kamou.http.replies import HTML, JSON
+from kamou.store.rows import DayRow
 from kamou.web import format as fmt
-from kamou.web.chart import Event, Span, Whisker, curve_charts, day_charts, whisker
+from kamou.web.chart import BarDay, Event, Span, Whisker, curve_charts, day_charts, whisker
+from kamou.web.documents import results_document
 from kamou.web.pages.base import Ask, Page
-from kamou.web.results import DayResult, Results, as_json, gather
+from kamou.web.results import Results, gather
 
-RECENT_DAYS = 14  # shown open; the rest is one click away
+NAMED = 12  # marks on the curve that say what they are; all others are drawn without a name
+TITLE_CHARS_MAX = 120  # of a reason that an operator wrote
 
 
 @attrs.frozen(kw_only=True)
@@ -37,27 +42,31 @@ def render(ask: Ask) -> Page:
 
 
 def render_json(ask: Ask) -> Page:
+    """The same figures as a document."""
     results = gather(ask.reader, ask.site, ask.memo)
-    return Page(body=msgspec.json.encode(as_json(results)), media_type=JSON)
+    return Page(body=msgspec.json.encode(results_document(results)), media_type=JSON)
 
 
 def _html(ask: Ask) -> Page:
     results = gather(ask.reader, ask.site, ask.memo)
-    newest_first = results.days[::-1]
+    ended = results.days[1:] if results.open_day else results.days
     body = ask.templates.page(
         "results.html",
         title="Results",
         results=results,
         rows=tuple(_rows(results)),
         curves=curve_charts(results.curve, tuple(_spans(results)), tuple(_events(results))),
-        bars=day_charts([(d.day, d.return_, _day_title(d)) for d in results.days]),
-        recent=newest_first[:RECENT_DAYS],
-        older=newest_first[RECENT_DAYS:],
-        losing_days=sum(1 for day in results.days if day.return_ < 0),
-        gaining_days=sum(1 for day in results.days if day.return_ > 0),
-        worst=min(results.days, key=lambda day: day.return_, default=None),
+        bars=ask.memo.piece("bars", lambda: _bars(ask, ended)),
+        ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
     )
     return Page(body=body, media_type=HTML)
+
+
+def _bars(ask: Ask, ended: Sequence[DayRow]) -> Markup:
+    charts = day_charts([_bar(day) for day in reversed(ended)])
+    return Markup().join(
+        ask.templates.macro("bars", chart, "Returns of the newest days") for chart in charts
+    )
 
 
 def _rows(results: Results) -> Iterator[Row]:
@@ -71,7 +80,7 @@ def _rows(results: Results) -> Iterator[Row]:
     )
     yield _row(
         "Deepest fall",
-        "Maximum drawdown: from the highest equity before it, at day closes.",
+        "Maximum drawdown: from the highest index before it, at closes of complete days.",
         day.max_drawdown,
         fmt.percent,
         "complete days",
@@ -142,26 +151,30 @@ def _row(
 
 
 def _spans(results: Results) -> Iterator[Span]:
-    end_ms = results.as_of_ms or 0
-    for halt in results.halts:
-        until_ms = end_ms if halt.until_ms is None else halt.until_ms
-        title = f"Halt: {fmt.words(halt.reason)}, from {fmt.moment(halt.from_ms)} UTC"
-        yield Span(kind="halt", from_ms=halt.from_ms, until_ms=until_ms, title=title)
-    for gap in results.downtime:
-        title = f"Not running: {fmt.moment(gap.from_ms)} to {fmt.moment(gap.until_ms)} UTC"
-        yield Span(kind="down", from_ms=gap.from_ms, until_ms=gap.until_ms, title=title)
+    """The halt that goes on; those that ended are on the curve already."""
+    if results.halted_since_ms is not None and results.as_of_ms is not None:
+        yield Span(kind="halt", from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 
 
 def _events(results: Results) -> Iterator[Event]:
-    for change in results.config_changes[1:]:  # the first is what it began with
+    changes = results.config_changes[-NAMED:]
+    if results.configs_total == len(results.config_changes):
+        changes = results.config_changes[1:][-NAMED:]  # the first is what it began with
+    for change in changes:
         title = f"Configuration changed: {change.reason or change.digest[:12]}"
-        yield Event(kind="config", at_ms=change.at_ms, title=title)
-    for day in results.days:
-        if day.flows:
-            amount = fmt.money(day.flows, signed=True)
-            title = f"Deposit or withdrawal: {amount} {results.currency}"
-            yield Event(kind="flow", at_ms=fmt.day_ms(day.day), title=title)
+        yield Event(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
+    flows = [mark for mark in results.curve.marks if mark.kind == "flow" and mark.amount]
+    for mark in flows[-NAMED:]:
+        amount = fmt.money(mark.amount, signed=True)
+        title = f"Deposit or withdrawal: {amount} {results.currency}"
+        at_ms = mark.start_ms + results.curve.width_ms // 2
+        yield Event(kind="flow", at_ms=at_ms, title=title)
 
 
-def _day_title(day: DayResult) -> str:
-    return f"{fmt.day_name(day.day)}: {fmt.percent(day.return_, signed=True)}"
+def _bar(day: DayRow) -> BarDay:
+    if day.separable:
+        title = f"{fmt.day_name(day.day)}: {fmt.percent(day.return_, signed=True)}"
+        return BarDay(day=day.day, days=1, value=day.return_ or 0.0, title=title)
+    title = f"{fmt.day_name(day.day)} to {fmt.day_name(day.last_day)}: not separable"
+    days = (fmt.day_ms(day.last_day) - fmt.day_ms(day.day)) // DAY_MS + 1
+    return BarDay(day=day.day, days=days, value=None, title=title)

@@ -21,6 +21,10 @@ LEGS = {
 }
 
 
+FILLS_SHOWN = 60  # the first ones; an order that filled in a thousand parts is still one page
+ORDERS_SHOWN = 30
+
+
 @attrs.frozen(kw_only=True)
 class Moment:
     """One line of the trade's diary."""
@@ -40,11 +44,16 @@ def render(ask: Ask) -> Page:
         chain = queries.trade_chain(reader, ask.path["trade_id"])
     if chain is None or chain.trade is None:
         raise HTTPException(404)
+    trade = chain.trade
+    fills, orders = len(chain.fills), len(chain.orders)
+    chain = attrs.evolve(chain, fills=chain.fills[:FILLS_SHOWN], orders=chain.orders[:ORDERS_SHOWN])
     body = ask.templates.page(
         "trade.html",
-        title=f"Trade {chain.trade.symbol}",
+        fills_total=fills,
+        orders_total=orders,
+        title=f"Trade {trade.symbol}",
         chain=chain,
-        trade=chain.trade,
+        trade=trade,
         legs=LEGS,
         diary=sorted(_diary(chain), key=lambda moment: moment.at_ms),
     )

@@ -2,78 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlencode
 
-import attrs
 from starlette.exceptions import HTTPException
 
 from kamou.http.replies import HTML
 from kamou.store import public_queries, queries
+from kamou.store.rows import TradeCursor
 from kamou.web.pages.base import Ask, Page
 
 PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
-PARAMETERS = ("page", "strategy", "symbol", "outcome")
+SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
+PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
-
-
-@attrs.frozen(kw_only=True)
-class Paging:
-    """Which page this is, and the addresses of its neighbours; empty where there is none."""
-
-    page: int
-    pages: int
-    newer: str
-    older: str
+PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
 def render(ask: Ask) -> Page:
-    """One page of trades.
+    """One page of trades, read from its place in the index of its filters.
 
     Raises:
-        HTTPException: 404 for a page or an outcome that does not exist.
+        HTTPException: 404 for a place or an outcome that does not exist.
     """
     strategy, symbol = ask.query.get("strategy") or None, ask.query.get("symbol") or None
     outcome = ask.query.get("outcome") or None
-    number = ask.query.get("page") or "1"
-    if not (number.isascii() and number.isdigit() and len(number) < 8):
-        raise HTTPException(404)
     if outcome is not None and outcome not in OUTCOMES:
         raise HTTPException(404)
-    page = int(number)
+    before, after = _place(ask.query.get("before")), _place(ask.query.get("after"))
+    filters = {"strategy": strategy, "symbol": symbol, "outcome": outcome}
     with public_queries.snapshot(ask.reader) as reader:
-        total = queries.trades_count(reader, strategy=strategy, symbol=symbol, outcome=outcome)
-        pages = max(1, -(-total // PAGE_SIZE))
-        if not 1 <= page <= pages:
-            raise HTTPException(404)
-        trades = queries.trades(
-            reader,
-            limit=PAGE_SIZE,
-            offset=(page - 1) * PAGE_SIZE,
-            strategy=strategy,
-            symbol=symbol,
-            outcome=outcome,
-        )
+        total = queries.trades_count(reader, **filters)
+        found = queries.trades(reader, limit=PAGE_SIZE + 1, before=before, after=after, **filters)
         strategies, symbols = public_queries.traded_names(reader)
-    chosen = {"strategy": strategy or "", "symbol": symbol or "", "outcome": outcome or ""}
+    if not found and (before or after):
+        raise HTTPException(404)
+    trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
+    more = len(found) > PAGE_SIZE
+    has_newer, has_older = (more, True) if after else (before is not None, more)
+    chosen = {name: value or "" for name, value in filters.items()}
     body = ask.templates.page(
         "trades.html",
         title="Trades",
         trades=trades,
         total=total,
-        first=(page - 1) * PAGE_SIZE + 1,
         chosen=chosen,
         strategies=strategies,
-        symbols=symbols,
-        paging=Paging(
-            page=page,
-            pages=pages,
-            newer=_address(chosen, page - 1) if page > 1 else "",
-            older=_address(chosen, page + 1) if page < pages else "",
-        ),
+        symbols=symbols if len(symbols) <= SYMBOLS_MAX else (),
+        newer=_address(chosen, "after", trades[0].cursor) if has_newer else "",
+        older=_address(chosen, "before", trades[-1].cursor) if has_older else "",
     )
     return Page(body=body, media_type=HTML)
 
 
-def _address(chosen: dict[str, str], page: int) -> str:
+def _place(given: str | None) -> TradeCursor | None:
+    """A place that a link of ours names: the closing time and the row of a trade."""
+    if not given:
+        return None
+    named = PLACE.fullmatch(given)
+    if named is None:
+        raise HTTPException(404)
+    return TradeCursor(closed_ms=int(named[1]), rowid=int(named[2]))
+
+
+def _address(chosen: dict[str, str], name: str, place: TradeCursor) -> str:
     parameters = {name: value for name, value in chosen.items() if value}
-    return "/trades?" + urlencode({**parameters, "page": page})
+    return "/trades?" + urlencode({**parameters, name: f"{place.closed_ms}-{place.rowid}"})

@@ -1,0 +1,258 @@
+"""One row of the record: what lies between two reads of equity, added up by definition.
+
+The record begins with the first equity that was journaled. From there it is cut at every midnight
+whose equity was read: a ``DayOpened`` at most ``READ_WITHIN_MS`` after 00:00:00.000 UTC. A
+midnight that nobody read cuts nothing, so the days around it stay one row.
+
+An entry of the venue (fill, fee, funding, transfer) belongs to the row of its own stamp, and one
+that is stamped exactly at midnight belongs to the day that begins. The equity of a midnight
+therefore leaves out the entries stamped between midnight and the read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+
+import attrs
+
+from kamou.clock import DAY_MS
+from kamou.core.day import day_start_ms, utc_day
+from kamou.core.model import ZERO
+from kamou.store.rows import DayRow, MonthRow
+
+READ_WITHIN_MS = 600_000
+"""A later read says nothing of midnight: two cycles of the default period of 300 s, after which a
+gap between cycles counts as downtime."""
+
+FUNDING, TRANSFER = "funding", "transfer"  # kinds of income; see ``core.model.Income``
+
+Reader = sqlite3.Connection | sqlite3.Cursor
+
+
+@attrs.frozen(kw_only=True)
+class Boundary:
+    """A moment at which the record is cut, and the equity that was read for it.
+
+    ``midnight`` is False only for the start of the record on some time of a day.
+    """
+
+    at_ms: int
+    read_ms: int
+    equity: Decimal
+    midnight: bool
+
+    @property
+    def first_ms(self) -> int:
+        """Return the first stamp that belongs to the row which begins here.
+
+        Equity read at the start of the record holds what is stamped at that millisecond.
+        """
+        return self.at_ms if self.midnight else self.at_ms + 1
+
+
+@attrs.frozen(kw_only=True)
+class StrategyDay:
+    """Sums over the trades of one strategy that closed in one row; ``loss`` is positive."""
+
+    strategy: str
+    trades: int
+    wins: int
+    r: float
+    profit: float
+    loss: float
+
+
+def newest_boundary(reader: Reader, *, at_or_before_ms: int | None = None) -> Boundary | None:
+    """Return the last cut of the record, or the last one until a time."""
+    until = 2**62 if at_or_before_ms is None else at_or_before_ms
+    return _boundary(reader, "WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", until)
+
+
+def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
+    """Return the first cut after a time."""
+    return _boundary(reader, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
+
+
+def midnight_of(at_ms: int) -> int | None:
+    """Return the midnight for which a read at this time stands, None when it is too late."""
+    return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
+
+
+def add_up(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
+    """Add up the row between two cuts of the record."""
+    return _row(
+        reader,
+        start,
+        end_ms=end.at_ms,
+        until_ms=end.first_ms,
+        last_ms=end.at_ms - 1,
+        equity_end=equity_of(reader, end),
+        complete=start.midnight and end.midnight and end.at_ms - start.at_ms == DAY_MS,
+    )
+
+
+def month_of(month: str, rows: Sequence[DayRow]) -> MonthRow:
+    """Add up the rows that ended in a month, oldest first; at least one."""
+    growth: float | None = 1.0
+    for row in rows:
+        growth = None if growth is None or row.return_ is None else growth * (1 + row.return_)
+    complete = [row.return_ for row in rows if row.complete and row.return_ is not None]
+    return MonthRow(
+        month=month,
+        equity_end=rows[-1].equity_end,
+        return_=None if growth is None else growth - 1,
+        change=sum((row.change for row in rows), ZERO),
+        flows=sum((row.flows for row in rows), ZERO),
+        trades=sum(row.trades for row in rows),
+        fees=sum((row.fees for row in rows), ZERO),
+        funding=sum((row.funding for row in rows), ZERO),
+        complete=sum(row.complete for row in rows),
+        gaining=sum(1 for value in complete if value > 0),
+        losing=sum(1 for value in complete if value < 0),
+        unseparated=sum(_calendar_days(row) for row in rows if not row.separable),
+    )
+
+
+def open_row(reader: Reader) -> DayRow | None:
+    """Add up what came since the last cut, until the newest equity; None without a record."""
+    start = newest_boundary(reader)
+    if start is None:
+        return None
+    mark = reader.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
+    if mark is None or mark[0] < start.read_ms:
+        mark = (start.read_ms, start.equity)
+    return _row(
+        reader,
+        start,
+        end_ms=mark[0],
+        until_ms=mark[0] + 1,
+        # For some seconds after midnight, the read that ends the day is still to come.
+        last_ms=mark[0] - READ_WITHIN_MS - 1,
+        equity_end=Decimal(mark[1]),
+        complete=False,
+    )
+
+
+def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
+    """Add up the trades that closed between two cuts, by strategy, in order of name."""
+    rows = reader.execute(
+        "SELECT strategy, count(*), sum(won), sum(r_multiple),"
+        " sum(max(CAST(pnl_net AS REAL), 0.0)), sum(max(-CAST(pnl_net AS REAL), 0.0))"
+        " FROM trade INDEXED BY trade_closed WHERE closed_ms >= ? AND closed_ms < ?"
+        " GROUP BY strategy ORDER BY strategy",
+        (start.first_ms, end.first_ms),
+    ).fetchall()
+    return tuple(
+        StrategyDay(strategy=name, trades=n, wins=wins, r=r, profit=profit, loss=loss)
+        for name, n, wins, r, profit, loss in rows
+    )
+
+
+def equity_of(reader: Reader, cut: Boundary) -> Decimal:
+    """Return the equity at a cut: what was read less what is stamped from midnight to the read."""
+    if not cut.midnight:
+        return cut.equity
+    given = (cut.at_ms, cut.read_ms)
+    income = _sum(reader, "SELECT amount FROM income WHERE at_ms BETWEEN ? AND ?", given)
+    fees = _sum(reader, "SELECT fee FROM fill WHERE at_ms BETWEEN ? AND ?", given)
+    return cut.equity - income + fees
+
+
+def _calendar_days(row: DayRow) -> int:
+    return (date.fromisoformat(row.last_day) - date.fromisoformat(row.day)).days + 1
+
+
+def _boundary(reader: Reader, tail: str, given: int) -> Boundary | None:
+    row = reader.execute(
+        f"SELECT at_ms, read_ms, equity, midnight FROM boundary {tail}", (given,)
+    ).fetchone()
+    if row is None:
+        return None
+    return Boundary(at_ms=row[0], read_ms=row[1], equity=Decimal(row[2]), midnight=bool(row[3]))
+
+
+def _row(
+    reader: Reader,
+    start: Boundary,
+    *,
+    end_ms: int,
+    until_ms: int,
+    last_ms: int,
+    equity_end: Decimal,
+    complete: bool,
+) -> DayRow:
+    """``until_ms`` is the first stamp of the next row; ``last_ms`` lies on the last day."""
+    given = (start.first_ms, until_ms)
+    inside = "at_ms >= ? AND at_ms < ?"
+    income = reader.execute(
+        f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", given
+    ).fetchall()
+    transfers = [(at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER]
+    trades = reader.execute(
+        "SELECT pnl_net FROM trade WHERE closed_ms >= ? AND closed_ms < ?", given
+    ).fetchall()
+    equity_start = equity_of(reader, start)
+    return DayRow(
+        day=utc_day(start.at_ms),
+        last_day=utc_day(max(start.at_ms, last_ms)),
+        start_ms=start.at_ms,
+        end_ms=end_ms,
+        complete=complete,
+        equity_start=equity_start,
+        equity_end=equity_end,
+        return_=_time_weighted(reader, transfers, equity_start, equity_end, until_ms),
+        flows=sum((amount for _, amount in transfers), ZERO),
+        trades=len(trades),
+        fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),
+        funding=sum((Decimal(amount) for kind, amount, _ in income if kind == FUNDING), ZERO),
+        pnl=sum((Decimal(row[0]) for row in trades), ZERO),
+    )
+
+
+def _time_weighted(
+    reader: Reader,
+    transfers: Iterable[tuple[int, Decimal]],
+    start: Decimal,
+    end: Decimal,
+    until_ms: int,
+) -> float | None:
+    """Chain the stretches between transfers, given oldest first.
+
+    Equity just before a transfer is the first mark at or after it, less the transfers since the
+    mark before; the mark itself is the equity just after.
+    """
+    growth, base, pending, mark = 1.0, start, ZERO, None
+    for at_ms, amount in transfers:
+        if mark is not None and at_ms > mark[0]:
+            if base <= 0:
+                return None
+            growth *= float((mark[1] - pending) / base)
+            base, pending, mark = mark[1], ZERO, None
+        pending += amount
+        if mark is None:
+            mark = _mark_from(reader, at_ms, until_ms)
+            if mark is None:
+                mark = (until_ms, end)
+    if base <= 0:
+        return None
+    if mark is not None and mark[0] < until_ms:
+        growth *= float((mark[1] - pending) / base)
+        base, pending = mark[1], ZERO
+        if base <= 0:
+            return None
+    return growth * float((end - pending) / base) - 1.0
+
+
+def _mark_from(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal] | None:
+    row = reader.execute(
+        "SELECT at_ms, equity FROM equity WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms LIMIT 1",
+        (at_ms, until_ms),
+    ).fetchone()
+    return None if row is None else (row[0], Decimal(row[1]))
+
+
+def _sum(reader: Reader, query: str, given: tuple[int, int]) -> Decimal:
+    return sum((Decimal(row[0]) for row in reader.execute(query, given)), ZERO)

@@ -1,0 +1,143 @@
+"""Projections of the daily rows: added up once when a day ends, again when an entry comes late.
+
+Each function does work in proportion to the entries of the rows that it writes, whatever the
+length of the record; see ``store/day_rows.py`` for what a row is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from kamou.store.day_rows import (
+    Boundary,
+    add_up,
+    midnight_of,
+    month_of,
+    newest_boundary,
+    next_boundary,
+    strategy_days,
+)
+from kamou.store.projected_totals import count
+from kamou.store.rows import DayRow, select
+
+MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
+
+
+def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
+    """Begin the record with the first equity; later ones only correct a day that has ended."""
+    if newest_boundary(cursor) is None:
+        _begin(cursor, at_ms, equity)
+    else:
+        entry_recorded(cursor, at_ms)
+
+
+def day_opened(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
+    """Cut the record at this day's midnight, if it was read in time, and add up what ended."""
+    newest = newest_boundary(cursor)
+    if newest is None:
+        _begin(cursor, at_ms, equity)
+        return
+    midnight_ms = midnight_of(at_ms)
+    if midnight_ms is None or midnight_ms < newest.at_ms:
+        return
+    _insert(cursor, midnight_ms, at_ms, equity, midnight=True)
+    cut = newest_boundary(cursor)
+    assert cut is not None
+    if newest.at_ms < midnight_ms:
+        _write(cursor, newest, cut)
+
+
+def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> None:
+    """Add up again the rows that an entry with this stamp belongs to, if they have ended."""
+    newest = newest_boundary(cursor)
+    if newest is None or at_ms > newest.read_ms:
+        return  # the day that is still open is added up when it ends
+    cut = newest_boundary(cursor, at_or_before_ms=at_ms)
+    if cut is None:
+        return
+    after = next_boundary(cursor, cut.at_ms)
+    if after is not None:
+        _write(cursor, cut, after)
+    if at_ms <= cut.read_ms:  # it was in the equity that was read for the midnight
+        before = newest_boundary(cursor, at_or_before_ms=cut.at_ms - 1)
+        if before is not None:
+            _write(cursor, before, cut)
+
+
+def _begin(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
+    _insert(cursor, at_ms, at_ms, equity, midnight=midnight_of(at_ms) == at_ms)
+
+
+def _insert(
+    cursor: sqlite3.Cursor, at_ms: int, read_ms: int, equity: str, *, midnight: bool
+) -> None:
+    cursor.execute(
+        "INSERT OR REPLACE INTO boundary (at_ms, read_ms, equity, midnight) VALUES (?, ?, ?, ?)",
+        (at_ms, read_ms, equity, int(midnight)),
+    )
+
+
+def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
+    row = add_up(cursor, start, end)
+    cursor.execute(
+        "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
+        ' equity_end, "return", flows, trades, fees, funding, pnl)'
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.day,
+            row.last_day,
+            row.start_ms,
+            row.end_ms,
+            int(row.complete),
+            str(row.equity_start),
+            str(row.equity_end),
+            row.return_,
+            str(row.flows),
+            row.trades,
+            str(row.fees),
+            str(row.funding),
+            str(row.pnl),
+        ),
+    )
+    cursor.execute("DELETE FROM day_strategy WHERE day = ?", (row.day,))
+    cursor.executemany(
+        "INSERT INTO day_strategy (day, strategy, trades, wins, r, profit, loss)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (row.day, s.strategy, s.trades, s.wins, s.r, s.profit, s.loss)
+            for s in strategy_days(cursor, start, end)
+        ],
+    )
+    _write_month(cursor, row.last_day[:7])
+    count(cursor, day_revision=1)
+
+
+def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
+    rows = select(
+        cursor,
+        DayRow,
+        "day",
+        "WHERE last_day BETWEEN ? AND ? ORDER BY last_day",
+        f"{month}-01",
+        month + MONTH_DAYS_MAX,
+    )
+    made = month_of(month, rows)
+    cursor.execute(
+        'INSERT OR REPLACE INTO month (month, equity_end, "return", change, flows, trades, fees,'
+        " funding, complete, gaining, losing, unseparated)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            made.month,
+            str(made.equity_end),
+            made.return_,
+            str(made.change),
+            str(made.flows),
+            made.trades,
+            str(made.fees),
+            str(made.funding),
+            made.complete,
+            made.gaining,
+            made.losing,
+            made.unseparated,
+        ),
+    )

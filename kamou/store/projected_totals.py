@@ -1,0 +1,87 @@
+"""Projections of the totals since inception, so that no page counts a table that grows."""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+
+from kamou.core import events as e
+from kamou.core.model import ZERO
+from kamou.store.projected_curve import span_marked
+from kamou.store.rows import TradeRow
+
+NAMES = (
+    "cycles",
+    "candidates",
+    "abstained",
+    "vetoed",
+    "refused",
+    "permits",
+    "orders",
+    "fills",
+    "trades",
+    "halts",
+    "downtimes",
+    "configs",
+    "day_revision",  # grows with every daily row that is written: what pages remember by
+)
+
+
+def count(cursor: sqlite3.Cursor, **added: int) -> None:
+    """Add to totals by name."""
+    cursor.executemany(
+        "UPDATE total SET value = value + ? WHERE name = ?",
+        [(value, name) for name, value in added.items()],
+    )
+
+
+def was_down(cursor: sqlite3.Cursor, seq: int, started_ms: int) -> None:
+    """Record the gap between the event before a run's start and the start, if there is one."""
+    before = cursor.execute(
+        "SELECT at_ms, generation, kind FROM event WHERE seq = ?", (seq - 1,)
+    ).fetchone()
+    if before is None or started_ms <= before[0]:
+        return  # a run that was stopped while time was simulated goes on where it stopped
+    count(cursor, downtimes=1)
+    cursor.execute(
+        "INSERT INTO downtime (seq, generation, from_ms, until_ms, orderly) VALUES (?, ?, ?, ?, ?)",
+        (seq, before[1], before[0], started_ms, int(before[2] == "run_stopped")),
+    )
+    span_marked(cursor, "down", before[0], started_ms)
+
+
+def trade_counted(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow) -> None:
+    """Add a closed trade to the totals of its strategy and of its strategy, symbol and outcome."""
+    won = event.pnl_net > 0
+    count(cursor, trades=1)
+    cursor.execute(
+        "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, 1)"
+        " ON CONFLICT DO UPDATE SET trades = trades + 1",
+        (event.strategy, event.symbol, int(won)),
+    )
+    row = cursor.execute(
+        "SELECT profit, loss, pnl_net, fees, funding, slippage FROM strategy_total"
+        " WHERE strategy = ?",
+        (event.strategy,),
+    ).fetchone()
+    if row is None:
+        cursor.execute("INSERT INTO strategy_total (strategy) VALUES (?)", (event.strategy,))
+        row = ("0",) * 6
+    added = (
+        max(event.pnl_net, ZERO),
+        max(-event.pnl_net, ZERO),
+        event.pnl_net,
+        event.fees,
+        event.funding,
+        event.slippage,
+    )
+    cursor.execute(
+        "UPDATE strategy_total SET trades = trades + 1, wins = wins + ?, r = r + ?, profit = ?,"
+        " loss = ?, pnl_net = ?, fees = ?, funding = ?, slippage = ? WHERE strategy = ?",
+        (
+            int(won),
+            float(event.r_multiple),
+            *(str(Decimal(old) + new) for old, new in zip(row, added, strict=True)),
+            event.strategy,
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Fill the record's tables (days, months, totals, curve) from the read models that came before.
+
+Run once, inside the migration's transaction. The work is in proportion to the history; no more
+than one day of entries and the curve's points are in memory at once. What comes out is what the
+projections would have written event by event (a test compares the two), and it is checked against
+plain sums over the old tables before it is committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+
+from kamou.core.model import ZERO
+from kamou.errors import StoreError
+from kamou.store import projected_curve, projected_days, projected_totals
+from kamou.store.day_rows import TRANSFER, open_row
+from kamou.store.rows import HALTED, DayRow, TradeRow, select
+
+_EQUITY = "json_extract(CAST(body AS TEXT), '$.equity')"  # whatever else a schema's body has
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Fill the tables and check them.
+
+    Raises:
+        StoreError: what was added up differs from the tables that it was added up from.
+    """
+    cursor = connection.cursor()
+    _totals(cursor)
+    _curve(cursor)
+    _days(cursor)
+    _check(cursor)
+
+
+def _totals(cursor: sqlite3.Cursor) -> None:
+    cursor.executemany(
+        "INSERT INTO total (name, value) VALUES (?, 0)",
+        [(name,) for name in projected_totals.NAMES],
+    )
+    sums = cursor.execute(
+        "SELECT count(*), coalesce(sum(candidates), 0), coalesce(sum(abstained), 0),"
+        " coalesce(sum(vetoed), 0), coalesce(sum(refused), 0) FROM cycle"
+    ).fetchone()
+    names = ("cycles", "candidates", "abstained", "vetoed", "refused")
+    projected_totals.count(cursor, **dict(zip(names, sums, strict=True)))
+    tables = {"permit": "permits", "order_": "orders", "fill": "fills", "config": "configs"}
+    for table, name in tables.items():
+        found = cursor.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        projected_totals.count(cursor, **{name: found})
+    last = cursor.execute("SELECT coalesce(max(rowid), 0) FROM trade").fetchone()[0]
+    for after in range(0, last, 1_000):
+        span = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
+        for trade in select(cursor, TradeRow, "trade", span, after, after + 1_000):
+            projected_totals.trade_counted(cursor, trade)
+
+
+def _curve(cursor: sqlite3.Cursor) -> None:
+    projected_curve.remake_all(cursor)
+    for at_ms, amount in cursor.execute(
+        "SELECT at_ms, amount FROM income WHERE kind = ? ORDER BY at_ms", (TRANSFER,)
+    ).fetchall():
+        projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))
+    configs = cursor.execute("SELECT first_ms FROM config ORDER BY first_ms, digest").fetchall()
+    for (first_ms,) in configs[1:]:  # the first is what the record began with
+        projected_curve.moment_marked(cursor, "config", first_ms)
+    for after, from_ms, until_ms in cursor.execute(
+        'SELECT "after", at_ms, lead(at_ms) OVER (ORDER BY seq) FROM state ORDER BY seq'
+    ).fetchall():
+        projected_totals.count(cursor, halts=int(after in HALTED))
+        if after in HALTED and until_ms is not None:
+            projected_curve.span_marked(cursor, "halt", from_ms, until_ms)
+    for seq, at_ms in cursor.execute(
+        "SELECT seq, at_ms FROM event WHERE kind = 'run_started' ORDER BY seq"
+    ).fetchall():
+        projected_totals.was_down(cursor, seq, at_ms)
+
+
+def _days(cursor: sqlite3.Cursor) -> None:
+    # In the order of the journal it is among the first events, so no index is wanted.
+    first = cursor.execute(
+        f"SELECT kind, at_ms, {_EQUITY} FROM event NOT INDEXED"
+        " WHERE kind IN ('day_opened', 'equity_marked') ORDER BY seq LIMIT 1"
+    ).fetchone()
+    if first is not None and first[0] == "equity_marked":
+        projected_days.equity_read(cursor, *first[1:])
+    for at_ms, equity in cursor.execute(
+        f"SELECT at_ms, {_EQUITY} FROM event WHERE kind = 'day_opened' ORDER BY seq"
+    ).fetchall():
+        projected_days.day_opened(cursor, at_ms, equity)
+
+
+def _check(cursor: sqlite3.Cursor) -> None:
+    """Compare with sums that share no code with the rows."""
+    last = open_row(cursor)
+    if last is None:
+        return
+    rows = (*select(cursor, DayRow, "day", "ORDER BY day"), last)
+    start_ms, end_ms = rows[0].start_ms, last.end_ms
+    inside = cursor.execute(
+        "SELECT count(*) FROM trade WHERE closed_ms BETWEEN ? AND ?", (start_ms, end_ms)
+    ).fetchone()[0]
+    at_start = cursor.execute(
+        "SELECT count(*) FROM trade WHERE closed_ms = ?", (start_ms,)
+    ).fetchone()[0]
+    found = sum(row.trades for row in rows)
+    _agree("closed trades", found, inside if found == inside else inside - at_start)
+    change = sum((row.change for row in rows), ZERO)
+    flows = sum((row.flows for row in rows), ZERO)
+    _agree("change of equity", change, last.equity_end - rows[0].equity_start - flows)
+    lows = "SELECT min(CAST({} AS REAL)), max(CAST({} AS REAL)) FROM {}"
+    _agree(
+        "extremes of the curve",
+        cursor.execute(lows.format("low", "high", "curve")).fetchone(),
+        cursor.execute(lows.format("equity", "equity", "equity")).fetchone(),
+    )
+
+
+def _agree(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise StoreError(
+            f"the daily rows do not add up: {what} {found}, the journal's tables say {expected};"
+            " nothing was changed, keep the database and report this"
+        )

@@ -1,0 +1,146 @@
+"""What changes only when a day ends: daily rows, months, daily statistics and every interval.
+
+Made on the site's own thread at the first request after a day's end, a correction or a start, in
+time proportional to the record; all other requests find it made. The key is the number of daily
+rows that were ever written; the intervals are kept by the digest of the data that they rest on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import attrs
+import numpy as np
+from markupsafe import Markup
+
+from kamou.core.bootstrap import data_digest
+from kamou.core.model import ZERO
+from kamou.core.performance import (
+    Counted,
+    DayReturns,
+    DayStatistics,
+    TradeBounds,
+    TradeDays,
+    day_statistics,
+    trade_bounds,
+)
+from kamou.store import public_queries, queries
+from kamou.store.rows import DayRow, MonthRow
+
+DAYS_SHOWN = 90  # on a page and in /results.json, the open day among them; the rest is in /days
+MONTHS_SHOWN = 12  # a year, the open month among them
+INTERVALS_KEPT = 2  # of the newest data and of those before: a correction may be taken back
+ALL = "all"  # no strategy's name: those are names of Python modules
+
+
+@attrs.frozen(kw_only=True)
+class Daily:
+    """The rows that have ended and what is made of them; ``newest`` and ``months`` newest first."""
+
+    newest: tuple[DayRow, ...]
+    months: tuple[MonthRow, ...]
+    rows: int
+    complete: int
+    gaining: int
+    losing: int
+    worst: DayRow | None  # of the complete days
+    equity_start: Decimal | None
+    flows: Decimal
+    as_of_ms: int | None  # the close of the last complete day
+    statistics: DayStatistics
+    bounds: Mapping[str, TradeBounds]  # by strategy, and of all
+
+
+class Memo:
+    """Remembers what is made once a day for one database, and the pieces of pages made of it."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._daily: Daily | None = None
+        self._pieces: dict[str, Markup] = {}
+        self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
+
+    def daily(self, reader: sqlite3.Connection) -> Daily:
+        """Return what the ended days say, made again only if one of them was written since."""
+        newest = public_queries.newest_days(reader, limit=1)
+        key = (queries.totals(reader).get("day_revision"), newest)
+        if self._daily is None or key != self._key:
+            self._daily = self._made(reader)
+            self._key = key
+            self._pieces.clear()
+        return self._daily
+
+    def piece(self, name: str, make: Callable[[], Markup]) -> Markup:
+        """Return a piece of a page that changes with ``daily`` alone."""
+        if name not in self._pieces:
+            self._pieces[name] = make()
+        return self._pieces[name]
+
+    def _made(self, reader: sqlite3.Connection) -> Daily:
+        rows = public_queries.all_days(reader)
+        complete = [row for row in rows if row.complete and row.return_ is not None]
+        as_of_ms = complete[-1].end_ms if complete else None
+        moving = [row for row in rows if row.return_ is not None]
+        days = DayReturns(
+            returns=np.array([row.return_ for row in moving], dtype=np.float64),
+            complete=np.array([row.complete for row in moving], dtype=np.bool_),
+            as_of_ms=as_of_ms,
+        )
+        trades = _trade_days(reader, complete)
+        statistics, bounds = self._intervals_of(days, trades)
+        return Daily(
+            newest=rows[: -DAYS_SHOWN - 1 : -1],
+            months=public_queries.months(reader, limit=MONTHS_SHOWN),
+            rows=len(rows),
+            complete=len(complete),
+            gaining=sum(1 for row in complete if row.return_ and row.return_ > 0),
+            losing=sum(1 for row in complete if row.return_ and row.return_ < 0),
+            worst=min(complete, key=lambda row: row.return_ or 0.0, default=None),
+            equity_start=rows[0].equity_start if rows else None,
+            flows=sum((row.flows for row in rows), ZERO),
+            as_of_ms=as_of_ms,
+            statistics=statistics,
+            bounds=bounds,
+        )
+
+    def _intervals_of(
+        self, days: DayReturns, trades: Mapping[str, TradeDays]
+    ) -> tuple[DayStatistics, Mapping[str, TradeBounds]]:
+        columns = [c for each in trades.values() for c in attrs.astuple(each, recurse=False)]
+        as_of = np.array([days.as_of_ms or 0], dtype=np.float64)
+        digest = "|".join(trades) + data_digest(
+            as_of, days.returns, days.complete.astype(np.float64), *columns
+        )
+        if digest not in self._intervals:
+            if len(self._intervals) >= INTERVALS_KEPT:
+                self._intervals.pop(next(iter(self._intervals)))
+            bounds = trade_bounds(tuple(trades.values()), days.as_of_ms)
+            self._intervals[digest] = (
+                day_statistics(days),
+                dict(zip(trades, bounds, strict=True)),
+            )
+        return self._intervals[digest]
+
+
+def no_bounds(daily: Daily) -> TradeBounds:
+    """Return the bounds of a strategy without a trade on a complete day."""
+    counted = Counted(n=0, days=daily.complete, as_of_ms=daily.as_of_ms)
+    return TradeBounds(counted=counted, win_rate=None, expectancy_r=None, profit_factor=None)
+
+
+def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
+    """Daily sums of every strategy that closed a trade, and of all, over the complete days."""
+    place = {row.day: i for i, row in enumerate(complete)}
+    names = [sums.strategy for sums in public_queries.strategy_sums(reader)]
+    found = {name: np.zeros((5, len(place))) for name in [ALL, *names]}
+    for day, strategy, *sums in public_queries.complete_strategy_days(reader):
+        at = place.get(day)
+        if at is not None:
+            found[strategy][:, at] += sums
+            found[ALL][:, at] += sums
+    return {
+        name: TradeDays(trades=c[0], wins=c[1], r=c[2], profit=c[3], loss=c[4])
+        for name, c in found.items()
+    }

@@ -1,0 +1,118 @@
+"""The documents for machines: money as decimal strings, ratios as numbers, times in ms UTC."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.store.public_queries import Mark
+from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
+from kamou.web.results import Results, StrategyResult
+
+
+def results_document(results: Results) -> dict[str, object]:
+    """``/results.json``. Days and months are oldest first; the last of each is still open."""
+    return {
+        "mode": results.mode,
+        "since_ms": results.since_ms,
+        "as_of_ms": results.as_of_ms,
+        "currency": results.currency,
+        "equity": _text(results.equity),
+        "equity_start": _text(results.equity_start),
+        "unrealised": _text(results.unrealised),
+        "flows": _text(results.flows),
+        "state": results.state,
+        "performance": {**results.by_day.as_dict(), **results.by_trade.as_dict()},
+        "days": [day_document(day) for day in reversed(results.days)],
+        "days_total": results.days_total,
+        "days_url": "/api/v1/public/days",
+        "months": [_month(month) for month in reversed(results.months)],
+        "strategies": [_strategy(strategy) for strategy in results.strategies],
+        "trades_total": results.by_trade.trades.n,
+        "halts": [_halt(halt) for halt in results.halts],
+        "halts_total": results.halts_total,
+        "downtime": [_downtime(gap) for gap in results.downtime],
+        "downtime_total": results.downtime_total,
+        "config_digest": results.config_digest,
+        "config_changes": [
+            {"at_ms": c.at_ms, "digest": c.digest, "reason": c.reason}
+            for c in results.config_changes
+        ],
+        "config_changes_total": results.configs_total,
+        "notices": list(results.notices),
+        "equity_curve": [_point(mark) for mark in results.curve.points],
+        "journal_seq": results.head_seq,
+    }
+
+
+def day_document(day: DayRow) -> dict[str, object]:
+    """One row of the record. What cannot be separated into days has no return."""
+    return {
+        "day": day.day,
+        "last_day": day.last_day,
+        "return": day.return_ if day.separable else None,
+        "pnl": _text(day.change),
+        "equity_start": _text(day.equity_start),
+        "equity_end": _text(day.equity_end),
+        "flows": _text(day.flows),
+        "trades": day.trades,
+        "fees": _text(day.fees),
+        "funding": _text(day.funding),
+        "complete": day.complete,
+        "separable": day.separable,
+        "down": not day.separable,
+    }
+
+
+def _month(month: MonthRow) -> dict[str, object]:
+    return {
+        "month": month.month,
+        "return": month.return_,
+        "pnl": _text(month.change),
+        "equity_end": _text(month.equity_end),
+        "flows": _text(month.flows),
+        "trades": month.trades,
+        "fees": _text(month.fees),
+        "funding": _text(month.funding),
+        "complete_days": month.complete,
+        "gaining_days": month.gaining,
+        "losing_days": month.losing,
+        "unseparated_days": month.unseparated,
+    }
+
+
+def _point(mark: Mark) -> dict[str, object]:
+    return {
+        "at_ms": mark.at_ms,
+        "equity": _text(mark.equity),
+        "low": _text(mark.low),
+        "high": _text(mark.high),
+    }
+
+
+def _strategy(strategy: StrategyResult) -> dict[str, object]:
+    return {
+        "name": strategy.name,
+        "performance": strategy.statistics.as_dict(),
+        "trades": strategy.statistics.trades.n,
+        "pnl_net": _text(strategy.pnl_net),
+        "fees": _text(strategy.fees),
+        "funding": _text(strategy.funding),
+        "slippage": _text(strategy.slippage),
+    }
+
+
+def _halt(halt: StateSpan) -> dict[str, object]:
+    return {
+        "from_ms": halt.from_ms,
+        "until_ms": halt.until_ms,
+        "state": halt.state,
+        "reason": halt.reason,
+    }
+
+
+def _downtime(gap: Downtime) -> dict[str, object]:
+    return {"from_ms": gap.from_ms, "until_ms": gap.until_ms, "orderly": gap.orderly}
+
+
+def _text(money: Decimal | None) -> str | None:
+    return None if money is None else format(money, "f")

@@ -1,0 +1,99 @@
+"""``/days`` and ``/api/v1/public/days``: every day of the record, newest first, page by page."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import date
+
+import msgspec
+from starlette.exceptions import HTTPException
+
+from kamou.http.replies import HTML, JSON
+from kamou.store import public_queries
+from kamou.store.day_rows import open_row
+from kamou.web.documents import day_document
+from kamou.web.pages.base import Ask, Page
+
+PAGE_SIZE = 30  # rows: a month
+LIMIT_MAX = 200  # rows of a document: 100 KB at most
+PARAMETERS = ("before",)
+JSON_PARAMETERS = ("before", "limit")
+
+
+def render(ask: Ask) -> Page:
+    """One page of days; the newest begins with the day that is still open.
+
+    Raises:
+        HTTPException: 400 for a ``before`` that is no day.
+    """
+    before = _before(ask)
+    with public_queries.snapshot(ask.reader) as reader:
+        daily = ask.memo.daily(reader)
+        now = None if before else open_row(reader)
+        found = public_queries.newest_days(reader, limit=PAGE_SIZE + 1, before=before)
+        newer = _newer(reader, before)
+    days, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    body = ask.templates.page(
+        "days.html",
+        title="Days",
+        open_day=now,
+        days=days,
+        total=daily.rows + (1 if before or now else 0),
+        newer=newer,
+        older=days[-1].day if more else None,
+    )
+    return Page(body=body, media_type=HTML)
+
+
+def render_json(ask: Ask) -> Page:
+    """The same rows as a document; ``next_before`` leads to the next older ones.
+
+    Raises:
+        HTTPException: 400 for a ``before`` that is no day or a ``limit`` out of bounds.
+    """
+    before, limit = _before(ask), _limit(ask)
+    with public_queries.snapshot(ask.reader) as reader:
+        now = None if before else open_row(reader)
+        ended = limit - (now is not None)
+        found = public_queries.newest_days(reader, limit=ended + 1, before=before)
+        total = ask.memo.daily(reader).rows
+    days = ((now,) if now else ()) + found[:ended]
+    document = {
+        "mode": ask.site.mode,
+        "currency": ask.site.currency,
+        "as_of_ms": now.end_ms if now else None,
+        "days": [day_document(day) for day in days],
+        "limit": limit,
+        "next_before": days[-1].day if days and len(found) > ended else None,
+        "ended_total": total,
+    }
+    return Page(body=msgspec.json.encode(document), media_type=JSON)
+
+
+def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:
+    """Return ``before`` of the next newer page: empty for the newest, None where that is shown."""
+    if before is None:
+        return None
+    return public_queries.day_after(reader, before, rows=PAGE_SIZE) or ""
+
+
+def _before(ask: Ask) -> str | None:
+    given = ask.query.get("before")
+    if not given:
+        return None
+    try:
+        day = date.fromisoformat(given)
+    except ValueError:
+        raise HTTPException(400) from None
+    if day.isoformat() != given:  # one spelling for each day
+        raise HTTPException(400)
+    return given
+
+
+def _limit(ask: Ask) -> int:
+    given = ask.query.get("limit") or str(PAGE_SIZE)
+    if not (given.isascii() and given.isdigit() and len(given) < 5):
+        raise HTTPException(400)
+    if not 1 <= int(given) <= LIMIT_MAX:
+        raise HTTPException(400)
+    return int(given)

@@ -1,0 +1,64 @@
+"""Round values and round moments for the axes of charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from kamou.clock import DAY_MS, HOUR_MS
+
+
+def nice_step(span: float, count: int) -> float:
+    """The smallest of 1, 2, 2.5, 5 x 10^k that cuts ``span`` in at most ``count`` pieces."""
+    raw = span / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))
+
+
+def value_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Round values inside ``[low, high]``."""
+    step = nice_step(high - low, count)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return tuple(i * step for i in range(first, last + 1))
+
+
+TIME_STEPS_MS = tuple(hours * HOUR_MS for hours in (1, 3, 6, 12, 24, 48, 96, 168, 240))
+MONTH_STEPS = (1, 2, 3, 6, 12)
+MONTH_MS = 30 * DAY_MS  # near enough to choose a step by
+
+
+def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], ...]:
+    """Round UTC moments inside ``[from_ms, to_ms]``, at most about ``count``, with short labels."""
+    wanted = (to_ms - from_ms) / count
+    step = next((s for s in TIME_STEPS_MS if s >= wanted), None)
+    if step is not None:
+        first = -(-from_ms // step) * step
+        return tuple((at, _label(at, step)) for at in range(first, to_ms + 1, step))
+    if wanted <= MONTH_MS * 0.55:
+        return tuple(
+            (at, _label(at, DAY_MS)) for at in _month_days(from_ms, to_ms, months=1, days=(1, 16))
+        )
+    months = next((m for m in MONTH_STEPS if m * MONTH_MS >= wanted), MONTH_STEPS[-1])
+    return tuple((at, _label(at, MONTH_MS)) for at in _month_days(from_ms, to_ms, months=months))
+
+
+def _month_days(
+    from_ms: int, to_ms: int, *, months: int, days: tuple[int, ...] = (1,)
+) -> Iterator[int]:
+    first, last = (datetime.fromtimestamp(at // 1000, UTC) for at in (from_ms, to_ms))
+    for month in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
+        if month % months == 0:
+            for day in days:
+                at = datetime(month // 12, month % 12 + 1, day, tzinfo=UTC)
+                at_ms = int(at.timestamp()) * 1000
+                if from_ms <= at_ms <= to_ms:
+                    yield at_ms
+
+
+def _label(at_ms: int, step_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    if step_ms < DAY_MS:
+        return f"{at.day} {at:%b %H:%M}"
+    return f"{at.day} {at:%b}" if step_ms < MONTH_MS else f"{at:%b %Y}"
