@@ -193,12 +193,14 @@ _TRADE_PAGES = (
             ("strategy", "symbol", "won"),
         )
     ),
+    "CREATE TABLE open_trade (trade_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    "CREATE INDEX order_entry ON order_ (symbol, intended_ms) WHERE leg = 'entry'",
     """CREATE TABLE downtime (
         seq INTEGER PRIMARY KEY, generation INTEGER NOT NULL, from_ms INTEGER NOT NULL,
         until_ms INTEGER NOT NULL, orderly INTEGER NOT NULL) STRICT""",
     """CREATE INDEX state_halted ON state (seq)
         WHERE "after" IN ('halt_new', 'flatten', 'killed')""",
-    "CREATE INDEX config_first ON config (first_ms)",
+    "CREATE INDEX config_first ON config (first_ms, digest)",
 )
 
 

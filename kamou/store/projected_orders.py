@@ -96,13 +96,14 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     order = cursor.execute(
         "SELECT trade_id, quantity, filled FROM order_ WHERE client_id = ?", (fill.client_id,)
     ).fetchone()
+    trade_id = _trade_of(cursor, fill.symbol, order[0] if order else None)
     cursor.execute(
         "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             fill.key,
             fill.symbol,
             fill.client_id,
-            _trade_of(cursor, fill.symbol, order[0] if order else None),
+            trade_id,
             fill.side.value,
             str(fill.quantity),
             str(fill.price),
@@ -113,6 +114,11 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
             fill.at_ms,
             event.source,
         ),
+    )
+    cursor.execute(
+        "INSERT OR IGNORE INTO open_trade SELECT ?1 WHERE ?1 IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade_id = ?1)",
+        (trade_id,),
     )
     count(cursor, fills=1)
     projected_days.entry_recorded(cursor, fill.at_ms)

@@ -164,10 +164,7 @@ def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
     Positions that the venue held without a fill of ours are not among them.
     """
     found: dict[str, list[FillRow]] = {}
-    tail = (
-        "WHERE trade_id IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM trade WHERE trade.trade_id = fill.trade_id) ORDER BY at_ms, rowid"
-    )
+    tail = "WHERE trade_id IN (SELECT trade_id FROM open_trade) ORDER BY at_ms, rowid"
     for fill in select(reader, FillRow, "fill", tail):
         found.setdefault(fill.trade_id or "", []).append(fill)
     made = (_open_trade(reader, trade_id, fills) for trade_id, fills in found.items())
@@ -242,11 +239,9 @@ def signals(
     reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
 ) -> tuple[SignalRow, ...]:
     """Signals that passed T2, newest first."""
-    tail = (
-        "WHERE (?1 IS NULL OR symbol = ?1) ORDER BY bar_close_ms DESC, score DESC, signal_id"
-        " LIMIT ?2"
-    )
-    return select(reader, SignalRow, "signal", tail, symbol, limit)
+    where, given = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
+    tail = f"{where} ORDER BY bar_close_ms DESC, score DESC, signal_id LIMIT ?"
+    return select(reader, SignalRow, "signal", tail, *given, limit)
 
 
 def cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:

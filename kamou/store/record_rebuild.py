@@ -48,6 +48,10 @@ def _totals(cursor: sqlite3.Cursor) -> None:
     for table, name in tables.items():
         found = cursor.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         projected_totals.count(cursor, **{name: found})
+    cursor.execute(
+        "INSERT INTO open_trade SELECT DISTINCT trade_id FROM fill WHERE trade_id IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade.trade_id = fill.trade_id)"
+    )
     last = cursor.execute("SELECT coalesce(max(rowid), 0) FROM trade").fetchone()[0]
     for after in range(0, last, 1_000):
         span = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid"

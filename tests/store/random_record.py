@@ -1,0 +1,213 @@
+"""Random histories of money, and the record that they make by definition.
+
+Shares nothing with the product but the events themselves: sums are plain loops over all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from decimal import Decimal as D
+from fractions import Fraction
+from typing import Any
+
+import attrs
+import story
+from hypothesis import strategies as st
+
+from kamou.core import events as e
+from kamou.core.model import Income, OrderSide
+
+DAY = 86_400_000
+BEGIN = 1_700_006_400_000  # 2023-11-15T00:00Z: the last days of a month follow
+IN_TIME = 600_000  # a later read says nothing of midnight
+LENGTH = 7  # days of stamps
+
+cents = st.integers(-900_000, 900_000).map(lambda n: D(n).scaleb(-2))
+equities = st.integers(100_000, 3_000_000).map(lambda n: D(n).scaleb(-2))
+
+
+@st.composite
+def stamps(draw: st.DrawFn) -> int:
+    """Any time of the week, with a liking for midnight and what lies around it."""
+    midnight = BEGIN + DAY * draw(st.integers(0, LENGTH))
+    near = st.sampled_from([0, 1, -1, 3_000, 6_000, 6_001, IN_TIME, IN_TIME + 1])
+    return midnight + draw(st.one_of(near, st.integers(0, DAY - 1)))
+
+
+@attrs.frozen
+class Journaled:
+    """An event and when the journal learned of it."""
+
+    at_ms: int
+    event: e.Event
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[e.Event]:
+    """Events in the order of the journal: marks and days as they come, entries now and later."""
+    begin = BEGIN + draw(st.sampled_from([0, 1, 1_000, 6_000, DAY // 2, DAY - 1]))
+    made = [Journaled(begin, story.marked(begin, str(draw(equities))))]
+    for at_ms in draw(st.lists(stamps(), max_size=14)):
+        if at_ms > begin:
+            made.append(Journaled(at_ms, story.marked(at_ms, str(draw(equities)))))
+    made += draw(_opened(begin))
+    for n, at_ms in enumerate(draw(st.lists(stamps(), max_size=14))):
+        later = draw(st.sampled_from([0, 0, 0, 2_000, 8_000, DAY, 2 * DAY]))
+        made.append(Journaled(at_ms + later, draw(_entry(n, at_ms))))
+    if draw(st.integers(0, 9)) == 0:
+        made.insert(0, Journaled(0, draw(_entry(99, BEGIN - 5))))  # before the record
+    return [each.event for each in sorted(made, key=lambda each: each.at_ms)]
+
+
+@st.composite
+def _opened(draw: st.DrawFn, begin: int) -> list[Journaled]:
+    """Each day is opened at once, late, or not at all."""
+    made = []
+    for day in range(LENGTH):
+        after = draw(
+            st.sampled_from([None, 0, 6_000, 6_000, 6_000, IN_TIME, IN_TIME + 1, DAY // 3])
+        )
+        if after is None or BEGIN + day * DAY + after < begin:
+            continue
+        at_ms = BEGIN + day * DAY + after
+        opened = e.DayOpened(at_ms=at_ms, day=day_of(at_ms), equity=draw(equities))
+        made.append(Journaled(at_ms, opened))
+    return made
+
+
+@st.composite
+def _entry(draw: st.DrawFn, number: int, at_ms: int) -> e.Event:
+    kind = draw(st.sampled_from(["transfer", "funding", "fill", "trade", "transfer"]))
+    amount = draw(cents)
+    if kind in ("transfer", "funding"):
+        symbol = "" if kind == "transfer" else "ETHUSDT"
+        income = Income(
+            income_id=f"i{number}", kind=kind, symbol=symbol, amount=amount, at_ms=at_ms
+        )
+        return e.IncomeRecorded(at_ms=at_ms, income=income)
+    if kind == "fill":
+        event = story.filled(number, "", OrderSide.BUY, "1", at_ms)
+        assert isinstance(event, e.FillRecorded)
+        return attrs.evolve(event, fill=attrs.evolve(event.fill, fee=abs(amount)))
+    return attrs.evolve(
+        story.trade_closed(),
+        at_ms=at_ms,
+        trade_id=f"t{number}",
+        strategy=draw(st.sampled_from(["one", "two"])),
+        symbol=draw(st.sampled_from(["A", "B"])),
+        closed_ms=at_ms,
+        pnl_net=amount,
+        r_multiple=amount / 100,
+    )
+
+
+def day_of(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d")
+
+
+# --- by definition ---------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Cut:
+    """Where the record is cut: ``first`` is the first stamp after it."""
+
+    at: int
+    first: int
+    read: int
+    equity: D
+    midnight: bool
+
+
+def incomes(events: list[e.Event], kind: str | None = None) -> list[tuple[int, D]]:
+    return [
+        (each.income.at_ms, each.income.amount)
+        for each in events
+        if isinstance(each, e.IncomeRecorded) and kind in (None, each.income.kind)
+    ]
+
+
+def fees(events: list[e.Event]) -> list[tuple[int, D]]:
+    return [(x.fill.at_ms, x.fill.fee) for x in events if isinstance(x, e.FillRecorded)]
+
+
+def marks(events: list[e.Event]) -> dict[int, D]:
+    return {x.at_ms: x.equity for x in events if isinstance(x, e.EquityMarked)}
+
+
+def cuts(events: list[e.Event]) -> list[Cut]:
+    """The start of the record and every midnight that was read in time, with its equity."""
+    reads = [x for x in events if isinstance(x, e.EquityMarked | e.DayOpened)]
+    first = reads[0]
+    found = {}
+    if first.at_ms % DAY:
+        found[first.at_ms] = Cut(first.at_ms, first.at_ms + 1, first.at_ms, first.equity, False)
+    else:
+        found[first.at_ms] = _midnight(events, first.at_ms, first.at_ms, first.equity)
+    for each in reads:
+        midnight = each.at_ms // DAY * DAY
+        in_time = each.at_ms - midnight <= IN_TIME
+        if isinstance(each, e.DayOpened) and in_time and midnight >= first.at_ms:
+            found[midnight] = _midnight(events, midnight, each.at_ms, each.equity)
+    return [found[at] for at in sorted(found)]
+
+
+def _midnight(events: list[e.Event], midnight: int, read: int, equity: D) -> Cut:
+    between = [amount for at, amount in incomes(events) if midnight <= at <= read]
+    paid = [amount for at, amount in fees(events) if midnight <= at <= read]
+    return Cut(midnight, midnight, read, equity - sum(between, D(0)) + sum(paid, D(0)), True)
+
+
+def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
+    """One row of the record, as the published definitions say it."""
+
+    def inside(at: int) -> bool:
+        return start.first <= at < end.first
+
+    def total(pairs: list[tuple[int, D]]) -> D:
+        return sum((amount for at, amount in pairs if inside(at)), D(0))
+
+    trades = [x for x in events if isinstance(x, e.TradeClosed) and inside(x.closed_ms)]
+    moved = [(at, amount) for at, amount in incomes(events, "transfer") if inside(at)]
+    return {
+        "day": day_of(start.at),
+        "last_day": day_of(end.at - 1),
+        "complete": start.midnight and end.midnight and end.at - start.at == DAY,
+        "equity_start": start.equity,
+        "equity_end": end.equity,
+        "flows": total(incomes(events, "transfer")),
+        "funding": total(incomes(events, "funding")),
+        "fees": total(fees(events)),
+        "trades": len(trades),
+        "pnl": sum((trade.pnl_net for trade in trades), D(0)),
+        "return_": time_weighted(events, moved, start, end),
+    }
+
+
+def time_weighted(
+    events: list[e.Event], moved: list[tuple[int, D]], start: Cut, end: Cut
+) -> float | None:
+    """The product over the stretches between transfers, each seen at the next mark."""
+    known = sorted((at, equity) for at, equity in marks(events).items() if at < end.first)
+    seen: dict[int, D] = {}  # index of the mark that first shows them -> transfers
+    for at, amount in moved:
+        index = next((i for i, (mark, _) in enumerate(known) if mark >= at), len(known))
+        seen[index] = seen.get(index, D(0)) + amount
+    growth, base = Fraction(1), Fraction(start.equity)
+    for index in sorted(seen):
+        after = Fraction(end.equity if index == len(known) else known[index][1])
+        if base <= 0:
+            return None
+        growth *= (after - Fraction(seen[index])) / base
+        base = after
+    if len(known) in seen:  # nothing lies between the last transfers and the end
+        return float(growth) - 1
+    if base <= 0:
+        return None
+    return float(growth * Fraction(end.equity) / base) - 1
+
+
+def rows(events: list[e.Event]) -> list[dict[str, Any]]:
+    found = cuts(events)
+    return [row(events, start, end) for start, end in itertools.pairwise(found)]

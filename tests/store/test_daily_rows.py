@@ -1,0 +1,300 @@
+"""The daily rows, months, totals and the curve against their definitions, over random histories."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal as D
+from functools import cache
+from typing import Any
+
+import attrs
+import pytest
+import random_record as by_definition
+import story
+from hypothesis import HealthCheck, given, settings
+
+from kamou.core import events as e
+from kamou.store import database, day_rows, public_queries, queries
+from kamou.store.journal import JournalWriter
+from kamou.store.projected_curve import POINTS_MAX
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+looked = settings(
+    max_examples=2_000 if LONG else 150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@cache
+def empty() -> sqlite3.Connection:
+    return database.open_writer(database.MEMORY)
+
+
+@contextmanager
+def journal_of(*parts: list[e.Event]) -> Iterator[sqlite3.Connection]:
+    """A database to which these were committed, part by part."""
+    with closing(sqlite3.connect(database.MEMORY, isolation_level=None)) as connection:
+        empty().backup(connection)
+        writer = JournalWriter(connection, generation=1)
+        for part in parts:
+            writer.append(part)
+        yield connection
+
+
+def told(row: day_rows.DayRow) -> dict[str, Any]:
+    values = attrs.asdict(row)
+    values.pop("start_ms"), values.pop("end_ms")
+    return values
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    found, expected = dict(found), dict(expected)
+    returned, wanted = found.pop("return_"), expected.pop("return_")
+    assert found == expected
+    assert (returned is None) == (wanted is None)
+    if wanted is not None:
+        assert returned == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+@given(by_definition.histories())
+@looked
+def test_every_row_is_what_its_entries_add_up_to(events: list[e.Event]) -> None:
+    with journal_of(events) as connection:
+        found = [told(row) for row in public_queries.all_days(connection)]
+        expected = by_definition.rows(events)
+        assert [row["day"] for row in found] == [row["day"] for row in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+
+
+@given(by_definition.histories())
+@looked
+def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
+    events: list[e.Event],
+) -> None:
+    with journal_of(events) as connection:
+        now = day_rows.open_row(connection)
+        ended = public_queries.all_days(connection)
+        assert now is not None
+        cut = by_definition.cuts(events)[-1]
+        marks = by_definition.marks(events)
+        at = max(marks)
+        raw = next(
+            x.equity
+            for x in reversed(events)
+            if isinstance(x, e.EquityMarked | e.DayOpened) and x.at_ms == cut.read
+        )
+        read, equity = (at, marks[at]) if at >= cut.read else (cut.read, raw)
+        end = by_definition.Cut(read, read + 1, read, equity, False)
+        expected = by_definition.row(events, cut, end) | {"complete": False}
+        # The read that ends a day is some seconds late: until then the day goes on.
+        expected["last_day"] = by_definition.day_of(max(cut.at, read - by_definition.IN_TIME - 1))
+        assert_same(told(now), expected)
+        rows = (*ended, now)
+        change = sum((row.change for row in rows), D(0))
+        flows = sum((row.flows for row in rows), D(0))
+        assert change == now.equity_end - rows[0].equity_start - flows
+        for one, other in itertools.pairwise(rows):
+            assert (one.equity_end, one.end_ms) == (other.equity_start, other.start_ms)
+
+
+@given(by_definition.histories())
+@looked
+def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) -> None:
+    with journal_of(events) as connection:
+        rows = by_definition.rows(events)
+        months = {row["last_day"][:7]: [] for row in rows}
+        for row in rows:
+            months[row["last_day"][:7]].append(row)
+        found = {month.month: month for month in public_queries.months(connection, limit=99)}
+        assert set(found) == set(months)
+        for name, inside in months.items():
+            month = found[name]
+            for field in ("flows", "trades", "fees", "funding"):
+                assert getattr(month, field) == sum(row[field] for row in inside)
+            growth: float | None = 1.0
+            for row in inside:
+                own = row["return_"]
+                growth = None if growth is None or own is None else growth * (1 + own)
+            if growth is None:
+                assert month.return_ is None
+            else:
+                assert month.return_ == pytest.approx(growth - 1, rel=1e-9, abs=1e-9)
+            assert month.change == inside[-1]["equity_end"] - inside[0]["equity_start"] - sum(
+                row["flows"] for row in inside
+            )
+            whole = [row["return_"] for row in inside if row["complete"]]
+            assert month.complete == len(whole)
+            assert month.gaining == sum(1 for own in whole if own is not None and own > 0)
+            assert month.losing == sum(1 for own in whole if own is not None and own < 0)
+
+
+@given(by_definition.histories())
+@looked
+def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Event]) -> None:
+    with journal_of(events) as connection:
+        trades = [x for x in events if isinstance(x, e.TradeClosed)]
+        counts = queries.counts(connection)
+        assert (counts.trades, counts.events) == (len(trades), len(events))
+        assert counts.fills == sum(isinstance(x, e.FillRecorded) for x in events)
+        found = {sums.strategy: sums for sums in public_queries.strategy_sums(connection)}
+        assert set(found) == {trade.strategy for trade in trades}
+        for name, sums in found.items():
+            own = [trade for trade in trades if trade.strategy == name]
+            won = [trade for trade in own if trade.pnl_net > 0]
+            assert (sums.trades, sums.wins) == (len(own), len(won))
+            assert sums.pnl_net == sum(trade.pnl_net for trade in own)
+            assert sums.profit == sum((trade.pnl_net for trade in won), D(0))
+            assert sums.loss == sums.profit - sums.pnl_net
+            assert sums.r == pytest.approx(float(sum(trade.r_multiple for trade in own)))
+            for outcome, kept in (("win", won), ("loss", [t for t in own if t not in won])):
+                assert queries.trades_count(connection, strategy=name, outcome=outcome) == len(kept)
+        daily = public_queries.complete_strategy_days(connection)
+        whole = {row["day"] for row in by_definition.rows(events) if row["complete"]}
+        by_day = {(day, name): (n, r) for day, name, n, _, r, _, _ in daily}
+        wanted: dict[tuple[str, str], list[e.TradeClosed]] = {}
+        for trade in trades:
+            day = by_definition.day_of(trade.closed_ms)
+            if day in whole:
+                wanted.setdefault((day, trade.strategy), []).append(trade)
+        assert set(by_day) == set(wanted)
+        for key, closed in wanted.items():
+            assert by_day[key] == (
+                len(closed),
+                pytest.approx(float(sum(trade.r_multiple for trade in closed))),
+            )
+
+
+@given(by_definition.histories())
+@looked
+def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
+    events: list[e.Event],
+) -> None:
+    with journal_of(events) as connection:
+        curve = public_queries.curve(connection)
+        marks = by_definition.marks(events)
+        stretches: dict[int, list[int]] = {}
+        for at in sorted(marks):
+            stretches.setdefault(at // curve.width_ms, []).append(at)
+        assert len(curve.points) == len(stretches) <= POINTS_MAX
+        for point, inside in zip(curve.points, stretches.values(), strict=True):
+            assert (point.at_ms, point.equity) == (inside[-1], marks[inside[-1]])
+            assert point.low == min(marks[at] for at in inside)
+            assert point.high == max(marks[at] for at in inside)
+        flows = [mark for mark in curve.marks if mark.kind == "flow"]
+        first = min(marks)
+        moved = [
+            amount
+            for x, (at, amount) in _with_times(events, by_definition.incomes(events, "transfer"))
+            if at >= x
+        ]
+        assert sum((mark.amount for mark in flows), D(0)) == sum(moved, D(0))
+        assert curve.points[0].at_ms >= first
+
+
+def _with_times(
+    events: list[e.Event], pairs: list[tuple[int, D]]
+) -> list[tuple[int, tuple[int, D]]]:
+    """Each transfer with the first time on the curve when the journal learned of it."""
+    found, first, rest = [], 2**62, list(pairs)
+    for event in events:
+        if isinstance(event, e.EquityMarked):
+            first = min(first, event.at_ms)
+        elif isinstance(event, e.IncomeRecorded) and event.income.kind == "transfer":
+            pair = rest.pop(0)
+            found.append((first, pair))
+            if pair[0] >= first:
+                first = min(first, pair[0])
+    return found
+
+
+@given(by_definition.histories())
+@looked
+def test_the_order_in_which_late_entries_come_changes_no_row(events: list[e.Event]) -> None:
+    entries = (e.IncomeRecorded, e.FillRecorded, e.TradeClosed)
+    late = [x for x in events if isinstance(x, entries)]
+    reads = [x for x in events if not isinstance(x, entries)]
+    with (
+        journal_of(events) as one,
+        journal_of(reads, late) as other,
+        journal_of(reads, late[::-1]) as third,
+    ):
+        found = [public_queries.all_days(each) for each in (one, other, third)]
+        assert found[0] == found[1] == found[2]
+        assert len({str(public_queries.months(each, limit=9)) for each in (one, other, third)}) == 1
+
+
+# --- some days in words ----------------------------------------------------------------------
+
+
+def opened(day: int, equity: str, after_ms: int = 6_000) -> e.Event:
+    at_ms = story.DAY0_MS + day * by_definition.DAY + after_ms
+    return e.DayOpened(at_ms=at_ms, day=by_definition.day_of(at_ms), equity=D(equity))
+
+
+def test_what_is_stamped_exactly_at_midnight_belongs_to_the_day_that_begins() -> None:
+    midnight = story.DAY0_MS + by_definition.DAY
+    history = [
+        story.marked(story.DAY0_MS, "10000"),
+        opened(0, "10000"),
+        story.transferred(midnight, "1000"),
+        opened(1, "11000"),
+        opened(2, "11110"),
+    ]
+    with journal_of(history) as connection:
+        first, second = public_queries.all_days(connection)
+    assert (first.equity_end, first.flows, first.return_) == (D("10000"), D(0), 0.0)
+    assert (second.equity_start, second.flows, second.change) == (D("10000"), D(1000), D(110))
+
+
+def test_what_is_stamped_with_the_first_equity_is_in_it_already() -> None:
+    begin = story.DAY0_MS + 3_600_000
+    history = [
+        story.marked(begin, "10000"),
+        story.transferred(begin, "10000"),
+        story.transferred(begin + 1, "500"),
+        opened(1, "10500"),
+    ]
+    with journal_of(history) as connection:
+        (part,) = public_queries.all_days(connection)
+    assert (part.complete, part.flows, part.change) == (False, D(500), D(0))
+
+
+def test_a_day_that_nobody_saw_begin_is_one_row_with_its_neighbor() -> None:
+    history = [
+        story.marked(story.DAY0_MS, "10000"),
+        opened(0, "10000"),
+        opened(1, "9900", after_ms=21_900_000),  # started at 06:05
+        opened(2, "9850"),
+        opened(3, "9860"),
+    ]
+    with journal_of(history) as connection:
+        gap, whole = public_queries.all_days(connection)
+    assert (gap.day, gap.last_day, gap.complete) == ("2023-11-15", "2023-11-16", False)
+    assert (gap.separable, gap.change) == (False, D(-150))
+    assert (whole.day, whole.complete) == ("2023-11-17", True)
+
+
+def test_an_entry_that_comes_late_corrects_its_day_and_is_seen_to() -> None:
+    history = [story.marked(story.DAY0_MS, "10000"), *(opened(n, "10000") for n in range(4))]
+    with journal_of(history) as connection:
+        before = public_queries.all_days(connection)
+        revision = queries.totals(connection)["day_revision"]
+        stamped = story.DAY0_MS + by_definition.DAY + 5_000_000
+        JournalWriter(connection, generation=1).append([story.transferred(stamped, "-40")])
+        after = public_queries.all_days(connection)
+        assert queries.totals(connection)["day_revision"] == revision + 1
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert (after[1].flows, after[1].change) == (D(-40), D(40))
+
+
+def test_a_day_without_any_event_is_a_complete_day_of_nothing() -> None:
+    history = [story.marked(story.DAY0_MS, "10000"), *(opened(n, "10000") for n in range(3))]
+    with journal_of(history) as connection:
+        for row in public_queries.all_days(connection):
+            assert (row.complete, row.return_, row.trades, row.change) == (True, 0.0, 0, D(0))

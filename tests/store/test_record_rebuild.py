@@ -1,0 +1,138 @@
+"""An older database is brought up to date, as if its rows had been written event by event."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import random_record as by_definition
+import story
+from hypothesis import HealthCheck, given, settings
+
+from kamou.core import events as e
+from kamou.core.model import OrderSide
+from kamou.errors import StoreError
+from kamou.store import database, migrations, queries, record_rebuild
+from kamou.store.journal import JournalWriter
+
+FIRST = "0001_journal_and_read_models"
+MADE = (
+    "boundary",
+    "day",
+    "day_strategy",
+    "month",
+    "curve",
+    "curve_width",
+    "curve_mark",
+    "total",
+    "strategy_total",
+    "trade_count",
+    "downtime",
+    "open_trade",
+)
+
+
+@contextmanager
+def older(connection: sqlite3.Connection, path: Path | str) -> Iterator[sqlite3.Connection]:
+    """The same history in a database of the first schema."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as made:
+        with pytest.MonkeyPatch.context() as patch:
+            only = {FIRST: migrations.MIGRATIONS[FIRST]}
+            patch.setattr(migrations, "MIGRATIONS", only)
+            migrations.apply(made)
+        tables = [
+            row[0]
+            for row in made.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not row[0].startswith(("_sqlite", "sqlite_")) and row[0] != "day"
+        ]
+        for table in tables:
+            columns = [row[1] for row in made.execute(f"PRAGMA table_info({table})")]
+            names = ", ".join(f'"{name}"' for name in columns)
+            rows = connection.execute(f"SELECT {names} FROM {table} ORDER BY rowid").fetchall()
+            marks = ", ".join("?" * len(columns))
+            made.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+        yield made
+
+
+def everything(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    return {
+        table: sorted(
+            connection.execute(
+                f"SELECT * FROM {table}"
+                + (" WHERE name <> 'day_revision'" if table == "total" else "")
+            ).fetchall(),
+            key=str,
+        )
+        for table in MADE
+    }
+
+
+def brought_up(history: list[e.Event]) -> tuple[dict[str, object], dict[str, object]]:
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(history)
+        with older(written, database.MEMORY) as old:
+            migrations.apply(old)
+            return everything(written), everything(old)
+
+
+@given(by_definition.histories())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_migration_makes_the_rows_that_the_projections_would_have_made(
+    events: list[e.Event],
+) -> None:
+    written, rebuilt = brought_up(events)
+    assert rebuilt == written
+
+
+def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> None:
+    end = story.DAY0_MS + 86_500_000
+    history = [
+        *story.opening(),
+        story.marked(story.CYCLE_MS + 3_000, "10010"),
+        *story.closing(),
+        story.started(2, end + 60_000),
+        story.marked(end + 61_000, "9000"),
+        story.started(3, end + 61_000),
+        story.filled(9, story.ENTRY, OrderSide.BUY, "0.1", end + 62_000),
+    ]
+    written, rebuilt = brought_up(history)
+    assert rebuilt == written
+    assert written["downtime"]
+    assert ("halts", 1) in written["total"]
+
+
+def test_a_database_of_before_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(story.opening() + story.closing())
+        with older(written, path):
+            pass
+    with pytest.raises(StoreError, match="db migrate"):
+        database.open_reader(path)
+    assert database.migrate(path) == ("0002_daily_rows",)
+    with closing(database.open_reader(path)) as reader:
+        assert queries.counts(reader).trades == 1
+
+
+def test_rows_that_do_not_add_up_are_refused_and_the_database_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(story.opening() + story.closing())
+        with older(written, path) as old:
+            before = "\n".join(old.iterdump())
+    real = record_rebuild.open_row
+
+    def lossy(reader: sqlite3.Connection) -> object:
+        reader.execute("UPDATE day SET trades = trades + 1")
+        return real(reader)
+
+    monkeypatch.setattr(record_rebuild, "open_row", lossy)
+    with pytest.raises(StoreError, match="do not add up: closed trades 2"):
+        database.open_writer(path)
+    with closing(sqlite3.connect(path)) as after:
+        assert "\n".join(after.iterdump()) == before
