@@ -79,6 +79,7 @@ def _insert(
 
 def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
     row = add_up(cursor, start, end)
+    known = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
         ' equity_end, "return", flows, trades, fees, funding, pnl)'
@@ -109,7 +110,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
         ],
     )
     _write_month(cursor, row.last_day[:7])
-    count(cursor, day_revision=1)
+    count(cursor, day_revision=1, days=int(known is None))
 
 
 def _write_month(cursor: sqlite3.Cursor, month: str) -> None:

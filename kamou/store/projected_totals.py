@@ -23,6 +23,7 @@ NAMES = (
     "halts",
     "downtimes",
     "configs",
+    "days",  # daily rows that have ended
     "day_revision",  # grows with every daily row that is written: what pages remember by
 )
 

@@ -9,7 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from kamou.http.replies import HTML, JSON
-from kamou.store import public_queries
+from kamou.store import public_queries, queries
 from kamou.store.day_rows import open_row
 from kamou.web.documents import day_document
 from kamou.web.pages.base import Ask, Page
@@ -28,7 +28,7 @@ def render(ask: Ask) -> Page:
     """
     before = _before(ask)
     with public_queries.snapshot(ask.reader) as reader:
-        daily = ask.memo.daily(reader)
+        ended = queries.totals(reader)["days"]
         now = None if before else open_row(reader)
         found = public_queries.newest_days(reader, limit=PAGE_SIZE + 1, before=before)
         newer = _newer(reader, before)
@@ -38,7 +38,7 @@ def render(ask: Ask) -> Page:
         title="Days",
         open_day=now,
         days=days,
-        total=daily.rows + (1 if before or now else 0),
+        total=ended + (1 if before or now else 0),
         newer=newer,
         older=days[-1].day if more else None,
     )
@@ -56,7 +56,7 @@ def render_json(ask: Ask) -> Page:
         now = None if before else open_row(reader)
         ended = limit - (now is not None)
         found = public_queries.newest_days(reader, limit=ended + 1, before=before)
-        total = ask.memo.daily(reader).rows
+        total = queries.totals(reader)["days"]
     days = ((now,) if now else ()) + found[:ended]
     document = {
         "mode": ask.site.mode,

@@ -57,6 +57,11 @@ def _html(ask: Ask) -> Page:
         rows=tuple(_rows(results)),
         curves=curve_charts(results.curve, tuple(_spans(results)), tuple(_events(results))),
         bars=ask.memo.piece("bars", lambda: _bars(ask, ended)),
+        # Keyed by the open month: the first request of a month may come before its first day ends.
+        months=ask.memo.piece(
+            f"months {results.months[0].month if results.months else ''}",
+            lambda: ask.templates.macro("month_rows", results.months[1:]),
+        ),
         ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
     )
     return Page(body=body, media_type=HTML)
