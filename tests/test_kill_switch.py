@@ -15,6 +15,7 @@ from small_demo import (
     NOW_MS,
     SetClock,
     assert_same_book,
+    fills_of,
     folded,
     journal,
     of_kind,
@@ -77,10 +78,10 @@ async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
     assert done["orders_canceled"] >= held, "their stops and targets"
     assert not venue(folder).positions
     assert not venue(folder).live
-    fills = len(venue(folder).fills)
+    fills = fills_of(folder)
     again = await kill(of)
     assert [again[k] for k in ("orders_canceled", "positions_closed", "positions_left")] == [0] * 3
-    assert len(venue(folder).fills) == fills
+    assert fills_of(folder) == fills
 
 
 async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_resumes(

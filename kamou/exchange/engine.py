@@ -1,20 +1,22 @@
 """The embedded exchange's matching engine: a synchronous state machine over a market source.
 
 Time is what ``advance`` was told. Quiet stretches cost one vector comparison: per symbol the
-engine keeps the nearest price below and above at which anything of ours would happen.
+engine keeps the nearest price below and above at which anything of ours would happen. What is
+closed and stored is read from the store when somebody asks for it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
-from kamou.clock import HOUR_MS, floor_ms, next_ms
+from kamou.clock import DAY_MS, HOUR_MS, next_ms
 from kamou.core.model import (
     ZERO,
     Account,
@@ -30,9 +32,10 @@ from kamou.core.model import (
 from kamou.errors import DiskFullError, RejectedError
 from kamou.exchange.admission import CONDITIONAL, check_attached
 from kamou.exchange.base import Floats, VenueEvent
-from kamou.exchange.market import MarketSource, Segment
-from kamou.exchange.matching import Matcher, Spot, Stretch
-from kamou.exchange.models import BPS, VenueModels, on_tick, on_tick_against
+from kamou.exchange.market import MarketSource
+from kamou.exchange.matching import Matcher
+from kamou.exchange.models import VenueModels
+from kamou.exchange.spots import Spots
 from kamou.exchange.venue_account import VenueAccount
 from kamou.exchange.venue_state import Evidence, OrderRequest, VenueState, WorkingOrder
 from kamou.exchange.venue_store import StaleVenueError, VenueStore
@@ -61,8 +64,7 @@ class Engine:
         self.models = models
         self.instruments = {i.symbol: i for i in source.instruments}
         self.reloads = 0  # times another process was found to have traded here
-        self._column = {symbol: i for i, symbol in enumerate(source.symbols)}
-        self._half_spread = source.half_spread_bps()
+        self._spots = Spots(source, self.instruments, models, lambda: self._state.market_ms)
         self._store = store
         state = store.load()
         self._bind(state or VenueState.opening(start_ms=start_ms, balance=balance))
@@ -73,14 +75,12 @@ class Engine:
         """Take up a state: rebuild everything that is derived from it."""
         self._state = state
         self._stored_ms = state.market_ms
-        self._account = VenueAccount(state, self.instruments, self.models, self._mark)
+        self._account = VenueAccount(state, self.instruments, self.models, self._spots.mark)
         self._matcher = Matcher(self._account, self.models)
         self._watch = Watch(len(self.source.symbols), self.source.step_ms)
         self._open_orders: tuple[VenueOrder, ...] | None = None
         self._told: tuple[VenuePosition, ...] | None = None  # the positions at ``_told_ms``
         self._told_ms = -1
-        self._priced_ms = -1
-        self._volume_ms = -1
         for symbol in {
             **state.positions,
             **{state.orders[c].request.symbol: 0 for c in state.live},
@@ -93,9 +93,20 @@ class Engine:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """The append-only record that ``checker.check`` reads."""
-        state = self._state
-        return (*self._store.evidence(state.evidence_before), *state.evidence)
+        """The append-only record that ``checker.check`` reads, all of it, from the store."""
+        return tuple(self.evidence_since(0))
+
+    @property
+    def evidence_count(self) -> int:
+        """How many pieces of evidence there are."""
+        return self._state.evidence_before + len(self._state.evidence)
+
+    def evidence_since(self, seen: int) -> Iterator[Evidence]:
+        """The evidence after the first ``seen`` pieces."""
+        stored = self._state.evidence_before
+        if seen < stored:
+            yield from self._store.evidence(stored, seen)
+        yield from self._state.evidence[max(0, seen - stored) :]
 
     # --- commands --------------------------------------------------------------
 
@@ -109,6 +120,16 @@ class Engine:
             with suppress(DiskFullError):  # the changes stay pending: the next commit has them
                 self._run(lambda: self._walk(to_ms))
         return self.take_events()
+
+    def catch_up(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
+        """Move market time a day at a time, until ``told_to_stop``: for the thread that opens.
+
+        What happens on the way is stored; its events wait for the next ``advance``.
+        """
+        while self._state.market_ms < to_ms and not told_to_stop():
+            until_ms = min(to_ms, next_ms(self._state.market_ms, DAY_MS))
+            with suppress(DiskFullError):
+                self._run(partial(self._walk, until_ms))
 
     def take_events(self) -> list[VenueEvent]:
         """Events of ``place`` and ``cancel`` since the last drain."""
@@ -126,7 +147,7 @@ class Engine:
         def arrive() -> WorkingOrder | RejectedError:
             try:
                 self._refuse_duplicates(request, attached)
-                spot = self._spot(request.symbol)
+                spot = self._spots.spot(request.symbol)
                 check_attached(request, attached)
                 return self._matcher.arrive(request, attached, spot)
             except RejectedError as refused:
@@ -146,10 +167,12 @@ class Engine:
         """
 
         def end() -> None:
-            order = self._state.orders.get(client_id)
+            order = self._find(client_id)
             if order is None:
                 raise RejectedError("ORDER_UNKNOWN", client_id)
             if not order.status.terminal:
+                if client_id not in self._state.live:  # another process placed it just now
+                    raise StaleVenueError(client_id)
                 order.dormant = False
                 self._account.finish(order, OrderStatus.CANCELED, self._state.market_ms)
 
@@ -165,8 +188,12 @@ class Engine:
     # --- reads -----------------------------------------------------------------
 
     def order(self, client_id: str) -> VenueOrder | None:
-        found = self._state.orders.get(client_id)
+        """The order of this client id, however long ago it ended; None when there was none."""
+        found = self._find(client_id)
         return found.told() if found else None
+
+    def _find(self, client_id: str) -> WorkingOrder | None:
+        return self._state.orders.get(client_id) or self._store.order(client_id)
 
     def open_orders(self) -> tuple[VenueOrder, ...]:
         """Resting and untriggered orders; attached ones once their entry filled."""
@@ -198,80 +225,23 @@ class Engine:
         )
 
     def fills(self, since_ms: int) -> tuple[Fill, ...]:
-        rows = self._state.fills
-        return tuple(rows[bisect_left(rows, since_ms, key=lambda f: f.at_ms) :])
+        new = self._state.fills
+        first = bisect_left(new, since_ms, key=lambda f: f.at_ms)
+        return (*self._store.fills(since_ms), *new[first:])
 
     def income(self, since_ms: int) -> tuple[Income, ...]:
-        rows = self._state.income
-        return tuple(rows[bisect_left(rows, since_ms, key=lambda i: i.at_ms) :])
+        new = self._state.income
+        first = bisect_left(new, since_ms, key=lambda i: i.at_ms)
+        return (*self._store.income(since_ms), *new[first:])
 
     def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         """Best quotes now, on the tick; the sizes are what one order may take."""
-        made: dict[str, Quote] = {}
-        for symbol in symbols:
-            mark = self._mark(symbol) if symbol in self._column else None
-            if mark is None:
-                continue
-            spot = self._spot(symbol)
-            half = spot.half_spread_bps * BPS
-            tick = spot.instrument.tick
-            depth = self.models.fill.depth(spot.instrument, spot.volume)
-            made[symbol] = Quote(
-                symbol=symbol,
-                bid=on_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
-                ask=on_tick_against(spot.mid * (1.0 + half), tick, OrderSide.BUY),
-                bid_qty=depth,
-                ask_qty=depth,
-                mark=mark,
-                at_ms=spot.at_ms,
-            )
-        return made
-
-    # --- the market now --------------------------------------------------------
-
-    def _mids(self) -> Floats:
-        """Mid per symbol at market time, NaN without a market."""
-        if self._priced_ms != self._state.market_ms:
-            self._prices: Floats = self.source.prices(self._state.market_ms)
-            self._priced_ms = self._state.market_ms
-            self._marks: dict[str, Decimal | None] = {}  # asked for at these prices
-        return self._prices
-
-    def _mark(self, symbol: str) -> Decimal | None:
-        mids = self._mids()
-        if symbol not in self._marks:
-            mid = float(mids[self._column[symbol]])
-            tick = self.instruments[symbol].tick
-            self._marks[symbol] = None if mid != mid else on_tick(mid, tick)
-        return self._marks[symbol]
-
-    def _bar_volumes(self) -> Floats:
-        """Base units traded per symbol in the last whole bar."""
-        end = floor_ms(self._state.market_ms, self.source.step_ms)
-        if self._volume_ms != end:
-            self._volumes: Floats = self.source.segment(end - self.source.step_ms, end).volume
-            self._volume_ms = end
-        return self._volumes
-
-    def _spot(self, symbol: str) -> Spot:
-        column = self._column.get(symbol)
-        if column is None:
-            raise RejectedError("INSTRUMENT_UNKNOWN", symbol)
-        mid = float(self._mids()[column])
-        if mid != mid:
-            raise RejectedError("MARKET_UNAVAILABLE", symbol)
-        return Spot(
-            instrument=self.instruments[symbol],
-            mid=mid,
-            half_spread_bps=float(self._half_spread[column]),
-            volume=float(self._bar_volumes()[column]),
-            at_ms=self._state.market_ms,
-        )
+        return self._spots.quotes(symbols)
 
     def _refuse_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
         names = [request.client_id, *(child.client_id for child in attached)]
         for name in names:
-            if not name or name in self._state.orders or names.count(name) > 1:
+            if not name or names.count(name) > 1 or self._find(name) is not None:
                 raise RejectedError("DUPLICATE_CLIENT_ID", name)
 
     # --- the market moving -----------------------------------------------------
@@ -298,22 +268,9 @@ class Engine:
             state.market_ms = until_ms
             for column in self._watch.reached(path):
                 self._matcher.pass_through(
-                    self.source.symbols[column], self._stretch(path, int(column), until_ms)
+                    self.source.symbols[column], self._spots.stretch(path, int(column))
                 )
             self._refresh_watch()
-
-    def _stretch(self, path: Segment, column: int, at_ms: int) -> Stretch:
-        return Stretch(
-            instrument=self.instruments[self.source.symbols[column]],
-            open=float(path.open[column]),
-            high=float(path.high[column]),
-            low=float(path.low[column]),
-            volume=float(path.volume[column]),
-            bar_volume=float(self._bar_volumes()[column]),
-            range_atr=float(path.range_atr[column]),
-            half_spread_bps=float(self._half_spread[column]),
-            at_ms=at_ms,
-        )
 
     def _close_hour(self, hour_ms: int) -> None:
         """Settle funding that is due and remember the marks."""
@@ -321,7 +278,7 @@ class Engine:
         for _, held in sorted(self._state.positions.items()):
             self._account.remark(held, hour_ms)
             interval_h = self.instruments[held.symbol].funding_interval_h
-            rate = float(rates[self._column[held.symbol]])
+            rate = float(rates[self._spots.column[held.symbol]])
             if rate == rate or hour_ms % (interval_h * HOUR_MS) == 0:
                 self._account.pay_funding(held, rate, interval_h, hour_ms)
 
@@ -360,7 +317,7 @@ class Engine:
                 down = max(down, float(liquidation))
             else:
                 up = min(up, float(liquidation))
-        self._watch.set(self._column[symbol], down, up)
+        self._watch.set(self._spots.column[symbol], down, up)
 
     def _run(self, operation: Callable[[], T]) -> T:
         """One operation, one transaction; done anew when another process wrote in between."""

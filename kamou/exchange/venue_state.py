@@ -1,7 +1,8 @@
-"""What the embedded venue knows: orders, positions, money, and its append-only evidence.
+"""What the embedded venue holds in memory: open orders, positions, money, and what is not stored.
 
 Plain state with the accounting that changes it; no market, no time of its own, no I/O. The
-store writes what ``Changes`` says changed, in one transaction per operation.
+store writes what ``Changes`` says changed, in one transaction per operation. Ended orders, fills,
+incomes and evidence leave the memory once they are stored: the store answers for them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class OrderRequest:
 
 @attrs.define(kw_only=True)
 class WorkingOrder:
-    """An order as the venue keeps it, terminal ones included.
+    """An order as the venue keeps it, in memory while it is live and in the store for ever.
 
     An attached order is ``dormant`` until its parent's first fill; its ``quantity`` then follows
     the parent's filled quantity.
@@ -180,18 +181,20 @@ Evidence = OrderNoted | FillNoted | MoneyNoted | ContractNoted
 
 @attrs.define(kw_only=True)
 class Changes:
-    """What is not yet stored. Dicts as ordered sets: iteration is deterministic."""
+    """Which orders and positions are not yet stored. Dicts as ordered sets: deterministic."""
 
     orders: dict[str, None] = attrs.Factory(dict)
     positions: dict[str, None] = attrs.Factory(dict)
-    fills_from: int = 0  # index of the first unsaved row of each append-only list
-    income_from: int = 0
-    evidence_from: int = 0
 
 
 @attrs.define(kw_only=True)
 class VenueState:
-    """Everything the venue must remember. ``orders`` is in order of arrival."""
+    """What the venue must have at hand. Its size follows what is open, not what ever happened.
+
+    ``orders`` holds the live orders and those that changed since the last save, in order of
+    arrival. ``fills``, ``income`` and ``evidence`` hold what was appended since the last save;
+    ``*_before`` is how many of each the store has: the number of the first one in the list.
+    """
 
     market_ms: int
     balance: Decimal
@@ -200,9 +203,11 @@ class VenueState:
     live: dict[str, None] = attrs.Factory(dict)  # client ids not terminal, dormant ones included
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
     fills: list[Fill] = attrs.Factory(list)
+    fills_before: int = 0
     income: list[Income] = attrs.Factory(list)
-    evidence: list[Evidence] = attrs.Factory(list)  # since it was loaded ...
-    evidence_before: int = 0  # ... and how much stands in the store only: nobody trades on it
+    income_before: int = 0
+    evidence: list[Evidence] = attrs.Factory(list)
+    evidence_before: int = 0
     changes: Changes = attrs.Factory(Changes)
 
     @classmethod
@@ -217,21 +222,18 @@ class VenueState:
     def changed(self) -> bool:
         """Whether anything but the time awaits storing."""
         c = self.changes
-        return bool(
-            c.orders
-            or c.positions
-            or c.evidence_from < len(self.evidence)
-            or c.fills_from < len(self.fills)
-            or c.income_from < len(self.income)
-        )
+        return bool(c.orders or c.positions or self.fills or self.income or self.evidence)
 
     def saved(self) -> None:
-        """All changes are stored."""
-        self.changes = Changes(
-            fills_from=len(self.fills),
-            income_from=len(self.income),
-            evidence_from=len(self.evidence),
-        )
+        """Forget what is stored now and no longer open."""
+        for client_id in self.changes.orders:
+            if self.orders[client_id].status.terminal:
+                del self.orders[client_id]
+        self.fills_before += len(self.fills)
+        self.income_before += len(self.income)
+        self.evidence_before += len(self.evidence)
+        self.fills, self.income, self.evidence = [], [], []
+        self.changes = Changes()
 
     def new_id(self) -> str:
         """The next venue id: order and trade ids share one sequence."""

@@ -1,7 +1,8 @@
 """The embedded venue's own durable file. Never read by the core, only through the port.
 
 SQLite, raw on purpose: one hot writer, each row the JSON of one value. Orders and positions are
-replaced, fills, income and evidence only appended. Two processes may hold the file (``run`` and
+replaced, fills, income and evidence only appended. ``load`` reads what is open; everything else
+is read when it is asked for, by an index. Two processes may hold the file (``run`` and
 ``flatten``): a writer that finds it changed must load it and decide anew.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import cache
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from kamou.core.model import Fill, Income
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
+from kamou.exchange.venue_schema import AT_MS, ENDED, SCHEMA_VERSION, migrate, version_of
 from kamou.exchange.venue_state import (
     ContractNoted,
     Evidence,
@@ -32,7 +34,6 @@ from kamou.private_files import create_file
 from kamou.schema_check import Part, refusal, schema_changes, schema_of
 
 MEMORY = ":memory:"
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
 EVIDENCE_KINDS: dict[str, type[Evidence]] = {
     "order": OrderNoted,
@@ -41,21 +42,15 @@ EVIDENCE_KINDS: dict[str, type[Evidence]] = {
     "contract": ContractNoted,
 }
 
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE account (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    market_ms INTEGER NOT NULL, balance TEXT NOT NULL, next_id INTEGER NOT NULL
-);
-CREATE TABLE orders (venue_id TEXT PRIMARY KEY, client_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
-CREATE TABLE positions (symbol TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE fills (n INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE income (n INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE evidence (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL);
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
+_FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT 1) ORDER BY n"
+# Times rise with n. So the index finds the first row, and the rest follows it.
+_FILLS_SINCE = f"SELECT body FROM fills WHERE {_FROM.format('fills')}"
+_INCOME_SINCE = f"SELECT body FROM income WHERE {_FROM.format('income')}"
+_LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_id"
+_KEEP_STATE = "INSERT OR REPLACE INTO generator_state VALUES (?, ?, ?, ?, ?)"
+
+StateRow = tuple[int, int, str, bytes, str]
+"""A row of ``generator_state``: what ``kamou.exchange.checkpoints`` writes and verifies."""
 
 
 class StaleVenueError(Exception):
@@ -90,6 +85,8 @@ class VenueStore:
         """
         self.path = str(path)
         self._shared = self.path != MEMORY
+        self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to it
+        self._changed_by_others = False
         with self._storage_errors():
             if self._shared:
                 create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
@@ -107,18 +104,19 @@ class VenueStore:
         self._seen = self._data_version()
 
     def _prepare(self, durable: bool, on_changed: Callable[[str], None] | None) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        version = version_of(self._db)
         if version > SCHEMA_VERSION:
             raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
         changes = schema_changes(self._db, _expected_schema(version))
+        self._changed_by_others = bool(changes)
         if changes and on_changed is None:
             raise StoreError(refusal(self.path, changes))
         if changes and on_changed is not None:
             on_changed(refusal(self.path, changes))
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
-        if version == 0:
-            self._db.executescript(_SCHEMA)
+        if not changes:  # else it is left as it is: every query works without what is pending
+            migrate(self._db)
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -161,8 +159,10 @@ class VenueStore:
         """
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
+    # --- reads -----------------------------------------------------------------
+
     def load(self) -> VenueState | None:
-        """The state as last saved; None when nothing was."""
+        """What is open, as last saved; None when nothing was."""
         with self._storage_errors():
             self._db.execute("BEGIN")
             try:
@@ -175,34 +175,64 @@ class VenueStore:
         row = self._db.execute("SELECT market_ms, balance, next_id FROM account").fetchone()
         if row is None:
             return None
-        state = VenueState(market_ms=row[0], balance=Decimal(row[1]), next_id=row[2])
-        for body in self._bodies("orders", "venue_id"):
-            order = decode(WorkingOrder, body)
+        state = VenueState(
+            market_ms=row[0],
+            balance=Decimal(row[1]),
+            next_id=row[2],
+            fills_before=self._count("fills"),
+            income_before=self._count("income"),
+            evidence_before=self._count("evidence"),
+        )
+        for (body,) in self._db.execute(_LIVE_ORDERS):
+            order = decode(WorkingOrder, body.encode())
             state.orders[order.request.client_id] = order
-            if not order.status.terminal:
-                state.live[order.request.client_id] = None
-        for body in self._bodies("positions", "symbol"):
-            held = decode(HeldPosition, body)
+            state.live[order.request.client_id] = None
+        for (body,) in self._db.execute("SELECT body FROM positions ORDER BY symbol"):
+            held = decode(HeldPosition, body.encode())
             state.positions[held.symbol] = held
-        state.fills.extend(decode(Fill, body) for body in self._bodies("fills", "n"))
-        state.income.extend(decode(Income, body) for body in self._bodies("income", "n"))
-        count = self._db.execute("SELECT count(*) FROM evidence").fetchone()
-        state.evidence_before = int(count[0])
-        state.saved()
         return state
 
-    def evidence(self, before: int) -> Iterator[Evidence]:
-        """The first ``before`` pieces of evidence, oldest first."""
+    def _count(self, table: str) -> int:
+        """Rows of an append-only table, numbered from 0 without gaps. Does not read them all."""
+        return int(self._db.execute(f"SELECT coalesce(max(n) + 1, 0) FROM {table}").fetchone()[0])
+
+    def market_ms(self) -> int | None:
+        """How far market time went, as last saved; None when nothing was."""
+        with self._storage_errors():
+            row = self._db.execute("SELECT market_ms FROM account").fetchone()
+        return None if row is None else int(row[0])
+
+    def order(self, client_id: str) -> WorkingOrder | None:
+        """The stored order of this client id, ended or not."""
+        with self._storage_errors():
+            row = self._db.execute(
+                "SELECT body FROM orders WHERE client_id = ?", (client_id,)
+            ).fetchone()
+        return None if row is None else decode(WorkingOrder, row[0].encode())
+
+    def fills(self, since_ms: int) -> Iterator[Fill]:
+        """Stored fills with ``at_ms >= since_ms``, oldest first."""
+        return (decode(Fill, body) for body in self._bodies(_FILLS_SINCE, since_ms))
+
+    def income(self, since_ms: int) -> Iterator[Income]:
+        """Stored incomes with ``at_ms >= since_ms``, oldest first."""
+        return (decode(Income, body) for body in self._bodies(_INCOME_SINCE, since_ms))
+
+    def _bodies(self, query: str, *given: int) -> list[bytes]:
+        with self._storage_errors():
+            return [body.encode() for (body,) in self._db.execute(query, given)]
+
+    def evidence(self, before: int, since: int = 0) -> Iterator[Evidence]:
+        """The pieces of evidence numbered ``since`` to ``before`` (excluded), oldest first."""
         with self._storage_errors():
             rows = self._db.execute(
-                "SELECT kind, body FROM evidence WHERE n < ? ORDER BY n", (before,)
+                "SELECT kind, body FROM evidence WHERE n >= ? AND n < ? ORDER BY n",
+                (since, before),
             ).fetchall()
         for kind, body in rows:
             yield decode(EVIDENCE_KINDS[kind], body.encode())
 
-    def _bodies(self, table: str, order_by: str) -> Iterator[bytes]:
-        for (body,) in self._db.execute(f"SELECT body FROM {table} ORDER BY {order_by}"):
-            yield body.encode()
+    # --- writes ----------------------------------------------------------------
 
     def save(self, state: VenueState) -> None:
         """Store the state's changes in one transaction.
@@ -231,23 +261,49 @@ class VenueStore:
                     db.execute(
                         "INSERT OR REPLACE INTO positions VALUES (?, ?)", (symbol, _json(held))
                     )
-            _append(db, "fills", state.fills, changes.fills_from)
-            _append(db, "income", state.income, changes.income_from)
+            _append(db, "fills", state.fills, state.fills_before)
+            _append(db, "income", state.income, state.income_before)
             db.executemany(
                 "INSERT INTO evidence VALUES (?, ?, ?)",
                 [
                     (n, _evidence_kind(noted), _json(noted))
-                    for n, noted in enumerate(
-                        state.evidence[changes.evidence_from :],
-                        state.evidence_before + changes.evidence_from,
-                    )
+                    for n, noted in enumerate(state.evidence, state.evidence_before)
                 ],
             )
+            due = self._write_states(db)
+        self._states_kept(due)
 
     def touch(self, market_ms: int) -> None:
         """Store how far market time went. Never backwards; nothing before the first ``save``."""
         with self._transaction() as db:
             db.execute("UPDATE account SET market_ms = max(market_ms, ?)", (market_ms,))
+            due = self._write_states(db)
+        self._states_kept(due)
+
+    def keep_state(self, row: StateRow) -> None:
+        """Store a state of the market's generator with the next ``save`` or ``touch``.
+
+        Never blocks and may be called from any thread: the row is in memory until then. A file
+        whose schema somebody changed keeps none: only what closes positions is written there.
+        """
+        if self._changed_by_others:
+            return
+        self._states_due[row[0]] = row
+
+    def states_due(self) -> tuple[StateRow, ...]:
+        """The states that wait to be stored."""
+        return tuple(self._states_due.copy().values())
+
+    def _write_states(self, db: sqlite3.Connection) -> tuple[StateRow, ...]:
+        due = self.states_due()
+        if due:
+            db.executemany(_KEEP_STATE, due)
+        return due
+
+    def _states_kept(self, rows: Iterable[StateRow]) -> None:
+        """These are committed: they need not wait any longer."""
+        for row in rows:
+            self._states_due.pop(row[0], None)
 
     def meta(self, key: str) -> str | None:
         """A note of the composition root: seed, start, genesis."""
@@ -268,8 +324,7 @@ class VenueStore:
 def _expected_schema(version: int) -> frozenset[Part]:
     """Return the schema of our own statements, as far as this version has them."""
     with closing(sqlite3.connect(MEMORY, isolation_level=None)) as fresh:
-        if version:
-            fresh.executescript(_SCHEMA)
+        migrate(fresh, version)
         return schema_of(fresh)
 
 
@@ -284,5 +339,5 @@ def _evidence_kind(noted: Evidence) -> str:
 def _append(db: sqlite3.Connection, table: str, rows: Sequence[Fill | Income], first: int) -> None:
     db.executemany(
         f"INSERT INTO {table} VALUES (?, ?)",
-        [(n, _json(row)) for n, row in enumerate(rows[first:], first)],
+        [(n, _json(row)) for n, row in enumerate(rows, first)],
     )

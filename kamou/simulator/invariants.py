@@ -210,11 +210,11 @@ class Monitor:
 
     def look(self, now_ms: int) -> None:
         """Take the venue's new evidence; is anything overdue?"""
-        evidence = self.engine._state.evidence
-        if self._seen < len(evidence):
-            for noted in evidence[self._seen :]:
+        count = self.engine.evidence_count
+        if self._seen < count:
+            for noted in self.engine.evidence_since(self._seen):
                 self._take(noted)
-            self._seen = len(evidence)
+            self._seen = count
         self.duties.look(now_ms)
         checker = self._checker
         if checker.held:

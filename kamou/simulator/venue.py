@@ -112,7 +112,8 @@ class LivingEngine(Engine):
             state = self._state
             moved = as_money(amount)
             state.balance += moved
-            name = f"transfer.{len(state.income)}.{state.market_ms}"
+            number = state.income_before + len(state.income)
+            name = f"transfer.{number}.{state.market_ms}"
             state.income.append(
                 Income(
                     income_id=name, kind="transfer", symbol="", amount=moved, at_ms=state.market_ms
@@ -198,6 +199,7 @@ class LivingEngine(Engine):
     def _fixed_anew(self) -> None:
         self._account._instruments.update(self.instruments)
         self._account._fixed.clear()
-        self._told, self._priced_ms = None, -1
+        self._told = None
+        self._spots.forget()
         for symbol in self._state.positions:
             self._rewatch(symbol)

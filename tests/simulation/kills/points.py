@@ -134,9 +134,9 @@ def written(points: Points, events: Sequence[Any]) -> str:
 
 def stored(points: Points, state: Any) -> str:
     """What the venue stores: whose fills, or what else."""
-    fills = {points.leg(fill.client_id) for fill in state.fills[state.changes.fills_from :]}
+    fills = {points.leg(fill.client_id) for fill in state.fills}
     moved = [f"fill {leg}" for leg in sorted(fills)]
-    if len(state.income) > state.changes.income_from:
+    if state.income:
         moved.append("income")
     return f"venue {points.doing}: " + (" + ".join(moved) or "orders")
 
