@@ -27,6 +27,7 @@ from kamou.core.model import Intent, Leg, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.demo import open_source, stored_track
 from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError
+from kamou.exchange.checkpoints import keep_checkpoints
 from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
 from kamou.exchange.simulated import SimulatedExchange
@@ -173,6 +174,7 @@ def _venue(
         raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
     replay = track.replay
     source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
+    keep_checkpoints(source, store)
     engine = Engine(
         source,
         VenueModels.from_settings(settings.exchange, settings.costs),

@@ -8,10 +8,10 @@ predictable (``PathSettings.compensation``). What is not: any arrangement that a
 gain. Some autocorrelation is left, as in real prices; whether it pays for its costs is for the
 run to show, and says nothing about real markets.
 
-Access in time is random: the recursive state is kept per midnight, days between are re-run in
-some milliseconds each, and only a few days of bars are held. Inside a bar the price runs from
-open to one extreme to the other to close, linearly, with both extremes at seeded times: any
-interval of it agrees with the bar.
+Access in time is random: the recursive state is kept at some midnights (``midnights``), days
+between are re-run in some milliseconds each, and only a few days of bars are held. Inside a bar
+the price runs from open to one extreme to the other to close, linearly, with both extremes at
+seeded times: any interval of it agrees with the bar.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
-import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS, floor_ms
@@ -37,6 +36,7 @@ from kamou.core.bars import (
     trailing_atr,
 )
 from kamou.errors import ConfigurationError
+from kamou.exchange.bar_path import BarPath, join_segments
 from kamou.exchange.generated_day import (
     PATHS,
     Day,
@@ -48,6 +48,7 @@ from kamou.exchange.generated_day import (
     dress,
     first_state,
 )
+from kamou.exchange.midnights import Midnights, StateKeeper
 from kamou.exchange.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01: "never" as a number
@@ -57,35 +58,6 @@ V = TypeVar("V")
 
 GENERATOR_VERSION = 1
 """Raised with every change that gives a seed another market: a data folder keeps its own."""
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class _Path:
-    """One bar's path, ``[symbols]``: open, extreme, extreme, close; times are fractions of it."""
-
-    open: Floats
-    one: Floats  # the extreme met first
-    two: Floats
-    close: Floats
-    high: Floats
-    low: Floats
-    first: Floats  # when ``one`` is met
-    second: Floats
-    high_at: Floats
-    low_at: Floats
-
-    def at(self, part: float) -> Floats:
-        """Prices at the fraction ``part`` of the bar, in [0, 1)."""
-        if part == 0.0:
-            return self.open
-        early, late = part < self.first, part >= self.second
-        start = np.where(early, self.open, np.where(late, self.two, self.one))
-        end = np.where(early, self.one, np.where(late, self.close, self.two))
-        since = np.where(early, 0.0, np.where(late, self.second, self.first))
-        until = np.where(early, self.first, np.where(late, 1.0, self.second))
-        price = start + (end - start) * ((part - since) / (until - since))
-        inside: Floats = np.minimum(np.maximum(price, self.low), self.high)  # rounding may leave
-        return inside
 
 
 class GeneratedMarket:
@@ -121,18 +93,20 @@ class GeneratedMarket:
         self.step_ms = step_ms
         self.first_ms = floor_ms(origin_ms, DAY_MS)
         self.last_ms = END_MS
-        self.universe = make_universe(seed, symbols, universe or UniverseSettings())
+        self.universe_settings = universe or UniverseSettings()
+        self.universe = make_universe(seed, symbols, self.universe_settings)
         self.instruments = self.universe.instruments
         self.symbols = self.universe.symbols
-        self._paths = paths or PathSettings()
+        self.paths = paths or PathSettings()
         self.bars_per_day = DAY_MS // step_ms
-        self._states: list[State] = [first_state(self.universe)]  # at each midnight so far
+        self.first_state = first_state(self.universe)
+        self._midnights = Midnights(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
         self._days: OrderedDict[int, Day] = OrderedDict()
         self._draws: OrderedDict[int, Floats] = OrderedDict()
         self._atrs: OrderedDict[int, Floats] = OrderedDict()
         self._nothing = np.full(symbols, np.nan)
-        self._bar_path: tuple[int, _Path] | None = None  # the bar last looked into
+        self._bar_path: tuple[int, BarPath] | None = None  # the bar last looked into
         self._price: tuple[int, Floats] = (-1, self._nothing)  # the prices last asked for
 
     # --- what a MarketSource does ------------------------------------------------------------
@@ -162,7 +136,7 @@ class GeneratedMarket:
             first = until
         if end:
             parts.append(self._part(last, 0, end))
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return parts[0] if len(parts) == 1 else join_segments(parts)
 
     def prices(self, at_ms: int) -> Floats:
         """The path's price at an instant, between ticks as it runs; NaN before the origin."""
@@ -211,19 +185,38 @@ class GeneratedMarket:
 
     # --- days --------------------------------------------------------------------------------
 
+    def keep_in(self, keeper: StateKeeper) -> None:
+        """Keep the state of every tenth midnight there, and start from what stands there."""
+        self._midnights.keep_in(keeper)
+
+    def run_to(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
+        """Run the recursion to the midnight before ``to_ms``, or until told to stop.
+
+        Without it the first question about that day runs it, all at once. Asks ``told_to_stop``
+        before each day: 10 ms at 220 symbols, 90 at 2,000.
+        """
+        day = (to_ms - self.first_ms) // DAY_MS
+        at, state = self._midnights.nearest(max(0, day))
+        while at < day and not told_to_stop():
+            state, _ = self._run_day(at, state)
+            at += 1
+
+    def _run_day(self, day: int, state: State) -> tuple[State, Moves]:
+        """The state at the next midnight and the day's moves, from the state at its midnight."""
+        after, moves = advance(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
+        self._midnights.put(day + 1, after)
+        return after, moves
+
     def _moves_of(self, day: int) -> Moves:
         """The day's moves, from the state at its midnight; earlier days are run as needed."""
 
         def run() -> Moves:
+            at, state = self._midnights.nearest(day)
             while True:
-                at = min(day, len(self._states) - 1)
-                state, moves = advance(
-                    self.universe, self._paths, self.seed, at, self.bars_per_day, self._states[at]
-                )
-                if at == len(self._states) - 1:
-                    self._states.append(state)
+                state, moves = self._run_day(at, state)
                 if at == day:
                     return moves
+                at += 1
 
         return _held(self._moves, day, run)
 
@@ -328,7 +321,7 @@ class GeneratedMarket:
             range_atr=(high - low) / self._atr_of(day)[row],
         )
 
-    def _path_of(self, bar: int) -> _Path:
+    def _path_of(self, bar: int) -> BarPath:
         """The bar's path. It meets its high first in 3 of 10 rising bars, 7 of 10 others."""
         if self._bar_path is None or self._bar_path[0] != bar:
             day, row = divmod(bar, self.bars_per_day)
@@ -342,7 +335,7 @@ class GeneratedMarket:
             )
             first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]
             high_first = draws[2] < np.where(close > opened, 0.3, 0.7)
-            path = _Path(
+            path = BarPath(
                 open=opened,
                 one=np.where(high_first, high, low),
                 two=np.where(high_first, low, high),
@@ -380,18 +373,3 @@ def _held(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
     else:
         cache.move_to_end(day)
     return value
-
-
-def _joined(parts: list[Segment]) -> Segment:
-    """Consecutive pieces of the path as one."""
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = Segment(
-            open=joined.open,
-            high=np.maximum(joined.high, part.high),
-            low=np.minimum(joined.low, part.low),
-            close=part.close,
-            volume=joined.volume + part.volume,
-            range_atr=np.fmax(joined.range_atr, part.range_atr),
-        )
-    return joined

@@ -1,0 +1,52 @@
+"""The path of a generated price inside one bar: open, one extreme, the other, close."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.bars import Floats, Segment
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarPath:
+    """Prices of one bar at its four knots, ``[symbols]``; times are fractions of the bar."""
+
+    open: Floats
+    one: Floats  # the extreme met first
+    two: Floats
+    close: Floats
+    high: Floats
+    low: Floats
+    first: Floats  # when ``one`` is met
+    second: Floats
+    high_at: Floats
+    low_at: Floats
+
+    def at(self, part: float) -> Floats:
+        """Prices at the fraction ``part`` of the bar, in [0, 1)."""
+        if part == 0.0:
+            return self.open
+        early, late = part < self.first, part >= self.second
+        start = np.where(early, self.open, np.where(late, self.two, self.one))
+        end = np.where(early, self.one, np.where(late, self.close, self.two))
+        since = np.where(early, 0.0, np.where(late, self.second, self.first))
+        until = np.where(early, self.first, np.where(late, 1.0, self.second))
+        price = start + (end - start) * ((part - since) / (until - since))
+        inside: Floats = np.minimum(np.maximum(price, self.low), self.high)  # rounding may leave
+        return inside
+
+
+def join_segments(parts: list[Segment]) -> Segment:
+    """Return consecutive pieces of the path as one; ``parts`` is not empty."""
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = Segment(
+            open=joined.open,
+            high=np.maximum(joined.high, part.high),
+            low=np.minimum(joined.low, part.low),
+            close=part.close,
+            volume=joined.volume + part.volume,
+            range_atr=np.fmax(joined.range_atr, part.range_atr),
+        )
+    return joined
