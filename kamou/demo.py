@@ -115,13 +115,13 @@ def reached_ms(folder: DataFolder) -> int | None:
     """
     venue = VenueStore(folder.exchange)
     try:
-        known = venue.load()
+        market_ms = venue.market_ms()
     finally:
         venue.close()
-    if known is None:
+    if market_ms is None:
         return None
     with contextlib.closing(database.open_reader(folder.database)) as reader:
-        return max(known.market_ms, queries.head_at_ms(reader))
+        return max(market_ms, queries.head_at_ms(reader))
 
 
 def open_source(
@@ -189,6 +189,7 @@ class FastForward:
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
             durable=False,
+            told_to_stop=self.stop.is_set,
         ) as session:
             tree = compose(
                 World(

@@ -29,7 +29,7 @@ from kamou.latch import HaltLatch
 from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
-from kamou.session import opened, salt_key
+from kamou.session import opened_in_thread, salt_key
 from kamou.site_child import public_site
 from kamou.store import database
 from kamou.supervision import ChildExit, ExitKind
@@ -219,7 +219,7 @@ class Service:
 
     async def _trade(self, running: Running, source: MarketSource) -> None:
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
-        with opened(
+        async with opened_in_thread(
             settings=settings,
             database_path=self.folder.database,
             venue_path=self.folder.exchange,

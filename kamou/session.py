@@ -1,12 +1,18 @@
-"""A session: the journal and the venue opened for one run, and closed in order."""
+"""A session: the journal and the venue opened for one run, and closed in order.
+
+Opening brings the venue to the present: the generated market's days since its last checkpoint,
+and what happened to orders and positions meanwhile. A run in real time opens in a thread.
+"""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -16,6 +22,7 @@ from kamou.config import Settings, canonical_json, digest
 from kamou.core.events import RunStarted, RunStopped
 from kamou.errors import DiskFullError, StoreError
 from kamou.exchange.admission import check_market
+from kamou.exchange.checkpoints import keep_checkpoints, run_market_to
 from kamou.exchange.engine import Engine
 from kamou.exchange.market import MarketSource
 from kamou.exchange.models import VenueModels
@@ -38,6 +45,11 @@ class Session:
     venue: VenueStore
 
 
+def never() -> bool:
+    """Nobody tells it to stop."""
+    return False
+
+
 @contextmanager
 def opened(
     *,
@@ -49,10 +61,13 @@ def opened(
     clock: Callable[[], int],
     gate: str,
     durable: bool = True,
+    told_to_stop: Callable[[], bool] = never,
 ) -> Iterator[Session]:
     """Open journal and venue, note the run's start, and its end however it comes.
 
-    ``gate`` is the label of the gate that the run trades under.
+    ``gate`` is the label of the gate that the run trades under. ``told_to_stop`` is asked before
+    each day that the market is brought forward. Then the session opens where the market stands:
+    whoever told it to stop closes it at once.
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
@@ -65,6 +80,8 @@ def opened(
         )
         reader = stack.enter_context(closing(database.open_reader(database_path)))
         venue = stack.enter_context(closing(VenueStore(venue_path, durable=durable)))
+        keep_checkpoints(source, venue)
+        run_market_to(source, clock(), told_to_stop)
         engine = Engine(
             source,
             VenueModels.from_settings(settings.exchange, settings.costs),
@@ -73,6 +90,7 @@ def opened(
             balance=settings.equity,
         )
         stack.callback(engine.close)
+        engine.catch_up(clock(), told_to_stop)
         writer = JournalWriter(connection, generation=next_generation(connection))
         writer.append([run_started(settings, writer.generation, clock(), gate)])
         reason = "crashed"
@@ -87,6 +105,28 @@ def opened(
             writer.recover()
             with suppress(DiskFullError):  # the next run's start shows that this one ended
                 writer.append([run_stopped(writer.generation, clock(), reason)])
+
+
+@asynccontextmanager
+async def opened_in_thread(**how: Any) -> AsyncIterator[Session]:
+    """As ``opened`` with the same arguments; the loop goes on while it opens.
+
+    If cancelled meanwhile, the day in hand is the last one, and Cancelled is raised.
+    """
+    with ExitStack() as stack:
+        manager = opened(told_to_stop=told_by_trio, **how)
+        session = await trio.to_thread.run_sync(partial(stack.enter_context, manager))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        yield session
+
+
+def told_by_trio() -> bool:
+    """Whether the task that waits for this thread was cancelled."""
+    try:
+        trio.from_thread.check_cancelled()
+    except trio.Cancelled:
+        return True
+    return False
 
 
 def is_cancellation(error: BaseException) -> bool:

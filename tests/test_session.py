@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -18,11 +19,19 @@ from trio.testing import wait_all_tasks_blocked
 from kamou import ids
 from kamou.clock import DAY_MS
 from kamou.errors import DatabaseNewerError, DataRefusedError, DiskFullError, StoreError
+from kamou.exchange import generator
 from kamou.exchange.admission import FAULTS_SHOWN
 from kamou.exchange.generator import GeneratedMarket
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
-from kamou.session import Session, is_cancellation, opened, salt_key
+from kamou.session import (
+    Session,
+    is_cancellation,
+    opened,
+    opened_in_thread,
+    salt_key,
+    told_by_trio,
+)
 from kamou.store import database
 
 
@@ -39,17 +48,22 @@ def market() -> GeneratedMarket:
     return GeneratedMarket(seed=1, origin_ms=NOW_MS - DAY_MS, symbols=8)
 
 
+def how(folder: DataFolder, source: Any) -> dict[str, Any]:
+    """Arguments of ``opened``."""
+    return {
+        "settings": settings(folder.path),
+        "database_path": folder.database,
+        "venue_path": folder.exchange,
+        "source": source,
+        "start_ms": NOW_MS,
+        "clock": lambda: NOW_MS,
+        "gate": "assumed",
+        "durable": False,
+    }
+
+
 def open_on(folder: DataFolder, source: Any) -> AbstractContextManager[Session]:
-    return opened(
-        settings=settings(folder.path),
-        database_path=folder.database,
-        venue_path=folder.exchange,
-        source=source,
-        start_ms=NOW_MS,
-        clock=lambda: NOW_MS,
-        gate="assumed",
-        durable=False,
-    )
+    return opened(**how(folder, source))
 
 
 def test_how_a_run_ended_is_on_record(folder: DataFolder, market: GeneratedMarket) -> None:
@@ -135,3 +149,64 @@ def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataFolder, te
     with pytest.raises(StoreError, match="backup"):
         salt_key(folder.salt_key)
     assert folder.salt_key.read_text() == text
+
+
+# --- in a thread -----------------------------------------------------------------------------
+
+
+async def test_the_market_is_run_to_the_present_in_a_thread_before_the_session_is_there(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, threads = generator.advance, []
+
+    def advance(*given: Any) -> Any:
+        threads.append(threading.get_ident())
+        trio.from_thread.run(trio.lowlevel.checkpoint)  # the loop answers meanwhile
+        return plain(*given)
+
+    monkeypatch.setattr(generator, "advance", advance)
+    source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 30 * DAY_MS, symbols=2)
+    async with opened_in_thread(**how(folder, source)) as session:
+        assert len(threads) == 30
+        assert session.engine.market_ms == NOW_MS
+        with pytest.raises(RuntimeError):  # on the loop there is no thread to ask from
+            source.prices(NOW_MS - 3 * DAY_MS)
+    assert threading.get_ident() not in threads[:30]
+    assert run_table(folder) == [(1, "stopped")]
+
+
+async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, days, asked = generator.advance, [], []
+    token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
+
+    def advance(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
+        days.append(day)
+        if day == 12 and not asked:
+            asked.append(day)
+            token.run_sync_soon(scope.cancel)
+            while not told_by_trio():
+                pass
+        return plain(universe, paths, seed, day, *rest)
+
+    monkeypatch.setattr(generator, "advance", advance)
+    source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 300 * DAY_MS, symbols=2)
+    with scope:
+        async with opened_in_thread(**how(folder, source)):
+            raise AssertionError("it was told to stop")
+    assert scope.cancelled_caught
+    assert days == list(range(13))
+    assert run_table(folder) == [(1, "stopped")]
+    days.clear()
+    with open_on(folder, GeneratedMarket(seed=1, origin_ms=source.first_ms, symbols=2)):
+        assert days[0] == 10, "what was run before the stop was kept"
+
+
+async def test_a_session_that_cannot_be_opened_in_a_thread_says_why_on_the_loop(
+    folder: DataFolder, market: GeneratedMarket
+) -> None:
+    folder.exchange.write_text("no database" * 100)
+    with pytest.raises(StoreError, match="exchange"):
+        async with opened_in_thread(**how(folder, market)):
+            raise AssertionError("there is nothing to open")
