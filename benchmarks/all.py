@@ -25,6 +25,7 @@ NAMES = (
     "crash_to_message",
     "bar_to_order",
     "simulation",
+    "growth",
     "pages",
     "readers",
     "backtest",
