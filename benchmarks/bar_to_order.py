@@ -22,7 +22,6 @@ from typing import Any
 
 import trio
 
-from kamou.actors.journal import inline
 from kamou.app import World, compose
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock
@@ -32,6 +31,7 @@ from kamou.exchange.generator import GeneratedMarket
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import MEMORY
 from kamou.ids import salt_for
+from kamou.runners import inline
 from kamou.session import opened
 from kamou.supervisor import Supervisor
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -15,8 +14,9 @@ from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, Shard
 from kamou.actors.follower import StateFollower, fold_hash
-from kamou.actors.journal import Journal, JournalActor, Runner
+from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.order_manager import OrderManager
+from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.protection import Protector
 from kamou.actors.reconciler import Health, Reconciler
 from kamou.actors.refiner import Refiner
@@ -29,12 +29,14 @@ from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
 from kamou.core.gate import Gate
 from kamou.core.intents import SaltOf
+from kamou.core.panel import Panel
 from kamou.core.strategies.base import Strategy
 from kamou.exchange.base import HaltLatch
 from kamou.exchange.engine import Engine
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.mailboxes import Mailbox, WhenFull
 from kamou.messages.system import DiskFull, ProtectionFailed
+from kamou.runners import Runner, inline
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import PermitStore
 from kamou.supervision import ChildSpec, Restart, SupervisorSpec
@@ -61,6 +63,7 @@ class World:
     step_ms: int  # how often the venue's market moves
     keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange  # the port over the engine
+    market_runner: Runner = inline  # makes the generated market's days; a thread in real time
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -142,7 +145,8 @@ class _Composer:
                 "oi_momentum": settings.strategies.oi_momentum,
             },
         )
-        self.universe = _split(self.symbols, settings.cycle.shards)
+        self.parts = split_symbols(self.symbols, settings.cycle.shards)
+        self.universe = tuple(part.symbols for part in self.parts)
         for name, capacity, when_full in (
             ("journal", CALLS_CAPACITY, WhenFull.BLOCK),
             ("risk_governor", CALLS_CAPACITY, WhenFull.BLOCK),
@@ -172,6 +176,13 @@ class _Composer:
             halted=StateFollower(self.journal, world.halted).halted,
             journal_proof=self._journal_proof,
             attached_stop=settings.exchange.attached_stop,
+            runner=world.market_runner,
+        )
+        self.panels = PanelLoader(
+            port=self.port,
+            clock=world.clock,
+            parts=self.parts,
+            new_panel=self._new_panel,
         )
 
     def _on_disk_full(self, full: bool) -> None:
@@ -355,11 +366,11 @@ class _Composer:
             shards=tuple(
                 Shard(
                     index=index,
-                    symbols=symbols,
-                    columns=self._columns(index),
+                    symbols=part.symbols,
+                    columns=part.columns,
                     inbox=self.boxes[f"scanner-{index}"],
                 )
-                for index, symbols in enumerate(self.universe)
+                for index, part in enumerate(self.parts)
             ),
             cycle=self.settings.cycle,
             period_ms=self.period_ms,
@@ -368,30 +379,19 @@ class _Composer:
         )
 
     def _scanner(self, index: int) -> Scanner:
-        chosen = tuple(self.strategies.values())
         return Scanner(
             index=index,
             inbox=self.boxes[f"scanner-{index}"],
             clock=self.world.clock,
-            port=self.port,
+            panels=self.panels,
             symbols=self.universe[index],
-            columns=self._columns(index),
-            strategies=chosen,
-            new_panel=lambda symbols: t1.panel_for(chosen, symbols, self.period_ms),
+            strategies=tuple(self.strategies.values()),
             veto=self.boxes["veto"],
             handler_deadline_s=self.deadline_s,
         )
 
-    def _columns(self, index: int) -> slice:
-        first = sum(len(symbols) for symbols in self.universe[:index])
-        return slice(first, first + len(self.universe[index]))
-
-
-def _split(symbols: tuple[str, ...], shards: int) -> tuple[tuple[str, ...], ...]:
-    """Contiguous runs of nearly equal length; never an empty one."""
-    count = max(1, min(shards, len(symbols)))
-    edges = [round(i * len(symbols) / count) for i in range(count + 1)]
-    return tuple(symbols[a:b] for a, b in pairwise(edges))
+    def _new_panel(self, symbols: tuple[str, ...]) -> Panel:
+        return t1.panel_for(tuple(self.strategies.values()), symbols, self.period_ms)
 
 
 def _same(message: object) -> str:

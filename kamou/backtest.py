@@ -15,7 +15,6 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.actors.journal import inline
 from kamou.app import Tree, World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.backtest_report import report
@@ -26,6 +25,7 @@ from kamou.determinism import seed_scheduler
 from kamou.errors import ConfigurationError, StoreError
 from kamou.exchange import checker
 from kamou.exchange.venue_store import MEMORY
+from kamou.runners import inline
 from kamou.session import Session, opened
 from kamou.store.importer import open_market
 from kamou.store.recorded import RecordedMarket

@@ -12,7 +12,6 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.actors.journal import inline
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
@@ -24,6 +23,7 @@ from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
 from kamou.handover import halted_by_storm
 from kamou.latch import HaltLatch
+from kamou.runners import inline
 from kamou.session import opened, salt_key
 from kamou.store import database, queries
 from kamou.supervision import ChildExit

@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from kamou import demo, flatten, ids
-from kamou.actors.journal import on_thread
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, Clock, SystemClock
@@ -29,6 +28,7 @@ from kamou.latch import HaltLatch
 from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.runners import on_thread
 from kamou.session import opened_in_thread, salt_key
 from kamou.site_child import public_site
 from kamou.store import database
@@ -244,6 +244,7 @@ class Service:
                     writer=session.writer,
                     reader=session.reader,
                     runner=on_thread(),
+                    market_runner=on_thread(),
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=latch.is_set,

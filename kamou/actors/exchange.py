@@ -6,10 +6,12 @@ from typing import Protocol
 
 import trio
 
-from kamou.clock import Clock, next_ms
+from kamou.clock import DAY_MS, HOUR_MS, Clock, next_ms
 from kamou.exchange.base import VenueEvent
 from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ReconcileNow
+
+MADE_AHEAD_MS = HOUR_MS  # a day's making takes seconds at most, also on a busy machine
 
 
 class SteppedPort(Protocol):
@@ -18,6 +20,10 @@ class SteppedPort(Protocol):
     needs_reconcile: bool  # events were lost, or another process traded
 
     async def step(self, to_ms: int) -> None: ...
+
+    async def catch_up(self, to_ms: int) -> None: ...
+
+    async def prepare(self, at_ms: int) -> None: ...
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]: ...
 
@@ -46,10 +52,11 @@ class ExchangeActor:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Catch up with the market that was missed, report started, then keep time."""
-        await self._port.step(self._clock.now_ms())
+        await self._port.catch_up(self._clock.now_ms())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._forward)
             nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._make_ahead)
             task_status.started()
 
     async def _forward(self) -> None:
@@ -66,3 +73,11 @@ class ExchangeActor:
             if self._port.needs_reconcile:
                 self._port.needs_reconcile = False
                 self._reconciler.put_nowait(ReconcileNow())
+
+    async def _make_ahead(self) -> None:
+        """Have tomorrow's market made before midnight asks for it."""
+        while True:
+            midnight_ms = next_ms(self._clock.now_ms(), DAY_MS)
+            await self._clock.sleep_until(midnight_ms - MADE_AHEAD_MS)
+            await self._port.prepare(midnight_ms)
+            await self._clock.sleep_until(midnight_ms)

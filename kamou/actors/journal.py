@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import attrs
 import trio
@@ -22,6 +22,7 @@ from kamou.config import StoreSettings
 from kamou.core.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.mailboxes import Mailbox, call
+from kamou.runners import Runner, inline
 from kamou.store import queries, snapshots
 from kamou.store.journal import (
     DETAILS_KEPT,
@@ -33,8 +34,6 @@ from kamou.store.journal import (
 )
 from kamou.store.snapshots import Snapshot
 
-T = TypeVar("T")
-
 RECENT_EVENTS = 4_000  # kept decoded for tails: a busy day of the pipeline; older ones are read
 PAST_MAX = 20_000  # older ones decoded at a time: some 30 MB
 BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
@@ -42,29 +41,6 @@ COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the caller treats i
 HANDLER_DEADLINE_S = 30.0
 DISK_RETRY_MS = 1_000  # how soon a full disk is tried again: an operator frees space by hand
 DISK_PROBE = "disk_probe_ms"
-
-
-class Runner(Protocol):
-    """Runs blocking work: in place, or on a thread."""
-
-    def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]:
-        """``fn(*args)``. Not cancelled half-way."""
-        ...
-
-
-async def inline(fn: Callable[..., T], /, *args: Any) -> T:
-    """In place: for simulated time, which takes a waiting thread for idleness."""
-    return fn(*args)  # no checkpoint: the mailbox around it has several
-
-
-def on_thread() -> Runner:
-    """One dedicated writer thread at a time; a cancellation waits until the write is over."""
-    limiter = trio.CapacityLimiter(1)
-
-    async def run(fn: Callable[..., T], /, *args: Any) -> T:
-        return await trio.to_thread.run_sync(fn, *args, limiter=limiter)
-
-    return run
 
 
 @attrs.frozen(kw_only=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from kamou.actors.base import Actor
-from kamou.clock import Clock, floor_ms
+from kamou.actors.panel_loader import PanelLoader
+from kamou.clock import Clock
 from kamou.core.panel import Panel
 from kamou.core.strategies.base import Opinion, Strategy
 from kamou.core.strategies.base import failed as failed_opinion
-from kamou.errors import RateLimitedError, UnreachableError
-from kamou.exchange.base import ExchangePort, Floats, Ints
+from kamou.exchange.base import Floats
 from kamou.mailboxes import Mailbox
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
@@ -33,11 +33,9 @@ class Scanner(Actor):
         index: int,
         inbox: Mailbox[BarsClosed],
         clock: Clock,
-        port: ExchangePort,
+        panels: PanelLoader,
         symbols: tuple[str, ...],
-        columns: slice,
         strategies: Sequence[Strategy],
-        new_panel: Callable[[tuple[str, ...]], Panel],
         veto: Mailbox[object],
         handler_deadline_s: float,
     ) -> None:
@@ -45,38 +43,19 @@ class Scanner(Actor):
             name=f"scanner-{index}", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
         )
         self._index = index
-        self._port = port
+        self._panels = panels
         self._symbols = symbols
-        self._columns = columns
         self._strategies = tuple(strategies)
-        self._new_panel = new_panel
         self._veto = veto
         self._ranked_open_ms = -1  # of the newest bar that was ranked
 
     async def recover(self) -> None:
         """Reload the window from the port. A venue that is away leaves an empty, warming panel."""
-        panel = self._new_panel(self._symbols)
-        self._interest_ms = -1
-        now = self.clock.now_ms()
-        until = floor_ms(now, panel.period_ms)
-        since = until - panel.history_ms
-        try:
-            candles = await self._port.candles(panel.period_ms, since, until)
-            interest = await self._port.open_interest(since, now)
-        except (UnreachableError, RateLimitedError):
-            self._panel = panel
-            return
-        part = self._columns
-        panel.extend(
-            candles.open_ms,
-            candles.open[:, part],
-            candles.high[:, part],
-            candles.low[:, part],
-            candles.close[:, part],
-            candles.volume[:, part],
-        )
-        self._panel = panel
-        self._take_interest(interest.available_ms, interest.values[:, part])
+        self._loaded = await self._panels.load(self._index)
+
+    @property
+    def _panel(self) -> Panel:
+        return self._loaded.panel
 
     async def handle(self, message: object) -> None:
         assert isinstance(message, BarsClosed), message
@@ -85,7 +64,7 @@ class Scanner(Actor):
             # Conflated, restarted, or nothing could be read yet: there is a hole before these.
             await self.recover()
             panel = self._panel
-        self._take_interest(message.interest_ms, message.interest)
+        self._loaded.take_interest(message.interest_ms, message.interest)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(
@@ -100,12 +79,6 @@ class Scanner(Actor):
         fresh = len(message.open_ms) > 0 and panel.open_ms > self._ranked_open_ms
         self._ranked_open_ms = panel.open_ms
         self._rank(message, fresh)
-
-    def _take_interest(self, available_ms: Ints, values: Floats) -> None:
-        for row, at_ms in enumerate(available_ms):
-            if at_ms > self._interest_ms:
-                self._panel.append_interest(int(at_ms), values[row])
-                self._interest_ms = int(at_ms)
 
     def _rank(self, message: BarsClosed, fresh: bool) -> None:
         if not fresh:

@@ -16,9 +16,11 @@ seeded times: any interval of it agrees with the bar.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -52,7 +54,8 @@ from kamou.exchange.midnights import Midnights, StateKeeper
 from kamou.exchange.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01: "never" as a number
-DAYS_HELD = 4  # of bars: today, yesterday for the ATR, and some for whoever looks back
+DAYS_HELD = 4  # of bars: tomorrow, today, yesterday for the ATR, and one for a look back
+_CACHES = ("_moves", "_days", "_draws", "_atrs")  # by day; see ``twin``
 FUNDING_PERIOD_MS = 8 * HOUR_MS
 V = TypeVar("V")
 
@@ -64,7 +67,7 @@ class GeneratedMarket:
     """A ``MarketSource`` from ``origin_ms`` (floored to UTC midnight) on, for ever.
 
     The same seed, symbol count, step and settings give the same market in every process. Not
-    safe for use from several threads: it caches.
+    safe for use from several threads, because it caches: a second thread works on a ``twin``.
     """
 
     def __init__(
@@ -183,7 +186,40 @@ class GeneratedMarket:
             interest=self.open_interest(from_ms - 1, to_ms),
         )
 
-    # --- days --------------------------------------------------------------------------------
+    # --- days, and days made in another thread -----------------------------------------------
+
+    def twin(self) -> GeneratedMarket:
+        """Return the same market with caches of its own, for use in one other thread.
+
+        Both share the universe, the states at midnight and the days held so far. All of these
+        are frozen and no array in them is written after it was made, so that the two may be
+        used at the same time. ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
+        """
+        other = copy.copy(self)
+        other._states = list(self._states)
+        for name in _CACHES:
+            setattr(other, name, OrderedDict(getattr(self, name)))
+        return other
+
+    def make_day(self, at_ms: int) -> None:
+        """Make everything that the UTC day of ``at_ms`` needs; nothing before the origin."""
+        day = max(0, (at_ms - self.first_ms) // DAY_MS)
+        self._atr_of(day)  # its bars, and yesterday's
+        _held(self._draws, day, lambda: self._draw(day))
+
+    def holds(self, from_ms: int, to_ms: int) -> bool:
+        """Return True if nothing has to be made for bars and series of ``(from_ms, to_ms]``."""
+        first = max(0, (from_ms - self.first_ms) // DAY_MS)
+        last = max(first, (to_ms - 1 - self.first_ms) // DAY_MS)
+        return all(d in self._days and d in self._moves for d in range(first, last + 1))
+
+    def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
+        """Take over the day of ``at_ms`` that ``maker``, a twin, has made. No copy is made."""
+        day = max(0, (at_ms - self.first_ms) // DAY_MS)
+        self._states += maker._states[len(self._states) :]
+        for name in _CACHES:
+            made: OrderedDict[int, Any] = getattr(maker, name)
+            _held(getattr(self, name), day, partial(made.__getitem__, day))
 
     def keep_in(self, keeper: StateKeeper) -> None:
         """Keep the state of every tenth midnight there, and start from what stands there."""

@@ -7,7 +7,7 @@ serves a bar before it closed.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 from kamou.core.bars import Candles, Floats, Series
 from kamou.core.bars import Segment as Segment
@@ -46,3 +46,28 @@ class MarketSource(Protocol):
         ...
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
+
+
+@runtime_checkable
+class MadeInDays(Protocol):
+    """A ``MarketSource`` whose UTC days are made when they are first asked for.
+
+    To make one costs CPU time in proportion to symbols and bars. A ``twin`` makes days in another
+    thread; the source itself is used by one thread only, which then adopts them.
+    """
+
+    def twin(self) -> Self:
+        """Return the same market for use in one other thread."""
+        ...
+
+    def holds(self, from_ms: int, to_ms: int) -> bool:
+        """Return True if bars and series of ``(from_ms, to_ms]`` are there without making any."""
+        ...
+
+    def make_day(self, at_ms: int) -> None:
+        """Make everything that the UTC day of ``at_ms`` needs."""
+        ...
+
+    def adopt_day(self, at_ms: int, maker: Self) -> None:
+        """Take over the day of ``at_ms`` that ``maker``, a twin, has made."""
+        ...

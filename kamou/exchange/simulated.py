@@ -6,9 +6,12 @@ once. Every call first brings the engine to the clock's now.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import trio
 
-from kamou.clock import Clock
+from kamou.clock import DAY_MS, Clock, floor_ms, next_ms
 from kamou.core.bars import Candles, Series
 from kamou.core.model import (
     Account,
@@ -31,8 +34,13 @@ from kamou.exchange.base import (
     VenueEvent,
 )
 from kamou.exchange.engine import Engine
+from kamou.exchange.market import MadeInDays, MarketSource
 from kamou.exchange.venue_state import OrderRequest
+from kamou.runners import Runner, inline
 
+T = TypeVar("T")
+
+TWIN_KEPT_MS = 60_000  # without a read; it holds a few days of bars, 30 MB each at 2,000 symbols
 EVENTS_MAX = 4_096  # pushed events not yet read; beyond it the reader must reconcile
 
 
@@ -55,6 +63,12 @@ def as_request(intent: Intent) -> OrderRequest:
 class SimulatedExchange(GuardedPort):
     """``ExchangePort`` over ``Engine``.
 
+    ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
+    on one thread at a time in real time. The engine and its market are used by the loop's thread
+    alone. The thread works on a twin of the market, which the loop leaves alone meanwhile: it
+    hands the twin to one ``runner`` call at a time and waits for that call, which no cancellation
+    cuts short. ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
+
     ``needs_reconcile`` is set when the event channel overflowed or another process traded; the
     reader clears it when it reconciles. A cancelled ``submit``, ``reduce`` or ``cancel`` that
     has not acted yet never acts.
@@ -69,6 +83,7 @@ class SimulatedExchange(GuardedPort):
         halted: HaltLatch,
         journal_proof: JournalProof,
         attached_stop: bool = True,
+        runner: Runner = inline,
     ) -> None:
         super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
         self.engine = engine
@@ -80,6 +95,9 @@ class SimulatedExchange(GuardedPort):
             reduce_only=True,
             withdraw_check=True,
         )
+        self._runner = runner
+        self._twin: MadeInDays | None = None  # for reads of the past
+        self._twin_read_ms = 0
         self._reloads = engine.reloads
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
@@ -87,6 +105,28 @@ class SimulatedExchange(GuardedPort):
         """Advance market time; its actor calls this. Cheap when nothing rests and none is held."""
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
+        if self._twin is not None and to_ms - self._twin_read_ms > TWIN_KEPT_MS:
+            self._twin = None
+
+    async def catch_up(self, to_ms: int) -> None:
+        """Advance market time over days that were missed, a day at a time.
+
+        Yesterday's bars are needed as well: for the volume of the bar before midnight.
+        """
+        first_ms = floor_ms(self.engine.market_ms, DAY_MS)
+        await self.prepare(first_ms - DAY_MS)
+        for day_ms in range(first_ms, to_ms + 1, DAY_MS):
+            await self.prepare(day_ms)
+            await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
+
+    async def prepare(self, at_ms: int) -> None:
+        """Make the market's UTC day of ``at_ms`` ready, on the runner, before it is needed."""
+        await trio.lowlevel.checkpoint()
+        source = self.engine.source
+        if isinstance(source, MadeInDays):
+            maker = source.twin()
+            await self._runner(maker.make_day, at_ms)
+            source.adopt_day(at_ms, maker)
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """The private stream. Lossy across restarts: reconciliation recovers what it missed."""
@@ -99,20 +139,40 @@ class SimulatedExchange(GuardedPort):
         return self.engine.source.instruments
 
     async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        now_ms = await self._now()
-        return self.engine.source.candles(period_ms, since_ms, min(until_ms, now_ms))
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.candles(period_ms, since_ms, until_ms)
+        )
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        now_ms = await self._now()
-        return self.engine.source.open_interest(since_ms, min(until_ms, now_ms))
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.open_interest(since_ms, until_ms)
+        )
 
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        now_ms = await self._now()
-        return self.engine.source.funding_rates(since_ms, min(until_ms, now_ms))
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.funding_rates(since_ms, until_ms)
+        )
 
     async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        now_ms = await self._now()
-        return self.engine.source.long_short_ratios(since_ms, min(until_ms, now_ms))
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
+        )
+
+    async def _of_market(
+        self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
+    ) -> T:
+        """Read the market; days that have to be made for it are made on the runner."""
+        source = self.engine.source
+        if not isinstance(source, MadeInDays) or source.holds(since_ms, until_ms):
+            return read(source)
+        if self._twin is None:
+            self._twin = source.twin()
+        self._twin_read_ms = until_ms
+        return await self._runner(read, self._twin)
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         await self._now()

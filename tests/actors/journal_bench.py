@@ -12,11 +12,12 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.actors.journal import Journal, JournalActor, inline
+from kamou.actors.journal import Journal, JournalActor
 from kamou.clock import SimulatedClock
 from kamou.config import StoreSettings
 from kamou.core import events as e
 from kamou.mailboxes import Mailbox
+from kamou.runners import inline
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 

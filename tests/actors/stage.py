@@ -15,7 +15,6 @@ import screenplay
 import trio
 
 from kamou import ids
-from kamou.actors.journal import inline
 from kamou.app import Tree, World, compose
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import MINUTE_MS, JumpClock, SimulatedClock
@@ -32,6 +31,7 @@ from kamou.exchange.checker import CheckReport
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_state import Evidence
 from kamou.exchange.venue_store import MEMORY
+from kamou.runners import inline
 from kamou.session import Session, opened
 from kamou.store import queries
 from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
