@@ -167,6 +167,7 @@ class _Composer:
             reader=world.reader,
             settings=settings.store,
             code_hash=fold_hash(),
+            runner=world.runner,
         )
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
         self.port = world.adapter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,11 +16,13 @@ from kamou.core.book import Book
 from kamou.core.codes import StateReason
 from kamou.core.events import Event
 from kamou.errors import DiskFullError, KamouError, TimedOutError
+from kamou.loop_lag import LoopLag
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.site_child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
+FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
 
 
@@ -33,13 +36,23 @@ class Running:
     supervisor: Supervisor | None = None
     tree: Tree | None = None
     follower: BookFollower | None = None
+    lag: LoopLag | None = None  # of the loop that trades; none before it does
 
-    def take(self, tree: Tree, supervisor: Supervisor) -> None:
+    async def take(self, tree: Tree, supervisor: Supervisor) -> None:
         """From now on this tree is what the operator sees."""
         self.tree, self.supervisor = tree, supervisor
-        self.follower = BookFollower(tree.journal)
-        self.follower.recover()
+        follower = BookFollower(tree.journal)
+        await follower.recover()
+        self.follower = follower
         self.phase = "trading"
+
+    async def follow(self) -> None:
+        """Keep up with the journal, so that a request finds little left to fold."""
+        while True:
+            await trio.sleep(FOLLOW_S)
+            if self.follower is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    await self.follower.follow()
 
     # --- reads -------------------------------------------------------------------
 
@@ -55,7 +68,8 @@ class Running:
         book = self._book()
         site = self.site.health.as_dict() if self.site else None
         if book is None:
-            return {"phase": self.phase, "state": None, "gauges": {}, "site": site}
+            gauges = self._lag_gauges()
+            return {"phase": self.phase, "state": None, "gauges": gauges, "site": site}
         return {
             "phase": self.phase,
             "state": book.state.value,
@@ -74,8 +88,12 @@ class Running:
                 ),
                 "journal_seq": book.seq,
                 "last_cycle_timestamp_seconds": book.cycle_ms / 1000,
+                **self._lag_gauges(),
             },
         }
+
+    def _lag_gauges(self) -> dict[str, float]:
+        return self.lag.gauges() if self.lag is not None else {}
 
     def not_ready(self) -> Sequence[str]:
         """Why it would not trade now; none once recovered and reconciled."""

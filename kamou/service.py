@@ -25,6 +25,7 @@ from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
 from kamou.latch import HaltLatch
+from kamou.loop_lag import LoopLag
 from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
@@ -253,12 +254,19 @@ class Service:
                 )
             )
             supervisor = Supervisor(tree.spec, on_exit=partial(_crashes, self.announce))
-            watchdog = Watchdog(heartbeat_s=settings.supervision.heartbeat_s, stream=_stderr())
+            running.lag = LoopLag()
+            watchdog = Watchdog(
+                heartbeat_s=settings.supervision.heartbeat_s,
+                stream=_stderr(),
+                describe_lag=running.lag.describe,
+            )
             with halted_by_storm(session.writer, session.reader, clock.now_ms):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(watchdog.run)
+                    nursery.start_soon(running.lag.run)
                     await nursery.start(supervisor.run)
-                    running.take(tree, supervisor)
+                    await running.take(tree, supervisor)
+                    nursery.start_soon(running.follow)
                     try:
                         await trio.sleep_forever()
                     finally:

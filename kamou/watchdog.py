@@ -28,7 +28,8 @@ class Watchdog:
 
     Blocked means: no heartbeat for ``heartbeat_s``, seen in ``LOOKS`` looks. ``armed`` is false
     under simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits
-    the seconds it is given, and returns True once the watch is over.
+    the seconds it is given, and returns True once the watch is over. ``describe_lag`` gives a
+    clause for the line that is written; the thread calls it.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Watchdog:
         armed: bool = True,
         terminate: Callable[[], None] = end_process,
         wait: Callable[[float], bool] | None = None,
+        describe_lag: Callable[[], str] | None = None,
     ) -> None:
         assert heartbeat_s > 0
         self.heartbeat_s = heartbeat_s
         self.armed = armed
         self._stream = stream
         self._terminate = terminate
+        self._describe_lag = describe_lag
         self._over = threading.Event()
         self._wait = wait or self._over.wait
         self._beats = 0
@@ -78,7 +81,9 @@ class Watchdog:
                 continue
             missed += 1
             if missed > LOOKS:
-                self._stream.write(f"the event loop was blocked for {self.heartbeat_s:g} s\n")
+                lag = f"; {self._describe_lag()}" if self._describe_lag else ""
+                blocked = f"the event loop was blocked for {self.heartbeat_s:g} s{lag}\n"
+                self._stream.write(blocked)
                 self._stream.flush()
                 faulthandler.dump_traceback(self._stream, all_threads=True)
                 self._terminate()

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from kamou.loop_lag import LoopLag
 from kamou.watchdog import LOOKS, StopDeadline, Watchdog, end_process
 
 
@@ -48,6 +49,25 @@ def test_a_loop_without_a_beat_for_the_whole_heartbeat_ends_the_process(stream: 
     told = stream.read()
     assert "blocked for 30 s" in told
     assert "test_watchdog.py" in told, "the stacks are there"
+
+
+def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[str]) -> None:
+    lag = LoopLag()
+    lag._samples.extend([(1.0, 0.002)] * 150 + [(2.0, 1.25)])
+    looks = iter([False] * (LOOKS + 2))
+    dog = Watchdog(
+        heartbeat_s=30,
+        stream=stream,
+        terminate=lambda: None,
+        wait=lambda seconds: next(looks, True),
+        describe_lag=lag.describe,
+    )
+    dog.watch()
+    stream.seek(0)
+    assert stream.readline() == (
+        "the event loop was blocked for 30 s; "
+        "loop lag of the last 60 s sampled: max 1.250 s, p99 0.002 s\n"
+    )
 
 
 def test_a_pause_of_the_whole_process_is_not_taken_for_a_blocked_loop(stream: IO[str]) -> None:

@@ -71,8 +71,10 @@ class Journal:
         settings: StoreSettings,
         code_hash: str = "",
         timeout_s: float = COMMIT_TIMEOUT_S,
+        runner: Runner = inline,
     ) -> None:
         self.inbox = inbox
+        self.runner = runner  # for what followers load, too
         self.reader = reader
         self.settings = settings
         self.code_hash = code_hash
@@ -80,6 +82,8 @@ class Journal:
         self._timeout_s = timeout_s
         self._head_seq = queries.head_seq(reader)
         self._recent: list[Committed] = []  # contiguous, ends at the head
+        self._past: list[Committed] = []  # contiguous, older: being read in parts
+        self._heard: list[Callable[[Sequence[Committed]], None]] = []
         snapshot = self.book_snapshot()
         self._snapshot_seq = snapshot.seq if snapshot else 0
 
@@ -127,11 +131,14 @@ class Journal:
         if len(details) > DETAILS_KEPT:
             del details[min(details)]
 
-    def save_snapshot(self, seq: int, state: bytes, *, at_ms: int) -> None:
-        """Keep the fold of events 1 to ``seq`` for the next start. Never blocks."""
+    def save_snapshot(self, seq: int, dump: Callable[[], bytes], *, at_ms: int) -> None:
+        """Keep the fold of events 1 to ``seq`` for the next start. Never blocks.
+
+        ``dump`` gives its bytes, the same at each call; the writer calls it on its thread.
+        """
         assert seq <= self._head_seq, "a snapshot is of committed events"
         self._snapshot_seq = seq
-        self.backlog.snapshot = (seq, at_ms, state)
+        self.backlog.snapshot = (seq, at_ms, dump)
         self.inbox.put_nowait(CastsWaiting())
 
     # --- reading -----------------------------------------------------------------
@@ -141,33 +148,46 @@ class Journal:
         """Sequence number of the newest committed event; 0 when there is none."""
         return self._head_seq
 
-    def tail(self, after_seq: int) -> Sequence[Committed]:
+    def tail(self, after_seq: int, at_once: int | None = None) -> Sequence[Committed]:
         """Committed events with ``seq > after_seq``, oldest first. Not a checkpoint.
 
         All of them up to the head; but of a long past only the next ``PAST_MAX``, so that a fold
         from the first event fits in memory: ask again from the last one. Recent ones come from
-        memory, older ones from the database.
+        memory, older ones from the database. With ``at_once`` at most that many, which bounds
+        the work of one call; what was read in parts is kept for the next actor, too.
         """
         missing = self._head_seq - after_seq
         if missing <= 0:
             return ()
-        recent = self._recent
-        if missing <= len(recent):
-            return recent[-missing:]
-        missing -= len(recent)
-        older = read_events(self.reader, after_seq, min(missing, PAST_MAX))
-        if len(older) < missing:
-            return older
-        self._recent = [*older, *recent]  # at a start every actor asks for the same in turn
-        return self._recent
+        if missing > len(self._recent):
+            self._read_past(after_seq, PAST_MAX if at_once is None else at_once)
+        held = self._recent if missing <= len(self._recent) else self._past
+        first = after_seq + 1 - held[0].seq
+        return held[first:] if at_once is None else held[first : first + at_once]
+
+    def _read_past(self, after_seq: int, limit: int) -> None:
+        """Have the events after ``after_seq`` in ``_past``, or in ``_recent`` once they join."""
+        past, recent = self._past, self._recent
+        if past and past[0].seq <= after_seq + 1 <= past[-1].seq:
+            return
+        joins_at = self._head_seq - len(recent)  # the newest that is not in memory
+        older = read_events(self.reader, after_seq, min(joins_at - after_seq, limit))
+        follows = past and past[-1].seq == after_seq and len(past) + len(older) <= PAST_MAX
+        past = self._past = [*past, *older] if follows else older
+        if past[-1].seq == joins_at:  # at a start every actor asks for the same in turn
+            self._recent, self._past = [*past, *recent], []
+
+    def on_publish(self, hear: Callable[[Sequence[Committed]], None]) -> None:
+        """Have ``hear`` called with whatever is committed from now on. It must not raise."""
+        self._heard.append(hear)
 
     def book_snapshot(self) -> Snapshot | None:
         """The newest snapshot by this code that verifies, or None: then fold from the start."""
         if not self.code_hash:
             return None
         if self.backlog.snapshot is not None:  # of this process: not written yet
-            seq, _, state = self.backlog.snapshot
-            return Snapshot(seq=seq, state=state)
+            seq, _, dump = self.backlog.snapshot
+            return Snapshot(seq=seq, state=dump())
         return snapshots.load(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
@@ -186,6 +206,8 @@ class Journal:
         self._recent.extend(done)
         if len(self._recent) > 2 * RECENT_EVENTS:
             del self._recent[:-RECENT_EVENTS]
+        for hear in self._heard:
+            hear(done)
 
 
 @attrs.define(eq=False)
@@ -194,7 +216,7 @@ class Backlog:
 
     casts: deque[Encoded] = attrs.Factory(deque)
     details: dict[int, bytes] = attrs.Factory(dict)  # by cycle_ms
-    snapshot: tuple[int, int, bytes] | None = None  # seq, at_ms, state
+    snapshot: tuple[int, int, Callable[[], bytes]] | None = None  # seq, at_ms, dump
     duplicates: int = 0
 
     @property
@@ -322,16 +344,16 @@ class JournalActor(Actor):
         casts: list[Encoded],
         batch: tuple[Encoded, ...],
         details: dict[int, bytes],
-        snapshot: tuple[int, int, bytes] | None,
+        snapshot: tuple[int, int, Callable[[], bytes]] | None,
     ) -> _Written:
         written = self._append(casts, batch, sorted(details.items()))
         if written.full:
             return written
         try:
             if snapshot is not None:
-                seq, at_ms, state = snapshot
+                seq, at_ms, dump = snapshot
                 self._writer.save_snapshot(
-                    seq=seq, at_ms=at_ms, code=self._journal.code_hash, state=state
+                    seq=seq, at_ms=at_ms, code=self._journal.code_hash, state=dump()
                 )
             if self._full and not written.done:
                 # Nothing was waiting: only a write can tell whether there is space again.

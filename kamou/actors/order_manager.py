@@ -73,7 +73,7 @@ class OrderManager(Actor):
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""
-        self._desk.follower.recover()
+        await self._desk.follower.recover()
         self._protector.forget()
         self._due_ms = self.clock.now_ms()
 

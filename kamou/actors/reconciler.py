@@ -90,7 +90,7 @@ class Reconciler(Actor):
 
     async def recover(self) -> None:
         """Fold the journal and reconcile before anything may trade. A silent venue is retried."""
-        self._follower.recover()
+        await self._follower.recover()
         await self.tick()
 
     def next_due_ms(self) -> int | None:
@@ -127,7 +127,7 @@ class Reconciler(Actor):
         self._tell(found, view)
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
-            self._journal.save_snapshot(book.seq, book.dump(), at_ms=self.clock.now_ms())
+            self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
         was, self._restless = self._restless, bool(found.deferred or found.doubts)
         if self._restless or was:  # what came to rest is looked at once more: lists lie
             self._again_ms = self.clock.now_ms() + RETRY_MS

@@ -74,7 +74,7 @@ class RiskGovernor(Actor):
         self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
 
     async def recover(self) -> None:
-        self._follower.recover()
+        await self._follower.recover()
 
     def next_due_ms(self) -> int | None:
         return self._read_again_ms

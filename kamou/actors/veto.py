@@ -72,7 +72,7 @@ class VetoActor(Actor):
         self._shards: dict[int, ShardRanked] = {}
 
     async def recover(self) -> None:
-        self._follower.recover()
+        await self._follower.recover()
         self._ranked_ms = self._follower.book.cycle_ms
 
     def next_due_ms(self) -> int | None:

@@ -103,8 +103,14 @@ def system_tables(system: dict[str, Any]) -> Tables:
             for box in node.get("mailboxes", ())
         ]
     site = system.get("site") or {}
+    lag = [
+        (name, f"{1000 * value:.1f} ms")
+        for name, key in (("max", "loop_lag_max_seconds"), ("p99", "loop_lag_p99_seconds"))
+        if (value := system.get("gauges", {}).get(key)) is not None
+    ]
     return [
         table("public site", ("", ""), [(name.replace("_", " "), site[name]) for name in site]),
+        *([table("loop lag, last minute", ("", ""), lag)] if lag else []),
         table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
         table("mailboxes", ("mailbox", "depth", "peak", "dropped", "expired"), boxes),
     ]

@@ -196,7 +196,7 @@ class GeneratedMarket:
         used at the same time. ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
         """
         other = copy.copy(self)
-        other._states = list(self._states)
+        other._midnights = self._midnights.copy()
         for name in _CACHES:
             setattr(other, name, OrderedDict(getattr(self, name)))
         return other
@@ -204,7 +204,9 @@ class GeneratedMarket:
     def make_day(self, at_ms: int) -> None:
         """Make everything that the UTC day of ``at_ms`` needs; nothing before the origin."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._atr_of(day)  # its bars, and yesterday's
+        self._moves_of(day)  # each of these may be held while the others are not
+        self.day(day)
+        self._atr_of(day)
         _held(self._draws, day, lambda: self._draw(day))
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
@@ -216,7 +218,7 @@ class GeneratedMarket:
     def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
         """Take over the day of ``at_ms`` that ``maker``, a twin, has made. No copy is made."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._states += maker._states[len(self._states) :]
+        self._midnights.adopt(maker._midnights)
         for name in _CACHES:
             made: OrderedDict[int, Any] = getattr(maker, name)
             _held(getattr(self, name), day, partial(made.__getitem__, day))

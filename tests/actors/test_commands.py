@@ -121,7 +121,7 @@ def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
         await stage.until(8.5)
         assert stage.tree.journal.book_snapshot() is not None
         follower = BookFollower(stage.tree.journal)
-        recovered = follower.recover()
+        recovered = await follower.recover()
         books.append((recovered.dump(), stage.book().dump(), recovered.seq))
 
     perform(direct=direct)

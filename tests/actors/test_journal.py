@@ -160,7 +160,7 @@ async def test_a_long_past_is_folded_in_parts_that_fit_in_memory(
             await bench.journal.commit(day(number))
         assert [c.seq for c in bench.journal.tail(0)] == [1, 2, 3]
         assert [c.seq for c in bench.journal.tail(7)] == [8, 9, 10, 11, 12]
-        book = BookFollower(bench.journal).recover()
+        book = await BookFollower(bench.journal).recover()
         assert (book.seq, book.day) == (12, "2023-11-12")
 
 
@@ -171,11 +171,11 @@ async def test_what_the_first_actor_folded_at_a_start_the_next_one_takes_over(
         for number in range(1, 6):
             await bench.journal.commit(day(number))
     again = make()
-    first = BookFollower(again.journal).recover()
+    first = await BookFollower(again.journal).recover()
     waiting = again.journal.book_snapshot()
     assert waiting is not None
     assert waiting.seq == first.seq == 5
-    second = BookFollower(again.journal).recover()
+    second = await BookFollower(again.journal).recover()
     assert second.dump() == first.dump()
 
 
@@ -201,12 +201,12 @@ async def test_a_snapshot_is_due_saved_and_found_again(
         assert not journal.snapshot_due(2)
         await journal.commit(lost(3))
         assert journal.snapshot_due(3)
-        journal.save_snapshot(3, b"state", at_ms=5)
+        journal.save_snapshot(3, lambda: b"state", at_ms=5)
         assert not journal.snapshot_due(3)
         await trio.sleep(1)
         assert journal.book_snapshot() == Snapshot(seq=3, state=b"state")
         with pytest.raises(AssertionError):
-            journal.save_snapshot(4, b"", at_ms=5)
+            journal.save_snapshot(4, bytes, at_ms=5)
     assert not make().journal.snapshot_due(5)
     assert make().journal.snapshot_due(6)
 
@@ -275,7 +275,7 @@ async def test_a_journal_that_does_not_know_its_code_takes_and_trusts_no_snapsho
 ) -> None:
     async with bench.running():
         await bench.journal.commit(lost(1), lost(2), lost(3))
-        bench.journal.save_snapshot(3, b"state", at_ms=5)
+        bench.journal.save_snapshot(3, lambda: b"state", at_ms=5)
         await trio.sleep(1)
         assert bench.journal.book_snapshot() is not None
         bench.journal.code_hash = ""

@@ -179,7 +179,7 @@ async def test_a_snapshot_waits_for_the_disk_without_undoing_the_commit(
         await bench.journal.commit(day(1))
         with monkeypatch.context() as patched:
             patched.setattr(bench.writer, "save_snapshot", refuse)
-            bench.journal.save_snapshot(1, b"state", at_ms=5)
+            bench.journal.save_snapshot(1, lambda: b"state", at_ms=5)
             (done,) = await bench.journal.commit(day(2))
             assert done.event == day(2)
             assert bench.full == [True]

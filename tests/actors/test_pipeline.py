@@ -14,6 +14,7 @@ from account_of import faults
 from stage import SETTINGS, Ended, Stage, at, perform, replaced
 from trouble import ALL, Trouble, TroubledExchange
 
+from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner, StrategyFailedError
 from kamou.app import Tree, World
 from kamou.config import StrategySettings
@@ -57,20 +58,23 @@ def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on
 def scanning(tree: Tree, world: World, kind: type[Scanner], index: int, **more: Any) -> Tree:
     """The tree with another kind of scanner for one shard."""
     symbols = world.engine.source.symbols
-    half = len(symbols) // 2
-    part = slice(index * half, (index + 1) * half)
+    chosen = tuple(tree.strategies.values())
+    parts = split_symbols(symbols, 2)
+    panels = PanelLoader(
+        port=tree.port,
+        clock=world.clock,
+        parts=parts,
+        new_panel=lambda names: strategies.panel_for(chosen, names, tree.period_ms),
+    )
 
     async def start(task_status: trio.TaskStatus[None]) -> None:
-        chosen = tuple(tree.strategies.values())
         await kind(
             index=index,
             inbox=tree.mailboxes[f"scanner-{index}"],
             clock=world.clock,
-            port=tree.port,
-            symbols=symbols[part],
-            columns=part,
+            panels=panels,
+            symbols=parts[index].symbols,
             strategies=chosen,
-            new_panel=lambda names: strategies.panel_for(chosen, names, tree.period_ms),
             veto=tree.mailboxes["veto"],
             handler_deadline_s=300.0,
             **more,

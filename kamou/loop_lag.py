@@ -1,0 +1,75 @@
+"""Loop lag: how late the event loop wakes a task that only sleeps. A gauge; decides nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import attrs
+import trio
+
+PERIOD_S = 0.2  # five wake-ups a second, about 0.05 % of a core
+WINDOW_S = 60.0  # what is reported is the last minute: an incident is over when it is
+P99 = 0.99
+
+
+@attrs.frozen(kw_only=True)
+class LagFigures:
+    """Loop lag over the window, in seconds."""
+
+    max_s: float
+    p99_s: float
+    samples: int
+
+
+class LoopLag:
+    """Samples loop lag in a task of its own, beside the watchdog, in real time only.
+
+    A stall that begins and ends between two samples is not seen; ``benchmarks/stretches.py``
+    measures every one. A longer stall is counted from the moment at which the task was to wake.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=math.ceil(WINDOW_S / PERIOD_S))
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            due_s = trio.current_time() + PERIOD_S
+            await trio.sleep_until(due_s)
+            now_s = trio.current_time()
+            self._samples.append((now_s, max(0.0, now_s - due_s)))
+            while self._samples[0][0] < now_s - WINDOW_S:
+                self._samples.popleft()
+
+    def figures(self) -> LagFigures | None:
+        """Return maximum and p99 of the last minute, or None before the first sample.
+
+        The watchdog's thread calls it too. ``tuple(deque)`` copies without running Python code,
+        so that the loop cannot change the samples meanwhile.
+        """
+        lags_s = sorted(lag_s for _, lag_s in tuple(self._samples))
+        if not lags_s:
+            return None
+        place = math.ceil(P99 * len(lags_s)) - 1  # nearest rank
+        return LagFigures(max_s=lags_s[-1], p99_s=lags_s[place], samples=len(lags_s))
+
+    def gauges(self) -> dict[str, float]:
+        """Return the figures as gauges of the operator's status; none before the first sample."""
+        figures = self.figures()
+        if figures is None:
+            return {}
+        return {
+            "loop_lag_max_seconds": round(figures.max_s, 6),
+            "loop_lag_p99_seconds": round(figures.p99_s, 6),
+        }
+
+    def describe(self) -> str:
+        """Return the figures as a clause for the watchdog's line."""
+        figures = self.figures()
+        if figures is None:
+            return "loop lag was not sampled"
+        return (
+            f"loop lag of the last {WINDOW_S:g} s sampled: "
+            f"max {figures.max_s:.3f} s, p99 {figures.p99_s:.3f} s"
+        )

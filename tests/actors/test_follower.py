@@ -1,0 +1,144 @@
+"""A book that follows the journal in parts: the same book, and little work between checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journal_bench import Bench, benches, day, lost
+from trio.testing import MockClock
+
+from kamou.actors import follower as module
+from kamou.actors import journal as journal_module
+from kamou.actors.follower import BookFollower, StateFollower
+from kamou.core import events as e
+from kamou.core.book import Book
+from kamou.core.model import TradingState
+
+EVENTS = 28
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    with benches(tmp_path) as made:
+        yield made
+
+
+async def filled(make: Callable[..., Bench]) -> None:
+    bench = make()
+    async with bench.running():
+        for number in range(1, EVENTS + 1):
+            await bench.journal.commit(day(number))
+
+
+class FoldCount(trio.abc.Instrument):
+    """Counts the events that are folded, and read from disk, between two checkpoints."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.folded = self.most_folded = self.read = self.most_read = self.reads = 0
+        apply, read = Book.apply, journal_module.read_events
+
+        def counted(book: Book, seq: int, event: Any) -> None:
+            self.folded += 1
+            self.most_folded = max(self.most_folded, self.folded)
+            apply(book, seq, event)
+
+        def counted_read(*args: Any) -> Any:
+            found = read(*args)
+            self.reads += len(found)
+            self.read += len(found)
+            self.most_read = max(self.most_read, self.read)
+            return found
+
+        patch.setattr(Book, "apply", counted)
+        patch.setattr(journal_module, "read_events", counted_read)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.folded = self.read = 0
+
+
+async def test_a_recovery_folds_few_events_between_two_checkpoints(
+    make: Callable[..., Bench], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(make)
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 5)
+    journal = make(snapshot_every=1_000).journal
+    counts = FoldCount(monkeypatch)
+    trio.lowlevel.add_instrument(counts)
+    first = await BookFollower(journal).recover()
+    second = await BookFollower(journal).recover()
+    trio.lowlevel.remove_instrument(counts)
+    assert (first.seq, first.day) == (EVENTS, f"2023-11-{EVENTS}")
+    assert first.dump() == second.dump()
+    assert 0 < counts.most_folded <= 5
+    assert 0 < counts.most_read <= 5
+    assert counts.reads == EVENTS, "what the first actor read the second finds in memory"
+
+
+async def test_a_snapshot_is_dumped_by_the_writer_and_not_by_whoever_folds(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    await filled(make)
+    bench = make()
+    book = await BookFollower(bench.journal).recover()
+    waiting = bench.journal.backlog.snapshot
+    assert waiting is not None
+    expected = book.dump()
+    book.apply(EVENTS + 1, day(1))  # the fold goes on; what waits is of the moment it was taken
+    assert waiting[2]() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    asked=st.lists(st.tuples(st.integers(0, EVENTS), st.integers(1, 9)), max_size=12),
+    recent=st.integers(1, EVENTS),
+    past=st.integers(2, EVENTS),
+)
+def test_the_tail_in_parts_is_the_tail(
+    asked: list[tuple[int, int]], recent: int, past: int, tmp_path_factory: Any
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, benches(tmp_path_factory.mktemp("tail")) as make:
+        patch.setattr(journal_module, "RECENT_EVENTS", recent)
+        patch.setattr(journal_module, "PAST_MAX", past)
+
+        async def main() -> None:
+            bench = make()
+            async with bench.running():
+                for number in range(1, EVENTS // 2):
+                    await bench.journal.commit(day(number))
+            bench = make()
+            async with bench.running():
+                for number in range(EVENTS // 2, EVENTS + 1):
+                    await bench.journal.commit(day(number))
+                for after_seq, at_once in asked:
+                    part = bench.journal.tail(after_seq, at_once)
+                    expected = range(after_seq + 1, min(after_seq + at_once, EVENTS) + 1)
+                    got = [committed.seq for committed in part]
+                    assert got == list(expected)[: len(got)]
+                    assert bool(got) == bool(expected)
+                    whole = [committed.seq for committed in bench.journal.tail(after_seq)]
+                    assert whole == list(range(after_seq + 1, EVENTS + 1))[: len(whole)]
+                    assert bool(whole) == (after_seq < EVENTS)
+
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_the_port_knows_a_halt_as_soon_as_it_is_committed(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    bench = make()
+    state = StateFollower(bench.journal, lambda: False)
+    async with bench.running():
+        assert not state.halted()
+        for before, after in (
+            (TradingState.NORMAL, TradingState.HALT_NEW),
+            (TradingState.HALT_NEW, TradingState.NORMAL),
+        ):
+            changed = e.StateChanged(at_ms=1, before=before, after=after, reason="TEST")
+            await bench.journal.commit(lost(1) if after is before else changed)
+            assert state.halted() == (after is TradingState.HALT_NEW)

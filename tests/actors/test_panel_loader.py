@@ -1,0 +1,306 @@
+"""Panels loaded by all scanners in one reading: cut up, and the same as panels that were fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, split_symbols
+from kamou.actors.scanner import Scanner
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
+from kamou.core.bars import Candles, Series
+from kamou.core.indicators.base import Indicator
+from kamou.core.panel import FIELDS, Panel
+from kamou.core.strategies import panel_for
+from kamou.core.strategies.mean_reversion import strategy as mean_reversion
+from kamou.errors import UnreachableError
+from kamou.exchange.generator import GeneratedMarket
+from kamou.mailboxes import Mailbox, WhenFull
+from kamou.messages.market import BarsClosed
+
+ORIGIN_MS = 1_735_689_600_000
+PERIOD_MS = 15 * MINUTE_MS
+MARKET = GeneratedMarket(seed=11, origin_ms=ORIGIN_MS, symbols=9, step_ms=5 * MINUTE_MS)
+INDICATORS: tuple[Indicator, ...] = tuple(mean_reversion().indicators)
+
+
+@attrs.define
+class Port:
+    """A port at the generated market that takes its time and notes what it is asked."""
+
+    now_ms: int
+    takes_ms: int = 0  # our clock goes on by so much at each read
+    away: int = 0  # of the next reads, so many fail
+    bars: list[tuple[int, int]] = attrs.Factory(list)
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        await self._answer()
+        self.bars.append((since_ms, until_ms))
+        return MARKET.candles(period_ms, since_ms, min(until_ms, self.now_ms))
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        await self._answer()
+        return MARKET.open_interest(since_ms, min(until_ms, self.now_ms))
+
+    async def _answer(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.now_ms += self.takes_ms
+        if self.away:
+            self.away -= 1
+            raise UnreachableError("no answer")
+
+
+@attrs.define
+class PortClock:
+    port: Port
+
+    def now_ms(self) -> int:
+        return self.port.now_ms
+
+    async def sleep_until(self, at_ms: int) -> None:
+        raise AssertionError("nothing here waits for a time")
+
+
+class RowCount(trio.abc.Instrument):
+    """Counts the bars that go into panels between two checkpoints."""
+
+    def __init__(self) -> None:
+        self.rows = self.most = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.rows = 0
+
+    def note(self) -> None:
+        self.rows += 1
+        self.most = max(self.most, self.rows)
+
+
+def new_panel(symbols: tuple[str, ...]) -> Panel:
+    return Panel(symbols, PERIOD_MS, 40, INDICATORS, interest_rows=8, history_bars=300)
+
+
+def loader(port: Port, shards: int) -> PanelLoader:
+    parts = split_symbols(MARKET.symbols, shards)
+    made: Any = port
+    return PanelLoader(port=made, clock=PortClock(port), parts=parts, new_panel=new_panel)
+
+
+def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
+    """The panel that was fed bar by bar and hour by hour, as time went on."""
+    panel = new_panel(symbols)
+    columns = [MARKET.symbols.index(symbol) for symbol in symbols]
+    for open_ms in range(since_ms, floor_ms(now_ms, PERIOD_MS), PERIOD_MS):
+        bar = MARKET.candles(PERIOD_MS, open_ms, open_ms + PERIOD_MS)
+        fields = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+        panel.append(open_ms, *(field[0, columns] for field in fields))
+    for hour_ms in range(floor_ms(since_ms, HOUR_MS) + HOUR_MS, now_ms + 1, HOUR_MS):
+        seen = MARKET.open_interest(hour_ms - 1, hour_ms)
+        panel.append_interest(hour_ms, seen.values[0, columns])
+    return panel
+
+
+def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
+    """Bit for bit, in everything that a strategy may read."""
+    assert (left.symbols, left.bars, left.open_ms) == (right.symbols, right.bars, right.open_ms)
+    for field in FIELDS:
+        np.testing.assert_array_equal(left.view(field, 40), right.view(field, 40))
+    np.testing.assert_array_equal(left.count, right.count)
+    np.testing.assert_array_equal(left.last_close_ms, right.last_close_ms)
+    for spec in INDICATORS:
+        np.testing.assert_array_equal(left.indicator(spec), right.indicator(spec))
+    for one, other in zip(left.interest(now_ms), right.interest(now_ms), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+async def load_all(panels: PanelLoader, shards: int) -> list[LoadedPanel]:
+    """One after the other, as a supervisor starts scanners."""
+    return [await panels.load(index) for index in range(shards)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    minutes=st.integers(0, 3 * 24 * 60),
+    shards=st.integers(1, 9),
+    takes_ms=st.sampled_from([0, 1, 7 * MINUTE_MS]),
+)
+def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
+    minutes: int, shards: int, takes_ms: int
+) -> None:
+    began_ms = ORIGIN_MS + 5 * DAY_MS + minutes * MINUTE_MS
+    port = Port(began_ms, takes_ms)
+    loaded = trio.run(load_all, loader(port, shards), shards)
+    assert tuple(s for each in loaded for s in each.panel.symbols) == MARKET.symbols
+    for each in loaded:
+        panel = each.panel
+        assert began_ms < panel.close_ms + PERIOD_MS, "up to the present, and beyond while it read"
+        since_ms = floor_ms(began_ms, PERIOD_MS) - panel.history_ms
+        until_ms = each.interest_at_ms
+        expected = fed(panel.symbols, since_ms, panel.close_ms)
+        for hour_ms in range(floor_ms(panel.close_ms, HOUR_MS) + HOUR_MS, until_ms + 1, HOUR_MS):
+            seen = MARKET.open_interest(hour_ms - 1, hour_ms)
+            columns = [MARKET.symbols.index(symbol) for symbol in panel.symbols]
+            expected.append_interest(hour_ms, seen.values[0, columns])
+        assert_equal(panel, expected, port.now_ms)
+
+
+@pytest.mark.parametrize("shards", [1, 8])
+def test_few_bars_go_into_panels_between_two_checkpoints(
+    shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = RowCount()
+    append = Panel.append
+
+    def counted(panel: Panel, *bar: Any) -> Any:
+        rows.note()
+        return append(panel, *bar)
+
+    monkeypatch.setattr(Panel, "append", counted)
+    port = Port(ORIGIN_MS + 8 * DAY_MS)
+    trio.run(load_all, loader(port, shards), shards, instruments=[rows])
+    assert 0 < rows.most <= ROWS_AT_ONCE
+
+
+def test_every_day_is_read_once_however_many_scanners_there_are() -> None:
+    asked = []
+    for shards in (1, 8):
+        port = Port(ORIGIN_MS + 8 * DAY_MS + 5 * HOUR_MS)
+        trio.run(load_all, loader(port, shards), shards)
+        asked.append(port.bars)
+    assert asked[0] == asked[1]
+    assert all(until_ms - since_ms <= DAY_MS for since_ms, until_ms in asked[0])
+    assert sum(until - since for since, until in asked[0]) == new_panel(()).history_ms
+
+
+async def test_a_scanner_that_crashed_loads_its_own_symbols_alone() -> None:
+    port = Port(ORIGIN_MS + 8 * DAY_MS)
+    panels = loader(port, 3)
+    await load_all(panels, 3)
+    made: list[tuple[str, ...]] = []
+    panels._new_panel = lambda symbols: made.append(symbols) or new_panel(symbols)  # type: ignore[func-returns-value]
+    again = await panels.load(1)
+    assert made == [again.panel.symbols] == [split_symbols(MARKET.symbols, 3)[1].symbols]
+
+
+async def test_scanners_that_ask_at_the_same_time_share_one_reading() -> None:
+    port = Port(ORIGIN_MS + 8 * DAY_MS)
+    panels = loader(port, 3)
+    await load_all(panels, 3)
+    once, port.bars = len(port.bars), []
+    async with trio.open_nursery() as nursery:
+        for index in range(3):
+            nursery.start_soon(panels.load, index)
+    assert len(port.bars) == once
+
+
+@pytest.mark.parametrize("reads", range(8))
+async def test_a_venue_that_goes_away_leaves_an_empty_panel_and_the_next_load_is_whole(
+    reads: int,
+) -> None:
+    port = Port(ORIGIN_MS + 8 * DAY_MS)
+    panels = loader(port, 2)
+    answer: Callable[[], Any] = port._answer
+    left = [reads]
+
+    async def away_after_some() -> None:
+        left[0] -= 1
+        port.away = int(left[0] == 0)
+        await answer()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Port, "_answer", lambda self: away_after_some())
+        first = await panels.load(0)
+    assert (first.panel.bars == 0) == (reads > 0)
+    for each in (await panels.load(1), await panels.load(0)):
+        panel = each.panel
+        since_ms = port.now_ms - panel.history_ms
+        assert_equal(panel, fed(panel.symbols, since_ms, port.now_ms), port.now_ms)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 13, 21])
+async def test_a_load_that_is_cancelled_keeps_nothing(steps: int) -> None:
+    port = Port(ORIGIN_MS + 8 * DAY_MS)
+    panels = loader(port, 2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(panels.load, 0)
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert not panels._ready
+    for each in await load_all(panels, 2):
+        panel = each.panel
+        since_ms = port.now_ms - panel.history_ms
+        assert_equal(panel, fed(panel.symbols, since_ms, port.now_ms), port.now_ms)
+
+
+async def test_bars_that_arrive_while_a_scanner_recovers_change_nothing() -> None:
+    began_ms = ORIGIN_MS + 6 * DAY_MS + 10 * HOUR_MS
+    port = Port(began_ms)
+    inbox: Mailbox[Any] = Mailbox(
+        "scanner-0", 2, WhenFull.CONFLATE, key=lambda bars: "bars", now_ms=port_now(port)
+    )
+    ranked: Mailbox[Any] = Mailbox("veto", 100, now_ms=port_now(port))
+    scanner = Scanner(
+        index=0,
+        inbox=inbox,
+        clock=PortClock(port),
+        panels=loader(port, 1),
+        symbols=MARKET.symbols,
+        strategies=(),
+        veto=ranked,
+        handler_deadline_s=30,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scanner.run)
+        for number in range(1, 4):  # three bars close while it recovers
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+            assert not inbox.up
+            port.now_ms = began_ms + number * PERIOD_MS
+            inbox.put_nowait(closed(port.now_ms))
+        while not inbox.up or inbox.statistics().depth:
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    panel = scanner._panel
+    since_ms = began_ms - panel.history_ms
+    assert panel.close_ms == port.now_ms
+    assert_equal(panel, fed(panel.symbols, since_ms, port.now_ms), port.now_ms)
+
+
+def port_now(port: Port) -> Callable[[], int]:
+    return lambda: port.now_ms
+
+
+def closed(at_ms: int) -> BarsClosed:
+    """The bar that closed now, and the open interest of the hour, as the feed tells it."""
+    bar = MARKET.candles(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
+    seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
+    return BarsClosed(
+        cause_id="test",
+        cycle_ms=at_ms,
+        period_ms=PERIOD_MS,
+        open_ms=bar.open_ms,
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+        interest_ms=seen.available_ms,
+        interest=seen.values,
+    )
+
+
+def test_the_panel_of_the_real_strategies_is_warm_after_a_load() -> None:
+    chosen = (mean_reversion(),)
+    port = Port(ORIGIN_MS + 12 * DAY_MS)
+    panels = loader(port, 1)
+    panels._new_panel = lambda symbols: panel_for(chosen, symbols, PERIOD_MS)
+    (loaded,) = trio.run(load_all, panels, 1)
+    assert (loaded.panel.count >= chosen[0].warmup_bars(PERIOD_MS)).all()
