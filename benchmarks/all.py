@@ -24,6 +24,8 @@ NAMES = (
     "journal",
     "crash_to_message",
     "bar_to_order",
+    "stretches",
+    "unprotected",
     "simulation",
     "growth",
     "pages",

@@ -24,6 +24,7 @@ from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
+from kamou.heap import freeze_heap
 from kamou.latch import HaltLatch
 from kamou.loop_lag import LoopLag
 from kamou.operations import Running
@@ -220,6 +221,7 @@ class Service:
 
     async def _trade(self, running: Running, source: MarketSource) -> None:
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
+        await trio.to_thread.run_sync(freeze_heap)
         async with opened_in_thread(
             settings=settings,
             database_path=self.folder.database,

@@ -22,6 +22,7 @@ from kamou.config import StoreSettings
 from kamou.core.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.mailboxes import Mailbox, call
+from kamou.messages.codec import make_decoders
 from kamou.runners import Runner, inline
 from kamou.store import queries, snapshots
 from kamou.store.journal import (
@@ -267,6 +268,7 @@ class JournalActor(Actor):
     async def recover(self) -> None:
         """Drop a half-done transaction; publish what was committed before the crash."""
         journal = self._journal
+        await self._runner(make_decoders)
         await self._runner(self._writer.recover)
         journal.publish(await self._runner(self._writer.read, journal.head_seq))
 

@@ -1,0 +1,177 @@
+"""The production tree in real time, on a clock that a benchmark moves ahead."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from kamou import demo
+from kamou.app import Tree, World, compose, cycle_for
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import MINUTE_MS, SimulatedClock
+from kamou.config import Settings, load
+from kamou.folder import DataFolder
+from kamou.heap import freeze_heap
+from kamou.ids import salt_for
+from kamou.runners import on_thread
+from kamou.session import opened
+from kamou.store import database
+from kamou.supervision import ChildExit
+from kamou.supervisor import Supervisor
+
+MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it
+BEFORE_MS = 17 * MINUTE_MS  # a run begins so long before it, just before a bar closes
+RESTARTS_MAX = 10_000  # benchmarks crash actors on purpose
+
+T = TypeVar("T")
+
+
+class MovedClock(trio.abc.Clock):
+    """Real time, moved ahead whenever the benchmark has seen enough of the present."""
+
+    def __init__(self) -> None:
+        self._ahead_s = -time.monotonic()
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return time.monotonic() + self._ahead_s
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return deadline - self.current_time()
+
+    def move(self, seconds: float) -> None:
+        """Everything that was to happen meanwhile is due at once."""
+        self._ahead_s += max(0.0, seconds)
+
+
+def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
+    """The defaults, with what the crashes and the entries of this benchmark need."""
+    given = load(None, {}).settings
+    return attrs.evolve(
+        given,
+        demo=attrs.evolve(given.demo, symbols=symbols, bar_s=bar_s, days=days),
+        cycle=attrs.evolve(given.cycle, shards=shards),
+        supervision=attrs.evolve(given.supervision, intensity=RESTARTS_MAX, backoff_cap_ms=100),
+    )
+
+
+def open_folder(settings: Settings) -> tuple[DataFolder, demo.Track]:
+    """A data directory with its days of history, as ``kamou run`` would have left it."""
+    folder = DataFolder(settings.data_dir)
+    folder.create()
+    database.migrate(folder.database)
+    now_ms = MIDNIGHT_MS - BEFORE_MS
+    track = demo.open_track(settings, folder, now_ms=now_ms, fast_forward=True, replay=None)
+    source = demo.open_source(settings, track, replay=None, now_ms=now_ms)
+    demo.keep_track(folder, track)
+    demo.FastForward(
+        settings=settings,
+        folder=folder,
+        source=source,
+        start_ms=track.genesis_ms,
+        until_ms=track.until_ms,
+        progress=lambda what, done, total: None,
+        announce=_report_crash,
+        stop=threading.Event(),
+    ).run()
+    return folder, track
+
+
+def _report_crash(exit_: ChildExit) -> None:
+    if exit_.error is not None:
+        sys.stderr.write(f"{exit_.child} crashed: {exit_.error!r}\n")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Bench:
+    """A data directory with history, and the clock of a run on it."""
+
+    settings: Settings
+    folder: DataFolder
+    track: demo.Track
+    moved: MovedClock
+
+    def clock(self) -> SimulatedClock:
+        """Wall time of a run that begins now. Call it inside ``trio.run``."""
+        return SimulatedClock(start_ms=MIDNIGHT_MS - BEFORE_MS, origin_s=trio.current_time())
+
+
+def run_on(settings: Settings, measure: Callable[[Bench], Awaitable[T]]) -> T:
+    """Make a data directory, run ``measure`` on it in real time, and delete it."""
+    demo_of = settings.demo
+    sys.stderr.write(
+        f"{measure.__name__}: {demo_of.symbols} symbols x {demo_of.bar_s} s, "
+        f"{settings.cycle.shards} scanners ...\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="kamou-bench-") as path:
+        settings = attrs.evolve(settings, data_dir=Path(path))
+        folder, track = open_folder(settings)
+        moved = MovedClock()
+        bench = Bench(settings=settings, folder=folder, track=track, moved=moved)
+        return trio.run(measure, bench, clock=moved)
+
+
+@asynccontextmanager
+async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> AsyncIterator[Tree]:
+    """The production tree in real time on a cold market; yields once it is up and agreed."""
+    settings, folder, track = bench.settings, bench.folder, bench.track
+    await trio.to_thread.run_sync(freeze_heap)
+    source = await trio.to_thread.run_sync(
+        partial(demo.open_source, settings, track, replay=None, now_ms=clock.now_ms())
+    )
+    settings = cycle_for(settings, source.step_ms)
+    with opened(
+        settings=settings,
+        database_path=folder.database,
+        venue_path=folder.exchange,
+        source=source,
+        start_ms=clock.now_ms(),
+        clock=clock.now_ms,
+    ) as session:
+        tree = compose(
+            World(
+                settings=settings,
+                clock=clock,
+                engine=session.engine,
+                writer=session.writer,
+                reader=session.reader,
+                runner=on_thread(),
+                market_runner=on_thread(),
+                gate=AssumedLiveGate(),
+                salt_of=lambda *parts: salt_for(b"benchmark", *parts),
+                halted=lambda: False,
+                step_ms=1_000,
+                keep_detail=True,
+            )
+        )
+        supervisor = Supervisor(tree.spec, on_exit=exits.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            while not tree.health.agreed:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.02)
+            yield tree
+            await supervisor.stop()
+            nursery.cancel_scope.cancel()
+
+
+async def crash(tree: Tree) -> None:
+    """One scanner's crash, and its recovery."""
+    inbox = tree.mailboxes["scanner-0"]
+    inbox.put_nowait("what no scanner understands")
+    with trio.fail_after(600):
+        while inbox.up:  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.001)
+        while not inbox.up:  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.01)
