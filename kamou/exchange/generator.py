@@ -360,30 +360,17 @@ class GeneratedMarket:
         )
 
     def _path_of(self, bar: int) -> BarPath:
-        """The bar's path. It meets its high first in 3 of 10 rising bars, 7 of 10 others."""
+        """The bar's path, from its prices and the day's draws."""
         if self._bar_path is None or self._bar_path[0] != bar:
             day, row = divmod(bar, self.bars_per_day)
             bars = self.day(day)
             draws = _held(self._draws, day, lambda: self._draw(day))[:, row]
-            opened, close, high, low = (
-                bars.open[row],
-                bars.close[row],
-                bars.high[row],
-                bars.low[row],
-            )
-            first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]
-            high_first = draws[2] < np.where(close > opened, 0.3, 0.7)
-            path = BarPath(
-                open=opened,
-                one=np.where(high_first, high, low),
-                two=np.where(high_first, low, high),
-                close=close,
-                high=high,
-                low=low,
-                first=first,
-                second=second,
-                high_at=np.where(high_first, first, second),
-                low_at=np.where(high_first, second, first),
+            path = BarPath.drawn(
+                open_=bars.open[row],
+                high=bars.high[row],
+                low=bars.low[row],
+                close=bars.close[row],
+                draws=draws,
             )
             self._bar_path = (bar, path)
         return self._bar_path[1]
