@@ -25,7 +25,6 @@ from kamou.supervision import ChildSpec, SupervisorSpec
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
 SHUTDOWN_S = 2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut
-RESTARTS_MAX = 1_000_000_000  # no number of crashes here may end the run: they back off for ever
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -62,7 +61,7 @@ def bound_listeners(
             tcp = stack.enter_context(bind(listener))
             children.append(_child("operator", Server(listener, bound=tcp, warn=announce)))
         yield OperatorListeners(
-            spec=SupervisorSpec(id="operators", children=tuple(children), intensity=RESTARTS_MAX),
+            spec=SupervisorSpec(id="operators", children=tuple(children), intensity=None),
             socket_path=folder.operator_socket if unix is not None else None,
             tcp_port=tcp.getsockname()[1] if tcp is not None else None,
         )
