@@ -29,6 +29,7 @@ from typing import Any
 
 import attrs
 import httpx
+import trio
 
 from kamou.core.events import CycleRanked, FillRecorded, StopConfirmed
 from kamou.folder import DataFolder
@@ -129,19 +130,19 @@ def running(symbols: int, environ: Mapping[str, str]) -> Iterator[Run]:
         )
         run = Run(process=process, folder=data, port=ports[0], operator_port=ports[1])
         try:
-            wait_for(run)
+            trio.run(wait_for, run)
             yield run
         finally:
             process.terminate()
             process.wait(timeout=60)
 
 
-def wait_for(run: Run) -> None:
+async def wait_for(run: Run) -> None:
     deadline = time.monotonic() + START_S
     while not run.ready():
         if run.process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("kamou run did not start to trade; run it by hand to see why")
-        time.sleep(1)
+        await trio.sleep(1)
 
 
 def processes(pid: int) -> tuple[list[int], list[int]]:
@@ -190,16 +191,16 @@ def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
     return {"cycle_delay_ms": quantiles_ms(delays), "fill_to_stop_ms": quantiles_ms(protected)}
 
 
-def probe(run: Run, seconds: float) -> dict[str, float] | None:
+async def probe(run: Run, seconds: float) -> dict[str, float] | None:
     """Ask ``/healthz`` on one connection for so long; the time of its answers."""
     taken = []
-    with httpx.Client(trust_env=False, timeout=60.0) as client:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0) as client:
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
             began = time.perf_counter()
-            client.get(f"http://127.0.0.1:{run.operator_port}/healthz")
+            await client.get(f"http://127.0.0.1:{run.operator_port}/healthz")
             taken.append((time.perf_counter() - began) * 1000)
-            time.sleep(PROBE_S)
+            await trio.sleep(PROBE_S)
     return quantiles_ms(taken)
 
 
@@ -211,7 +212,7 @@ def measure(run: Run, mix: Mix, seconds: float) -> dict[str, Any]:
     before = (cpu_s(ours), cpu_s(children))
     command = [sys.executable, str(LOAD), str(run.port), mix.kind, str(mix.connections)]
     load = subprocess.Popen(["nice", "-n", "19", *command, str(seconds)], stdout=subprocess.PIPE)
-    healthz = probe(run, seconds)
+    healthz = trio.run(probe, run, seconds)
     lags = run.lags()
     said, _ = load.communicate(timeout=60)
     after = (cpu_s(ours), cpu_s(children))
