@@ -91,7 +91,7 @@ class SiteHealth:
         now_ms = self.now_ms()
         if self._down_since_ms is None:
             self._down_since_ms = now_ms
-            self.announce(f"the public site is down: {self.last_trouble}; it is started again")
+            self.announce(f"the public site is down: {self.last_trouble}; trading goes on")
         if self._recorded_ms is None:  # an episode may begin where nothing is journalled
             event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
             self._recorded_ms = now_ms if self.record(event) else None
