@@ -149,7 +149,7 @@ async def test_the_port_is_free_soon_after_the_trading_process_is_killed(
         port = port_of(running)
         if stopped:
             os.kill(pid, signal.SIGSTOP)
-            while state(pid) != "T":  # noqa: ASYNC110 - another process
+            while not stopped_whole(pid):  # noqa: ASYNC110 - another process
                 await trio.sleep(0.01)
         assert not bindable(port)
         assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
@@ -166,12 +166,19 @@ def alive(pid: int) -> bool:
     return state(pid) not in ("", "Z")
 
 
-def state(pid: int) -> str:
-    """The letter of a process's state; empty when it is gone."""
+def stopped_whole(pid: int) -> bool:
+    """Whether every thread is stopped: only then does the system count the process as stopped."""
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(state(pid, thread) == "T" for thread in threads)
+
+
+def state(pid: int, thread: int = 0) -> str:
+    """The letter of the state of a process, or of one of its threads; empty when it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        about = Path(f"/proc/{pid}/task/{thread or pid}/stat").read_text()
     except OSError:
         return ""
+    return about.rpartition(")")[2].split()[0]
 
 
 async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataFolder) -> None:
