@@ -91,6 +91,7 @@ def _reach(cursor: sqlite3.Cursor, from_ms: int, until_ms: int) -> int:
     width_ms, first_ms, last_ms = int(row[0]), min(row[1], from_ms), max(row[2], until_ms)
     while last_ms // width_ms - first_ms // width_ms >= POINTS_MAX:
         width_ms *= 2
+    last_ms -= last_ms % width_ms  # so that a mark in the same stretch writes nothing
     if (width_ms, first_ms, last_ms) != row:
         cursor.execute(
             "UPDATE curve_width SET width_ms = ?, first_ms = ?, last_ms = ?",

@@ -25,10 +25,8 @@ MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
     """Begin the record with the first equity; later ones only correct a day that has ended."""
-    if newest_boundary(cursor) is None:
+    if not entry_recorded(cursor, at_ms):
         _begin(cursor, at_ms, equity)
-    else:
-        entry_recorded(cursor, at_ms)
 
 
 def day_opened(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
@@ -47,11 +45,20 @@ def day_opened(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
         _write(cursor, newest, cut)
 
 
-def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> None:
-    """Add up again the rows that an entry with this stamp belongs to, if they have ended."""
-    newest = newest_boundary(cursor)
-    if newest is None or at_ms > newest.read_ms:
-        return  # the day that is still open is added up when it ends
+def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:
+    """Add up again the rows that an entry with this stamp belongs to, if they have ended.
+
+    Returns False when there is no record yet.
+    """
+    newest = cursor.execute("SELECT read_ms FROM boundary ORDER BY at_ms DESC LIMIT 1").fetchone()
+    if newest is None:
+        return False
+    if at_ms <= newest[0]:  # else its day is still open, and is added up when it ends
+        _correct(cursor, at_ms)
+    return True
+
+
+def _correct(cursor: sqlite3.Cursor, at_ms: int) -> None:
     cut = newest_boundary(cursor, at_or_before_ms=at_ms)
     if cut is None:
         return

@@ -57,18 +57,19 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
 
 
 def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> None:
-    known = cursor.execute("SELECT 1 FROM equity WHERE at_ms = ?", (event.at_ms,)).fetchone()
-    cursor.execute(
-        "INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            event.at_ms,
-            str(event.equity),
-            str(event.balance),
-            str(event.unrealised),
-            str(event.margin_used),
-            str(event.open_risk),
-            str(event.flows),
-        ),
+    equity = str(event.equity)
+    row = (
+        event.at_ms,
+        equity,
+        str(event.balance),
+        str(event.unrealised),
+        str(event.margin_used),
+        str(event.open_risk),
+        str(event.flows),
     )
-    projected_curve.mark_added(cursor, event.at_ms, str(event.equity), replaced=known is not None)
-    projected_days.equity_read(cursor, event.at_ms, str(event.equity))
+    cursor.execute("INSERT OR IGNORE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    replaced = not cursor.rowcount
+    if replaced:
+        cursor.execute("REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    projected_curve.mark_added(cursor, event.at_ms, equity, replaced=replaced)
+    projected_days.equity_read(cursor, event.at_ms, equity)

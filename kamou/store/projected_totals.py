@@ -30,10 +30,9 @@ NAMES = (
 
 def count(cursor: sqlite3.Cursor, **added: int) -> None:
     """Add to totals by name."""
-    cursor.executemany(
-        "UPDATE total SET value = value + ? WHERE name = ?",
-        [(value, name) for name, value in added.items()],
-    )
+    for name, value in added.items():
+        if value:
+            cursor.execute("UPDATE total SET value = value + ? WHERE name = ?", (value, name))
 
 
 def was_down(cursor: sqlite3.Cursor, seq: int, started_ms: int) -> None:
