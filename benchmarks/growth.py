@@ -7,9 +7,9 @@ it starts again, a few times: the processor seconds and the memory of the proces
 the operator's listener says that it is ready, and again after SIGTERM. Nothing of it is simulated
 by the benchmark: these are the commands of a user, on 127.0.0.1.
 
-A few symbols with an eager strategy trade as much as hundreds do and cost a tenth: what must not
-grow is what is closed, and that is the same. ``--keep`` leaves the histories in a folder and takes
-up what stands there.
+A few symbols with an eager strategy close some 30 orders a day and cost a sixth of 220 symbols'
+time: what must not grow is what is closed, and it is closed in the same way. ``--keep`` leaves the
+histories in a folder and takes up what stands there.
 """
 
 from __future__ import annotations

@@ -210,3 +210,15 @@ async def test_a_session_that_cannot_be_opened_in_a_thread_says_why_on_the_loop(
     with pytest.raises(StoreError, match="exchange"):
         async with opened_in_thread(**how(folder, market)):
             raise AssertionError("there is nothing to open")
+
+
+def test_a_session_opens_a_venue_that_was_left_days_ago_at_the_present(
+    folder: DataFolder,
+) -> None:
+    left_ms = NOW_MS - 3 * DAY_MS
+    source = GeneratedMarket(seed=1, origin_ms=left_ms - DAY_MS, symbols=2)
+    earlier = {"start_ms": left_ms, "clock": lambda: left_ms}
+    with opened(**how(folder, source) | earlier) as session:
+        assert session.engine.market_ms == left_ms
+    with opened(**how(folder, source)) as session:
+        assert session.engine.market_ms == NOW_MS, "no actor has asked it anything yet"
