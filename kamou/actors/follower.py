@@ -35,7 +35,6 @@ class BookFollower:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._run = journal.runner
         self.book = Book()
 
     async def recover(self) -> Book:
@@ -45,7 +44,8 @@ class BookFollower:
         """
         newest = self._journal.book_snapshot()
         await trio.lowlevel.checkpoint()
-        self.book = await self._run(Book.load, newest.state) if newest is not None else Book()
+        load = self._journal.runner
+        self.book = await load(Book.load, newest.state) if newest is not None else Book()
         book = await self.follow()
         if self._journal.snapshot_due(book.seq):  # the next actor need not fold it all again
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=book.marked_ms)

@@ -110,7 +110,7 @@ def system_tables(system: dict[str, Any]) -> Tables:
     ]
     return [
         table("public site", ("", ""), [(name.replace("_", " "), site[name]) for name in site]),
-        *([table("loop lag, last minute", ("", ""), lag)] if lag else []),
+        *([table("loop lag", ("", ""), lag)] if lag else []),
         table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
         table("mailboxes", ("mailbox", "depth", "peak", "dropped", "expired"), boxes),
     ]

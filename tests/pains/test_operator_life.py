@@ -54,7 +54,7 @@ def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
 def starts_with_an_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: what was known is known to the process only."""
 
-    def recover(self: BookFollower) -> Book:
+    async def recover(self: BookFollower) -> Book:
         self.book = Book(seq=self._journal.head_seq)
         return self.book
 
