@@ -16,7 +16,7 @@ from kamou.actors.feed import Feed, Shard
 from kamou.actors.follower import StateFollower, fold_hash
 from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.order_manager import OrderManager
-from kamou.actors.panel_loader import PanelLoader, split_symbols
+from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symbols
 from kamou.actors.protection import Protector
 from kamou.actors.reconciler import Health, Reconciler
 from kamou.actors.refiner import Refiner
@@ -131,7 +131,6 @@ class _Composer:
         source = world.engine.source
         self.world = world
         self.settings = settings
-        self.symbols = source.symbols
         self.instruments = {i.symbol: i for i in source.instruments}  # kept true by the reconciler
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
@@ -145,7 +144,7 @@ class _Composer:
                 "oi_momentum": settings.strategies.oi_momentum,
             },
         )
-        self.parts = split_symbols(self.symbols, settings.cycle.shards)
+        self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
         for name, capacity, when_full in (
             ("journal", CALLS_CAPACITY, WhenFull.BLOCK),
@@ -203,7 +202,7 @@ class _Composer:
             Restarts.REST_FOR_ONE,
             self._child("journal", self._journal_actor),
             self._child("risk_governor", self._governor),
-            ChildSpec(id="exchange", start=self._exchange),
+            ChildSpec(id="exchange", start=self._exchange, start_timeout_s=HISTORY_TIMEOUT_S),
             self._child("order_manager", self._order_manager),
             self._child("reconciler", self._reconciler),
             self._child("refiner", self._refiner),
@@ -213,7 +212,10 @@ class _Composer:
 
     def shards(self) -> SupervisorSpec:
         scanners = (
-            self._child(f"scanner-{index}", partial(self._scanner, index))
+            attrs.evolve(
+                self._child(f"scanner-{index}", partial(self._scanner, index)),
+                start_timeout_s=HISTORY_TIMEOUT_S,
+            )
             for index in range(len(self.universe))
         )
         return self._supervised("shards", Restarts.ONE_FOR_ONE, *scanners)
@@ -388,7 +390,7 @@ class _Composer:
             symbols=self.universe[index],
             strategies=tuple(self.strategies.values()),
             veto=self.boxes["veto"],
-            handler_deadline_s=self.deadline_s,
+            handler_deadline_s=HISTORY_TIMEOUT_S,
         )
 
     def _new_panel(self, symbols: tuple[str, ...]) -> Panel:

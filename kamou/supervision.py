@@ -46,6 +46,9 @@ class ExitKind(Enum):
     STUCK = "stuck"  # asked, then cancelled, and still running: reported, then left behind
 
 
+START_TIMEOUT_S = 30.0  # to be listening; a child that recovers longer is given its own
+
+
 class StartTimeoutError(TimedOutError):
     """A child was not recovered and listening in time."""
 
@@ -66,7 +69,7 @@ class ChildSpec:
     start: Start
     restart: Restart = Restart.PERMANENT
     shutdown_s: float = 10.0
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = START_TIMEOUT_S
     stop: Callable[[], None] | None = None
     mailboxes: tuple[Mailbox[Any], ...] = ()
 

@@ -46,10 +46,7 @@ class BookFollower:
         await trio.lowlevel.checkpoint()
         load = self._journal.runner
         self.book = await load(Book.load, newest.state) if newest is not None else Book()
-        book = await self.follow()
-        if self._journal.snapshot_due(book.seq):  # the next actor need not fold it all again
-            self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=book.marked_ms)
-        return book
+        return await self.follow()
 
     async def follow(self) -> Book:
         """As ``catch_up``, in parts, for whoever may be far behind."""
@@ -58,6 +55,9 @@ class BookFollower:
         while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq, EVENTS_AT_ONCE):
                 book.apply(committed.seq, committed.event)
+            # The next actor need not fold it all again, nor this one if it is out of time.
+            if self._journal.snapshot_due(book.seq):
+                self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=book.marked_ms)
             await trio.lowlevel.checkpoint()
         return book
 

@@ -17,6 +17,10 @@ from kamou.core.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Candles, ExchangePort, Floats, Ints, Series
 
+HISTORY_TIMEOUT_S = 900.0
+"""To load all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and on a
+busy machine many times as long. A start that was given 30 s began again for ever."""
+READ_TIMEOUT_S = 60.0  # of one day of it, which takes 2 s of CPU time
 ROWS_AT_ONCE = 32  # about 3 ms of CPU time for 220 symbols, 10 ms for 2,000
 
 
@@ -135,9 +139,12 @@ class PanelLoader:
             if since_ms >= closed_ms:
                 return
             until_ms = min(closed_ms, since_ms + max(DAY_MS, period_ms))
-            candles = await self._port.candles(period_ms, since_ms, until_ms)
             known_ms = now_ms if until_ms == closed_ms else until_ms
-            interest = await self._port.open_interest(reading.interest_until_ms, known_ms)
+            with trio.move_on_after(READ_TIMEOUT_S) as limit:
+                candles = await self._port.candles(period_ms, since_ms, until_ms)
+                interest = await self._port.open_interest(reading.interest_until_ms, known_ms)
+            if limit.cancelled_caught:
+                raise UnreachableError(f"no day of bars came within {READ_TIMEOUT_S:g} s")
             for index, loaded in reading.panels.items():
                 await self._fill(loaded, self._parts[index].columns, candles, interest)
             reading.bars_until_ms, reading.interest_until_ms = until_ms, known_ms

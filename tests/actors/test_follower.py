@@ -93,6 +93,29 @@ async def test_a_snapshot_is_dumped_by_the_writer_and_not_by_whoever_folds(
     assert waiting[2]() == expected
 
 
+async def test_a_recovery_that_is_out_of_time_goes_on_where_it_was(
+    make: Callable[..., Bench], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(make)
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", 2)
+    bench = make(snapshot_every=6)
+    attempts = 0
+    follower = BookFollower(bench.journal)
+    while follower.book.seq < EVENTS and attempts < 10:
+        attempts += 1
+        follower = BookFollower(bench.journal)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follower.recover)
+            for _ in range(7):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert follower.book.seq == EVENTS
+    assert attempts > 1
+    expected = Book()
+    expected.apply_all((c.seq, c.event) for c in bench.writer.read(0))
+    assert follower.book.dump() == expected.dump()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     asked=st.lists(st.tuples(st.integers(0, EVENTS), st.integers(1, 9)), max_size=12),

@@ -22,6 +22,7 @@ from kamou.core import strategies
 from kamou.core.events import CandidateVetoed, CycleRanked, IntentRecorded, SignalRefined
 from kamou.core.model import Leg
 from kamou.messages.market import BarsClosed
+from kamou.supervision import START_TIMEOUT_S
 
 
 def ranked(ended: Ended, minute: int) -> CycleRanked:
@@ -158,6 +159,32 @@ def test_a_history_that_could_not_be_read_is_read_later() -> None:
     )
     assert dict(kind.panels)[at(1)] == screenplay.HISTORY + 1  # not one bar, nor two
     assert entered(ended)["BBB"] == 1
+    assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+class SlowHistory(TroubledExchange):
+    """Takes longer over a day of history than a start is given elsewhere."""
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
+        if until_ms - since_ms > 10 * period_ms:
+            await trio.sleep(1.3 * START_TIMEOUT_S)
+        return await super().candles(period_ms, since_ms, until_ms)
+
+
+class DeafToHistory(TroubledExchange):
+    """Never answers when asked for history, in the first minute."""
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
+        if until_ms - since_ms > 10 * period_ms and self._clock.now_ms() < at(1):
+            await trio.sleep_forever()
+        return await super().candles(period_ms, since_ms, until_ms)
+
+
+@pytest.mark.parametrize("kind", [SlowHistory, DeafToHistory])
+def test_a_scanner_whose_history_takes_long_is_not_restarted(kind: Any) -> None:
+    ended = perform(adapter=partial(kind, trouble=Trouble()))
+    assert ended.crashes == []
+    assert entered(ended)["AAA"] == 6
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
