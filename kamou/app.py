@@ -29,7 +29,6 @@ from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
 from kamou.core.gate import Gate
 from kamou.core.intents import SaltOf
-from kamou.core.panel import Panel
 from kamou.core.strategies.base import Strategy
 from kamou.exchange.base import HaltLatch
 from kamou.exchange.engine import Engine
@@ -182,7 +181,7 @@ class _Composer:
             port=self.port,
             clock=world.clock,
             parts=self.parts,
-            new_panel=self._new_panel,
+            new_panel=partial(t1.panel_for, self.strategies.values(), period_ms=self.period_ms),
         )
 
     def _on_disk_full(self, full: bool) -> None:
@@ -392,9 +391,6 @@ class _Composer:
             veto=self.boxes["veto"],
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )
-
-    def _new_panel(self, symbols: tuple[str, ...]) -> Panel:
-        return t1.panel_for(tuple(self.strategies.values()), symbols, self.period_ms)
 
 
 def _same(message: object) -> str:
