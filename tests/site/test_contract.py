@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from contract import Bench, SiteProcessContract
+from site_contract import Bench, SiteProcessContract
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits

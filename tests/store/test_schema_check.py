@@ -7,7 +7,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -177,13 +178,18 @@ except Exception as error:
 
 
 @pytest.fixture
-def read_as_stranger(tmp_path: Path) -> Callable[[Path], str]:
+def open_path() -> Iterator[Path]:
+    """Make a folder that other users may enter. Each start of pytest closes its own to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def read_as_stranger() -> Callable[[Path], str]:
     """Open a database in a process of a user who may read it and not write beside it."""
     if os.geteuid() != 0:
         pytest.skip("only root may start a process of another user")
-    for part in (tmp_path, *tmp_path.parents):
-        if part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o011)
 
     def read(path: Path) -> str:
         path.parent.chmod(0o755)
@@ -209,27 +215,27 @@ def made(folder: Path) -> Path:
 
 
 def test_a_cleanly_closed_database_is_read_in_a_folder_that_may_not_be_written(
-    tmp_path: Path, read_as_stranger: Callable[[Path], str]
+    open_path: Path, read_as_stranger: Callable[[Path], str]
 ) -> None:
-    path = made(tmp_path / "data")
+    path = made(open_path / "data")
     assert [p.name for p in path.parent.iterdir()] == ["kamou.sqlite3"]
     assert path.read_bytes()[18] == database.WAL_VERSION
     assert read_as_stranger(path) == "[('kept',)]"
 
 
 def test_a_backup_is_read_in_a_folder_that_may_not_be_written(
-    tmp_path: Path, read_as_stranger: Callable[[Path], str]
+    open_path: Path, read_as_stranger: Callable[[Path], str]
 ) -> None:
-    backup = tmp_path / "backups" / "backup.sqlite3"
+    backup = open_path / "backups" / "backup.sqlite3"
     backup.parent.mkdir()
-    database.backup(made(tmp_path / "data"), backup)
+    database.backup(made(open_path / "data"), backup)
     assert read_as_stranger(backup) == "[('kept',)]"
 
 
 def test_a_database_with_events_in_its_log_alone_is_refused_with_the_true_reason(
-    tmp_path: Path, read_as_stranger: Callable[[Path], str]
+    open_path: Path, read_as_stranger: Callable[[Path], str]
 ) -> None:
-    path, copy = made(tmp_path / "data"), tmp_path / "copy"
+    path, copy = made(open_path / "data"), open_path / "copy"
     copy.mkdir()
     with closing(database.open_writer(path)) as writer:
         writer.execute("UPDATE meta SET value = 'newer'")
@@ -242,9 +248,9 @@ def test_a_database_with_events_in_its_log_alone_is_refused_with_the_true_reason
 
 
 def test_a_database_that_is_in_use_is_read_in_a_folder_that_may_not_be_written(
-    tmp_path: Path, read_as_stranger: Callable[[Path], str]
+    open_path: Path, read_as_stranger: Callable[[Path], str]
 ) -> None:
-    path = made(tmp_path / "data")
+    path = made(open_path / "data")
     with closing(database.open_writer(path)) as writer:
         writer.execute("UPDATE meta SET value = 'newer'")
         assert read_as_stranger(path) == "[('newer',)]"
