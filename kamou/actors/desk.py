@@ -29,7 +29,7 @@ from kamou.core.events import (
     PermitReleased,
 )
 from kamou.core.intents import SaltOf, entry_intents
-from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, Quote, VenueOrder
+from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, VenueOrder
 from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.risk.verdict import Approved, Denied, Verdict
 from kamou.errors import (
@@ -99,9 +99,9 @@ class Desk:
 
     # --- entries -----------------------------------------------------------------
 
-    async def review(self, plan: Plan, quote: Quote, cause_id: str) -> Verdict:
+    async def review(self, message: ReviewEntry) -> Verdict:
         """The governor's verdict. No answer in time is a denial, journalled as silence."""
-        message = ReviewEntry(cause_id=cause_id, plan=plan, quote=quote)
+        plan = message.plan
         try:
             verdict: Verdict = await call(
                 self._governor, message, timeout_s=self.settings.review_timeout_s

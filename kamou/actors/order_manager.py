@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 
 from kamou.actors.base import Actor
 from kamou.actors.desk import Desk
+from kamou.actors.entries import LOOK_MAX_MS, Entries
 from kamou.actors.protection import Protector
 from kamou.clock import Clock, next_ms
 from kamou.core.book import Book
-from kamou.core.codes import Deny
 from kamou.core.events import Event, FillRecorded, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Candidate, Denial, Figure, Instrument, Leg, TradingState
+from kamou.core.model import Instrument, Leg, TradingState
 from kamou.core.orders import IN_FLIGHT
-from kamou.core.planning import no_room, plan_entry, size_fraction
-from kamou.core.risk.exposure import Exposure, exposure
-from kamou.core.risk.verdict import Approved
-from kamou.errors import DiskFullError, RateLimitedError, UnreachableError
+from kamou.errors import DiskFullError
 from kamou.exchange.base import FillUpdate, OrderUpdate
-from kamou.ids import permit_id
 from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
-from kamou.messages.signals import RefinedSignal, SignalsRefined
+from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice
 
 IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
-LOOK_MAX_MS = 8_000  # of one look at everything: messages wait meanwhile
 RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
-FIRST_ATTEMPT = 1
 
 
 class OrderManager(Actor):
@@ -61,13 +54,18 @@ class OrderManager(Actor):
         self._desk = desk
         self._protector = protector
         self._reconciler = reconciler
-        self._gate = gate
-        self._instruments = instruments
-        self._limits = limits
-        self._costs = costs
+        self._entries = Entries(
+            desk=desk,
+            protector=protector,
+            gate=gate,
+            instruments=instruments,
+            limits=limits,
+            costs=costs,
+            clock=clock,
+            settle=self._settle,
+        )
         self._cycle_ms = cycle_ms
         self._due_ms = 0
-        self._stake: tuple[int, Exposure] | None = None  # and of which seq it is
         self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
         self._unswept = False  # the last sweep left orphans
 
@@ -82,6 +80,7 @@ class OrderManager(Actor):
 
     async def tick(self) -> None:
         try:
+            await self._entries.retry()
             await self._look_after()
         except DiskFullError:
             self._due_ms = self.clock.now_ms() + RETRY_MS  # stops stand; nothing new is sent
@@ -101,7 +100,7 @@ class OrderManager(Actor):
             case OrderUpdate():
                 await self._on_update(message)
             case SignalsRefined():
-                await self._enter_all(message)
+                await self._entries.take(message)
             case StateNotice():
                 await self._look_after()
             case ProtectPosition():
@@ -116,121 +115,6 @@ class OrderManager(Actor):
                 await self._settle()
             case _:
                 raise AssertionError(message)
-
-    # --- entries -----------------------------------------------------------------
-
-    async def _marks(self) -> dict[str, Decimal]:
-        """What the open positions are worth now: sizing into the same room as the governor."""
-        try:
-            return {p.symbol: p.mark_price for p in await self._desk.port.positions()}
-        except (UnreachableError, RateLimitedError):
-            return {}  # entry prices stand in; the governor denies on its own, fresher figures
-
-    async def _enter_all(self, message: SignalsRefined) -> None:
-        until_ms = self.clock.now_ms() + LOOK_MAX_MS  # a slow venue has no room for more
-        marks = await self._marks()
-        self._stake = None
-        for signal in message.signals:
-            if self.clock.now_ms() < min(message.expires_ms, until_ms):
-                await self._enter(signal, marks)
-
-    async def _enter(self, signal: RefinedSignal, marks: Mapping[str, Decimal]) -> None:
-        candidate = signal.candidate
-        desk = self._desk
-        if not desk.port.capabilities.attached_stop and (bare := self._bare()):
-            # Where stops take calls of their own, those of what is held come before new risk.
-            figures = (Figure(name="bare", value=bare),)
-            self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
-            return
-        fraction = size_fraction(
-            desk.book,
-            self._gate.is_live(candidate.strategy),
-            signal.size_multiplier,
-            self._limits,
-        )
-        full = no_room(
-            candidate,
-            fraction=fraction,
-            stake=self._stake_at(marks),
-            instruments=self._instruments,
-            book=desk.book,
-            limits=self._limits,
-        )
-        if full is not None:
-            self._deny(candidate, full)
-            return
-        try:
-            quotes = await desk.port.quotes((candidate.symbol,))
-        except (UnreachableError, RateLimitedError):
-            quotes = {}
-        quote = quotes.get(candidate.symbol)
-        if quote is None or not quote.sound:
-            code = Deny.PRICE_MARK_MISSING if quote is None else Deny.DATA_INVALID
-            self._deny(candidate, Denial(code=code.value))
-            return
-        plan = plan_entry(
-            candidate,
-            fraction=fraction,
-            attempt=FIRST_ATTEMPT,
-            quote=quote,
-            stake=self._stake_at(marks),
-            instruments=self._instruments,
-            book=desk.book,
-            costs=self._costs,
-            limits=self._limits,
-            now_ms=self.clock.now_ms(),
-        )
-        if isinstance(plan, Denial):
-            self._deny(candidate, plan)
-            return
-        verdict = await desk.review(plan, quote, candidate.signal_id)
-        if isinstance(verdict, Approved):
-            await desk.enter(plan, verdict)
-            await self._secure(candidate.symbol)
-            await self._settle()
-
-    def _bare(self) -> str:
-        """Positions that no stop is known to protect, and entries that may have become such."""
-        book = self._desk.book
-        bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
-        bare |= {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
-        return ",".join(sorted(bare))
-
-    async def _secure(self, symbol: str) -> None:
-        """Where an entry cannot carry its stop, the stop comes before anything else is done."""
-        desk = self._desk
-        if desk.port.capabilities.attached_stop:
-            return
-        for order in desk.book.orders_of(symbol):
-            if order.leg is Leg.ENTRY and order.status.terminal:  # some of its fills are untold
-                await desk.resolve(order)
-        trade = desk.book.trades.get(symbol)
-        if trade is not None and trade.unprotected_since_ms:
-            await self._protector.protect(symbol)
-
-    def _stake_at(self, marks: Mapping[str, Decimal]) -> Exposure:
-        """The book's exposure, computed anew when the journal has gone on."""
-        book = self._desk.book
-        if self._stake is None or self._stake[0] != book.seq:
-            stake = exposure(
-                book,
-                marks=marks,
-                instruments=self._instruments,
-                costs=self._costs,
-                limits=self._limits,
-            )
-            self._stake = (book.seq, stake)
-        return self._stake[1]
-
-    def _deny(self, candidate: Candidate, denied: Denial) -> None:
-        self._desk.deny(
-            permit_id(candidate.signal_id, FIRST_ATTEMPT),
-            candidate.signal_id,
-            candidate.strategy,
-            candidate.symbol,
-            "entry",
-            denied,
-        )
 
     # --- fills -------------------------------------------------------------------
 
@@ -353,6 +237,7 @@ class OrderManager(Actor):
             or book.finished  # flat, and its funding is awaited
             or self._left
             or self._unswept
+            or self._entries.waiting
         )
         if urgent:
             return now + RETRY_MS

@@ -113,6 +113,7 @@ class RiskGovernor(Actor):
                 plan=plan,
                 book=book,
                 quote=message.quote,
+                marks={quote.symbol: quote for quote in message.marks},
                 account=observed.account if observed else None,
                 positions=observed.positions if observed else (),
                 reconciled=observed is not None and observed.reconciled,
@@ -124,6 +125,7 @@ class RiskGovernor(Actor):
                 grant=self._gate.is_live(plan.strategy),
                 excluded=self._excluded,
                 tokens=self._bucket.tokens,
+                funding_rate=message.funding_rate,
             )
         )
         if isinstance(verdict, Denied):

@@ -10,7 +10,7 @@ import trio
 from kamou.core.model import Fill, Intent, Quote, VenueOrder, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.errors import UnknownOutcomeError, UnreachableError
-from kamou.exchange.base import Capabilities, ExchangePort
+from kamou.exchange.base import Capabilities, ExchangePort, Series
 
 T = TypeVar("T")
 
@@ -32,6 +32,9 @@ class TimedPort:
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         return await self._read(self._port.quotes(symbols))
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        return await self._read(self._port.funding_rates(since_ms, until_ms))
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         return await self._read(self._port.positions())

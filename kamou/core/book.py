@@ -8,6 +8,7 @@ what only we could have done wrong. Values inside are frozen; treat the containe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ import attrs
 from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot
-from kamou.core.holdings import OVERLAP_MS, Holdings, Reservation
+from kamou.core.holdings import OVERLAP_MS, BalanceChange, Holdings, Reservation
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
@@ -152,7 +153,10 @@ class Book(Holdings):
         _bound(self.fills_seen, SEEN_KEPT)
         order = self.order(fill.client_id) if fill.client_id else None
         trade = self._trade_for(fill, order)
-        if trade is not None:
+        if trade is None:
+            self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
+        else:
+            self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, leg)
@@ -163,6 +167,12 @@ class Book(Holdings):
             self._keep(order, life.advance(order, event))
         if trade is not None and self.trades.get(fill.symbol) is trade:
             self._settle(trade)
+
+    def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
+        """Remember what the account read before ``at_ms`` does not know yet."""
+        if at_ms >= self.marked_ms:
+            self.balance_changes[key] = BalanceChange(at_ms=at_ms, amount=amount)
+            _bound(self.balance_changes, SEEN_KEPT)
 
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
         """The trade that a fill belongs to; opened by an entry's first fill."""
@@ -222,6 +232,7 @@ class Book(Holdings):
             return
         self.incomes_seen[income.income_id] = income.at_ms
         _bound(self.incomes_seen, SEEN_KEPT)
+        self._change_balance(income.income_id, income.at_ms, income.amount)
         if income.kind == "transfer":
             self.flows += income.amount
             if income.at_ms > self.day_opened_ms:  # an earlier one is in the day's equity already
@@ -248,6 +259,9 @@ class Book(Holdings):
         self.margin_used = event.margin_used
         self.open_risk = event.open_risk
         self.marked_ms = event.at_ms
+        old = [key for key, c in self.balance_changes.items() if c.at_ms < event.at_ms]
+        for key in old:
+            del self.balance_changes[key]
 
     def _day_opened(self, event: e.DayOpened) -> None:
         self.day = event.day
@@ -264,6 +278,7 @@ class Book(Holdings):
         for order in self.orders_of(event.symbol):
             if order.status.terminal:  # its missing fills are what the correction stands for
                 self._keep(order, attrs.evolve(order, reported=order.filled))
+        self.unexplained_ms = max(self.unexplained_ms, event.at_ms)
         trade = self.trades.get(event.symbol)
         if trade is None:
             return

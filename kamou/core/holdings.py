@@ -36,6 +36,14 @@ class Reservation:
         return self.remaining * self.plan.contract_size * self.plan.entry_price
 
 
+@attrs.frozen(kw_only=True)
+class BalanceChange:
+    """What one fill or one payment did to the wallet balance, by the venue's time."""
+
+    at_ms: int
+    amount: Decimal  # money, signed: realised profit less the fee, funding, a transfer
+
+
 @attrs.define(kw_only=True)
 class Holdings:
     """The state, and what may be asked of it. Only ``Book.apply`` changes it."""
@@ -68,6 +76,9 @@ class Holdings:
     margin_used: Decimal = ZERO
     open_risk: Decimal = ZERO
     marked_ms: int = 0
+    # Since the account was read for the last mark, by fill key or income id.
+    balance_changes: dict[str, BalanceChange] = attrs.field(factory=dict)
+    unexplained_ms: int = 0  # the newest fill or correction whose money is not known
 
     cycle_ms: int = 0  # the last cycle that was closed
     reconciled_ms: int = 0  # the last cycle that closed without drift

@@ -17,6 +17,7 @@ from kamou.core.gate import LiveGrant
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import ZERO, Candidate, Denial, Instrument, Plan, Quote, Side
 from kamou.core.risk.context import size_factor
+from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, room_for
 from kamou.core.sizing import BPS, Room, Sized, denial, size, trade_costs
 
@@ -66,6 +67,7 @@ def no_room(
     *,
     fraction: Decimal,
     stake: Exposure,
+    now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: Book,
     limits: RiskLimits,
@@ -76,7 +78,7 @@ def no_room(
     would deny too.
     """
     instrument = instruments[candidate.symbol]
-    room = _room(candidate, fraction, stake, instruments, book, limits)
+    room = _room(candidate, fraction, stake, now, instruments, book, limits)
     if room.risk > 0 and room.notional >= instrument.notional_min:
         return None
     return denial(
@@ -105,20 +107,23 @@ def plan_entry(
     attempt: int,
     quote: Quote,
     stake: Exposure,
+    now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: Book,
     costs: CostModel,
     limits: RiskLimits,
     now_ms: int,
+    funding_rate: Decimal | None = None,
 ) -> Plan | Denial:
     """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
 
-    ``stake`` is the book's exposure at present marks, so that the plan fits what room it leaves.
+    ``stake`` and ``now`` are the book's exposure and equity at present marks, so that the plan
+    fits what they leave.
     """
     instrument = instruments[candidate.symbol]
     prices = prices_for(candidate, quote, instrument, costs)
     sized = size(
-        q=book.q,
+        q=now.q,
         entry=prices.limit,
         stop=prices.stop,
         side=candidate.side,
@@ -129,12 +134,13 @@ def plan_entry(
             quote=quote,
             side=candidate.side,
             hold_ms=candidate.hold_ms,
+            funding_rate=funding_rate,
         ),
         gap=book.conduct.gap(limits.gap_buffer_min),
         limits=limits,
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
-        room=_room(candidate, fraction, stake, instruments, book, limits),
+        room=_room(candidate, fraction, stake, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):
         return sized
@@ -145,6 +151,7 @@ def _room(
     candidate: Candidate,
     fraction: Decimal,
     stake: Exposure,
+    now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: Book,
     limits: RiskLimits,
@@ -152,6 +159,7 @@ def _room(
     room = room_for(
         book,
         stake,
+        now,
         symbol=candidate.symbol,
         side=candidate.side,
         instruments=instruments,

@@ -50,6 +50,7 @@ class OpenTrade:
     fees: Decimal = ZERO  # money, positive is paid
     funding: Decimal = ZERO  # money, positive is received
     slippage: Decimal = ZERO  # money, already inside the prices
+    open_cost: Decimal = ZERO  # quantity x average price, averaged as the venue does
     exit_reason: str = ""
     tick: Decimal = ZERO  # the venue's, where it is not what the prices were planned on
     changed_ms: int
@@ -98,6 +99,15 @@ class OpenTrade:
         gained = self.exited_value - self.exited * self.entry_price
         return gained * self.side.sign * self.contract_size
 
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """Money that the open quantity has made at ``mark``, before the costs of leaving."""
+        return (self.quantity * mark - self.open_cost) * self.side.sign * self.contract_size
+
+    @property
+    def margin(self) -> Decimal:
+        """Isolated margin: the open quantity at its average price, over the leverage."""
+        return abs(self.open_cost) * self.contract_size / self.leverage
+
     def notional(self, mark: Decimal) -> Decimal:
         """Money at ``mark``."""
         return abs(self.quantity) * self.contract_size * mark
@@ -141,6 +151,7 @@ def adopt(event: PositionAdopted) -> OpenTrade:
         adopted=True,
         entered=event.quantity,
         entered_value=event.quantity * event.entry_price,
+        open_cost=event.quantity * event.entry_price,
         changed_ms=event.at_ms,
         unprotected_since_ms=event.at_ms,
     )
@@ -161,7 +172,10 @@ def apply_fill(
         "changed_ms": max(trade.changed_ms, fill.at_ms),
     }
     value = fill.quantity * fill.price
-    if fill.side is opening_side(trade.side):
+    opening = fill.side is opening_side(trade.side)
+    change = fill.quantity if opening else -fill.quantity
+    changes["open_cost"], _ = _averaged(trade, change, fill.price)
+    if opening:
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
@@ -175,6 +189,29 @@ def apply_fill(
     return attrs.evolve(trade, **changes)
 
 
+def gain(trade: OpenTrade, fill: Fill) -> Decimal:
+    """Return the money that ``fill`` realises on ``trade``, before its fee."""
+    opening = fill.side is opening_side(trade.side)
+    change = fill.quantity if opening else -fill.quantity
+    _, made = _averaged(trade, change, fill.price)
+    return made * trade.side.sign * trade.contract_size
+
+
+def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
+    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain per unit size.
+
+    What adds is averaged in; what reduces realises against the average and leaves it as it is.
+    """
+    held, cost = trade.quantity, trade.open_cost
+    after = held + change
+    if held * change >= 0:
+        return cost + change * price, ZERO
+    average = cost / held
+    closed = min(abs(held), abs(change)) * (1 if held > 0 else -1)
+    made = (price - average) * closed
+    return (average if held * after >= 0 else price) * after, made
+
+
 def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
     """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``.
 
@@ -183,11 +220,12 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
     """
     if trade.quantity < 0:
         own = trade.exited_value * trade.entered / trade.exited
-        trade = attrs.evolve(trade, exited=trade.entered, exited_value=own)
+        trade = attrs.evolve(trade, exited=trade.entered, exited_value=own, open_cost=ZERO)
     gone = trade.quantity - quantity
     if gone == 0:
         return attrs.evolve(trade, changed_ms=at_ms, exit_reason=trade.exit_reason or "external")
     changes: dict[str, Any] = {"changed_ms": at_ms}
+    changes["open_cost"], _ = _averaged(trade, -gone, price)
     if gone > 0:
         changes["exited"] = trade.exited + gone
         changes["exited_value"] = trade.exited_value + gone * price
@@ -221,6 +259,7 @@ def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
         entered_value=anew(trade.entered_value),
         exited=anew(trade.exited),
         exited_value=anew(trade.exited_value),
+        open_cost=anew(trade.open_cost),
         confirmed=attrs.evolve(stop, quantity=anew(stop.quantity)) if stop else None,
     )
 

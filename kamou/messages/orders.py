@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 
 from kamou.core.model import Account, Intent, Plan, Quote, VenuePosition
@@ -14,6 +16,8 @@ class ReviewEntry(Message):
 
     plan: Plan
     quote: Quote
+    marks: tuple[Quote, ...] = ()  # of everything that is held, read for this review
+    funding_rate: Decimal | None = None  # settled last, per interval; None: not known
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ from trading_cases import (
     NOON,
     D,
     Story,
+    equity_now,
     intent,
     mark,
     order_closed,
@@ -81,6 +82,7 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
     room = room_for(
         story.book,
         at_stake(story),
+        equity_now(story.book),
         symbol="SOLUSDT",
         side=Side.LONG,
         instruments=INSTRUMENTS,
@@ -91,16 +93,18 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
     major = room_for(
         story.book,
         at_stake(story),
+        equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    assert major.risk == 400 - D("38.276")
+    assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 paid, 0.8 to leave
     story.say(mark("9500"))
     none = room_for(
         story.book,
         at_stake(story),
+        equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
         instruments=INSTRUMENTS,

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import INSTRUMENTS, NOON, Story, plan, quote
+from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
 
 from kamou.core.book import Book
 from kamou.core.codes import Deny
@@ -44,6 +44,7 @@ def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:
         wanted,
         fraction=D(1),
         stake=stake_of(book, limits),
+        now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,
         limits=limits,
@@ -57,6 +58,7 @@ def planned(book: Book, limits: RiskLimits, wanted: Candidate) -> Plan | Denial:
         attempt=1,
         quote=quote(wanted.symbol),
         stake=stake_of(book, limits),
+        now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,
         costs=COSTS,

@@ -31,6 +31,7 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
+from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.governor import ReviewContext
 
 D = Decimal
@@ -319,6 +320,14 @@ def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderC
     )
 
 
+def equity_now(book: Book, **marks: str) -> CurrentEquity:
+    """The equity of ``book`` at NOON, with marks by symbol."""
+    quotes = {symbol: quote(symbol, mid) for symbol, mid in marks.items()}
+    return current_equity(
+        book, None, quotes, instruments=INSTRUMENTS, costs=CostModel(), now_ms=NOON
+    )
+
+
 def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
     """A review in which nothing is wrong, save what ``changes`` makes wrong."""
     inputs: dict[str, Any] = {
@@ -327,6 +336,7 @@ def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
         "quote": quote(of.symbol),
         "account": account(),
         "positions": (),
+        "marks": {symbol: quote(symbol) for symbol in book.trades},
         "reconciled": True,
         "instruments": INSTRUMENTS,
         "limits": RiskLimits(),

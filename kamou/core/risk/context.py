@@ -19,6 +19,7 @@ from kamou.core.model import (
     TradingState,
     VenuePosition,
 )
+from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.sizing import TradeCosts, trade_costs
 
@@ -34,6 +35,7 @@ class ReviewContext:
     plan: Plan
     book: Book
     quote: Quote | None
+    marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of what is held, read for this review
     account: Account | None
     positions: tuple[VenuePosition, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
@@ -81,6 +83,8 @@ class ReviewContext:
             bad.append("leverage")
         if not self.book.day_equity > 0:
             bad.append("day_equity")
+        if not bad and not self.now.q > 0:
+            bad.append("equity")
         return tuple(bad)
 
     @property
@@ -99,10 +103,21 @@ class ReviewContext:
         return self.instrument, self.quote, self.account
 
     @cached_property
+    def now(self) -> CurrentEquity:
+        """The account's equity as of this review. Needs an account of finite numbers."""
+        return current_equity(
+            self.book,
+            self.account,
+            self.quotes,
+            instruments=self.instruments,
+            costs=self.costs,
+            now_ms=self.now_ms,
+        )
+
+    @property
     def q(self) -> Decimal:
         """Q = min(equity, balance)."""
-        account = self.sound[2]
-        return min(account.equity, account.balance)
+        return self.now.q
 
     @cached_property
     def fraction(self) -> Decimal:
@@ -160,18 +175,17 @@ class ReviewContext:
         return max(sum((money for _, money in self.risk_parts), Decimal(0)), self.plan.risk)
 
     @cached_property
-    def marks(self) -> dict[str, Decimal]:
-        marks = {p.symbol: p.mark_price for p in self.positions if p.mark_price > 0}
-        if self.quote is not None:
-            marks[self.plan.symbol] = self.quote.mark
-        return marks
+    def quotes(self) -> dict[str, Quote]:
+        """What everything is valued at: the quotes of what is held, and the plan's own."""
+        own = {} if self.quote is None else {self.plan.symbol: self.quote}
+        return {**self.marks, **own}
 
     @cached_property
     def stake(self) -> Exposure:
         """What is at stake without this plan."""
         return exposure(
             self.book,
-            marks=self.marks,
+            marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
             instruments=self.instruments,
             costs=self.costs,
             limits=self.limits,
@@ -179,9 +193,16 @@ class ReviewContext:
 
     @cached_property
     def day_lost(self) -> Decimal:
-        """Money lost since the day opened, unrealised included, transfers excluded; >= 0."""
-        equity = self.sound[2].equity
-        return max(Decimal(0), self.book.day_equity + self.book.day_flows - equity)
+        """Money lost since the day opened, as of this review; >= 0."""
+        return day_lost(self.book, self.now)
+
+    @cached_property
+    def margin_used(self) -> Decimal:
+        """Margin of the last account read, and of the trades that were opened since."""
+        since_ms = self.now.account_at_ms
+        return self.sound[2].margin_used + sum(
+            (t.margin for t in self.book.trades.values() if t.opened_ms >= since_ms), Decimal(0)
+        )
 
     @cached_property
     def day_limit(self) -> Decimal:

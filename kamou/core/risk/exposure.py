@@ -11,7 +11,8 @@ from kamou.core.book import Book
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.portfolio import OpenTrade
-from kamou.core.sizing import BPS, Room
+from kamou.core.risk.equity import CurrentEquity, day_lost, exit_rate
+from kamou.core.sizing import Room
 
 MAJORS = frozenset({"BTC", "XBT", "ETH"})
 """Everything else falls together: the alt cluster."""
@@ -29,13 +30,13 @@ class Exposure:
     net_notional: Decimal  # signed: what a move of the whole market hits
 
 
-def trade_risk(trade: OpenTrade, mark: Decimal, exit_rate: Decimal, gap: Decimal) -> Decimal:
+def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) -> Decimal:
     """Money lost from ``mark`` to the trade's stop, with exit costs and the gap buffer.
 
-    ``exit_rate`` is what leaving costs, as a fraction of the stop price.
+    ``leaving`` is what that costs, as a fraction of the stop price (``exit_rate``).
     """
     distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
-    per_unit = distance + gap * trade.risk_distance + exit_rate * trade.stop_price
+    per_unit = distance + gap * trade.risk_distance + leaving * trade.stop_price
     return per_unit * abs(trade.quantity) * trade.contract_size
 
 
@@ -52,11 +53,10 @@ def exposure(
     A symbol without an instrument counts as an alt: the stricter reading.
     """
     gap = book.conduct.gap(limits.gap_buffer_min)
-    exit_rate = (costs.taker_bps + costs.slippage_bps) / BPS
     stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
-        risk = trade_risk(trade, mark, exit_rate, gap)
+        risk = trade_risk(trade, mark, exit_rate(instruments.get(symbol), costs), gap)
         stakes.append((symbol, trade.side, trade.notional(mark), risk))
     margin = ZERO
     for reservation in book.reservations.values():
@@ -97,15 +97,15 @@ def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
     return abs(net_notional) * move
 
 
-def day_budget(book: Book, equity: Decimal, limits: RiskLimits) -> Decimal:
+def day_budget(book: Book, now: CurrentEquity, limits: RiskLimits) -> Decimal:
     """Money that the day may still lose: the limit less what is lost already. May be negative."""
-    lost = max(ZERO, book.day_equity + book.day_flows - equity)
-    return limits.daily_loss_max * book.day_equity - lost
+    return limits.daily_loss_max * book.day_equity - day_lost(book, now)
 
 
 def room_for(
     book: Book,
     stake: Exposure,
+    now: CurrentEquity,
     *,
     symbol: str,
     side: Side,
@@ -118,7 +118,9 @@ def room_for(
     The order manager sizes into this room, so that a plan is shrunk rather than denied. The
     governor does not use it: its rules are computed apart.
     """
-    q, budget = book.q, day_budget(book, book.equity, limits)
+    q, budget = now.q, day_budget(book, now, limits)
+    opened = [t for t in book.trades.values() if t.opened_ms >= book.marked_ms]
+    margin = book.margin_used + sum((t.margin for t in opened), ZERO)
     risk = min(
         min(limits.open_risk_max, limits.daily_loss_max) * q - stake.open_risk,
         budget - stake.open_risk,
@@ -130,6 +132,6 @@ def room_for(
         limits.notional_total_max * q - stake.notional_total,
         limits.exposure_per_symbol * fraction * q - stake.notional.get(symbol, ZERO),
         budget / limits.shock_move - against,
-        limits.margin_total_max * q - book.margin_used - stake.margin_reserved,
+        limits.margin_total_max * q - margin - stake.margin_reserved,
     )
     return Room(risk=max(ZERO, risk), notional=max(ZERO, notional))

@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     inputs.data_valid,
     inputs.data_fresh,
     inputs.account_fresh,
+    inputs.marks_fresh,
     inputs.clocks_agree,
     inputs.reconciled,
     plan.unexpired,

@@ -36,9 +36,24 @@ def account_fresh(c: ReviewContext) -> Denial | None:
     if c.account is None:
         return denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
     age_ms = c.now_ms - c.account.at_ms
-    return (
-        denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms) if age_ms > limit_ms else None
-    )
+    if age_ms > limit_ms:
+        return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms)
+    if c.account.balance.is_finite() and c.now.unknown:
+        return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, unknown=c.now.unknown)
+    return None
+
+
+def marks_fresh(c: ReviewContext) -> Denial | None:
+    """Everything that is held was valued at a mark that is sound and young enough."""
+    limit_ms = c.limits.quote_age_max_s * 1000
+    for symbol in sorted(c.book.trades):
+        quote = c.marks.get(symbol)
+        if quote is None or not quote.sound:
+            return denial(Deny.MARK_STALE, symbol=symbol, age_ms="none", limit_ms=limit_ms)
+        age_ms = c.now_ms - quote.at_ms
+        if age_ms > limit_ms:
+            return denial(Deny.MARK_STALE, symbol=symbol, age_ms=age_ms, limit_ms=limit_ms)
+    return None
 
 
 def reconciled(c: ReviewContext) -> Denial | None:

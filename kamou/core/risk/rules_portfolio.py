@@ -123,7 +123,7 @@ def notional_total(c: ReviewContext) -> Denial | None:
 
 @numeric
 def margin_total(c: ReviewContext) -> Denial | None:
-    used = c.sound[2].margin_used + c.stake.margin_reserved
+    used = c.margin_used + c.stake.margin_reserved
     total = used + c.notional / c.plan.leverage
     limit = c.limits.margin_total_max * c.q
     if total <= limit:

@@ -1,0 +1,261 @@
+"""Entries: from refined signals to plans, reviews and orders. A part of the order manager.
+
+Whatever a plan is sized on is read for it: the quote of its symbol, and the quotes of everything
+that is held. Sizing and the governor's review value the book at the same marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.actors.desk import Desk
+from kamou.actors.protection import Protector
+from kamou.clock import DAY_MS, HOUR_MS, Clock
+from kamou.core.codes import Deny
+from kamou.core.day import utc_day
+from kamou.core.gate import Gate
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.model import Candidate, Denial, Figure, Instrument, Leg, Quote
+from kamou.core.planning import no_room, plan_entry, size_fraction
+from kamou.core.risk.equity import CurrentEquity, current_equity
+from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.verdict import Approved
+from kamou.errors import RateLimitedError, UnreachableError
+from kamou.ids import permit_id
+from kamou.messages.orders import ReviewEntry
+from kamou.messages.signals import RefinedSignal, SignalsRefined
+
+LOOK_MAX_MS = 8_000  # of one look at everything: messages wait meanwhile
+FIRST_ATTEMPT = 1
+FUNDING_KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
+
+
+@attrs.frozen(kw_only=True)
+class _Valued:
+    """The book at present marks."""
+
+    quotes: Mapping[str, Quote]
+    stake: Exposure
+    now: CurrentEquity
+
+
+class Entries:
+    """Plans entries and sends what the governor permits. ``settle`` runs after each."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        protector: Protector,
+        gate: Gate,
+        instruments: Mapping[str, Instrument],
+        limits: RiskLimits,
+        costs: CostModel,
+        clock: Clock,
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._desk = desk
+        self._protector = protector
+        self._gate = gate
+        self._instruments = instruments
+        self._limits = limits
+        self._costs = costs
+        self._clock = clock
+        self._settle = settle
+        self._rates: dict[str, Decimal] = {}  # funding, per interval, by symbol
+        self._rates_ms = 0  # when they were read
+        self.waiting: SignalsRefined | None = None  # for the UTC day to open
+
+    async def take(self, message: SignalsRefined) -> None:
+        """Enter what the signals ask for, or keep them until the day has opened.
+
+        The bar that closes at 00:00 UTC speaks before the day's opening equity is confirmed.
+        Its signals wait for that, at most until they expire.
+        """
+        self.waiting = None
+        if self._desk.book.day != utc_day(self._clock.now_ms()):
+            self.waiting = message
+            return
+        await self._enter_all(message)
+
+    async def retry(self) -> None:
+        """Look again after signals that wait for the day."""
+        message = self.waiting
+        if message is None:
+            return
+        if self._clock.now_ms() >= message.expires_ms:
+            self.waiting = None
+            for signal in message.signals:
+                figures = (Figure(name="day", value="not open before the signal expired"),)
+                self._deny(
+                    signal.candidate, Denial(code=Deny.NOT_RECONCILED.value, figures=figures)
+                )
+            return
+        await self.take(message)
+
+    async def _enter_all(self, message: SignalsRefined) -> None:
+        until_ms = self._clock.now_ms() + LOOK_MAX_MS  # a slow venue has no room for more
+        await self._learn_rates()
+        quotes = await self._quotes(())
+        valued: _Valued | None = None
+        seq = -1
+        for signal in message.signals:
+            if self._clock.now_ms() >= min(message.expires_ms, until_ms):
+                return
+            if valued is None or seq != self._desk.book.seq:
+                seq = self._desk.book.seq
+                valued = self._value(quotes)
+            await self._enter(signal, valued)
+
+    async def _enter(self, signal: RefinedSignal, valued: _Valued) -> None:
+        candidate = signal.candidate
+        desk = self._desk
+        if not desk.port.capabilities.attached_stop and (bare := self._bare()):
+            # Where stops take calls of their own, those of what is held come before new risk.
+            figures = (Figure(name="bare", value=bare),)
+            self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
+            return
+        fraction = size_fraction(
+            desk.book,
+            self._gate.is_live(candidate.strategy),
+            signal.size_multiplier,
+            self._limits,
+        )
+        full = no_room(
+            candidate,
+            fraction=fraction,
+            stake=valued.stake,
+            now=valued.now,
+            instruments=self._instruments,
+            book=desk.book,
+            limits=self._limits,
+        )
+        if full is not None:
+            self._deny(candidate, full)
+            return
+        review = await self._plan(candidate, fraction)
+        if review is None:
+            return
+        verdict = await desk.review(review)
+        if isinstance(verdict, Approved):
+            await desk.enter(review.plan, verdict)
+            await self._secure(candidate.symbol)
+            await self._settle()
+
+    async def _plan(self, candidate: Candidate, fraction: Decimal) -> ReviewEntry | None:
+        """The plan on fresh quotes, with all that its review needs; None: denied."""
+        desk = self._desk
+        quotes = await self._quotes((candidate.symbol,))
+        quote = quotes.get(candidate.symbol)
+        if quote is None or not quote.sound:
+            code = Deny.PRICE_MARK_MISSING if quote is None else Deny.DATA_INVALID
+            self._deny(candidate, Denial(code=code.value))
+            return None
+        valued, rate = self._value(quotes), self._rates.get(candidate.symbol)
+        plan = plan_entry(
+            candidate,
+            fraction=fraction,
+            attempt=FIRST_ATTEMPT,
+            quote=quote,
+            stake=valued.stake,
+            now=valued.now,
+            instruments=self._instruments,
+            book=desk.book,
+            costs=self._costs,
+            limits=self._limits,
+            now_ms=self._clock.now_ms(),
+            funding_rate=rate,
+        )
+        if isinstance(plan, Denial):
+            self._deny(candidate, plan)
+            return None
+        return ReviewEntry(
+            cause_id=candidate.signal_id,
+            plan=plan,
+            quote=quote,
+            marks=tuple(quotes[s] for s in sorted(desk.book.trades) if s in quotes),
+            funding_rate=rate,
+        )
+
+    # --- what a plan rests on ----------------------------------------------------
+
+    async def _quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        """Quotes of ``symbols`` and of everything that is held; none if nobody answers."""
+        asked = dict.fromkeys((*symbols, *sorted(self._desk.book.trades)))
+        if not asked:
+            return {}
+        try:
+            return await self._desk.port.quotes(tuple(asked))
+        except (UnreachableError, RateLimitedError):
+            return {}  # entry prices stand in for sizing; the governor denies without marks
+
+    def _value(self, quotes: Mapping[str, Quote]) -> _Valued:
+        book = self._desk.book
+        return _Valued(
+            quotes=quotes,
+            stake=exposure(
+                book,
+                marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
+                instruments=self._instruments,
+                costs=self._costs,
+                limits=self._limits,
+            ),
+            now=current_equity(
+                book,
+                None,
+                quotes,
+                instruments=self._instruments,
+                costs=self._costs,
+                now_ms=self._clock.now_ms(),
+            ),
+        )
+
+    async def _learn_rates(self) -> None:
+        """Read the rates that settled last; those known before stay if nobody answers."""
+        now_ms = self._clock.now_ms()
+        if now_ms // FUNDING_KNOWN_MS == self._rates_ms // FUNDING_KNOWN_MS:
+            return
+        try:
+            rates = await self._desk.port.funding_rates(now_ms - DAY_MS, now_ms)
+        except (UnreachableError, RateLimitedError):
+            return
+        self._rates_ms = now_ms
+        self._rates.clear()  # one of more than a day ago says nothing
+        for row in rates.values:
+            for symbol, rate in zip(rates.symbols, row, strict=True):
+                if rate == rate:
+                    self._rates[symbol] = Decimal(repr(float(rate)))
+
+    # --- what comes with an entry ------------------------------------------------
+
+    def _bare(self) -> str:
+        """Positions that no stop is known to protect, and entries that may have become such."""
+        book = self._desk.book
+        bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
+        bare |= {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
+        return ",".join(sorted(bare))
+
+    async def _secure(self, symbol: str) -> None:
+        """Where an entry cannot carry its stop, the stop comes before anything else is done."""
+        desk = self._desk
+        if desk.port.capabilities.attached_stop:
+            return
+        for order in desk.book.orders_of(symbol):
+            if order.leg is Leg.ENTRY and order.status.terminal:  # some of its fills are untold
+                await desk.resolve(order)
+        trade = desk.book.trades.get(symbol)
+        if trade is not None and trade.unprotected_since_ms:
+            await self._protector.protect(symbol)
+
+    def _deny(self, candidate: Candidate, denied: Denial) -> None:
+        self._desk.deny(
+            permit_id(candidate.signal_id, FIRST_ATTEMPT),
+            candidate.signal_id,
+            candidate.strategy,
+            candidate.symbol,
+            "entry",
+            denied,
+        )

@@ -1,0 +1,108 @@
+"""The account's equity now: the one notion of it that planner, governor and rules share.
+
+It begins at the venue's own account, as last read. What the book has realised since is added by
+the venue's time, so that a loss is in the day from the moment at which its risk leaves the book.
+What is open is valued at the marks that the decision is made on. What cannot be known is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.clock import HOUR_MS, floor_ms
+from kamou.core.book import Book
+from kamou.core.limits import CostModel
+from kamou.core.model import ZERO, Account, Instrument, Quote
+from kamou.core.sizing import BPS
+
+
+@attrs.frozen(kw_only=True)
+class CurrentEquity:
+    """Equity and balance of one instant, and how old what they rest on is."""
+
+    equity: Decimal  # money
+    balance: Decimal  # money: wallet balance, realised only
+    exit_costs: Decimal  # money: fee and slippage of closing everything at the marks
+    account_at_ms: int  # venue time of the account read underneath
+    marks_at_ms: int | None  # of the oldest mark of what is held; None when nothing is
+    unknown: str = ""  # why the figures cannot be known; empty when they can
+
+    @property
+    def q(self) -> Decimal:
+        """Sizing equity: what every limit is a fraction of."""
+        return min(self.equity, self.balance)
+
+
+def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
+    """Return what leaving a position costs, as a fraction of its notional."""
+    fee = costs.taker_bps / BPS
+    if instrument is not None:
+        fee = max(fee, instrument.taker_fee)
+    return fee + costs.slippage_bps / BPS
+
+
+def current_equity(
+    book: Book,
+    account: Account | None,
+    quotes: Mapping[str, Quote],
+    *,
+    instruments: Mapping[str, Instrument],
+    costs: CostModel,
+    now_ms: int,
+) -> CurrentEquity:
+    """Return the equity as of ``now_ms``.
+
+    Args:
+        account: the newest read of this process, if there was one; the book's mark stands in when
+            it is newer, or when there was none.
+        quotes: of every symbol that is held; the entry price stands in where one is missing (a
+            rule of its own, ``marks_fresh``, denies every entry then).
+    """
+    at_ms, balance = book.marked_ms, book.balance
+    if account is not None and account.at_ms >= at_ms:
+        at_ms, balance = account.at_ms, account.balance
+    for change in book.balance_changes.values():
+        # One of the very instant of the read may be in it or not: the worse of the two holds.
+        if change.at_ms > at_ms or (change.at_ms == at_ms and change.amount < 0):
+            balance += change.amount
+    unrealised = exit_costs = ZERO
+    marks_at_ms: int | None = None
+    for symbol, trade in book.trades.items():
+        quote = quotes.get(symbol)
+        mark = trade.entry_price
+        if quote is not None and quote.sound:
+            mark = quote.mark
+            marks_at_ms = quote.at_ms if marks_at_ms is None else min(marks_at_ms, quote.at_ms)
+        unrealised += trade.unrealised(mark)
+        exit_costs += trade.notional(mark) * exit_rate(instruments.get(symbol), costs)
+    return CurrentEquity(
+        equity=balance + unrealised,
+        balance=balance,
+        exit_costs=exit_costs,
+        account_at_ms=at_ms,
+        marks_at_ms=marks_at_ms,
+        unknown=_unknown(book, at_ms, now_ms),
+    )
+
+
+def _unknown(book: Book, account_at_ms: int, now_ms: int) -> str:
+    """Name what the figures leave out; empty when they leave out nothing."""
+    if not account_at_ms:
+        return "the account was never read"
+    if book.unexplained_ms >= account_at_ms:
+        return "a fill that no trade of ours explains"
+    hour_ms = floor_ms(now_ms, HOUR_MS)
+    if account_at_ms < hour_ms:
+        trades = (*book.trades.values(), *book.finished.values())
+        held = sorted(t.symbol for t in trades if t.opened_ms < hour_ms)
+        if held:
+            return f"funding settled at the hour on {','.join(held)}"
+    return ""
+
+
+def day_lost(book: Book, now: CurrentEquity) -> Decimal:
+    """Money lost since the day opened: unrealised and exit costs in, transfers out; >= 0."""
+    return max(ZERO, book.day_equity + book.day_flows - now.equity + now.exit_costs)
