@@ -234,7 +234,7 @@ class Plan:
     leverage: int
     risk: Decimal  # worst case loss in money: costs, gap buffer and funding included
     notional: Decimal  # money
-    bound_by: str  # which cap bound the size: risk | exposure | quantity_max | budget | ...
+    bound_by: str  # which limit bound the size: risk | exposure | day_budget | cluster | ...
     hold_ms: int
     planned_ms: int
     expires_ms: int

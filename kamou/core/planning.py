@@ -78,14 +78,20 @@ def no_room(
     would deny too.
     """
     instrument = instruments[candidate.symbol]
-    room = _room(candidate, fraction, stake, now, instruments, book, limits)
-    if room.risk > 0 and room.notional >= instrument.notional_min:
+    room = _room(candidate, stake, now, instruments, book, limits)
+    held = stake.notional.get(candidate.symbol, ZERO)
+    left = {
+        "exposure": limits.exposure_per_symbol * fraction * now.q - held,
+        **room.notionals,
+    }
+    if room.risk > 0 and min(left.values()) >= instrument.notional_min:
         return None
+    bound = room.risks if room.risk <= 0 else left
     return denial(
         Deny.SIZE_BELOW_MINIMUM,
         risk_left=f"{room.risk:.2f}",
-        notional_left=f"{room.notional:.2f}",
-        bound_by="budget",
+        notional_left=f"{min(left.values()):.2f}",
+        bound_by=min(bound, key=lambda name: bound[name]),
     )
 
 
@@ -140,7 +146,7 @@ def plan_entry(
         limits=limits,
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
-        room=_room(candidate, fraction, stake, now, instruments, book, limits),
+        room=_room(candidate, stake, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):
         return sized
@@ -149,14 +155,13 @@ def plan_entry(
 
 def _room(
     candidate: Candidate,
-    fraction: Decimal,
     stake: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: Book,
     limits: RiskLimits,
 ) -> Room:
-    room = room_for(
+    return room_for(
         book,
         stake,
         now,
@@ -164,9 +169,7 @@ def _room(
         side=candidate.side,
         instruments=instruments,
         limits=limits,
-        fraction=fraction,
-    )
-    return Room(risk=room.risk * ROOM_USED, notional=room.notional * ROOM_USED)
+    ).scaled(ROOM_USED)
 
 
 def _plan(

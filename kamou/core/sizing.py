@@ -8,6 +8,7 @@ instrument's and the portfolio's caps, and the lot step: always down, never up.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -33,10 +34,27 @@ class TradeCosts:
 
 @attrs.frozen(kw_only=True)
 class Room:
-    """What the portfolio still has to give, in money."""
+    """What the portfolio's limits leave for one more trade, in money, by the limit's name."""
 
-    risk: Decimal
-    notional: Decimal
+    risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
+    notionals: Mapping[str, Decimal]  # notional_total | shock | margin_total
+
+    @property
+    def risk(self) -> Decimal:
+        """Money that one more trade may risk."""
+        return min(self.risks.values())
+
+    @property
+    def notional(self) -> Decimal:
+        """Money that one more trade may be worth."""
+        return min(self.notionals.values())
+
+    def scaled(self, share: Decimal) -> Room:
+        """Return this with only ``share`` of each."""
+        return Room(
+            risks={name: money * share for name, money in self.risks.items()},
+            notionals={name: money * share for name, money in self.notionals.items()},
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +68,7 @@ class Sized:
     margin: Decimal
     leverage: int  # the highest that keeps liquidation far enough away
     liquidation_price: Decimal
-    bound_by: str  # risk | exposure | quantity_max | value_max | budget
+    bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Room``
 
 
 def trade_costs(
@@ -201,10 +219,11 @@ def _caps(
         "value_max": limits.order_value_max / entry,
     }
     if room is not None:
-        left = min(room.risk / loss, room.notional / entry)
+        left = {name: money / loss for name, money in room.risks.items()}
+        left |= {name: money / entry for name, money in room.notionals.items()}
         # A remnant is not worth its costs, and its R says nothing of the strategy.
-        worthwhile = left >= limits.budget_share_min * min(caps.values())
-        caps["budget"] = left if worthwhile else ZERO
+        least = limits.budget_share_min * min(caps.values())
+        caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     return caps
 
 

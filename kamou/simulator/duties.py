@@ -147,7 +147,7 @@ class Duties:
 
     def _granted(self, event: e.PermitGranted) -> None:
         plan, now_ms = event.plan, self.engine.market_ms
-        self.bound_by_risk += plan.bound_by in ("risk", "budget")
+        self.bound_by_risk += plan.bound_by not in ("exposure", "quantity_max", "value_max")
 
         def wrong(rule: str, detail: str) -> None:
             self._wrong(rule, now_ms, plan.symbol, f"{event.permit_id}: {detail}")

@@ -88,7 +88,7 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    assert (room.risk, room.notional) == (200, 1500)
+    assert (room.risk, room.notional) == (200, 4000)
     story.open(plan("BTCUSDT"))
     major = room_for(
         story.book,

@@ -82,6 +82,11 @@ def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
     assert made.code == "SIZE_BELOW_MINIMUM"
 
 
+def room(risk: D, notional: D) -> Room:
+    """So much is left of the day's budget, and of the total notional."""
+    return Room(risks={"day_budget": risk}, notionals={"notional_total": notional})
+
+
 # Reference vectors "liq_isolated_linear": entry, leverage, maintenance rate, side -> price.
 @pytest.mark.parametrize(
     ("entry", "leverage", "rate", "side", "expected"),
@@ -119,11 +124,11 @@ def test_existing_notional_counts_against_the_exposure_cap() -> None:
 
 
 def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
-    made = sized(room=Room(risk=D(20), notional=D(5000)))
+    made = sized(room=room(D(20), D(5000)))
     assert isinstance(made, Sized)
-    assert made.bound_by == "budget"
+    assert made.bound_by == "day_budget"
     assert made.risk <= 20
-    nothing = sized(room=Room(risk=D(0), notional=D(0)))
+    nothing = sized(room=room(D(0), D(0)))
     assert isinstance(nothing, Denial)
 
 
@@ -267,7 +272,7 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
             costs=costs(),
             gap=QUARTER,
             limits=RiskLimits(),
-            room=Room(risk=D(risk), notional=D(10_000)),
+            room=room(D(risk), D(10_000)),
         )
 
     alone = made("1000")
@@ -275,7 +280,7 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
     quarter = alone.risk / 4
     enough = made(str(quarter * D("1.02")))
     assert isinstance(enough, Sized)
-    assert enough.bound_by == "budget"
+    assert enough.bound_by == "day_budget"
     refused = made(str(quarter * D("0.98")))
     assert isinstance(refused, Denial)
-    assert ("bound_by", "budget") in {(f.name, f.value) for f in refused.figures}
+    assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}

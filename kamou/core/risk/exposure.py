@@ -111,27 +111,27 @@ def room_for(
     side: Side,
     instruments: Mapping[str, Instrument],
     limits: RiskLimits,
-    fraction: Decimal = Decimal(1),
 ) -> Room:
-    """What the portfolio's caps leave for one more trade, in money; never negative.
+    """What the portfolio's limits leave for one more trade, in money; never negative.
 
     The order manager sizes into this room, so that a plan is shrunk rather than denied. The
     governor does not use it: its rules are computed apart.
     """
     q, budget = now.q, day_budget(book, now, limits)
     opened = [t for t in book.trades.values() if t.opened_ms >= book.marked_ms]
-    margin = book.margin_used + sum((t.margin for t in opened), ZERO)
-    risk = min(
-        min(limits.open_risk_max, limits.daily_loss_max) * q - stake.open_risk,
-        budget - stake.open_risk,
-    )
+    margin = book.margin_used + sum((t.margin for t in opened), ZERO) + stake.margin_reserved
+    risks = {
+        "day_budget": budget - stake.open_risk,
+        "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * q - stake.open_risk,
+    }
     if not is_major(instruments.get(symbol)):
-        risk = min(risk, limits.cluster_risk_max * q - stake.cluster[side])
-    against = stake.net_notional * side.sign
-    notional = min(
-        limits.notional_total_max * q - stake.notional_total,
-        limits.exposure_per_symbol * fraction * q - stake.notional.get(symbol, ZERO),
-        budget / limits.shock_move - against,
-        limits.margin_total_max * q - margin - stake.margin_reserved,
+        risks["cluster"] = limits.cluster_risk_max * q - stake.cluster[side]
+    notionals = {
+        "shock": budget / limits.shock_move - stake.net_notional * side.sign,
+        "notional_total": limits.notional_total_max * q - stake.notional_total,
+        "margin_total": limits.margin_total_max * q - margin,
+    }
+    return Room(
+        risks={name: max(ZERO, money) for name, money in risks.items()},
+        notionals={name: max(ZERO, money) for name, money in notionals.items()},
     )
-    return Room(risk=max(ZERO, risk), notional=max(ZERO, notional))
