@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 import attrs
 
@@ -61,31 +62,41 @@ class CheckReport:
 
 
 @attrs.define(kw_only=True)
-class _Stop:
+class StopSeen:
     sell: bool
     remaining: Decimal
     trigger: Decimal
 
 
 @attrs.define(kw_only=True)
-class _Symbol:
+class SymbolSeen:
     """What the checker knows of one symbol."""
 
     position: Decimal = ZERO
     entry: Decimal = ZERO
-    stops: dict[str, _Stop] = attrs.Factory(dict)
+    stops: dict[str, StopSeen] = attrs.Factory(dict)
     bare_since_ms: int | None = None  # open and not covered
     reported: bool = False  # this bare spell is already a violation
     contract_size: Decimal = ZERO
     foreign: bool = False  # somebody else added to what is held: it is not judged as ours
     unjudged: list[FillNoted] = attrs.Factory(list)  # entries whose stop is not there yet
 
-    def covering(self) -> list[_Stop]:
+    def covering(self) -> list[StopSeen]:
         return [s for s in self.stops.values() if s.sell == (self.position > ZERO)]
 
     @property
     def covered(self) -> bool:
         return sum((s.remaining for s in self.covering()), ZERO) >= abs(self.position)
+
+
+class Portfolio(Protocol):
+    """What ``LimitChecker`` is: told of evidence, fills of our entries, and of entries covered."""
+
+    def before(self, seen: Checker, noted: Evidence) -> None: ...
+
+    def filled(self, seen: Checker, noted: FillNoted) -> None: ...
+
+    def entered(self, seen: Checker, name: str, noted: FillNoted, at_ms: int) -> None: ...
 
 
 Silence = Callable[[str, int, int], int]
@@ -113,11 +124,12 @@ class Checker:
     ) -> None:
         self.limits = limits
         self._silent_ms = silent_ms
-        self._ours = ours
+        self.is_ours = ours
         self._instant: int | None = None  # of the newest evidence
+        self.portfolio: Portfolio | None = None  # who holds entries to the limits on everything
         self.found: list[Violation] = []
-        self.symbols: dict[str, _Symbol] = {}
-        self.held: dict[str, _Symbol] = {}  # those of them that hold a position
+        self.symbols: dict[str, SymbolSeen] = {}
+        self.held: dict[str, SymbolSeen] = {}  # those of them that hold a position
         self.accepted: set[str] = set()
         self.balance = ZERO
         self.fees = ZERO
@@ -130,8 +142,8 @@ class Checker:
     def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
         self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
 
-    def of(self, symbol: str) -> _Symbol:
-        return self.symbols.setdefault(symbol, _Symbol())
+    def of(self, symbol: str) -> SymbolSeen:
+        return self.symbols.setdefault(symbol, SymbolSeen())
 
     # --- evidence ----------------------------------------------------------------
 
@@ -142,6 +154,8 @@ class Checker:
             self.settle(instant)
             self.deadline(noted.at_ms)
         self._instant = noted.at_ms
+        if self.portfolio is not None:
+            self.portfolio.before(self, noted)
         if isinstance(noted, FillNoted):
             self.fill(noted)
         elif isinstance(noted, OrderNoted):
@@ -178,7 +192,7 @@ class Checker:
         if noted.event == "closed" or noted.trigger_price is None:
             symbol.stops.pop(name, None)
         else:
-            symbol.stops[name] = _Stop(
+            symbol.stops[name] = StopSeen(
                 sell=noted.side.sign < 0,
                 remaining=noted.remaining,
                 trigger=noted.trigger_price,
@@ -210,15 +224,17 @@ class Checker:
         stop = symbol.stops.get(noted.client_id)
         if stop is not None:
             stop.remaining -= noted.quantity
-        if added and not self._ours(noted.client_id):
+        if added and not self.is_ours(noted.client_id):
             symbol.foreign = True
         elif added and not noted.reduce_only:
             self.entries += 1
+            if self.portfolio is not None:
+                self.portfolio.filled(self, noted)
             if not symbol.foreign:
                 self._exposure(noted, after)
                 symbol.unjudged.append(noted)
 
-    def _book(self, noted: FillNoted, symbol: _Symbol, after: Decimal) -> None:
+    def _book(self, noted: FillNoted, symbol: SymbolSeen, after: Decimal) -> None:
         """Average cost, from first principles."""
         before, signed = symbol.position, noted.side.sign * noted.quantity
         closed = min(abs(before), noted.quantity) if before * signed < ZERO else ZERO
@@ -243,7 +259,7 @@ class Checker:
         else:
             self.held[noted.symbol] = symbol
 
-    def _overshoot(self, noted: FillNoted, symbol: _Symbol) -> None:
+    def _overshoot(self, noted: FillNoted, symbol: SymbolSeen) -> None:
         if noted.type is not OrderType.STOP_MARKET or noted.trigger_price is None:
             return
         unit = abs(symbol.entry - noted.trigger_price)
@@ -270,6 +286,8 @@ class Checker:
         for name, symbol in self.held.items():
             covered = symbol.covered
             if symbol.unjudged and covered:
+                if self.portfolio is not None:
+                    self.portfolio.entered(self, name, symbol.unjudged[0], at_ms)
                 self._risk(name, symbol)
             if covered:
                 symbol.bare_since_ms = None
@@ -288,7 +306,7 @@ class Checker:
                 symbol.reported = True
                 self.violation("UNPROTECTED", bare, name, f"until at least {now_ms}")
 
-    def _risk(self, name: str, symbol: _Symbol) -> None:
+    def _risk(self, name: str, symbol: SymbolSeen) -> None:
         """What the position loses at its farthest stop: fees, slippage and gap included."""
         noted = symbol.unjudged[-1]
         symbol.unjudged.clear()

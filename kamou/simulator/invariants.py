@@ -24,7 +24,7 @@ from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
 )
-from kamou.exchange.checker import Checker, CheckLimits, Silence, Violation
+from kamou.exchange.checker import Silence, Violation
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import (
     ContractNoted,
@@ -35,7 +35,8 @@ from kamou.exchange.venue_state import (
 )
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
-from kamou.simulator.duties import SKEW_MAX_MS, Duties
+from kamou.simulator.duties import SAMPLE_MS, SKEW_MAX_MS, Duties
+from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
@@ -43,7 +44,6 @@ from kamou.supervision import ChildExit, ExitKind, RestartStormError
 
 VIOLATIONS_MAX = 50  # one defect repeats itself
 LAST_EVENTS = 60  # shown with the first violation
-FLOW_MEMORY_MS = 150_000  # money that left so lately may not have been known to who sized an order
 SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for so long after
 
 
@@ -73,10 +73,12 @@ class Monitor:
         self.state = TradingState.NORMAL
         self.head_seq = 0
         self._head_body = b""
-        self._checker = _SimulatedChecker(self, limits, silent_ms)
+        self._checker = SimulatedChecker(limits, silent_ms)
+        self.portfolio = self._checker.portfolio = limits_on(self, engine, limits)
         self.duties = Duties(
             engine=engine, limits=limits, silent_ms=silent_ms, wrong=self.violation
         )
+        self._sampled_ms = 0
         self._told = 0  # violations of the checker that are reported
         self._seen = 0  # pieces of evidence
         self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
@@ -109,6 +111,7 @@ class Monitor:
             self.trace.digest(body)
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
             self.duties.journalled(event)
+            self.coverage.update(f"bound {name}" for name in bound_by(event))
             learn = _LEARNS.get(type(event))
             if learn is not None:
                 learn(self, event)
@@ -140,6 +143,7 @@ class Monitor:
         self.head_seq, self._head_body = events[-1].seq, encode(events[-1].event)
         self.state = book.state
         self.duties.rolled_back(book)
+        self.portfolio.forgotten()
 
     def _granted(self, event: e.PermitGranted) -> None:
         if event.permit_id in self._permits:
@@ -163,6 +167,15 @@ class Monitor:
     def _closed(self, event: e.OrderClosed) -> None:
         if not event.filled:
             self._written_off[event.client_id] = event.at_ms
+
+    def _day(self, event: e.DayOpened) -> None:
+        self.portfolio.open_day(self._checker, event.at_ms)
+
+    def strategy_of(self, client_id: str) -> str:
+        """The strategy that an entry order is of; empty when nobody knows."""
+        intent = self._intents.get(client_id)
+        permit = self._permits.get(intent.permit_id) if intent is not None else None
+        return permit.plan.strategy if permit is not None else ""
 
     def _state(self, event: e.StateChanged) -> None:
         self.state = event.after
@@ -219,6 +232,9 @@ class Monitor:
         checker = self._checker
         if checker.held:
             checker.until(now_ms)
+        if now_ms - self._sampled_ms >= SAMPLE_MS:
+            self._sampled_ms = now_ms
+            self.portfolio.sample(checker, now_ms)
         if self._told < len(checker.found):
             for violation in checker.found[self._told :]:
                 self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
@@ -318,44 +334,6 @@ class Monitor:
         return self._checker.overshoot
 
 
-class _SimulatedChecker(Checker):
-    """The venue checker, with what the account's other users do taken into account."""
-
-    def __init__(self, monitor: Monitor, limits: RiskLimits, silent_ms: Silence) -> None:
-        super().__init__(
-            CheckLimits(
-                risk_per_trade=limits.risk_per_trade,
-                exposure_per_symbol=limits.exposure_per_symbol,
-                protection_deadline_ms=limits.protection_deadline_s * 1000,
-            ),
-            silent_ms=silent_ms,
-            ours=is_ours,
-        )
-        self._risk_limits = limits
-        self._gone: deque[tuple[int, Decimal]] = deque()  # money that left lately
-
-    def money(self, noted: MoneyNoted) -> None:
-        super().money(noted)
-        if noted.kind == "transfer" and noted.amount < 0:
-            self._gone.append((noted.at_ms, noted.amount))
-
-    def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
-        while self._gone and self._gone[0][0] < noted.at_ms - FLOW_MEMORY_MS:
-            self._gone.popleft()
-        left = sum((amount for _, amount in self._gone), Decimal(0))
-        return super()._allowed(fraction, noted) - fraction * left
-
-    def _exposure(self, noted: FillNoted, after: Decimal) -> None:
-        super()._exposure(noted, after)
-        total = sum(
-            (abs(held.position) * held.entry * held.contract_size for held in self.held.values()),
-            Decimal(0),
-        )
-        limit = self._allowed(self._risk_limits.notional_total_max, noted)
-        if total > limit:
-            self.violation("NOTIONAL", noted.at_ms, noted.symbol, f"{total} limit={limit}")
-
-
 def _leaves(error: BaseException | None) -> tuple[BaseException | None, ...]:
     """What a group of errors consists of: several tasks of one actor may be struck at once."""
     if not isinstance(error, BaseExceptionGroup):
@@ -382,4 +360,5 @@ _LEARNS: dict[type[e.Event], Callable[[Monitor, Any], None]] = {
     e.IntentRecorded: Monitor._intended,
     e.OrderClosed: Monitor._closed,
     e.StateChanged: Monitor._state,
+    e.DayOpened: Monitor._day,
 }

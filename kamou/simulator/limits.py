@@ -1,0 +1,124 @@
+"""The limits on the portfolio in a simulated world: who checks them, and which of them bound."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kamou.core import events as e
+from kamou.core.codes import Deny
+from kamou.core.limits import RiskLimits
+from kamou.exchange.checker import Checker, CheckLimits, Silence
+from kamou.exchange.engine import Engine
+from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
+from kamou.exchange.venue_state import FillNoted, MoneyNoted
+from kamou.ids import is_ours
+
+if TYPE_CHECKING:
+    from kamou.simulator.invariants import Monitor
+
+WINDOW_MS = 45_000  # a permit, the worst error of our clock, and an order that acts late
+EXCUSE_MS = 150_000  # two cycles and their reads: what others did so long ago has been seen
+
+BOUND = {
+    Deny.RISK_PER_TRADE_EXCEEDED: "risk",
+    Deny.EXPOSURE_SYMBOL_EXCEEDED: "exposure",
+    Deny.RISK_OPEN_EXCEEDED: "open_risk",
+    Deny.RISK_DAY_BUDGET_EXCEEDED: "day_budget",
+    Deny.RISK_CLUSTER_EXCEEDED: "cluster",
+    Deny.RISK_SHOCK_EXCEEDED: "shock",
+    Deny.CAPITAL_NOTIONAL_EXCEEDED: "notional_total",
+    Deny.CAPITAL_MARGIN_EXCEEDED: "margin_total",
+    Deny.RATE_ENTRIES_EXCEEDED: "entries_hour",
+    Deny.RATE_REENTRIES_EXCEEDED: "entries_day",
+}
+
+
+def bound_by(event: e.Event) -> Iterator[str]:
+    """The limits that decided this permit's size, or its denial."""
+    if isinstance(event, e.PermitGranted):
+        yield event.plan.bound_by
+    elif isinstance(event, e.PermitDenied):
+        for denial in event.denials:
+            figures = {figure.name: figure.value for figure in denial.figures}
+            if denial.code == Deny.SIZE_BELOW_MINIMUM.value and "bound_by" in figures:
+                yield figures["bound_by"]
+            elif denial.code in BOUND:
+                yield BOUND[Deny(denial.code)]
+
+
+def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChecker:
+    """The checker of everything together for one world."""
+    columns = {symbol: n for n, symbol in enumerate(engine.source.symbols)}
+
+    def mark_at(symbol: str, at_ms: int) -> Decimal | None:
+        price = float(engine.source.prices(at_ms)[columns[symbol]])
+        if price == price:
+            return Decimal(repr(price))
+        held = engine._state.positions.get(symbol)
+        return held.mark if held is not None else None
+
+    def leverage_of(client_id: str) -> int:
+        order = engine._state.orders.get(client_id)
+        return order.request.leverage if order is not None else 1
+
+    return LimitChecker(
+        limits=PortfolioLimits(
+            daily_loss=limits.daily_loss_max,
+            open_risk=limits.open_risk_max,
+            cluster=limits.cluster_risk_max,
+            shock_move=limits.shock_move,
+            notional=limits.notional_total_max,
+            margin=limits.margin_total_max,
+            entries_per_hour=limits.entries_per_strategy_hour,
+            reentries_per_day=limits.reentries_per_symbol_day,
+            gap_buffer=limits.gap_buffer_min,
+            window_ms=WINDOW_MS,
+            excuse_ms=EXCUSE_MS,
+        ),
+        mark_at=mark_at,
+        leverage_of=leverage_of,
+        strategy_of=monitor.strategy_of,
+        wrong=monitor.violation,
+        day_opened_ms=0,  # a day opens with the journal's event; the venue says at what equity
+    )
+
+
+class SimulatedChecker(Checker):
+    """The venue checker, with what the account's other users do taken into account."""
+
+    def __init__(self, limits: RiskLimits, silent_ms: Silence) -> None:
+        super().__init__(
+            CheckLimits(
+                risk_per_trade=limits.risk_per_trade,
+                exposure_per_symbol=limits.exposure_per_symbol,
+                protection_deadline_ms=limits.protection_deadline_s * 1000,
+            ),
+            silent_ms=silent_ms,
+            ours=is_ours,
+        )
+        self._risk_limits = limits
+        self._gone: deque[tuple[int, Decimal]] = deque()  # money that left lately
+
+    def money(self, noted: MoneyNoted) -> None:
+        super().money(noted)
+        if noted.kind == "transfer" and noted.amount < 0:
+            self._gone.append((noted.at_ms, noted.amount))
+
+    def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
+        while self._gone and self._gone[0][0] < noted.at_ms - EXCUSE_MS:
+            self._gone.popleft()
+        left = sum((amount for _, amount in self._gone), Decimal(0))
+        return super()._allowed(fraction, noted) - fraction * left
+
+    def _exposure(self, noted: FillNoted, after: Decimal) -> None:
+        super()._exposure(noted, after)
+        total = sum(
+            (abs(held.position) * held.entry * held.contract_size for held in self.held.values()),
+            Decimal(0),
+        )
+        limit = self._allowed(self._risk_limits.notional_total_max, noted)
+        if total > limit:
+            self.violation("NOTIONAL", noted.at_ms, noted.symbol, f"{total} limit={limit}")
