@@ -77,6 +77,20 @@ FAULTS: tuple[Fault, ...] = (
         10,
         share=0.25,
     ),
+    Fault(
+        "blind_account",
+        "the account cannot be read for minutes; all else can",
+        6,
+        (60, 420),
+        share=0.15,
+    ),
+    Fault("narrow_day_budget", "so little may be lost in a day that admission binds", share=0.08),
+    Fault("narrow_open_risk", "so little may be at risk at once that it binds", share=0.08),
+    Fault("narrow_cluster", "so little may be at risk in one direction that it binds", share=0.08),
+    Fault("narrow_shock", "a shock so large that it binds", share=0.08),
+    Fault("narrow_notional", "so little notional in total that it binds", share=0.08),
+    Fault("narrow_margin", "so little margin in total that it binds", share=0.08),
+    Fault("narrow_counts", "so few entries an hour and a day that they bind", share=0.08),
 )
 """Faults of language models are not among them: nothing asks one yet."""
 

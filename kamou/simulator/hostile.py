@@ -220,6 +220,9 @@ class HostileExchange(SimulatedExchange):
         return quotes
 
     async def account(self) -> Account:
+        if self._chaos.inside("blind_account", self._true.now_ms()):
+            await self._leg()
+            raise UnreachableError("account: no answer")
         return await self._read("account", self.engine.account)
 
     async def positions(self) -> tuple[VenuePosition, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -82,6 +83,35 @@ def tightened(settings: Settings) -> Settings:
         cluster_risk_max=settings.risk.cluster_risk_max * TIGHT,
     )
     return attrs.evolve(settings, risk=risk)
+
+
+NARROW: dict[str, tuple[tuple[str, Any], ...]] = {
+    "narrow_day_budget": (("daily_loss_max", Decimal("0.004")), ("shock_move", Decimal("0.001"))),
+    "narrow_open_risk": (("open_risk_max", Decimal("0.003")),),
+    "narrow_cluster": (("cluster_risk_max", Decimal("0.0015")),),
+    "narrow_shock": (("shock_move", Decimal("0.25")),),
+    "narrow_notional": (("notional_total_max", Decimal("0.25")),),
+    "narrow_margin": (("margin_total_max", Decimal("0.05")),),
+    "narrow_counts": (("entries_per_strategy_hour", 4), ("reentries_per_symbol_day", 1)),
+}
+"""Limits that bind within a few trades: a position here is worth 0.15 Q and risks about 0.002 Q."""
+
+BINDS = {
+    "narrow_day_budget": ("day_budget",),
+    "narrow_open_risk": ("open_risk",),
+    "narrow_cluster": ("cluster",),
+    "narrow_shock": ("shock",),
+    "narrow_notional": ("notional_total",),
+    "narrow_margin": ("margin_total",),
+    "narrow_counts": ("entries_hour", "entries_day"),
+}
+"""What each of them is there for, by the names of ``bound_by``."""
+
+
+def narrowed(settings: Settings, faults: frozenset[str]) -> Settings:
+    """With the limits that these classes narrow."""
+    changes = {key: value for name in NARROW if name in faults for key, value in NARROW[name]}
+    return attrs.evolve(settings, risk=attrs.evolve(settings.risk, **changes))
 
 
 def reconfigured(settings: Settings, draw: float) -> Settings:

@@ -49,7 +49,15 @@ from kamou.simulator.process import (
     image_of,
 )
 from kamou.simulator.saboteur import Steps
-from kamou.simulator.settings import SETTINGS, Scenario, reconfigured, tightened
+from kamou.simulator.settings import (
+    BINDS,
+    NARROW,
+    SETTINGS,
+    Scenario,
+    narrowed,
+    reconfigured,
+    tightened,
+)
 from kamou.simulator.site_life import SiteLife, misreported
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
@@ -79,7 +87,7 @@ class World:
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
         tight = "tight_limits" in scenario.on
-        self.settings = settings = tightened(settings) if tight else settings
+        self.settings = settings = narrowed(tightened(settings) if tight else settings, scenario.on)
         self.start_ms = NOON_MS
         if "day_end" in scenario.on:  # half-way
             half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
@@ -199,6 +207,10 @@ class World:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
         if "tight_limits" in self.chaos.on:
             self.chaos.struck["tight_limits"] += self.monitor.duties.bound_by_risk
+        for name in (each for each in NARROW if each in self.chaos.on):
+            self.chaos.struck[name] += sum(
+                self.monitor.coverage[f"bound {limit}"] for limit in BINDS[name]
+            )
         if "day_end" in self.chaos.on:
             self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
@@ -206,7 +218,14 @@ class World:
         """Time in which nobody could have protected the position."""
         silent = self.dead + self.monitor.stalls
         # On a full disk no intent can be written, so nothing may be sent either.
-        for name in ("disconnect", "maintenance", "rate_limit_and_ban", "disk_full"):
+        # Without the account no pass of reconciliation comes to an end.
+        for name in (
+            "disconnect",
+            "maintenance",
+            "rate_limit_and_ban",
+            "disk_full",
+            "blind_account",
+        ):
             silent = silent + list(self.chaos.windows(name))
         silent_ms = covered_ms(silent, since_ms, until_ms)
         if self.chaos.on <= TOLD_AT_ONCE:

@@ -34,8 +34,9 @@ BELIEVED_AT_ONCE = (RECONCILIATION, "if self._in_doubt(symbol, held):", "if Fals
 
 def table() -> tuple[Mutant, ...]:
     """All of them, the design's own first."""
+    from mutants_of_limits import LIMITS
     from mutants_of_money import MONEY
     from mutants_of_orders import ORDERS
     from mutants_of_the_reviewer import REVIEWER
 
-    return (*ORDERS, *MONEY, *REVIEWER)
+    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS)
