@@ -107,6 +107,13 @@ _RISK = (
     _S("risk.messages_per_s", "per s", "at most half the venue's limit", 1, 1_000),
     _S("risk.quote_age_max_s", "s", "no entry on an older quote", 1, 60),
     _S("risk.account_age_max_s", "s", "no entry on an older account read", 1, 3_600),
+    _S(
+        "risk.stale_halt_s",
+        "s",
+        "account or marks so far past their age limit: HALT_NEW",
+        1,
+        3_600,
+    ),
     _S("risk.permit_ttl_s", "s", "a permit not used by then is void", 1, 300),
     _S("risk.protection_deadline_s", "s", "no stop read back by then: closed", 6, 10, HARD_3),
     _S("risk.reduced_size", "of the size", "what the reduced state trades", 0, 1),

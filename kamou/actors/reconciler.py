@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 
 import attrs
@@ -16,7 +17,7 @@ from kamou.core.book import Book
 from kamou.core.indicators.atr import atr
 from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Instrument
+from kamou.core.model import Instrument, Quote, VenuePosition
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.venue_view import Doubt, certain_offset_ms
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
@@ -86,6 +87,8 @@ class Reconciler(Actor):
         self._passed_ms = 0  # when the last pass began
         self._asked = False  # for one out of turn
         self._restless = False  # the last look left something open
+        self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
+        self._marks_at_ms: int | None = None
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -155,8 +158,29 @@ class Reconciler(Actor):
             at_ms=at_ms,
             clock_offset_ms=offset_ms,
         )
+        self._marks_at_ms = await self._oldest_mark(positions, at_ms)
         unknown = {p.symbol for p in positions} - book.trades.keys()
         return view, await self._atrs(unknown) if unknown else {}
+
+    async def _oldest_mark(self, positions: tuple[VenuePosition, ...], at_ms: int) -> int | None:
+        """The time of the oldest mark of what is held; None when nothing is.
+
+        A mark that is missing or is no price is as old as the last one that was.
+        """
+        symbols = tuple(p.symbol for p in positions if p.quantity != 0)
+        if not symbols:
+            return None
+        quotes: Mapping[str, Quote] = {}
+        with suppress(UnreachableError, RateLimitedError):
+            quotes = await self._port.quotes(symbols)
+        known = {
+            symbol: quotes[symbol].at_ms
+            if symbol in quotes and quotes[symbol].sound
+            else self._marked_ms.get(symbol, at_ms)
+            for symbol in symbols
+        }
+        self._marked_ms = known
+        return min(known.values())
 
     def _take(self, listed: tuple[Instrument, ...]) -> None:
         """What the venue tells of its instruments holds from now on, for whoever sizes or prices.
@@ -191,6 +215,7 @@ class Reconciler(Actor):
                 account=view.account,
                 positions=view.positions,
                 reconciled=agreed,
+                marks_at_ms=self._marks_at_ms,
                 clock_offset_ms=view.clock_offset_ms,
             )
         )

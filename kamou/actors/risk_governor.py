@@ -20,8 +20,9 @@ from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
 from kamou.core.risk import governor
+from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.pacing import TokenBucket, full_bucket
-from kamou.core.risk.states import Decision, EquityRead, Pending
+from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.mailboxes import Mailbox
@@ -68,6 +69,9 @@ class RiskGovernor(Actor):
         self._observed: VenueObserved | None = None
         self._pending: Pending | None = None
         self._read_again_ms: int | None = None
+        self._read: EquityRead | None = None  # the newest that is a number
+        self._started_ms = clock.now_ms()
+        self._fresh_since_ms: int | None = None  # of unbroken fresh reads in this state
         self._disk_full = False
         self._owed: Halt | Flatten | None = None
         self._opening: EquityRead | None = None  # the day's first read, to be confirmed
@@ -77,16 +81,37 @@ class RiskGovernor(Actor):
         await self._follower.recover()
 
     def next_due_ms(self) -> int | None:
-        return self._read_again_ms
+        return min((at for at in (self._read_again_ms, self._stale_ms()) if at), default=None)
+
+    def _stale_ms(self) -> int | None:
+        """When silence becomes a halt; None while new risk is stopped anyway."""
+        if self._disk_full or not self._follower.book.state.entries_allowed:
+            return None
+        now_ms = self.clock.now_ms()
+        left_ms = self._limits.stale_halt_s * 1000 - self._overdue_ms(now_ms)
+        return now_ms + left_ms + 1
+
+    def _overdue_ms(self, now_ms: int) -> int:
+        """How long account or marks are past their age limit; 0 or less: they are fresh."""
+        read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_ms)
+        return overdue_ms(read, self._limits, now_ms)
 
     async def tick(self) -> None:
         """Ask for the second read that a breach, or a day's opening, needs; until it comes.
 
         The reconciler reads what flowed in and out as well: without it a withdrawal is a loss.
+        When nothing comes for too long, that is judged too.
         """
         await trio.lowlevel.checkpoint()
-        self._read_again_ms = self.clock.now_ms() + self._limits.equity_confirm_s * 1000
-        self._reconciler.put_nowait(ReconcileNow())
+        now_ms = self.clock.now_ms()
+        if self._read_again_ms is not None and now_ms >= self._read_again_ms:
+            self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
+            self._reconciler.put_nowait(ReconcileNow())
+        try:
+            if self._overdue_ms(now_ms) > self._limits.stale_halt_s * 1000:
+                await self._judge(self._read)
+        except DiskFullError:
+            self._disk_full = True
 
     # --- reviews -----------------------------------------------------------------
 
@@ -170,9 +195,8 @@ class RiskGovernor(Actor):
         match message:
             case VenueObserved():
                 self._observed = message
-                account = message.account
                 await self._release(self.clock.now_ms())
-                await self._judge(EquityRead(equity=account.equity, at_ms=account.at_ms))
+                await self._judge(self._take(message))
             case Halt():
                 await self._command(TradingState.HALT_NEW, message.reason, message.note)
             case Flatten():
@@ -185,7 +209,7 @@ class RiskGovernor(Actor):
                     await self._pay()
                     await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL.value)
             case ProtectionFailed():
-                await self._judge(self._equity(), protection_failed=True)
+                await self._judge(self._read, protection_failed=True)
             case _:
                 raise AssertionError(message)
 
@@ -195,11 +219,21 @@ class RiskGovernor(Actor):
         if owed is not None:
             await self._hear(owed)
 
-    def _equity(self) -> EquityRead | None:
-        if self._observed is None:
-            return None
-        account = self._observed.account
-        return EquityRead(equity=account.equity, at_ms=account.at_ms)
+    def _take(self, message: VenueObserved) -> EquityRead | None:
+        """The newest read that is a number, and since when all reads were fresh."""
+        read = EquityRead(
+            equity=message.account.equity,
+            at_ms=message.account.at_ms,
+            marks_at_ms=message.marks_at_ms,
+            exit_costs=exit_costs(message.positions, self._instruments, self._costs),
+        )
+        if read.finite:
+            self._read = read
+        if not read.finite or overdue_ms(read, self._limits, self.clock.now_ms()) > 0:
+            self._fresh_since_ms = None
+        elif self._fresh_since_ms is None:
+            self._fresh_since_ms = read.at_ms
+        return self._read
 
     async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
         decision = governor.command(self._follower.catch_up(), state, StateReason(reason))
@@ -208,7 +242,7 @@ class RiskGovernor(Actor):
     async def _resume(self, note: str) -> None:
         decision = governor.resume(
             self._follower.catch_up(),
-            self._equity(),
+            self._read,
             limits=self._limits,
             now_ms=self.clock.now_ms(),
         )
@@ -223,6 +257,8 @@ class RiskGovernor(Actor):
                 self._pending,
                 limits=self._limits,
                 now_ms=self.clock.now_ms(),
+                started_ms=self._started_ms,
+                fresh_since_ms=self._fresh_since_ms,
                 protection_failed=protection_failed,
                 disk_full=self._disk_full,
             )
@@ -231,7 +267,8 @@ class RiskGovernor(Actor):
     async def _open_day(self, read: EquityRead | None) -> Book:
         """A UTC day opens on two reads that agree: all its limits rest on it."""
         book = self._follower.catch_up()
-        if read is None or not read.equity.is_finite() or read.equity <= Decimal(0):
+        now_ms = self.clock.now_ms()
+        if read is None or read.equity <= Decimal(0) or overdue_ms(read, self._limits, now_ms) > 0:
             return book
         day = utc_day(read.at_ms)
         if day <= book.day:
@@ -240,24 +277,32 @@ class RiskGovernor(Actor):
         if first is None or utc_day(first.at_ms) != day or not self._agree(first, read):
             return book
         self._opening = None
-        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity)
+        equity = book.equity_at_midnight(read.equity, read.at_ms)
+        if equity <= 0:  # all of it was paid in today: the day begins with the read
+            equity = read.equity
+        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=equity)
         await self._journal.commit(opened)
         return self._follower.catch_up()
 
     def _agree(self, first: EquityRead, second: EquityRead) -> bool:
         apart = second.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
-        differ = abs(second.equity - first.equity)
-        return apart and differ <= self._limits.equity_agreement * first.equity
+        book = self._follower.book  # what was paid in or out meanwhile is no disagreement
+        before, after = (book.equity_at_midnight(r.equity, r.at_ms) for r in (first, second))
+        return apart and abs(after - before) <= self._limits.equity_agreement * first.equity
 
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending
         self._read_again_ms = decision.read_again_ms
         if self._opening is not None and self._read_again_ms is None:
             self._read_again_ms = self._opening.at_ms + self._limits.equity_confirm_s * 1000
-        event = decision.event(self.clock.now_ms())
+        now_ms = self.clock.now_ms()
+        if self._read is not None and self._read_again_ms is None and self._overdue_ms(now_ms) > 0:
+            self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
+        event = decision.event(now_ms)
         if event is None:
             return
         await self._journal.commit(event)
+        self._fresh_since_ms = None
         self._follower.catch_up()
         self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))
 

@@ -16,6 +16,7 @@ import attrs
 from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot
+from kamou.core.day import day_start_ms
 from kamou.core.holdings import OVERLAP_MS, BalanceChange, Holdings, Reservation
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
@@ -233,10 +234,18 @@ class Book(Holdings):
         self.incomes_seen[income.income_id] = income.at_ms
         _bound(self.incomes_seen, SEEN_KEPT)
         self._change_balance(income.income_id, income.at_ms, income.amount)
-        if income.kind == "transfer":
+        transfer = income.kind == "transfer"
+        self.payments[income.income_id] = BalanceChange(
+            at_ms=income.at_ms, amount=income.amount, transfer=transfer
+        )
+        _bound(self.payments, SEEN_KEPT)
+        if self.day and income.at_ms >= day_start_ms(self.day_opened_ms):
+            # Of today by its own time. The read that opened the day may have counted it already.
+            self.day_flows += income.amount if transfer else ZERO
+            if income.at_ms <= self.day_opened_ms:
+                self.day_equity -= income.amount
+        if transfer:
             self.flows += income.amount
-            if income.at_ms > self.day_opened_ms:  # an earlier one is in the day's equity already
-                self.day_flows += income.amount
         elif income.kind == "funding":
             trade = self.trades.get(income.symbol)
             if trade is not None:
@@ -267,7 +276,10 @@ class Book(Holdings):
         self.day = event.day
         self.day_opened_ms = event.at_ms
         self.day_equity = event.equity
-        self.day_flows = ZERO
+        from_ms = day_start_ms(event.at_ms)
+        self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= from_ms}
+        transfers = (p.amount for p in self.payments.values() if p.transfer)
+        self.day_flows = sum(transfers, ZERO)
 
     # --- reconciliation, state ---------------------------------------------------
 

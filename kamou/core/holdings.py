@@ -9,6 +9,7 @@ import attrs
 from kamou.clock import HOUR_MS, floor_ms
 from kamou.core import events as e
 from kamou.core import portfolio
+from kamou.core.day import day_start_ms
 from kamou.core.model import ZERO, Leg, Plan, TradingState
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
@@ -42,6 +43,7 @@ class BalanceChange:
 
     at_ms: int
     amount: Decimal  # money, signed: realised profit less the fee, funding, a transfer
+    transfer: bool = False
 
 
 @attrs.define(kw_only=True)
@@ -67,7 +69,9 @@ class Holdings:
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
-    day_flows: Decimal = ZERO  # transfers since then
+    day_flows: Decimal = ZERO  # transfers of this UTC day, by their own time
+    # Funding and transfers since the last day began, by income id: the next one sorts them.
+    payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     flows: Decimal = ZERO  # since inception
 
     equity: Decimal = ZERO  # at the last mark
@@ -90,6 +94,15 @@ class Holdings:
     conduct: Conduct = attrs.field(factory=Conduct)
 
     # --- reading -----------------------------------------------------------------
+
+    def equity_at_midnight(self, equity: Decimal, read_at_ms: int) -> Decimal:
+        """Return ``equity``, read in the first moments of a UTC day, less what was paid in it.
+
+        Funding and transfers that are stamped 00:00 or later belong to the day that begins.
+        """
+        from_ms = day_start_ms(read_at_ms)
+        paid = (p.amount for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
+        return equity - sum(paid, ZERO)
 
     @property
     def q(self) -> Decimal:

@@ -49,6 +49,7 @@ class RiskLimits:
     messages_per_s: int = 10  # at most half the venue's limit
     quote_age_max_s: int = 10
     account_age_max_s: int = 900  # three cycles
+    stale_halt_s: int = 60  # account or marks past their age limit for so long: HALT_NEW
     permit_ttl_s: int = 30
     protection_deadline_s: int = 10
     reduced_size: Decimal = D("0.5")

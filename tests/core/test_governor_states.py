@@ -116,27 +116,78 @@ def test_of_two_breaches_the_milder_holds_and_the_worse_waits(story: Story) -> N
     assert third.after is T.FLATTEN
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        None,
-        read("NaN"),
-        read("Infinity"),
-        read("9000", marks_fresh=False),
-        read("9000", NOON - 900_001),
-    ],
-)
-def test_what_is_not_known_halts_and_never_flattens(story: Story, seen: EquityRead | None) -> None:
-    decided = judge(story, seen, Pending(level=T.FLATTEN, at_ms=0), now_ms=NOON)
+STALE = [
+    None,
+    read("NaN"),
+    read("Infinity"),
+    read("9000", marks_at_ms=NOON - 10_001),
+    read("9000", NOON - 900_001),
+]
+
+
+@pytest.mark.parametrize("seen", STALE)
+def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) -> None:
+    started_ms = NOON - 900_001
+    pending = Pending(level=T.FLATTEN, at_ms=0)
+    decided = judge(story, seen, pending, now_ms=NOON, started_ms=started_ms)
+    assert decided.event(NOON) is None
+    assert decided.pending == pending
+
+
+@pytest.mark.parametrize("seen", STALE)
+def test_what_is_not_known_for_too_long_halts_and_never_flattens(
+    story: Story, seen: EquityRead | None
+) -> None:
+    inputs: dict[str, Any] = {"started_ms": NOON - 900_001}
+    pending = Pending(level=T.FLATTEN, at_ms=0)
+    waiting = judge(story, seen, pending, now_ms=NOON + 59_999, **inputs)
+    assert waiting.event(NOON) is None
+    decided = judge(story, seen, pending, now_ms=NOON + 60_000, **inputs)
     assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
     assert decided.pending is not None  # the breach that was pending is not forgotten
     put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
-    again = judge(story, seen, decided.pending, now_ms=NOON)
+    again = judge(story, seen, decided.pending, now_ms=NOON + 60_000, **inputs)
     assert again.event(NOON) is None
     assert again.pending is not None
 
 
-def test_drift_halts_until_the_next_day_agrees(story: Story) -> None:
+def test_a_mark_that_was_fresh_when_it_was_read_does_not_age_by_itself(story: Story) -> None:
+    seen = read("10000", marks_at_ms=NOON - 10_000)
+    assert judge(story, seen, now_ms=NOON + 600_000).event(NOON) is None
+
+
+@pytest.mark.parametrize("reason", [StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH])
+def test_a_halt_for_want_of_knowledge_ends_with_two_fresh_reads_and_a_clean_reconciliation(
+    story: Story, reason: StateReason
+) -> None:
+    put(story, T.HALT_NEW, reason)
+    first_ms, second_ms = NOON + 300_000, NOON + 305_000
+    seen = read("9900", second_ms)
+    assert judge(story, seen, fresh_since_ms=first_ms).after is T.HALT_NEW  # not reconciled
+    story.say(closed_cycle(NOON + 300_000))
+    assert judge(story, seen).after is T.HALT_NEW  # one read
+    assert judge(story, seen, fresh_since_ms=first_ms + 1).after is T.HALT_NEW  # too close
+    decided = judge(story, seen, fresh_since_ms=first_ms)
+    assert (decided.after, decided.reason) == (T.NORMAL, StateReason.DATA_RECOVERED)
+    losing = judge(story, read("9600", second_ms), fresh_since_ms=first_ms)
+    assert (losing.after, losing.reason) == (T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
+
+
+def test_the_next_day_does_not_end_a_halt_for_want_of_knowledge(story: Story) -> None:
+    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    at_ms = next_day(story)
+    story.say(closed_cycle(at_ms))
+    assert judge(story, read("9500", at_ms)).after is T.HALT_NEW
+
+
+def test_what_leaving_costs_is_part_of_the_days_loss(story: Story) -> None:
+    first = judge(story, read("9610", exit_costs=D(10)))
+    second = judge(story, read("9610", NOON + 5_000, exit_costs=D(10)), first.pending)
+    assert second.after is T.HALT_NEW
+    assert twice(story, "9610").after is T.REDUCED
+
+
+def test_drift_halts_until_it_is_explained(story: Story) -> None:
     story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
     decided = judge(story, read("10000"))
     assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.RECONCILE_MISMATCH)

@@ -287,6 +287,7 @@ def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
         "limit": "2.00%",
         "equity": "9500",
         "day_equity": "10000",
+        "exit_costs": "0.00",
         "flows": "-300",
     }
 

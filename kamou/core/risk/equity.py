@@ -7,7 +7,7 @@ What is open is valued at the marks that the decision is made on. What cannot be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -15,7 +15,7 @@ import attrs
 from kamou.clock import HOUR_MS, floor_ms
 from kamou.core.book import Book
 from kamou.core.limits import CostModel
-from kamou.core.model import ZERO, Account, Instrument, Quote
+from kamou.core.model import ZERO, Account, Instrument, Quote, VenuePosition
 from kamou.core.sizing import BPS
 
 
@@ -42,6 +42,19 @@ def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     if instrument is not None:
         fee = max(fee, instrument.taker_fee)
     return fee + costs.slippage_bps / BPS
+
+
+def exit_costs(
+    positions: Iterable[VenuePosition], instruments: Mapping[str, Instrument], costs: CostModel
+) -> Decimal:
+    """Return the money that closing these positions at their marks would cost."""
+    total = ZERO
+    for position in positions:
+        instrument = instruments.get(position.symbol)
+        size = instrument.contract_size if instrument is not None else ZERO
+        notional = abs(position.quantity) * size * position.mark_price
+        total += notional * exit_rate(instrument, costs)
+    return total
 
 
 def current_equity(

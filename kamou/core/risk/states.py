@@ -1,8 +1,10 @@
 """The governor's states: when trading is reduced, halted, flattened, and how it comes back.
 
 NORMAL -> REDUCED -> HALT_NEW -> FLATTEN follow the day's loss; KILLED is a human's. States only
-get worse by themselves. They get better at the next UTC day after a clean reconciliation (not
-when a human halted), or by a human; from FLATTEN and KILLED by a human in two steps.
+get worse by themselves. After a loss they get better at the next UTC day and a clean
+reconciliation, or by a human; a human's halt ends by a human only, and FLATTEN and KILLED in two
+steps. HALT_NEW because account, marks or positions were not known ends with two fresh reads and a
+clean reconciliation.
 """
 
 from __future__ import annotations
@@ -29,13 +31,22 @@ HUMAN_REARMS = frozenset(
 """
 
 
+FRESH_REARMS = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH})
+"""Halts for want of knowledge: two fresh reads and a clean reconciliation end them."""
+
+
 @attrs.frozen(kw_only=True)
 class EquityRead:
     """One read of the venue's equity."""
 
     equity: Decimal
     at_ms: int
-    marks_fresh: bool = True  # every open position was valued at a fresh mark
+    marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
+    exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
+
+    @property
+    def finite(self) -> bool:
+        return self.equity.is_finite() and self.exit_costs.is_finite()
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +84,18 @@ class Decision:
         )
 
 
+def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
+    """Return how long account or marks are past their age limit; 0 or less: they are fresh.
+
+    The account ages until the next read. A mark is fresh or not when it is read.
+    """
+    overdue = now_ms - read.at_ms - limits.account_age_max_s * 1000
+    limit_ms = limits.quote_age_max_s * 1000
+    if read.marks_at_ms is not None and read.at_ms - read.marks_at_ms > limit_ms:
+        overdue = max(overdue, now_ms - read.marks_at_ms - limit_ms)
+    return overdue
+
+
 def next_state(
     book: Book,
     read: EquityRead | None,
@@ -80,6 +103,8 @@ def next_state(
     *,
     limits: RiskLimits,
     now_ms: int,
+    started_ms: int = 0,
+    fresh_since_ms: int | None = None,
     protection_failed: bool = False,
     disk_full: bool = False,
 ) -> Decision:
@@ -87,8 +112,9 @@ def next_state(
 
     Args:
         book: caught up; its state, day and drift are used.
-        read: the newest equity; None when the venue's could not be had.
+        read: the newest equity that is a number; None when there was none since ``started_ms``.
         pending: what the last call returned.
+        fresh_since_ms: of the first fresh read since the state changed, if all since were fresh.
         protection_failed: a position could not be protected and its close was refused.
     """
     now = book.state
@@ -96,21 +122,29 @@ def next_state(
         return _to(book, _T.FLATTEN, StateReason.PROTECTION_FAILED, pending)
     if now.severity >= _T.FLATTEN.severity:
         return Decision(before=now, after=now, pending=pending)
-    unsure = _unsure(book, read, limits, now_ms, disk_full)
+    if read is None or not read.finite:
+        read, known = None, EquityRead(equity=Decimal(0), at_ms=started_ms)
+    else:
+        known = read
+    overdue = overdue_ms(known, limits, now_ms)
+    unsure = _unsure(book, overdue, limits, disk_full)
+    if unsure is None and (read is None or overdue > 0):
+        return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
     if unsure is not None:
         # Never FLATTEN on what is not known, and never forget a breach that is pending.
         if now.severity >= _T.HALT_NEW.severity:
             return Decision(before=now, after=now, pending=pending)
-        return _to(book, _T.HALT_NEW, unsure, pending)
+        age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
+        return _to(book, _T.HALT_NEW, unsure, pending, age)
     assert read is not None
     if utc_day(read.at_ms) != book.day or not book.day_equity > 0:
         return Decision(before=now, after=now)  # the day is not open yet; entries wait for it
     level, figures = _level(book, read, limits)
     if level.severity > now.severity:
         return _breach(book, level, figures, read, pending, limits)
-    if _rearmed(book, now_ms):
+    if _rearmed(book, now_ms, read, fresh_since_ms, limits):
         # Yesterday's latch opens, unless today has earned one of its own.
-        reason = _REASONS[level] if level is now else StateReason.DAY_ROLLED
+        reason = _recovery(book, level)
         return _to(book, level, reason, None, figures)
     return Decision(before=now, after=now)
 
@@ -138,7 +172,8 @@ def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: i
         return Decision(before=now, after=now)
     if now.severity >= _T.FLATTEN.severity:
         return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)
-    if _unsure(book, read, limits, now_ms, False) is not None or not book.day_equity > 0:
+    fresh = read is not None and read.finite and overdue_ms(read, limits, now_ms) <= 0
+    if not fresh or book.drifting or not book.day_equity > 0:
         return Decision(before=now, after=now)
     assert read is not None
     level, figures = _level(book, read, limits)
@@ -147,20 +182,13 @@ def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: i
     return _to(book, level, StateReason.HUMAN_RESUME, None, figures)
 
 
-def _unsure(
-    book: Book, read: EquityRead | None, limits: RiskLimits, now_ms: int, disk_full: bool
-) -> StateReason | None:
+def _unsure(book: Book, overdue: int, limits: RiskLimits, disk_full: bool) -> StateReason | None:
     """Why new risk must wait, whatever the loss is."""
     if disk_full:
         return StateReason.DISK_FULL
     if book.drifting:
         return StateReason.RECONCILE_MISMATCH
-    if (
-        read is None
-        or not read.equity.is_finite()
-        or not read.marks_fresh
-        or now_ms - read.at_ms > limits.account_age_max_s * 1000
-    ):
+    if overdue > limits.stale_halt_s * 1000:
         return StateReason.EQUITY_UNKNOWN
     return None
 
@@ -170,6 +198,7 @@ def _level(
 ) -> tuple[TradingState, tuple[Figure, ...]]:
     """The state that the day's loss asks for; it trips *at* the limit, not beyond it."""
     pnl = day_pnl(read.equity, book.day_equity, book.day_flows)
+    pnl -= read.exit_costs / book.day_equity
     limit = limits.daily_loss_max
     figures = (
         Figure(name="day_pnl", value=f"{pnl * 100:.2f}%"),
@@ -177,6 +206,7 @@ def _level(
         Figure(name="equity", value=str(read.equity)),
         Figure(name="day_equity", value=str(book.day_equity)),
         Figure(name="flows", value=str(book.day_flows)),
+        Figure(name="exit_costs", value=f"{read.exit_costs:.2f}"),
     )
     for level, share in (
         (_T.FLATTEN, limits.flatten_at),
@@ -218,16 +248,36 @@ def _breach(
     return Decision(before=now, after=now, pending=pending, read_again_ms=pending.at_ms + wait_ms)
 
 
-def _rearmed(book: Book, now_ms: int) -> bool:
+def _rearmed(
+    book: Book,
+    now_ms: int,
+    read: EquityRead,
+    fresh_since_ms: int | None,
+    limits: RiskLimits,
+) -> bool:
     """Whether the latch opens by itself."""
     if book.state is _T.NORMAL:
         return False
     if book.state is _T.HALT_NEW and book.state_reason in {r.value for r in HUMAN_REARMS}:
         return False
+    agreed = book.reconciled_ms > book.state_since_ms
     if book.state_reason == StateReason.DISK_FULL.value:
-        return book.reconciled_ms > book.state_since_ms  # space is back, and so is agreement
+        return agreed  # space is back, and so is agreement
+    if book.state_reason in {r.value for r in FRESH_REARMS}:
+        apart_ms = limits.equity_confirm_s * 1000
+        twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
+        return agreed and twice
     today_ms = day_start_ms(now_ms)
     return book.state_since_ms < today_ms <= book.reconciled_ms
+
+
+def _recovery(book: Book, level: TradingState) -> StateReason:
+    """The reason of a state that a latch opened to."""
+    if level is book.state:
+        return _REASONS[level]
+    if book.state_reason in {r.value for r in FRESH_REARMS}:
+        return StateReason.DATA_RECOVERED
+    return StateReason.DAY_ROLLED
 
 
 def _to(

@@ -1,0 +1,109 @@
+"""Figures that are too old: entries are denied at once, new risk is halted, and both end again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import attrs
+from stage import SETTINGS, Ended, Stage, at, perform
+from trouble import Trouble, TroubledExchange
+
+from kamou.core.events import PermitDenied, PermitGranted, StateChanged
+from kamou.core.model import Quote, TradingState
+
+RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
+STRICT = attrs.evolve(SETTINGS, risk=RISK)
+
+
+def changes(ended: Ended) -> list[tuple[TradingState, str]]:
+    return [(change.after, change.reason) for change in ended.of(StateChanged)]
+
+
+def blind(direct: Any) -> tuple[Trouble, Ended]:
+    trouble = Trouble()
+    ended = perform(
+        adapter=partial(TroubledExchange, trouble=trouble),
+        settings=STRICT,
+        direct=partial(direct, trouble),
+    )
+    return trouble, ended
+
+
+def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -> None:
+    async def direct(trouble: Trouble, stage: Stage) -> None:
+        await stage.until(1.5)
+        trouble.away = frozenset({"account"})
+        await stage.until(5.5)
+        trouble.away = frozenset()
+
+    _, ended = blind(direct)
+    halt, resumed = ended.of(StateChanged)
+    assert (halt.after, halt.reason) == (TradingState.HALT_NEW, "EQUITY_UNKNOWN")
+    # The read of minute 1, its age limit, and as much again; told within five seconds.
+    assert at(3) <= halt.at_ms <= at(3) + 6_000
+    assert int(halt.figures[0].value) > 60_000
+    assert (resumed.after, resumed.reason) == (TradingState.NORMAL, "DATA_RECOVERED")
+    assert at(6) <= resumed.at_ms <= at(7.2)
+    granted = [event.at_ms for event in ended.of(PermitGranted)]
+    assert not [at_ms for at_ms in granted if at(2.1) < at_ms < resumed.at_ms]
+    denials = [d for e in ended.of(PermitDenied) for d in e.denials if d.code == "ACCOUNT_STALE"]
+    assert denials
+    assert all(any(f.name == "age_ms" for f in d.figures) for d in denials)
+
+
+class OldMarks(TroubledExchange):
+    """Quotes of what is held are of one minute for ever, while ``trouble`` says so."""
+
+    minute = 2.0
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        found = await super().quotes(symbols)
+        if self.trouble.cancel == "old":
+            held = {p.symbol for p in self.engine.positions()}
+            for symbol in held & found.keys():
+                found[symbol] = attrs.evolve(found[symbol], at_ms=at(self.minute))
+        return found
+
+
+def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:
+    trouble = Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        trouble.cancel = "old"
+        await stage.until(5.5)
+        trouble.cancel = ""
+
+    ended = perform(adapter=partial(OldMarks, trouble=trouble), settings=STRICT, direct=direct)
+    assert changes(ended) == [
+        (TradingState.HALT_NEW, "EQUITY_UNKNOWN"),
+        (TradingState.NORMAL, "DATA_RECOVERED"),
+    ]
+    halt, resumed = ended.of(StateChanged)
+    assert at(3) < halt.at_ms <= at(3) + 16_000  # marks of minute 2: ten seconds and a minute
+    assert at(5.5) < resumed.at_ms <= at(7.2)
+    granted = [event.at_ms for event in ended.of(PermitGranted)]
+    assert not [at_ms for at_ms in granted if at(2.5) < at_ms < resumed.at_ms]
+
+
+class FifteenSecondsOld(OldMarks):
+    minute = 1.75
+
+
+def test_old_marks_that_are_fresh_again_within_the_minute_only_deny() -> None:
+    trouble = Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(1.9)
+        trouble.cancel = "old"
+        await stage.until(2.5)
+        trouble.cancel = ""
+
+    adapter = partial(FifteenSecondsOld, trouble=trouble)
+    ended = perform(adapter=adapter, settings=STRICT, direct=direct)
+    assert changes(ended) == []
+    denials = [d for e in ended.of(PermitDenied) for d in e.denials if d.code == "MARK_STALE"]
+    assert denials
+    assert {f.value for d in denials for f in d.figures if f.name == "age_ms"} == {"17000"}
+    assert [event for event in ended.of(PermitGranted) if event.at_ms > at(2.5)]
