@@ -13,7 +13,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real check fix kills mutants bench bench-peers lock swarm clean
+.PHONY: help run test test-real check fix kills mutants budget bench bench-peers lock swarm clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,9 @@ kills: $(READY) ## kill the process at POINTS points and its site SITE_KILLS tim
 
 mutants: $(READY) ## put each known defect into a copy of the source: is it noticed?
 	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)
+
+budget: $(READY) ## 200 drawn backtests with unsteady account reads: does every entry keep the day?
+	$(BIN)/python tests/simulation/budget_suite.py --jobs $(JOBS) $(ARGS)
 
 bench: $(READY) ## measure; one JSON document on standard output
 	@$(BIN)/python benchmarks/all.py

@@ -24,6 +24,7 @@ from kamou.core.gate import Gate
 from kamou.determinism import seed_scheduler
 from kamou.errors import ConfigurationError, StoreError
 from kamou.exchange import checker
+from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import MEMORY
 from kamou.runners import inline
 from kamou.session import Session, opened
@@ -85,10 +86,12 @@ def replay(
     journal: Path | None = None,
     progress: Progress = lambda what, done, total: None,
     arrange: Callable[[Tree], Tree] = lambda tree: tree,
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
 ) -> dict[str, Any]:
     """Trade ``market`` from its first cycle, or within ``timerange``; the report.
 
-    ``arrange`` may put another tree in the composed one's place (tests replace an actor).
+    ``arrange`` may put another tree in the composed one's place (tests replace an actor),
+    ``adapter`` another port in the place of the one over the engine.
     """
     settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
     cycle_ms = settings.cycle.period_s * 1000
@@ -112,7 +115,9 @@ def replay(
                 gate=(gate or AssumedLiveGate()).label,
                 durable=False,  # nobody keeps it
             ) as session:
-                await _trade(session, settings, market, clock, end_ms, gate, progress, arrange)
+                await _trade(
+                    session, settings, market, clock, end_ms, gate, progress, arrange, adapter
+                )
                 checked = checker.check(
                     session.engine.evidence,
                     session.engine.account(),
@@ -133,6 +138,7 @@ async def _trade(
     gate: Gate | None,
     progress: Progress,
     arrange: Callable[[Tree], Tree],
+    adapter: Callable[..., SimulatedExchange],
 ) -> None:
     """The tree from now to ``end_ms``, then an orderly stop."""
     first_ms = clock.now_ms()
@@ -154,6 +160,7 @@ async def _trade(
             salt_of=partial(ids.salt_for, salt),
             halted=lambda: False,
             step_ms=market.step_ms,
+            adapter=adapter,
         ),
         on_cycle=on_cycle,
     )

@@ -34,7 +34,7 @@ class Reservation:
 
     @property
     def notional(self) -> Decimal:
-        return self.remaining * self.plan.contract_size * self.plan.entry_price
+        return self.plan.notional * self.remaining / self.plan.quantity
 
 
 @attrs.frozen(kw_only=True)

@@ -146,6 +146,7 @@ def plan_entry(
         limits=limits,
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
+        worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
         room=_room(candidate, stake, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):

@@ -152,6 +152,7 @@ def size(
     fraction: Decimal = ONE,
     existing_notional: Decimal = ZERO,
     room: Room | None = None,
+    worth: Decimal = ZERO,
 ) -> Sized | Denial:
     """The largest size that every cap allows, or the reason why there is none.
 
@@ -162,6 +163,8 @@ def size(
         fraction: scales both hard caps, at most 1: CANARY, REDUCED and the refiner shrink.
         existing_notional: money already in this symbol, resting orders included.
         room: what the portfolio's caps leave; None: do not ask.
+        worth: the highest price that the position may be valued at; ``entry`` if that is more. A
+            short fills above its limit.
     """
     denied = _check(q=q, entry=entry, stop=stop, side=side, costs=costs, gap=gap)
     if denied is not None:
@@ -171,12 +174,13 @@ def size(
     if leverage == 0:
         return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss = unit_loss(entry, stop, costs, gap)
-    caps = _caps(q, entry, loss, instrument, limits, fraction, existing_notional, room)
+    worth = max(entry, worth)
+    caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional, room)
     bound_by = min(caps, key=lambda name: caps[name])
     lots = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
     contracts = lots * instrument.lot
     quantity = contracts * instrument.contract_size
-    notional = quantity * entry
+    notional = quantity * worth
     if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
         return denial(
             Deny.SIZE_BELOW_MINIMUM,
@@ -202,7 +206,7 @@ def size(
 
 def _caps(
     q: Decimal,
-    entry: Decimal,
+    worth: Decimal,
     loss: Decimal,
     instrument: Instrument,
     limits: RiskLimits,
@@ -213,14 +217,14 @@ def _caps(
     """Base units that each cap allows. On a tie the first is the one that is named."""
     caps = {
         "risk": limits.risk_per_trade * fraction * q / loss,
-        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / entry,
+        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / worth,
         "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
         * instrument.contract_size,
-        "value_max": limits.order_value_max / entry,
+        "value_max": limits.order_value_max / worth,
     }
     if room is not None:
         left = {name: money / loss for name, money in room.risks.items()}
-        left |= {name: money / entry for name, money in room.notionals.items()}
+        left |= {name: money / worth for name, money in room.notionals.items()}
         # A remnant is not worth its costs, and its R says nothing of the strategy.
         least = limits.budget_share_min * min(caps.values())
         caps |= {name: units if units >= least else ZERO for name, units in left.items()}

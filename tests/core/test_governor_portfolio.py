@@ -237,6 +237,7 @@ def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
                 costs=c.trade_costs,
                 gap=c.gap,
                 limits=LIMITS,
+                worth=D("100.01"),
             )
             assert isinstance(made, Sized)
             sized = plan(

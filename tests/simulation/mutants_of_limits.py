@@ -58,7 +58,7 @@ LIMITS = (
     _without(
         "the shock",
         "shock",
-        '"shock": budget / limits.shock_move - stake.net_notional * side.sign',
+        '"shock": left / limits.shock_move - stake.net_notional * side.sign',
         "SHOCK",
         "narrow_shock",
     ),

@@ -155,7 +155,10 @@ class ReviewContext:
 
     @cached_property
     def notional(self) -> Decimal:
-        return self.units * max(self.plan.entry_price, self.plan.limit_price)
+        """Money, at the highest price that the position may be valued at when it fills."""
+        _, quote, _ = self.sound
+        touch = quote.ask if self.plan.side.sign > 0 else quote.bid
+        return self.units * max(self.plan.entry_price, self.plan.limit_price, quote.mark, touch)
 
     @cached_property
     def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
@@ -195,6 +198,11 @@ class ReviewContext:
     def day_lost(self) -> Decimal:
         """Money lost since the day opened, as of this review; >= 0."""
         return day_lost(self.book, self.now)
+
+    @cached_property
+    def day_left(self) -> Decimal:
+        """What the day may still lose once the entries that are on their way have cost theirs."""
+        return self.day_limit - self.day_lost - self.stake.reserved_costs
 
     @cached_property
     def margin_used(self) -> Decimal:

@@ -26,6 +26,7 @@ class Exposure:
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
     margin_reserved: Decimal  # of permits whose orders have not filled
+    reserved_costs: Decimal  # of them: what going in and out again costs
     cluster: Mapping[Side, Decimal]  # open risk of alts, by direction
     net_notional: Decimal  # signed: what a move of the whole market hits
 
@@ -58,12 +59,13 @@ def exposure(
         mark = marks.get(symbol) or trade.entry_price
         risk = trade_risk(trade, mark, exit_rate(instruments.get(symbol), costs), gap)
         stakes.append((symbol, trade.side, trade.notional(mark), risk))
-    margin = ZERO
+    margin = reserved_costs = ZERO
     for reservation in book.reservations.values():
         if reservation.remaining > 0:
             plan, money = reservation.plan, reservation.notional
             stakes.append((plan.symbol, plan.side, money, reservation.risk))
             margin += money / plan.leverage
+            reserved_costs += 2 * money * exit_rate(instruments.get(plan.symbol), costs)
     open_risk = total = net = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
@@ -79,6 +81,7 @@ def exposure(
         notional=notional,
         notional_total=total,
         margin_reserved=margin,
+        reserved_costs=reserved_costs,
         cluster=cluster,
         net_notional=net,
     )
@@ -126,8 +129,9 @@ def room_for(
     }
     if not is_major(instruments.get(symbol)):
         risks["cluster"] = limits.cluster_risk_max * q - stake.cluster[side]
+    left = budget - stake.reserved_costs
     notionals = {
-        "shock": budget / limits.shock_move - stake.net_notional * side.sign,
+        "shock": left / limits.shock_move - stake.net_notional * side.sign,
         "notional_total": limits.notional_total_max * q - stake.notional_total,
         "margin_total": limits.margin_total_max * q - margin,
     }

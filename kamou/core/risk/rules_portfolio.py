@@ -99,7 +99,7 @@ def shock(c: ReviewContext) -> Denial | None:
     """
     net = c.stake.net_notional
     loss = shock_loss(net + c.notional * c.plan.side.sign, c.limits.shock_move)
-    left = c.day_limit - c.day_lost
+    left = c.day_left
     if loss <= left or loss < shock_loss(net, c.limits.shock_move):
         return None
     return denial(

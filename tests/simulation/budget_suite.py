@@ -1,0 +1,313 @@
+"""Production backtests on drawn markets, with account reads that fail or come late.
+
+``make budget`` runs 200 of them: 20 symbols, 10 days of bars of 5 minutes, prices that jump
+together, so that stops fill in one bar. From the venue's records alone: did every entry keep the
+limits at its time, and was a day's loss beyond its limit at most what its stops lost beyond their
+prices? A part of it runs in the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sqlite3
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+import numpy as np
+import trio
+
+from kamou.backtest import replay
+from kamou.clock import DAY_MS, HOUR_MS
+from kamou.config import CycleSettings, Settings
+from kamou.core.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.model import ZERO, Account, Instrument, OrderType
+from kamou.errors import UnreachableError
+from kamou.exchange.checker import Checker, CheckLimits
+from kamou.exchange.engine import Engine
+from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
+from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
+from kamou.simulator.settings import SETTINGS as SIMULATED
+from kamou.store.recorded import RecordedMarket
+
+D = Decimal
+START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
+STEP_MS = 300_000
+WARMUP = 60  # bars before the first day: the strategies know enough by then
+SYMBOLS = ("BTCUSDT", "ETHUSDT", *(f"S{n:02}USDT" for n in range(18)))
+FAILING, LATE = 0.05, 0.20  # of the reads of the account
+LATE_S = (1.0, 20.0)  # how late
+JUMPS_PER_DAY, JUMP = 3.0, 0.03  # of the whole market: how often, and their deviation
+REACH_MIN = 50  # backtests that must come to HALT_NEW: else nothing was tested
+RUNS = 200
+CENT = D("0.01")
+
+SETTINGS = Settings(
+    mode="backtest",
+    cycle=CycleSettings(period_s=300, timeframe_s=300, shards=1),
+    # The product's limits; only what would keep it from trading often enough is wider.
+    risk=attrs.evolve(
+        Settings().risk,
+        shock_move=D("0.04"),
+        entries_per_strategy_hour=1_000,
+        reentries_per_symbol_day=1_000,
+        cooldown_after_stop_min=1,
+    ),
+    veto=SIMULATED.veto,
+    strategies=SIMULATED.strategies,
+)
+
+
+def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
+    """Prices with a common part, idiosyncratic noise, and jumps of everything at once."""
+    chance = np.random.default_rng([seed, 0x627564])
+    bars = WARMUP + days * DAY_MS // STEP_MS
+    common = chance.normal(0, 0.0015, bars)
+    struck = chance.random(bars) < JUMPS_PER_DAY / 288
+    gap = np.where(struck, chance.normal(0, JUMP, bars), 0.0)  # between two bars: through stops
+    own = chance.normal(0, 0.0025, (bars, symbols))
+    beta = chance.uniform(0.8, 1.3, symbols)
+    logs = np.cumsum((common + gap)[:, None] * beta + own, axis=0)
+    close = 100.0 * np.exp(logs)
+    open_ = np.vstack([np.full(symbols, 100.0), close[:-1]]) * np.exp(gap[:, None] * beta)
+    spread = np.abs(chance.normal(0, 0.0012, (2, bars, symbols)))
+    high = np.maximum(open_, close) * (1 + spread[0])
+    low = np.minimum(open_, close) * (1 - spread[1])
+    names = SYMBOLS[:symbols]
+    first_ms = START_MS - WARMUP * STEP_MS
+    candles = Candles(
+        symbols=names,
+        period_ms=STEP_MS,
+        open_ms=first_ms + np.arange(bars, dtype=np.int64) * STEP_MS,
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=np.full((bars, symbols), 50_000.0),
+    )
+    settled = START_MS + np.arange(0, days * 3 + 1, dtype=np.int64) * 8 * HOUR_MS
+    funding = Series(
+        symbols=names,
+        available_ms=settled,
+        values=chance.normal(0.0001, 0.0002, (len(settled), symbols)),
+        period_ms=8 * HOUR_MS,
+    )
+    data = MarketSet(
+        name="drawn", candles=candles, funding=funding, interest=empty_series(names, DAY_MS)
+    )
+    return RecordedMarket(
+        data,
+        instruments=tuple(_instrument(name) for name in names),
+        half_spread=np.full(symbols, 1.0),
+    )
+
+
+def _instrument(symbol: str) -> Instrument:
+    return Instrument(
+        symbol=symbol,
+        base=symbol.removesuffix("USDT"),
+        quote="USDT",
+        tick=D("0.001"),
+        lot=D("0.001"),
+        contract_size=D(1),
+        qty_min=D("0.001"),
+        qty_max=D(100_000),
+        notional_min=D(5),
+        leverage_max=20,
+        maintenance_margin_rate=D("0.005"),
+        taker_fee=D("0.0006"),
+        maker_fee=D("0.0002"),
+    )
+
+
+class Unsteady(SimulatedExchange):
+    """The account cannot be read now and then, or its answer is seconds old."""
+
+    def __init__(self, engine: Engine, *, chance: Random, seen: list[Engine], **more: Any) -> None:
+        super().__init__(engine, **more)
+        self._chance = chance
+        seen.append(engine)
+
+    async def account(self) -> Account:
+        drawn = self._chance.random()
+        if drawn < FAILING:
+            raise UnreachableError("account: no answer")
+        account = await super().account()
+        if drawn < FAILING + LATE:
+            await trio.sleep(self._chance.uniform(*LATE_S))
+        return account
+
+
+@attrs.define
+class Day:
+    """One UTC day, from the venue's records."""
+
+    equity: Decimal  # at 00:00
+    limit: Decimal  # money
+    worst: Decimal = ZERO  # the most that was lost at any instant
+    slipped: Decimal = ZERO  # sum over its stops of (fill - stop price) x quantity, against us
+
+    @property
+    def unexplained(self) -> Decimal:
+        """What was lost beyond the limit and beyond what the stops slipped."""
+        return self.worst - self.limit - self.slipped
+
+
+class Judge:
+    """Folds the venue's evidence; knows nothing of journal, book or governor."""
+
+    def __init__(self, drawn: RecordedMarket, engine: Engine) -> None:
+        risk = SETTINGS.risk
+        self.broken: list[str] = []
+        self.days: list[Day] = []
+        self._market = drawn
+        self._flows = ZERO
+        self._checker = Checker(CheckLimits())
+        self._columns = {symbol: n for n, symbol in enumerate(drawn.symbols)}
+        self.limits = LimitChecker(
+            limits=PortfolioLimits(
+                daily_loss=risk.daily_loss_max,
+                open_risk=risk.open_risk_max,
+                cluster=risk.cluster_risk_max,
+                shock_move=risk.shock_move,
+                notional=risk.notional_total_max,
+                margin=risk.margin_total_max,
+                entries_per_hour=risk.entries_per_strategy_hour,
+                reentries_per_day=risk.reentries_per_symbol_day,
+                tolerance=D("0.005"),
+            ),
+            mark_at=self._mark_at,
+            leverage_of=lambda name: engine._state.orders[name].request.leverage,
+            strategy_of=lambda name: "",
+            wrong=lambda rule, at_ms, symbol, detail: self.broken.append(
+                f"{rule} {at_ms} {symbol} {detail}"
+            ),
+        )
+        self._checker.portfolio = self.limits
+
+    def _mark_at(self, symbol: str, at_ms: int) -> Decimal:
+        return D(repr(float(self._market.prices(at_ms)[self._columns[symbol]])))
+
+    def take(self, noted: Evidence) -> None:
+        """The next record."""
+        self._until(noted.at_ms)
+        if isinstance(noted, MoneyNoted) and noted.kind == "opening":
+            self._open(noted.amount)
+        if isinstance(noted, FillNoted) and noted.type is OrderType.STOP_MARKET:
+            assert noted.trigger_price is not None
+            beyond = (noted.trigger_price - noted.price) * -noted.side.sign
+            self.days[-1].slipped += max(ZERO, beyond) * noted.quantity * noted.contract_size
+        self._checker.take(noted)
+        self._worst(noted.at_ms)
+
+    def _open(self, equity: Decimal) -> None:
+        self._day_ms = START_MS
+        self.days.append(Day(equity, equity * SETTINGS.risk.daily_loss_max))
+
+    def _until(self, at_ms: int) -> None:
+        """Days that ended before the next record, each at its last marks."""
+        while self.days and at_ms >= self._day_ms + DAY_MS:
+            self._day_ms += DAY_MS
+            equity = self._worst(self._day_ms)
+            self.days.append(Day(equity, equity * SETTINGS.risk.daily_loss_max))
+
+    def _worst(self, at_ms: int) -> Decimal:
+        equity = self.limits.equity(self._checker, at_ms)
+        day = self.days[-1]
+        day.worst = max(day.worst, day.equity - equity)
+        return equity
+
+    def end(self, at_ms: int) -> None:
+        self._checker.until(at_ms)
+        self._worst(at_ms)
+        self.broken += [f"{v.rule} {v.at_ms} {v.symbol} {v.detail}" for v in self._checker.found]
+        for number, day in enumerate(self.days):
+            if day.unexplained > CENT:
+                self.broken.append(
+                    f"DAY {number}: lost {day.worst:.2f} of {day.limit:.2f},"
+                    f" of which stops slipped {day.slipped:.2f}"
+                )
+
+    @property
+    def entries(self) -> int:
+        return self._checker.entries
+
+
+def backtest(seed: int, *, symbols: int = 20, days: int = 10) -> dict[str, Any]:
+    """Run one, and judge it."""
+    began_s = time.process_time()
+    drawn = market(seed, symbols=symbols, days=days)
+    seen: list[Engine] = []
+    adapter = partial(Unsteady, chance=Random(seed), seen=seen)
+    with tempfile.TemporaryDirectory(prefix="kamou-budget-") as folder:
+        journal = Path(folder) / "journal.sqlite3"
+        replay(SETTINGS, drawn, timerange=(START_MS, None), journal=journal, adapter=adapter)
+        connection = sqlite3.connect(journal)
+        rows = connection.execute('SELECT "after", reason FROM state ORDER BY seq')
+        states = [f"{after} {reason}" for after, reason in rows]
+        connection.close()
+    (engine,) = seen
+    judge = Judge(drawn, engine)
+    for noted in engine._state.evidence:
+        judge.take(noted)
+    judge.end(engine.market_ms)
+    return {
+        "seed": seed,
+        "broken": judge.broken,
+        "entries": judge.entries,
+        "states": states,
+        "worst_day": max(float(day.worst / day.equity) for day in judge.days),
+        "closest": {rule: round(float(share), 4) for rule, share in judge.limits.closest.items()},
+        "cpu_s": round(time.process_time() - began_s, 1),
+    }
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--symbols", type=int, default=20)
+    parser.add_argument("--json", type=Path, help="write every run's figures here")
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.runs)
+    run = partial(backtest, symbols=options.symbols, days=options.days)
+    results = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        for result in pool.map(run, seeds):
+            results.append(result)
+            sys.stderr.write(
+                f"seed {result['seed']}: {result['entries']} entries,"
+                f" worst day {result['worst_day']:.2%}, {len(result['broken'])} broken"
+                f" ({result['cpu_s']} s)\n"
+            )
+            for line in result["broken"][:3]:
+                sys.stderr.write(f"  {line}\n")
+    halted = sum(any(s.startswith("halt_new DAY_LOSS") for s in r["states"]) for r in results)
+    broken = sum(bool(r["broken"]) for r in results)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    entries = sum(r["entries"] for r in results)
+    needed = min(REACH_MIN, options.runs // 4)
+    sys.stdout.write(
+        f"{len(results)} backtests, {entries} entries, {halted} reached HALT_NEW"
+        f" (at least {needed} must), {broken} broke a limit\n"
+    )
+    return 1 if broken or halted < needed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

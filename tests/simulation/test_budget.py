@@ -1,0 +1,29 @@
+"""A part of ``make budget``, and proof that its judge would notice."""
+
+from __future__ import annotations
+
+import pytest
+from budget_suite import backtest
+
+from kamou.core.risk import equity
+from kamou.core.risk.rules import RULES
+from kamou.core.risk.rules_portfolio import admission
+
+
+def test_drawn_backtests_with_unsteady_account_reads_keep_every_limit() -> None:
+    result = backtest(3, days=2)
+    assert result["broken"] == []
+    assert result["entries"] > 100
+    assert result["closest"]["SHOCK"] > 0.9  # it was close
+    assert result["closest"]["ADMISSION"] > 0.5
+
+
+def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from kamou.core.risk import exposure, governor
+
+    monkeypatch.setattr(governor, "RULES", tuple(rule for rule in RULES if rule is not admission))
+    monkeypatch.setattr(exposure, "day_lost", lambda book, now: equity.ZERO)
+    result = backtest(3, days=2)
+    assert any(line.startswith(("ADMISSION", "DAY")) for line in result["broken"])
