@@ -71,6 +71,7 @@ class RiskGovernor(Actor):
         self._read_again_ms: int | None = None
         self._read: EquityRead | None = None  # the newest that is a number
         self._started_ms = clock.now_ms()
+        self._asked_ms = 0  # for a read, out of turn
         self._fresh_since_ms: int | None = None  # of unbroken fresh reads in this state
         self._disk_full = False
         self._owed: Halt | Flatten | None = None
@@ -81,7 +82,16 @@ class RiskGovernor(Actor):
         await self._follower.recover()
 
     def next_due_ms(self) -> int | None:
-        return min((at for at in (self._read_again_ms, self._stale_ms()) if at), default=None)
+        due = (self._read_again_ms, self._stale_ms(), self._refresh_ms())
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
+
+    def _refresh_ms(self) -> int | None:
+        """When to ask for a read because the last is too old: cycles may be longer than that."""
+        if self._disk_full:
+            return None
+        known_ms = self._read.at_ms if self._read is not None else self._started_ms
+        old_ms = known_ms + self._limits.account_age_max_s * 1000 + 1
+        return max(old_ms, self._asked_ms + self._limits.equity_confirm_s * 1000)
 
     def _stale_ms(self) -> int | None:
         """When silence becomes a halt; None while new risk is stopped anyway."""
@@ -104,14 +114,21 @@ class RiskGovernor(Actor):
         """
         await trio.lowlevel.checkpoint()
         now_ms = self.clock.now_ms()
-        if self._read_again_ms is not None and now_ms >= self._read_again_ms:
+        again_ms, refresh_ms = self._read_again_ms, self._refresh_ms()
+        if again_ms is not None and now_ms >= again_ms:
             self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
-            self._reconciler.put_nowait(ReconcileNow())
+            self._ask(now_ms)
+        elif refresh_ms is not None and now_ms >= refresh_ms:
+            self._ask(now_ms)
         try:
             if self._overdue_ms(now_ms) > self._limits.stale_halt_s * 1000:
                 await self._judge(self._read)
         except DiskFullError:
             self._disk_full = True
+
+    def _ask(self, now_ms: int) -> None:
+        self._asked_ms = now_ms
+        self._reconciler.put_nowait(ReconcileNow())
 
     # --- reviews -----------------------------------------------------------------
 

@@ -1,0 +1,92 @@
+"""The bar that closes at 00:00 UTC: its signals wait for the day to open, and trade."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import screenplay
+from stage import SETTINGS, strategy_files
+
+from kamou.backtest import replay
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.config import CycleSettings, Settings
+from kamou.core.bars import Candles, MarketSet, empty_series
+from kamou.core.events import DayOpened, PermitDenied, PermitGranted, StateChanged
+from kamou.store.journal import read_events
+from kamou.store.recorded import RecordedMarket
+
+MIDNIGHT_MS = 1_735_689_600_000 + 20 * DAY_MS
+SYMBOLS = ("AAA", "BBB")
+
+
+def market(step_ms: int) -> RecordedMarket:
+    """Ten bars before midnight and five after; nothing happens in any of them."""
+    bars = 15
+    flat = np.full((bars, len(SYMBOLS)), 100.0)
+    candles = Candles(
+        symbols=SYMBOLS,
+        period_ms=step_ms,
+        open_ms=MIDNIGHT_MS + np.arange(-10, 5, dtype=np.int64) * step_ms,
+        open=flat,
+        high=flat + 0.2,
+        low=flat - 0.2,
+        close=flat,
+        volume=np.full((bars, len(SYMBOLS)), 10_000.0),
+    )
+    data = MarketSet(
+        name="midnight",
+        candles=candles,
+        funding=empty_series(SYMBOLS, 8 * HOUR_MS),
+        interest=empty_series(SYMBOLS, DAY_MS),
+    )
+    return RecordedMarket(
+        data,
+        instruments=tuple(screenplay.instrument(symbol) for symbol in SYMBOLS),
+        half_spread=np.full(len(SYMBOLS), 1.0),
+    )
+
+
+def events(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, step_ms: int, settings: Settings
+) -> list[Any]:
+    """Replay with a signal at the close of midnight's bar."""
+    minute = (MIDNIGHT_MS - screenplay.START_MS) // MINUTE_MS
+    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    path = folder / "journal.sqlite3"
+    with strategy_files():
+        replay(settings, market(step_ms), timerange=(MIDNIGHT_MS - 4 * step_ms, None), journal=path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return [each.event for each in read_events(connection, 0)]
+
+
+BARS = attrs.evolve(SETTINGS, cycle=CycleSettings(period_s=300, timeframe_s=300, shards=1))
+
+
+@pytest.mark.parametrize("step_ms", [300_000, HOUR_MS, DAY_MS])
+def test_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step_ms: int
+) -> None:
+    told = events(monkeypatch, tmp_path, step_ms, BARS)
+    (opened,) = [e for e in told if type(e) is DayOpened and e.day == "2025-01-21"]
+    (granted,) = [e for e in told if type(e) is PermitGranted]
+    assert MIDNIGHT_MS < opened.at_ms <= granted.at_ms < MIDNIGHT_MS + 30_000
+    assert granted.plan.planned_ms >= opened.at_ms  # on quotes of then
+    assert not [e for e in told if type(e) is PermitDenied]
+    # Between cycles of an hour or a day the account is read again before it is too old.
+    assert not [e for e in told if type(e) is StateChanged]
+
+
+def test_signals_that_expire_before_the_day_opens_are_denied_with_that_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    short = attrs.evolve(BARS, cycle=attrs.evolve(BARS.cycle, candidate_ttl_s=2))
+    told = events(monkeypatch, tmp_path, 300_000, short)
+    assert not [e for e in told if type(e) is PermitGranted]
+    (denied,) = [e for e in told if type(e) is PermitDenied]
+    assert str(denied.denials[0]) == "NOT_RECONCILED: day=not open before the signal expired"
