@@ -295,7 +295,7 @@ class TradeClosed(Event):
     slippage: Decimal  # already inside pnl_gross; shown apart
     pnl_net: Decimal
     r_multiple: Decimal
-    exit_reason: str  # stop | target | time | close | liquidation | external
+    exit_reason: str  # stop | target | time | close | liquidation | delisting | external
 
     @property
     def unique_key(self) -> str:

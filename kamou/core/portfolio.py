@@ -316,6 +316,8 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 def _exit_reason(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int) -> str:
     if fill.reason == "liquidation":
         return "liquidation"
+    if fill.reason == "settlement":
+        return "delisting"
     if leg is Leg.STOP:
         return "stop"
     if leg is Leg.TARGET:

@@ -32,6 +32,7 @@ from kamou.core.model import (
 from kamou.errors import DiskFullError, RejectedError
 from kamou.exchange.admission import CONDITIONAL, check_attached
 from kamou.exchange.base import Floats, VenueEvent
+from kamou.exchange.endings import next_stop_ms, settle_ended
 from kamou.exchange.market import MarketSource
 from kamou.exchange.matching import Matcher
 from kamou.exchange.models import VenueModels
@@ -253,10 +254,11 @@ class Engine:
             if not state.live and not state.positions:
                 state.market_ms = to_ms
                 break
-            end_ms = min(to_ms, next_ms(state.market_ms, HOUR_MS))
+            end_ms = next_stop_ms(self.source, state.positions, state.market_ms, to_ms)
             if not self._watch.quiet(state.market_ms, end_ms, self.source.segment):
                 self._walk_bars(end_ms)
             state.market_ms = end_ms
+            settle_ended(self.source, self._account, end_ms)
             if end_ms % HOUR_MS == 0 and state.positions:
                 self._close_hour(end_ms)
 

@@ -263,6 +263,10 @@ class VenueAccount:
             position.leverage,
             position.quantity,
         )
+        self.close_at(position, price, "liquidation", at_ms)
+
+    def close_at(self, position: HeldPosition, price: Decimal, reason: str, at_ms: int) -> None:
+        """Close the position at ``price``, as a venue does by itself."""
         side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
         done = Execution(
             quantity=abs(position.quantity),
@@ -270,7 +274,7 @@ class VenueAccount:
             reference=price,
             maker=False,
             at_ms=at_ms,
-            reason="liquidation",
+            reason=reason,
         )
         self._book(done, position.symbol, side, leverage=position.leverage, order=None, of=None)
 

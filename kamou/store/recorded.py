@@ -71,6 +71,22 @@ class RecordedMarket:
         last: Floats = close[newest, np.arange(close.shape[1])]
         return last
 
+    @cached_property
+    def _ends(self) -> dict[str, tuple[int, float]]:
+        """Symbols whose bars end before the others': when, and at what close."""
+        close = self.data.candles.close
+        known = ~np.isnan(close)
+        newest = len(close) - 1 - known[::-1].argmax(axis=0)
+        return {
+            symbol: (self.first_ms + (int(row) + 1) * self.step_ms, float(close[row, column]))
+            for column, (symbol, row) in enumerate(zip(self.symbols, newest, strict=True))
+            if row < len(close) - 1 and known[row, column]
+        }
+
+    def ended(self, symbol: str) -> tuple[int, float] | None:
+        """When its bars end before the others', and its last close; None: they do not."""
+        return self._ends.get(symbol)
+
     def segment(self, from_ms: int, to_ms: int) -> Segment:
         """Path over ``(from_ms, to_ms]``: the bars that close in it, then the open of the next.
 

@@ -60,6 +60,7 @@ class MemoryMarket:
         self._half = np.full(len(bars), half_spread_bps)
         self._funding = funding or {}
         self.segments = 0
+        self.ends: dict[str, tuple[int, float]] = {}  # symbol -> when, last close
 
     def _row(self, at_ms: int) -> int:
         return min(max((at_ms - self.first_ms) // self.step_ms, 0), len(self._bars) - 1)
@@ -91,6 +92,9 @@ class MemoryMarket:
         if at_ms >= self.last_ms:
             return self._bars[-1, :, 3]
         return self._bars[self._row(at_ms), :, 0]
+
+    def ended(self, symbol: str) -> tuple[int, float] | None:
+        return self.ends.get(symbol)
 
     def half_spread_bps(self) -> Floats:
         return self._half

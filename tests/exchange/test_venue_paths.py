@@ -317,3 +317,18 @@ def test_the_models_are_built_from_the_settings():
 
 def test_an_unknown_range_makes_no_gap():
     assert StopFillModel().price(SELL, 98.0, 100.0, 50.0, float("nan")) == 98.0
+
+
+def test_what_is_held_of_a_market_that_ends_is_settled_at_its_last_close():
+    market = MemoryMarket({"AAA": with_bars(*[(100, 101, 99, 100.5, 1000)] * 30)})
+    market.ends["AAA"] = (at(20), 100.5)
+    engine = engine_at(market)
+    request, exits = entry_with_exits()
+    engine.place(request, exits)
+    engine.advance(at(28))
+    assert engine.positions() == ()
+    assert engine.open_orders() == ()
+    settled = engine.fills(0)[-1]
+    assert (settled.price, settled.at_ms, settled.reason) == (D("100.5"), at(20), "settlement")
+    assert settled.client_id == ""
+    assert engine.income(at(20)) == ()  # no funding after its end

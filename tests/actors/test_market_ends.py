@@ -1,0 +1,57 @@
+"""A market that ends while something of it is held: settled as an event, and never stale."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+import screenplay
+from stage import strategy_files
+from test_midnight import BARS, MIDNIGHT_MS, market
+
+from kamou.backtest import replay
+from kamou.clock import MINUTE_MS
+from kamou.core.events import FillRecorded, StateChanged, TradeClosed
+from kamou.store.journal import read_events
+from kamou.store.recorded import RecordedMarket
+
+STEP_MS = 300_000
+
+
+def ending(symbol: str, after_bars: int) -> RecordedMarket:
+    """The market of midnight, in which ``symbol`` has no bar from so many after midnight on."""
+    whole = market(STEP_MS)
+    candles, column = whole.data.candles, whole.symbols.index(symbol)
+    columns = {}
+    for name in ("open", "high", "low", "close", "volume"):
+        columns[name] = getattr(candles, name).copy()
+        columns[name][10 + after_bars :, column] = np.nan
+    data = attrs.evolve(whole.data, candles=attrs.evolve(candles, **columns))
+    return RecordedMarket(
+        data, instruments=whole.instruments, half_spread=np.full(len(whole.symbols), 1.0)
+    )
+
+
+def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    minute = (MIDNIGHT_MS - screenplay.START_MS) // MINUTE_MS
+    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    path = tmp_path / "journal.sqlite3"
+    whole = ending("AAA", 1)  # before the time stop
+    assert whole.ended("AAA") == (MIDNIGHT_MS + STEP_MS, 100.0)
+    assert whole.ended("BBB") is None
+    with strategy_files():
+        replay(BARS, whole, timerange=(MIDNIGHT_MS - 4 * STEP_MS, None), journal=path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        told = [each.event for each in read_events(connection, 0)]
+    settled = [e.fill for e in told if type(e) is FillRecorded][-1]
+    assert (settled.reason, settled.price) == ("settlement", 100)
+    assert settled.at_ms == MIDNIGHT_MS + STEP_MS
+    (closed,) = [e for e in told if type(e) is TradeClosed]
+    assert closed.exit_reason == "delisting"
+    assert not [e for e in told if type(e) is StateChanged]
