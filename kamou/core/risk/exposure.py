@@ -26,7 +26,7 @@ class Exposure:
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
     margin_reserved: Decimal  # of permits whose orders have not filled
-    reserved_costs: Decimal  # of them: what going in and out again costs
+    reserved_costs: Decimal  # of them: what going in and out costs, spread and funding in
     cluster: Mapping[Side, Decimal]  # open risk of alts, by direction
     net_notional: Decimal  # signed: what a move of the whole market hits
 
@@ -65,7 +65,9 @@ def exposure(
             plan, money = reservation.plan, reservation.notional
             stakes.append((plan.symbol, plan.side, money, reservation.risk))
             margin += money / plan.leverage
-            reserved_costs += 2 * money * exit_rate(instruments.get(plan.symbol), costs)
+            units = reservation.remaining * plan.contract_size
+            moves = (1 + gap) * plan.stop_distance * units  # the rest of the risk is costs
+            reserved_costs += max(ZERO, reservation.risk - moves)
     open_risk = total = net = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
