@@ -158,6 +158,7 @@ class Book(Holdings):
             self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
         else:
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
+            self._pay(fill.key, fill.at_ms, -fill.fee)
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, leg)
@@ -235,15 +236,7 @@ class Book(Holdings):
         _bound(self.incomes_seen, SEEN_KEPT)
         self._change_balance(income.income_id, income.at_ms, income.amount)
         transfer = income.kind == "transfer"
-        self.payments[income.income_id] = BalanceChange(
-            at_ms=income.at_ms, amount=income.amount, transfer=transfer
-        )
-        _bound(self.payments, SEEN_KEPT)
-        if self.day and income.at_ms >= day_start_ms(self.day_opened_ms):
-            # Of today by its own time. The read that opened the day may have counted it already.
-            self.day_flows += income.amount if transfer else ZERO
-            if income.at_ms <= self.day_opened_ms:
-                self.day_equity -= income.amount
+        self._pay(income.income_id, income.at_ms, income.amount, transfer=transfer)
         if transfer:
             self.flows += income.amount
         elif income.kind == "funding":
@@ -257,6 +250,16 @@ class Book(Holdings):
                 if ended.symbol == income.symbol:
                     self.finished[name] = attrs.evolve(ended, funding=ended.funding + income.amount)
                     return
+
+    def _pay(self, key: str, at_ms: int, amount: Decimal, *, transfer: bool = False) -> None:
+        """Count what was paid on the UTC day of its own time."""
+        self.payments[key] = BalanceChange(at_ms=at_ms, amount=amount, transfer=transfer)
+        _bound(self.payments, SEEN_KEPT)
+        if self.day and at_ms >= day_start_ms(self.day_opened_ms):
+            # Of today. The read that opened the day may have counted it already.
+            self.day_flows += amount if transfer else ZERO
+            if at_ms <= self.day_opened_ms:
+                self.day_equity -= amount
 
     def _trade_closed(self, event: e.TradeClosed) -> None:
         self.finished.pop(event.trade_id, None)

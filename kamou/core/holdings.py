@@ -70,7 +70,7 @@ class Holdings:
     day_opened_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
     day_flows: Decimal = ZERO  # transfers of this UTC day, by their own time
-    # Funding and transfers since the last day began, by income id: the next one sorts them.
+    # Funding, transfers and fees since the last day began: the opening of the next sorts them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     flows: Decimal = ZERO  # since inception
 
@@ -98,7 +98,7 @@ class Holdings:
     def equity_at_midnight(self, equity: Decimal, read_at_ms: int) -> Decimal:
         """Return ``equity``, read in the first moments of a UTC day, less what was paid in it.
 
-        Funding and transfers that are stamped 00:00 or later belong to the day that begins.
+        Funding, transfers and fees that are stamped 00:00 or later belong to the day that begins.
         """
         from_ms = day_start_ms(read_at_ms)
         paid = (p.amount for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)

@@ -163,8 +163,7 @@ def size(
         fraction: scales both hard caps, at most 1: CANARY, REDUCED and the refiner shrink.
         existing_notional: money already in this symbol, resting orders included.
         room: what the portfolio's caps leave; None: do not ask.
-        worth: the highest price that the position may be valued at; ``entry`` if that is more. A
-            short fills above its limit.
+        worth: the highest price that the position may be valued at: a short fills above its limit.
     """
     denied = _check(q=q, entry=entry, stop=stop, side=side, costs=costs, gap=gap)
     if denied is not None:
@@ -177,19 +176,12 @@ def size(
     worth = max(entry, worth)
     caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional, room)
     bound_by = min(caps, key=lambda name: caps[name])
-    lots = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
-    contracts = lots * instrument.lot
+    contracts = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
+    contracts *= instrument.lot
     quantity = contracts * instrument.contract_size
     notional = quantity * worth
     if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
-        return denial(
-            Deny.SIZE_BELOW_MINIMUM,
-            contracts=contracts,
-            minimum=instrument.qty_min,
-            notional=f"{notional:.2f}",
-            notional_min=instrument.notional_min,
-            bound_by=bound_by,
-        )
+        return _too_small(contracts, notional, instrument, bound_by)
     return Sized(
         contracts=contracts,
         quantity=quantity,
@@ -200,6 +192,19 @@ def size(
         liquidation_price=liquidation_price(
             entry, side, leverage, instrument.maintenance_margin_rate, costs.fee_out
         ),
+        bound_by=bound_by,
+    )
+
+
+def _too_small(
+    contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: str
+) -> Denial:
+    return denial(
+        Deny.SIZE_BELOW_MINIMUM,
+        contracts=contracts,
+        minimum=instrument.qty_min,
+        notional=f"{notional:.2f}",
+        notional_min=instrument.notional_min,
         bound_by=bound_by,
     )
 

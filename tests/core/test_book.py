@@ -250,40 +250,6 @@ def test_funding_accrues_to_the_trade_even_when_it_is_flat_already(story: Story)
     assert story.book.flows == 0
 
 
-def test_a_deposit_is_a_flow_of_the_day_of_its_own_time(story: Story) -> None:
-    opened_ms = story.book.day_opened_ms
-    story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
-    # Stamped 00:00 and listed late: the read that opened the day had counted it.
-    first = income("transfer", "70", at_ms=opened_ms)
-    story.say(e.IncomeRecorded(at_ms=NOON, income=first))
-    assert (story.book.flows, story.book.day_flows) == (570, 570)
-    assert story.book.day_equity == 9930
-    yesterdays = income("transfer", "30", at_ms=opened_ms - 1)
-    story.say(e.IncomeRecorded(at_ms=NOON, income=yesterdays))
-    assert (story.book.flows, story.book.day_flows, story.book.day_equity) == (600, 570, 9930)
-    story.say(e.DayOpened(at_ms=opened_ms + DAY, day="2024-01-02", equity=D(10600)))
-    assert (story.book.flows, story.book.day_flows) == (600, 0)
-    assert story.book.day_equity == 10600
-
-
-@pytest.mark.parametrize("told_first", [True, False])
-def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
-    story: Story, told_first: bool
-) -> None:
-    midnight = story.book.day_opened_ms + DAY
-    paid = e.IncomeRecorded(
-        at_ms=midnight, income=income("transfer", "150", at_ms=midnight + 3_000)
-    )
-    if told_first:
-        story.say(paid)
-    read_ms = midnight + 6_000
-    equity = story.book.equity_at_midnight(D(10150), read_ms)
-    story.say(e.DayOpened(at_ms=read_ms, day="2024-01-02", equity=equity))
-    if not told_first:
-        story.say(paid)
-    assert (story.book.day_equity, story.book.day_flows) == (10000, 150)
-
-
 def test_q_is_the_smaller_of_equity_and_balance(story: Story) -> None:
     assert story.book.q == 10000
     story.say(attrs.evolve(mark("9000"), balance=D(9500)))
