@@ -87,6 +87,7 @@ class Running:
                     1 for t in book.trades.values() if t.unprotected_since_ms
                 ),
                 "journal_seq": book.seq,
+                "equity_timestamp_seconds": book.marked_ms / 1000,
                 "last_cycle_timestamp_seconds": book.cycle_ms / 1000,
                 **self._lag_gauges(),
             },
@@ -107,6 +108,8 @@ class Running:
             reasons.append("the book and the venue do not agree")
         if self.tree is None or not self.tree.health.agreed:
             reasons.append("this run has not agreed with the venue yet")
+        if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
+            reasons.append("account or marks are too old: no new risk until two fresh reads")
         return reasons
 
     def _book(self) -> Book | None:

@@ -294,10 +294,7 @@ class RiskGovernor(Actor):
         if first is None or utc_day(first.at_ms) != day or not self._agree(first, read):
             return book
         self._opening = None
-        equity = book.equity_at_midnight(read.equity, read.at_ms)
-        if equity <= 0:  # all of it was paid in today: the day begins with the read
-            equity = read.equity
-        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=equity)
+        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity)
         await self._journal.commit(opened)
         return self._follower.catch_up()
 

@@ -278,11 +278,13 @@ class Book(Holdings):
     def _day_opened(self, event: e.DayOpened) -> None:
         self.day = event.day
         self.day_opened_ms = event.at_ms
-        self.day_equity = event.equity
-        from_ms = day_start_ms(event.at_ms)
+        counted_ms = from_ms = day_start_ms(event.at_ms)
+        self.day_equity = self.equity_at_midnight(event.equity, event.at_ms)
+        if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
+            self.day_equity, counted_ms = event.equity, event.at_ms + 1
         self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= from_ms}
-        transfers = (p.amount for p in self.payments.values() if p.transfer)
-        self.day_flows = sum(transfers, ZERO)
+        later = (p for p in self.payments.values() if p.at_ms >= counted_ms)
+        self.day_flows = sum((p.amount for p in later if p.transfer), ZERO)
 
     # --- reconciliation, state ---------------------------------------------------
 
