@@ -315,8 +315,8 @@ class RiskGovernor(Actor):
         event = decision.event(now_ms)
         if event is None:
             return
-        await self._journal.commit(event)
         self._fresh_since_ms = None
+        await self._journal.commit(event)
         self._follower.catch_up()
         self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))
 

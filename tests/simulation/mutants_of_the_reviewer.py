@@ -147,8 +147,8 @@ REVIEWER = (
     defect(
         name="a withdrawal is booked as a deposit",
         file=BOOK,
-        old="            self.flows += income.amount\n            if",
-        new="            self.flows -= income.amount\n            if",
+        old="            self.flows += income.amount\n        elif",
+        new="            self.flows -= income.amount\n        elif",
         notices=("UNSETTLED",),
         faults="insufficient_margin",
     ),
