@@ -24,6 +24,7 @@ from kamou.core.gate import Gate
 from kamou.determinism import seed_scheduler
 from kamou.errors import ConfigurationError, StoreError
 from kamou.exchange import checker
+from kamou.exchange.engine import Engine
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_store import MEMORY
 from kamou.runners import inline
@@ -87,11 +88,13 @@ def replay(
     progress: Progress = lambda what, done, total: None,
     arrange: Callable[[Tree], Tree] = lambda tree: tree,
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
+    inspect: Callable[[Engine], None] = lambda engine: None,
 ) -> dict[str, Any]:
     """Trade ``market`` from its first cycle, or within ``timerange``; the report.
 
     ``arrange`` may put another tree in the composed one's place (tests replace an actor),
-    ``adapter`` another port in the place of the one over the engine.
+    ``adapter`` another port in the place of the one over the engine;
+    ``inspect`` sees the venue when all is done.
     """
     settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
     cycle_ms = settings.cycle.period_s * 1000
@@ -118,6 +121,7 @@ def replay(
                 await _trade(
                     session, settings, market, clock, end_ms, gate, progress, arrange, adapter
                 )
+                inspect(session.engine)
                 checked = checker.check(
                     session.engine.evidence,
                     session.engine.account(),

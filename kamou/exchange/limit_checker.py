@@ -221,7 +221,7 @@ class LimitChecker:
             )
         if abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
             move = limits.shock_move
-            self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost))
+            self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
         self._fits("NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.q))
         self._fits("MARGIN", noted, tries, lambda x: (x.margin, limits.margin * x.q))
 
@@ -238,15 +238,29 @@ class LimitChecker:
         noted: FillNoted,
         tries: list[Load],
         figures: Callable[[Load], tuple[Decimal, Decimal]],
+        base: Decimal | None = None,
     ) -> None:
         """At one of these instants, at least, what was used was within what was allowed."""
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
-        self._use(rule, noted, *best)
+        self._use(rule, noted, *best, base=base)
 
-    def _use(self, rule: str, noted: FillNoted, used: Decimal, limit: Decimal) -> None:
+    def _use(
+        self,
+        rule: str,
+        noted: FillNoted,
+        used: Decimal,
+        limit: Decimal,
+        *,
+        base: Decimal | None = None,
+    ) -> None:
+        """``base``: what the tolerance is of, where the limit is only what is left of something."""
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)
-        slack = ZERO if rule.startswith("entries") else limit * self.limits.tolerance
+        slack = (
+            ZERO
+            if rule.startswith("entries")
+            else (limit if base is None else base) * self.limits.tolerance
+        )
         if used > limit + slack and noted.at_ms >= self.excused_until_ms:
             self.wrong(rule.upper(), noted.at_ms, noted.symbol, f"{used:.6g} of {limit:.6g}")
 

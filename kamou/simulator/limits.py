@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kamou.core import events as e
@@ -49,6 +50,12 @@ def bound_by(event: e.Event) -> Iterator[str]:
                 yield BOUND[Deny(denial.code)]
 
 
+def leverage_of(engine: Engine, client_id: str) -> int:
+    """The leverage that an order asked for, by the venue's own record of it."""
+    order = engine._state.orders.get(client_id) or engine._store.order(client_id)
+    return order.request.leverage if order is not None else 1
+
+
 def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChecker:
     """The checker of everything together for one world."""
     columns = {symbol: n for n, symbol in enumerate(engine.source.symbols)}
@@ -59,10 +66,6 @@ def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChec
             return Decimal(repr(price))
         held = engine._state.positions.get(symbol)
         return held.mark if held is not None else None
-
-    def leverage_of(client_id: str) -> int:
-        order = engine._state.orders.get(client_id)
-        return order.request.leverage if order is not None else 1
 
     return LimitChecker(
         limits=PortfolioLimits(
@@ -79,7 +82,7 @@ def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChec
             excuse_ms=EXCUSE_MS,
         ),
         mark_at=mark_at,
-        leverage_of=leverage_of,
+        leverage_of=partial(leverage_of, engine),
         strategy_of=monitor.strategy_of,
         wrong=monitor.violation,
         day_opened_ms=0,  # a day opens with the journal's event; the venue says at what equity

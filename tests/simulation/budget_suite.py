@@ -37,6 +37,7 @@ from kamou.exchange.engine import Engine
 from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
+from kamou.simulator.limits import leverage_of
 from kamou.simulator.settings import SETTINGS as SIMULATED
 from kamou.store.recorded import RecordedMarket
 
@@ -133,10 +134,9 @@ def _instrument(symbol: str) -> Instrument:
 class Unsteady(SimulatedExchange):
     """The account cannot be read now and then, or its answer is seconds old."""
 
-    def __init__(self, engine: Engine, *, chance: Random, seen: list[Engine], **more: Any) -> None:
+    def __init__(self, engine: Engine, *, chance: Random, **more: Any) -> None:
         super().__init__(engine, **more)
         self._chance = chance
-        seen.append(engine)
 
     async def account(self) -> Account:
         drawn = self._chance.random()
@@ -187,7 +187,7 @@ class Judge:
                 tolerance=D("0.005"),
             ),
             mark_at=self._mark_at,
-            leverage_of=lambda name: engine._state.orders[name].request.leverage,
+            leverage_of=partial(leverage_of, engine),
             strategy_of=lambda name: "",
             wrong=lambda rule, at_ms, symbol, detail: self.broken.append(
                 f"{rule} {at_ms} {symbol} {detail}"
@@ -247,20 +247,30 @@ def backtest(seed: int, *, symbols: int = 20, days: int = 10) -> dict[str, Any]:
     """Run one, and judge it."""
     began_s = time.process_time()
     drawn = market(seed, symbols=symbols, days=days)
-    seen: list[Engine] = []
-    adapter = partial(Unsteady, chance=Random(seed), seen=seen)
+    judges: list[Judge] = []
+
+    def judge_venue(engine: Engine) -> None:
+        judge = Judge(drawn, engine)
+        for noted in engine.evidence:
+            judge.take(noted)
+        judge.end(engine.market_ms)
+        judges.append(judge)
+
     with tempfile.TemporaryDirectory(prefix="kamou-budget-") as folder:
         journal = Path(folder) / "journal.sqlite3"
-        replay(SETTINGS, drawn, timerange=(START_MS, None), journal=journal, adapter=adapter)
+        replay(
+            SETTINGS,
+            drawn,
+            timerange=(START_MS, None),
+            journal=journal,
+            adapter=partial(Unsteady, chance=Random(seed)),
+            inspect=judge_venue,
+        )
         connection = sqlite3.connect(journal)
         rows = connection.execute('SELECT "after", reason FROM state ORDER BY seq')
         states = [f"{after} {reason}" for after, reason in rows]
         connection.close()
-    (engine,) = seen
-    judge = Judge(drawn, engine)
-    for noted in engine._state.evidence:
-        judge.take(noted)
-    judge.end(engine.market_ms)
+    (judge,) = judges
     return {
         "seed": seed,
         "broken": judge.broken,
