@@ -102,7 +102,7 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
     ended = scene()
     assert wrong(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
-    assert closed.exit_reason == "external"
+    assert closed.exit_reason == "delisting"
 
     knows_its_own_fills_only(monkeypatch)
     assert unexplained(wrong(scene()))
