@@ -35,7 +35,7 @@ check: $(READY) ## lint, format, types and layers
 	$(BIN)/lint-imports --no-cache
 
 test: check ## everything that must hold before a commit: check, tests, coverage
-	$(BIN)/pytest -n $(JOBS) --cov --cov-branch --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-branch --cov-report=term-missing:skip-covered
 
 test-real: $(READY) ## the tests that need real recorded data: KAMOU_SHARED=DIR make test-real
 	@test -d "$(KAMOU_SHARED)/data" || { echo 'make test-real needs the recorded market data: KAMOU_SHARED must name a folder that has data/ in it (now: "$(KAMOU_SHARED)")' >&2; exit 1; }
