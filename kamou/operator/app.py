@@ -185,7 +185,7 @@ async def _reason(request: Request) -> str:
         return "operator"
     try:
         reason = msgspec.json.decode(body, type=CommandBody).reason.strip()
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # of msgspec, and of a text that is not UTF-8
         raise HTTPException(400, f'the body is not {{"reason": "..."}}: {error}') from error
     return reason[:REASON_CHARS_MAX] or "operator"
 

@@ -233,8 +233,10 @@ async def test_a_body_that_is_no_command_is_refused(client: Client) -> None:
     commands = Commands()
     async with client(app(operations(commands))) as http:
         wrong = await http.post("/api/v1/halt", headers=BEARER, content=b'{"why": 1}')
+        no_text = await http.post("/api/v1/halt", headers=BEARER, content=b'{"reason": "\xff"}')
         large = await http.post("/api/v1/halt", headers=BEARER, content=b"x" * 5000)
     assert wrong.status_code == 400
+    assert no_text.status_code == 400
     assert large.status_code == 413
     assert commands.told == []
 
