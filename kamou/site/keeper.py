@@ -6,6 +6,7 @@ must not end the trading. Nothing here waits for the site but the task that watc
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 
@@ -88,12 +89,20 @@ class SiteKeeper:
         self._quiet_ticks, self._beats, self._serves = 0, 0, False
         self.health.started()
         try:
-            async with self.launch() as process:
+            async with contextlib.AsyncExitStack() as stack:
+                process = await self._launched(stack)
                 error = await self._first_trouble(process, task_status)
             raise error
         except SiteError as error:
             self.health.ended(error)
             raise
+
+    async def _launched(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
+        """Start a process. One that does not read a long handover is not waited for."""
+        start_max_s = self.limits.start_max_s
+        with trio.move_on_after(start_max_s):
+            return await stack.enter_async_context(self.launch())
+        raise SiteStartError(f"it did not take its handover within {start_max_s} s")
 
     async def _first_trouble(
         self, process: SiteProcess, task_status: trio.TaskStatus[None]

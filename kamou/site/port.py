@@ -1,7 +1,7 @@
 """The port to the process that serves the public site: start, heartbeats, text, exit.
 
 ``kamou/site/process.py`` is the real one. ``kamou/simulator/site.py`` is the fake that simulations
-use; both pass ``tests/site/contract.py``.
+use; both pass ``tests/site/site_contract.py``.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
                 # autogroup a session gets its own share of the processor and nice has no effect.
                 process_group=0,
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
             raise SiteStartError(f"the site's process cannot be started: {error}") from error
         started = _Started(process)
         try:

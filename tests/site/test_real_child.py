@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +15,17 @@ import attrs
 import httpx
 import pytest
 import trio
+from sites import Told, health_of
 
 from kamou.clock import SystemClock
 from kamou.config import Settings, WebSettings
-from kamou.errors import ListenError
+from kamou.errors import ListenError, SiteStartError
 from kamou.folder import DataFolder
 from kamou.http.server import Listener, bind
-from kamou.site.handover import SiteHandover
+from kamou.site.handover import PRICING_BYTES_MAX, SiteHandover
+from kamou.site.keeper import SiteKeeper, SiteLimits
 from kamou.site.process import launcher
+from kamou.site.text import SiteText
 from kamou.site_child import bind_patiently, handover, public_site
 from kamou.store import database
 
@@ -165,6 +169,35 @@ async def test_what_is_no_handover_ends_the_process_with_the_reason(
 
 
 # --- under supervision -------------------------------------------------------------------
+
+
+async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
+    folder: DataFolder, bound: socket.socket
+) -> None:
+    long = handed(folder, bound, pricing_markdown="x" * PRICING_BYTES_MAX)  # a pipe holds 64 KB
+    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
+    told = Told()
+    keeper = SiteKeeper(
+        launch=launcher(long, deaf),
+        health=health_of(told),
+        text=SiteText(announce=told.lines.append, seconds=trio.current_time),
+        limits=SiteLimits(memory_max_bytes=1 << 30, silence_max_s=10, start_max_s=1),
+    )
+    with trio.fail_after(20), pytest.raises(SiteStartError, match="did not take its handover"):
+        await keeper.run()
+    assert "did not take its handover" in told.lines[0]
+
+
+async def test_a_system_without_threads_refuses_the_start_and_is_told(
+    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_thread(*command: Any, **how: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", no_thread)
+    with pytest.raises(SiteStartError, match="can't start new thread"):
+        async with launcher(handed(folder, bound))():
+            raise AssertionError
 
 
 async def test_a_process_that_is_killed_or_stopped_is_replaced_and_told(
