@@ -16,6 +16,7 @@ from kamou.core.book import Book
 from kamou.core.codes import StateReason
 from kamou.core.events import Event
 from kamou.errors import DiskFullError, KamouError, TimedOutError
+from kamou.http.traffic import Traffic
 from kamou.loop_lag import LoopLag
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.site_child import PublicSiteChild
@@ -32,6 +33,7 @@ class Running:
 
     phase: str = "starting"  # starting | fast-forward | trading | replayed
     operators: Supervisor | None = None
+    traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
     site: PublicSiteChild | None = None
     supervisor: Supervisor | None = None
     tree: Tree | None = None
@@ -67,16 +69,17 @@ class Running:
         """The account in plain data; figures as text, gauges as numbers."""
         book = self._book()
         site = self.site.health.as_dict() if self.site else None
+        listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
+        beside = {"site": site, "listeners": listeners}
         if book is None:
-            gauges = self._lag_gauges()
-            return {"phase": self.phase, "state": None, "gauges": gauges, "site": site}
+            return {"phase": self.phase, "state": None, "gauges": self._lag_gauges(), **beside}
         return {
             "phase": self.phase,
             "state": book.state.value,
             "state_reason": book.state_reason,
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
-            "site": site,
+            **beside,
             "gauges": {
                 "equity": float(book.equity),
                 "balance": float(book.balance),

@@ -135,6 +135,7 @@ class Service:
             flatten=running.flatten,
         )
         with bound_listeners(self.folder, self.settings.web, operations, self.announce) as bound:
+            running.traffic = bound.traffic
             supervisor = running.operators = Supervisor(
                 bound.spec, on_exit=partial(_crashes, self.announce)
             )

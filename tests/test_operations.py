@@ -64,7 +64,13 @@ def running(follower: Follower) -> Running:
 
 async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None:
     starting = Running()
-    assert starting.status() == {"phase": "starting", "state": None, "gauges": {}, "site": None}
+    assert starting.status() == {
+        "phase": "starting",
+        "state": None,
+        "gauges": {},
+        "site": None,
+        "listeners": {},
+    }
     assert starting.not_ready() == ["not trading yet: starting"]
     assert starting.snapshot()["children"] == []
     with pytest.raises(KamouError, match="nothing trades yet"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -18,6 +18,7 @@ from kamou.errors import SocketsUnsupportedError
 from kamou.folder import Announce, DataFolder
 from kamou.http.limits import OPERATOR
 from kamou.http.server import Listener, Server, bind, is_loopback
+from kamou.http.traffic import Traffic
 from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import bind_socket, remove_socket
@@ -34,6 +35,7 @@ class OperatorListeners:
     spec: SupervisorSpec
     socket_path: Path | None  # None: the file system has no sockets
     tcp_port: int | None  # None: web.operator_tcp is off
+    traffic: Mapping[str, Traffic]  # by the id of the child
 
 
 @contextlib.contextmanager
@@ -48,22 +50,24 @@ def bound_listeners(
         StoreError: the token cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        children = []
+        servers: dict[str, Server] = {}
         token = new_token(folder.token)  # also with TCP off: an old one must be worth nothing
         unix = _bound_unix(folder, web, announce)
         if unix is not None:
             stack.callback(remove_socket, folder.operator_socket)
             stack.enter_context(unix)
-            children.append(_child("operator-socket", _unix_server(operations, unix, announce)))
+            servers["operator-socket"] = _unix_server(operations, unix, announce)
         tcp = None
         if web.operator_tcp:
             listener = _tcp_listener(operations, token, web, announce)
             tcp = stack.enter_context(bind(listener))
-            children.append(_child("operator", Server(listener, bound=tcp, warn=announce)))
+            servers["operator"] = Server(listener, bound=tcp, warn=announce)
+        children = tuple(_child(id_, server) for id_, server in servers.items())
         yield OperatorListeners(
-            spec=SupervisorSpec(id="operators", children=tuple(children), intensity=None),
+            spec=SupervisorSpec(id="operators", children=children, intensity=None),
             socket_path=folder.operator_socket if unix is not None else None,
             tcp_port=tcp.getsockname()[1] if tcp is not None else None,
+            traffic={id_: server.traffic for id_, server in servers.items()},
         )
 
 

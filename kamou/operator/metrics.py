@@ -53,12 +53,30 @@ SITE_FIELDS = {
     "descriptors": ("kamou_site_descriptors", "gauge", "Open files and connections."),
 }
 
+# field of the traffic of one of the operator's listeners -> the same
+LISTENER_FIELDS = {
+    "requests": ("kamou_operator_requests_total", "counter", "Requests to this listener."),
+    "connections_total": (
+        "kamou_operator_connections_total",
+        "counter",
+        "Connections that were accepted.",
+    ),
+    "connections_now": ("kamou_operator_connections", "gauge", "Connections that are open."),
+    "failed": ("kamou_operator_failed_total", "counter", "Connections that an exception ended."),
+}
+# what its fields by reason begin with -> the same
+LISTENER_REASONS = {
+    "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests refused."),
+    "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their answer ended."),
+}
+
 
 def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     """All metrics of a supervisor's snapshot and of ``status``.
 
     ``status["gauges"]`` maps names (``open_positions``) to numbers or None (unknown: left out);
-    ``status["state"]`` is the trading state.
+    ``status["state"]`` is the trading state; ``status["listeners"]`` maps the operator's listeners
+    to the numbers of their traffic.
     """
     children = list(_children(snapshot))
     families = [
@@ -79,6 +97,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             samples=[({"state": s}, float(s == status.get("state"))) for s in STATES],
         ),
         *_site_families(status.get("site") or {}),
+        *_listener_families(status.get("listeners") or {}),
         *(
             Metric(name=f"kamou_{name}", help=name, kind="gauge", samples=[({}, float(value))])
             for name, value in sorted(status.get("gauges", {}).items())
@@ -120,6 +139,20 @@ def _site_families(site: Mapping[str, Any]) -> Iterator[Metric]:
         up = float(site["state"] == "serving")
         about = "1 while the public site serves."
         yield Metric(name="kamou_site_up", help=about, kind="gauge", samples=[({}, up)])
+
+
+def _listener_families(listeners: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+    for field, (name, kind, about) in LISTENER_FIELDS.items():
+        samples = [({"listener": each}, float(told[field])) for each, told in listeners.items()]
+        yield Metric(name=name, help=about, kind=kind, samples=samples)
+    for prefix, (name, kind, about) in LISTENER_REASONS.items():
+        by_reason = [
+            ({"listener": each, "reason": field.removeprefix(prefix)}, float(count))
+            for each, told in listeners.items()
+            for field, count in told.items()
+            if field.startswith(prefix)
+        ]
+        yield Metric(name=name, help=about, kind=kind, samples=by_reason)
 
 
 def _lines(family: Metric) -> Iterator[str]:

@@ -17,8 +17,10 @@ from kamou.config import WebSettings
 from kamou.errors import ListenError, SocketsUnsupportedError
 from kamou.folder import DataFolder
 from kamou.http.server import Server
+from kamou.operations import Running
 from kamou.operator import listeners
 from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.operator.metrics import exposition
 from kamou.supervisor import Supervisor
 
 WEB = WebSettings(port=0, operator_port=0)
@@ -52,6 +54,28 @@ async def test_the_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) 
         assert (await ask(bound, "/api/v1/status", unix=False)).status_code == 401
         assert (await ask(bound, "/healthz", unix=False)).status_code == 200
         await supervisor.stop()
+
+
+async def test_the_metrics_count_what_each_listener_met(bound: OperatorListeners) -> None:
+    supervisor = Supervisor(bound.spec)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        await ask(bound, "/healthz", unix=True)
+        await ask(bound, "/healthz", unix=False)
+        stream = await trio.open_tcp_stream("127.0.0.1", bound.tcp_port or 0)
+        await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        while await stream.receive_some(100):
+            pass
+        await stream.aclose()
+        await supervisor.stop()
+    told = Running(traffic=bound.traffic)
+    lines = exposition({}, told.status()).splitlines()
+    assert 'kamou_operator_requests_total{listener="operator-socket"} 1.0' in lines
+    assert 'kamou_operator_requests_total{listener="operator"} 1.0' in lines
+    assert 'kamou_operator_refused_total{listener="operator",reason="version"} 1.0' in lines
+    assert 'kamou_operator_cut_total{listener="operator",reason="slow"} 0.0' in lines
+    named = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(named) == len(set(named)), "a family stands once"
 
 
 async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
