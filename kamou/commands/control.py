@@ -20,7 +20,7 @@ ACTOR = "operator"
 
 def reason_option(verb: Any) -> Any:
     return click.option(
-        "--reason", default="", metavar="TEXT", help="Why; it is journalled and published."
+        "--reason", default="", metavar="TEXT", help="Why; it is written in the journal."
     )(verb)
 
 

@@ -1,8 +1,8 @@
 """The public site: a routes table over a read-only database. No cookies, nothing that writes.
 
 A page is rendered on a worker thread, because a page may take a hundred milliseconds (thousands
-of resamples) and the loop that would wait for it also trades. The bytes are kept for as long as
-the journal's head stays where it is, so every other request costs one ``max(seq)`` on the loop.
+of resamples) and all other connections would wait for it. The bytes are kept while the journal's
+head stays the same, so every other request costs one ``max(seq)`` on the loop.
 """
 
 from __future__ import annotations
