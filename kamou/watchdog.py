@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import IO
@@ -16,6 +17,7 @@ import trio
 
 LOOKS = 4  # in a row without a heartbeat; one alone may only mean that the process was paused
 EXIT_CODE_BLOCKED = 1
+SAY_S = 5  # for the stacks; then SIGALRM ends the process, whoever does not read them
 
 
 def end_process() -> None:
@@ -83,9 +85,7 @@ class Watchdog:
             if missed > LOOKS:
                 lag = f"; {self._describe_lag()}" if self._describe_lag else ""
                 blocked = f"the event loop was blocked for {self.heartbeat_s:g} s{lag}\n"
-                self._stream.write(blocked)
-                self._stream.flush()
-                faulthandler.dump_traceback(self._stream, all_threads=True)
+                _dump_stacks(self._stream, blocked)
                 self._terminate()
                 return
 
@@ -127,7 +127,19 @@ class StopDeadline:
         """The thread: wait for the end of the stop, and end the process without it."""
         if self._wait(self._grace_s):
             return
-        self._stream.write(f"the stop was not over after {self._grace_s:g} s: ended at once\n")
-        self._stream.flush()
-        faulthandler.dump_traceback(self._stream, all_threads=True)
+        over = f"the stop was not over after {self._grace_s:g} s: ended at once\n"
+        _dump_stacks(self._stream, over)
         self._terminate()
+
+
+def _dump_stacks(stream: IO[str], line: str) -> None:
+    """Write the line and every stack; the system ends the process if that takes ``SAY_S``.
+
+    A paused terminal holds up the write, and faulthandler writes with the interpreter locked, so
+    that no thread of ours could end the process then.
+    """
+    signal.alarm(SAY_S)
+    stream.write(line)
+    stream.flush()
+    faulthandler.dump_traceback(stream, all_threads=True)
+    signal.alarm(0)

@@ -76,11 +76,16 @@ def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
 
 
 def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
+    from kamou.commands.paused_terminal import PatientLines
     from kamou.commands.printing import progress, say_error
     from kamou.lock import DataFolderLock
 
     settings = resolved.settings
-    with DataFolderLock(settings.data_dir, announce=say_error), progress() as report:
+    with (
+        DataFolderLock(settings.data_dir, announce=say_error),
+        progress() as report,
+        PatientLines(say_error) as announce,
+    ):
         from kamou import service  # after the lock: a second run is refused at once
 
         return service.run(
@@ -90,5 +95,5 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
             replay=replay,
             live=live,
             progress=report,
-            announce=say_error,
+            announce=announce,
         )

@@ -1,0 +1,67 @@
+"""Lines of a run on standard error, written by a thread: a terminal may be paused.
+
+A write to a paused terminal, or to a full pipe, waits until somebody reads. On the trading loop
+that wait would hold up every stop and every command.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+LINES_WAITING_MAX = 1_000  # a day of the few lines a minute that strangers can cause
+END_S = 1.0  # for the last lines at the end of the run
+
+EndProcess = Callable[[int], object]
+
+
+class PatientLines:
+    """Take lines without waiting and write them in order; use as a context manager.
+
+    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted. If the last line cannot be written
+    within ``END_S`` at the end, the process ends without it: whatever is written after it would
+    wait as well. ``end`` is for tests.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, end: EndProcess = os._exit) -> None:
+        self._write = write
+        self._end = end
+        self._waiting: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write_all, name="terminal", daemon=True)
+
+    def __call__(self, line: str) -> None:
+        """Write the line soon, or drop it."""
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def __enter__(self) -> PatientLines:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            self._end(int(kind is not None))
+            return
+        self._thread.join(END_S)
+        if self._thread.is_alive():
+            self._end(int(kind is not None))
+
+    def _write_all(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            self._write(line)
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                self._write(f"{dropped} lines were left out: nobody read this output")
