@@ -166,17 +166,24 @@ class FastForward:
             RestartStormError: in a group; new risk is halted.
         """
         trio.run(self._main, clock=JumpClock())
+        self._report(self._days)
         return not self.stop.is_set()
+
+    @property
+    def _days(self) -> int:
+        return max(1, (self.until_ms - self.start_ms) // DAY_MS)
+
+    def _report(self, days: int) -> None:
+        self.progress("fast-forward, days", days, self._days)
 
     async def _main(self) -> None:
         settings = cycle_for(self.settings, self.source.step_ms)
         clock = SimulatedClock(start_ms=self.start_ms)
         asked = trio.Event()
         latch = HaltLatch(self.folder.latch)
-        total_days = max(1, (self.until_ms - self.start_ms) // DAY_MS)
 
         def on_cycle(cycle_ms: int) -> None:
-            self.progress("fast-forward, days", (cycle_ms - self.start_ms) // DAY_MS, total_days)
+            self._report((cycle_ms - self.start_ms) // DAY_MS)
             if self.stop.is_set() or latch.is_set():
                 asked.set()
 

@@ -106,7 +106,10 @@ def when(at_ms: int | None) -> str:
 
 @contextlib.contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Report]:
-    """Progress on standard error: a bar on a terminal, elsewhere a line for each new task."""
+    """Progress on standard error: a bar on a terminal, elsewhere a line for each new task.
+
+    The bar is drawn, by a thread, from the first report of a task to the one that completes it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -114,14 +117,20 @@ def progress(*, quiet: bool = False) -> Iterator[Report]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     told: set[str] = set()
     silent = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=silent) as bar:
-        task = bar.add_task("", total=None)
+    bar = Progress(*columns, console=console, transient=True, disable=silent)
+    task = bar.add_task("", total=None)
 
-        def report(what: str, done: int, total: int) -> None:
-            shown = escape_text(what)
-            bar.update(task, completed=done, total=total, description=shown)
-            if silent and not quiet and what not in told:
-                told.add(what)
-                say(f"{what} ...", err=True)
+    def report(what: str, done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total, description=escape_text(what))
+        if done < total:
+            bar.start()
+        else:
+            bar.stop()
+        if silent and not quiet and what not in told:
+            told.add(what)
+            say(f"{what} ...", err=True)
 
+    try:
         yield report
+    finally:
+        bar.stop()

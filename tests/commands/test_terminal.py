@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich import live
 from store import story
 
 from kamou import cli as command_line
@@ -288,3 +290,26 @@ def test_a_bar_of_progress_shows_a_name_escaped_and_without_markup(
     assert "\x1b[31m" not in err
     assert "\x1b]0" not in err
     assert "\nresults" not in err
+
+
+def test_a_bar_is_drawn_only_while_its_task_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with printing.progress() as report:
+        assert drawing() == 0, "a run that trades has no bar"
+        report("days", 1, 2)
+        assert drawing() == 1
+        report("days", 2, 2)
+        assert drawing() == 0
+        report("reading", 0, 1)
+        assert drawing() == 1
+    assert drawing() == 0
+
+
+def drawing() -> int:
+    """Return how many threads draw; those that were told to end are waited for."""
+    threads = [t for t in threading.enumerate() if isinstance(t, live._RefreshThread)]
+    for thread in threads:
+        if thread.done.is_set():
+            thread.join(60.0)
+    return sum(thread.is_alive() for thread in threads)
