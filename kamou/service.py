@@ -25,6 +25,7 @@ from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
 from kamou.handover import halted_by_storm, take_over
 from kamou.heap import freeze_heap
+from kamou.http.addresses import literal
 from kamou.latch import HaltLatch
 from kamou.loop_lag import LoopLag
 from kamou.operations import Running
@@ -160,11 +161,12 @@ class Service:
             operator_socket=operator.socket_path is not None,
             started_ms=self.clock.now_ms(),
         ).write(self.folder)
-        self.announce(f"results: http://{web.host}:{port}/results")
+        self.announce(f"results: http://{literal(web.host)}:{port}/results")
         if operator.tcp_port is None:
             self.announce(f"operator: {operator.socket_path}")
         else:
-            self.announce(f"operator: http://{web.operator_host}:{operator.tcp_port}/healthz")
+            host = literal(web.operator_host)
+            self.announce(f"operator: http://{host}:{operator.tcp_port}/healthz")
 
     # --- history -----------------------------------------------------------------
 

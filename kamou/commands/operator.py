@@ -17,6 +17,7 @@ import attrs
 
 from kamou.errors import KamouError, NotRunningError, TimedOutError
 from kamou.folder import DataFolder, RunRecord
+from kamou.http.addresses import literal
 from kamou.lock import lock_holder
 from kamou.operator.token import new_nonce, proof_holds
 from kamou.operator.unix_socket import Peer, listening_peer, reachable_name
@@ -201,5 +202,5 @@ def _reachable(host: str) -> str:
     if host in ("0.0.0.0", ""):
         return "127.0.0.1"
     if host == "::":
-        return "[::1]"
-    return f"[{host}]" if ":" in host else host
+        return literal("::1")
+    return literal(host)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import KamouError, TimedOutError
+from kamou.http.addresses import literal
 from kamou.http.replies import JSON, NEVER, Reply, reply
 from kamou.operator.metrics import CONTENT_TYPE, exposition
 from kamou.operator.token import prove, token_matches
@@ -56,8 +57,7 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
 
 def default_hosts(bound: str) -> tuple[str, ...]:
     """The Host names that are right for a listener bound to this address."""
-    literal = f"[{bound}]" if ":" in bound else bound  # an IPv6 address stands in brackets
-    return (literal, "127.0.0.1", "localhost", "[::1]")
+    return (literal(bound), "127.0.0.1", "localhost", "[::1]")
 
 
 def operator_app(

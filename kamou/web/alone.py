@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from kamou.http.addresses import literal
 from kamou.http.limits import Limits
 from kamou.http.server import Listener, bind
 from kamou.store.database import open_reader
@@ -44,6 +45,6 @@ def serve_alone(
         served = serving(database, site, guard, bound, limits)
 
         async def say_where() -> None:
-            announce(f"results: http://{host}:{bound.getsockname()[1]}/results")
+            announce(f"results: http://{literal(host)}:{bound.getsockname()[1]}/results")
 
         trio.run(serve_until_signal, served, say_where)
