@@ -27,9 +27,14 @@ EndProcess = Callable[[int], Any]
 
 
 def say(line: str) -> None:
-    """Write one line to standard error; dropped when nobody takes it."""
+    """Write one line to standard error; dropped when nobody takes it.
+
+    A line is shorter than what a pipe that can be written to takes whole (PIPE_BUF, 4,096 bytes).
+    """
     with contextlib.suppress(OSError):
-        os.write(TEXT, escape_text(line).encode() + b"\n")
+        _, writable, _ = select.select([], [TEXT], [], 0)
+        if writable:  # a paused terminal would hold up every page, and the stop
+            os.write(TEXT, escape_text(line).encode() + b"\n")
 
 
 def end_without_memory(end: EndProcess = os._exit) -> None:

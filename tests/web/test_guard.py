@@ -12,6 +12,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from kamou.http.notices import Notices
+from kamou.web import guard
 from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, say
 from kamou.web.serving import page_failed
 
@@ -121,3 +122,24 @@ async def test_what_is_said_is_one_printable_line_and_of_pages_one_a_minute(
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
     assert "99 more" in lines[-1]
+
+
+def test_a_line_that_nobody_reads_is_dropped_and_not_waited_for(
+    pipe: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    while True:
+        try:
+            os.write(writer, b"x")
+        except BlockingIOError:
+            break
+    os.set_blocking(writer, True)
+    monkeypatch.setattr(guard, "TEXT", writer)
+    saying = threading.Thread(target=say, args=("a page failed",), daemon=True)
+    saying.start()
+    saying.join(5.0)
+    waited = saying.is_alive()
+    os.read(reader, 65_536)
+    saying.join(WITHIN_S)
+    assert not waited
