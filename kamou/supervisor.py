@@ -145,7 +145,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
-        A stuck child cannot be torn out of Trio: ``run`` itself returns when it ends."""
+        ``run`` returns when a stuck child ends: Trio cannot tear it out."""
         if self._nursery is not None:
             self.ask_to_stop()
             await self._stopped.wait()

@@ -14,6 +14,7 @@ from trading_cases import (
     instrument,
     intent,
     mark,
+    order_closed,
     plan,
     quote,
     review,
@@ -23,7 +24,7 @@ from trading_cases import (
 from kamou.core import events as e
 from kamou.core.gate import LiveGrant
 from kamou.core.limits import RiskLimits
-from kamou.core.model import Leg, Plan, Side, TradingState
+from kamou.core.model import Leg, OrderStatus, Plan, Side, TradingState
 from kamou.core.risk.conduct import Entry
 from kamou.core.risk.exposure import shock_loss
 from kamou.core.risk.governor import review_entry
@@ -289,6 +290,20 @@ def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> Non
     calm = NOON + 3_600_000
     late = denied(story, now_ms=calm)
     assert "RATE_ENTRIES_EXCEEDED" not in late
+
+
+def test_entries_per_hour_count_an_entry_that_ended_partly_filled_before_its_fill_is_known(
+    story: Story,
+) -> None:
+    other = plan("ADAUSDT")
+    story.grant(other)
+    entry = story.send(intent(Leg.ENTRY, other))
+    limits = RiskLimits(entries_per_strategy_hour=1)
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    story.say(order_closed(entry, OrderStatus.CANCELED, filled="1"))
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    story.fill(entry, "1", "100")
+    assert "entries=1" in denied(story, limits=limits)["RATE_ENTRIES_EXCEEDED"]
 
 
 def test_two_reentries_a_day_and_no_more(story: Story) -> None:

@@ -23,7 +23,9 @@ from thoroughness import looks
 from kamou.supervision import Restart, Strategy
 from kamou.supervisor import Supervisor
 
-QUIET_S = 60.0  # longer than any back-off, and every bad start of these trees with it
+QUIET_S = 180.0
+"""Longer than any back-off and every bad start of these trees: twelve bad starts of nested
+one_for_all branches, each of which starts slow siblings again, take somewhat over 60 s."""
 
 
 class Struck(Stage):

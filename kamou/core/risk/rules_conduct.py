@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kamou.core.book import Book
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
+from kamou.core.holdings import Reservation
 from kamou.core.model import Denial, Leg
 from kamou.core.risk.context import ReviewContext
 from kamou.core.sizing import denial
@@ -66,7 +68,7 @@ def entries_per_hour(c: ReviewContext) -> Denial | None:
     pending = sum(
         1
         for r in c.book.reservations.values()
-        if r.plan.strategy == strategy and r.remaining == r.plan.quantity
+        if r.plan.strategy == strategy and _may_open(c.book, r)
     )
     limit = c.limits.entries_per_strategy_hour
     if done + pending < limit:
@@ -99,3 +101,13 @@ def cooldown(c: ReviewContext) -> Denial | None:
         return None
     left_ms = stopped_ms + c.limits.cooldown_after_stop_min * 60_000 - c.now_ms
     return denial(Deny.COOLDOWN_AFTER_STOP, left_ms=left_ms) if left_ms > 0 else None
+
+
+def _may_open(book: Book, reservation: Reservation) -> bool:
+    """Return True if the permit may still open a trade: no fill of its entry is recorded yet.
+
+    An order that ended partly filled reserves less than its plan while its fills are on their
+    way. It counts all the same: seed 20 with ``narrow_counts``, ``--hours 0.5``.
+    """
+    order = book.order(reservation.client_id) if reservation.client_id else None
+    return reservation.remaining > 0 and (order is None or order.filled == 0)
