@@ -31,7 +31,7 @@ from kamou.supervision import ChildExit
 from kamou.supervisor import Supervisor
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it
-BEFORE_MS = 17 * MINUTE_MS  # a run begins so long before it, just before a bar closes
+BEFORE_MS = 29 * MINUTE_MS  # a run begins so long before it, and has 14 minutes to start
 RESTARTS_MAX = 10_000  # benchmarks crash actors on purpose
 
 T = TypeVar("T")
