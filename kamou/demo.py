@@ -15,7 +15,7 @@ from kamou import ids
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
-from kamou.config import Settings
+from kamou.config import DemoSettings, Settings
 from kamou.errors import ConfigurationError
 from kamou.exchange.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.exchange.market import MarketSource
@@ -32,6 +32,7 @@ from kamou.supervisor import Supervisor
 Progress = Callable[[str, int, int], None]
 
 REPLAY, GENERATED = "replay", "generated"
+MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # what decides a generated market
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +48,19 @@ class Track:
         """The recorded set that this track trades, if it is not the generated market."""
         kind, _, name = self.market.partition(":")
         return Path(name) if kind == REPLAY else None
+
+    def demo(self, given: DemoSettings) -> DemoSettings:
+        """Return the settings of the generated market that this track was begun with.
+
+        Args:
+            given: the settings in force; what the track does not say is taken from them.
+        """
+        kind, _, text = self.market.partition(":")
+        if kind != GENERATED:
+            return given
+        pairs = dict(part.partition("=")[::2] for part in text.split(","))
+        known = {key: int(pairs[key]) for key in MARKET_KEYS if pairs.get(key, "").isdecimal()}
+        return attrs.evolve(given, **known)
 
 
 def open_track(

@@ -1,8 +1,11 @@
 """The kill switch: closes everything without the running system, its loop or its database.
 
-It needs the venue and the data folder, nothing else. The halt latch is set before it starts (by
-``kamou flatten``), so no entry passes the port meanwhile; what it does goes into its own log,
-intent before act, and the next ``run`` imports that log.
+It needs the venue and the data folder, nothing else. It closes without the salt key, without room
+for its log, and with the market that the track was begun on. What it reports it reads from the
+venue's file afterwards: on a full disk the engine in memory is ahead of the file.
+
+The halt latch is set before it starts (by ``kamou flatten``), so no entry passes the port
+meanwhile; what it does goes into its own log, intent before act, and the next ``run`` imports it.
 """
 
 from __future__ import annotations
@@ -26,16 +29,17 @@ from kamou.core.intents import SaltOf, exit_intent
 from kamou.core.model import Intent, Leg, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.demo import open_source, stored_track
-from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError
+from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError, StoreError
 from kamou.exchange.checkpoints import keep_checkpoints
 from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
 from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.venue_state import VenueState
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import Announce, DataFolder
 from kamou.messages.codec import decode, encode
 from kamou.private_files import create_file, give_to_folders_owner
-from kamou.session import salt_key
+from kamou.session import chance_key, salt_key
 
 ATTEMPTS_MAX = 5  # closes of what is still open
 PAUSE_S = 0.5  # between attempts
@@ -100,12 +104,17 @@ def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None
     Raises:
         StoreError: the file cannot be read.
     """
-    folder = DataFolder(resolved.settings.data_dir)
-    if not folder.exchange.exists():
-        return 0
-    with contextlib.closing(VenueStore(folder.exchange, on_changed_schema=warn)) as store:
-        state = store.load()
+    state = _stored(DataFolder(resolved.settings.data_dir), warn)
     return len(state.positions) if state is not None else 0
+
+
+def _stored(folder: DataFolder, warn: Announce = lambda line: None) -> VenueState | None:
+    """What is open by the venue's file; None when nothing was ever traded there."""
+    if not folder.exchange.exists():
+        return None
+    reading = VenueStore(folder.exchange, read_only=True, on_changed_schema=warn)
+    with contextlib.closing(reading) as store:
+        return store.load()
 
 
 def run(
@@ -113,13 +122,18 @@ def run(
 ) -> dict[str, Any]:
     """Cancel our entries, close every position reduce-only, then sweep what rests.
 
-    ``warn`` is told what would stop any other verb: a changed schema, an exposed salt key.
+    ``warn`` is told what would stop any other verb: a changed schema, a salt key that is exposed
+    or no key.
 
-    Returns ``orders_canceled``, ``positions_closed``, ``positions_left`` and the log's path.
+    Returns ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
+    ``positions_closed_elsewhere`` (by a run that worked beside it, or by their stops),
+    ``positions_left``, ``entries_left`` and the log's path. The figures of positions are the
+    venue's file's.
 
     Raises:
         NotRunningError: there is no venue in this data folder: nothing to flatten.
         ExchangeError: the venue refused or did not answer; repeat the command.
+        StoreError: the venue's file cannot be opened.
     """
     return trio.run(_flatten, resolved.settings, clock or SystemClock(), warn)
 
@@ -127,31 +141,69 @@ def run(
 async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str, Any]:
     folder = DataFolder(settings.data_dir)
     log = FlattenLog(path=folder.flatten_log)
-    key = salt_key(folder.salt_key, on_exposed=warn)
+    before = _stored(folder)
+    sent: list[Intent] = []
     with _venue(settings, folder, log, clock, warn) as port:
+        salt_of = partial(ids.salt_for, _key(folder, warn))
         canceled = await _cancel(port, log, entries_only=True)
-        closed = 0
         left = await _held(port)
         for attempt in range(1, ATTEMPTS_MAX + 1):
             if not left:
                 break
             for position in left:
-                intent = _closing(
-                    position, attempt, await port.server_time_ms(), partial(ids.salt_for, key)
-                )
-                closed += await _close(port, log, intent)
+                intent = _closing(position, attempt, await port.server_time_ms(), salt_of)
+                await _close(port, log, intent)
+                sent.append(intent)
             left = await _held(port)
             if left:
                 await trio.sleep(PAUSE_S)
-        if not left:
+        if not left and not _positions(_stored(folder)):  # by the file, for stops go only now
             canceled += await _cancel(port, log, entries_only=False)
+    return _report(folder, log, sent, canceled=canceled, found=_positions(before))
+
+
+def _report(
+    folder: DataFolder, log: FlattenLog, sent: list[Intent], *, canceled: int, found: frozenset[str]
+) -> dict[str, Any]:
+    """What became of it by the venue's file."""
+    with contextlib.closing(VenueStore(folder.exchange, read_only=True)) as store:
+        state = store.load()
+        orders = [store.order(intent.client_id) for intent in sent]
+    closed = {
+        order.request.symbol
+        for order in orders
+        if order is not None and order.status is OrderStatus.FILLED
+    }
+    left = _positions(state)
+    closed -= left
     log.note("done", positions_left=str(len(left)))
+    entries = [] if state is None else [state.orders[client_id] for client_id in state.live]
     return {
+        "positions_found": len(found),
         "orders_canceled": canceled,
-        "positions_closed": closed,
+        "positions_closed": len(closed),
+        "positions_closed_elsewhere": len(found - closed - left),
         "positions_left": len(left),
+        "entries_left": sum(
+            ids.is_ours(order.request.client_id) and not order.request.reduce_only
+            for order in entries
+        ),
         "log": str(log.path) if not log.lost else f"{log.lost} lines could not be written",
     }
+
+
+def _positions(state: VenueState | None) -> frozenset[str]:
+    return frozenset(state.positions) if state is not None else frozenset()
+
+
+def _key(folder: DataFolder, warn: Announce) -> bytes:
+    """The salt key, or one by chance: closing needs names nobody has used, and no commitment."""
+    if folder.salt_key.exists():
+        try:
+            return salt_key(folder.salt_key, on_exposed=warn)
+        except StoreError as error:
+            warn(f"{error}; closing under a key of this moment")
+    return chance_key()
 
 
 async def _held(port: SimulatedExchange) -> tuple[VenuePosition, ...]:
@@ -173,6 +225,8 @@ def _venue(
         store.close()
         raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
     replay = track.replay
+    # The market that it was begun on, whatever a configuration says or fails to say.
+    settings = attrs.evolve(settings, demo=track.demo(settings.demo))
     source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
     keep_checkpoints(source, store)
     engine = Engine(
@@ -232,15 +286,13 @@ def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf
     )
 
 
-async def _close(port: SimulatedExchange, log: FlattenLog, intent: Intent) -> int:
-    """Intent first, then the order; 1 when the venue filled it."""
+async def _close(port: SimulatedExchange, log: FlattenLog, intent: Intent) -> None:
+    """Intent first, then the order."""
     log.intend(intent)
     try:
-        told = await port.reduce(intent)
+        await port.reduce(intent)
     except ExchangeError as error:
         log.note("refused", client_id=intent.client_id, reason=str(error))
-        return 0
-    return int(told.status is OrderStatus.FILLED)
 
 
 def imported(folder: DataFolder, now_ms: int) -> tuple[IntentRecorded, ...]:

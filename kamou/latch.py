@@ -6,6 +6,7 @@ it. Its own log, beside it, is only ever appended to, and is imported at the nex
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -44,8 +45,13 @@ class HaltLatch:
             return True
         return True
 
-    def set(self, reason: str, actor: str, at_ms: int) -> None:
+    def set(self, reason: str, actor: str, at_ms: int) -> bool:
         """Hold entries; durable when it returns. Setting it again keeps it and is logged.
+
+        On a full disk an empty file holds as well.
+
+        Returns:
+            Whether it was logged, too.
 
         Raises:
             StoreError: the file could not be written; entries are NOT held.
@@ -53,12 +59,26 @@ class HaltLatch:
         record = LatchRecord(action="set", reason=reason, actor=actor, at_ms=at_ms)
         try:
             create_folder(self.path.parent)
-            # The latch first: on a full disk the log may fail, and the latch is what holds.
-            write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
-            give_to_folders_owner(self.path)
-            self._append(record)
+            self._write(record)
         except OSError as error:
             raise _failed("set", self.path, error) from error
+        with contextlib.suppress(OSError):  # the file holds, whoever owns it and what is logged
+            give_to_folders_owner(self.path)
+        try:
+            self._append(record)
+        except OSError:
+            return False
+        return True
+
+    def _write(self, record: LatchRecord) -> None:
+        """Write the file. Where there is no room for its text, its name alone."""
+        try:
+            write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
+        except OSError:
+            if self.path.is_dir():
+                raise
+            create_file(self.path)
+            sync_folder(self.path.parent)
 
     def clear(self, reason: str, actor: str, at_ms: int) -> None:
         """Let entries through again. Logged before the file goes; harmless when not set.

@@ -158,6 +158,11 @@ def run_stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
     )
 
 
+def chance_key() -> bytes:
+    """Return a key that nobody knows and nobody keeps."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
 def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
     """Return the key of all commitments, made at first use, readable by its owner only.
 
@@ -171,7 +176,7 @@ def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> 
     """
     try:
         if not path.exists():
-            write_atomically(path, secrets.token_hex(SALT_BYTES))
+            write_atomically(path, chance_key().hex())
         exposed = is_open_to_others(path) and keeps_modes(path.parent)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from kamou.commands.lenient import resolve_what_holds
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, say, say_error
-from kamou.errors import CheckFailedError, KamouError, StoreError
+from kamou.config import Resolved
+from kamou.errors import CheckFailedError, KamouError, NotRunningError, StoreError
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
 from kamou.lock import lock_holder
@@ -76,28 +78,59 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     `run` respects it. `kamou resume` removes it. The positions that are left are counted at the
     exchange, whoever closed them.
     """
-    from kamou import flatten as kill_switch
-
-    resolved = resolve(config_path, data_dir=data_dir)
-    folder = DataFolder(resolved.settings.data_dir)
     reason = reason or "flatten by the operator"
     warn = Once()
-    latch = _set_latch(folder, reason)
+    latch = "" if data_dir is None else _set_latch(DataFolder(data_dir), reason)
+    resolved = resolve_what_holds(config_path, warn, data_dir=data_dir)
+    folder = DataFolder(resolved.settings.data_dir)
+    if data_dir is None:
+        latch = _set_latch(folder, reason)
     try:
-        done = {"by": "run", **Operator.find(folder).command("flatten", reason)}
-        left = kill_switch.positions_at_venue(resolved, warn=warn)
-        if left:
-            raise CheckFailedError(f"it left {left} positions open")
-    except KamouError as error:
-        # Whatever the running system's trouble is, it must not keep positions open.
-        say(f"without the running system: {error}", err=True)
-        done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
-        left = kill_switch.positions_at_venue(resolved, warn=warn)
+        folder.create(say_error)
+    except StoreError as error:
+        warn(str(error))  # closing goes before closing the folder
+    done, left = _close_all(resolved, reason, warn)
     print_facts({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
     if latch:
         raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
     if left:
         raise CheckFailedError(f"{left} positions are still open; repeat `kamou flatten`")
+    if entries := done.get("entries_left"):
+        raise CheckFailedError(f"{entries} entries still rest; repeat `kamou flatten`")
+
+
+def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, Any], int]:
+    """Have everything closed, by the run or without it: what was done, and positions left.
+
+    Raises:
+        NotRunningError: there is nothing that could be open.
+        CheckFailedError: the venue's file cannot be read, so what is open is not known.
+    """
+    from kamou import flatten as kill_switch
+
+    try:
+        found = Operator.find(DataFolder(resolved.settings.data_dir))
+        done = {"by": "run", **found.command("flatten", reason)}
+        left = kill_switch.positions_at_venue(resolved, warn=warn)
+        if left:
+            raise CheckFailedError(f"it left {left} positions open")
+        return done, left
+    except KamouError as error:
+        # Whatever the running system's trouble is, it must not keep positions open.
+        say(f"without the running system: {error}", err=True)
+    try:
+        done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
+    except NotRunningError:
+        raise
+    except KamouError as error:
+        say(f"error: {error}", err=True)
+        done = {"by": "nobody"}
+    try:
+        return done, kill_switch.positions_at_venue(resolved, warn=warn)
+    except KamouError as error:
+        raise CheckFailedError(
+            f"what is open is not known: {error}; look at the exchange, and repeat `kamou flatten`"
+        ) from error
 
 
 class Once:
@@ -115,11 +148,8 @@ class Once:
 def _set_latch(folder: DataFolder, reason: str) -> str:
     """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing."""
     try:
-        folder.create(say_error)
-    except StoreError as error:
-        say(f"warning: {error}", err=True)  # closing goes before closing the folder
-    try:
-        HaltLatch(folder.latch).set(reason, ACTOR, _now_ms())
+        if not HaltLatch(folder.latch).set(reason, ACTOR, _now_ms()):
+            say("warning: the halt latch is set; its log could not be written", err=True)
     except StoreError as error:
         say(f"error: {error}", err=True)
         return "not set"

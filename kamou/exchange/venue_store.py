@@ -70,12 +70,14 @@ class VenueStore:
         *,
         durable: bool = True,
         on_changed_schema: Callable[[str], None] | None = None,
+        read_only: bool = False,
     ) -> None:
         """Open the file, made if need be.
 
         Args:
             path: the file, or ":memory:".
             durable: each commit waits for the disk.
+            read_only: nothing is made, migrated or written; works on a full disk, too.
             on_changed_schema: is told that the schema is not ours, and the file is opened all the
                 same: ``kamou flatten`` closes positions whatever somebody planted.
 
@@ -88,22 +90,19 @@ class VenueStore:
         self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to it
         self._changed_by_others = False
         with self._storage_errors():
-            if self._shared:
+            if self._shared and not read_only:
                 create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
-            self._db = sqlite3.connect(
-                self.path,
-                isolation_level=None,
-                timeout=BUSY_TIMEOUT_S,
-                check_same_thread=False,  # used by one thread at a time
-            )
+            self._db = _connected_reader(Path(path)) if read_only else _connected(self.path)
             try:
-                self._prepare(durable, on_changed_schema)
+                self._check_schema(on_changed_schema)
+                if not read_only:
+                    self._prepare(durable)
             except BaseException:
                 self._db.close()
                 raise
         self._seen = self._data_version()
 
-    def _prepare(self, durable: bool, on_changed: Callable[[str], None] | None) -> None:
+    def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
         version = version_of(self._db)
         if version > SCHEMA_VERSION:
             raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
@@ -113,9 +112,11 @@ class VenueStore:
             raise StoreError(refusal(self.path, changes))
         if changes and on_changed is not None:
             on_changed(refusal(self.path, changes))
+
+    def _prepare(self, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
-        if not changes:  # else it is left as it is: every query works without what is pending
+        if not self._changed_by_others:  # else as it is: every query works without what is pending
             migrate(self._db)
 
     @contextmanager
@@ -318,6 +319,33 @@ class VenueStore:
     def close(self) -> None:
         """Close the file. Closing twice is no error."""
         self._db.close()
+
+
+def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name,
+        uri=uri,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_S,
+        check_same_thread=False,  # used by one thread at a time
+    )
+
+
+def _connected_reader(path: Path) -> sqlite3.Connection:
+    """Open for reading. Where SQLite cannot make its shared memory it is kept on the heap.
+
+    A full disk has no room for the 32 KiB of a ``-shm`` file. With exclusive locking SQLite needs
+    none (https://www.sqlite.org/wal.html, section 8), and nobody else has the file open then.
+    """
+    db = _connected(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        version_of(db)
+    except sqlite3.OperationalError:
+        db.close()
+        db = _connected(f"{path.resolve().as_uri()}?mode=rw", uri=True)
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA query_only = ON")
+    return db
 
 
 @cache

@@ -1,0 +1,38 @@
+"""A small file system for a test, which it fills up: a tmpfs of its own, mounted as root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+LEFT_BYTES = 12 * 1024  # what stays free of a full disk: too little for SQLite's shared memory
+FILLER = "filler"
+
+
+@contextmanager
+def small_disk(at: Path, size: int) -> Iterator[Path]:
+    """Mount a file system of ``size`` bytes; the test is skipped where that is not allowed."""
+    at.mkdir()
+    options = f"size={size // 1024}k"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(at)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def fill(disk: Path, left: int = LEFT_BYTES) -> None:
+    """Fill the disk up to ``left`` bytes."""
+    found = os.statvfs(disk)
+    (disk / FILLER).write_bytes(bytes(max(0, found.f_bavail * found.f_bsize - left)))
+
+
+def free(disk: Path) -> None:
+    (disk / FILLER).unlink()
