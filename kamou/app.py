@@ -63,6 +63,7 @@ class World:
     keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange  # the port over the engine
     market_runner: Runner = inline  # makes the generated market's days; a thread in real time
+    on_disk_full: Callable[[bool], None] = lambda full: None  # at its start and its end
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -186,6 +187,7 @@ class _Composer:
 
     def _on_disk_full(self, full: bool) -> None:
         self.boxes["risk_governor"].put_priority(DiskFull(full=full))
+        self.world.on_disk_full(full)
 
     def _on_protection_failed(self, symbol: str) -> None:
         self.boxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ from kamou.app import Tree
 from kamou.core.book import Book
 from kamou.core.codes import StateReason
 from kamou.core.events import Event
+from kamou.core.model import TradingState
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.loop_lag import LoopLag
@@ -24,6 +25,7 @@ from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
+DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
 
 
@@ -39,6 +41,8 @@ class Running:
     tree: Tree | None = None
     follower: BookFollower | None = None
     lag: LoopLag | None = None  # of the loop that trades; none before it does
+    disk_full: bool = False  # the journal cannot grow
+    held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
 
     async def take(self, tree: Tree, supervisor: Supervisor) -> None:
         """From now on this tree is what the operator sees."""
@@ -56,6 +60,11 @@ class Running:
                 with contextlib.suppress(sqlite3.Error):
                     await self.follower.follow()
 
+    def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
+        """Note that the disk is full, or is no longer, and tell the terminal."""
+        self.disk_full = full
+        announce(DISK_FULL if full else "the disk has room again: what waited is journalled")
+
     # --- reads -------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
@@ -72,7 +81,14 @@ class Running:
         listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
         beside = {"site": site, "listeners": listeners}
         if book is None:
-            return {"phase": self.phase, "state": None, "gauges": self._lag_gauges(), **beside}
+            return {
+                "phase": self.phase,
+                "state": None,
+                "disk_full": self.disk_full,
+                "held": self.held,
+                "gauges": self._lag_gauges(),
+                **beside,
+            }
         return {
             "phase": self.phase,
             "state": book.state.value,
@@ -80,7 +96,10 @@ class Running:
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
             **beside,
+            "disk_full": self.disk_full,
+            "held": self._waits(book),
             "gauges": {
+                "disk_full": float(self.disk_full),
                 "equity": float(book.equity),
                 "balance": float(book.balance),
                 "open_risk": float(book.open_risk),
@@ -96,15 +115,24 @@ class Running:
             },
         }
 
+    def _waits(self, book: Book) -> bool:
+        """Whether a halt still waits for the journal; the port is let go once the book has it."""
+        if self.held and not self.disk_full and not book.state.entries_allowed:
+            self.held = False
+        return self.held
+
     def _lag_gauges(self) -> dict[str, float]:
         return self.lag.gauges() if self.lag is not None else {}
 
     def not_ready(self) -> Sequence[str]:
         """Why it would not trade now; none once recovered and reconciled."""
         book = self._book()
+        full = [DISK_FULL] if self.disk_full else []
         if book is None or self.supervisor is None:
-            return [f"not trading yet: {self.phase}"]
-        reasons = []
+            return [*full, f"not trading yet: {self.phase}"]
+        reasons = full
+        if self._waits(book):
+            reasons.append("entries are held: a halt waits to be journalled")
         if self.supervisor.snapshot()["state"] != "running":
             reasons.append("the supervisor is starting or stopping")
         if book.drifting:
@@ -146,19 +174,40 @@ class Running:
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        return await self._command(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
+        return await self._stop(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
-        return await self._command(Resume(note=note))
+        """Let it trade again. A halt that is not journalled yet stays: the disk comes first."""
+        told = await self._command(Resume(note=note))
+        self.held = self.held and self.disk_full
+        return told
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
         """Ask for everything to be closed, and wait for it within the deadline."""
-        told = await self._command(Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note))
+        told = await self._stop(Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LOOK_S)
         book = self._book()
         return {**told, "positions_left": len(book.trades) if book else None}
+
+    async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
+        """Hold entries at the port at once, then have the governor journal why.
+
+        On a full disk the governor owes the command until it can be written. The port holds
+        meanwhile, and the answer says ``journalled: False``.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it; the
+                port holds all the same.
+        """
+        trading = self.tree is not None and self.phase == "trading"
+        self.held = self.held or trading
+        told = await self._command(message)
+        asked = TradingState.HALT_NEW if isinstance(message, Halt) else TradingState.FLATTEN
+        journalled = TradingState(told["state"]).severity >= asked.severity
+        self.held = not journalled
+        return {**told, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
         """Put it in the governor's priority lane and wait until that has been worked off.

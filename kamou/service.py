@@ -253,7 +253,8 @@ class Service:
                     market_runner=on_thread(),
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
-                    halted=latch.is_set,
+                    halted=lambda: running.held or latch.is_set(),
+                    on_disk_full=partial(running.hear_disk, self.announce),
                     step_ms=MARKET_TICK_MS,
                     keep_detail=True,
                 )

@@ -67,6 +67,8 @@ async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None
     assert starting.status() == {
         "phase": "starting",
         "state": None,
+        "disk_full": False,
+        "held": False,
         "gauges": {},
         "site": None,
         "listeners": {},

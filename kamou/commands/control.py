@@ -32,10 +32,20 @@ def reason_option(verb: Any) -> Any:
 @json_option
 @reason_option
 def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Stop new risk now; stops and targets stay on the exchange."""
+    """Stop new risk now; stops and targets stay on the exchange.
+
+    Exit code 6: entries are held by the run that is alive, and the halt is not journalled yet.
+    """
     resolved = resolve(config_path, data_dir=data_dir)
     operator = Operator.find(DataFolder(resolved.settings.data_dir))
-    print_facts(operator.command("halt", reason or "halt by the operator"), as_json=as_json)
+    told = operator.command("halt", reason or "halt by the operator")
+    print_facts(told, as_json=as_json)
+    if not told.get("journalled", True):
+        raise CheckFailedError(
+            f"the halt is not journalled yet, the state is still {told['state']}: this run holds "
+            "entries meanwhile, and a later one would not; free space on the disk, then look at "
+            "`kamou status`; `kamou flatten` sets the halt latch"
+        )
 
 
 @click.command()

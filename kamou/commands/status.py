@@ -108,7 +108,16 @@ def system_tables(system: dict[str, Any]) -> Tables:
         for name, key in (("max", "loop_lag_max_seconds"), ("p99", "loop_lag_p99_seconds"))
         if (value := system.get("gauges", {}).get(key)) is not None
     ]
+    trouble = [
+        (name.replace("_", " "), words)
+        for name, words in (
+            ("disk_full", "the disk is full: nothing can be journalled; free some space"),
+            ("held", "entries are held by this run; the halt is not journalled yet"),
+        )
+        if system.get(name)
+    ]
     return [
+        *([table("trouble", ("", ""), trouble)] if trouble else []),
         table("public site", ("", ""), [(name.replace("_", " "), site[name]) for name in site]),
         *([table("loop lag", ("", ""), lag)] if lag else []),
         table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
