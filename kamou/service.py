@@ -32,7 +32,7 @@ from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runners import on_thread
-from kamou.session import opened_in_thread, salt_key
+from kamou.session import opened_in_thread, refuse_unusable, salt_key
 from kamou.site_child import public_site
 from kamou.store import database
 from kamou.supervision import ChildExit, ExitKind
@@ -74,6 +74,7 @@ class Service:
         async with trio.open_nursery() as nursery:
             await nursery.start(_until_signal, nursery.cancel_scope, deadline)
             self.folder.create()
+            await trio.to_thread.run_sync(refuse_unusable, self.folder, abandon_on_cancel=True)
             database.migrate(self.folder.database)
             now_ms = self.clock.now_ms()
             track = demo.open_track(

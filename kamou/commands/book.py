@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from kamou.config import Settings
@@ -16,7 +18,7 @@ def open_database(folder: DataFolder) -> sqlite3.Connection:
 
     Raises:
         NotRunningError: nothing ever ran here.
-        StoreError: the database cannot be read, or is of a newer version.
+        StoreError: the database cannot be read, is damaged, or is of a newer version.
     """
     from kamou.store.database import open_reader
 
@@ -24,7 +26,16 @@ def open_database(folder: DataFolder) -> sqlite3.Connection:
         raise NotRunningError(
             f"nothing has run on the data folder {folder.path} yet: `kamou run` starts it"
         )
+    _look_once(folder.database)
     return open_reader(folder.database)
+
+
+@cache
+def _look_once(path: Path) -> None:
+    """Look at every page at the first opening; `status --watch` opens again and again."""
+    from kamou.store.database import open_whole
+
+    open_whole(path).close()
 
 
 def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:

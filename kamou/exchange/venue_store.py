@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from kamou.core.model import Fill, Income
+from kamou.damage_check import damaged, is_damage, refuse_damaged
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.exchange.venue_schema import AT_MS, ENDED, SCHEMA_VERSION, migrate, version_of
 from kamou.exchange.venue_state import (
@@ -113,6 +114,15 @@ class VenueStore:
         if changes and on_changed is not None:
             on_changed(refusal(self.path, changes))
 
+    def check_whole(self) -> None:
+        """Look at every page.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        with self._storage_errors():
+            refuse_damaged(self._db, self.path)
+
     def _prepare(self, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
@@ -126,6 +136,8 @@ class VenueStore:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise DiskFullError(f"{self.path}: the disk is full") from error
+            if is_damage(error):
+                raise damaged(self.path, error) from error
             raise StoreError(f"{self.path}: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:

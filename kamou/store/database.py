@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from kamou.damage_check import damaged, is_damage, refuse_damaged
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.private_files import create_file, create_temporary
 from kamou.schema_check import Part, refusal, schema_changes, schema_of
@@ -85,6 +86,33 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
+def open_whole(path: Path | str) -> sqlite3.Connection:
+    """As ``open_reader``, and every page is looked at first.
+
+    Raises:
+        StoreError: as ``open_reader``, or the file is damaged.
+    """
+    connection = open_reader(path)
+    try:
+        with storage_errors(path, "read"):
+            refuse_damaged(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_whole(path: Path | str) -> None:
+    """Look at every page of a database of any schema version.
+
+    Raises:
+        StoreError: the file is damaged, or cannot be read.
+    """
+    with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        refuse_damaged(connection, path)
+
+
 def _how_to_read(path: Path) -> str:
     """Return what a read-only connection adds to its URI; see ``open_reader``.
 
@@ -126,6 +154,7 @@ def migrate(path: Path | str) -> tuple[str, ...]:
     existed = Path(path).exists()
     before: set[str] = set()
     if existed:
+        check_whole(path)
         with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
             before = set(_applied(connection))
     with _closing(open_writer(path)) as connection:
@@ -135,10 +164,10 @@ def migrate(path: Path | str) -> tuple[str, ...]:
 def backup(path: Path | str, to: Path) -> int:
     """Write a consistent copy of a database in use to ``to``; its size in bytes.
 
-    The copy appears whole or not at all.
+    The copy appears whole and checked, or not at all.
 
     Raises:
-        StoreError: ``to`` exists, or either cannot be opened.
+        StoreError: ``to`` exists, the database is damaged, or either cannot be opened.
     """
     if to.exists():
         raise StoreError(f"{to} exists; choose another name, a backup replaces nothing")
@@ -146,11 +175,12 @@ def backup(path: Path | str, to: Path) -> int:
         descriptor, partial = create_temporary(to)
         os.close(descriptor)
         try:
-            with _closing(open_reader(path)) as source, _closing(sqlite3.connect(partial)) as copy:
+            with _closing(open_whole(path)) as source, _closing(sqlite3.connect(partial)) as copy:
                 _refuse_changed_schema(source, path)
                 source.backup(copy)
                 # A single file that a reader can open in a folder it may not write.
                 copy.execute("PRAGMA journal_mode = DELETE")
+                refuse_damaged(copy, partial)
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
             partial.rename(to)
@@ -167,6 +197,8 @@ def storage_errors(path: Path | str, deed: str) -> Iterator[None]:
     except sqlite3.Error as error:
         if is_disk_full(error):
             raise DiskFullError(_full(path)) from error
+        if is_damage(error):
+            raise damaged(path, error) from error
         raise StoreError(
             f"{path}: cannot {deed} the database: {error}; check that the folder exists, that it"
             " and the file may be written by this user, and that the file is a Kamou database"

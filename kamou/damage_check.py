@@ -1,0 +1,47 @@
+"""Finds damaged databases: pages that somebody or a disk overwrote.
+
+SQLite notices a damaged page when a query happens to need it. A verb that needs the file looks at
+all of it first (``PRAGMA quick_check``, about 0.2 s for 100 MB), so that every verb says the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from kamou.errors import StoreError
+
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+PRIMARY_CODE = 0xFF  # the part of an extended result code that says the kind of error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return True if SQLite found the file damaged, or no database at all."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & PRIMARY_CODE in DAMAGED
+
+
+def damaged(path: Path | str, found: object) -> StoreError:
+    """Return the one wording for a damaged database."""
+    words = str(found).splitlines()
+    return StoreError(
+        f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
+        "the right file, or restore it from a backup with `kamou db restore`"
+    )
+
+
+def refuse_damaged(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Read every page and compare it with what points to it.
+
+    Raises:
+        StoreError: the file is damaged.
+        sqlite3.Error: it cannot be read for another reason.
+    """
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise damaged(path, error) from error
+        raise
+    if found is None or found[0] != "ok":
+        raise damaged(path, found[0] if found else "")

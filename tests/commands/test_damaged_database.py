@@ -1,0 +1,78 @@
+"""A database whose pages somebody overwrote: one line from every verb, and never a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kamou.commands.book import _look_once
+from kamou.folder import DataFolder
+
+Cli = Callable[..., tuple[int, str, str]]
+
+PAGE = 4_096
+FIRST, EVERY = 200, 7  # every seventh page after the 200th
+
+
+@pytest.fixture(autouse=True)
+def _another_process() -> None:
+    _look_once.cache_clear()
+
+
+def overwrite(path: Path, first: int = FIRST) -> None:
+    body = bytearray(path.read_bytes())
+    pages = range(first, len(body) // PAGE, EVERY)
+    assert pages, "it has that many pages"
+    for page in pages:
+        body[page * PAGE : (page + 1) * PAGE] = PAGE * b"\xa5"
+    path.write_bytes(body)
+
+
+@pytest.fixture
+def damaged(traded: DataFolder) -> DataFolder:
+    overwrite(traded.database)
+    return traded
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("status",),
+        ("status", "--json"),
+        ("why", "BTCUSDT"),
+        ("report",),
+        ("db", "migrate"),
+        ("db", "backup", "copy.sqlite3"),
+        ("run", "--port", 0, "--operator-port", 0),
+        ("site", "--port", 0),
+    ],
+)
+def test_every_verb_says_in_one_line_which_file_is_damaged(
+    cli: Cli, damaged: DataFolder, verb: tuple[object, ...], tmp_path: Path
+) -> None:
+    code, out, err = cli(*verb, "--data-dir", damaged.path)
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert (code, len(errors)) == (1, 1), err
+    assert f"{damaged.database} is damaged" in errors[0]
+    assert "|" not in err, "no traceback"
+    assert "wrote" not in out
+    assert not (tmp_path / "copy.sqlite3").exists()
+
+
+def test_a_run_refuses_a_damaged_exchange_file(cli: Cli, traded: DataFolder) -> None:
+    overwrite(traded.exchange, first=10)
+    code, _, err = cli("run", "--port", 0, "--operator-port", 0, "--data-dir", traded.path)
+    assert code == 1
+    assert f"error: {traded.exchange} is damaged" in err
+
+
+def test_flatten_of_a_damaged_exchange_file_says_that_it_does_not_know(
+    cli: Cli, traded: DataFolder
+) -> None:
+    traded.exchange.write_bytes(100_000 * b"x")
+    code, _, err = cli("flatten", "--data-dir", traded.path)
+    assert code == 6
+    assert "what is open is not known" in err
+    assert f"{traded.exchange} is damaged" in err
