@@ -26,7 +26,7 @@ def damaged(path: Path | str, found: object) -> StoreError:
     words = str(found).splitlines()
     return StoreError(
         f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
-        "the right file, or restore it from a backup with `kamou db restore`"
+        "a Kamou database, or restore it from a backup with `kamou db restore`"
     )
 
 

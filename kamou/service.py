@@ -18,6 +18,7 @@ import trio
 from kamou import demo, flatten, ids
 from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
+from kamou.backup import refuse_unusable
 from kamou.clock import DAY_MS, Clock, SystemClock
 from kamou.config import Resolved, Settings
 from kamou.errors import KamouError
@@ -32,7 +33,7 @@ from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runners import on_thread
-from kamou.session import opened_in_thread, refuse_unusable, salt_key
+from kamou.session import opened_in_thread, salt_key
 from kamou.site_child import public_site
 from kamou.store import database
 from kamou.supervision import ChildExit, ExitKind
@@ -85,18 +86,22 @@ class Service:
                 replay=self.replay,
             )
             running = Running()
-            async with self._operator(running) as operator, self._site(running) as port:
-                self._listening(port, operator)
-                source = await trio.to_thread.run_sync(
-                    partial(
-                        demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms
-                    ),
-                    abandon_on_cancel=True,  # it only reads, and files may be many
-                )
-                demo.keep_track(self.folder, track)
-                if await self._catch_up(running, track, source):
-                    await self._serve(running, source)
+            try:
+                async with self._operator(running) as operator, self._site(running) as port:
+                    self._listening(port, operator)
+                    await self._open_and_serve(running, track, now_ms)
+            finally:
+                database.settle(self.folder.database)
             nursery.cancel_scope.cancel()
+
+    async def _open_and_serve(self, running: Running, track: demo.Track, now_ms: int) -> None:
+        source = await trio.to_thread.run_sync(
+            partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms),
+            abandon_on_cancel=True,  # it only reads, and files may be many
+        )
+        demo.keep_track(self.folder, track)
+        if await self._catch_up(running, track, source):
+            await self._serve(running, source)
 
     async def _serve(self, running: Running, source: MarketSource) -> None:
         """Trade in real time; a replay has no real time, its results stay up."""

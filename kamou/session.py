@@ -27,7 +27,7 @@ from kamou.exchange.engine import Engine
 from kamou.exchange.market import MarketSource
 from kamou.exchange.models import VenueModels
 from kamou.exchange.venue_store import VenueStore
-from kamou.folder import DataFolder, write_atomically
+from kamou.folder import write_atomically
 from kamou.private_files import is_open_to_others, keeps_modes
 from kamou.store import database
 from kamou.store.journal import JournalWriter, next_generation
@@ -105,19 +105,6 @@ def opened(
             writer.recover()
             with suppress(DiskFullError):  # the next run's start shows that this one ended
                 writer.append([run_stopped(writer.generation, clock(), reason)])
-
-
-def refuse_unusable(folder: DataFolder) -> None:
-    """Look at both files of a data folder before a run writes to them.
-
-    Raises:
-        StoreError: one of them is damaged.
-    """
-    if folder.database.exists():
-        database.check_whole(folder.database)
-    if folder.exchange.exists():
-        with closing(VenueStore(folder.exchange)) as venue:
-            venue.check_whole()
 
 
 @asynccontextmanager

@@ -42,14 +42,44 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 @data_dir_option
 @json_option
 def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Write a consistent copy of the database to FILE, while it is in use or not."""
-    from kamou.store import database
+    """Write a consistent copy to FILE and FILE.exchange, while in use or not.
 
-    size = database.backup(_existing(config_path, data_dir).database, to)
+    The journal is in FILE, the exchange's records as of the same moment in FILE.exchange. They
+    belong together: `kamou db restore` takes both. The salt key is kept apart, by you.
+    """
+    from kamou.backup import back_up
+
+    made = back_up(_existing(config_path, data_dir), to)
     if as_json:
-        print_json({"file": str(to), "bytes": size})
+        beside = None if made.exchange is None else str(made.exchange)
+        print_json({"file": str(to), "exchange": beside, "bytes": made.size})
+        return
+    names = f"{to}" if made.exchange is None else f"{to} and {made.exchange}"
+    say(f"wrote {names}: {made.size:,} bytes")
+    if made.exchange is None:
+        say("the data folder has no exchange file: a run does not go on with this", err=True)
+
+
+@db.command()
+@click.argument("copy", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@config_option
+@data_dir_option
+@json_option
+def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """Bring FILE and FILE.exchange back into a data folder that has neither.
+
+    Both or nothing: an incomplete, damaged or mixed pair is refused. Put the salt key beside them
+    before you start `kamou run`.
+    """
+    from kamou import backup
+
+    folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    with DataFolderLock(folder.path, announce=say_error):
+        backup.restore(copy, folder)
+    if as_json:
+        print_json({"database": str(folder.database), "exchange": str(folder.exchange)})
     else:
-        say(f"wrote {to}: {size:,} bytes")
+        say(f"restored {folder.database} and {folder.exchange}")
 
 
 def _existing(config_path: Path | None, data_dir: Path | None) -> DataFolder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -122,6 +122,12 @@ class VenueStore:
         """
         with self._storage_errors():
             refuse_damaged(self._db, self.path)
+            for table in ("fills", "income", "evidence"):
+                with suppress(sqlite3.OperationalError):  # no such table: it is new
+                    query = f"SELECT count(*), coalesce(max(n) + 1, 0) FROM {table}"
+                    count, after = self._db.execute(query).fetchone()
+                    if count != after:
+                        raise damaged(self.path, f"{count} of {after} {table}: another copy's -wal")
 
     def _prepare(self, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -72,8 +72,9 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     if not Path(path).exists():
         raise StoreError(f"{path}: there is no database; `kamou run` makes it")
     with storage_errors(path, "read"):
-        uri = Path(path).resolve().as_uri() + "?mode=ro" + _how_to_read(Path(path).resolve())
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            reading_uri(Path(path)), uri=True, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA query_only = ON")
@@ -111,6 +112,16 @@ def check_whole(path: Path | str) -> None:
     with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         refuse_damaged(connection, path)
+
+
+def reading_uri(path: Path) -> str:
+    """Return the URI for a read-only connection; see ``open_reader``.
+
+    Raises:
+        OSError: the file may not be read.
+        StoreError: its write-ahead log cannot be read here.
+    """
+    return path.resolve().as_uri() + "?mode=ro" + _how_to_read(path.resolve())
 
 
 def _how_to_read(path: Path) -> str:
@@ -175,18 +186,76 @@ def backup(path: Path | str, to: Path) -> int:
         descriptor, partial = create_temporary(to)
         os.close(descriptor)
         try:
-            with _closing(open_whole(path)) as source, _closing(sqlite3.connect(partial)) as copy:
-                _refuse_changed_schema(source, path)
-                source.backup(copy)
-                # A single file that a reader can open in a folder it may not write.
-                copy.execute("PRAGMA journal_mode = DELETE")
-                refuse_damaged(copy, partial)
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+            with _closing(open_backup_source(path)) as source:
+                copy_whole(source, partial)
             partial.rename(to)
         finally:
             partial.unlink(missing_ok=True)
         return to.stat().st_size
+
+
+def open_backup_source(path: Path | str) -> sqlite3.Connection:
+    """As ``open_whole``, and its schema must be ours.
+
+    Raises:
+        StoreError: as ``open_whole``, or somebody changed the schema.
+    """
+    source = open_whole(path)
+    try:
+        _refuse_changed_schema(source, path)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def copy_whole(
+    source: sqlite3.Connection, to: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Copy a database into an empty file, check the copy, and wait for the disk.
+
+    Args:
+        source: a connection; in a transaction, what that transaction sees is copied.
+        to: the file.
+        notes: rows for the copy's table ``meta``.
+
+    Raises:
+        StoreError: the copy is damaged.
+        sqlite3.Error, OSError: it cannot be written.
+    """
+    with _closing(sqlite3.connect(to, isolation_level=None)) as copy:
+        source.backup(copy)
+        # A single file that a reader can open in a folder it may not write.
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (notes or {}).items())
+        refuse_damaged(copy, to)
+    with to.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def refuse_gaps(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Compare the number of events with the newest one's number.
+
+    A write-ahead log beside a database that it does not belong to puts some newer pages between
+    older ones.
+
+    Raises:
+        StoreError: events are missing.
+    """
+    with suppress(sqlite3.OperationalError):  # no such table: a database without a schema
+        count, newest = connection.execute("SELECT count(*), max(seq) FROM event").fetchone()
+        if count != (newest or 0):
+            raise damaged(path, f"it has {count} events of {newest}: its -wal is another copy's")
+
+
+def settle(path: Path) -> None:
+    """Write the log into the database and remove it, after a run's last reader has gone.
+
+    A reader that closes last may not do that, and would leave the ``-wal``.
+    """
+    if path.exists():
+        with suppress(sqlite3.Error), _closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
