@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +34,7 @@ from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runners import on_thread
 from kamou.session import opened_in_thread, salt_key
 from kamou.site_child import public_site
+from kamou.stop_signals import stop_signals
 from kamou.store import database
 from kamou.supervision import ChildExit, ExitKind
 from kamou.supervisor import Supervisor
@@ -62,7 +62,7 @@ class Service:
         return DataFolder(self.settings.data_dir)
 
     async def main(self) -> None:
-        """Serve until SIGINT or SIGTERM; then stop in order.
+        """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
 
         Raises:
             ListenError, StoreError, ConfigurationError: it cannot start, and why.
@@ -292,7 +292,7 @@ async def _until_signal(
     deadline: StopDeadline,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*stop_signals()) as signals:
         task_status.started()
         async for _ in signals:
             deadline.start()

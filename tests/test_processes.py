@@ -158,7 +158,7 @@ def head_seq(folder: DataFolder) -> int:
 # --- told to stop ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
     traded: DataFolder, told: signal.Signals
 ) -> None:
@@ -169,6 +169,21 @@ async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
     assert run_table(traded)[-1] == (3, "stopped")
     assert venue(traded).positions
     assert_same_book(traded)
+
+
+async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: DataFolder) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with started(traded, NOW_MS + MINUTE_MS) as running:
+            signal.signal(signal.SIGHUP, before)
+            await running.ready()
+            running.process.send_signal(signal.SIGHUP)
+            await running.ready()
+            assert await running.ended(signal.SIGTERM) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run_table(traded)[-1] == (3, "stopped")
 
 
 async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(

@@ -41,8 +41,8 @@ def run(
     """Run the whole system and its site until it is told to stop.
 
     Without options: demo mode, with a generated market and pretend money; no network, no key.
-    Stop it with Ctrl-C or SIGTERM; stops stay on the exchange. Run it again on the same data
-    folder and it carries on with the same book.
+    Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange. Run
+    it again on the same data folder and it carries on with the same book.
     """
     resolved = resolve(
         config_path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +13,7 @@ import trio
 from kamou.http.limits import Limits
 from kamou.http.notices import Notices
 from kamou.http.server import Listener, Server
+from kamou.stop_signals import stop_signals
 from kamou.web.app import PublicSite
 from kamou.web.guard import Guard, end_without_memory, say
 from kamou.web.site import Site
@@ -49,12 +49,12 @@ def page_failed(notices: Notices, path: str, error: Exception) -> None:
 
 
 async def serve_until_signal(served: Serving, beside: Beside) -> None:
-    """Serve until SIGINT or SIGTERM, with ``beside`` running from the moment it listens."""
+    """Serve until SIGINT, SIGTERM or SIGHUP, with ``beside`` running from the moment it listens."""
     server = served.server
     async with trio.open_nursery() as nursery:
 
         async def stop_at_signal(task_status: trio.TaskStatus[None]) -> None:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with trio.open_signal_receiver(*stop_signals()) as signals:
                 task_status.started()
                 async for _ in signals:
                     server.ask_to_stop()
