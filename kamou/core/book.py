@@ -188,11 +188,13 @@ class Book(Holdings):
             return finished  # a late fill of a trade not yet published
         if order.leg is not Leg.ENTRY or order.plan is None:
             return None  # nothing known explains it: reconciliation will see the position
-        plan = order.plan
-        self.conduct.record_entry(
-            Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
-        )
-        return portfolio.open_trade(plan, order.intent.trade_id, fill.at_ms)
+        plan, trade_id = order.plan, order.intent.trade_id
+        part = self.published.get(trade_id, 0) + 1
+        if part == 1:  # a late fill of an entry whose result is out is no second entry
+            self.conduct.record_entry(
+                Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
+            )
+        return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: Fill, leg: Leg | None) -> None:
         """Remember how far beyond its place a stop filled, in stop distances."""
@@ -262,7 +264,11 @@ class Book(Holdings):
                 self.day_equity -= amount
 
     def _trade_closed(self, event: e.TradeClosed) -> None:
-        self.finished.pop(event.trade_id, None)
+        for trade in tuple(self.finished.values()):
+            if trade.result_id == event.trade_id:
+                del self.finished[trade.trade_id]
+                self.published[trade.trade_id] = trade.part
+                _bound(self.published, CLOSED_KEPT)
 
     def _marked(self, event: e.EquityMarked) -> None:
         self.equity = event.equity

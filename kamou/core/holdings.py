@@ -57,6 +57,7 @@ class Holdings:
 
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
+    published: dict[str, int] = attrs.field(factory=dict)  # results lately, by trade id
     orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client id
     closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client id
     reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id

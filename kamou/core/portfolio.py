@@ -56,6 +56,12 @@ class OpenTrade:
     changed_ms: int
     confirmed: ConfirmedStop | None = None
     unprotected_since_ms: int  # 0 while PROTECTED
+    part: int = 1  # 2: a late fill of its entry opened it again after its result was published
+
+    @property
+    def result_id(self) -> str:
+        """The trade id that its result is published under; each part has one of its own."""
+        return self.trade_id if self.part == 1 else f"{self.trade_id}.{self.part}"
 
     @property
     def quantity(self) -> Decimal:
@@ -113,10 +119,11 @@ class OpenTrade:
         return abs(self.quantity) * self.contract_size * mark
 
 
-def open_trade(plan: Plan, trade_id: str, at_ms: int) -> OpenTrade:
+def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrade:
     """The trade that an approved plan's first fill opens; still empty."""
     return OpenTrade(
         trade_id=trade_id,
+        part=part,
         permit_id=plan.permit_id,
         symbol=plan.symbol,
         strategy=plan.strategy,
@@ -292,7 +299,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
     return TradeClosed(
         at_ms=at_ms,
         cause_id=trade.trade_id,
-        trade_id=trade.trade_id,
+        trade_id=trade.result_id,
         symbol=trade.symbol,
         strategy=trade.strategy,
         side=trade.side,

@@ -51,7 +51,10 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
         " AND at_ms BETWEEN ? AND ?",
         (event.trade_id, event.symbol, event.opened_ms, event.closed_ms),
     )
-    cursor.execute("DELETE FROM open_trade WHERE trade_id = ?", (event.trade_id,))
+    # The second result of a trade has an id of its own; its cause is the trade.
+    cursor.execute(
+        "DELETE FROM open_trade WHERE trade_id IN (?, ?)", (event.trade_id, event.cause_id)
+    )
     trade_counted(cursor, event)
     projected_days.entry_recorded(cursor, event.closed_ms)
 

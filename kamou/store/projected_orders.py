@@ -94,7 +94,7 @@ def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None
 def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
     fill = event.fill
     order = cursor.execute(
-        "SELECT trade_id, quantity, filled FROM order_ WHERE client_id = ?", (fill.client_id,)
+        "SELECT trade_id, quantity, filled, leg FROM order_ WHERE client_id = ?", (fill.client_id,)
     ).fetchone()
     trade_id = _trade_of(cursor, fill.symbol, order[0] if order else None)
     cursor.execute(
@@ -117,8 +117,8 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     )
     cursor.execute(
         "INSERT OR IGNORE INTO open_trade SELECT ?1 WHERE ?1 IS NOT NULL"
-        " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade_id = ?1)",
-        (trade_id,),
+        " AND (?2 OR NOT EXISTS (SELECT 1 FROM trade WHERE trade_id = ?1))",
+        (trade_id, order is not None and order[3] == "entry"),
     )
     count(cursor, fills=1)
     projected_days.entry_recorded(cursor, fill.at_ms)
