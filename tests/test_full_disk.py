@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 from full_disk import fill, free, small_disk
-from small_demo import NOW_MS, folded, journal, serving, settings
+from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, venue
 
+from kamou import flatten
 from kamou.cli import main
 from kamou.clock import MINUTE_MS
 from kamou.commands.operator import Operator
@@ -77,3 +78,28 @@ def test_status_names_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "the disk is full" in out
     assert "entries are held" in out
+
+
+async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(
+    on_small_disk: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of, disk = settings(on_small_disk.path), on_small_disk.path.parent
+    monkeypatch.setattr(flatten, "SystemClock", lambda: SetClock(NOW_MS + 2 * MINUTE_MS))
+
+    def flatten_now() -> tuple[int, dict[str, object]]:
+        with pytest.raises(SystemExit) as exited:
+            main(["flatten", "--json", "--data-dir", str(on_small_disk.path)])
+        return int(exited.value.code or 0), json.loads(capsys.readouterr().out)
+
+    async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        held = len(venue(on_small_disk).positions)
+        assert held
+        fill(disk, 0)
+        code, told = await trio.to_thread.run_sync(flatten_now)
+        assert (code, told["positions_left"]) == (6, held)
+        assert told["latch"] == "set", "its name alone holds"
+        free(disk)
+        code, told = await trio.to_thread.run_sync(flatten_now)
+        assert (code, told["positions_left"]) == (0, 0)
+    assert not venue(on_small_disk).positions
