@@ -52,6 +52,14 @@ def _totals(cursor: sqlite3.Cursor) -> None:
         "INSERT INTO open_trade SELECT DISTINCT trade_id FROM fill WHERE trade_id IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade.trade_id = fill.trade_id)"
     )
+    # An entry that filled further after its trade's result opened the trade again.
+    cursor.execute(
+        "INSERT OR IGNORE INTO open_trade SELECT fill.trade_id FROM fill"
+        " JOIN order_ ON order_.client_id = fill.client_id AND order_.leg = 'entry'"
+        " JOIN trade ON trade.trade_id = fill.trade_id GROUP BY fill.trade_id"
+        " HAVING round(sum(CAST(fill.quantity AS REAL)), 9)"
+        " > round(max(CAST(trade.quantity AS REAL)), 9)"
+    )
     last = cursor.execute("SELECT coalesce(max(rowid), 0) FROM trade").fetchone()[0]
     for after in range(0, last, 1_000):
         span = "WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
