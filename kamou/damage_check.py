@@ -1,7 +1,8 @@
 """Finds damaged databases: pages that somebody or a disk overwrote.
 
 SQLite notices a damaged page when a query happens to need it. A verb that needs the file looks at
-all of it first (``PRAGMA quick_check``, about 0.2 s for 100 MB), so that every verb says the same.
+all of it first, so that every verb says the same. ``PRAGMA quick_check`` of a database of 96 MB
+takes 0.1 s from memory and 1.1 s from a disk.
 """
 
 from __future__ import annotations
