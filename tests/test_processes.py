@@ -9,7 +9,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,14 @@ async def _read(running: Running) -> None:
         if any(line.startswith("operator: ") for line in lines):
             running.listening.set()
     assert running.listening.is_set(), "\n".join(running.said)
+
+
+@pytest.fixture(autouse=True)
+def _hangup_not_ignored() -> Iterator[None]:
+    """Start every run as from a terminal: under nohup it would inherit an ignored SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def head_seq(folder: DataFolder) -> int:
