@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 CHARS_MAX = 500  # of one line; what is longer is cut, and says so
-CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that move a cursor, reorder text, or have no glyph."""
 
 
 def escape_text(text: str, *, chars_max: int = CHARS_MAX) -> str:
     """Return the text as one printable line.
 
-    Control characters, escape sequences, line breaks, bidirectional overrides, surrogates and
-    unassigned code points become backslash escapes as in Python's ``repr``. A backslash stays: the
+    Control characters, escape sequences, line breaks, bidirectional overrides, spaces other than
+    the ASCII one, surrogates and unassigned code points (``str.isprintable``) become backslash
+    escapes as in Python's ``repr``. A backslash stays: the
     result is for people to read, not to be parsed back.
 
     Args:
@@ -21,7 +18,7 @@ def escape_text(text: str, *, chars_max: int = CHARS_MAX) -> str:
         chars_max: length of the result at most, the ellipsis included.
     """
     cut = text[: chars_max + 1]  # bounds the work, whatever a stranger sends
-    shown = "".join(_escaped(c) if unicodedata.category(c) in CONTROL else c for c in cut)
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in cut)
     return shown if len(shown) <= chars_max else shown[: chars_max - 3] + "..."
 
 
