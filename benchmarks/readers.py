@@ -1,6 +1,6 @@
 """What readers of the public site cost the trading process, and its guards a request. Prints JSON.
 
-    python benchmarks/readers.py [--seconds 65] [--symbols 220] [--only MIX ...]
+    python benchmarks/readers.py [--seconds 70] [--symbols 220] [--only MIX ...]
 
 An untouched ``kamou run`` trades the demo's market on one-minute cycles. Readers, ordinary and
 hostile, connect from another process (nice 19, because they stand for other machines). For each
@@ -44,7 +44,17 @@ START_S = 300.0  # a fast-forward of two days, on a slow machine
 PROBE_S = 0.1  # between two questions to /healthz
 LAGS = ("kamou_loop_lag_max_seconds", "kamou_loop_lag_p99_seconds")
 TICKS = os.sysconf("SC_CLK_TCK")
-TRADING = {  # a cycle a minute, and signals in nearly all of them
+TRADING = {  # a cycle a minute, and some 40 small entries in each: their stops are timed
+    "KAMOU__RISK__RISK_PER_TRADE": "0.00004",
+    "KAMOU__RISK__BUDGET_SHARE_MIN": "0.01",
+    "KAMOU__RISK__ENTRIES_PER_STRATEGY_HOUR": "1000",
+    "KAMOU__RISK__REENTRIES_PER_SYMBOL_DAY": "1000",
+    "KAMOU__RISK__MESSAGES_PER_S": "1000",
+    "KAMOU__RISK__COOLDOWN_AFTER_STOP_MIN": "0",
+    "KAMOU__VETO__COOLDOWN_AFTER_STOP_MIN": "0",
+    "KAMOU__VETO__REWARD_TO_RISK_MIN": "0",
+    "KAMOU__CYCLE__TOP": "200",
+    "KAMOU__STRATEGIES__MEAN_REVERSION__HOLD_BARS": "1",
     "KAMOU__CYCLE__PERIOD_S": "60",
     "KAMOU__CYCLE__TIMEFRAME_S": "60",
     "KAMOU__DEMO__BAR_S": "60",
@@ -185,7 +195,7 @@ def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
         if isinstance(event, CycleRanked):
             delays.append(event.at_ms - event.cycle_ms)
         elif isinstance(event, FillRecorded):
-            filled.setdefault(event.fill.symbol, event.at_ms)
+            filled.setdefault(event.fill.symbol, event.fill.at_ms)
         elif isinstance(event, StopConfirmed) and event.symbol in filled:
             protected.append(event.at_ms - filled.pop(event.symbol))
     return {"cycle_delay_ms": quantiles_ms(delays), "fill_to_stop_ms": quantiles_ms(protected)}
@@ -271,9 +281,7 @@ def one_run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--seconds", type=float, default=65.0, help="of each mix; 300 for enough fills"
-    )
+    parser.add_argument("--seconds", type=float, default=70.0, help="of each mix: a cycle and more")
     parser.add_argument("--symbols", type=int, default=220)
     parser.add_argument("--only", nargs="*", choices=[mix.name for mix in MIXES])
     parser.add_argument("--no-defaults", action="store_true", help="leave the default limits out")

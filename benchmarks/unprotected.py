@@ -2,9 +2,9 @@
 
     python benchmarks/unprotected.py [--symbols 220 2000] [--rounds 20]
 
-In every round some entries are sent shortly one after the other; in every second round a scanner
-crashes among them, and reloads its history. The longest period between a fill and the confirmed
-stop is compared between the two kinds of rounds.
+In every round the order manager gets some entries in one message, as a cycle sends them; in every
+second round a scanner crashes soon after, each time a little later, and reloads its history. The
+longest period between a fill and the confirmed stop is compared between the two kinds of rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import attrs
@@ -30,7 +31,7 @@ from kamou.messages.signals import RefinedSignal, SignalsRefined
 from kamou.store import database
 from kamou.store.journal import read_events
 
-STAGGER_S = 0.06  # between entries around one crash: one of them fills just before the reload
+CRASH_WITHIN_S = 0.4  # of the entries: before the first fill, between fill and stop, after it
 ENTRIES_PER_ROUND = 4
 CALM_S = 1.5  # after a round: fills and stops have come
 LIMITS = {"ratio": 1.2, "longest_with_crash_ms": 10_000}
@@ -73,19 +74,19 @@ def candidate(symbol: str, number: int, price: float, now_ms: int) -> RefinedSig
 async def enter(
     tree: Tree, symbols: list[str], clock: SimulatedClock, numbers: Iterator[int]
 ) -> None:
-    for _ in range(ENTRIES_PER_ROUND):
-        symbol, now_ms = symbols.pop(), clock.now_ms()
-        quotes = await tree.port.quotes((symbol,))
-        number = next(numbers)
-        tree.mailboxes["order_manager"].put_nowait(
-            SignalsRefined(
-                cause_id="benchmark",
-                expires_ms=now_ms + 60_000,
-                cycle_ms=now_ms,
-                signals=(candidate(symbol, number, float(quotes[symbol].mark), now_ms),),
-            )
+    chosen = tuple(symbols.pop() for _ in range(ENTRIES_PER_ROUND))
+    now_ms, quotes = clock.now_ms(), await tree.port.quotes(chosen)
+    tree.mailboxes["order_manager"].put_nowait(
+        SignalsRefined(
+            cause_id="benchmark",
+            expires_ms=now_ms + 60_000,
+            cycle_ms=now_ms,
+            signals=tuple(
+                candidate(symbol, next(numbers), float(quotes[symbol].mark), now_ms)
+                for symbol in chosen
+            ),
         )
-        await trio.sleep(STAGGER_S)
+    )
 
 
 async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
@@ -96,13 +97,12 @@ async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
         held = {p.symbol for p in await tree.port.positions()}
         symbols = [s for s in tree.port.engine.source.symbols if s not in held]
         numbers = iter(range(1_000_000))
-        for kind in ("idle", "crash") * rounds:
+        for number, kind in product(range(rounds), ("idle", "crash")):
             began_ms = clock.now_ms()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(enter, tree, symbols, clock, numbers)
-                await trio.sleep(STAGGER_S)
-                if kind == "crash":
-                    await crash(tree)
+            await enter(tree, symbols, clock, numbers)
+            await trio.sleep(CRASH_WITHIN_S * number / rounds)
+            if kind == "crash":
+                await crash(tree)
             await trio.sleep(CALM_S)
             done.append((kind, began_ms, clock.now_ms()))
     by_kind: dict[str, list[int]] = {"idle": [], "crash": []}
