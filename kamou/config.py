@@ -123,7 +123,7 @@ class SupervisionSettings:
     period_s: int = 60  # ... within this many seconds escalate
     backoff_base_ms: int = 100
     backoff_cap_ms: int = 30_000
-    quiet_s: int = 300  # without a crash, the back-off starts anew
+    quiet_s: int = 300  # without a crash, the back-off starts again
     handler_deadline_s: int = 30
     grace_s: int = 10  # orderly stop
     heartbeat_s: int = 30  # synchronous code blocking the loop longer than this ends the process

@@ -40,7 +40,7 @@ class AlreadyRunningError(KamouError):
 
 
 class ListenError(KamouError):
-    """A listener could not bind: the port is taken or not ours to take."""
+    """A listener could not bind: the port is taken, or this user may not take it."""
 
 
 class SocketsUnsupportedError(ListenError):

@@ -80,6 +80,7 @@ def narrow(target: Path | int, mode: int) -> None:
         target: a path or a descriptor of a file that this user owns.
         mode: the permissions.
     """
+    # FAT and SMB mounts refuse a change of mode; NotImplementedError: a platform without fchmod.
     with contextlib.suppress(PermissionError, NotImplementedError):
         os.chmod(target, mode)
 

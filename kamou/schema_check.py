@@ -37,7 +37,7 @@ def schema_of(connection: sqlite3.Connection) -> frozenset[Part]:
 
 
 def schema_changes(connection: sqlite3.Connection, expected: frozenset[Part]) -> tuple[str, ...]:
-    """Return what differs from the expected schema, a phrase each; nothing when it is ours."""
+    """Return what differs from the expected schema, a phrase each; nothing when they agree."""
     found = schema_of(connection)
     ours = {(part.kind, part.name) for part in expected}
     present = {(part.kind, part.name) for part in found}

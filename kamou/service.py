@@ -306,7 +306,7 @@ def _stderr() -> IO[str]:
 
 
 def _crashes(announce: Announce, exit_: ChildExit) -> None:
-    """A crash, or a child that would not end, is told to whoever looks at the terminal."""
+    """A crash, or a child that would not end, is written to the terminal."""
     if exit_.kind in (ExitKind.CRASHED, ExitKind.STUCK):
         error = f": {exit_.error!r}" if exit_.error else ""
         announce(f"{exit_.supervisor}/{exit_.child} {exit_.kind.value}{error}")

@@ -333,7 +333,7 @@ _MACHINE = (
     _S("supervision.period_s", "s", "over which restarts are counted", 1, 86_400),
     _S("supervision.backoff_base_ms", "ms", "before the first restart", 1, 60_000),
     _S("supervision.backoff_cap_ms", "ms", "before any restart", 1, 3_600_000),
-    _S("supervision.quiet_s", "s", "without a crash, the back-off starts anew", 1, 86_400),
+    _S("supervision.quiet_s", "s", "without a crash, the back-off starts again", 1, 86_400),
     _S("supervision.handler_deadline_s", "s", "a longer handler counts as crashed", 1, 3_600),
     _S("supervision.grace_s", "s", "for an orderly stop", 1, 600),
     _S("supervision.heartbeat_s", "s", "a loop blocked for longer is ended", 1, 3_600),

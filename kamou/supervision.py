@@ -81,7 +81,7 @@ class SupervisorSpec:
     More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
     counted; none do where ``intensity`` is None. A child's n-th crash in a row waits
     ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running without a
-    crash starts that count anew.
+    crash starts that count again.
     """
 
     id: str

@@ -89,7 +89,7 @@ class Server:
         """Bind, report started, serve until asked to stop or cancelled.
 
         Raises:
-            ListenError: the port is taken, or not ours to take.
+            ListenError: the port is taken, or this user may not take it.
             ExceptionGroup: of a MemoryError that a connection met; it is the process's trouble.
         """
         self._stop = trio.Event()
@@ -285,7 +285,7 @@ def _explained(listener: Listener, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken: another program, or another run, listens there; {other}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{where} is not ours to take ({error.strerror}); {other} (above 1023)"
+        return f"{where} needs more rights ({error.strerror}); {other} (above 1023)"
     return (
         f"cannot listen on {where} ({error.strerror or error}); correct"
         f" {listener.setting.rpartition('.')[0]}'s host and port, or {other}"

@@ -1,6 +1,6 @@
 """The operator's two listeners, bound before anything is supervised: Unix socket and TCP.
 
-Each is a child of its own, and its socket outlives its crashes: a restart binds nothing anew, so
+Each is a child of its own, and its socket outlives its crashes: a restart binds nothing again, so
 it cannot fail for a port that was taken meanwhile.
 """
 

@@ -1,4 +1,4 @@
-"""The health of the public site's process, and what is told of it: pure but for three callables.
+"""The health of the public site's process, and its report: pure but for three callables.
 
 An episode begins with the first trouble and ends when the site has served for a minute. The
 terminal and the journal hear of its beginning and its end; what happens in between is counted.

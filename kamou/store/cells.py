@@ -117,6 +117,7 @@ def _converted(
 ) -> pa.Array:
     try:
         return _cast(values, kind)
+    # Arrow raises the second where it has no cast between two types, such as binary to float.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         at = _first_unfit(values, kind)
         raise DataRefusedError(
@@ -146,7 +147,7 @@ def _first_unfit(values: pa.Array, kind: pa.DataType) -> int:
         middle = (low + high) // 2
         try:
             _cast(_plain(values.slice(low, middle - low)), kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as in _converted
             high = middle
         else:
             low = middle

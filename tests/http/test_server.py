@@ -96,7 +96,7 @@ async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() 
 
 def test_a_port_that_is_not_ours_to_take_is_explained() -> None:
     error = OSError(errno.EACCES, "Permission denied")
-    assert "not ours to take" in _explained(listener(port=80), error)
+    assert "needs more rights" in _explained(listener(port=80), error)
 
 
 @pytest.mark.parametrize(

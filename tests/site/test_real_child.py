@@ -175,7 +175,7 @@ async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
     folder: DataFolder, bound: socket.socket
 ) -> None:
     long = handed(folder, bound, pricing_markdown="x" * PRICING_BYTES_MAX)  # a pipe holds 64 KB
-    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
+    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]  # ended by its keeper
     told = Told()
     keeper = SiteKeeper(
         launch=launcher(long, deaf),

@@ -32,7 +32,7 @@ HUMAN_REARMS = frozenset(
 
 
 FRESH_REARMS = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH})
-"""Halts for want of knowledge: two fresh reads and a clean reconciliation end them."""
+"""Halts because something is not known: two fresh reads and a clean reconciliation end them."""
 
 
 @attrs.frozen(kw_only=True)
