@@ -44,7 +44,13 @@ START_S = 300.0  # a fast-forward of two days, on a slow machine
 PROBE_S = 0.1  # between two questions to /healthz
 LAGS = ("kamou_loop_lag_max_seconds", "kamou_loop_lag_p99_seconds")
 TICKS = os.sysconf("SC_CLK_TCK")
-TRADING = {  # a cycle a minute, and some 40 small entries in each: their stops are timed
+MINUTES = {  # a cycle a minute
+    "KAMOU__CYCLE__PERIOD_S": "60",
+    "KAMOU__CYCLE__TIMEFRAME_S": "60",
+    "KAMOU__DEMO__BAR_S": "60",
+    "KAMOU__DEMO__WARMUP_DAYS": "2",
+}
+ENTRIES = {  # some 40 small entries in each cycle, with a short life: their stops are timed
     "KAMOU__RISK__RISK_PER_TRADE": "0.00004",
     "KAMOU__RISK__BUDGET_SHARE_MIN": "0.01",
     "KAMOU__RISK__ENTRIES_PER_STRATEGY_HOUR": "1000",
@@ -55,10 +61,6 @@ TRADING = {  # a cycle a minute, and some 40 small entries in each: their stops 
     "KAMOU__VETO__REWARD_TO_RISK_MIN": "0",
     "KAMOU__CYCLE__TOP": "200",
     "KAMOU__STRATEGIES__MEAN_REVERSION__HOLD_BARS": "1",
-    "KAMOU__CYCLE__PERIOD_S": "60",
-    "KAMOU__CYCLE__TIMEFRAME_S": "60",
-    "KAMOU__DEMO__BAR_S": "60",
-    "KAMOU__DEMO__WARMUP_DAYS": "2",
     "KAMOU__STRATEGIES__MEAN_REVERSION__Z_ENTRY": "1.0",
     "KAMOU__STRATEGIES__MEAN_REVERSION__RSI_LOW": "40",
     "KAMOU__STRATEGIES__MEAN_REVERSION__RSI_HIGH": "60",
@@ -126,25 +128,35 @@ def free_port() -> int:
 
 @contextmanager
 def running(symbols: int, environ: Mapping[str, str]) -> Iterator[Run]:
-    """Start ``kamou run`` in an empty folder, wait until it trades, and stop it at the end."""
+    """Run ``kamou run`` on a day of history until it trades; stop it at the end.
+
+    The history is made by a first run without the many entries, which would take minutes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         data = DataFolder(Path(folder) / "data")
-        ports = (free_port(), free_port())
-        command = [sys.executable, "-m", "kamou", "run", "--data-dir", str(data.path)]
-        command += ["--days", "1", "--port", str(ports[0]), "--operator-port", str(ports[1])]
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **TRADING, "KAMOU__DEMO__SYMBOLS": str(symbols), **environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        run = Run(process=process, folder=data, port=ports[0], operator_port=ports[1])
-        try:
-            trio.run(wait_for, run)
+        minutes = {**os.environ, **MINUTES, "KAMOU__DEMO__SYMBOLS": str(symbols), **environ}
+        with started(data, minutes):
+            pass
+        with started(data, {**minutes, **ENTRIES}) as run:
             yield run
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+
+
+@contextmanager
+def started(data: DataFolder, environ: Mapping[str, str]) -> Iterator[Run]:
+    """Start ``kamou run``, wait until it trades, and stop it at the end."""
+    ports = (free_port(), free_port())
+    command = [sys.executable, "-m", "kamou", "run", "--data-dir", str(data.path)]
+    command += ["--days", "1", "--port", str(ports[0]), "--operator-port", str(ports[1])]
+    process = subprocess.Popen(
+        command, env=dict(environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    run = Run(process=process, folder=data, port=ports[0], operator_port=ports[1])
+    try:
+        trio.run(wait_for, run)
+        yield run
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 async def wait_for(run: Run) -> None:
