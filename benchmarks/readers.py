@@ -31,7 +31,8 @@ import attrs
 import httpx
 import trio
 
-from kamou.core.events import CycleRanked, FillRecorded, StopConfirmed
+from kamou.core.events import CycleRanked, FillRecorded, IntentRecorded, StopConfirmed
+from kamou.core.model import Leg
 from kamou.folder import DataFolder
 from kamou.store.database import open_reader
 from kamou.store.journal import read_events
@@ -41,6 +42,7 @@ HERE = Path(__file__).parent
 LOAD = HERE / "readers_load" / "load.py"
 GUARDS = HERE / "readers_load" / "guards.py"
 START_S = 300.0  # a fast-forward of two days, on a slow machine
+SETTLE_S = 125.0  # two cycles: from then on entries and time stops are as many in each
 PROBE_S = 0.1  # between two questions to /healthz
 LAGS = ("kamou_loop_lag_max_seconds", "kamou_loop_lag_p99_seconds")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -50,16 +52,16 @@ MINUTES = {  # a cycle a minute
     "KAMOU__DEMO__BAR_S": "60",
     "KAMOU__DEMO__WARMUP_DAYS": "2",
 }
-ENTRIES = {  # some 40 small entries in each cycle, with a short life: their stops are timed
+ENTRIES = {  # up to eight small entries in each cycle, with a short life: their stops are timed
     "KAMOU__RISK__RISK_PER_TRADE": "0.00004",
     "KAMOU__RISK__BUDGET_SHARE_MIN": "0.01",
     "KAMOU__RISK__ENTRIES_PER_STRATEGY_HOUR": "1000",
     "KAMOU__RISK__REENTRIES_PER_SYMBOL_DAY": "1000",
-    "KAMOU__RISK__MESSAGES_PER_S": "1000",
+    "KAMOU__RISK__MESSAGES_PER_S": "100",
     "KAMOU__RISK__COOLDOWN_AFTER_STOP_MIN": "0",
     "KAMOU__VETO__COOLDOWN_AFTER_STOP_MIN": "0",
     "KAMOU__VETO__REWARD_TO_RISK_MIN": "0",
-    "KAMOU__CYCLE__TOP": "200",
+    "KAMOU__CYCLE__TOP": "8",
     "KAMOU__STRATEGIES__MEAN_REVERSION__HOLD_BARS": "1",
     "KAMOU__STRATEGIES__MEAN_REVERSION__Z_ENTRY": "1.0",
     "KAMOU__STRATEGIES__MEAN_REVERSION__RSI_LOW": "40",
@@ -200,13 +202,16 @@ def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
     """Delays of ranked cycles, and times from an entry's fill to its confirmed stop, in ms."""
     delays: list[float] = []
     protected: list[float] = []
+    entries: dict[str, str] = {}  # symbols by client id
     filled: dict[str, int] = {}
     with closing(open_reader(folder.database)) as reader:
         events = [committed.event for committed in read_events(reader, after_seq)]
     for event in events:
         if isinstance(event, CycleRanked):
             delays.append(event.at_ms - event.cycle_ms)
-        elif isinstance(event, FillRecorded):
+        elif isinstance(event, IntentRecorded) and event.intent.leg is Leg.ENTRY:
+            entries[event.intent.client_id] = event.intent.symbol
+        elif isinstance(event, FillRecorded) and event.fill.client_id in entries:
             filled.setdefault(event.fill.symbol, event.fill.at_ms)
         elif isinstance(event, StopConfirmed) and event.symbol in filled:
             protected.append(event.at_ms - filled.pop(event.symbol))
@@ -287,6 +292,7 @@ def one_run(
     symbols: int, environ: Mapping[str, str], mixes: Sequence[Mix], seconds: float
 ) -> dict[str, Any]:
     with running(symbols, environ) as run:
+        time.sleep(SETTLE_S)
         found = {mix.name: measure(run, mix, seconds) for mix in mixes}
     return {"mixes": found, "ratios_to_quiet": compared(found)}
 
