@@ -7,6 +7,7 @@ a priority message is delivered again. One actor takes from a mailbox; anybody m
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
@@ -181,13 +182,20 @@ class Mailbox(Generic[T]):
             if message is not _WAKE:
                 return cast(T, message)
 
-    async def get_until(self, at_ms: int | None, clock: Clock) -> T | None:
-        """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop."""
+    async def get_until(
+        self, at_ms: int | None, clock: Clock, latest_s: float = math.inf
+    ) -> T | None:
+        """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop.
+
+        ``latest_s``: None at this Trio time as well, wherever ``clock`` was set meanwhile.
+        """
         waited = False  # a wait is a checkpoint: no need of another one after it
         while not self._stopping:
             left_ms = None
             if at_ms is not None and not self._priority:
                 left_ms = at_ms - clock.now_ms()
+                if latest_s < math.inf:
+                    left_ms = min(left_ms, math.ceil((latest_s - trio.current_time()) * 1000))
                 if left_ms <= 0:
                     if not waited:
                         await trio.lowlevel.checkpoint()

@@ -215,6 +215,21 @@ async def test_a_wait_on_the_system_clock_notices_that_the_clock_was_stepped(
     assert trio.current_time() == 60
 
 
+async def test_a_wait_that_trios_clock_bounds_ends_though_the_clock_was_set_back(
+    autojump_clock: MockClock,
+) -> None:
+    class SetBack(SimulatedClock):
+        def now_ms(self) -> int:
+            true_ms = super().now_ms()
+            return true_ms - (4_000 if true_ms > NOW_MS else 0)
+
+    clock = SetBack(start_ms=NOW_MS)
+    assert await box().get_until(NOW_MS + 1_000, clock, latest_s=1.0) is None
+    assert trio.current_time() == 1
+    assert await box().get_until(NOW_MS + 1_000, clock) is None  # without the bound: 4 s more
+    assert trio.current_time() == 5
+
+
 # --- the priority lane ---------------------------------------------------------------
 
 

@@ -62,6 +62,10 @@ class Actor(ABC):
         """When ``tick`` wants to run next; None for never. Asked before each wait."""
         return None
 
+    def next_due_s(self) -> float:
+        """Return the Trio time at which ``tick`` runs even if our clock was set back."""
+        return math.inf
+
     async def tick(self) -> None:
         """The time of ``next_due_ms`` has come. Must move it on."""
         raise AssertionError(f"{self.name} set a timer and has no tick")
@@ -81,7 +85,9 @@ class Actor(ABC):
                 inbox.mark_up()
                 task_status.started()
                 while True:
-                    message = await inbox.get_until(self.next_due_ms(), self.clock)
+                    message = await inbox.get_until(
+                        self.next_due_ms(), self.clock, self.next_due_s()
+                    )
                     if message is None and inbox.stopping:
                         return
                     began_ns = stopwatch_ns()

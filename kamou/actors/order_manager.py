@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+
+import trio
 
 from kamou.actors.base import Actor
 from kamou.actors.desk import Desk
@@ -66,6 +69,7 @@ class OrderManager(Actor):
         )
         self._cycle_ms = cycle_ms
         self._due_ms = 0
+        self._due_s = math.inf  # the same by Trio's clock
         self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
         self._unswept = False  # the last sweep left orphans
 
@@ -73,25 +77,42 @@ class OrderManager(Actor):
         """Fold the journal, ask after everything in flight, re-prove every stop."""
         await self._desk.follower.recover()
         self._protector.forget()
-        self._due_ms = self.clock.now_ms()
+        self._wake_at(self.clock.now_ms())
 
     def next_due_ms(self) -> int | None:
         return self._due_ms
+
+    def next_due_s(self) -> float:
+        return self._due_s
+
+    def _wake_at(self, at_ms: int) -> None:
+        """Look after what is due at this time.
+
+        By Trio's clock too: deadlines of stops do not wait while our clock catches up (seed 295).
+        """
+        self._due_ms = at_ms
+        self._due_s = trio.current_time() + (at_ms - self.clock.now_ms()) / 1000
+
+    def _wake_by(self, at_ms: int) -> None:
+        """Look after what is due at this time, or when it was to be done, if that is earlier."""
+        before_ms, before_s = self._due_ms, self._due_s
+        self._wake_at(min(before_ms, at_ms))
+        self._due_s = min(before_s, self._due_s)
 
     async def tick(self) -> None:
         try:
             await self._entries.retry()
             await self._look_after()
         except DiskFullError:
-            self._due_ms = self.clock.now_ms() + RETRY_MS  # stops stand; nothing new is sent
+            self._wake_at(self.clock.now_ms() + RETRY_MS)  # stops stand; nothing new is sent
 
     async def handle(self, message: object) -> None:
         try:
             await self._hear(message)
-            self._due_ms = min(self._due_ms, self._next(self._desk.book))
+            self._wake_by(self._next(self._desk.book))
         except DiskFullError:
             # What this message told is lost here and found again by reconciliation.
-            self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)
+            self._wake_by(self.clock.now_ms() + RETRY_MS)
 
     async def _hear(self, message: object) -> None:
         match message:
@@ -122,7 +143,7 @@ class OrderManager(Actor):
         """An order ended, or rests. A stop that ended by other hands is missed at once."""
         await self._desk.told(message.order)
         if message.order.client_id in self._desk.book.orders and message.order.status.terminal:
-            self._due_ms = min(self._due_ms, self.clock.now_ms() + RETRY_MS)  # its fills are untold
+            self._wake_by(self.clock.now_ms() + RETRY_MS)  # its fills are untold
         await self._settle()
         trade = self._desk.book.trades.get(message.order.symbol)
         if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
@@ -173,7 +194,7 @@ class OrderManager(Actor):
                 break
             await self._carry_out(*deed)
         await self._settle()
-        self._due_ms = self._next(self._desk.book)
+        self._wake_at(self._next(self._desk.book))
 
     def _deeds(self, book: Book) -> list[tuple[str, str]]:
         """What is due: orders to ask after, entries to cancel, trades to close or protect."""
