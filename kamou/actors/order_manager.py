@@ -17,7 +17,7 @@ from kamou.core.events import Event, FillRecorded, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Instrument, Leg, TradingState
-from kamou.core.orders import IN_FLIGHT
+from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.errors import DiskFullError
 from kamou.exchange.base import FillUpdate, OrderUpdate
 from kamou.mailboxes import Mailbox
@@ -132,7 +132,7 @@ class OrderManager(Actor):
             case ResolveOrder():
                 order = self._desk.book.order(message.client_id)
                 if order is not None:
-                    await self._desk.resolve(order)
+                    await self._resolve(order)
                 await self._settle()
             case _:
                 raise AssertionError(message)
@@ -226,9 +226,23 @@ class OrderManager(Actor):
         if order is None:
             return
         if what == "resolve":
-            await desk.resolve(order)
+            await self._resolve(order)
         elif not order.status.terminal:
             await desk.cancel(name, order.intent.symbol, book.state.value)
+
+    async def _resolve(self, order: OrderState) -> None:
+        """Ask what became of an order. A position that is new by its fills is protected at once.
+
+        Later in the same look, or a second later, may be too late on a slow line (seed 94007).
+        """
+        symbol = order.intent.symbol
+        before = self._desk.book.trades.get(symbol)
+        await self._desk.resolve(order)
+        trade = self._desk.book.trades.get(symbol)
+        if trade is None or not trade.unprotected_since_ms:
+            return
+        if before is None or not before.unprotected_since_ms:
+            await self._look_at(symbol)
 
     async def _look_at(self, symbol: str) -> None:
         trade = self._desk.book.trades.get(symbol)

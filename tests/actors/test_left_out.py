@@ -1,27 +1,34 @@
-"""A clock that is set back while a position stands without a stop."""
+"""Lists that leave out the row that matters, more than once, and a clock that is set back."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import attrs
 import pytest
 import stage as stage_module
 import trio
-from stage import SETTINGS, Stage, at, perform
+from stage import SETTINGS, Ended, Stage, at, perform
 from trouble import Trouble, TroubledExchange
 
 from kamou.clock import SimulatedClock
 from kamou.core.events import (
+    FillRecorded,
     IntentRecorded,
+    OrderClosed,
 )
 from kamou.core.model import (
+    Fill,
+    Income,
     Intent,
     Leg,
     VenueOrder,
+    VenuePosition,
 )
 from kamou.errors import RejectedError
+from kamou.exchange.base import VenueEvent
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
@@ -30,6 +37,101 @@ SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s
 NO_ATTACHED_STOPS = attrs.evolve(
     SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False)
 )
+
+
+@attrs.define
+class LeftOut:
+    """How many times more each list leaves a row out, and what was asked for."""
+
+    fills: int = 0
+    positions: int = 0
+    transfers: int = 0
+    orders_asked: list[str] = attrs.Factory(list)
+
+    def strikes(self, name: str) -> bool:
+        left = getattr(self, name)
+        setattr(self, name, max(0, left - 1))
+        return bool(left)
+
+
+class LyingExchange(TroubledExchange):
+    """A venue whose lists leave out a row of ``HELD`` or ``FLAT``, or the transfers."""
+
+    def __init__(self, *args: Any, out: LeftOut, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.out = out
+
+    def _forward(self, events: list[VenueEvent]) -> None:
+        if "stream" not in self.trouble.away:
+            super()._forward(events)
+
+    async def order(self, client_id: str) -> VenueOrder | None:
+        self.out.orders_asked.append(client_id)
+        return await super().order(client_id)
+
+    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        rows = await super().fills(since_ms)
+        kept = tuple(fill for fill in rows if fill.symbol != HELD)
+        return kept if kept != rows and self.out.strikes("fills") else rows
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        rows = await super().positions()
+        kept = tuple(position for position in rows if position.symbol != FLAT)
+        return kept if kept != rows and self.out.strikes("positions") else rows
+
+    async def income(self, since_ms: int) -> tuple[Income, ...]:
+        rows = await super().income(since_ms)
+        kept = tuple(row for row in rows if row.kind != "transfer")
+        return kept if kept != rows and self.out.strikes("transfers") else rows
+
+
+def play(out: LeftOut, trouble: Trouble | None = None, **more: Any) -> Ended:
+    return perform(adapter=partial(LyingExchange, trouble=trouble or Trouble(), out=out), **more)
+
+
+# --- fills ---------------------------------------------------------------------------
+
+
+def test_a_position_that_a_query_for_fills_finds_gets_its_stop_in_the_same_look() -> None:
+    """Seed 94007: its stop waited for the next look, on a line where each second counted."""
+    out, trouble = LeftOut(fills=2), Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(1.9)
+        trouble.away = frozenset({"stream"})
+        await stage.until(2.5)
+        trouble.away = frozenset()
+
+    ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
+    assert out.fills == 0
+    intents = [e for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
+    entry = next(e.intent.client_id for e in intents if e.intent.leg is Leg.ENTRY)
+    (filled,) = [e for e in ended.of(FillRecorded) if e.fill.client_id == entry]
+    stop = next(e for e in intents if e.intent.leg is Leg.STOP)
+    assert filled.at_ms > at(2) + 3_000  # the venue's answer said that it filled, no list did
+    assert stop.at_ms - filled.at_ms < 500
+    assert ended.checked.violations == ()
+
+
+def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
+    """Seed 94007: each query by client id delayed them by a read that could say nothing new."""
+    out, trouble = LeftOut(fills=2), Trouble()
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(1.9)
+        trouble.away = frozenset({"stream"})
+        await stage.until(2.5)
+        trouble.away = frozenset()
+
+    ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
+    ends = {e.client_id: e.at_ms for e in ended.of(OrderClosed)}
+    (entry,) = [
+        e.intent.client_id
+        for e in ended.of(IntentRecorded)
+        if e.intent.symbol == HELD and e.intent.leg is Leg.ENTRY
+    ]
+    assert entry in ends
+    assert entry not in out.orders_asked
 
 
 # --- time ----------------------------------------------------------------------------
