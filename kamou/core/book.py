@@ -17,7 +17,13 @@ from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot
 from kamou.core.day import day_start_ms
-from kamou.core.holdings import OVERLAP_MS, BalanceChange, Holdings, Reservation
+from kamou.core.holdings import (
+    OVERLAP_MS,
+    BalanceChange,
+    Holdings,
+    Reservation,
+    Unassigned,
+)
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
@@ -156,6 +162,7 @@ class Book(Holdings):
         trade = self._trade_for(fill, order)
         if trade is None:
             self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
+            self._leave_unassigned(fill, event.at_ms)
         else:
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
             self._pay(fill.key, fill.at_ms, -fill.fee)
@@ -165,10 +172,23 @@ class Book(Holdings):
             trade = portfolio.apply_fill(trade, fill, leg, intended_ms, event.at_ms)
             self.finished.pop(trade.trade_id, None)
             self.trades[fill.symbol] = trade
+            self.unassigned.pop(fill.symbol, None)
         if order is not None:
             self._keep(order, life.advance(order, event))
         if trade is not None and self.trades.get(fill.symbol) is trade:
             self._settle(trade)
+
+    def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
+        """Remember what a fill of no trade opened: the venue must show it as a position."""
+        symbol = fill.symbol
+        if symbol in self.trades:
+            return  # reported late: the trade that was adopted since stands for it
+        before = self.unassigned.pop(symbol, None)
+        quantity = fill.side.sign * fill.quantity
+        if before is not None and known_ms - before.known_ms < OVERLAP_MS:
+            quantity += before.quantity
+        self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
+        _bound(self.unassigned, CLOSED_KEPT)
 
     def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
         """Remember what the account read before ``at_ms`` does not know yet."""
@@ -296,6 +316,7 @@ class Book(Holdings):
 
     def _adopted(self, event: e.PositionAdopted) -> None:
         self.trades[event.symbol] = portfolio.adopt(event)
+        self.unassigned.pop(event.symbol, None)
 
     def _corrected(self, event: e.PositionCorrected) -> None:
         for order in self.orders_of(event.symbol):

@@ -46,6 +46,14 @@ class BalanceChange:
     transfer: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class Unassigned:
+    """Fills of one symbol, while nothing is held in it, that belong to no trade of the book."""
+
+    quantity: Decimal  # contracts, signed: what they leave open together
+    known_ms: int  # when the newest of them was recorded, by our clock
+
+
 @attrs.define(kw_only=True)
 class Holdings:
     """The state, and what may be asked of it. Only ``Book.apply`` changes it."""
@@ -57,6 +65,7 @@ class Holdings:
 
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
+    unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
     published: dict[str, int] = attrs.field(factory=dict)  # results lately, by trade id
     orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client id
     closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client id

@@ -40,6 +40,7 @@ from kamou.core.portfolio import OpenTrade
 from kamou.core.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.restatement import restatements
 from kamou.core.risk.exposure import exposure
+from kamou.core.unexplained import positions_left_out
 from kamou.core.venue_view import Doubt, ReconcileSettings, Reconciliation, Terms, VenueView
 
 __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
@@ -186,6 +187,10 @@ class _Work:
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
+        left_out = positions_left_out(self.book, theirs, self.terms.settings, self.now_ms)
+        for symbol, quantity in left_out.items():
+            self.doubts[symbol, quantity] = self.now_ms
+            deferred.append(symbol)
         return tuple(mismatches), tuple(deferred)
 
     def _in_motion(self, symbol: str) -> bool:

@@ -19,6 +19,7 @@ class ReconcileSettings:
 
     in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
     evidence_after_ms: int = 20_000  # fills that the venue does not list: then they are inferred
+    unassigned_ms: int = 60_000  # the position of a fill of no trade is looked for again so long
 
 
 def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
@@ -32,9 +33,10 @@ def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
 
 
 Doubt = tuple[str, Decimal]
-"""What one look told and is not believed yet: a symbol, and the smaller quantity that is said to be
-held though nothing explains it; or a stop that the book does not know and that seems to protect
-nothing, by its client id and quantity."""
+"""What one look reported and is not believed yet: a symbol, and the smaller quantity that is said
+to be held though nothing explains it, or the one that fills of no trade opened and no list shows;
+or a stop that the book does not know and that seems to protect nothing, by its client id and
+quantity."""
 
 
 @attrs.frozen(kw_only=True)

@@ -18,17 +18,21 @@ from kamou.core.events import (
     FillRecorded,
     IntentRecorded,
     OrderClosed,
+    PositionAdopted,
 )
 from kamou.core.model import (
     Fill,
     Income,
     Intent,
     Leg,
+    OrderSide,
+    OrderType,
     VenueOrder,
     VenuePosition,
 )
 from kamou.errors import RejectedError
 from kamou.exchange.base import VenueEvent
+from kamou.exchange.venue_state import OrderRequest
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
@@ -132,6 +136,39 @@ def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
     ]
     assert entry in ends
     assert entry not in out.orders_asked
+
+
+# --- positions -----------------------------------------------------------------------
+
+
+async def sell_by_hand(stage: Stage) -> None:
+    await stage.until(2.3)
+    await stage.tree.port.server_time_ms()
+    stage.session.engine.place(
+        OrderRequest(
+            client_id="by-hand",
+            symbol=FLAT,
+            side=OrderSide.SELL,
+            type=OrderType.MARKET,
+            quantity=D(3),
+        )
+    )
+    stage.tree.port._forward(stage.session.engine.take_events())
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times: int) -> None:
+    """Seed 94331: a human's trade was looked for once, and that list had left it out."""
+    out = LeftOut(positions=times)
+    ended = play(out, direct=sell_by_hand, settings=SLOW_CYCLES)
+    assert out.positions == 0
+    (adopted,) = ended.of(PositionAdopted)
+    assert adopted.symbol == FLAT
+    assert adopted.at_ms - at(2.3) < 5_000 * times + 2_000
+    stop = next(
+        e for e in ended.of(IntentRecorded) if e.intent.symbol == FLAT and e.intent.leg is Leg.STOP
+    )
+    assert stop.at_ms - adopted.at_ms < 2_000
 
 
 # --- time ----------------------------------------------------------------------------
