@@ -215,6 +215,7 @@ class Reconciler(Actor):
                 account=view.account,
                 positions=view.positions,
                 reconciled=agreed,
+                explained=found.money_explained,
                 marks_at_ms=self._marks_at_ms,
                 clock_offset_ms=view.clock_offset_ms,
             )

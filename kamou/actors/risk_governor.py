@@ -243,6 +243,7 @@ class RiskGovernor(Actor):
             at_ms=message.account.at_ms,
             marks_at_ms=message.marks_at_ms,
             exit_costs=exit_costs(message.positions, self._instruments, self._costs),
+            explained=message.explained,
         )
         if read.finite:
             self._read = read
@@ -285,7 +286,9 @@ class RiskGovernor(Actor):
         """A UTC day opens on two reads that agree: all its limits rest on it."""
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
-        if read is None or read.equity <= Decimal(0) or overdue_ms(read, self._limits, now_ms) > 0:
+        if read is None or read.equity <= Decimal(0) or not read.explained:
+            return book
+        if overdue_ms(read, self._limits, now_ms) > 0:
             return book
         day = utc_day(read.at_ms)
         if day <= book.day:

@@ -40,7 +40,7 @@ from kamou.core.portfolio import OpenTrade
 from kamou.core.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.restatement import restatements
 from kamou.core.risk.exposure import exposure
-from kamou.core.unexplained import positions_left_out
+from kamou.core.unexplained import MONEY, positions_left_out, unexplained_money
 from kamou.core.venue_view import Doubt, ReconcileSettings, Reconciliation, Terms, VenueView
 
 __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
@@ -52,6 +52,7 @@ def reconcile(
     """Compare, over the union of symbols known to us and to the venue."""
     work = _Work(book, view, terms, now_ms)
     work.fills_and_income()
+    work.money()
     work.orders()
     work.restate()
     mismatches, deferred = work.positions()
@@ -82,6 +83,8 @@ class _Work:
         self.repairs: list[Event] = []
         self.doubts: dict[Doubt, int] = {}
         self.restated: set[str] = set()
+        self.unexplained = False  # the wallet balance changed, and nothing says why
+        self.believed = False  # it has said so for a while
         self.resting: dict[str, list[VenueOrder]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
@@ -116,6 +119,18 @@ class _Work:
                 self.repair(
                     IncomeRecorded(at_ms=self.now_ms, cause_id=income.symbol, income=income)
                 )
+
+    def money(self) -> None:
+        """Is a transfer, a fill or a payment missing from a list? Then no loss is judged yet."""
+        settings = self.terms.settings
+        left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
+        if not left:
+            return
+        doubt = MONEY, left
+        since_ms = self.terms.doubts.get(doubt, self.now_ms)
+        self.believed = self.now_ms - since_ms >= settings.evidence_after_ms
+        if not self.believed:
+            self.unexplained, self.doubts[doubt] = True, since_ms
 
     # --- orders ------------------------------------------------------------------
 
@@ -328,16 +343,23 @@ class _Work:
         return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_ms: int, differences: int) -> tuple[Event, ...]:
-        """Equity and the cycle's end; nothing when this cycle is closed already."""
-        if cycle_ms <= self.before.cycle_ms:
+        """Equity and the cycle's end; nothing when this cycle is closed already.
+
+        A balance that nothing explains is no mark: the next look compares with the last one that
+        something did. Once it is believed, it is the mark, whether a cycle ends or not.
+        """
+        closing = cycle_ms > self.before.cycle_ms
+        if self.unexplained or not (closing or self.believed):
             return ()
         marks: list[Event] = []
         account = self.view.account
-        if self.before.drifting and not differences:
+        if closing and self.before.drifting and not differences:
             marks.append(DriftExplained(at_ms=self.now_ms, reason="book and venue agree again"))
         money = (account.equity, account.balance, account.unrealised, account.margin_used)
         if all(amount.is_finite() for amount in money):
             marks.append(self._equity(account))
+        if not closing:
+            return tuple(marks)
         marks.append(
             CycleClosed(
                 at_ms=self.now_ms,

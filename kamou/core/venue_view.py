@@ -20,6 +20,8 @@ class ReconcileSettings:
     in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
     evidence_after_ms: int = 20_000  # fills that the venue does not list: then they are inferred
     unassigned_ms: int = 60_000  # the position of a fill of no trade is looked for again so long
+    # Of the wallet balance. A change of it that nothing explains is below what any limit feels.
+    balance_tolerance: Decimal = Decimal("0.001")
 
 
 def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
@@ -34,9 +36,11 @@ def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
 
 Doubt = tuple[str, Decimal]
 """What one look reported and is not believed yet: a symbol, and the smaller quantity that is said
-to be held though nothing explains it, or the one that fills of no trade opened and no list shows;
-or a stop that the book does not know and that seems to protect nothing, by its client id and
-quantity."""
+to be held though nothing explains it, or the one that fills of no trade opened and no list shows; a
+stop that the book does not know and that seems to protect nothing, by its client id and quantity;
+or ``MONEY``, and the change of the wallet balance that nothing explains."""
+
+MONEY = ""  # no symbol and no client id
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +72,11 @@ class Reconciliation:
     mismatches: tuple[DriftFound, ...]
     deferred: tuple[str, ...]  # symbols in motion, or in doubt: judged next time
     doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # and since when: ask again with them
+
+    @property
+    def money_explained(self) -> bool:
+        """The wallet balance changed by what fills and income say, or has done so for a while."""
+        return all(name != MONEY for name, _ in self.doubts)
 
     @property
     def events(self) -> tuple[Event, ...]:

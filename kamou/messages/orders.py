@@ -34,6 +34,7 @@ class VenueObserved(Message):
     account: Account
     positions: tuple[VenuePosition, ...]
     reconciled: bool
+    explained: bool = True  # fills and income say why the wallet balance changed
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
 

@@ -13,12 +13,16 @@ import trio
 from stage import SETTINGS, Ended, Stage, at, perform
 from trouble import Trouble, TroubledExchange
 
+from kamou import session
 from kamou.clock import SimulatedClock
 from kamou.core.events import (
     FillRecorded,
+    IncomeRecorded,
     IntentRecorded,
     OrderClosed,
+    PermitGranted,
     PositionAdopted,
+    StateChanged,
 )
 from kamou.core.model import (
     Fill,
@@ -27,12 +31,14 @@ from kamou.core.model import (
     Leg,
     OrderSide,
     OrderType,
+    TradingState,
     VenueOrder,
     VenuePosition,
 )
 from kamou.errors import RejectedError
 from kamou.exchange.base import VenueEvent
 from kamou.exchange.venue_state import OrderRequest
+from kamou.simulator.venue import LivingEngine
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
@@ -169,6 +175,63 @@ def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times
         e for e in ended.of(IntentRecorded) if e.intent.symbol == FLAT and e.intent.leg is Leg.STOP
     )
     assert stop.at_ms - adopted.at_ms < 2_000
+
+
+# --- money ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage's venue moves money as a human does."""
+    monkeypatch.setattr(session, "Engine", LivingEngine)
+
+
+async def withdraw(stage: Stage) -> None:
+    await stage.until(2.3)
+    await stage.tree.port.server_time_ms()
+    engine = stage.session.engine
+    assert isinstance(engine, LivingEngine)
+    engine.transfer(D(-2_000))
+
+
+@pytest.mark.usefixtures("_living")
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_withdrawal_that_a_list_leaves_out_is_no_loss(times: int) -> None:
+    """Seed 510349: two lists left it out, and everything was closed for a loss of 85 %."""
+    out = LeftOut(transfers=times)
+    ended = play(out, direct=withdraw)
+    assert out.transfers == 0
+    assert [e.income.amount for e in ended.of(IncomeRecorded) if e.income.kind == "transfer"] == [
+        D(-2_000)
+    ]
+    assert ended.of(StateChanged) == []
+    assert ended.book.day_flows == D(-2_000)
+
+
+@pytest.mark.usefixtures("_living")
+def test_nothing_is_entered_while_the_change_of_the_balance_is_unexplained() -> None:
+    out = LeftOut(transfers=1_000)
+
+    async def direct(stage: Stage) -> None:
+        await withdraw(stage)
+        await stage.until(3.5)
+        out.transfers = 0
+
+    ended = play(out, direct=direct)
+    granted = [e.at_ms for e in ended.of(PermitGranted)]
+    assert granted
+    assert not [at_ms for at_ms in granted if at(3) <= at_ms < at(3.5)]
+
+
+@pytest.mark.usefixtures("_living")
+def test_a_change_of_the_balance_that_nothing_ever_explains_is_a_loss_after_20_s_of_looks() -> None:
+    """It may be one: the deadline of belief is that of positions."""
+    out = LeftOut(transfers=1_000_000)
+    ended = play(out, direct=withdraw)
+    (first, *_) = ended.of(StateChanged)
+    assert first.after is TradingState.FLATTEN
+    seen_ms = at(3) + 1_000  # the first cycle after the withdrawal
+    assert seen_ms + 20_000 <= first.at_ms <= seen_ms + 40_000
 
 
 # --- time ----------------------------------------------------------------------------

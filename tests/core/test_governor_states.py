@@ -57,6 +57,25 @@ def test_the_breaker_trips_at_the_limit_and_not_beyond_it(story: Story) -> None:
     assert second.after is T.HALT_NEW
 
 
+def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none(
+    story: Story,
+) -> None:
+    """Seed 510349: two lists of income left out the same withdrawal."""
+    first = judge(story, read("2000", explained=False))
+    assert (first.after, first.pending) == (T.NORMAL, None)
+    breach = judge(story, read("9000"))
+    again = judge(story, read("2000", NOON + 5_000, explained=False), breach.pending)
+    assert (again.after, again.pending) == (T.NORMAL, breach.pending)
+    assert judge(story, read("9000", NOON + 10_000), again.pending).after is T.FLATTEN
+
+
+def test_a_human_resumes_nothing_on_a_balance_that_nothing_explains(story: Story) -> None:
+    put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
+    unsure = read("10000", explained=False)
+    assert resume(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.HALT_NEW
+    assert resume(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.NORMAL
+
+
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
     assert day_pnl(D(10018), story.book.day_equity, story.book.day_flows) == D("-0.0482")

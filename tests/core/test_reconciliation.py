@@ -80,7 +80,8 @@ def test_an_unsound_account_marks_no_equity(story: Story) -> None:
 def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> None:
     stopped = fill(STOP, "100", "97", at_ms=NOON + 60_000)
     paid = income("funding", "-0.4", at_ms=NOON + 30_000)
-    found = run(holding, look(fills=(stopped,), income=(paid,)))
+    left = account("9969.1", at_ms=NEXT_MS)  # less the stop's loss, its fee and the funding
+    found = run(holding, look(account=left, fills=(stopped,), income=(paid,)))
     assert kinds(found.repairs) == ["FillRecorded", "IncomeRecorded"]
     assert found.repairs[0].source == "reconcile"  # type: ignore[attr-defined]
     assert found.agreed

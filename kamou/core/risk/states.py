@@ -43,6 +43,7 @@ class EquityRead:
     at_ms: int
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
+    explained: bool = True  # fills and income say why the wallet balance changed
 
     @property
     def finite(self) -> bool:
@@ -137,6 +138,10 @@ def next_state(
         age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
         return _to(book, _T.HALT_NEW, unsure, pending, age)
     assert read is not None
+    if not read.explained:
+        # A list may have left out a withdrawal: it is read again within seconds. Entries are denied
+        # meanwhile, for book and venue do not agree.
+        return Decision(before=now, after=now, pending=pending)
     if utc_day(read.at_ms) != book.day or not book.day_equity > 0:
         return Decision(before=now, after=now)  # the day is not open yet; entries wait for it
     level, figures = _level(book, read, limits)
@@ -173,6 +178,7 @@ def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: i
     if now.severity >= _T.FLATTEN.severity:
         return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)
     fresh = read is not None and read.finite and overdue_ms(read, limits, now_ms) <= 0
+    fresh = fresh and read is not None and read.explained
     if not fresh or book.drifting or not book.day_equity > 0:
         return Decision(before=now, after=now)
     assert read is not None
