@@ -79,7 +79,8 @@ class SupervisorSpec:
     """A supervisor and its children, left to right. It may itself be a child.
 
     More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
-    counted; none do where ``intensity`` is None. A child's n-th crash in a row waits
+    counted; none do where ``intensity`` is None. What ends between the decision to restart it and
+    its new start is part of that restart. A child's n-th crash in a row waits
     ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running without a
     crash starts that count again.
     """
@@ -119,3 +120,10 @@ class StartStatus:
 
     def started(self, value: None = None) -> None:
         self.report()
+
+
+def innermost(error: Exception) -> Exception:
+    """Return the one error that groups of one are about, else the group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

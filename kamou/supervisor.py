@@ -33,6 +33,7 @@ from kamou.supervision import (
     State,
     Strategy,
     SupervisorSpec,
+    innermost,
 )
 
 BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
@@ -51,6 +52,7 @@ class _Child:
     stopping: bool = False  # asked or cancelled by us
     wanted: bool = True  # may be started even if temporary: not started yet, or asked for
     recovery: _Recovery | None = None  # the one that is to start it
+    covered: bool = False  # a restart was decided that ends this incarnation
     crashes: int = 0  # in a row
     due_s: float = 0.0  # Trio time before which its back-off forbids a start
     started_s: float | None = None  # Trio time at which this incarnation was listening
@@ -192,7 +194,7 @@ class Supervisor:
         assert self._nursery is not None
         assert not child.alive, f"{child.spec.id} would run twice"
         child.incarnation += 1
-        child.alive, child.stopping, child.wanted = True, False, False
+        child.alive, child.stopping, child.wanted, child.covered = True, False, False, False
         child.state, child.started_s = State.STARTING, None
         child.settled, child.ended = trio.Event(), trio.Event()
         child.scope = trio.CancelScope(deadline=trio.current_time() + child.spec.start_timeout_s)
@@ -208,7 +210,7 @@ class Supervisor:
                 await child.spec.start(StartStatus(lambda: self._on_started(child)))
                 returned = True
         except* Exception as group:  # a crash, even when it comes mixed with a cancellation
-            error = _innermost(group)
+            error = innermost(group)
         finally:
             if child.scope.cancelled_caught and not child.stopping and error is None:
                 error = StartTimeoutError(
@@ -237,7 +239,9 @@ class Supervisor:
         else:
             kind = ExitKind.NORMAL if returned and not child.stopping else ExitKind.SHUTDOWN
         self._report(child, kind, error)
-        if not (child.stopping or self._closing or kind is ExitKind.SHUTDOWN):
+        # As in OTP, what ends between the decision to restart it and its new start is part of that.
+        expected = child.covered or child.stopping or self._closing or kind is ExitKind.SHUTDOWN
+        if not expected:
             if child.spec.restart is Restart.PERMANENT or (
                 child.spec.restart is Restart.TRANSIENT and kind is ExitKind.CRASHED
             ):
@@ -323,7 +327,7 @@ class Supervisor:
             recovery.scope.cancel()
         recovery = _Recovery(tuple(members))
         for child in members:
-            child.recovery = recovery
+            child.recovery, child.covered = recovery, child.alive
             if child.alive and not child.can_be_asked():
                 child.stopping = True  # now: it must not begin before the siblings it needs
                 child.scope.cancel()
@@ -376,12 +380,6 @@ class Supervisor:
 
 def _is_settled(child: _Child) -> bool:
     return child.state is State.RUNNING or (not child.alive and child.recovery is None)
-
-
-def _innermost(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _describe(child: _Child) -> dict[str, Any]:
