@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 
 import attrs
@@ -14,10 +13,11 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book import Book
+from kamou.core.day import day_start_ms, utc_day
 from kamou.core.indicators.atr import atr
 from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Instrument, Quote, VenuePosition
+from kamou.core.model import Figure, Instrument, Quote
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.venue_view import Doubt, certain_offset_ms
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
@@ -35,6 +35,7 @@ ATR_PERIOD = 14
 ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
+MIDNIGHT_MARKS_MS = 60_000  # marks that are read so soon after 00:00 stand for those of 00:00
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
 
 
@@ -89,6 +90,7 @@ class Reconciler(Actor):
         self._restless = False  # the last look left something open
         self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
         self._marks_at_ms: int | None = None
+        self._day_marks: tuple[Figure, ...] | None = None  # for the opening of a day
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -158,29 +160,42 @@ class Reconciler(Actor):
             at_ms=at_ms,
             clock_offset_ms=offset_ms,
         )
-        self._marks_at_ms = await self._oldest_mark(positions, at_ms)
+        await self._read_marks(book, view)
         unknown = {p.symbol for p in positions} - book.trades.keys()
         return view, await self._atrs(unknown) if unknown else {}
 
-    async def _oldest_mark(self, positions: tuple[VenuePosition, ...], at_ms: int) -> int | None:
-        """The time of the oldest mark of what is held; None when nothing is.
+    async def _read_marks(self, book: Book, view: VenueView) -> None:
+        """Read the marks of what is held and, until the day has opened, of what was traded in it.
 
         A mark that is missing or is no price is as old as the last one that was.
         """
-        symbols = tuple(p.symbol for p in positions if p.quantity != 0)
-        if not symbols:
-            return None
-        quotes: Mapping[str, Quote] = {}
-        with suppress(UnreachableError, RateLimitedError):
-            quotes = await self._port.quotes(symbols)
-        known = {
-            symbol: quotes[symbol].at_ms
-            if symbol in quotes and quotes[symbol].sound
-            else self._marked_ms.get(symbol, at_ms)
-            for symbol in symbols
+        held = {p.symbol for p in view.positions if p.quantity != 0}
+        traded: set[str] = set()
+        from_ms = day_start_ms(view.account.at_ms)
+        if opening := book.day != utc_day(view.account.at_ms):
+            traded = {f.symbol for f in view.fills if f.at_ms >= from_ms} | book.trades.keys()
+        quotes: Mapping[str, Quote] | None = {}
+        if symbols := tuple(sorted(held | traded)):
+            try:
+                quotes = await self._port.quotes(symbols)
+            except (UnreachableError, RateLimitedError):
+                quotes = None
+        sound = {s: quote for s, quote in (quotes or {}).items() if quote.sound}
+        self._marked_ms = {
+            symbol: sound[symbol].at_ms
+            if symbol in sound
+            else self._marked_ms.get(symbol, view.at_ms)
+            for symbol in held
         }
-        self._marked_ms = known
-        return min(known.values())
+        self._marks_at_ms = min(self._marked_ms.values(), default=None)
+        self._day_marks = None
+        if not opening or view.account.at_ms - from_ms > MIDNIGHT_MARKS_MS:
+            self._day_marks = ()
+        elif quotes is not None:
+            self._day_marks = tuple(
+                Figure(name=symbol, value=str(quote.mark))
+                for symbol, quote in sorted(sound.items())
+            )
 
     def _take(self, listed: tuple[Instrument, ...]) -> None:
         """What the venue tells of its instruments holds from now on, for whoever sizes or prices.
@@ -217,6 +232,7 @@ class Reconciler(Actor):
                 reconciled=agreed,
                 explained=found.money_explained,
                 marks_at_ms=self._marks_at_ms,
+                day_marks=self._day_marks,
                 clock_offset_ms=view.clock_offset_ms,
             )
         )

@@ -244,6 +244,7 @@ class RiskGovernor(Actor):
             marks_at_ms=message.marks_at_ms,
             exit_costs=exit_costs(message.positions, self._instruments, self._costs),
             explained=message.explained,
+            day_marks=message.day_marks,
         )
         if read.finite:
             self._read = read
@@ -290,6 +291,8 @@ class RiskGovernor(Actor):
             return book
         if overdue_ms(read, self._limits, now_ms) > 0:
             return book
+        if read.day_marks is None:
+            return book  # what was traded since 00:00 cannot be valued
         day = utc_day(read.at_ms)
         if day <= book.day:
             return book
@@ -297,14 +300,21 @@ class RiskGovernor(Actor):
         if first is None or utc_day(first.at_ms) != day or not self._agree(first, read):
             return book
         self._opening = None
-        opened = DayOpened(at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity)
+        opened = DayOpened(
+            at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity, marks=read.day_marks
+        )
         await self._journal.commit(opened)
         return self._follower.catch_up()
 
     def _agree(self, first: EquityRead, second: EquityRead) -> bool:
         apart = second.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
         book = self._follower.book  # what was paid in or out meanwhile is no disagreement
-        before, after = (book.equity_at_midnight(r.equity, r.at_ms) for r in (first, second))
+        before, after = (
+            book.equity_at_midnight(
+                each.equity, each.at_ms, {m.name: Decimal(m.value) for m in each.day_marks or ()}
+            )
+            for each in (first, second)
+        )
         return apart and abs(after - before) <= self._limits.equity_agreement * first.equity
 
     async def _act(self, decision: Decision) -> None:

@@ -165,7 +165,14 @@ class Book(Holdings):
             self._leave_unassigned(fill, event.at_ms)
         else:
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
-            self._pay(fill.key, fill.at_ms, -fill.fee)
+            paid = BalanceChange(
+                at_ms=fill.at_ms,
+                amount=-fill.fee,
+                symbol=fill.symbol,
+                units=fill.side.sign * fill.quantity * trade.contract_size,
+                price=fill.price,
+            )
+            self._pay(fill.key, paid)
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, leg)
@@ -258,7 +265,8 @@ class Book(Holdings):
         _bound(self.incomes_seen, SEEN_KEPT)
         self._change_balance(income.income_id, income.at_ms, income.amount)
         transfer = income.kind == "transfer"
-        self._pay(income.income_id, income.at_ms, income.amount, transfer=transfer)
+        paid = BalanceChange(at_ms=income.at_ms, amount=income.amount, transfer=transfer)
+        self._pay(income.income_id, paid)
         if transfer:
             self.flows += income.amount
         elif income.kind == "funding":
@@ -273,15 +281,15 @@ class Book(Holdings):
                     self.finished[name] = attrs.evolve(ended, funding=ended.funding + income.amount)
                     return
 
-    def _pay(self, key: str, at_ms: int, amount: Decimal, *, transfer: bool = False) -> None:
-        """Count what was paid on the UTC day of its own time."""
-        self.payments[key] = BalanceChange(at_ms=at_ms, amount=amount, transfer=transfer)
+    def _pay(self, key: str, paid: BalanceChange) -> None:
+        """Count a fill or a payment on the UTC day of its own time."""
+        self.payments[key] = paid
         _bound(self.payments, SEEN_KEPT)
-        if self.day and at_ms >= day_start_ms(self.day_opened_ms):
+        if self.day and paid.at_ms >= day_start_ms(self.day_opened_ms):
             # Of today. The read that opened the day may have counted it already.
-            self.day_flows += amount if transfer else ZERO
-            if at_ms <= self.day_opened_ms:
-                self.day_equity -= amount
+            self.day_flows += paid.amount if paid.transfer else ZERO
+            if paid.at_ms <= self.day_opened_ms:
+                self.day_equity -= paid.worth(self.day_marks)
 
     def _trade_closed(self, event: e.TradeClosed) -> None:
         for trade in tuple(self.finished.values()):
@@ -305,7 +313,8 @@ class Book(Holdings):
         self.day = event.day
         self.day_opened_ms = event.at_ms
         counted_ms = from_ms = day_start_ms(event.at_ms)
-        self.day_equity = self.equity_at_midnight(event.equity, event.at_ms)
+        self.day_marks = event.marks_by_symbol
+        self.day_equity = self.equity_at_midnight(event.equity, event.at_ms, self.day_marks)
         if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
             self.day_equity, counted_ms = event.equity, event.at_ms + 1
         self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= from_ms}

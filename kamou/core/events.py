@@ -315,7 +315,12 @@ class EquityMarked(Event):
 @attrs.frozen(kw_only=True)
 class DayOpened(Event):
     day: str  # YYYY-MM-DD, UTC
-    equity: Decimal
+    equity: Decimal  # as read, a little after 00:00
+    marks: tuple[Figure, ...] = ()  # then, by symbol: what was held, or traded since 00:00
+
+    @property
+    def marks_by_symbol(self) -> dict[str, Decimal]:
+        return {mark.name: Decimal(mark.value) for mark in self.marks}
 
     @property
     def unique_key(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -44,6 +45,18 @@ class BalanceChange:
     at_ms: int
     amount: Decimal  # money, signed: realised profit less the fee, funding, a transfer
     transfer: bool = False
+    symbol: str = ""  # of a fill
+    units: Decimal = ZERO  # that it bought, of the base currency; negative: sold
+    price: Decimal = ZERO  # that it filled at
+
+    def worth(self, marks: Mapping[str, Decimal]) -> Decimal:
+        """Return what it changed the equity by, with everything valued at ``marks``.
+
+        A fill that bought units at a price below their mark gained the difference. Without a mark
+        of its symbol only ``amount`` is known.
+        """
+        mark = marks.get(self.symbol)
+        return self.amount if mark is None else self.amount + self.units * (mark - self.price)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +93,8 @@ class Holdings:
     day_opened_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
     day_flows: Decimal = ZERO  # transfers of this UTC day, by their own time
-    # Funding, transfers and fees since the last day began: the opening of the next sorts them.
+    day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # of the read that opened the day
+    # Fills, funding and transfers since the last day began: the opening of the next sorts them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     flows: Decimal = ZERO  # since inception
 
@@ -105,14 +119,21 @@ class Holdings:
 
     # --- reading -----------------------------------------------------------------
 
-    def equity_at_midnight(self, equity: Decimal, read_at_ms: int) -> Decimal:
-        """Return ``equity``, read in the first moments of a UTC day, less what was paid in it.
+    def equity_at_midnight(
+        self, equity: Decimal, read_at_ms: int, marks: Mapping[str, Decimal]
+    ) -> Decimal:
+        """Return the equity at 00:00 from ``equity``, read in the first moments of a UTC day.
 
-        Funding, transfers and fees that are stamped 00:00 or later belong to the day that begins.
+        Fills, funding and transfers that are stamped 00:00 or later belong to the day that begins,
+        so what they changed is taken back: a stop that filled at 00:00 below the mark is a loss of
+        today, and its position counts at the mark.
+
+        Args:
+            marks: of what was traded since 00:00, of the time of the read.
         """
         from_ms = day_start_ms(read_at_ms)
-        paid = (p.amount for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
-        return equity - sum(paid, ZERO)
+        since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
+        return equity - sum((p.worth(marks) for p in since), ZERO)
 
     @property
     def q(self) -> Decimal:

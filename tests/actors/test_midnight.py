@@ -17,7 +17,10 @@ from kamou.backtest import replay
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.config import CycleSettings, Settings
 from kamou.core.bars import Candles, MarketSet, empty_series
+from kamou.core.book import Book
 from kamou.core.events import DayOpened, PermitDenied, PermitGranted, StateChanged
+from kamou.exchange.engine import Engine
+from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
 from kamou.store.journal import read_events
 from kamou.store.recorded import RecordedMarket
 
@@ -90,3 +93,46 @@ def test_signals_that_expire_before_the_day_opens_are_denied_with_that_reason(
     assert not [e for e in told if type(e) is PermitGranted]
     (denied,) = [e for e in told if type(e) is PermitDenied]
     assert str(denied.denials[0]) == "NOT_RECONCILED: day=not open before the signal expired"
+
+
+def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The bar dips through the stop and comes back: the venue stamps the fill 00:00:00.000."""
+    step_ms = 300_000
+    drawn = market(step_ms)
+    candles = drawn.data.candles
+    low = candles.low.copy()
+    low[9, SYMBOLS.index("AAA")] = 95.0
+    dips = attrs.evolve(drawn.data, candles=attrs.evolve(candles, low=low))
+    minute = (MIDNIGHT_MS - step_ms - screenplay.START_MS) // MINUTE_MS
+    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    records: list[Evidence] = []
+
+    def keep(engine: Engine) -> None:
+        records.extend(engine.evidence)
+
+    path = tmp_path / "journal.sqlite3"
+    with strategy_files():
+        replay(
+            BARS,
+            RecordedMarket(dips, instruments=drawn.instruments, half_spread=np.full(2, 1.0)),
+            timerange=(MIDNIGHT_MS - 4 * step_ms, None),
+            journal=path,
+            inspect=keep,
+        )
+    (stop,) = [r for r in records if isinstance(r, FillNoted) and r.trigger_price is not None]
+    assert (stop.at_ms, stop.reason) == (MIDNIGHT_MS, "order")
+    # By the definition: the balance of what is stamped before 00:00, and what that leaves open.
+    equity = sum(
+        r.amount if isinstance(r, MoneyNoted) else r.realised - r.fee
+        for r in records
+        if r.at_ms < MIDNIGHT_MS and isinstance(r, MoneyNoted | FillNoted)
+    )
+    equity += (100 - stop.entry_before) * stop.position_before * stop.contract_size
+    book = Book()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        book.apply_all((each.seq, each.event) for each in read_events(connection, 0))
+    assert book.day == "2025-01-21"
+    assert book.day_equity == equity
+    assert stop.price < 99  # so it matters

@@ -23,7 +23,7 @@ from trading_cases import (
 )
 
 from kamou.core import events as e
-from kamou.core.model import OrderSide, Quote
+from kamou.core.model import Figure, OrderSide, Quote, Side
 from kamou.core.portfolio import apply_fill, gain, open_trade
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved, Denied
@@ -228,3 +228,34 @@ def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
     if not told_first:
         story.say(paid)
     assert (story.book.day_equity, story.book.day_flows) == (10000, 150)
+
+
+@pytest.mark.parametrize("listed_first", [True, False])
+def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
+    story: Story, listed_first: bool
+) -> None:
+    """Its stamp is of the day that begins, so the position counts at the mark of 00:00."""
+    midnight = story.book.day_opened_ms + DAY
+    _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
+    marks = (Figure(name="SOLUSDT", value="98"),)
+    opened = e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9969.0"), marks=marks)
+    if not listed_first:
+        story.say(opened)
+    story.fill(stop, "100", "97", at_ms=midnight)  # 30 lost since the entry, 0.5 in fees
+    if listed_first:
+        story.say(opened)
+    # By the definition: balance 9,999.5 before midnight, and 10 units at 98 that cost 100.
+    assert story.book.day_equity == D("9979.5")
+    # The day has lost 10 between the mark and the fill, and the fee.
+    lost = review(story.book, plan("BTCUSDT"), account=account("9969", midnight + 6_000)).day_lost
+    assert lost == D("10.5")
+
+
+def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
+    midnight = story.book.day_opened_ms + DAY
+    story.open(plan(side=Side.SHORT, stop_price=D(103)), at_ms=midnight)
+    marks = (Figure(name="SOLUSDT", value="101"),)
+    story.say(
+        e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9989.5"), marks=marks)
+    )
+    assert story.book.day_equity == 10_000

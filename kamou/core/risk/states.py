@@ -44,6 +44,7 @@ class EquityRead:
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
     explained: bool = True  # fills and income say why the wallet balance changed
+    day_marks: tuple[Figure, ...] | None = ()  # what a day opens with; None: it cannot open
 
     @property
     def finite(self) -> bool:
