@@ -17,6 +17,7 @@ from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
 from kamou.core.events import DayOpened, PermitReleased
 from kamou.core.gate import Gate
+from kamou.core.holdings import by_symbol
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
 from kamou.core.risk import governor
@@ -310,9 +311,7 @@ class RiskGovernor(Actor):
         apart = second.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
         book = self._follower.book  # what was paid in or out meanwhile is no disagreement
         before, after = (
-            book.equity_at_midnight(
-                each.equity, each.at_ms, {m.name: Decimal(m.value) for m in each.day_marks or ()}
-            )
+            book.equity_at_midnight(each.equity, each.at_ms, by_symbol(each.day_marks or ()))
             for each in (first, second)
         )
         return apart and abs(after - before) <= self._limits.equity_agreement * first.equity

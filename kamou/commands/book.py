@@ -54,7 +54,7 @@ def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
         "state_since_ms": latest.state.from_ms if latest.state else None,
         "equity": _text(equity),
         "cycle_ms": latest.cycle.cycle_ms if latest.cycle else None,
-        "day": _day(latest, settings),
+        "day": day_budget(reader, settings),
         "positions": [
             {
                 "symbol": trade.symbol,
@@ -75,19 +75,45 @@ def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _day(latest: Any, settings: Settings) -> dict[str, Any] | None:
-    """The day's result so far against its loss limit, as fractions of its starting equity."""
+def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any] | None:
+    """Return the day's result and its loss against the limit, as of the newest mark.
+
+    All are fractions of the equity at 00:00. ``loss`` is what the governor counts against the
+    limit: it has the exit costs of everything open in it. It is None, and with it
+    ``exit_costs``, when the mark was taken before the day had opened; the result stands in then.
+    """
+    from kamou.store import queries
+    from kamou.store.latest_mark import latest_mark
+
+    latest = queries.latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
         return None
     start = latest.day.equity_start
     result = (latest.equity.equity - start - latest.day.flows) / start
     limit = settings.risk.daily_loss_max
+    mark = latest_mark(reader)
+    loss = costs = None
+    if mark is not None and mark.day_equity and mark.day_lost is not None:
+        loss, costs = mark.day_lost / mark.day_equity, (mark.exit_costs or 0) / mark.day_equity
+    lost = max(Decimal(0), -result) if loss is None else loss
     return {
         "day": latest.day.day,
         "result": round(float(result), 6),
+        "loss": None if loss is None else round(float(loss), 6),
+        "exit_costs": None if costs is None else round(float(costs), 6),
         "loss_limit": float(limit),
-        "loss_budget_left": round(float(min(limit, max(Decimal(0), limit + result))), 6),
+        "loss_budget_left": round(float(max(Decimal(0), limit - lost)), 6),
     }
+
+
+def loss_words(day: dict[str, Any] | None) -> str | None:
+    """Return the day's loss in words, as admission counts it; None while it is not known."""
+    if day is None or day["loss"] is None:
+        return None
+    return (
+        f"{day['loss']:.2%} of {day['loss_limit']:.2%},"
+        f" exit costs of {day['exit_costs']:.2%} included"
+    )
 
 
 def _text(value: Decimal | None) -> str | None:

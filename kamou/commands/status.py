@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kamou.commands.book import describe, open_database
+from kamou.commands.book import day_budget, describe, loss_words, open_database
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import grouped, print_json, print_table, say, show, table, when
@@ -80,6 +80,7 @@ def status_tables(seen: dict[str, Any]) -> Tables:
         ("mode", book["mode"]),
         ("equity", book["equity"]),
         ("today", f"{day['result']:+.2%}" if day else None),
+        ("loss today", loss_words(day)),
         ("loss budget left", f"{day['loss_budget_left']:.2%}" if day else None),
         ("last cycle", when(book["cycle_ms"])),
         ("as of", when(book["as_of_ms"])),
@@ -168,9 +169,12 @@ def why(
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
+        day = day_budget(reader, resolved.settings)
     if as_json:
-        print_json({"symbol": symbol.upper(), "reasons": rows})
+        print_json({"symbol": symbol.upper(), "day": day, "reasons": rows})
         return
+    if words := loss_words(day):
+        say(f"the day's loss: {words}")
     if not rows:
         say(
             f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: it was not a "

@@ -23,6 +23,7 @@ from kamou.core.holdings import (
     Holdings,
     Reservation,
     Unassigned,
+    by_symbol,
 )
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
@@ -313,7 +314,7 @@ class Book(Holdings):
         self.day = event.day
         self.day_opened_ms = event.at_ms
         counted_ms = from_ms = day_start_ms(event.at_ms)
-        self.day_marks = event.marks_by_symbol
+        self.day_marks = by_symbol(event.marks)
         self.day_equity = self.equity_at_midnight(event.equity, event.at_ms, self.day_marks)
         if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
             self.day_equity, counted_ms = event.equity, event.at_ms + 1

@@ -310,6 +310,9 @@ class EquityMarked(Event):
     margin_used: Decimal
     open_risk: Decimal
     flows: Decimal  # net since inception
+    exit_costs: Decimal | None = None  # money: what closing everything at these marks would cost
+    day_equity: Decimal | None = None  # at 00:00 of this day; None: it was not open yet
+    day_lost: Decimal | None = None  # money since then, exit costs included, transfers left out
 
 
 @attrs.frozen(kw_only=True)
@@ -317,10 +320,6 @@ class DayOpened(Event):
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read, a little after 00:00
     marks: tuple[Figure, ...] = ()  # then, by symbol: what was held, or traded since 00:00
-
-    @property
-    def marks_by_symbol(self) -> dict[str, Decimal]:
-        return {mark.name: Decimal(mark.value) for mark in self.marks}
 
     @property
     def unique_key(self) -> str:

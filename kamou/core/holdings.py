@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -11,7 +11,7 @@ from kamou.clock import HOUR_MS, floor_ms
 from kamou.core import events as e
 from kamou.core import portfolio
 from kamou.core.day import day_start_ms
-from kamou.core.model import ZERO, Leg, Plan, TradingState
+from kamou.core.model import ZERO, Figure, Leg, Plan, TradingState
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
 from kamou.core.risk.conduct import Conduct
@@ -65,6 +65,11 @@ class Unassigned:
 
     quantity: Decimal  # contracts, signed: what they leave open together
     known_ms: int  # when the newest of them was recorded, by our clock
+
+
+def by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
+    """Return the marks of an event or a message, whose figures are named by symbol."""
+    return {mark.name: Decimal(mark.value) for mark in marks}
 
 
 @attrs.define(kw_only=True)

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from kamou.core.adoption import adoption
 from kamou.core.book import Book
+from kamou.core.day import utc_day
 from kamou.core.events import (
     CycleClosed,
     DriftExplained,
@@ -39,6 +40,7 @@ from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.portfolio import OpenTrade
 from kamou.core.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.restatement import restatements
+from kamou.core.risk.equity import exit_costs, lost_of
 from kamou.core.risk.exposure import exposure
 from kamou.core.unexplained import MONEY, positions_left_out, unexplained_money
 from kamou.core.venue_view import Doubt, ReconcileSettings, Reconciliation, Terms, VenueView
@@ -381,6 +383,9 @@ class _Work:
             costs=self.terms.costs,
             limits=self.terms.limits,
         )
+        leaving = exit_costs(self.view.positions, self.terms.instruments, self.terms.costs)
+        book = self.book
+        opened = book.day == utc_day(account.at_ms) and leaving.is_finite()
         return EquityMarked(
             at_ms=account.at_ms,
             equity=account.equity,
@@ -388,5 +393,8 @@ class _Work:
             unrealised=account.unrealised,
             margin_used=account.margin_used,
             open_risk=stake.open_risk,
-            flows=self.book.flows,
+            flows=book.flows,
+            exit_costs=leaving if leaving.is_finite() else None,
+            day_equity=book.day_equity if opened else None,
+            day_lost=lost_of(book, account.equity, leaving) if opened else None,
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
+import attrs
 from store import story
 
 from kamou.folder import DataFolder
@@ -43,6 +45,23 @@ def test_status_tells_what_the_database_last_said_and_exits_3(
     assert (position["stop_price"], position["stop_status"]) == ("1970", "accepted")
     assert seen["book"]["day"]["result"] == 0
     assert seen["book"]["day"]["loss_budget_left"] == 0.04
+
+
+def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_it(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    read = story.marked(story.DAY0_MS + 40_000_000, "9900")
+    lost = attrs.evolve(read, exit_costs=D(7), day_equity=D(10_000), day_lost=D(107))
+    writer = database.open_writer(journalled.database, durable=False)
+    JournalWriter(writer, generation=1).append([lost])
+    writer.close()
+    day = json.loads(cli("status", "--json")[1])["book"]["day"]
+    assert (day["result"], day["loss"], day["exit_costs"]) == (-0.01, 0.0107, 0.0007)
+    assert day["loss_budget_left"] == 0.0293
+    words = "1.07% of 4.00%, exit costs of 0.07% included"
+    assert words in cli("status")[1]
+    assert f"the day's loss: {words}" in cli("why", "ETHUSDT")[1]
+    assert json.loads(cli("why", "ETHUSDT", "--json")[1])["day"] == day
 
 
 def test_status_after_the_close_shows_no_position_and_the_days_result(

@@ -64,6 +64,8 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     marked, closed = found.marks
     assert isinstance(marked, e.EquityMarked)
     assert marked.open_risk == D("38.276")
+    # By hand: 10 units at 100 cost 8 bp to leave; the account was read at what the day began with.
+    assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
     assert isinstance(closed, e.CycleClosed)
     assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
     assert holding.book.reconciled_ms == NEXT_MS

@@ -118,4 +118,9 @@ def _unknown(book: Book, account_at_ms: int, now_ms: int) -> str:
 
 def day_lost(book: Book, now: CurrentEquity) -> Decimal:
     """Money lost since the day opened: unrealised and exit costs in, transfers out; >= 0."""
-    return max(ZERO, book.day_equity + book.day_flows - now.equity + now.exit_costs)
+    return lost_of(book, now.equity, now.exit_costs)
+
+
+def lost_of(book: Book, equity: Decimal, leaving: Decimal) -> Decimal:
+    """As ``day_lost``, of an equity and of what leaving everything would cost."""
+    return max(ZERO, book.day_equity + book.day_flows - equity + leaving)
