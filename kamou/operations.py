@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,19 +15,37 @@ from kamou.actors.follower import BookFollower
 from kamou.app import Tree
 from kamou.core.book import Book
 from kamou.core.codes import StateReason
-from kamou.core.events import Event
+from kamou.core.events import Event, StateChanged
 from kamou.core.model import TradingState
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.loop_lag import LoopLag
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.site_child import PublicSiteChild
+from kamou.store.journal import Committed
 from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
+STALE = "account or marks are too old: no new risk until two fresh reads"
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
+
+
+def announce_states(announce: Callable[[str], None], done: Sequence[Committed]) -> None:
+    """Write a line to the terminal for every change of the trading state that was committed."""
+    for committed in done:
+        if isinstance(committed.event, StateChanged):
+            announce(state_line(committed.event))
+
+
+def state_line(event: StateChanged) -> str:
+    """Return a change of the trading state in one line, with its figures."""
+    figures = " ".join(f"{each.name}={each.value}" for each in event.figures)
+    line = f"trading state {event.after.value}, before {event.before.value}: {event.reason}"
+    if event.reason == StateReason.EQUITY_UNKNOWN.value:
+        line += f", {STALE}"
+    return f"{line} ({figures})" if figures else line
 
 
 @attrs.define(eq=False)
@@ -44,9 +63,12 @@ class Running:
     disk_full: bool = False  # the journal cannot grow
     held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
 
-    async def take(self, tree: Tree, supervisor: Supervisor) -> None:
-        """From now on this tree is what the operator sees."""
+    async def take(
+        self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
+    ) -> None:
+        """From now on this tree is what the operator sees, here and in the terminal."""
         self.tree, self.supervisor = tree, supervisor
+        tree.journal.on_publish(partial(announce_states, announce))
         follower = BookFollower(tree.journal)
         await follower.recover()
         self.follower = follower
@@ -140,7 +162,7 @@ class Running:
         if self.tree is None or not self.tree.health.agreed:
             reasons.append("this run has not agreed with the venue yet")
         if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
-            reasons.append("account or marks are too old: no new risk until two fresh reads")
+            reasons.append(STALE)
         return reasons
 
     def _book(self) -> Book | None:

@@ -277,7 +277,7 @@ class Service:
                     await nursery.start(watchdog.run)
                     nursery.start_soon(running.lag.run)
                     await nursery.start(supervisor.run)
-                    await running.take(tree, supervisor)
+                    await running.take(tree, supervisor, self.announce)
                     nursery.start_soon(running.follow)
                     try:
                         await trio.sleep_forever()

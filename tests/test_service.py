@@ -74,6 +74,7 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         assert venue(demo.folder).positions, "the market of this date ends with open positions"
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
+        assert "trading state halt_new, before normal: HUMAN_HALT (note=news)" in demo.said
         assert (await demo.status())["state"] == "halt_new"
         assert (await demo.command("resume", "over")).json()["state"] == "normal"
         flat = (await demo.command("flatten", "storm")).json()

@@ -11,6 +11,8 @@ from trouble import Trouble, TroubledExchange
 
 from kamou.core.events import PermitDenied, PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
+from kamou.operations import Running
+from kamou.operator.metrics import exposition
 
 RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
 STRICT = attrs.evolve(SETTINGS, risk=RISK)
@@ -64,6 +66,40 @@ class OldMarks(TroubledExchange):
             for symbol in held & found.keys():
                 found[symbol] = attrs.evolve(found[symbol], at_ms=at(self.minute))
         return found
+
+
+def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_seconds() -> None:
+    lines: list[str] = []
+    seen: dict[str, Any] = {}
+
+    async def direct(trouble: Trouble, stage: Stage) -> None:
+        running = Running()
+        await running.take(stage.tree, stage.supervisor, lines.append)
+        await stage.until(1.5)
+        trouble.away = frozenset({"account"})
+        await stage.until(3)  # the read of minute 1, its age limit, and as much again
+        assert lines == []
+        await stage.clock.sleep_until(at(3) + 6_000)
+        seen["status"] = running.status()
+        seen["readyz"] = running.not_ready()
+        seen["metrics"] = exposition(running.snapshot(), running.status())
+        trouble.away = frozenset()
+
+    _, ended = blind(direct)
+    halt, _ = ended.of(StateChanged)
+    assert at(3) <= halt.at_ms <= at(3) + 6_000
+    assert (seen["status"]["state"], seen["status"]["state_reason"]) == (
+        "halt_new",
+        "EQUITY_UNKNOWN",
+    )
+    assert [line for line in seen["readyz"] if "account or marks are too old" in line]
+    assert 'kamou_trading_state{state="halt_new"} 1.0' in seen["metrics"]
+    halted, resumed = lines
+    assert halted.startswith(
+        "trading state halt_new, before normal: EQUITY_UNKNOWN, account or marks are too old:"
+        " no new risk until two fresh reads (overdue_ms="
+    )
+    assert resumed.startswith("trading state normal, before halt_new: DATA_RECOVERED (")
 
 
 def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:
