@@ -1,0 +1,67 @@
+"""What ``.ci/run`` runs, with a ``make`` that only says what it was asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / ".ci" / "run"
+MAKE = """#!/bin/sh
+echo "$1 with ${KAMOU_SHARED:-nothing}"
+[ "$1" != "$FAILS" ]
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder that is a clone as far as the script knows."""
+    made = tmp_path / "clone"
+    (made / ".ci").mkdir(parents=True)
+    shutil.copy(RUN, made / ".ci" / "run")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("make", MAKE), ("chromium", "#!/bin/sh\n")):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    return made
+
+
+def run(clone: Path, **environment: str) -> tuple[int, list[str], str]:
+    """Exit code, what was made, and standard error."""
+    kept = {name: value for name, value in os.environ.items() if name != "KAMOU_SHARED"}
+    path = f"{clone.parent / 'tools'}{os.pathsep}{kept['PATH']}"
+    done = subprocess.run(
+        [str(clone / ".ci" / "run")],
+        env={**kept, "PATH": path, "FAILS": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_it_says_that_the_tests_on_recorded_data_were_skipped(clone: Path) -> None:
+    code, made, err = run(clone)
+    assert (code, made) == (0, ["test with nothing"])
+    assert "SKIPPED: make test-real" in err
+
+
+def test_recorded_data_beside_the_clone_is_found(clone: Path) -> None:
+    (clone.parent / "shared" / "data").mkdir(parents=True)
+    assert run(clone) == (0, ["test with nothing", "test-real with ../shared"], "")
+
+
+def test_a_name_in_the_environment_comes_first(clone: Path) -> None:
+    (clone.parent / "shared" / "data").mkdir(parents=True)
+    code, made, _ = run(clone, KAMOU_SHARED="/data/market")
+    assert (code, made) == (0, ["test with nothing", "test-real with /data/market"])
+
+
+@pytest.mark.parametrize("fails", ["test", "test-real"])
+def test_it_fails_when_either_fails(clone: Path, fails: str) -> None:
+    assert run(clone, KAMOU_SHARED="/data/market", FAILS=fails)[0] != 0
