@@ -38,6 +38,7 @@ from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
 from kamou.exchange.simulated import SimulatedExchange
 from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
 from kamou.simulator.limits import leverage_of
+from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
 from kamou.store.recorded import RecordedMarket
 
@@ -45,7 +46,6 @@ D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 STEP_MS = 300_000
 WARMUP = 60  # bars before the first day: the strategies know enough by then
-SYMBOLS = ("BTCUSDT", "ETHUSDT", *(f"S{n:02}USDT" for n in range(18)))
 FAILING, LATE = 0.05, 0.20  # of the reads of the account
 LATE_S = (1.0, 20.0)  # how late
 JUMPS_PER_DAY, JUMP = 3.0, 0.03  # of the whole market: how often, and their deviation
@@ -84,7 +84,8 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     spread = np.abs(chance.normal(0, 0.0012, (2, bars, symbols)))
     high = np.maximum(open_, close) * (1 + spread[0])
     low = np.minimum(open_, close) * (1 - spread[1])
-    names = SYMBOLS[:symbols]
+    instruments = tuple(_instrument(index) for index in range(symbols))
+    names = tuple(each.symbol for each in instruments)
     first_ms = START_MS - WARMUP * STEP_MS
     candles = Candles(
         symbols=names,
@@ -108,27 +109,15 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     )
     return RecordedMarket(
         data,
-        instruments=tuple(_instrument(name) for name in names),
+        instruments=instruments,
         half_spread=np.full(symbols, 1.0),
     )
 
 
-def _instrument(symbol: str) -> Instrument:
-    return Instrument(
-        symbol=symbol,
-        base=symbol.removesuffix("USDT"),
-        quote="USDT",
-        tick=D("0.001"),
-        lot=D("0.001"),
-        contract_size=D(1),
-        qty_min=D("0.001"),
-        qty_max=D(100_000),
-        notional_min=D(5),
-        leverage_max=20,
-        maintenance_margin_rate=D("0.005"),
-        taker_fee=D("0.0006"),
-        maker_fee=D("0.0002"),
-    )
+def _instrument(index: int) -> Instrument:
+    """A symbol of the simulated worlds, in contracts and ticks that fit prices near 100."""
+    step = D("0.001")
+    return attrs.evolve(instrument(index), tick=step, lot=step, contract_size=D(1), qty_min=step)
 
 
 class Unsteady(SimulatedExchange):
