@@ -16,7 +16,8 @@ from kamou.app import Tree
 from kamou.core.book import Book
 from kamou.core.codes import StateReason
 from kamou.core.events import Event, StateChanged
-from kamou.core.model import TradingState
+from kamou.core.model import Figure, TradingState
+from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.loop_lag import LoopLag
@@ -29,23 +30,36 @@ ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
 STALE = "account or marks are too old: no new risk until two fresh reads"
+DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
 
 
 def announce_states(announce: Callable[[str], None], done: Sequence[Committed]) -> None:
-    """Write a line to the terminal for every change of the trading state that was committed."""
+    """Write a line to the terminal for every committed change of what may trade."""
     for committed in done:
-        if isinstance(committed.event, StateChanged):
-            announce(state_line(committed.event))
+        match committed.event:
+            case StateChanged() as event:
+                announce(state_line(event))
+            case StrategyDisabled() as event:
+                line = f"{DISABLED.format(event.strategy)}: {event.code}"
+                announce(line + _in_brackets(event.figures))
+            case StrategyResumed() as event:
+                announce(f"strategy {event.strategy} may enter again: the operator resumed it")
+            case _:
+                pass
 
 
 def state_line(event: StateChanged) -> str:
     """Return a change of the trading state in one line, with its figures."""
-    figures = " ".join(f"{each.name}={each.value}" for each in event.figures)
     line = f"trading state {event.after.value}, before {event.before.value}: {event.reason}"
     if event.reason == StateReason.EQUITY_UNKNOWN.value:
         line += f", {STALE}"
-    return f"{line} ({figures})" if figures else line
+    return line + _in_brackets(event.figures)
+
+
+def _in_brackets(figures: Sequence[Figure]) -> str:
+    shown = " ".join(f"{each.name}={each.value}" for each in figures)
+    return f" ({shown})" if shown else ""
 
 
 @attrs.define(eq=False)
@@ -115,6 +129,7 @@ class Running:
             "phase": self.phase,
             "state": book.state.value,
             "state_reason": book.state_reason,
+            "disabled_strategies": sorted(book.disabled),
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
             **beside,
@@ -163,6 +178,7 @@ class Running:
             reasons.append("this run has not agreed with the venue yet")
         if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
             reasons.append(STALE)
+        reasons += [DISABLED.format(strategy) for strategy in sorted(book.disabled)]
         return reasons
 
     def _book(self) -> Book | None:
@@ -248,5 +264,8 @@ class Running:
             book = self._book()
             if book is None:
                 raise KamouError("the governor was told; the journal cannot be read to see more")
-            return {"state": book.state.value, "reason": book.state_reason}
+            told: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
+            if book.disabled:
+                told["disabled_strategies"] = sorted(book.disabled)
+            return told
         raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")

@@ -23,8 +23,10 @@ from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.pacing import TokenBucket, full_bucket
+from kamou.core.risk.repetition import repeating
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
+from kamou.core.strategy_events import StrategyResumed
 from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
@@ -173,6 +175,7 @@ class RiskGovernor(Actor):
         )
         if isinstance(verdict, Denied):
             self._journal.cast(event)
+            await self._disable(book)
             return verdict
         await self._journal.commit(event)
         self._bucket = self._bucket.take(MESSAGES_PER_ENTRY)
@@ -213,7 +216,7 @@ class RiskGovernor(Actor):
         match message:
             case VenueObserved():
                 self._observed = message
-                await self._release(self.clock.now_ms())
+                await self._disable(await self._release(self.clock.now_ms()))
                 await self._judge(self._take(message))
             case Halt():
                 await self._command(TradingState.HALT_NEW, message.reason, message.note)
@@ -267,6 +270,20 @@ class RiskGovernor(Actor):
             now_ms=self.clock.now_ms(),
         )
         await self._act(_noted(decision, note))
+        book = self._follower.catch_up()
+        if book.disabled and book.state.entries_allowed:
+            now_ms = self.clock.now_ms()
+            await self._journal.commit(
+                *(StrategyResumed(at_ms=now_ms, strategy=s, note=note) for s in book.disabled)
+            )
+            self._follower.catch_up()
+
+    async def _disable(self, book: Book) -> None:
+        """Journal which strategies entered more often than allowed; the operator resumes them."""
+        disabled = tuple(repeating(book, self._limits, self.clock.now_ms()))
+        if disabled:
+            await self._journal.commit(*disabled)
+            self._follower.catch_up()
 
     async def _judge(self, read: EquityRead | None, *, protection_failed: bool = False) -> None:
         book = await self._open_day(read)

@@ -41,6 +41,7 @@ def _look_once(path: Path) -> None:
 def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
     """State, equity, the day's loss budget, positions and their stops, as plain data."""
     from kamou.store import queries
+    from kamou.store.latest_events import disabled_strategies
 
     latest = queries.latest(reader)
     resting = queries.open_orders(reader)
@@ -52,6 +53,7 @@ def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
         "state": latest.state.state if latest.state else "normal",
         "state_reason": latest.state.reason if latest.state else None,
         "state_since_ms": latest.state.from_ms if latest.state else None,
+        "disabled_strategies": list(disabled_strategies(reader)),
         "equity": _text(equity),
         "cycle_ms": latest.cycle.cycle_ms if latest.cycle else None,
         "day": day_budget(reader, settings),
@@ -83,7 +85,7 @@ def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]
     ``exit_costs``, when the mark was taken before the day had opened; the result stands in then.
     """
     from kamou.store import queries
-    from kamou.store.latest_mark import latest_mark
+    from kamou.store.latest_events import latest_mark
 
     latest = queries.latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:

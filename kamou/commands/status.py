@@ -77,6 +77,7 @@ def status_tables(seen: dict[str, Any]) -> Tables:
     day = book["day"]
     rows = [
         ("state", f"{book['state']} {book['state_reason'] or ''}".strip()),
+        ("disabled strategies", ", ".join(book["disabled_strategies"]) or None),
         ("mode", book["mode"]),
         ("equity", book["equity"]),
         ("today", f"{day['result']:+.2%}" if day else None),

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.core import events as e
 from kamou.core import orders as life
-from kamou.core import portfolio, snapshot
+from kamou.core import portfolio, snapshot, strategy_events
 from kamou.core.day import day_start_ms
 from kamou.core.holdings import (
     OVERLAP_MS,
@@ -369,6 +369,13 @@ class Book(Holdings):
         self.state_reason = event.reason
         self.state_since_ms = event.at_ms
 
+    def _strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
+        self.disabled[event.strategy] = event.at_ms
+
+    def _strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
+        self.disabled.pop(event.strategy, None)
+        self.resumed[event.strategy] = event.at_ms
+
 
 def _bound(items: dict[str, Any], kept: int) -> None:
     """Forget the oldest beyond ``kept``."""
@@ -403,5 +410,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.DriftFound: Book._drift_found,
     e.DriftExplained: Book._drift_explained,
     e.StateChanged: Book._state_changed,
+    strategy_events.StrategyDisabled: Book._strategy_disabled,
+    strategy_events.StrategyResumed: Book._strategy_resumed,
 }
 """What each event does. Those that are absent (rankings, vetoes, denials) change no book."""

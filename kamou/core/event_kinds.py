@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kamou.core import events as e
 from kamou.core import site_events as site
+from kamou.core import strategy_events as strategies
 
 EVENTS: tuple[type[e.Event], ...] = (
     e.RunStarted,
@@ -39,4 +40,6 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.InstrumentChanged,
     e.TradeRestated,
     e.StateChanged,
+    strategies.StrategyDisabled,
+    strategies.StrategyResumed,
 )

@@ -94,6 +94,9 @@ class Holdings:
     state_reason: str = ""
     state_since_ms: int = 0
 
+    disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> since when
+    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> when the operator did
+
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening

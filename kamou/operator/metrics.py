@@ -96,6 +96,12 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             kind="gauge",
             samples=[({"state": s}, float(s == status.get("state"))) for s in STATES],
         ),
+        Metric(
+            name="kamou_strategy_disabled",
+            help="1 for a strategy that waits for the operator to resume it.",
+            kind="gauge",
+            samples=[({"strategy": s}, 1.0) for s in status.get("disabled_strategies") or ()],
+        ),
         *_site_families(status.get("site") or {}),
         *_listener_families(status.get("listeners") or {}),
         *(

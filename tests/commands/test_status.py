@@ -11,6 +11,8 @@ from typing import Any
 import attrs
 from store import story
 
+from kamou.core.events import Event
+from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.folder import DataFolder
 from kamou.lock import DataFolderLock
 from kamou.store import database
@@ -62,6 +64,26 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
     assert words in cli("status")[1]
     assert f"the day's loss: {words}" in cli("why", "ETHUSDT")[1]
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["day"] == day
+
+
+def test_status_names_disabled_strategies_until_they_are_resumed(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    def shown(*events: Event) -> list[str]:
+        writer = database.open_writer(journalled.database, durable=False)
+        JournalWriter(writer, generation=1).append(list(events))
+        writer.close()
+        named: list[str] = json.loads(cli("status", "--json")[1])["book"]["disabled_strategies"]
+        return named
+
+    at_ms = story.DAY0_MS + 40_000_000
+    disabled = [
+        StrategyDisabled(at_ms=at_ms, strategy=name, code="RATE_ENTRIES_EXCEEDED", figures=())
+        for name in ("oi_momentum", "mean_reversion")
+    ]
+    assert shown(*disabled) == ["mean_reversion", "oi_momentum"]
+    assert "mean_reversion, oi_momentum" in cli("status")[1]
+    assert shown(StrategyResumed(at_ms=at_ms, strategy="oi_momentum")) == ["mean_reversion"]
 
 
 def test_status_after_the_close_shows_no_position_and_the_days_result(

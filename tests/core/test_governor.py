@@ -146,6 +146,7 @@ def test_every_rule_can_deny() -> None:
         "RATE_REENTRIES_EXCEEDED",
         "COOLDOWN_AFTER_STOP",
         "MARK_STALE",  # in test_day_budget
+        "STRATEGY_DISABLED",  # in test_repetition
     }
     covered = {code for code, _, _ in ROWS} | with_state
     assert len(covered) == len(RULES)

@@ -53,6 +53,10 @@ class Conduct:
         """Trades that this strategy opened after ``since_ms``."""
         return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
 
+    def entries_by(self, strategy: str) -> list[Entry]:
+        """Trades that this strategy opened, oldest first."""
+        return [e for e in self.entries if e.strategy == strategy]
+
     def entries_in(self, symbol: str, since_ms: int) -> int:
         """Trades opened in this symbol at or after ``since_ms``."""
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)

@@ -43,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     conduct.symbol_held,
     conduct.restricted,
     conduct.strategy_live,
+    conduct.strategy_enabled,
     conduct.entries_per_hour,
     conduct.reentries_per_day,
     conduct.messages,

@@ -61,6 +61,14 @@ def strategy_live(c: ReviewContext) -> Denial | None:
     return denial(Deny.STRATEGY_NOT_LIVE, strategy=c.plan.strategy)
 
 
+def strategy_enabled(c: ReviewContext) -> Denial | None:
+    """A strategy that entered more often than allowed waits for the operator."""
+    since_ms = c.book.disabled.get(c.plan.strategy)
+    if since_ms is None:
+        return None
+    return denial(Deny.STRATEGY_DISABLED, strategy=c.plan.strategy, since_ms=since_ms)
+
+
 def entries_per_hour(c: ReviewContext) -> Denial | None:
     """Trades opened in the last hour and permits that may still open one."""
     strategy = c.plan.strategy

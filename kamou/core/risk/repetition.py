@@ -1,0 +1,59 @@
+"""Repeated execution: a strategy that entered more often than its limits allow is disabled.
+
+The rules ``entries_per_hour`` and ``reentries_per_day`` deny the entry that would exceed a limit.
+What filled all the same, because an order that was believed lost traded or a rule failed, is
+counted here from the fills. Only the operator resumes the strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kamou.core.book import Book
+from kamou.core.codes import Deny
+from kamou.core.day import HOUR_MS, day_start_ms
+from kamou.core.limits import RiskLimits
+from kamou.core.model import Figure
+from kamou.core.strategy_events import StrategyDisabled
+
+
+def repeating(book: Book, limits: RiskLimits, now_ms: int) -> Iterator[StrategyDisabled]:
+    """Yield what to commit: strategies whose entries are beyond a limit and that are not disabled.
+
+    Counted are the entries of the last hour per strategy, and those of the UTC day per strategy and
+    symbol, the first of which is no re-entry. None counts that the operator has resumed over.
+    """
+    for strategy in sorted({entry.strategy for entry in book.conduct.entries}):
+        if strategy in book.disabled:
+            continue
+        resumed_ms = book.resumed.get(strategy, 0)
+        entries = [e for e in book.conduct.entries_by(strategy) if e.at_ms > resumed_ms]
+        lately = sum(1 for entry in entries if entry.at_ms > now_ms - HOUR_MS)
+        if lately > limits.entries_per_strategy_hour:
+            limit = limits.entries_per_strategy_hour
+            yield _disabled(
+                strategy, Deny.RATE_ENTRIES_EXCEEDED, now_ms, entries=lately, limit=limit
+            )
+            continue
+        today = [entry.symbol for entry in entries if entry.at_ms >= day_start_ms(now_ms)]
+        most = max(sorted(set(today)), key=today.count, default="")
+        again = today.count(most) - 1
+        if again > limits.reentries_per_symbol_day:
+            limit = limits.reentries_per_symbol_day
+            yield _disabled(
+                strategy,
+                Deny.RATE_REENTRIES_EXCEEDED,
+                now_ms,
+                symbol=most,
+                reentries=again,
+                limit=limit,
+            )
+
+
+def _disabled(strategy: str, code: Deny, now_ms: int, **figures: object) -> StrategyDisabled:
+    return StrategyDisabled(
+        at_ms=now_ms,
+        strategy=strategy,
+        code=code.value,
+        figures=tuple(Figure(name=name, value=str(value)) for name, value in figures.items()),
+    )

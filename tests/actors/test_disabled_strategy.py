@@ -1,0 +1,62 @@
+"""A strategy that entered too often: disabled, reported, durable, and resumed by the operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from stage import SETTINGS, Stage, at, perform
+
+from kamou.core.events import PermitDenied
+from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.operations import Running
+from kamou.operator.metrics import exposition
+
+# Lower than what the first run entered: the only way to have too many while the rules work.
+STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))
+
+
+def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_operator(
+    tmp_path: Path,
+) -> None:
+    lines: list[str] = []
+    seen: dict[str, Any] = {}
+
+    async def look(stage: Stage) -> None:
+        running = Running()
+        await running.take(stage.tree, stage.supervisor, lines.append)
+        await stage.until(10.5)
+        seen["status"] = running.status()
+        seen["readyz"] = running.not_ready()
+        seen["metrics"] = exposition(running.snapshot(), running.status())
+
+    async def resume(stage: Stage) -> None:
+        running = Running()
+        await running.take(stage.tree, stage.supervisor, lines.append)
+        await stage.until(13.5)
+        seen["still"] = running.status()["disabled_strategies"]
+        seen["resumed"] = await running.resume("looked at")
+        await stage.until(15.5)  # a reconciliation later
+        seen["after"] = running.status()["disabled_strategies"]
+
+    perform(folder=tmp_path, minutes=5)
+    ended = perform(folder=tmp_path, begin_ms=at(9), minutes=12, settings=STRICT, direct=look)
+    (disabled,) = ended.of(StrategyDisabled)
+    assert (disabled.strategy, disabled.code) == ("scripted", "RATE_ENTRIES_EXCEEDED")
+    assert at(9) <= disabled.at_ms <= at(9) + 5_000
+    denied = [d.code for e in ended.of(PermitDenied) if e.at_ms > at(11) for d in e.denials]
+    assert "STRATEGY_DISABLED" in denied  # the signals of minute 11
+    words = "strategy scripted is disabled until the operator resumes it with `kamou resume`"
+    assert seen["status"]["disabled_strategies"] == ["scripted"]
+    assert words in seen["readyz"]
+    assert 'kamou_strategy_disabled{strategy="scripted"} 1.0' in seen["metrics"]
+
+    ended = perform(folder=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume)
+    assert seen["still"] == ["scripted"]
+    assert len(ended.of(StrategyDisabled)) == 1
+    (resumed,) = ended.of(StrategyResumed)
+    assert (resumed.strategy, resumed.note) == ("scripted", "looked at")
+    assert "disabled_strategies" not in seen["resumed"]
+    assert seen["after"] == []
+    assert lines[-1] == "strategy scripted may enter again: the operator resumed it"
