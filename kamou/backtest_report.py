@@ -70,16 +70,24 @@ def _max_drawdown(equities: list[float]) -> float:
 
 
 def _by_strategy(reader: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """Closed trades, wins, net result and mean R of each strategy."""
+    """Closed trades, wins, net result and mean R of each strategy.
+
+    ``without_r`` counts the trades of which a part was opened by no plan; without others the mean
+    is None.
+    """
     found: dict[str, dict[str, Any]] = {}
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
     for strategy, net, r in rows:
-        line = found.setdefault(strategy, {"trades": 0, "wins": 0, "pnl_net": ZERO, "mean_r": 0.0})
+        line = found.setdefault(
+            strategy, {"trades": 0, "wins": 0, "pnl_net": ZERO, "mean_r": 0.0, "without_r": 0}
+        )
         line["trades"] += 1
         line["wins"] += Decimal(net) > 0
         line["pnl_net"] += Decimal(net)
-        line["mean_r"] += float(r)
+        line["mean_r"] += r or 0.0
+        line["without_r"] += r is None
     for line in found.values():
-        line["mean_r"] = round(line["mean_r"] / line["trades"], 6)
+        with_r = line["trades"] - line["without_r"]
+        line["mean_r"] = round(line["mean_r"] / with_r, 6) if with_r else None
         line["pnl_net"] = str(line["pnl_net"])
     return found

@@ -176,7 +176,7 @@ class Book(Holdings):
             self._pay(fill.key, paid)
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
-            self._record_stop(trade, fill, leg)
+            self._record_stop(trade, fill, order)
             trade = portfolio.apply_fill(trade, fill, leg, intended_ms, event.at_ms)
             self.finished.pop(trade.trade_id, None)
             self.trades[fill.symbol] = trade
@@ -224,11 +224,14 @@ class Book(Holdings):
             )
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
-    def _record_stop(self, trade: OpenTrade, fill: Fill, leg: Leg | None) -> None:
-        """Remember how far beyond its place a stop filled, in stop distances."""
-        if leg is Leg.STOP and trade.risk_distance > 0:
-            beyond = (trade.stop_price - fill.price) * trade.side.sign
-            self.conduct.record_overshoot(beyond / trade.risk_distance)
+    def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
+        """Remember how far beyond its trigger a stop filled, in planned stop distances."""
+        leg, distance = order.leg if order else None, trade.planned_distance
+        if order is not None and leg is Leg.STOP and distance:
+            trigger = order.intent.trigger_price
+            stop = trade.stop_price if trigger is None else trigger
+            beyond = (stop - fill.price) * trade.side.sign
+            self.conduct.record_overshoot(beyond / distance)
         if leg is Leg.STOP or fill.reason == "liquidation":
             self.conduct.record_stop_out(fill.symbol, fill.at_ms)
 

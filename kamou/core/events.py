@@ -276,7 +276,10 @@ class IncomeRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeClosed(Event):
-    """A round trip, net. R = net PnL / (|entry - stop| x quantity x contract size)."""
+    """A round trip, net. R = net PnL / ``OpenTrade.planned_risk``; None if a part had no plan.
+
+    Without ``planned_entry`` (older journals) R has the filled entry and ``stop_price`` for basis.
+    """
 
     trade_id: str
     symbol: str
@@ -286,7 +289,7 @@ class TradeClosed(Event):
     contract_size: Decimal
     entry_price: Decimal
     exit_price: Decimal
-    stop_price: Decimal
+    stop_price: Decimal  # where its stop belonged when it ended
     opened_ms: int
     closed_ms: int
     pnl_gross: Decimal
@@ -294,8 +297,10 @@ class TradeClosed(Event):
     funding: Decimal
     slippage: Decimal  # already inside pnl_gross; shown apart
     pnl_net: Decimal
-    r_multiple: Decimal
+    r_multiple: Decimal | None
     exit_reason: str  # stop | target | time | close | liquidation | delisting | external
+    planned_entry: Decimal | None = None
+    planned_stop: Decimal | None = None
 
     @property
     def unique_key(self) -> str:

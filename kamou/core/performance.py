@@ -107,7 +107,7 @@ UNITS = {
     "sharpe": "daily returns, annualised by sqrt(365), ddof 1, idle days included, risk-free 0",
     "sortino": "daily returns, annualised by sqrt(365), target 0, idle days included",
     "win_rate": "fraction of closed trades with a net profit",
-    "expectancy_r": "mean net R per closed trade",
+    "expectancy_r": "mean net R per closed trade whose risk was planned",
     "profit_factor": "net profits over net losses",
     "trades": "closed trades",
 }
@@ -132,6 +132,7 @@ class TradeSums:
     trades: int
     wins: int
     r: float
+    with_r: int  # of them: what ``r`` is the sum over, trades whose risk was planned
     profit: float
     loss: float
 
@@ -143,6 +144,7 @@ class TradeDays:
     trades: Floats
     wins: Floats
     r: Floats
+    with_r: Floats
     profit: Floats
     loss: Floats
 
@@ -152,6 +154,7 @@ class TradeBounds:
     """95 % intervals of trade figures; None below the least number of days or trades."""
 
     counted: Counted
+    with_r: int  # of the trades counted
     win_rate: tuple[float, float] | None
     expectancy_r: tuple[float, float] | None
     profit_factor: tuple[float, float] | None
@@ -203,20 +206,22 @@ def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[Tra
     Wilson's interval over the trades.
     """
     size = groups[0].trades.size if groups else 0
-    columns = [(g.trades, g.r, g.profit, g.loss) for g in groups]
+    columns = [(g.with_r, g.r, g.profit, g.loss) for g in groups]
     enough = size >= DAYS_MIN
     sums = (
         resampled_sums(np.column_stack([c for group in columns for c in group])) if enough else None
     )
     made = []
     for i, group in enumerate(groups):
-        n, wins = int(group.trades.sum()), int(group.wins.sum())
+        n, wins, with_r = (int(c.sum()) for c in (group.trades, group.wins, group.with_r))
         drawn = None if sums is None or n < TRADES_MIN else sums[:, 4 * i : 4 * i + 4].T
+        of_r = None if drawn is None or with_r < TRADES_MIN else _quotients(drawn[1], drawn[0])
         made.append(
             TradeBounds(
                 counted=Counted(n=n, days=size, as_of_ms=as_of_ms),
+                with_r=with_r,
                 win_rate=wilson_interval(wins, n) if n >= TRADES_MIN else None,
-                expectancy_r=None if drawn is None else percentiles(_quotients(drawn[1], drawn[0])),
+                expectancy_r=None if of_r is None else percentiles(of_r),
                 profit_factor=None if drawn is None else percentiles(_factors(drawn[2], drawn[3])),
             )
         )
@@ -226,23 +231,24 @@ def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[Tra
 def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
     """Statistics of all closed trades, with the intervals that complete days support."""
     n, counted = sums.trades, bounds.counted
-    count = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)  # counted, not estimated
-    loss = sums.loss
+    counted_trades = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)
     values = {
         "win_rate": sums.wins / n if n else None,
-        "expectancy_r": sums.r / n if n else None,
-        "profit_factor": sums.profit / loss if loss else None,
+        "expectancy_r": sums.r / sums.with_r if sums.with_r else None,
+        "profit_factor": sums.profit / sums.loss if sums.loss else None,
     }
+    with_r = "closed trades with R" if sums.with_r < n else "closed trades"
+    of_r = (sums.with_r, attrs.evolve(counted, n=bounds.with_r), with_r)
     made = {}
     for name, value in values.items():
-        interval = getattr(bounds, name)
-        if counted.n < TRADES_MIN:
-            made[name] = _insufficient(name, n, counted.n, "closed trades", TRADES_MIN)
-        elif interval is None:
-            made[name] = _insufficient(name, n, counted.days, "complete days", DAYS_MIN)
+        own, found, what = of_r if name == "expectancy_r" else (n, counted, "closed trades")
+        if found.n < TRADES_MIN:
+            made[name] = _insufficient(name, own, found.n, what, TRADES_MIN)
+        elif (interval := getattr(bounds, name)) is None:
+            made[name] = _insufficient(name, own, found.days, "complete days", DAYS_MIN)
         else:
-            made[name] = _estimate(name, value, interval, counted, n=n)
-    return TradeStatistics(trades=count, **made)
+            made[name] = _estimate(name, value, interval, found, n=own)
+    return TradeStatistics(trades=counted_trades, **made)
 
 
 # --- the figures themselves ------------------------------------------------------------------
@@ -337,9 +343,7 @@ def _sortinos(returns: Floats) -> Floats:
 
 
 def _ratio(mean: Floats, deviation: Floats) -> Floats:
-    out = np.full(mean.shape, np.nan)
-    np.divide(mean * math.sqrt(DAYS_PER_YEAR), deviation, out=out, where=deviation > 0.0)
-    return out
+    return _quotients(mean * math.sqrt(DAYS_PER_YEAR), deviation)
 
 
 def _quotients(above: Floats, below: Floats) -> Floats:
@@ -391,5 +395,5 @@ def _estimate(
 
 
 def _insufficient(name: str, n: int, found: int, what: str, minimum: int) -> Estimate:
-    reason = f"{INSUFFICIENT}: {found} {what}, {minimum} needed"
-    return Estimate(n=n, unit=UNITS[name], reason=reason)
+    why = f"{INSUFFICIENT}: {found} {what}, {minimum} needed"
+    return Estimate(n=n, unit=UNITS[name], reason=why)

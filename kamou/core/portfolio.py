@@ -36,8 +36,9 @@ class OpenTrade:
     strategy: str
     side: Side
     contract_size: Decimal
-    planned_entry: Decimal
-    stop_price: Decimal  # where the stop belongs
+    planned_entry: Decimal  # the plan's: the worst price that its entry may take
+    planned_stop: Decimal | None = None  # the plan's, whatever moved the stop; None: no plan
+    stop_price: Decimal  # where its closing stop belongs now
     target_price: Decimal | None
     leverage: int
     opened_ms: int
@@ -45,6 +46,8 @@ class OpenTrade:
     adopted: bool = False
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
+    planned_units: Decimal = ZERO  # base units that entry orders of its plan filled
+    unplanned: bool = False  # a part of it was opened by no plan: adopted, or enlarged from outside
     exited: Decimal = ZERO
     exited_value: Decimal = ZERO
     fees: Decimal = ZERO  # money, positive is paid
@@ -82,9 +85,22 @@ class OpenTrade:
         return self.exited_value / self.exited if self.exited else None
 
     @property
-    def risk_distance(self) -> Decimal:
-        """Planned distance from entry to stop, in price: one R per unit."""
-        return abs(self.planned_entry - self.stop_price)
+    def planned_distance(self) -> Decimal | None:
+        """Distance from planned entry to planned stop, in price; None if no plan opened it.
+
+        The sizing allowed for this distance, so overshoot and the gap buffer are multiples of it.
+        """
+        if self.planned_stop is None:
+            return None
+        return abs(self.planned_entry - self.planned_stop)
+
+    @property
+    def planned_risk(self) -> Decimal | None:
+        """Money of 1 R: planned distance x base units; None if not all of it was planned."""
+        distance = self.planned_distance
+        if distance is None or self.unplanned:
+            return None
+        return distance * self.planned_units
 
     @property
     def stop_on_tick(self) -> Decimal:
@@ -130,6 +146,7 @@ def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrad
         side=plan.side,
         contract_size=plan.contract_size,
         planned_entry=plan.entry_price,
+        planned_stop=plan.stop_price,
         stop_price=plan.stop_price,
         target_price=plan.target_price,
         leverage=plan.leverage,
@@ -156,6 +173,7 @@ def adopt(event: PositionAdopted) -> OpenTrade:
         opened_ms=event.at_ms,
         hold_until_ms=0,
         adopted=True,
+        unplanned=True,
         entered=event.quantity,
         entered_value=event.quantity * event.entry_price,
         open_cost=event.quantity * event.entry_price,
@@ -185,6 +203,10 @@ def apply_fill(
     if opening:
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
+        if leg is Leg.ENTRY:
+            changes["planned_units"] = trade.planned_units + fill.quantity * trade.contract_size
+        else:
+            changes["unplanned"] = True
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
             # With our clock behind the venue's its time lies ahead: no deadline begins there.
             bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
@@ -240,6 +262,7 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
     else:
         changes["entered"] = trade.entered - gone
         changes["entered_value"] = trade.entered_value - gone * price
+        changes["unplanned"] = True
         if trade.confirmed is None or trade.confirmed.quantity < quantity:
             changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
         changes["exit_reason"] = trade.exit_reason or "external"
@@ -287,7 +310,8 @@ def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
 def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
     """The published result of a flat trade, net of fees and funding.
 
-    R = net / (|entry - stop| x quantity x contract size); 0 when the stop was at the entry.
+    R = net / (|planned entry - planned stop| x base units that the plan's entry orders filled).
+    Without a planned risk there is no R.
     """
     assert trade.quantity == 0, "only a flat trade is closed"
     assert trade.entered > 0, "a trade that never opened cannot close"
@@ -295,7 +319,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
     net = gross - trade.fees + trade.funding
     entry, exit_price = trade.entry_price, trade.exit_price
     assert exit_price is not None
-    unit = abs(entry - trade.stop_price) * trade.entered * trade.contract_size
+    risk = trade.planned_risk
     return TradeClosed(
         at_ms=at_ms,
         cause_id=trade.trade_id,
@@ -308,6 +332,8 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
         entry_price=entry,
         exit_price=exit_price,
         stop_price=trade.stop_price,
+        planned_entry=trade.planned_entry if trade.planned_stop is not None else None,
+        planned_stop=trade.planned_stop,
         opened_ms=trade.opened_ms,
         closed_ms=trade.changed_ms,
         pnl_gross=gross,
@@ -315,7 +341,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
         funding=trade.funding,
         slippage=trade.slippage,
         pnl_net=net,
-        r_multiple=(net / unit).quantize(_R_STEP) if unit else ZERO,
+        r_multiple=(net / risk).quantize(_R_STEP) if risk else None,
         exit_reason=trade.exit_reason or "external",
     )
 

@@ -55,12 +55,16 @@ class Boundary:
 
 @attrs.frozen(kw_only=True)
 class StrategyDay:
-    """Sums over the trades of one strategy that closed in one row; ``loss`` is positive."""
+    """Sums over the trades of one strategy that closed in one row; ``loss`` is positive.
+
+    ``r`` is the sum over the ``with_r`` trades whose risk was planned.
+    """
 
     strategy: str
     trades: int
     wins: int
     r: float
+    with_r: int
     profit: float
     loss: float
 
@@ -139,15 +143,17 @@ def open_row(reader: Reader) -> DayRow | None:
 def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
     """Add up the trades that closed between two cuts, by strategy, in order of name."""
     rows = reader.execute(
-        "SELECT strategy, count(*), sum(won), sum(r_multiple),"
+        "SELECT strategy, count(*), sum(won), total(r_multiple), count(r_multiple),"
         " sum(max(CAST(pnl_net AS REAL), 0.0)), sum(max(-CAST(pnl_net AS REAL), 0.0))"
         " FROM trade INDEXED BY trade_closed WHERE closed_ms >= ? AND closed_ms < ?"
         " GROUP BY strategy ORDER BY strategy",
         (start.first_ms, end.first_ms),
     ).fetchall()
     return tuple(
-        StrategyDay(strategy=name, trades=n, wins=wins, r=r, profit=profit, loss=loss)
-        for name, n, wins, r, profit, loss in rows
+        StrategyDay(
+            strategy=name, trades=n, wins=wins, r=r, with_r=with_r, profit=profit, loss=loss
+        )
+        for name, n, wins, r, with_r, profit, loss in rows
     )
 
 

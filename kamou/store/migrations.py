@@ -177,22 +177,23 @@ _CURVE = (
 )
 
 # One index for each combination of filters of /trades: a page reads its own rows and no others.
+_TRADE_INDEXES = tuple(
+    f"CREATE INDEX trade_{'_'.join(columns)} ON trade ({', '.join(columns)}, closed_ms)"
+    for columns in (
+        ("won",),
+        ("strategy",),
+        ("symbol",),
+        ("strategy", "won"),
+        ("symbol", "won"),
+        ("strategy", "symbol"),
+        ("strategy", "symbol", "won"),
+    )
+)
 _TRADE_PAGES = (
     "ALTER TABLE trade ADD COLUMN won INTEGER"
     " GENERATED ALWAYS AS (CAST(pnl_net AS REAL) > 0) VIRTUAL",
     "DROP INDEX trade_symbol",
-    *(
-        f"CREATE INDEX trade_{'_'.join(columns)} ON trade ({', '.join(columns)}, closed_ms)"
-        for columns in (
-            ("won",),
-            ("strategy",),
-            ("symbol",),
-            ("strategy", "won"),
-            ("symbol", "won"),
-            ("strategy", "symbol"),
-            ("strategy", "symbol", "won"),
-        )
-    ),
+    *_TRADE_INDEXES,
     "CREATE TABLE open_trade (trade_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     "CREATE INDEX order_entry ON order_ (symbol, intended_ms) WHERE leg = 'entry'",
     """CREATE TABLE downtime (
@@ -203,19 +204,58 @@ _TRADE_PAGES = (
     "CREATE INDEX config_first ON config (first_ms, digest)",
 )
 
+_TRADE_COLUMNS = (
+    "trade_id, symbol, strategy, side, quantity, contract_size, entry_price, exit_price,"
+    " stop_price, opened_ms, closed_ms, pnl_gross, fees, funding, slippage, pnl_net"
+)
+
+# A trade that no plan opened has no R. Older journals have a number for what was adopted.
+_PLANNED_RISK = (
+    f"""CREATE TABLE trade_before AS SELECT rowid AS place, {_TRADE_COLUMNS}, r_multiple,
+        exit_reason FROM trade""",
+    "DROP TABLE trade",
+    """CREATE TABLE trade (
+        trade_id TEXT PRIMARY KEY, symbol TEXT NOT NULL, strategy TEXT NOT NULL,
+        side TEXT NOT NULL, quantity TEXT NOT NULL, contract_size TEXT NOT NULL,
+        entry_price TEXT NOT NULL, exit_price TEXT NOT NULL, stop_price TEXT NOT NULL,
+        opened_ms INTEGER NOT NULL, closed_ms INTEGER NOT NULL, pnl_gross TEXT NOT NULL,
+        fees TEXT NOT NULL, funding TEXT NOT NULL, slippage TEXT NOT NULL, pnl_net TEXT NOT NULL,
+        r_multiple REAL, exit_reason TEXT NOT NULL, planned_stop TEXT,
+        won INTEGER GENERATED ALWAYS AS (CAST(pnl_net AS REAL) > 0) VIRTUAL) STRICT""",
+    f"""INSERT INTO trade (rowid, {_TRADE_COLUMNS}, r_multiple, exit_reason)
+        SELECT place, {_TRADE_COLUMNS},
+            CASE WHEN strategy <> 'adopted' THEN r_multiple END, exit_reason
+        FROM trade_before ORDER BY place""",
+    "DROP TABLE trade_before",
+    "CREATE INDEX trade_closed ON trade (closed_ms)",
+    *_TRADE_INDEXES,
+    "ALTER TABLE strategy_total ADD COLUMN with_r INTEGER NOT NULL DEFAULT 0",
+    "UPDATE strategy_total SET with_r = trades WHERE strategy <> 'adopted'",
+    "UPDATE strategy_total SET r = 0 WHERE strategy = 'adopted'",
+    "ALTER TABLE day_strategy ADD COLUMN with_r INTEGER NOT NULL DEFAULT 0",
+    "UPDATE day_strategy SET with_r = trades WHERE strategy <> 'adopted'",
+    "UPDATE day_strategy SET r = 0 WHERE strategy = 'adopted'",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY),
         "0002_daily_rows": (*_DAYS, *_TOTALS, *_CURVE, *_TRADE_PAGES),
+        "0003_planned_risk": _PLANNED_RISK,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
 
 FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
-    {"0002_daily_rows": rebuild}
+    {"0003_planned_risk": rebuild}
 )
-"""What fills the new tables of a migration from the old ones, in the same transaction."""
+"""What fills the tables of 0002, unless they are filled: with what the projections write now, so
+only once the newest columns are there. In the transaction of the migration that adds them."""
+
+TRIED: Mapping[str, str] = MappingProxyType({"0002_daily_rows": "0003_planned_risk"})
+"""What is tried, and undone, before a migration is committed: rows that do not add up are found
+while the database still is as it was."""
 
 
 def apply(connection: sqlite3.Connection) -> None:
@@ -225,17 +265,24 @@ def apply(connection: sqlite3.Connection) -> None:
 
     kamou = Migrations(MIGRATION_SET)
     for name, statements in MIGRATIONS.items():
-        kamou(name=name)(_step(statements, FILLED.get(name)))
+        kamou(name=name)(_step(statements, FILLED.get(name), TRIED.get(name)))
     kamou.apply(Database(connection, execute_plugins=False))
 
 
 def _step(
-    statements: tuple[str, ...], fill: Callable[[sqlite3.Connection], None] | None
+    statements: tuple[str, ...],
+    fill: Callable[[sqlite3.Connection], None] | None,
+    tried: str | None,
 ) -> Callable[[Database], None]:
     def run(db: Database) -> None:
         for statement in statements:
             db.execute(statement)
         if fill is not None:
             fill(db.conn)
+        if tried is not None and tried in MIGRATIONS:
+            db.execute("SAVEPOINT trial")
+            _step(MIGRATIONS[tried], FILLED.get(tried), None)(db)
+            db.execute("ROLLBACK TO trial")
+            db.execute("RELEASE trial")
 
     return run

@@ -109,10 +109,10 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
     )
     cursor.execute("DELETE FROM day_strategy WHERE day = ?", (row.day,))
     cursor.executemany(
-        "INSERT INTO day_strategy (day, strategy, trades, wins, r, profit, loss)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO day_strategy (day, strategy, trades, wins, r, with_r, profit, loss)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (row.day, s.strategy, s.trades, s.wins, s.r, s.profit, s.loss)
+            (row.day, s.strategy, s.trades, s.wins, s.r, s.with_r, s.profit, s.loss)
             for s in strategy_days(cursor, start, end)
         ],
     )

@@ -23,7 +23,7 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
 
 def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
     cursor.execute(
-        "INSERT INTO trade VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO trade VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.trade_id,
             event.symbol,
@@ -41,8 +41,9 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
             str(event.funding),
             str(event.slippage),
             str(event.pnl_net),
-            float(event.r_multiple),
+            None if event.r_multiple is None else float(event.r_multiple),
             event.exit_reason,
+            None if event.planned_stop is None else str(event.planned_stop),
         ),
     )
     # Liquidations and foreign closes carry no client id; they belong to the trade they ended.

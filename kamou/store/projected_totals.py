@@ -76,11 +76,13 @@ def trade_counted(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow) -> No
         event.slippage,
     )
     cursor.execute(
-        "UPDATE strategy_total SET trades = trades + 1, wins = wins + ?, r = r + ?, profit = ?,"
-        " loss = ?, pnl_net = ?, fees = ?, funding = ?, slippage = ? WHERE strategy = ?",
+        "UPDATE strategy_total SET trades = trades + 1, wins = wins + ?, r = r + ?,"
+        " with_r = with_r + ?, profit = ?, loss = ?, pnl_net = ?, fees = ?, funding = ?,"
+        " slippage = ? WHERE strategy = ?",
         (
             int(won),
-            float(event.r_multiple),
+            0.0 if event.r_multiple is None else float(event.r_multiple),
+            int(event.r_multiple is not None),
             *(str(Decimal(old) + new) for old, new in zip(row, added, strict=True)),
             event.strategy,
         ),

@@ -58,12 +58,16 @@ class Curve:
 
 @attrs.frozen(kw_only=True)
 class StrategySums:
-    """Exact totals of one strategy's closed trades; ``profit`` and ``loss`` are not negative."""
+    """Exact totals of one strategy's closed trades; ``profit`` and ``loss`` are not negative.
+
+    ``r`` is the sum over the ``with_r`` trades whose risk was planned.
+    """
 
     strategy: str
     trades: int
     wins: int
     r: float
+    with_r: int
     profit: Decimal
     loss: Decimal
     pnl_net: Decimal
@@ -119,11 +123,11 @@ def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
 
 def complete_strategy_days(
     reader: sqlite3.Connection,
-) -> tuple[tuple[str, str, int, int, float, float, float], ...]:
-    """``(day, strategy, trades, wins, r, profit, loss)`` of complete days; once a day, too."""
+) -> tuple[tuple[str, str, int, int, float, int, float, float], ...]:
+    """``(day, strategy, trades, wins, r, with_r, profit, loss)`` of complete days."""
     return tuple(
         reader.execute(
-            "SELECT day, strategy, s.trades, wins, r, profit, loss FROM day d"
+            "SELECT day, strategy, s.trades, wins, r, with_r, profit, loss FROM day d"
             " CROSS JOIN day_strategy s USING (day) WHERE complete ORDER BY day, strategy"
         ).fetchall()
     )

@@ -21,12 +21,14 @@ _EQUITY = "json_extract(CAST(body AS TEXT), '$.equity')"  # whatever else a sche
 
 
 def rebuild(connection: sqlite3.Connection) -> None:
-    """Fill the tables and check them.
+    """Fill the tables and check them; nothing if a projection or an earlier run filled them.
 
     Raises:
         StoreError: what was added up differs from the tables that it was added up from.
     """
     cursor = connection.cursor()
+    if cursor.execute("SELECT 1 FROM total").fetchone() is not None:
+        return
     _totals(cursor)
     _curve(cursor)
     _days(cursor)

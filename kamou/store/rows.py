@@ -110,6 +110,7 @@ class TradeRow:
     entry_price: Decimal
     exit_price: Decimal
     stop_price: Decimal
+    planned_stop: Decimal | None
     opened_ms: int
     closed_ms: int
     pnl_gross: Decimal
@@ -117,7 +118,7 @@ class TradeRow:
     funding: Decimal
     slippage: Decimal
     pnl_net: Decimal
-    r_multiple: float
+    r_multiple: float | None
     exit_reason: str
     rowid: int
 
@@ -371,8 +372,7 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     ),
     "tuple[Figure, ...]": lambda text: figures_of(json.loads(text)),
 }
-# Columns whose SQL name differs from the field's.
-_COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}
+_COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}  # named so in SQL
 
 
 def select(

@@ -127,20 +127,22 @@ class Memo:
 def no_bounds(daily: Daily) -> TradeBounds:
     """Return the bounds of a strategy without a trade on a complete day."""
     counted = Counted(n=0, days=daily.complete, as_of_ms=daily.as_of_ms)
-    return TradeBounds(counted=counted, win_rate=None, expectancy_r=None, profit_factor=None)
+    return TradeBounds(
+        counted=counted, with_r=0, win_rate=None, expectancy_r=None, profit_factor=None
+    )
 
 
 def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
     """Daily sums of every strategy that closed a trade, and of all, over the complete days."""
     place = {row.day: i for i, row in enumerate(complete)}
     names = [sums.strategy for sums in public_queries.strategy_sums(reader)]
-    found = {name: np.zeros((5, len(place))) for name in [ALL, *names]}
+    found = {name: np.zeros((6, len(place))) for name in [ALL, *names]}
     for day, strategy, *sums in public_queries.complete_strategy_days(reader):
         at = place.get(day)
         if at is not None:
             found[strategy][:, at] += sums
             found[ALL][:, at] += sums
     return {
-        name: TradeDays(trades=c[0], wins=c[1], r=c[2], profit=c[3], loss=c[4])
+        name: TradeDays(trades=c[0], wins=c[1], r=c[2], with_r=c[3], profit=c[4], loss=c[5])
         for name, c in found.items()
     }

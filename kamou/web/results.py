@@ -144,6 +144,7 @@ def _all(sums: tuple[StrategySums, ...]) -> StrategySums:
         trades=sum(s.trades for s in sums),
         wins=sum(s.wins for s in sums),
         r=sum(s.r for s in sums),
+        with_r=sum(s.with_r for s in sums),
         profit=sum((s.profit for s in sums), ZERO),
         loss=sum((s.loss for s in sums), ZERO),
         pnl_net=sum((s.pnl_net for s in sums), ZERO),
@@ -158,6 +159,7 @@ def _strategy(sums: StrategySums, daily: Daily) -> StrategyResult:
         trades=sums.trades,
         wins=sums.wins,
         r=sums.r,
+        with_r=sums.with_r,
         profit=float(sums.profit),
         loss=float(sums.loss),
     )

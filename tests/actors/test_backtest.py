@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
+from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ import pytest
 import screenplay
 import trio
 from stage import SETTINGS, at, replaced, strategy_files
-from store import market_files
+from store import market_files, story
 
 from kamou.actors.base import Actor
 from kamou.app import Tree, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.backtest import replay, run
-from kamou.backtest_report import _max_drawdown
+from kamou.backtest_report import _by_strategy, _max_drawdown
 from kamou.clock import SimulatedClock
 from kamou.config import CycleSettings, Resolved, Settings
 from kamou.core.codes import Deny
@@ -29,6 +31,8 @@ from kamou.core.model import Denial
 from kamou.core.risk.verdict import Denied
 from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
+from kamou.store import database
+from kamou.store.journal import JournalWriter
 
 SPAN = (screenplay.START_MS, at(screenplay.MINUTES))
 
@@ -107,6 +111,21 @@ def test_the_report_counts_what_happened() -> None:
 def test_the_deepest_fall_is_measured_from_the_peak_before_it() -> None:
     assert _max_drawdown([]) == 0.0
     assert _max_drawdown([100.0, 120.0, 90.0, 130.0, 117.0]) == pytest.approx(-0.25)
+
+
+def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
+    made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
+    with closing(database.open_writer(database.MEMORY)) as connection:
+        JournalWriter(connection, generation=1).append(
+            [
+                attrs.evolve(story.trade_closed(), trade_id=name, strategy=strategy, r_multiple=r)
+                for name, strategy, r in made
+            ]
+        )
+        found = _by_strategy(connection)
+    assert found["own"]["mean_r"] == 0.5
+    assert (found["own"]["trades"], found["own"]["without_r"]) == (3, 1)
+    assert (found["adopted"]["mean_r"], found["adopted"]["without_r"]) == (None, 1)
 
 
 def test_equal_inputs_give_an_equal_digest_and_another_input_another() -> None:

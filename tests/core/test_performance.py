@@ -48,6 +48,7 @@ def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums
         trades=np.ones(len(net)),
         wins=(net > 0).astype(np.float64),
         r=multiples,
+        with_r=np.ones(len(net)),
         profit=np.maximum(net, 0.0),
         loss=np.maximum(-net, 0.0),
     )
@@ -55,6 +56,7 @@ def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums
         trades=len(net),
         wins=int(days.wins.sum()),
         r=float(days.r.sum()),
+        with_r=len(net),
         profit=float(days.profit.sum()),
         loss=float(days.loss.sum()),
     )
@@ -204,9 +206,10 @@ def test_a_row_that_is_no_complete_day_moves_the_index_and_is_no_daily_return() 
 def test_an_interval_names_its_own_count_and_time() -> None:
     sums, days = sums_and_days([r * 10 for r in SAMPLE], SAMPLE)
     (bounds,) = p.trade_bounds((days,), 1_700)
-    now = attrs.evolve(sums, trades=sums.trades + 3, r=sums.r - 3.0)
+    now = attrs.evolve(sums, trades=sums.trades + 5, r=sums.r - 3.0, with_r=sums.with_r + 3)
     found = p.trade_statistics(now, bounds).as_dict()
     assert found["expectancy_r"]["n"] == 63
+    assert found["win_rate"]["n"] == 65
     assert found["expectancy_r"]["interval"] == {"n": 60, "days": 60, "as_of_ms": 1_700}
     assert found["expectancy_r"]["value"] == pytest.approx((0.515 * 60 - 3) / 63)
     assert ended(DAILY).as_dict()["sharpe"]["interval"] == {"n": 60, "days": 60, "as_of_ms": 7}
@@ -218,11 +221,12 @@ def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_resampled_interv
         trades=np.full(5, 20.0),
         wins=np.full(5, 9.0),
         r=np.full(5, 1.0),
+        with_r=np.full(5, 20.0),
         profit=np.full(5, 30.0),
         loss=np.full(5, 20.0),
     )
     (bounds,) = p.trade_bounds((days,), 3)
-    sums = p.TradeSums(trades=100, wins=45, r=5.0, profit=150.0, loss=100.0)
+    sums = p.TradeSums(trades=100, wins=45, r=5.0, with_r=100, profit=150.0, loss=100.0)
     found = p.trade_statistics(sums, bounds)
     assert (found.win_rate.low, found.win_rate.high) == p.wilson_interval(45, 100)
     for figure in (found.expectancy_r, found.profit_factor):
@@ -237,6 +241,7 @@ def test_groups_of_trades_are_resampled_together_and_each_as_if_alone() -> None:
             trades=generator.integers(0, 9, 40).astype(np.float64),
             wins=np.zeros(40),
             r=generator.normal(size=40),
+            with_r=generator.integers(0, 9, 40).astype(np.float64),
             profit=generator.random(40),
             loss=generator.random(40),
         )
@@ -247,7 +252,7 @@ def test_groups_of_trades_are_resampled_together_and_each_as_if_alone() -> None:
     for found, days in zip(bounds, made, strict=True):
         assert found.expectancy_r is not None
         low, high = found.expectancy_r
-        assert low < days.r.sum() / days.trades.sum() < high
+        assert low < days.r.sum() / days.with_r.sum() < high
     assert p.trade_bounds((), 1) == ()
 
 

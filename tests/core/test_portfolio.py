@@ -152,9 +152,9 @@ def test_an_adopted_position_is_unprotected_and_has_no_time_stop() -> None:
 
 
 def test_a_trade_whose_stop_was_at_its_entry_has_no_r() -> None:
-    trade = attrs.evolve(opened(), stop_price=D(100))
+    trade = attrs.evolve(opened(), planned_stop=D(100))
     flat = apply_fill(trade, fill(CLOSE, "100", "99"), Leg.CLOSE)
-    assert closed_trade(flat, NOON).r_multiple == 0
+    assert closed_trade(flat, NOON).r_multiple is None
 
 
 def test_only_a_flat_trade_closes() -> None:

@@ -90,15 +90,16 @@ def _entry(draw: st.DrawFn, number: int, at_ms: int) -> e.Event:
         event = story.filled(number, "", OrderSide.BUY, "1", at_ms)
         assert isinstance(event, e.FillRecorded)
         return attrs.evolve(event, fill=attrs.evolve(event.fill, fee=abs(amount)))
+    strategy = draw(st.sampled_from(["one", "two", "adopted"]))
     return attrs.evolve(
         story.trade_closed(),
         at_ms=at_ms,
         trade_id=f"t{number}",
-        strategy=draw(st.sampled_from(["one", "two"])),
+        strategy=strategy,
         symbol=draw(st.sampled_from(["A", "B"])),
         closed_ms=at_ms,
         pnl_net=amount,
-        r_multiple=amount / 100,
+        r_multiple=None if strategy == "adopted" else amount / 100,
     )
 
 

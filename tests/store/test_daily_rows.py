@@ -151,12 +151,14 @@ def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Even
             assert sums.pnl_net == sum(trade.pnl_net for trade in own)
             assert sums.profit == sum((trade.pnl_net for trade in won), D(0))
             assert sums.loss == sums.profit - sums.pnl_net
-            assert sums.r == pytest.approx(float(sum(trade.r_multiple for trade in own)))
+            planned = [trade.r_multiple for trade in own if trade.r_multiple is not None]
+            assert sums.r == pytest.approx(float(sum(planned)))
+            assert sums.with_r == len(planned)
             for outcome, kept in (("win", won), ("loss", [t for t in own if t not in won])):
                 assert queries.trades_count(connection, strategy=name, outcome=outcome) == len(kept)
         daily = public_queries.complete_strategy_days(connection)
         whole = {row["day"] for row in by_definition.rows(events) if row["complete"]}
-        by_day = {(day, name): (n, r) for day, name, n, _, r, _, _ in daily}
+        by_day = {(day, name): (n, r, with_r) for day, name, n, _, r, with_r, _, _ in daily}
         wanted: dict[tuple[str, str], list[e.TradeClosed]] = {}
         for trade in trades:
             day = by_definition.day_of(trade.closed_ms)
@@ -164,9 +166,11 @@ def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Even
                 wanted.setdefault((day, trade.strategy), []).append(trade)
         assert set(by_day) == set(wanted)
         for key, closed in wanted.items():
+            planned = [trade.r_multiple for trade in closed if trade.r_multiple is not None]
             assert by_day[key] == (
                 len(closed),
-                pytest.approx(float(sum(trade.r_multiple for trade in closed))),
+                pytest.approx(float(sum(planned))),
+                len(planned),
             )
 
 

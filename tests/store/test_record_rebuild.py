@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from decimal import Decimal as D
 from pathlib import Path
 
+import attrs
 import pytest
 import random_record as by_definition
 import story
@@ -20,6 +22,7 @@ from kamou.store.journal import JournalWriter
 
 FIRST = "0001_journal_and_read_models"
 MADE = (
+    "trade",
     "boundary",
     "day",
     "day_strategy",
@@ -51,10 +54,43 @@ def older(connection: sqlite3.Connection, path: Path | str) -> Iterator[sqlite3.
         for table in tables:
             columns = [row[1] for row in made.execute(f"PRAGMA table_info({table})")]
             names = ", ".join(f'"{name}"' for name in columns)
-            rows = connection.execute(f"SELECT {names} FROM {table} ORDER BY rowid").fetchall()
+            # The first schema had a number for R where the newest has none.
+            wanted = names.replace('"r_multiple"', "coalesce(r_multiple, 397.5)")
+            rows = connection.execute(f"SELECT {wanted} FROM {table} ORDER BY rowid").fetchall()
             marks = ", ".join("?" * len(columns))
             made.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
         yield made
+
+
+@contextmanager
+def second(history: list[e.Event], path: Path | str) -> Iterator[sqlite3.Connection]:
+    """A database of the second schema, as its own version filled it: adopted trades with an R."""
+    numbered = [
+        attrs.evolve(each, r_multiple=D("397.5"))
+        if isinstance(each, e.TradeClosed) and each.r_multiple is None
+        else each
+        for each in history
+    ]
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(numbered)
+        with closing(sqlite3.connect(path, isolation_level=None)) as made:
+            names = tuple(migrations.MIGRATIONS)[:2]
+            with pytest.MonkeyPatch.context() as patch:
+                only = {name: migrations.MIGRATIONS[name] for name in names}
+                patch.setattr(migrations, "MIGRATIONS", only)
+                patch.setattr(migrations, "FILLED", {})
+                migrations.apply(made)
+            for table, sql in made.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
+                " AND name NOT LIKE '%sqlite_%'"
+            ).fetchall():
+                columns = [row[1] for row in made.execute(f"PRAGMA table_info({table})")]
+                listed = ", ".join(f'"{name}"' for name in columns)
+                order = "1" if "WITHOUT ROWID" in sql else "rowid"
+                rows = written.execute(f"SELECT {listed} FROM {table} ORDER BY {order}").fetchall()
+                marks = ", ".join("?" * len(columns))
+                made.executemany(f"INSERT INTO {table} ({listed}) VALUES ({marks})", rows)
+            yield made
 
 
 def everything(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -87,6 +123,20 @@ def test_the_migration_makes_the_rows_that_the_projections_would_have_made(
     assert rebuilt == written
 
 
+@given(by_definition.histories())
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_adopted_trades_of_the_second_schema_lose_the_r_that_they_never_had(
+    events: list[e.Event],
+) -> None:
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(events)
+        with second(events, database.MEMORY) as old:
+            migrations.apply(old)
+            assert everything(old) == everything(written)
+            query = "SELECT trade_id, r_multiple, planned_stop, won FROM trade ORDER BY rowid"
+            assert old.execute(query).fetchall() == written.execute(query).fetchall()
+
+
 def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> None:
     end = story.DAY0_MS + 86_500_000
     history = [
@@ -112,7 +162,7 @@ def test_a_database_of_before_is_migrated_when_it_is_opened(tmp_path: Path) -> N
             pass
     with pytest.raises(StoreError, match="db migrate"):
         database.open_reader(path)
-    assert database.migrate(path) == ("0002_daily_rows",)
+    assert database.migrate(path) == tuple(migrations.MIGRATIONS)[1:]
     with closing(database.open_reader(path)) as reader:
         assert queries.counts(reader).trades == 1
 

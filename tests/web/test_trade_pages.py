@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
+from decimal import Decimal as D
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote
@@ -9,9 +11,13 @@ import pytest
 from published_record import write_record
 from site_client import Client, inline
 
+from kamou.core.events import TradeClosed
+from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
+from kamou.store.journal import JournalWriter
 from kamou.store.queries import trades
 from kamou.web.app import PublicSite
+from kamou.web.format import DASH
 from kamou.web.site import Site
 
 
@@ -113,3 +119,50 @@ async def test_a_trade_without_a_chain_still_has_a_page(
         page = await http.get(f"/trades/{trade_id}")
     assert page.status_code == 200
     assert page.text.count("None on record") == 6
+
+
+async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_beside_the_mean(
+    client: Client, demo: Site, tmp_path: Path
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=20)
+    planned = trades(open_reader(path))
+    with closing(open_writer(path)) as connection:
+        last = planned[0].closed_ms
+        JournalWriter(connection, generation=1).append([_adopted(last)])
+    public = PublicSite(path, demo, runner=inline)
+    async with client(public) as http:
+        own = (await http.get("/trades/found")).text
+        listed = (await http.get("/trades?strategy=adopted")).text
+        results = (await http.get("/results")).text
+        figure = (await http.get("/results.json")).json()["performance"]["expectancy_r"]
+    assert "without an R" in own
+    assert DASH in listed[listed.index("<tbody>") : listed.index("</tbody>")]
+    assert "closed trades, 1 without R" in results
+    assert figure["n"] == len(planned)
+    mean = sum(trade.r_multiple or 0.0 for trade in planned) / len(planned)
+    assert figure["value"] == pytest.approx(mean)
+
+
+def _adopted(at_ms: int) -> TradeClosed:
+    return TradeClosed(
+        at_ms=at_ms,
+        trade_id="found",
+        symbol="SOLUSDT",
+        strategy="adopted",
+        side=Side.LONG,
+        quantity=D(1),
+        contract_size=D(1),
+        entry_price=D(100),
+        exit_price=D(99),
+        stop_price=D("99.99"),
+        opened_ms=at_ms - 1,
+        closed_ms=at_ms,
+        pnl_gross=D(-1),
+        fees=D(0),
+        funding=D(0),
+        slippage=D(0),
+        pnl_net=D(-1),
+        r_multiple=None,
+        exit_reason="external",
+    )

@@ -37,8 +37,18 @@ def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) 
     ``leaving`` is what that costs, as a fraction of the stop price (``exit_rate``).
     """
     distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
-    per_unit = distance + gap * trade.risk_distance + leaving * trade.stop_price
+    per_unit = distance + gap * _gapped(trade, distance) + leaving * trade.stop_price
     return per_unit * abs(trade.quantity) * trade.contract_size
+
+
+def _gapped(trade: OpenTrade, distance: Decimal) -> Decimal:
+    """Return the price distance that the gap buffer multiplies.
+
+    The planned one; where none was planned, the farther of entry and mark from the stop.
+    """
+    if trade.planned_distance is not None:
+        return trade.planned_distance
+    return max(abs(trade.planned_entry - trade.stop_price), distance)
 
 
 def exposure(

@@ -76,6 +76,7 @@ def _bars(ask: Ask, ended: Sequence[DayRow]) -> Markup:
 
 def _rows(results: Results) -> Iterator[Row]:
     day, trade = results.by_day, results.by_trade
+    without_r = trade.trades.n - trade.expectancy_r.n
     yield _row(
         "Return",
         "Time-weighted, since inception, net of every cost. Deposits are not profit.",
@@ -119,7 +120,7 @@ def _rows(results: Results) -> Iterator[Row]:
         "Mean net result of a trade in R: 1 R is what the trade planned to risk.",
         trade.expectancy_r,
         lambda v: fmt.number(v, signed=True, places=3) + " R",
-        "closed trades",
+        f"closed trades, {without_r} without R" if without_r else "closed trades",
     )
     yield _row(
         "Profit factor",
