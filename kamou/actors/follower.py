@@ -8,7 +8,18 @@ from functools import cache
 import trio
 
 from kamou.actors.journal import Journal
-from kamou.core import book, events, holdings, model, orders, portfolio, snapshot, strategy_events
+from kamou.core import (
+    attribution,
+    book,
+    events,
+    holdings,
+    late_events,
+    model,
+    orders,
+    portfolio,
+    snapshot,
+    strategy_events,
+)
 from kamou.core.book import Book
 from kamou.core.events import StateChanged
 from kamou.core.model import TradingState
@@ -20,7 +31,19 @@ from kamou.store.snapshots import code_hash
 
 EVENTS_AT_ONCE = 400  # about 10 ms of CPU time, most of it decoding
 
-FOLDED_BY = (events, strategy_events, model, orders, portfolio, conduct, holdings, snapshot, book)
+FOLDED_BY = (
+    events,
+    late_events,
+    strategy_events,
+    model,
+    orders,
+    portfolio,
+    attribution,
+    conduct,
+    holdings,
+    snapshot,
+    book,
+)
 """Whose code makes the fold: a snapshot by other code is not trusted."""
 
 

@@ -169,7 +169,7 @@ class OrderManager(Actor):
         """Publish trades that are flat, end their reservations, sweep what they left behind."""
         book = self._desk.book
         now = self.clock.now_ms()
-        closures: list[Event] = list(book.pending_closures(now))
+        closures: list[Event] = [*book.pending_closures(now), *book.pending_corrections(now)]
         if closures:
             book = await self._desk.commit(*closures)
         released = [

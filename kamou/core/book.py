@@ -16,6 +16,7 @@ import attrs
 from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot, strategy_events
+from kamou.core.attribution import attribute, published_trade
 from kamou.core.day import day_start_ms
 from kamou.core.holdings import (
     OVERLAP_MS,
@@ -25,6 +26,7 @@ from kamou.core.holdings import (
     Unassigned,
     by_symbol,
 )
+from kamou.core.late_events import ResultCorrected
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
@@ -185,6 +187,7 @@ class Book(Holdings):
             self._keep(order, life.advance(order, event))
         if trade is not None and self.trades.get(fill.symbol) is trade:
             self._settle(trade)
+        self._attribute_late(fill.symbol)
 
     def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
         """Remember what a fill of no trade opened: the venue must show it as a position."""
@@ -217,7 +220,9 @@ class Book(Holdings):
         if order.leg is not Leg.ENTRY or order.plan is None:
             return None  # nothing known explains it: reconciliation will see the position
         plan, trade_id = order.plan, order.intent.trade_id
-        part = self.published.get(trade_id, 0) + 1
+        part = 1
+        while portfolio.result_id(trade_id, part) in self.published:
+            part += 1
         if part == 1:  # a late fill of an entry whose result is out is no second entry
             self.conduct.record_entry(
                 Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
@@ -274,16 +279,17 @@ class Book(Holdings):
         if transfer:
             self.flows += income.amount
         elif income.kind == "funding":
-            trade = self.trades.get(income.symbol)
-            if trade is not None:
-                self.trades[income.symbol] = attrs.evolve(
-                    trade, funding=trade.funding + income.amount
-                )
-                return
-            for name, ended in self.finished.items():
-                if ended.symbol == income.symbol:
-                    self.finished[name] = attrs.evolve(ended, funding=ended.funding + income.amount)
-                    return
+            self.unattributed[income.income_id] = income
+            _bound(self.unattributed, CLOSED_KEPT)
+            self._attribute_late(income.symbol)
+
+    def _attribute_late(self, symbol: str) -> None:
+        """Give funding that no known trade was charged with to the trade that a fill made known."""
+        for key, income in tuple(self.unattributed.items()):
+            if income.symbol == symbol and attribute(
+                income, self.trades, self.finished, self.published
+            ):
+                del self.unattributed[key]
 
     def _pay(self, key: str, paid: BalanceChange) -> None:
         """Count a fill or a payment on the UTC day of its own time."""
@@ -299,8 +305,13 @@ class Book(Holdings):
         for trade in tuple(self.finished.values()):
             if trade.result_id == event.trade_id:
                 del self.finished[trade.trade_id]
-                self.published[trade.trade_id] = trade.part
+                self.published[event.trade_id] = published_trade(trade, event)
                 _bound(self.published, CLOSED_KEPT)
+
+    def _result_corrected(self, event: ResultCorrected) -> None:
+        trade = self.published.get(event.trade_id)
+        if trade is not None:
+            self.published[event.trade_id] = trade.corrected(event)
 
     def _marked(self, event: e.EquityMarked) -> None:
         self.equity = event.equity
@@ -355,6 +366,8 @@ class Book(Holdings):
             for seen in (self.fills_seen, self.incomes_seen):
                 for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
                     del seen[key]
+            for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
+                del self.unattributed[key]
 
     def _restated(self, event: e.TradeRestated) -> None:
         trade = self.trades.get(event.symbol)
@@ -405,6 +418,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.ProtectionLost: Book._protection_lost,
     e.IncomeRecorded: Book._income,
     e.TradeClosed: Book._trade_closed,
+    ResultCorrected: Book._result_corrected,
     e.EquityMarked: Book._marked,
     e.DayOpened: Book._day_opened,
     e.PositionAdopted: Book._adopted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kamou.core import events as e
+from kamou.core import late_events as late
 from kamou.core import site_events as site
 from kamou.core import strategy_events as strategies
 
@@ -31,6 +32,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.ReduceProved,
     e.IncomeRecorded,
     e.TradeClosed,
+    late.ResultCorrected,
     e.EquityMarked,
     e.DayOpened,
     e.PositionAdopted,

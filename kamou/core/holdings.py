@@ -10,8 +10,10 @@ import attrs
 from kamou.clock import HOUR_MS, floor_ms
 from kamou.core import events as e
 from kamou.core import portfolio
+from kamou.core.attribution import PublishedTrade, correction
 from kamou.core.day import day_start_ms
-from kamou.core.model import ZERO, Figure, Leg, Plan, TradingState
+from kamou.core.late_events import ResultCorrected
+from kamou.core.model import ZERO, Figure, Income, Leg, Plan, TradingState
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
 from kamou.core.risk.conduct import Conduct
@@ -84,7 +86,8 @@ class Holdings:
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
     unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
-    published: dict[str, int] = attrs.field(factory=dict)  # results lately, by trade id
+    published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # lately, by result id
+    unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding of no known trade, by id
     orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client id
     closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client id
     reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id
@@ -188,6 +191,11 @@ class Holdings:
             for t in self.finished.values()
             if not self._funding_awaited(t)
         )
+
+    def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
+        """Published results that late funding changed. Gone once ``ResultCorrected`` is applied."""
+        made = (correction(each, at_ms) for each in self.published.values())
+        return tuple(event for event in made if event is not None)
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
         settled_ms = floor_ms(trade.changed_ms, HOUR_MS)

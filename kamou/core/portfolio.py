@@ -64,7 +64,12 @@ class OpenTrade:
     @property
     def result_id(self) -> str:
         """The trade id that its result is published under; each part has one of its own."""
-        return self.trade_id if self.part == 1 else f"{self.trade_id}.{self.part}"
+        return result_id(self.trade_id, self.part)
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When it was flat; None while something is held."""
+        return None if self.quantity else self.changed_ms
 
     @property
     def quantity(self) -> Decimal:
@@ -133,6 +138,11 @@ class OpenTrade:
     def notional(self, mark: Decimal) -> Decimal:
         """Money at ``mark``."""
         return abs(self.quantity) * self.contract_size * mark
+
+
+def result_id(trade_id: str, part: int) -> str:
+    """Return the id of the result of one part of a trade."""
+    return trade_id if part == 1 else f"{trade_id}.{part}"
 
 
 def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrade:
@@ -319,7 +329,6 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
     net = gross - trade.fees + trade.funding
     entry, exit_price = trade.entry_price, trade.exit_price
     assert exit_price is not None
-    risk = trade.planned_risk
     return TradeClosed(
         at_ms=at_ms,
         cause_id=trade.trade_id,
@@ -341,9 +350,14 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
         funding=trade.funding,
         slippage=trade.slippage,
         pnl_net=net,
-        r_multiple=(net / risk).quantize(_R_STEP) if risk else None,
+        r_multiple=r_multiple(net, trade.planned_risk),
         exit_reason=trade.exit_reason or "external",
     )
+
+
+def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
+    """Return net PnL in units of the planned risk; None if no risk was planned."""
+    return (net / risk).quantize(_R_STEP) if risk else None
 
 
 def _exit_reason(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kamou.core import events as e
 from kamou.core.book import Book
+from kamou.core.late_events import ResultCorrected
 from kamou.core.model import OrderType
 from kamou.core.orders import IN_FLIGHT
 from kamou.exchange.engine import Engine
@@ -103,6 +104,8 @@ def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) ->
         return  # what others did, or an intent that a backup lacks, is in no trade of the journal
     balance = start + book.flows
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
+    balance += sum((ev.added for ev in events if isinstance(ev, ResultCorrected)), Decimal(0))
+    balance += sum((c.added for c in book.pending_corrections(0)), Decimal(0))
     for trade in (*book.trades.values(), *book.finished.values()):
         balance += trade.realised - trade.fees + trade.funding
     told = engine.account().balance

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
+import attrs
+
 from kamou.core import events as e
+from kamou.core.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER
 from kamou.store.projected_totals import trade_counted
+from kamou.store.rows import TradeRow, select_one
 
 
 def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
@@ -58,6 +62,25 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
     )
     trade_counted(cursor, event)
     projected_days.entry_recorded(cursor, event.closed_ms)
+
+
+def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
+    before = select_one(cursor, TradeRow, "trade", "WHERE trade_id = ?", event.trade_id)
+    if before is None:
+        return
+    trade_counted(cursor, before, times=-1)
+    after = attrs.evolve(
+        before,
+        funding=event.funding,
+        pnl_net=event.pnl_net,
+        r_multiple=None if event.r_multiple is None else float(event.r_multiple),
+    )
+    cursor.execute(
+        "UPDATE trade SET funding = ?, pnl_net = ?, r_multiple = ? WHERE trade_id = ?",
+        (str(after.funding), str(after.pnl_net), after.r_multiple, after.trade_id),
+    )
+    trade_counted(cursor, after)
+    projected_days.entry_recorded(cursor, after.closed_ms)
 
 
 def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> None:

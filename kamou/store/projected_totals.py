@@ -50,14 +50,24 @@ def was_down(cursor: sqlite3.Cursor, seq: int, started_ms: int) -> None:
     span_marked(cursor, "down", before[0], started_ms)
 
 
-def trade_counted(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow) -> None:
-    """Add a closed trade to the totals of its strategy and of its strategy, symbol and outcome."""
+def trade_counted(
+    cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1
+) -> None:
+    """Add a closed trade to the totals of its strategy and of its strategy, symbol and outcome.
+
+    ``times`` is -1 to take away what was added for a result that is being corrected.
+    """
     won = event.pnl_net > 0
-    count(cursor, trades=1)
+    count(cursor, trades=times)
+    place = (event.strategy, event.symbol, int(won))
     cursor.execute(
-        "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, 1)"
-        " ON CONFLICT DO UPDATE SET trades = trades + 1",
-        (event.strategy, event.symbol, int(won)),
+        "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET trades = trades + excluded.trades",
+        (*place, times),
+    )
+    cursor.execute(
+        "DELETE FROM trade_count WHERE strategy = ? AND symbol = ? AND won = ? AND trades = 0",
+        place,
     )
     row = cursor.execute(
         "SELECT profit, loss, pnl_net, fees, funding, slippage FROM strategy_total"
@@ -76,14 +86,15 @@ def trade_counted(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow) -> No
         event.slippage,
     )
     cursor.execute(
-        "UPDATE strategy_total SET trades = trades + 1, wins = wins + ?, r = r + ?,"
+        "UPDATE strategy_total SET trades = trades + ?, wins = wins + ?, r = r + ?,"
         " with_r = with_r + ?, profit = ?, loss = ?, pnl_net = ?, fees = ?, funding = ?,"
         " slippage = ? WHERE strategy = ?",
         (
-            int(won),
-            0.0 if event.r_multiple is None else float(event.r_multiple),
-            int(event.r_multiple is not None),
-            *(str(Decimal(old) + new) for old, new in zip(row, added, strict=True)),
+            times,
+            times * won,
+            0.0 if event.r_multiple is None else times * float(event.r_multiple),
+            times * (event.r_multiple is not None),
+            *(str(Decimal(old) + times * new) for old, new in zip(row, added, strict=True)),
             event.strategy,
         ),
     )

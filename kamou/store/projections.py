@@ -13,6 +13,7 @@ from typing import Any
 
 from kamou.clock import DAY_MS
 from kamou.core import events as e
+from kamou.core.late_events import ResultCorrected
 from kamou.core.model import Denial
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days
@@ -253,6 +254,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.FillRecorded: orders.fill_recorded,
         e.IncomeRecorded: money.income_recorded,
         e.TradeClosed: money.trade_closed,
+        ResultCorrected: money.result_corrected,
         e.EquityMarked: money.equity_marked,
         e.DayOpened: _day_opened,
     }

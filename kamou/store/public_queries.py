@@ -12,6 +12,8 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.late_events import ResultCorrected
+from kamou.messages.codec import decode, kind_of
 from kamou.store.rows import DayRow, MonthRow, select
 
 
@@ -136,6 +138,18 @@ def complete_strategy_days(
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:
     """Return the totals of every strategy that has closed a trade, in order of name."""
     return select(reader, StrategySums, "strategy_total", "ORDER BY strategy")
+
+
+def result_corrections(
+    reader: sqlite3.Connection, result_id: str, *, limit: int
+) -> tuple[ResultCorrected, ...]:
+    """Return the first corrections of a published result, oldest first."""
+    rows = reader.execute(
+        "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq LIMIT ?",
+        # Keys are RESULT#NUMBER; "$" is the character after "#".
+        (kind_of(ResultCorrected), f"{result_id}#", f"{result_id}$", limit),
+    ).fetchall()
+    return tuple(decode(ResultCorrected, body) for (body,) in rows)
 
 
 def traded_names(reader: sqlite3.Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:

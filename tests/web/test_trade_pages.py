@@ -12,6 +12,7 @@ from published_record import write_record
 from site_client import Client, inline
 
 from kamou.core.events import TradeClosed
+from kamou.core.late_events import ResultCorrected
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
@@ -166,3 +167,34 @@ def _adopted(at_ms: int) -> TradeClosed:
         r_multiple=None,
         exit_reason="external",
     )
+
+
+async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_correction(
+    client: Client, demo: Site, tmp_path: Path
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=3)
+    trade = trades(open_reader(path), limit=1)[0]
+    net = trade.pnl_net - D("1.25")
+    with closing(open_writer(path)) as connection:
+        JournalWriter(connection, generation=1).append(
+            [
+                ResultCorrected(
+                    at_ms=trade.closed_ms + 60_000,
+                    cause_id=trade.trade_id,
+                    trade_id=trade.trade_id,
+                    number=1,
+                    added=D("-1.25"),
+                    funding=trade.funding - D("1.25"),
+                    pnl_net=net,
+                    r_multiple=D("-0.5"),
+                )
+            ]
+        )
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        text = unescape((await http.get(f"/trades/{quote(trade.trade_id)}")).text)
+        sums = (await http.get("/results.json")).json()["strategies"]
+    assert f"-1.25 listed late, net {net}" in text
+    assert "0.500 R" in text
+    shown = sum(D(each["pnl_net"]) for each in sums)
+    assert shown == sum(each.pnl_net for each in trades(open_reader(path)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 from starlette.exceptions import HTTPException
 
+from kamou.core.late_events import ResultCorrected
 from kamou.core.model import Leg
 from kamou.http.replies import HTML
 from kamou.store import public_queries, queries
@@ -23,6 +24,7 @@ LEGS = {
 
 FILLS_SHOWN = 60  # the first ones; an order that filled in a thousand parts is still one page
 ORDERS_SHOWN = 30
+CORRECTIONS_SHOWN = 30
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +44,9 @@ def render(ask: Ask) -> Page:
     """
     with public_queries.snapshot(ask.reader) as reader:
         chain = queries.trade_chain(reader, ask.path["trade_id"])
+        late = public_queries.result_corrections(
+            reader, ask.path["trade_id"], limit=CORRECTIONS_SHOWN
+        )
     if chain is None or chain.trade is None:
         raise HTTPException(404)
     trade = chain.trade
@@ -55,9 +60,15 @@ def render(ask: Ask) -> Page:
         chain=chain,
         trade=trade,
         legs=LEGS,
-        diary=sorted(_diary(chain), key=lambda moment: moment.at_ms),
+        diary=sorted((*_diary(chain), *_late(late)), key=lambda moment: moment.at_ms),
     )
     return Page(body=body, media_type=HTML)
+
+
+def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
+    for event in corrections:
+        detail = f"{event.added:+} listed late, net {event.pnl_net}"
+        yield Moment(at_ms=event.at_ms, what="Funding added to the result", detail=detail)
 
 
 def _diary(chain: TradeChain) -> Iterator[Moment]:
