@@ -188,10 +188,12 @@ def test_a_hard_rule_may_be_lowered_and_never_raised(
 
 
 @pytest.mark.parametrize(
-    "key", ["risk.gap_buffer_min", "risk.liquidation_multiple", "risk.shock_move"]
+    "key",
+    ["risk.gap_buffer_min", "risk.gap_memory_days", "risk.liquidation_multiple", "risk.shock_move"],
 )
 def test_a_floor_may_be_raised_and_never_lowered(tmp_path: Path, key: str) -> None:
-    assert "a setting may only raise it" in refused(tmp_path, f"{key} = 0.01")
+    low = 1 if key.endswith("_days") else "0.01"
+    assert "a setting may only raise it" in refused(tmp_path, f"{key} = {low}")
 
 
 def test_a_choice_outside_the_list_names_the_list(tmp_path: Path) -> None:

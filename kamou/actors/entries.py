@@ -193,7 +193,7 @@ class Entries:
             return {}  # entry prices stand in for sizing; the governor denies without marks
 
     def _value(self, quotes: Mapping[str, Quote]) -> _Valued:
-        book = self._desk.book
+        book, now_ms = self._desk.book, self._clock.now_ms()
         return _Valued(
             quotes=quotes,
             stake=exposure(
@@ -202,6 +202,7 @@ class Entries:
                 instruments=self._instruments,
                 costs=self._costs,
                 limits=self._limits,
+                now_ms=now_ms,
             ),
             now=current_equity(
                 book,
@@ -209,7 +210,7 @@ class Entries:
                 quotes,
                 instruments=self._instruments,
                 costs=self._costs,
-                now_ms=self._clock.now_ms(),
+                now_ms=now_ms,
             ),
         )
 

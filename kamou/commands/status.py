@@ -166,7 +166,7 @@ def pause(seconds: float) -> None:
 def why(
     symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int
 ) -> None:
-    """Tell which tier refused SYMBOL in the last cycles, and with what figures."""
+    """Print what each tier answered about SYMBOL in the last cycles, with its figures."""
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
@@ -205,6 +205,11 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
         for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
         for denial in refusal.denials
     ]
+    signals = [
+        signal
+        for signal in queries.signals(reader, symbol=symbol, limit=500)
+        if signal.cycle_ms >= since_ms
+    ]
     rows += [
         {
             "at_ms": signal.cycle_ms,
@@ -213,8 +218,18 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
             "answer": signal.verdict,
             "figures": f"score={signal.score:.3f} size={signal.size_multiplier}",
         }
-        for signal in queries.signals(reader, symbol=symbol, limit=500)
-        if signal.cycle_ms >= since_ms
+        for signal in signals
+    ]
+    rows += [
+        {
+            "at_ms": granted.at_ms,
+            "tier": "governor",
+            "strategy": signal.strategy,
+            "answer": "GRANTED",
+            "figures": " ".join(f"{each.name}={each.value}" for each in granted.figures),
+        }
+        for signal in signals
+        for granted in queries.grants_of(reader, signal.signal_id)
     ]
     for cycle_ms, body in queries.details(reader, limit=cycles):
         rows += [

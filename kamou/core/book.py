@@ -30,7 +30,7 @@ from kamou.core.late_events import ResultCorrected
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
-from kamou.core.risk.conduct import Entry
+from kamou.core.risk.conduct import Entry, Overshoot
 
 __all__ = ["OVERLAP_MS", "Book", "Reservation"]
 
@@ -230,15 +230,18 @@ class Book(Holdings):
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
-        """Remember how far beyond its trigger a stop filled, in planned stop distances."""
-        leg, distance = order.leg if order else None, trade.planned_distance
-        if order is not None and leg is Leg.STOP and distance:
-            trigger = order.intent.trigger_price
+        """Remember a stop-out, and how far beyond the stop it filled in planned distances."""
+        stopped = order is not None and order.leg is Leg.STOP
+        if not stopped and fill.reason != "liquidation":
+            return
+        self.conduct.record_stop_out(fill.symbol, fill.at_ms)
+        trigger = order.intent.trigger_price if order is not None and stopped else None
+        if distance := trade.planned_distance:
             stop = trade.stop_price if trigger is None else trigger
-            beyond = (stop - fill.price) * trade.side.sign
-            self.conduct.record_overshoot(beyond / distance)
-        if leg is Leg.STOP or fill.reason == "liquidation":
-            self.conduct.record_stop_out(fill.symbol, fill.at_ms)
+            beyond = max(ZERO, (stop - fill.price) * trade.side.sign)
+            self.conduct.record_overshoot(
+                Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
+            )
 
     def _settle(self, trade: OpenTrade) -> None:
         """A flat trade whose entry cannot fill any more is finished."""

@@ -36,6 +36,7 @@ class RiskLimits:
     shock_move: Decimal = D("0.10")  # BTC shock whose loss must fit the day's budget
     budget_share_min: Decimal = D("0.25")  # of its size; what is left for less is no trade
     gap_buffer_min: Decimal = D("0.25")  # of the stop distance, until overshoot is measured
+    gap_memory_days: int = 30  # an overshoot counts so long: a month of stops, and no longer
     notional_total_max: Decimal = D("3")  # times Q
     margin_total_max: Decimal = D("0.8")  # of Q
     order_value_max: Decimal = D("100000")  # money: an absolute cap, independent of sizing

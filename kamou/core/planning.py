@@ -15,7 +15,7 @@ from kamou.core.book import Book
 from kamou.core.codes import Deny
 from kamou.core.gate import LiveGrant
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import ZERO, Candidate, Denial, Instrument, Plan, Quote, Side
+from kamou.core.model import ZERO, Candidate, Denial, Figure, Instrument, Plan, Quote, Side
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, room_for
@@ -127,6 +127,7 @@ def plan_entry(
     fits what they leave.
     """
     instrument = instruments[candidate.symbol]
+    gap = book.conduct.gap_buffer(limits, now_ms)
     prices = prices_for(candidate, quote, instrument, costs)
     sized = size(
         q=now.q,
@@ -142,7 +143,7 @@ def plan_entry(
             hold_ms=candidate.hold_ms,
             funding_rate=funding_rate,
         ),
-        gap=book.conduct.gap(limits.gap_buffer_min),
+        gap=gap.value,
         limits=limits,
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
@@ -150,7 +151,8 @@ def plan_entry(
         room=_room(candidate, stake, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):
-        return sized
+        arithmetic = Figure(name="gap_buffer", value=str(gap))
+        return attrs.evolve(sized, figures=(*sized.figures, arithmetic))
     return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
 
 

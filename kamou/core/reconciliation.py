@@ -293,7 +293,7 @@ class _Work:
                 q=min(account.equity, account.balance),
                 limits=terms.limits,
                 costs=terms.costs,
-                gap=self.book.conduct.gap(terms.limits.gap_buffer_min),
+                gap=self.book.conduct.gap_buffer(terms.limits, self.now_ms).value,
                 atr=terms.atrs.get(position.symbol),
                 at_ms=self.view.at_ms,
             )
@@ -382,6 +382,7 @@ class _Work:
             instruments=self.terms.instruments,
             costs=self.terms.costs,
             limits=self.terms.limits,
+            now_ms=self.now_ms,
         )
         leaving = exit_costs(self.view.positions, self.terms.instruments, self.terms.costs)
         book = self.book

@@ -31,7 +31,7 @@ def restatements(book: Book, view: VenueView, terms: Terms, now_ms: int) -> Iter
         position = held.get(symbol)
         stop = trade.stop_price
         if position is not None and liquidated_first(trade, position):
-            stop = _nearer(book, view, terms, position, instrument)
+            stop = _nearer(book, view, terms, position, instrument, now_ms)
         off_tick = stop % instrument.tick != 0 and instrument.tick != trade.tick
         resized = instrument.contract_size != trade.contract_size
         if off_tick or resized or stop != trade.stop_price:
@@ -53,7 +53,12 @@ def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
 
 
 def _nearer(
-    book: Book, view: VenueView, terms: Terms, position: VenuePosition, instrument: Instrument
+    book: Book,
+    view: VenueView,
+    terms: Terms,
+    position: VenuePosition,
+    instrument: Instrument,
+    now_ms: int,
 ) -> Decimal:
     """Where the stop of a position found like this would be put."""
     return adopted_stop(
@@ -62,6 +67,6 @@ def _nearer(
         q=min(view.account.equity, view.account.balance),
         limits=terms.limits,
         costs=terms.costs,
-        gap=book.conduct.gap(terms.limits.gap_buffer_min),
+        gap=book.conduct.gap_buffer(terms.limits, now_ms).value,
         atr=None,
     )

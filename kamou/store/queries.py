@@ -14,7 +14,9 @@ from typing import Any
 
 import attrs
 
+from kamou.core.events import PermitGranted
 from kamou.core.model import ZERO
+from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import TRANSFER
 from kamou.store.rows import (
     ConfigRow,
@@ -174,6 +176,16 @@ def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
 def open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
     """Orders that are not terminal by the venue's evidence, oldest first."""
     return select(reader, OrderRow, "order_", "WHERE closed_ms IS NULL ORDER BY intended_ms, rowid")
+
+
+def grants_of(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
+    """Return the permits of one signal as they were granted, with the governor's figures."""
+    rows = reader.execute(
+        "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq",
+        # A permit id is SIGNAL.ATTEMPT; "/" is the character after ".".
+        (kind_of(PermitGranted), f"{signal_id}.", f"{signal_id}/"),
+    ).fetchall()
+    return tuple(decode(PermitGranted, body) for (body,) in rows)
 
 
 def permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:

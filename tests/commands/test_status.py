@@ -114,7 +114,10 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder)
         ("T1", "mean_reversion", "SCORED"),
         ("T1", "oi_momentum", "WARMING_UP"),
         ("T3", "mean_reversion", "off"),
+        ("governor", "mean_reversion", "GRANTED"),
     }
+    (granted,) = [row for row in reasons if row["answer"] == "GRANTED"]
+    assert granted["figures"] == "gap_buffer=0.25 = max(0.25, none measured in 30 days)"
 
 
 def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> None:

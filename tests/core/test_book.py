@@ -183,25 +183,6 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
     (closure,) = story.book.pending_closures(NOON + 9)
     assert closure.exit_reason == "liquidation"
     assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON + 9}
-    assert story.book.conduct.overshoots == []  # no stop of ours filled
-
-
-def test_how_far_stops_overshoot_is_measured_in_stop_distances(story: Story) -> None:
-    _, stop = story.open(PLAN)
-    story.fill(stop, "50", "97.3")  # better than its trigger: no overshoot
-    story.fill(stop, "50", "95.5")
-    assert story.book.conduct.overshoots == [0, D("0.5")]
-    assert story.book.conduct.gap(D("0.25")) == D("0.5")
-
-
-def test_the_gap_is_the_nearest_rank_p99_of_a_bounded_memory() -> None:
-    story = Story()
-    conduct = story.book.conduct
-    for n in range(1, 701):
-        conduct.record_overshoot(D(n))
-    assert len(conduct.overshoots) == 500
-    assert conduct.overshoot_p99 == 695  # of 201..700, the 495th
-    assert conduct.gap(D(1000)) == 1000
 
 
 def test_entries_are_remembered_for_a_day(story: Story) -> None:

@@ -46,7 +46,12 @@ def story() -> Story:
 
 def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
     return exposure(
-        story.book, marks=marks or {}, instruments=INSTRUMENTS, costs=CostModel(), limits=LIMITS
+        story.book,
+        marks=marks or {},
+        instruments=INSTRUMENTS,
+        costs=CostModel(),
+        limits=LIMITS,
+        now_ms=NOON,
     )
 
 

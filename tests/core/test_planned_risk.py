@@ -84,7 +84,7 @@ def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(stor
     nearer = intent(Leg.STOP, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
     story.send(nearer)
     story.fill(nearer, "100", "99.69")
-    assert story.book.conduct.overshoots == [D("0.15")]
+    assert [each.multiple for each in story.book.conduct.overshoots] == [D("0.15")]
     story.say(result(story))
     verdict, _ = review_entry(review(story.book, another_two_percent_stop()))
     assert isinstance(verdict, Approved)

@@ -36,7 +36,9 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
 
 
 def stake_of(book: Book, limits: RiskLimits) -> Exposure:
-    return exposure(book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits)
+    return exposure(
+        book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
+    )
 
 
 def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:

@@ -52,8 +52,8 @@ REVIEWER = (
     defect(
         name="the gap buffer is left out of sizing and review alike",
         file="kamou/core/risk/conduct.py",
-        old="        return max(minimum, self.overshoot_p99)\n",
-        new="        return min(minimum, 0 * self.overshoot_p99)\n",
+        old="        return max(self.minimum, self.p99)\n",
+        new="        return min(self.minimum, 0 * self.p99)\n",
         notices=("RISK", "RISK_PROMISED"),
         faults="tight_limits",
     ),

@@ -217,7 +217,9 @@ def opening() -> list[e.Event]:
             cause_id=SIGNAL,
             permit_id=PERMIT,
             plan=plan(),
-            figures=(),
+            figures=(
+                Figure(name="gap_buffer", value="0.25 = max(0.25, none measured in 30 days)"),
+            ),
             expires_ms=at + 30_000,
         ),
         e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, Leg.ENTRY)),

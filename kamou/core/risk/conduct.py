@@ -1,4 +1,8 @@
-"""What was done lately: entries, stop-outs and how far stops overshot. Bounded."""
+"""What was done lately: entries, stop-outs and how far stops overshot. Bounded.
+
+The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
+``risk.gap_memory_days``: what happened once is forgotten after them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ from math import ceil
 
 import attrs
 
-from kamou.core.day import DAY_MS
+from kamou.core.day import DAY_MS, utc_day
+from kamou.core.limits import RiskLimits
 from kamou.core.model import ZERO
 
 ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day
-OVERSHOOTS_KEPT = 500  # enough for a p99; old markets are forgotten
+OVERSHOOTS_KEPT = 500  # enough for a p99
 OVERSHOOT_QUANTILE = Decimal("0.99")
 
 
@@ -26,14 +31,49 @@ class Entry:
     symbol: str
 
 
+@attrs.frozen(kw_only=True)
+class Overshoot:
+    """How far beyond its stop a position left, by its stop order or by liquidation."""
+
+    at_ms: int  # of the fill, by the venue's clock
+    symbol: str
+    multiple: Decimal  # of the planned stop distance, >= 0
+
+
+@attrs.frozen(kw_only=True)
+class GapBuffer:
+    """The gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
+
+    minimum: Decimal
+    p99: Decimal  # of what was measured; 0 without any
+    measured: int
+    days: int
+    worst: Overshoot | None
+
+    @property
+    def value(self) -> Decimal:
+        """A multiple of the stop distance."""
+        return max(self.minimum, self.p99)
+
+    def __str__(self) -> str:
+        """Return the arithmetic: ``0.42 = max(0.25, p99 0.42 of 7 measured in 30 days; ...)``."""
+        if self.worst is None:
+            return f"{self.value:.4g} = max({self.minimum}, none measured in {self.days} days)"
+        until = utc_day(self.worst.at_ms + self.days * DAY_MS)
+        return (
+            f"{self.value:.4g} = max({self.minimum}, p99 {self.p99:.4g} of {self.measured}"
+            f" measured in {self.days} days; worst {self.worst.multiple:.4g} of"
+            f" {self.worst.symbol}, counts until {until})"
+        )
+
+
 @attrs.define(kw_only=True)
 class Conduct:
     """Mutated by the book's fold only."""
 
     entries: list[Entry] = attrs.field(factory=list)
     stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # by symbol, the last one
-    overshoots: list[Decimal] = attrs.field(factory=list)  # multiples of the stop distance, >= 0
-    overshoot_p99: Decimal = ZERO
+    overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -44,10 +84,9 @@ class Conduct:
     def record_stop_out(self, symbol: str, at_ms: int) -> None:
         self.stop_outs_ms[symbol] = max(at_ms, self.stop_outs_ms.get(symbol, 0))
 
-    def record_overshoot(self, multiple: Decimal) -> None:
-        self.overshoots.append(max(ZERO, multiple))
+    def record_overshoot(self, overshoot: Overshoot) -> None:
+        self.overshoots.append(overshoot)
         del self.overshoots[:-OVERSHOOTS_KEPT]
-        self.overshoot_p99 = nearest_rank(self.overshoots, OVERSHOOT_QUANTILE)
 
     def entries_of(self, strategy: str, since_ms: int) -> int:
         """Trades that this strategy opened after ``since_ms``."""
@@ -61,16 +100,26 @@ class Conduct:
         """Trades opened in this symbol at or after ``since_ms``."""
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
 
-    def gap(self, minimum: Decimal) -> Decimal:
-        """The gap buffer g, a multiple of the stop distance: max(minimum, p99 of overshoot)."""
-        return max(minimum, self.overshoot_p99)
+    def gap_buffer(self, limits: RiskLimits, now_ms: int) -> GapBuffer:
+        """Return the gap buffer at ``now_ms``, from the overshoots that still count then."""
+        since_ms = now_ms - limits.gap_memory_days * DAY_MS
+        counted = [each for each in self.overshoots if each.at_ms > since_ms]
+        p99 = ZERO
+        if counted:
+            p99 = nearest_rank([each.multiple for each in counted], OVERSHOOT_QUANTILE)
+        return GapBuffer(
+            minimum=limits.gap_buffer_min,
+            p99=p99,
+            measured=len(counted),
+            days=limits.gap_memory_days,
+            worst=max(counted, key=lambda each: (each.multiple, each.at_ms), default=None),
+        )
 
     def copy(self) -> Conduct:
         return Conduct(
             entries=list(self.entries),
             stop_outs_ms=dict(self.stop_outs_ms),
             overshoots=list(self.overshoots),
-            overshoot_p99=self.overshoot_p99,
         )
 
 

@@ -19,6 +19,7 @@ from kamou.core.model import (
     TradingState,
     VenuePosition,
 )
+from kamou.core.risk.conduct import GapBuffer
 from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.sizing import TradeCosts, trade_costs
@@ -138,8 +139,13 @@ class ReviewContext:
         )
 
     @cached_property
+    def gap_buffer(self) -> GapBuffer:
+        return self.book.conduct.gap_buffer(self.limits, self.now_ms)
+
+    @property
     def gap(self) -> Decimal:
-        return self.book.conduct.gap(self.limits.gap_buffer_min)
+        """The gap buffer, a multiple of the stop distance."""
+        return self.gap_buffer.value
 
     @cached_property
     def price(self) -> Decimal:
@@ -192,6 +198,7 @@ class ReviewContext:
             instruments=self.instruments,
             costs=self.costs,
             limits=self.limits,
+            now_ms=self.now_ms,
         )
 
     @cached_property

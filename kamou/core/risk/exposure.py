@@ -58,12 +58,13 @@ def exposure(
     instruments: Mapping[str, Instrument],
     costs: CostModel,
     limits: RiskLimits,
+    now_ms: int,
 ) -> Exposure:
     """The book's exposure at ``marks`` (by symbol; the entry price where one is missing).
 
     A symbol without an instrument counts as an alt: the stricter reading.
     """
-    gap = book.conduct.gap(limits.gap_buffer_min)
+    gap = book.conduct.gap_buffer(limits, now_ms).value
     stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price

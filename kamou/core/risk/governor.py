@@ -123,7 +123,7 @@ def _figures(c: ReviewContext) -> tuple[Figure, ...]:
     shown = {
         "q": f"{c.q:.2f}",
         "risk": percent(c.risk, c.q),
-        "gap": str(c.gap),
+        "gap_buffer": str(c.gap_buffer),
         "exposure": percent(c.notional, c.q),
         "bound_by": c.plan.bound_by,
         "open_risk": percent(stake.open_risk, c.q),

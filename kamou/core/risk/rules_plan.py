@@ -59,6 +59,7 @@ def stop_within_liquidation(c: ReviewContext) -> Denial | None:
         liquidation=f"{price:.8g}",
         distance=percent(distance, c.price),
         needed=percent(needed, c.price),
+        gap_buffer=str(c.gap_buffer),
     )
 
 

@@ -24,11 +24,13 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
         if total > limit:
             over = name
             break
+    measured = {"gap_buffer": str(c.gap_buffer)} if c.gap_buffer.measured else {}
     return denial(
         Deny.RISK_PER_TRADE_EXCEEDED,
         risk=percent(c.risk, c.q),
         limit=percent(limit, c.q),
         bound_by=over,
+        **measured,
     )
 
 
