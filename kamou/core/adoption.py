@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from kamou.core.events import PositionAdopted
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Instrument, Side, VenuePosition
-from kamou.core.sizing import BPS
+from kamou.core.risk.equity import exit_rate
 
 ATR_MULTIPLE = Decimal(2)
 
@@ -64,7 +64,7 @@ def adopted_stop(
     mark = position.mark_price
     sign = 1 if position.quantity > 0 else -1
     units = abs(position.quantity) * instrument.contract_size
-    exit_cost = (costs.taker_bps + costs.slippage_bps) / BPS * mark
+    exit_cost = exit_rate(instrument, costs) * mark
     distance = (limits.risk_per_trade * q / units - exit_cost) / (1 + gap)
     if atr is not None and atr > 0:
         distance = min(distance, ATR_MULTIPLE * atr)

@@ -63,6 +63,8 @@ class Engine:
         """``start_ms`` and ``balance`` open a new venue; a stored one goes on as it was."""
         self.source = source
         self.models = models
+        # A venue states an account's own rates with its instruments: what sizing reads is charged.
+        source.instruments = tuple(models.fee.stated(each) for each in source.instruments)
         self.instruments = {i.symbol: i for i in source.instruments}
         self.reloads = 0  # times another process was found to have traded here
         self._spots = Spots(source, self.instruments, models, lambda: self._state.market_ms)

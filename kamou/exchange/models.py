@@ -34,11 +34,18 @@ def on_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
 
 @attrs.frozen(kw_only=True)
 class FeeModel:
-    """Each fill pays the instrument's own taker or maker rate on its notional.
+    """Each fill pays the account's taker or maker rate on its notional.
 
-    Assumes one fee tier for ever and no rebates. Costs: an account on a better tier is charged
-    too much; one on a worse tier too little.
+    Both are fractions of notional, the same in every symbol. Assumes one fee tier for ever. Costs:
+    an account on a better tier is charged too much; one on a worse tier too little.
     """
+
+    taker: Decimal = Decimal("0.0006")
+    maker: Decimal = Decimal("0.0002")
+
+    def stated(self, instrument: Instrument) -> Instrument:
+        """Return the instrument with the rates that this account is charged in it."""
+        return attrs.evolve(instrument, taker_fee=self.taker, maker_fee=self.maker)
 
     def fee(self, instrument: Instrument, notional: Decimal, *, maker: bool) -> Decimal:
         return as_money(notional * (instrument.maker_fee if maker else instrument.taker_fee))
@@ -189,6 +196,7 @@ class VenueModels:
     @classmethod
     def from_settings(cls, exchange: ExchangeSettings, costs: CostModel) -> VenueModels:
         return cls(
+            fee=FeeModel(taker=costs.taker_bps / 10_000, maker=costs.maker_bps / 10_000),
             latency=LatencyModel(latency_ms=exchange.latency_ms),
             slippage=SlippageModel(bps=float(costs.slippage_bps)),
             fill=FillModel(participation=exchange.participation),

@@ -27,7 +27,7 @@ from kamou.clock import SimulatedClock
 from kamou.config import CycleSettings, Resolved, Settings
 from kamou.core.codes import Deny
 from kamou.core.gate import LiveGrant
-from kamou.core.model import Denial
+from kamou.core.model import Denial, Fill
 from kamou.core.risk.verdict import Denied
 from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
@@ -40,6 +40,23 @@ SPAN = (screenplay.START_MS, at(screenplay.MINUTES))
 def replayed(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
     with strategy_files():
         return replay(settings, screenplay.market(), **({"timerange": SPAN} | more))
+
+
+@pytest.mark.parametrize("taker_bps", ["3", "17"])
+def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
+    fills: list[Fill] = []
+    costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
+    market = screenplay.market()
+    found = replayed(
+        attrs.evolve(SETTINGS, costs=costs), inspect=lambda engine: fills.extend(engine.fills(0))
+    )
+    size = {each.symbol: each.contract_size for each in market.instruments}
+    taken = [fill for fill in fills if not fill.maker]
+    assert taken
+    for fill in taken:
+        paid = fill.quantity * fill.price * size[fill.symbol] * D(taker_bps) / 10_000
+        assert fill.fee == pytest.approx(paid)
+    assert D(found["fees"]) == pytest.approx(sum(fill.fee for fill in fills))
 
 
 class DenyAll(Actor):
