@@ -9,6 +9,7 @@ import trio
 
 from kamou.actors.journal import Journal
 from kamou.core import (
+    account_fold,
     attribution,
     book,
     events,
@@ -39,6 +40,7 @@ FOLDED_BY = (
     orders,
     portfolio,
     attribution,
+    account_fold,
     conduct,
     holdings,
     snapshot,

@@ -8,7 +8,6 @@ what only we could have done wrong. Values inside are frozen; treat the containe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -16,16 +15,8 @@ import attrs
 from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot, strategy_events
-from kamou.core.attribution import attribute, published_trade
-from kamou.core.day import day_start_ms
-from kamou.core.holdings import (
-    OVERLAP_MS,
-    BalanceChange,
-    Holdings,
-    Reservation,
-    Unassigned,
-    by_symbol,
-)
+from kamou.core.account_fold import CLOSED_KEPT, SEEN_KEPT, AccountHoldings, bound
+from kamou.core.holdings import OVERLAP_MS, BalanceChange, Reservation, Unassigned
 from kamou.core.late_events import ResultCorrected
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
@@ -35,14 +26,12 @@ from kamou.core.risk.conduct import Entry, Overshoot
 __all__ = ["OVERLAP_MS", "Book", "Reservation"]
 
 ADOPTED_AFTER_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
-CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
 PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
-SEEN_KEPT = 20_000  # fills and incomes remembered against repetition
 
 
 @attrs.define(kw_only=True)
-class Book(Holdings):
-    """``Holdings`` that follow the journal. ``apply`` is the only way to change them."""
+class Book(AccountHoldings):
+    """``AccountHoldings`` that follow the journal. ``apply`` is the only way to change them."""
 
     # --- snapshots ---------------------------------------------------------------
 
@@ -102,7 +91,7 @@ class Book(Holdings):
     def _released(self, event: e.PermitReleased) -> None:
         self.reservations.pop(event.permit_id, None)
         self.released[event.permit_id] = event.at_ms
-        _bound(self.released, PERMITS_KEPT)
+        bound(self.released, PERMITS_KEPT)
 
     # --- orders ------------------------------------------------------------------
 
@@ -137,7 +126,7 @@ class Book(Holdings):
         if order.settled:
             self.orders.pop(name, None)
             self.closed[name] = order
-            _bound(self.closed, CLOSED_KEPT)
+            bound(self.closed, CLOSED_KEPT)
         else:
             self.closed.pop(name, None)
             self.orders[name] = order
@@ -160,7 +149,7 @@ class Book(Holdings):
         if fill.key in self.fills_seen:
             return
         self.fills_seen[fill.key] = fill.at_ms
-        _bound(self.fills_seen, SEEN_KEPT)
+        bound(self.fills_seen, SEEN_KEPT)
         order = self.order(fill.client_id) if fill.client_id else None
         trade = self._trade_for(fill, order)
         if trade is None:
@@ -199,13 +188,7 @@ class Book(Holdings):
         if before is not None and known_ms - before.known_ms < OVERLAP_MS:
             quantity += before.quantity
         self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
-        _bound(self.unassigned, CLOSED_KEPT)
-
-    def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
-        """Remember what the account read before ``at_ms`` does not know yet."""
-        if at_ms >= self.marked_ms:
-            self.balance_changes[key] = BalanceChange(at_ms=at_ms, amount=amount)
-            _bound(self.balance_changes, SEEN_KEPT)
+        bound(self.unassigned, CLOSED_KEPT)
 
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
         """The trade that a fill belongs to; opened by an entry's first fill."""
@@ -267,78 +250,6 @@ class Book(Holdings):
         if trade is not None:
             self.trades[event.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
-    # --- money -------------------------------------------------------------------
-
-    def _income(self, event: e.IncomeRecorded) -> None:
-        income = event.income
-        if income.income_id in self.incomes_seen:
-            return
-        self.incomes_seen[income.income_id] = income.at_ms
-        _bound(self.incomes_seen, SEEN_KEPT)
-        self._change_balance(income.income_id, income.at_ms, income.amount)
-        transfer = income.kind == "transfer"
-        paid = BalanceChange(at_ms=income.at_ms, amount=income.amount, transfer=transfer)
-        self._pay(income.income_id, paid)
-        if transfer:
-            self.flows += income.amount
-        elif income.kind == "funding":
-            self.unattributed[income.income_id] = income
-            _bound(self.unattributed, CLOSED_KEPT)
-            self._attribute_late(income.symbol)
-
-    def _attribute_late(self, symbol: str) -> None:
-        """Give funding that no known trade was charged with to the trade that a fill made known."""
-        for key, income in tuple(self.unattributed.items()):
-            if income.symbol == symbol and attribute(
-                income, self.trades, self.finished, self.published
-            ):
-                del self.unattributed[key]
-
-    def _pay(self, key: str, paid: BalanceChange) -> None:
-        """Count a fill or a payment on the UTC day of its own time."""
-        self.payments[key] = paid
-        _bound(self.payments, SEEN_KEPT)
-        if self.day and paid.at_ms >= day_start_ms(self.day_opened_ms):
-            # Of today. The read that opened the day may have counted it already.
-            self.day_flows += paid.amount if paid.transfer else ZERO
-            if paid.at_ms <= self.day_opened_ms:
-                self.day_equity -= paid.worth(self.day_marks)
-
-    def _trade_closed(self, event: e.TradeClosed) -> None:
-        for trade in tuple(self.finished.values()):
-            if trade.result_id == event.trade_id:
-                del self.finished[trade.trade_id]
-                self.published[event.trade_id] = published_trade(trade, event)
-                _bound(self.published, CLOSED_KEPT)
-
-    def _result_corrected(self, event: ResultCorrected) -> None:
-        trade = self.published.get(event.trade_id)
-        if trade is not None:
-            self.published[event.trade_id] = trade.corrected(event)
-
-    def _marked(self, event: e.EquityMarked) -> None:
-        self.equity = event.equity
-        self.balance = event.balance
-        self.unrealised = event.unrealised
-        self.margin_used = event.margin_used
-        self.open_risk = event.open_risk
-        self.marked_ms = event.at_ms
-        old = [key for key, c in self.balance_changes.items() if c.at_ms < event.at_ms]
-        for key in old:
-            del self.balance_changes[key]
-
-    def _day_opened(self, event: e.DayOpened) -> None:
-        self.day = event.day
-        self.day_opened_ms = event.at_ms
-        counted_ms = from_ms = day_start_ms(event.at_ms)
-        self.day_marks = by_symbol(event.marks)
-        self.day_equity = self.equity_at_midnight(event.equity, event.at_ms, self.day_marks)
-        if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
-            self.day_equity, counted_ms = event.equity, event.at_ms + 1
-        self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= from_ms}
-        later = (p for p in self.payments.values() if p.at_ms >= counted_ms)
-        self.day_flows = sum((p.amount for p in later if p.transfer), ZERO)
-
     # --- reconciliation, state ---------------------------------------------------
 
     def _adopted(self, event: e.PositionAdopted) -> None:
@@ -394,12 +305,6 @@ class Book(Holdings):
     def _strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
         self.disabled.pop(event.strategy, None)
         self.resumed[event.strategy] = event.at_ms
-
-
-def _bound(items: dict[str, Any], kept: int) -> None:
-    """Forget the oldest beyond ``kept``."""
-    while len(items) > kept:
-        del items[next(iter(items))]
 
 
 _FIELDS = tuple(field.name for field in attrs.fields(Book))

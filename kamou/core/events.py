@@ -276,10 +276,7 @@ class IncomeRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeClosed(Event):
-    """A round trip, net. R = net PnL / ``OpenTrade.planned_risk``; None if a part had no plan.
-
-    Without ``planned_entry`` (older journals) R has the filled entry and ``stop_price`` for basis.
-    """
+    """A round trip, net. R = net PnL / ``OpenTrade.planned_risk``; None if a part had no plan."""
 
     trade_id: str
     symbol: str
@@ -299,7 +296,7 @@ class TradeClosed(Event):
     pnl_net: Decimal
     r_multiple: Decimal | None
     exit_reason: str  # stop | target | time | close | liquidation | delisting | external
-    planned_entry: Decimal | None = None
+    planned_entry: Decimal | None = None  # older journals: R rests on entry and stop price above
     planned_stop: Decimal | None = None
 
     @property

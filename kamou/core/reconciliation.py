@@ -118,9 +118,8 @@ class _Work:
                 )
         for income in self.view.income:
             if income.income_id not in self.book.incomes_seen and income.at_ms >= since_ms:
-                self.repair(
-                    IncomeRecorded(at_ms=self.now_ms, cause_id=income.symbol, income=income)
-                )
+                cause = income.symbol
+                self.repair(IncomeRecorded(at_ms=self.now_ms, cause_id=cause, income=income))
 
     def money(self) -> None:
         """Is a transfer, a fill or a payment missing from a list? Then no loss is judged yet."""
@@ -376,16 +375,16 @@ class _Work:
         return tuple(marks)
 
     def _equity(self, account: Account) -> EquityMarked:
+        book, terms = self.book, self.terms
         stake = exposure(
-            self.book,
+            book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
-            instruments=self.terms.instruments,
-            costs=self.terms.costs,
-            limits=self.terms.limits,
+            instruments=terms.instruments,
+            costs=terms.costs,
+            limits=terms.limits,
             now_ms=self.now_ms,
         )
-        leaving = exit_costs(self.view.positions, self.terms.instruments, self.terms.costs)
-        book = self.book
+        leaving = exit_costs(self.view.positions, terms.instruments, terms.costs)
         opened = book.day == utc_day(account.at_ms) and leaving.is_finite()
         return EquityMarked(
             at_ms=account.at_ms,

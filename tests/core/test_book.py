@@ -19,6 +19,7 @@ from trading_cases import (
 )
 
 from kamou.clock import HOUR_MS
+from kamou.core import account_fold
 from kamou.core import book as book_module
 from kamou.core import events as e
 from kamou.core.book import OVERLAP_MS
@@ -333,9 +334,10 @@ def test_the_state_is_what_was_last_committed(story: Story) -> None:
 
 
 def test_memories_are_bounded(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book_module, "CLOSED_KEPT", 3)
     monkeypatch.setattr(book_module, "PERMITS_KEPT", 3)
-    monkeypatch.setattr(book_module, "SEEN_KEPT", 3)
+    for module in (book_module, account_fold):
+        monkeypatch.setattr(module, "CLOSED_KEPT", 3)
+        monkeypatch.setattr(module, "SEEN_KEPT", 3)
     for n in range(9):
         order = story.send(intent(Leg.STOP, PLAN, f"s{n}"))
         story.say(order_closed(order, OrderStatus.CANCELED))
