@@ -292,7 +292,7 @@ def one_run(
     symbols: int, environ: Mapping[str, str], mixes: Sequence[Mix], seconds: float
 ) -> dict[str, Any]:
     with running(symbols, environ) as run:
-        time.sleep(SETTLE_S)
+        trio.run(trio.sleep, SETTLE_S)
         found = {mix.name: measure(run, mix, seconds) for mix in mixes}
     return {"mixes": found, "ratios_to_quiet": compared(found)}
 
