@@ -180,29 +180,64 @@ async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
     assert notes[-1] == "done"
 
 
-async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
-    traded: DataFolder,
-) -> None:
-    of, folder = settings(traded.path), traded
+def at_the_venue(of: Settings, folder: DataFolder, *requests: OrderRequest) -> None:
+    """Place orders, as somebody else's process would, and let the market take them."""
     with closing(VenueStore(folder.exchange)) as store:
         track = demo.stored_track(store)
         assert track is not None
         source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
         models = VenueModels.from_settings(of.exchange, of.costs)
         engine = Engine(source, models, store, start_ms=NOW_MS, balance=of.equity)
-        for name in (ids.CLIENT_ID_PREFIX + 26 * "a", "somebody-else"):
-            engine.place(
-                OrderRequest(
-                    client_id=name,
-                    symbol="BTCUSDT",
-                    side=OrderSide.BUY,
-                    type=OrderType.LIMIT,
-                    quantity=Decimal("0.01"),
-                    limit_price=Decimal(20_000),
-                    leverage=1,
-                )
-            )
+        for request in requests:
+            engine.place(request)
         engine.close()
+
+
+@pytest.mark.parametrize("side", list(OrderSide))
+async def test_longs_and_shorts_are_closed_to_the_last_contract(
+    traded: DataFolder, side: OrderSide
+) -> None:
+    of, folder = settings(traded.path), traded
+    free = next(s for s in ("BTCUSDT", "ETHUSDT") if s not in venue(folder).positions)
+    opened = OrderRequest(
+        client_id="somebody-else",
+        symbol=free,
+        side=side,
+        type=OrderType.MARKET,
+        quantity=Decimal("0.01"),
+        leverage=1,
+    )
+    at_the_venue(of, folder, opened)
+    before = venue(folder).positions
+    assert (before[free].quantity > 0) is (side is OrderSide.BUY)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (len(before), 0)
+    assert not venue(folder).positions
+    # One market order each, of the whole size, against the side that was held.
+    closes = {i.symbol: i for i in flatten.FlattenLog(path=folder.flatten_log).intents()}
+    for symbol, held in before.items():
+        close = closes[symbol]
+        assert (close.quantity, close.reduce_only) == (abs(held.quantity), True)
+        assert (close.side is OrderSide.SELL) is (held.quantity > 0)
+
+
+async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
+    traded: DataFolder,
+) -> None:
+    of, folder = settings(traded.path), traded
+    resting = [
+        OrderRequest(
+            client_id=name,
+            symbol="BTCUSDT",
+            side=OrderSide.BUY,
+            type=OrderType.LIMIT,
+            quantity=Decimal("0.01"),
+            limit_price=Decimal(20_000),
+            leverage=1,
+        )
+        for name in (ids.CLIENT_ID_PREFIX + 26 * "a", "somebody-else")
+    ]
+    at_the_venue(of, folder, *resting)
     await kill(of)
     assert list(venue(folder).live) == ["somebody-else"]
 

@@ -25,6 +25,7 @@ from trading_cases import (
 from kamou.core import events as e
 from kamou.core.model import Figure, OrderSide, Quote, Side
 from kamou.core.portfolio import apply_fill, gain, open_trade
+from kamou.core.risk.exposure import day_budget
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved, Denied
 
@@ -259,3 +260,30 @@ def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: S
         e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9989.5"), marks=marks)
     )
     assert story.book.day_equity == 10_000
+
+
+@pytest.mark.parametrize(
+    ("paid_in", "equity", "lost"), [("500", "10100", 400), ("-500", "9400", 100)]
+)
+def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
+    story: Story, paid_in: str, equity: str, lost: int
+) -> None:
+    moved = income("transfer", paid_in, NOON + 100)
+    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=moved))
+    read = account(equity, NOON + 200)
+    context = review(story.book, plan("BTCUSDT"), account=read)
+    assert context.day_lost == lost  # of 10,000 at the day's opening
+    assert day_budget(story.book, context.now, context.limits) == 400 - lost
+    assert (BUDGET in codes(story, account=read)) is (lost == 400)
+
+
+def test_a_profit_of_the_day_is_no_loss_below_zero(story: Story) -> None:
+    """It makes no room: the budget is the day's limit at most."""
+    context = review(story.book, plan("BTCUSDT"), account=account("10500"))
+    assert context.day_lost == 0
+    assert day_budget(story.book, context.now, context.limits) == 400
+
+
+def test_an_account_that_was_never_read_is_named_as_that() -> None:
+    now = review(Story().book, plan(), account=None).now
+    assert now.unknown == "the account was never read"

@@ -36,6 +36,7 @@ from venue_looks import (
 
 from kamou.core import events as e
 from kamou.core.model import Leg, OrderSide, OrderStatus, Side
+from kamou.core.reconciliation import reconcile
 
 
 @pytest.fixture
@@ -321,6 +322,20 @@ def test_a_fresh_entry_is_left_alone(story: Story) -> None:
     in_flight(story)
     entry = venue_order(intent(Leg.ENTRY, PLAN))
     assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).sweep == ()
+
+
+@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.CLOSE])
+def test_an_order_that_the_book_does_not_know_is_swept_only_once_it_is_not_in_flight(
+    story: Story, leg: Leg
+) -> None:
+    """Its intent may be committed while the venue is being read."""
+    order = venue_order(intent(leg, PLAN, "not yet known"))
+    doubt = order.client_id, order.quantity
+    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
+    for age_ms, swept in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
+        seen = look(open_orders=(attrs.evolve(order, created_ms=NEXT_MS - age_ms),))
+        found = reconcile(story.book, seen, sure, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+        assert bool(found.sweep) is swept, age_ms
 
 
 # --- idempotence -----------------------------------------------------------------------------

@@ -332,3 +332,14 @@ def test_what_is_held_of_a_market_that_ends_is_settled_at_its_last_close():
     assert (settled.price, settled.at_ms, settled.reason) == (D("100.5"), at(20), "settlement")
     assert settled.client_id == ""
     assert engine.income(at(20)) == ()  # no funding after its end
+
+
+@pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
+@pytest.mark.parametrize("mark", [90, 110])
+def test_funding_is_paid_on_the_notional_at_the_mark_and_not_at_the_entry(side, sign, mark):
+    eight = at(0) + 8 * HOUR_MS
+    moved = with_bars((100, max(100, mark), min(100, mark), mark, 1000), after=120)
+    engine = engine_at(MemoryMarket({"AAA": moved}, funding={eight: 0.0003}))
+    engine.place(order("e", side, 100))  # 10 units at 100
+    engine.advance(eight + HOUR_MS)
+    assert [i.amount for i in engine.income(0)] == [sign * 10 * mark * D("0.0003")]

@@ -1,14 +1,19 @@
-"""Runs worlds of one copy of the product up to the first that fails; the answer is JSON.
+"""Runs worlds, or tests, of one copy of the product up to the first that fails; says so in JSON.
 
 ``mutation_suite`` starts it with the copy on PYTHONPATH.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 import kamou
 from kamou.simulator.faults import parse
@@ -16,9 +21,12 @@ from kamou.simulator.run import Scenario, missing, simulate
 
 
 def main() -> None:
-    """argv[1]: a list of [faults, hours, seeds]."""
+    """argv[1]: a list of [faults, hours, seeds]; or argv[1:]: --tests and files of tests."""
     copy = Path(os.environ["PYTHONPATH"])
     assert Path(kamou.__file__).is_relative_to(copy), "this is not the copy"
+    if sys.argv[1] == "--tests":
+        judge_by_tests(sys.argv[2:])
+        return
     cpu_s, worlds = 0.0, 0
     for faults, hours, seeds in json.loads(sys.argv[1]):
         results = []
@@ -37,6 +45,34 @@ def main() -> None:
             tell(len(seeds), "IDLE", f"{faults}: no {', '.join(idle)}", cpu_s, worlds)
             return
     tell(0, "", "", cpu_s, worlds)
+
+
+class FirstFailure:
+    """A pytest plugin that remembers the first test that failed."""
+
+    name = ""
+    detail = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.name:
+            self.name = report.nodeid.rpartition("::")[2]
+            self.detail = f"{report.nodeid}: {report.longreprtext[-300:]}"
+
+
+def judge_by_tests(files: list[str]) -> None:
+    """Run the tests of ``files`` up to the first that fails.
+
+    Raises:
+        AssertionError: the files could not be collected, or have no tests.
+    """
+    first, begun_s = FirstFailure(), time.process_time()
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = pytest.main([*options, *files], plugins=[first])
+    cpu_s = time.process_time() - begun_s
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), said.getvalue()
+    assert bool(first.name) is (code is pytest.ExitCode.TESTS_FAILED), said.getvalue()
+    tell(1 if first.name else 0, first.name, first.detail, cpu_s, 0)
 
 
 def tell(seed: int, rule: str, detail: str, cpu_s: float, worlds: int) -> None:

@@ -1,6 +1,7 @@
-"""The defects that the simulator must notice, each one change in one place of the product.
+"""The defects that must be noticed, each one change in one place of the product.
 
-``make mutants`` puts them in one at a time and runs simulated worlds until an invariant speaks.
+``make mutants`` puts them in one at a time and runs simulated worlds until an invariant speaks;
+those that worlds cannot see are judged by tests.
 A change whose old text is not found exactly once is an error: the table follows the source.
 """
 
@@ -13,7 +14,10 @@ ALL = "all"  # each seed draws its own faults
 
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """One defect. ``notices`` are the rules that may speak first; ``faults`` of its worlds."""
+    """One defect. ``notices`` are the rules that may speak first; ``faults`` of its worlds.
+
+    With ``tests`` (files of tests, from the root) these judge it, in place of worlds.
+    """
 
     name: str
     file: str
@@ -25,6 +29,7 @@ class Mutant:
     hours: float = 1.0
     author: str = "design"
     also: tuple[tuple[str, str, str], ...] = ()  # file, old, new: where a guard stands twice
+    tests: tuple[str, ...] = ()
 
 
 RECONCILIATION = "kamou/core/reconciliation.py"
@@ -34,9 +39,11 @@ BELIEVED_AT_ONCE = (RECONCILIATION, "if self._in_doubt(symbol, held):", "if Fals
 
 def table() -> tuple[Mutant, ...]:
     """All of them, the design's own first."""
+    from mutants_for_tests import FOR_TESTS
     from mutants_of_limits import LIMITS
     from mutants_of_money import MONEY
     from mutants_of_orders import ORDERS
     from mutants_of_the_reviewer import REVIEWER
+    from mutants_of_the_site import SITE
 
-    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS)
+    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *FOR_TESTS)

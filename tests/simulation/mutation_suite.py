@@ -1,7 +1,7 @@
-"""Puts each defect of the table into a copy of the product and lets simulated worlds judge it.
+"""Puts each defect of the table into a copy of the product and lets worlds or tests judge it.
 
 ``make mutants`` runs it. It exits with 1 when a defect is not caught, or when the product as it
-is fails one of the same worlds.
+is fails one of the same worlds or tests.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ QUICK = (
     "the intent is journalled after the order was sent",
     "the port does not use permits up",
     "fees are not subtracted from a trade's result",
+    "a resume passes in spite of drift",
 )
 
 
@@ -70,10 +71,18 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
     return texts
 
 
-def trial(
-    change: Mutant | None, worlds: Iterable[tuple[str, float, Sequence[int]]]
-) -> dict[str, Any]:
-    """Run worlds of (faults, hours, seeds) with the change in a copy, up to the first failure."""
+def by_worlds(worlds: Iterable[tuple[str, float, Sequence[int]]]) -> list[str]:
+    """Arguments of a trial: worlds of (faults, hours, seeds)."""
+    return [json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in worlds])]
+
+
+def by_tests(files: Iterable[str]) -> list[str]:
+    """Arguments of a trial: the tests of these files, from the root."""
+    return ["--tests", *(str(ROOT / file) for file in files)]
+
+
+def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
+    """Run worlds or tests with the change in a copy, up to the first failure."""
     with tempfile.TemporaryDirectory(prefix="kamou-mutant-") as folder:
         copy = Path(folder)
         shutil.copytree(
@@ -82,11 +91,10 @@ def trial(
         if change is not None:
             for file, text in mutated(change).items():
                 (copy / file).write_text(text, encoding="utf-8")
-        plan = json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in worlds])
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(
-                [sys.executable, str(TRIAL), plan],
+                [sys.executable, str(TRIAL), *arguments],
                 cwd=folder,
                 env=environment,
                 capture_output=True,
@@ -103,9 +111,10 @@ def trial(
 
 
 def judge(mutant: Mutant, seeds_max: int) -> Verdict:
-    """Let worlds judge one defect."""
+    """Let worlds judge one defect, or its tests if it has any."""
     seeds = range(1, min(mutant.seeds, seeds_max) + 1)
-    found = trial(mutant, [(mutant.faults, mutant.hours, seeds)])
+    worlds = by_worlds([(mutant.faults, mutant.hours, seeds)])
+    found = trial(mutant, by_tests(mutant.tests) if mutant.tests else worlds)
     return Verdict(
         mutant=mutant,
         seed=found["seed"],
@@ -116,13 +125,22 @@ def judge(mutant: Mutant, seeds_max: int) -> Verdict:
 
 
 def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """The product as it is, in every world that a defect was judged in."""
+    """The product as it is, in every world and test that a defect was judged by."""
     worlds: dict[tuple[str, float], int] = {}
+    tests: dict[str, None] = {}
     for verdict in verdicts:
+        if verdict.mutant.tests:
+            tests |= dict.fromkeys(verdict.mutant.tests)
+            continue
         key = (verdict.mutant.faults, verdict.mutant.hours)
         worlds[key] = max(worlds.get(key, 1), verdict.seed or verdict.mutant.seeds)
+    if tests and (found := trial(None, by_tests(tests)))["seed"]:
+        return found
     return trial(
-        None, [(faults, hours, range(1, last + 1)) for (faults, hours), last in worlds.items()]
+        None,
+        by_worlds(
+            [(faults, hours, range(1, last + 1)) for (faults, hours), last in worlds.items()]
+        ),
     )
 
 
@@ -132,27 +150,29 @@ def page(verdicts: Sequence[Verdict], controlled: int) -> str:
         BEGIN,
         "",
         f"{len(verdicts)} defects, {sum(v.caught for v in verdicts)} caught. The product itself"
-        f" passed all {controlled} worlds in which one was.",
+        f" passed all {controlled} worlds in which one was, and the tests that caught one.",
         "",
         "| defect | in | by | faults | caught by | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for verdict in verdicts:
         mutant = verdict.mutant
+        faults = mutant.faults.replace(",", ", ")
+        seeds = "" if mutant.tests else verdict.seed or f"not in {mutant.seeds}"
+        rule = f"`{verdict.rule}`" if mutant.tests and verdict.caught else verdict.rule
         lines.append(
-            f"| {mutant.name} | `{mutant.file}` | {mutant.author} |"
-            f" {mutant.faults.replace(',', ', ')} | {verdict.rule or '**nothing**'} |"
-            f" {verdict.seed or f'not in {mutant.seeds}'} |"
+            f"| {mutant.name} | `{mutant.file}` | {mutant.author} | {faults or 'tests'} |"
+            f" {rule or '**nothing**'} | {seeds} |"
         )
     return "\n".join([*lines, "", END])
 
 
-def write_page(text: str, document: Path = DOCS) -> None:
-    """Replace what stands between the markers."""
-    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, found, after = rest.partition(END)
+def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str = END) -> None:
+    """Replace what stands between the markers, and them."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
-        raise MutantError(f"{document.name} has no markers {BEGIN} and {END}")
+        raise MutantError(f"{document.name} has no markers {begin} and {end}")
     document.write_text(before + text + after, encoding="utf-8")
 
 

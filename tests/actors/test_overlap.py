@@ -1,0 +1,49 @@
+"""Venues publish late: reconciliation reads fills and income again, five minutes far back."""
+
+from __future__ import annotations
+
+import screenplay
+from stage import perform
+
+from kamou.clock import MINUTE_MS
+from kamou.core.events import IncomeRecorded
+from kamou.core.model import Fill, Income
+from kamou.exchange.simulated import SimulatedExchange
+
+LATE_MS = 4 * MINUTE_MS
+
+
+class LateBooks(SimulatedExchange):
+    """A venue that lists every payment four minutes late."""
+
+    async def income(self, since_ms: int) -> tuple[Income, ...]:
+        last_ms = await self.server_time_ms() - LATE_MS
+        return tuple(i for i in await super().income(since_ms) if i.at_ms <= last_ms)
+
+
+def test_funding_that_the_venue_lists_four_minutes_late_is_recorded_all_the_same() -> None:
+    ended = perform(adapter=LateBooks)
+    settled = {i.income_id for i in ended.income if i.kind == "funding"}
+    assert settled
+    assert {e.income.income_id for e in ended.of(IncomeRecorded)} == settled
+    assert ended.book.drift == {}
+
+
+def test_every_reconciliation_reads_fills_and_income_of_five_minutes_before_it() -> None:
+    fills: set[int] = set()
+    income: list[tuple[int, int]] = []  # asked when, since when
+
+    class Noting(SimulatedExchange):
+        async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+            fills.add(since_ms)
+            return await super().fills(since_ms)
+
+        async def income(self, since_ms: int) -> tuple[Income, ...]:
+            income.append((await self.server_time_ms(), since_ms))
+            return await super().income(since_ms)
+
+    perform(adapter=Noting)
+    assert len(income) >= screenplay.MINUTES
+    for at_ms, since_ms in income:
+        assert since_ms <= at_ms - 5 * MINUTE_MS
+        assert since_ms in fills

@@ -1,0 +1,120 @@
+"""Defects that survived every test once, each with the tests that notice it now.
+
+Worlds do not judge these: a second guard hides some of them there, and the kill switch is not in
+them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mutants import Mutant
+
+BUDGET = "tests/core/test_day_budget.py"
+SIDES = "tests/core/test_both_sides.py"
+RESUME = "tests/core/test_resume.py"
+EQUITY = "kamou/core/risk/equity.py"
+EXPOSURE = "kamou/core/risk/exposure.py"
+STATES = "kamou/core/risk/states.py"
+survivor = partial(Mutant, faults="", seeds=1, notices=())
+
+FOR_TESTS = (
+    survivor(
+        name="flatten asks for the signed quantity: shorts stay",
+        file="kamou/flatten.py",
+        old="        quantity=abs(position.quantity),\n",
+        new="        quantity=position.quantity,\n",
+        tests=("tests/test_kill_switch.py",),
+    ),
+    survivor(
+        name="limits are fractions of equity, whatever the wallet balance is",
+        file=EQUITY,
+        old="        return min(self.equity, self.balance)\n",
+        new="        return self.equity\n",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="adopted positions are sized on equity, whatever the wallet balance is",
+        file="kamou/core/reconciliation.py",
+        old="q=min(account.equity, account.balance)",
+        new="q=account.equity",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="the day's budget forgets deposits and withdrawals",
+        file=EQUITY,
+        old="book.day_equity + book.day_flows - now.equity",
+        new="book.day_equity - now.equity",
+        tests=(BUDGET,),
+    ),
+    survivor(
+        name="a resume passes in spite of drift",
+        file=STATES,
+        old="    if not fresh or book.drifting or not book.day_equity > 0:\n",
+        new="    if not fresh or not book.day_equity > 0:\n",
+        tests=(RESUME,),
+    ),
+    survivor(
+        name="a resume passes on an old read of the equity",
+        file=STATES,
+        old="read.finite and overdue_ms(read, limits, now_ms) <= 0\n",
+        new="read.finite\n",
+        tests=(RESUME,),
+    ),
+    survivor(
+        name="funding is settled on the entry price",
+        file="kamou/exchange/venue_account.py",
+        old="abs(position.quantity) * self.mark(position) * size",
+        new="abs(position.quantity) * position.entry_price * size",
+        tests=("tests/exchange/test_venue_paths.py",),
+    ),
+    survivor(
+        name="the sweep takes orders in flight",
+        file="kamou/core/leftovers.py",
+        old=" or order.created_ms > late_ms:",
+        new=":",
+        tests=("tests/core/test_reconciliation.py",),
+    ),
+    survivor(
+        name="fills and income are asked for without an overlap",
+        file="kamou/core/holdings.py",
+        old="OVERLAP_MS = 300_000",
+        new="OVERLAP_MS = 0",
+        tests=("tests/actors/test_overlap.py",),
+    ),
+    survivor(
+        name="fills alone are asked for without an overlap",
+        file="kamou/actors/reconciler.py",
+        old="await port.fills(since_ms)",
+        new="await port.fills(book.reconciled_ms)",
+        tests=("tests/actors/test_overlap.py",),
+    ),
+    survivor(
+        name="a hedge counts as more of the same direction",
+        file=EXPOSURE,
+        old="        net += money * side.sign\n",
+        new="        net += money\n",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="the room for the shock is that of a long",
+        file=EXPOSURE,
+        old="- stake.net_notional * side.sign",
+        new="- stake.net_notional",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="the cluster of one direction counts the other",
+        file=EXPOSURE,
+        old="            cluster[side] += risk\n",
+        new="            cluster[Side.LONG] += risk\n",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="a short has no open risk",
+        file=EXPOSURE,
+        old="(mark - trade.stop_price) * trade.side.sign",
+        new="mark - trade.stop_price",
+        tests=(SIDES,),
+    ),
+)

@@ -1,0 +1,31 @@
+"""Defects in the supervision of the public site's process and in what is journalled of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mutants import Mutant
+
+HEALTH = "kamou/site/health.py"
+defect = partial(Mutant, notices=("SITE",), faults="site_trouble")
+
+SITE = (
+    defect(
+        name="every trouble of the site is journalled as a failure of its own",
+        file=HEALTH,
+        old="        if self._recorded_ms is None:  # an",
+        new="        if True:  # an",
+    ),
+    defect(
+        name="a site that serves again is journalled as recovered from nothing",
+        file=HEALTH,
+        old="                    failed_at_ms=self._recorded_ms,\n",
+        new="                    failed_at_ms=now_ms,\n",
+    ),
+    defect(
+        name="a site that hangs is not replaced",
+        file="kamou/site/keeper.py",
+        old="            if silent_s >= limits.silence_max_s:\n",
+        new="            if silent_s >= limits.silence_max_s * 10_000:\n",
+    ),
+)
