@@ -82,3 +82,7 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
     )
     # 10 units may lose 100: (10 - the fee of leaving at 100) / 1.25, towards the mark.
     assert stop == (100 - (10 - 100 * worse) / D("1.25")).quantize(D("0.01"), "ROUND_CEILING")
+
+
+def test_an_atr_of_nothing_says_nothing() -> None:
+    assert stop_for("100", "0") == stop_for("100")

@@ -169,3 +169,22 @@ def test_a_plan_without_a_hold_has_no_time_stop() -> None:
     assert trade.hold_until_ms == 0
     assert trade.entry_price == 100
     assert trade.exit_price is None
+
+
+def test_a_stop_that_covers_too_little_starts_the_clock_when_it_was_read_back() -> None:
+    whole = ConfirmedStop(client_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON + 1)
+    protected = confirm_stop(opened(), whole)
+    less = attrs.evolve(whole, quantity=D(99), at_ms=NOON + 7)
+    assert confirm_stop(protected, less).unprotected_since_ms == NOON + 7
+
+
+def test_what_the_venue_settled_is_named_a_delisting() -> None:
+    done = fill(None, "100", "99", side=OrderSide.SELL, reason="settlement")
+    assert closed_trade(apply_fill(opened(), done, None), NOON).exit_reason == "delisting"
+
+
+def test_a_trade_without_a_time_stop_is_never_ended_by_one() -> None:
+    trade = open_trade(plan(hold_ms=0), "t", NOON)
+    trade = apply_fill(trade, fill(ENTRY, "100", "100"), Leg.ENTRY)
+    done = apply_fill(trade, fill(CLOSE, "100", "101"), Leg.CLOSE, NOON + 9)
+    assert closed_trade(done, NOON).exit_reason == "close"

@@ -284,3 +284,106 @@ def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> Non
     assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
     story.say(order_closed(entry, OrderStatus.EXPIRED))
     assert len(orphans({}, story.book.orders_of("SOLUSDT"))) == 1
+
+
+@pytest.mark.parametrize(("sent", "bare"), [(0, -60_000), (-60_000, 0)])
+def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
+    sent: int, bare: int
+) -> None:
+    """Whichever is later: a stop attached to an entry sleeps until the entry fills."""
+    story = naked(at_ms=NOON + bare)
+    story.send(STOP, NOON + sent)
+    for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
+        now_ms = NOON + waited_ms
+        done = actions(story, now_ms=now_ms, silent_ms=100_000)
+        assert (done == (PLACE,)) is again
+        assert again or isinstance(done[0], Await)
+
+
+def test_while_a_close_is_under_way_it_is_looked_at_again_after_the_deadline() -> None:
+    story = naked()
+    story.send(intent(Leg.CLOSE, PLAN), NOON)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)
+
+
+@pytest.mark.parametrize(("after_ms", "closed"), [(5_999, False), (6_000, True)])
+def test_a_bare_position_is_closed_four_seconds_before_its_deadline(
+    after_ms: int, closed: bool
+) -> None:
+    done = actions(naked(), now_ms=NOON + after_ms, stop_refused=True)
+    assert isinstance(done[0], ClosePosition) is closed
+    if not closed:
+        assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
+    assert isinstance(actions(naked(), now_ms=NOON + after_ms)[0], ClosePosition) is closed
+
+
+@pytest.mark.parametrize("leg", [Leg.TARGET, Leg.ENTRY])
+def test_only_a_stop_that_is_on_its_way_is_waited_for(leg: Leg) -> None:
+    story = naked()
+    story.send(intent(leg, PLAN, "another"), NOON)
+    assert actions(story) == (PLACE,)
+    story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # too small for what is held
+    assert actions(story) == (PLACE,)
+
+
+def test_a_close_that_the_venue_took_is_waited_for_however_long_it_takes() -> None:
+    story = naked()
+    close = story.send(intent(Leg.CLOSE, PLAN), NOON)
+    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=close.client_id, venue_id="v"))
+    (waiting,) = actions(story, now_ms=NOON + 60_000)
+    assert isinstance(waiting, Await)
+
+
+def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.fill(entry, "60", "100")
+    story.fill(story.send(intent(Leg.CLOSE, PLAN)), "60", "101")
+    assert story.book.trades["SOLUSDT"].quantity == 0
+    assert actions(story) == ()
+
+
+def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_of_equals() -> None:
+    story = naked()
+    sizes = {
+        "a": ("150", "0", 5),
+        "b": ("130", "25", 9),
+        "c": ("110", "0", 7),
+        "d": ("105", "0", 8),
+    }
+    resting = []
+    for name, (quantity, filled, created_ms) in sizes.items():
+        stop = story.send(attrs.evolve(intent(Leg.STOP, PLAN, name), quantity=D(quantity)))
+        resting.append(
+            attrs.evolve(venue_order(stop), filled=D(filled), created_ms=NOON + created_ms)
+        )
+    names = {name: intent(Leg.STOP, PLAN, name).client_id for name in sizes}
+    done = actions(story, *resting)
+    kept = done[0]
+    assert isinstance(kept, ConfirmStop)
+    assert (kept.client_id, kept.quantity) == (
+        names["d"],
+        105,
+    )  # b has 105 left too, and is younger
+    canceled = {a.client_id for a in done if isinstance(a, CancelOrder)}
+    assert canceled == {names["a"], names["b"], names["c"]}
+
+
+def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:
+    story = Story()
+    story.ready()
+    stop = story.send(STOP)
+    assert [o.client_id for o in orphans({}, story.book.orders.values())] == [stop.client_id]
+    story.say(order_closed(stop, OrderStatus.FILLED, "100"))
+    assert stop.client_id in story.book.orders
+    assert orphans({}, story.book.orders.values()) == ()
+
+
+def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
+    story = naked()
+    stop = story.send(STOP, NOON)
+    assert isinstance(actions(story)[0], Await)
+    story.say(e.CancelRequested(at_ms=NOON, client_id=stop.client_id, reason=""))
+    assert actions(story) == (PLACE,)

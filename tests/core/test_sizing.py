@@ -284,3 +284,72 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
     refused = made(str(quarter * D("0.98")))
     assert isinstance(refused, Denial)
     assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}
+
+
+def test_room_for_exactly_a_quarter_of_a_trade_is_room_enough() -> None:
+    # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
+    enough = sized(room=room(D(10_000), D(375)))
+    assert isinstance(enough, Sized)
+    assert (enough.quantity, enough.bound_by) == (D("3.7"), "notional_total")
+    assert isinstance(sized(room=room(D(10_000), D("374.9"))), Denial)
+
+
+@pytest.mark.parametrize(("stop", "bound_by"), [("97", "exposure"), ("60", "risk")])
+def test_a_fraction_shrinks_whichever_cap_binds(stop: str, bound_by: str) -> None:
+    whole = sized(stop=D(stop))
+    half = sized(stop=D(stop), fraction=D("0.5"))
+    assert isinstance(whole, Sized)
+    assert isinstance(half, Sized)
+    assert (whole.bound_by, half.bound_by) == (bound_by, bound_by)
+    assert half.contracts == whole.contracts // 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"entry": D(0)}, "q,entry"), ({"q": D(0)}, "q,entry"), ({"gap": D("NaN")}, "gap")],
+)
+def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
+    changes: dict[str, object], what: str
+) -> None:
+    refused = sized(**changes)
+    assert isinstance(refused, Denial)
+    assert refused.code == "DATA_INVALID"
+    assert ("what", what) in {(f.name, f.value) for f in refused.figures}
+
+
+@pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
+def test_a_size_worth_less_than_the_smallest_order_is_refused(least: str, enough: bool) -> None:
+    listed = instrument(contract_size=D("0.1"), notional_min=D(least))
+    assert isinstance(sized(instrument=listed), Sized) is enough
+
+
+@pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
+def test_a_size_of_fewer_contracts_than_the_smallest_order_is_refused(
+    least: str, enough: bool
+) -> None:
+    listed = instrument(contract_size=D("0.1"), qty_min=D(least))
+    made = sized(instrument=listed)
+    assert isinstance(made, Sized) is enough
+    if isinstance(made, Denial):
+        assert str(made) == (
+            "SIZE_BELOW_MINIMUM: contracts=150 minimum=151 notional=1500.00 notional_min=5"
+            " bound_by=exposure"
+        )
+
+
+@pytest.mark.parametrize(("listed", "ours"), [(40, 10**9), (10**9, 40)])
+def test_the_smaller_of_the_venues_and_our_own_largest_order_holds(listed: int, ours: int) -> None:
+    made = sized(
+        instrument=instrument(contract_size=D("0.1"), qty_max=D(listed)),
+        limits=RiskLimits(order_contracts_max=D(ours)),
+    )
+    assert isinstance(made, Sized)
+    assert (made.contracts, made.bound_by) == (40, "quantity_max")
+
+
+@pytest.mark.parametrize(("listed", "ours"), [(3, 5), (5, 3)])
+def test_leverage_is_the_smaller_of_the_venues_and_our_own(listed: int, ours: int) -> None:
+    made = sized(instrument=instrument(leverage_max=listed), limits=RiskLimits(leverage_max=ours))
+    assert isinstance(made, Sized)
+    assert made.leverage == 3
+    assert made.margin == made.notional / 3
