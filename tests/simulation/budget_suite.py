@@ -1,7 +1,8 @@
 """Production backtests on drawn markets, with account reads that fail or come late.
 
 ``make budget`` runs 200 of them: 20 symbols, 10 days of bars of 5 minutes, prices that jump
-together, so that stops fill in one bar. From the venue's records alone: did every entry keep the
+together, so that stops fill in one bar and a day's loss comes to its limit. A run takes about 30 s
+of CPU time, in proportion to its entries. From the venue's records alone: did every entry keep the
 limits at its time, and was a day's loss beyond its limit at most what its stops lost beyond their
 prices? A part of it runs in the tests.
 """
@@ -48,7 +49,8 @@ STEP_MS = 300_000
 WARMUP = 60  # bars before the first day: the strategies know enough by then
 FAILING, LATE = 0.05, 0.20  # of the reads of the account
 LATE_S = (1.0, 20.0)  # how late
-JUMPS_PER_DAY, JUMP = 3.0, 0.03  # of the whole market: how often, and their deviation
+JUMPS_PER_DAY, JUMP = 3.0, (0.084, 0.09)  # of the whole market: how often, and how far
+COMMON, OWN = 0.003, 0.0012  # deviations per bar: what all symbols share, and what is their own
 REACH_MIN = 50  # backtests that must come to HALT_NEW: else nothing was tested
 RUNS = 200
 CENT = D("0.01")
@@ -59,7 +61,7 @@ SETTINGS = Settings(
     # The product's limits; only what would keep it from trading often enough is wider.
     risk=attrs.evolve(
         Settings().risk,
-        shock_move=D("0.04"),
+        shock_move=D("0.06"),  # less than a jump: a full net position loses more than a day may
         entries_per_strategy_hour=1_000,
         reentries_per_symbol_day=1_000,
         cooldown_after_stop_min=1,
@@ -73,11 +75,14 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     """Prices with a common part, idiosyncratic noise, and jumps of everything at once."""
     chance = np.random.default_rng([seed, 0x627564])
     bars = WARMUP + days * DAY_MS // STEP_MS
-    common = chance.normal(0, 0.0015, bars)
+    common = chance.normal(0, COMMON, bars)
     struck = chance.random(bars) < JUMPS_PER_DAY / 288
-    gap = np.where(struck, chance.normal(0, JUMP, bars), 0.0)  # between two bars: through stops
-    own = chance.normal(0, 0.0025, (bars, symbols))
-    beta = chance.uniform(0.8, 1.3, symbols)
+    # A jump goes on where the market went in the last hour: against whoever bets on its return.
+    hour = np.convolve(common, np.ones(12))[:bars]
+    sizes = chance.uniform(*JUMP, bars) * np.sign(hour)
+    gap = np.where(struck, sizes, 0.0)  # between two bars: through stops
+    own = chance.normal(0, OWN, (bars, symbols))
+    beta = chance.uniform(0.95, 1.05, symbols)
     logs = np.cumsum((common + gap)[:, None] * beta + own, axis=0)
     close = 100.0 * np.exp(logs)
     open_ = np.vstack([np.full(symbols, 100.0), close[:-1]]) * np.exp(gap[:, None] * beta)
@@ -271,6 +276,11 @@ def backtest(seed: int, *, symbols: int = 20, days: int = 10) -> dict[str, Any]:
     }
 
 
+def halts(result: dict[str, Any]) -> int:
+    """How often a run reached HALT_NEW because of a day's loss."""
+    return sum(state.startswith("halt_new DAY_LOSS") for state in result["states"])
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -290,12 +300,13 @@ def main() -> int:
             results.append(result)
             sys.stderr.write(
                 f"seed {result['seed']}: {result['entries']} entries,"
-                f" worst day {result['worst_day']:.2%}, {len(result['broken'])} broken"
+                f" {halts(result)} halts, worst day {result['worst_day']:.2%},"
+                f" {len(result['broken'])} broken"
                 f" ({result['cpu_s']} s)\n"
             )
             for line in result["broken"][:3]:
                 sys.stderr.write(f"  {line}\n")
-    halted = sum(any(s.startswith("halt_new DAY_LOSS") for s in r["states"]) for r in results)
+    halted = sum(halts(result) > 0 for result in results)
     broken = sum(bool(r["broken"]) for r in results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
