@@ -84,9 +84,15 @@ class Running:
         self.tree, self.supervisor = tree, supervisor
         tree.journal.on_publish(partial(announce_states, announce))
         follower = BookFollower(tree.journal)
-        await follower.recover()
+        book = await follower.recover()
         self.follower = follower
         self.phase = "trading"
+        if not book.state.entries_allowed:
+            announce(
+                f"trading state {book.state.value}, from before this start: {book.state_reason}"
+            )
+        for strategy in sorted(book.disabled):
+            announce(DISABLED.format(strategy))
 
     async def follow(self) -> None:
         """Keep up with the journal, so that a request finds little left to fold."""
