@@ -165,7 +165,7 @@ class Judge:
         self.broken: list[str] = []
         self.days: list[Day] = []
         self._market = drawn
-        self._flows = ZERO
+        self._instant: int | None = None  # of the newest record
         self._checker = Checker(CheckLimits())
         self._columns = {symbol: n for n, symbol in enumerate(drawn.symbols)}
         self.limits = LimitChecker(
@@ -194,6 +194,9 @@ class Judge:
 
     def take(self, noted: Evidence) -> None:
         """The next record."""
+        if self._instant is not None and noted.at_ms > self._instant:
+            self._worst(self._instant)  # whole: what is stamped alike happened together
+        self._instant = noted.at_ms
         self._until(noted.at_ms)
         if isinstance(noted, MoneyNoted) and noted.kind == "opening":
             self._open(noted.amount)
@@ -202,7 +205,6 @@ class Judge:
             beyond = (noted.trigger_price - noted.price) * -noted.side.sign
             self.days[-1].slipped += max(ZERO, beyond) * noted.quantity * noted.contract_size
         self._checker.take(noted)
-        self._worst(noted.at_ms)
 
     def _open(self, equity: Decimal) -> None:
         self._day_ms = START_MS
@@ -223,6 +225,7 @@ class Judge:
 
     def end(self, at_ms: int) -> None:
         self._checker.until(at_ms)
+        self._until(at_ms)
         self._worst(at_ms)
         self.broken += [f"{v.rule} {v.at_ms} {v.symbol} {v.detail}" for v in self._checker.found]
         for number, day in enumerate(self.days):
