@@ -46,7 +46,6 @@ class OpenTrade:
     adopted: bool = False
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
-    planned_units: Decimal = ZERO  # base units that entry orders of its plan filled
     unplanned: bool = False  # a part of it was opened by no plan: adopted, or enlarged from outside
     exited: Decimal = ZERO
     exited_value: Decimal = ZERO
@@ -101,11 +100,11 @@ class OpenTrade:
 
     @property
     def planned_risk(self) -> Decimal | None:
-        """Money of 1 R: planned distance x base units; None if not all of it was planned."""
+        """Money of 1 R: planned distance x base units entered; None if a part was not planned."""
         distance = self.planned_distance
         if distance is None or self.unplanned:
             return None
-        return distance * self.planned_units
+        return distance * self.entered * self.contract_size
 
     @property
     def stop_on_tick(self) -> Decimal:
@@ -213,10 +212,7 @@ def apply_fill(
     if opening:
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
-        if leg is Leg.ENTRY:
-            changes["planned_units"] = trade.planned_units + fill.quantity * trade.contract_size
-        else:
-            changes["unplanned"] = True
+        changes["unplanned"] = trade.unplanned or leg is not Leg.ENTRY
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
             # With our clock behind the venue's its time lies ahead: no deadline begins there.
             bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
