@@ -47,7 +47,12 @@ def story() -> Story:
 
 def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
     return exposure(
-        story.book, marks=marks or {}, instruments=INSTRUMENTS, costs=CostModel(), limits=LIMITS
+        story.book,
+        marks=marks or {},
+        instruments=INSTRUMENTS,
+        costs=CostModel(),
+        limits=LIMITS,
+        now_ms=NOON,
     )
 
 
@@ -286,7 +291,7 @@ def test_a_stop_that_filled_beyond_its_place_teaches_the_gap_on_either_side(
     _, stop = story.open(plan("SOLUSDT", side))
     story.fill(stop, "50", str(100 - 6 * side.sign))  # one stop distance of 3 beyond
     story.fill(stop, "50", str(100 - 2 * side.sign))  # better than its place
-    assert story.book.conduct.overshoots == [1, 0]
+    assert [each.multiple for each in story.book.conduct.overshoots] == [1, 0]
 
 
 def test_a_permit_that_is_used_up_stakes_nothing(story: Story) -> None:

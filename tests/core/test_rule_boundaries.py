@@ -53,6 +53,7 @@ def denials(story: Story, of: dict[str, Any], changes: dict[str, Any]) -> dict[s
 Case = tuple[str, tuple[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]], str]
 BOTH_100_06 = {"entry_price": D("100.06"), "limit_price": D("100.06")}
 BOTH_100_07 = {"entry_price": D("100.07"), "limit_price": D("100.07")}
+NO_OVERSHOOT = " gap_buffer=0.25 = max(0.25, none measured in 30 days)"
 HALF = {"leverage": 2, "stop_price": D(85)}  # liquidation at 50 / 0.8 = 62.5; 2 x 1.25 x 15 = 37.5
 CASES: list[Case] = [
     (
@@ -155,7 +156,7 @@ CASES: list[Case] = [
         "STOP_BEYOND_LIQUIDATION",
         (HALF, venue(maintenance_margin_rate=D("0.1994"))),
         (HALF | {"stop_price": D("84.99")}, venue(maintenance_margin_rate=D("0.1994"))),
-        "liquidation=62.5 distance=37.50% needed=37.52%",
+        "liquidation=62.5 distance=37.50% needed=37.52%" + NO_OVERSHOOT,
     ),
     (
         "STOP_BEYOND_LIQUIDATION",  # above a short: 150 / 1.2 = 125, 25 away
@@ -167,7 +168,7 @@ CASES: list[Case] = [
             {"side": Side.SHORT, "leverage": 2, "stop_price": D("110.01")},
             venue(maintenance_margin_rate=D("0.1994")),
         ),
-        "liquidation=125 distance=25.00% needed=25.02%",
+        "liquidation=125 distance=25.00% needed=25.02%" + NO_OVERSHOOT,
     ),
     (
         "PRICE_COLLAR_EXCEEDED",  # three spreads of 0.02
@@ -308,7 +309,7 @@ def test_a_permit_tells_the_arithmetic_behind_it(story: Story) -> None:
     assert {f.name: f.value for f in event.figures} == {  # type: ignore[union-attr]
         "q": "10000.00",
         "risk": "0.41%",
-        "gap": "0.25",
+        "gap_buffer": "0.25 = max(0.25, none measured in 30 days)",
         "exposure": "10.00%",
         "bound_by": "risk",
         "open_risk": "0.79%",
