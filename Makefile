@@ -53,8 +53,10 @@ kills: $(READY) ## kill the process at POINTS points and its site SITE_KILLS tim
 	$(BIN)/python tests/simulation/kills/suite.py --points $(POINTS) --jobs $(JOBS) --no-kinds --separate-stops $(ARGS)
 	$(BIN)/python tests/simulation/kills/site_kills.py --kills $(SITE_KILLS)
 
-mutants: $(READY) ## put each known defect into a copy of the source: is it noticed?
+CHANGES ?= 200
+mutants: $(READY) ## put in each known defect, and CHANGES by machine (SEED=... to repeat): noticed?
 	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)
+	$(BIN)/python tests/simulation/machine_suite.py --jobs $(JOBS) --count $(CHANGES) $(if $(SEED),--seed $(SEED)) --write-docs
 
 budget: $(READY) ## 200 drawn backtests with unsteady account reads: does every entry keep the day?
 	$(BIN)/python tests/simulation/budget_suite.py --jobs $(JOBS) $(ARGS)

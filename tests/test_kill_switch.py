@@ -30,12 +30,12 @@ from kamou import demo, flatten, ids
 from kamou.clock import MINUTE_MS
 from kamou.config import Settings
 from kamou.core.events import IntentRecorded
-from kamou.core.model import OrderSide, OrderType, VenuePosition
+from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
 from kamou.errors import NotRunningError, PermitRefusedError, RejectedError
 from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
 from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_state import OrderRequest
+from kamou.exchange.venue_state import OrderRequest, WorkingOrder
 from kamou.exchange.venue_store import VenueStore
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
@@ -240,6 +240,26 @@ async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
     at_the_venue(of, folder, *resting)
     await kill(of)
     assert list(venue(folder).live) == ["somebody-else"]
+
+
+async def test_a_position_is_closed_by_this_command_only_if_its_own_order_filled(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that ended unfilled found the position gone: a stop was faster."""
+    of, folder = settings(traded.path), traded
+    held = sorted(venue(folder).positions)
+    real = VenueStore.order
+
+    def unfilled(self: VenueStore, client_id: str) -> WorkingOrder | None:
+        order = real(self, client_id)
+        if order is not None and order.request.symbol == held[0]:
+            order.status = OrderStatus.CANCELED
+        return order
+
+    monkeypatch.setattr(VenueStore, "order", unfilled)
+    done = await kill(of)
+    told = [done[k] for k in ("positions_closed", "positions_closed_elsewhere", "positions_left")]
+    assert told == [len(held) - 1, 1, 0]
 
 
 async def test_a_log_that_cannot_be_written_keeps_nothing_open(traded: DataFolder) -> None:

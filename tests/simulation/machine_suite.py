@@ -1,0 +1,202 @@
+"""Draws small changes of the modules that decide about risk, and asks whether a test notices.
+
+``make mutants`` runs it. It exits with 1 when less than 95 % of the drawn changes are caught;
+those that are proven to change nothing (``machine_equivalents``) are left out of the count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+from machine_equivalents import PROOFS
+from machine_mutants import Change, draw
+from machine_trials import ROOT, WORLDS, Outcome, Trials, World
+from mutation_suite import DOCS, write_page
+
+MODULES = (
+    "kamou/core/risk/*.py",
+    "kamou/core/sizing.py",
+    "kamou/core/planning.py",
+    "kamou/core/book.py",
+    "kamou/core/holdings.py",
+    "kamou/core/portfolio.py",
+    "kamou/core/protection.py",
+    "kamou/core/reconciliation.py",
+    "kamou/core/adoption.py",
+    "kamou/core/leftovers.py",
+    "kamou/flatten.py",
+)
+TESTS = (
+    "tests/core",
+    "tests/actors/test_approval.py",
+    "tests/actors/test_market_ends.py",
+    "tests/actors/test_midnight.py",
+    "tests/actors/test_overlap.py",
+    "tests/actors/test_pipeline.py",
+    "tests/actors/test_stale.py",
+    "tests/actors/test_vigilance.py",
+    "tests/test_kill_switch.py",
+    "tests/test_full_disk.py",
+)
+"""What may catch a change: the quick ones, and worlds do the rest.
+
+Processes that a test starts run the unchanged source.
+"""
+
+ONLY_OF = dict.fromkeys(
+    ("tests/test_kill_switch.py", "tests/test_full_disk.py"), "kamou/flatten.py"
+)
+"""Tests that run the whole service, 20 s of it: they judge the changes of this file only."""
+
+BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars", "vetoes")
+"""Tests of the core that call none of these modules."""
+
+CAUGHT_MIN = 0.95
+SEED_MAX = 10**9
+BEGIN = "<!-- machine: written by make mutants -->"
+END = "<!-- end of machine -->"
+
+
+def texts() -> dict[str, str]:
+    """Return the modules that are changed: file, from the root -> text."""
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for pattern in MODULES
+        for path in sorted(ROOT.glob(pattern))
+    }
+
+
+@attrs.frozen(kw_only=True)
+class Tally:
+    """The outcomes of one draw."""
+
+    seed: int
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def survivors(self) -> tuple[Change, ...]:
+        """Changes that nothing caught and nobody proved equivalent."""
+        return tuple(
+            o.change for o in self.outcomes if not o.caught and o.change.identity not in PROOFS
+        )
+
+    @property
+    def equivalent(self) -> tuple[Change, ...]:
+        return tuple(
+            o.change for o in self.outcomes if not o.caught and o.change.identity in PROOFS
+        )
+
+    @property
+    def caught(self) -> int:
+        return sum(outcome.caught for outcome in self.outcomes)
+
+    @property
+    def share(self) -> float:
+        """Caught ones among those that change something; 1 when none was drawn."""
+        judged = self.caught + len(self.survivors)
+        return self.caught / judged if judged else 1.0
+
+    def summary(self) -> str:
+        worlds = sum(o.by.startswith("world ") for o in self.outcomes)
+        return (
+            f"seed {self.seed}: {len(self.outcomes)} changes, {self.caught} caught"
+            f" ({worlds} of them by worlds only), {len(self.equivalent)} proven equivalent,"
+            f" {len(self.survivors)} survived: {self.share:.1%} caught"
+        )
+
+
+def page(tally: Tally) -> str:
+    """Return what the document says of this draw."""
+    lines = [BEGIN, "", f"{tally.summary().capitalize()}.", ""]
+    lines += [f"- survived: `{change.name}`" for change in tally.survivors]
+    return "\n".join([*lines, *([""] if tally.survivors else []), END])
+
+
+def run(
+    changes: Sequence[Change],
+    *,
+    seed: int,
+    jobs: int,
+    tests: Sequence[str] = TESTS,
+    worlds: Sequence[World] = WORLDS,
+    notes: Path | None = None,
+) -> Tally:
+    """Try the changes in this process's forks.
+
+    Raises:
+        RuntimeError: the tests do not pass on the unchanged product.
+    """
+    outcomes: list[Outcome] = []
+
+    def report(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        verdict = outcome.by or ("equivalent" if outcome.change.identity in PROOFS else "SURVIVED")
+        sys.stderr.write(
+            f"{len(outcomes)}/{len(changes)} {outcome.change.name}: {verdict}"
+            f" ({outcome.seconds:.1f} s)\n"
+        )
+
+    trials = Trials(
+        changes=changes,
+        files=texts(),
+        jobs=jobs,
+        report=report,
+        worlds=worlds,
+        notes=notes,
+        only_of=ONLY_OF,
+    )
+    quiet = ["-q", "-s", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+    skipped = [f"--ignore-glob=*/test_{name}*" for name in BESIDE]
+    pytest.main(
+        [
+            *quiet,
+            "-o",
+            "addopts=",
+            "--hypothesis-seed=0",
+            *skipped,
+            *(str(ROOT / t) for t in tests),
+        ],
+        plugins=[trials],
+    )
+    if trials.broken:
+        raise RuntimeError(trials.broken)
+    return Tally(seed=seed, outcomes=tuple(outcomes))
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="of the draw; by chance if absent")
+    parser.add_argument("--count", type=int, default=200, help="changes to draw")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", default="", help="of the drawn ones, those whose name has this")
+    parser.add_argument("--notes", type=Path, help="keep which test calls what here, and reuse it")
+    parser.add_argument("--json", type=Path, help="write the outcomes here")
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"renew the figures of {DOCS.name}"
+    )
+    options = parser.parse_args()
+    seed = secrets.randbelow(SEED_MAX) if options.seed is None else options.seed
+    sys.stderr.write(f"--seed {seed} draws these {options.count} changes again\n")
+    chosen = [c for c in draw(texts(), seed, options.count) if options.only in c.name]
+    tally = run(chosen, seed=seed, jobs=options.jobs, notes=options.notes)
+    if options.json:
+        rows = [attrs.asdict(o) | {"name": o.change.name} for o in tally.outcomes]
+        options.json.write_text(json.dumps({"seed": seed, "trials": rows}, indent=2) + "\n")
+    if options.write_docs:
+        write_page(page(tally), begin=BEGIN, end=END)
+    for change in tally.survivors:
+        sys.stderr.write(f"SURVIVED {change.name}\n")
+    sys.stderr.write(tally.summary() + "\n")
+    return 0 if tally.share >= CAUGHT_MIN else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

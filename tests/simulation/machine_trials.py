@@ -1,0 +1,284 @@
+"""Tries changes of the source in forks of one pytest process that has everything imported.
+
+The parent collects the tests once and runs none. One fork notes which functions each test calls,
+and how long it takes. Then every change gets a fork of its own: the live functions take the
+changed code, the tests that call the changed function run, the cheapest first, and after them
+simulated worlds, up to the first that fails. What a fork does ends with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any, BinaryIO
+
+import attrs
+import pytest
+from machine_mutants import Change, codes_of
+
+from kamou.simulator.faults import parse
+from kamou.simulator.run import Scenario, simulate
+
+ROOT = Path(__file__).parents[2]
+Live = dict[tuple[str, str], list[FunctionType]]
+"""The functions that exist: file, from the root, and qualified name -> all of them."""
+
+World = tuple[str, float, Sequence[int]]
+WORLDS: tuple[World, ...] = (
+    ("all", 0.5, range(1, 6)),
+    ("none", 0.3, (1,)),
+    ("operator,tight_limits", 0.5, (1,)),
+    ("foreign_order,lying_venue", 0.5, (1,)),
+    ("narrow_day_budget", 0.5, (1,)),
+    ("narrow_cluster", 0.5, (1,)),
+)
+"""Faults, hours and seeds of the worlds that judge what no test notices."""
+
+TESTS_MAX_S = 90.0  # the tests of one change; what is left then is left to the worlds
+IN_WORLDS = "worlds"  # what the worlds call is noted under this name
+TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin never ends by itself
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of one change. ``by``: the test or world that failed; empty: none did."""
+
+    change: Change
+    by: str
+    tests: int  # that ran
+    left: int  # that call the function, and did not run within the time
+    seconds: float
+
+    @property
+    def caught(self) -> bool:
+        return bool(self.by)
+
+
+@attrs.define(eq=False)
+class Trials:
+    """A pytest plugin: in place of running the tests it tries ``changes`` with them."""
+
+    changes: Sequence[Change]
+    files: Collection[str]  # in which calls are noted, from the root
+    jobs: int
+    report: Callable[[Outcome], None]
+    worlds: Sequence[World] = WORLDS
+    only_of: Mapping[str, str] = attrs.Factory(dict)  # file of tests -> the only file it judges
+    notes: Path | None = None  # what each test calls, kept from run to run
+    broken: str = ""  # why nothing could be judged
+    _callers: dict[str, list[tuple[float, str]]] = attrs.Factory(dict)
+    _items: dict[str, pytest.Item] = attrs.Factory(dict)
+    _failed: list[str] = attrs.Factory(list)
+
+    # --- hooks of pytest ---------------------------------------------------------
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            self.broken = "the tests could not be collected"
+            return True
+        self._items = {item.nodeid: item for item in session.items}
+        live = live_functions(self.files)
+        gc.collect()
+        gc.freeze()
+        known = json.loads(self.notes.read_text()) if self.notes and self.notes.exists() else {}
+        told = Fork.of(lambda: self._note_calls(live, known)).told()
+        if not told or "failed" in told:
+            self.broken = f"the unchanged product fails: {told or 'the process died'}"
+            return True
+        if self.notes:
+            self.notes.write_text(json.dumps(told), encoding="utf-8")
+        for nodeid, (seconds, functions) in told.items():
+            for function in functions if nodeid in {*self._items, IN_WORLDS} else ():
+                self._callers.setdefault(function, []).append((seconds, nodeid))
+        self._try_all(live)
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.append(report.nodeid)
+
+    # --- who calls what ------------------------------------------------------------
+
+    def _note_calls(self, live: Live, known: dict[str, Any]) -> dict[str, Any]:
+        """Run every test that is not ``known``, and the worlds, on the unchanged product.
+
+        Returns the CPU seconds and the called functions of each test, by its name; under
+        ``failed`` what should have passed and did not.
+        """
+        names = {id(f.__code__): " ".join(key) for key, found in live.items() for f in found}
+        called: set[str] = set()
+        notes: dict[str, Any] = dict(known)
+
+        def trace(frame: FrameType, event: str, argument: object) -> None:
+            if (name := names.get(id(frame.f_code))) is not None:
+                called.add(name)
+
+        threading.settrace(trace)
+        unknown = [nodeid for nodeid in self._items if nodeid not in known]
+        for nodeid, following in pairwise([*unknown, ""]):
+            called.clear()
+            begun_s = time.process_time()
+            sys.settrace(trace)
+            failed = self._failure(nodeid, following)
+            sys.settrace(None)
+            if failed:
+                return {"failed": failed}
+            notes[nodeid] = round(time.process_time() - begun_s, 3), sorted(called)
+        called.clear()
+        sys.settrace(trace)
+        failed = first_world(self.worlds)
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        notes[IN_WORLDS] = 0.0, sorted(called)
+        return {"failed": failed} if failed else notes
+
+    def _failure(self, nodeid: str, following: str) -> str:
+        """Run one test; its name if it fails. Fixtures that ``following`` shares are kept."""
+        item = self._items[nodeid]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._items.get(following))
+        return self._failed[0] if self._failed else ""
+
+    # --- one fork each ----------------------------------------------------------------
+
+    def _try_all(self, live: Live) -> None:
+        waiting, running = list(reversed(self.changes)), list[tuple[Change, Fork]]()
+        while waiting or running:
+            while waiting and len(running) < self.jobs:
+                change = waiting.pop()
+                running.append((change, Fork.of(partial(self._try, change, live))))
+            select.select([fork.answer for _, fork in running], [], [], 1.0)
+            for change, fork in tuple(running):
+                if fork.ended(TRIAL_MAX_S):
+                    running.remove((change, fork))
+                    told = {"tests": 0, "left": 0, "by": "no end, or no word", **fork.told()}
+                    if "broken" in told:
+                        self.broken = told["broken"]
+                        waiting.clear()
+                    else:
+                        self.report(Outcome(change=change, seconds=fork.seconds, **told))
+
+    def _try(self, change: Change, live: Live) -> dict[str, Any]:
+        try:
+            put_in(change, live)
+        except (AssertionError, ValueError) as error:
+            return {"broken": f"{change.name} cannot be put in: {error}"}
+        callers = self._callers_of(change, live)
+        in_worlds = IN_WORLDS in callers
+        callers = [nodeid for nodeid in callers if nodeid != IN_WORLDS]
+        done = {"by": "", "tests": len(callers)}
+        begun_s = time.monotonic()
+        for number, (nodeid, following) in enumerate(pairwise([*callers, ""])):
+            if time.monotonic() - begun_s > TESTS_MAX_S:
+                done = {"by": "", "tests": number, "left": len(callers) - number}
+                break
+            if failed := self._failure(nodeid, following):
+                return {"by": failed, "tests": number + 1}
+        return done | {"by": first_world(self.worlds) if in_worlds else ""}
+
+    def _callers_of(self, change: Change, live: Live) -> list[str]:
+        """Names of the tests that call the changed function, the cheapest first; of worlds too."""
+        function = change.function
+        if (change.file, function) not in live:  # a function that each call makes for itself
+            function = function.partition(".<locals>")[0]
+        asked = self._callers.get(f"{change.file} {function}", [])
+        return [
+            nodeid
+            for _, nodeid in sorted(asked)
+            if self.only_of.get(nodeid.partition("::")[0], change.file) == change.file
+        ]
+
+
+@attrs.define(eq=False)
+class Fork:
+    """Work done in a fork of this process, and the pipe on which it answers once, in JSON."""
+
+    pid: int
+    answer: BinaryIO
+    begun_s: float
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, work: Callable[[], dict[str, Any]]) -> Fork:
+        """Begin ``work``; its process group is its own."""
+        reading, writing = os.pipe()
+        if pid := os.fork():
+            os.close(writing)
+            return cls(pid, os.fdopen(reading, "rb"), time.monotonic())
+        status = 1
+        try:
+            os.setsid()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            with os.fdopen(writing, "wb") as answer:
+                answer.write(json.dumps(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+
+    def ended(self, within_s: float) -> bool:
+        """Whether it has answered or died. It is killed when it took longer than ``within_s``."""
+        self.seconds = time.monotonic() - self.begun_s
+        if self.seconds > within_s:
+            os.killpg(self.pid, signal.SIGKILL)
+            return True
+        return bool(select.select([self.answer], [], [], 0)[0])
+
+    def told(self) -> dict[str, Any]:
+        """Wait for its end. Returns its answer; empty when it died before it gave one."""
+        with self.answer:
+            text = self.answer.read()
+        os.waitpid(self.pid, 0)
+        return dict(json.loads(text)) if text else {}
+
+
+def first_world(worlds: Iterable[World]) -> str:
+    """Run the worlds up to the first that fails; what failed there, or nothing."""
+    for faults, hours, seeds in worlds:
+        for seed in seeds:
+            try:
+                result = simulate(Scenario(seed=seed, hours=hours, faults=parse(faults)))
+            except Exception as error:
+                return f"world {faults}, seed {seed}: {type(error).__name__}"
+            if result.failed:
+                return f"world {faults}, seed {seed}: {result.violations[0].rule}"
+    return ""
+
+
+def live_functions(files: Iterable[str]) -> Live:
+    """Return the functions of these files, from the root, that exist by now: (file, name) -> all.
+
+    A closure exists as often as its outer function was called.
+    """
+    wanted = {str(ROOT / file): file for file in files}
+    found: Live = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and thing.__code__.co_filename in wanted:
+            code = thing.__code__
+            found.setdefault((wanted[code.co_filename], code.co_qualname), []).append(thing)
+    return found
+
+
+def put_in(change: Change, live: Live) -> None:
+    """Give every live function of the changed file its code of the changed text."""
+    path = ROOT / change.file
+    text = change.applied(path.read_text(encoding="utf-8"))
+    codes: dict[str, CodeType] = codes_of(compile(text, str(path), "exec", dont_inherit=True))
+    given = 0
+    for (file, name), functions in live.items():
+        if file == change.file and change.function.startswith(name):
+            for function in functions:
+                function.__code__ = codes[name]
+                given += 1
+    assert given, f"nothing alive has the code of {change.function}"
