@@ -309,3 +309,9 @@ def test_the_age_of_the_marks_is_that_of_the_oldest(story: Story) -> None:
     ages = {"SOLUSDT": 3, "ADAUSDT": 7, "DOTUSDT": 5}
     marks = {symbol: quote(symbol, at_ms=NOON - age) for symbol, age in ages.items()}
     assert review(story.book, plan("BTCUSDT"), marks=marks).now.marks_at_ms == NOON - 7
+
+
+def test_what_a_permit_costs_is_never_less_than_nothing(story: Story) -> None:
+    story.grant(plan("DOTUSDT", risk=D(30)))  # less than its stop and gap: 37.5
+    story.grant(plan("ADAUSDT", permit_id="p", signal_id="s"))  # 3.5 above them
+    assert at_stake(story).reserved_costs == D("3.5")

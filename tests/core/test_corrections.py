@@ -104,3 +104,16 @@ def test_a_position_that_turned_round_is_averaged_from_the_price_that_turned_it(
     assert turned.notional(D(104)) == 520
     flat = apply_fill(turned, fill(entry, "50", "102"), Leg.ENTRY)
     assert (flat.quantity, flat.open_cost) == (0, 0)
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_a_trade_that_was_closed_in_parts_has_their_average_as_its_exit(
+    side: Side, sign: int
+) -> None:
+    wanted = plan(side=side)
+    trade = opened(side)
+    for quantity, price in (("40", "106"), ("60", "101")):
+        trade = apply_fill(trade, fill(intent(Leg.CLOSE, wanted), quantity, price), Leg.CLOSE)
+    result = closed_trade(trade, NOON)
+    assert (result.exit_price, result.pnl_gross) == (103, 30 * sign)
+    assert (result.fees, result.slippage) == (D("1.5"), D("0.3"))

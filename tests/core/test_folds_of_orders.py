@@ -10,6 +10,7 @@ from trading_cases import (
     D,
     Story,
     account,
+    closed_cycle,
     equity_now,
     income,
     intent,
@@ -351,3 +352,18 @@ def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
     no = review_reduction(intent(Leg.CLOSE, plan(side=side), quantity=D(0)), D(0))
     assert no is not None
     assert "nothing is held" in str(no)
+
+
+def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
+    fresh = Story()
+    fresh.say(closed_cycle())
+    assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
+
+
+def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:
+    story.grant(PLAN)
+    again = plan(permit_id="other", signal_id="other")
+    assert "SYMBOL_HELD" in denied(story, of=again)
+    story.say(order_closed(story.send(intent(Leg.ENTRY, PLAN)), OrderStatus.CANCELED))
+    assert story.book.reservations  # not released yet
+    assert "SYMBOL_HELD" not in denied(story, of=again)

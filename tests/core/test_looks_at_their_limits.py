@@ -11,6 +11,7 @@ from venue_looks import HELD, NEXT_MS, PLAN, RESTING, TERMS, kinds, look
 from kamou.core import events as e
 from kamou.core.model import Leg, OrderStatus, Side
 from kamou.core.portfolio import open_trade, restate
+from kamou.core.protection import Await, ConfirmStop, protect
 from kamou.core.reconciliation import Reconciliation, VenueView, reconcile
 
 IN_FLIGHT_MS = 5_000
@@ -198,3 +199,50 @@ def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story
     external = fill(None, "1", "106", symbol="ADAUSDT", at_ms=NEXT_MS, venue_order_id="v-7")
     found = glance(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
     assert [r.cause_id for r in found.repairs[:2]] == [ours.client_id, "v-7"]
+
+
+def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
+    holding: Story,
+) -> None:
+    close = holding.send(intent(Leg.CLOSE, PLAN))
+    holding.say(order_closed(close, OrderStatus.CANCELED, "7"))
+    assert close.client_id in holding.book.orders
+    trade = holding.book.trades["SOLUSDT"]
+    orders = holding.book.orders_of("SOLUSDT")
+    assert protect(trade, orders, RESTING, limits=TERMS.limits, now_ms=NOON) == ()
+
+
+@pytest.mark.parametrize("quantity", ["0", "-99"])
+def test_less_of_a_short_than_fills_say_is_doubted_too(quantity: str) -> None:
+    story = Story()
+    story.ready()
+    story.open(plan(side=Side.SHORT))
+    view = look(positions=(held("SOLUSDT", quantity),))
+    assert glance(story, view).doubts == {("SOLUSDT", D(quantity)): NEXT_MS}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"client_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}]
+)
+def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirmed(
+    holding: Story, changes: dict[str, object]
+) -> None:
+    trade = holding.book.trades["SOLUSDT"]
+    assert trade.confirmed is not None
+    told = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
+    orders = holding.book.orders_of("SOLUSDT")
+    done = protect(told, orders, RESTING, limits=TERMS.limits, now_ms=NOON)
+    assert [type(action) for action in done] == ([ConfirmStop] if changes else [])
+
+
+def test_a_stop_that_was_there_and_is_not_read_back_is_given_the_time_of_a_new_one(
+    holding: Story,
+) -> None:
+    trade = holding.book.trades["SOLUSDT"]
+    assert trade.unprotected_since_ms == 0
+    orders = holding.book.orders_of("SOLUSDT")
+    for refused in (False, True):
+        done = protect(
+            trade, orders, (), limits=TERMS.limits, now_ms=NOON + 1, stop_refused=refused
+        )
+        assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)
