@@ -68,6 +68,24 @@ async def test_a_list_that_leaves_out_a_position_does_not_cost_it_its_stop(
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
 
 
+async def test_stops_stay_while_the_venues_file_holds_positions_that_no_list_shows(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = len(venue(folder).positions)
+    before = venue(folder)
+    stops = {name for name in before.live if before.orders[name].request.trigger_price}
+
+    async def shows_nothing(self: SimulatedExchange) -> tuple[VenuePosition, ...]:
+        return ()
+
+    monkeypatch.setattr(SimulatedExchange, "positions", shows_nothing)
+    done = await kill(of)
+    assert (done["positions_closed"], done["positions_left"]) == (0, held)
+    assert len(stops) >= held
+    assert stops <= set(venue(folder).live)
+
+
 async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
     traded: DataFolder,
 ) -> None:
