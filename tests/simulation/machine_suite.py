@@ -24,6 +24,7 @@ MODULES = (
     "kamou/core/risk/*.py",
     "kamou/core/sizing.py",
     "kamou/core/planning.py",
+    "kamou/core/account_fold.py",
     "kamou/core/book.py",
     "kamou/core/holdings.py",
     "kamou/core/portfolio.py",

@@ -43,8 +43,8 @@ FOR_TESTS = (
     survivor(
         name="the day's budget forgets deposits and withdrawals",
         file=EQUITY,
-        old="book.day_equity + book.day_flows - now.equity",
-        new="book.day_equity - now.equity",
+        old="book.day_equity + book.day_flows - equity + leaving",
+        new="book.day_equity - equity + leaving",
         tests=(BUDGET,),
     ),
     survivor(

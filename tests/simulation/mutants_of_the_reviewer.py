@@ -146,7 +146,7 @@ REVIEWER = (
     ),
     defect(
         name="a withdrawal is booked as a deposit",
-        file=BOOK,
+        file="kamou/core/account_fold.py",
         old="            self.flows += income.amount\n        elif",
         new="            self.flows -= income.amount\n        elif",
         notices=("UNSETTLED",),
