@@ -5,8 +5,6 @@ The figures are computed here a second time, from the definitions, for books of 
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import attrs
 import pytest
 from hypothesis import given
@@ -17,6 +15,7 @@ from trading_cases import (
     D,
     Story,
     account,
+    at_stake,
     equity_now,
     plan,
     quote,
@@ -28,7 +27,7 @@ from venue_looks import TERMS, look, run
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Side
 from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.exposure import Exposure, exposure, room_for
+from kamou.core.risk.exposure import room_for
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Denied
 
@@ -43,17 +42,6 @@ def story() -> Story:
     made = Story()
     made.ready()
     return made
-
-
-def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
-    return exposure(
-        story.book,
-        marks=marks or {},
-        instruments=INSTRUMENTS,
-        costs=CostModel(),
-        limits=LIMITS,
-        now_ms=NOON,
-    )
 
 
 def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -14,6 +13,7 @@ from trading_cases import (
     NOON,
     D,
     Story,
+    at_stake,
     equity_now,
     intent,
     mark,
@@ -23,10 +23,10 @@ from trading_cases import (
 )
 
 from kamou.core import events as e
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.limits import RiskLimits
 from kamou.core.model import Leg, OrderStatus, Side
 from kamou.core.risk import governor
-from kamou.core.risk.exposure import Exposure, exposure, room_for
+from kamou.core.risk.exposure import room_for
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.pacing import full_bucket
 from kamou.core.risk.verdict import Approved
@@ -42,17 +42,6 @@ def story() -> Story:
     made = Story()
     made.ready()
     return made
-
-
-def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
-    return exposure(
-        story.book,
-        marks=marks or {},
-        instruments=INSTRUMENTS,
-        costs=CostModel(),
-        limits=LIMITS,
-        now_ms=NOON,
-    )
 
 
 # --- exposure ------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from kamou.core.model import (
     opening_side,
 )
 from kamou.core.risk.equity import CurrentEquity, current_equity
+from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.governor import ReviewContext
 
 D = Decimal
@@ -347,3 +348,15 @@ def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
     }
     inputs.update(changes)
     return ReviewContext(**inputs)
+
+
+def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
+    """What the book has at stake at noon, at these marks by symbol."""
+    return exposure(
+        story.book,
+        marks=marks or {},
+        instruments=INSTRUMENTS,
+        costs=CostModel(),
+        limits=RiskLimits(),
+        now_ms=NOON,
+    )
