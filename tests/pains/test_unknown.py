@@ -219,14 +219,14 @@ def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_u
     monkeypatch.setattr(screenplay, "MINUTES", AGAIN + 4)
     monkeypatch.setitem(screenplay.LINES, AGAIN, (screenplay.Line("BBB", 0.9),))
 
-    def scene(venue: type[Line] = Line) -> Ended:
+    def scene(venue: type[Line] = Line, minutes_away: int = HOUR) -> Ended:
         trouble = Trouble()
 
         async def direct(stage: Stage) -> None:
             await stage.until(2.5)
             trouble.away, trouble.cancel = ALL, "lost"
             trouble.fate = lambda intent: UNREACHABLE
-            await stage.until(2.5 + HOUR)
+            await stage.until(2.5 + minutes_away)
             trouble.away, trouble.cancel, trouble.fate = frozenset(), "", lambda intent: ""
 
         return play(trouble, venue, direct=direct, minutes=AGAIN + 4)
@@ -237,7 +237,8 @@ def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_u
     assert away  # stops and targets did their work, and the book knows of it
     assert ended.book.position("BBB") > 0  # trading goes on
 
-    found = wrong(scene(ReadsFlat), AGAIN + 4)
+    # A minute is enough for it; in an hour it puts hundreds of orders beside what it forgot.
+    found = wrong(scene(ReadsFlat, minutes_away=1), AGAIN + 4)
     assert told_of(found, "PositionCorrected")  # what was held was booked as gone
 
 
