@@ -26,6 +26,14 @@ MAJORS = ("BTC", "XBT", "ETH")  # everything else is one cluster
 MarkAt = Callable[[str, int], Decimal | None]
 """(symbol, at_ms) -> the mark then; None when there is no market."""
 
+Known = Callable[[int, int], bool]
+"""(changed, now, both in ms) -> whether what others changed then must be known now."""
+
+
+def known_at_once(changed_ms: int, now_ms: int) -> bool:
+    """Nobody else moves anything, or all of it is told at once."""
+    return True
+
 
 @attrs.frozen(kw_only=True)
 class PortfolioLimits:
@@ -44,7 +52,6 @@ class PortfolioLimits:
     slippage: Decimal = D("0.0002")
     tolerance: Decimal = D("0.02")  # of a limit: fills differ from the prices that were permitted
     window_ms: int = 0  # from the review of an entry to its fill, at most
-    excuse_ms: int = 0  # after others moved money or positions: until we can know of it
 
 
 @attrs.frozen(kw_only=True)
@@ -73,10 +80,11 @@ class LimitChecker:
     wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
     day_opened_ms: int = -1  # -1: the day follows the calendar by itself
-    excused_until_ms: int = 0  # others moved money or positions: nobody knew it at once
+    known: Known = known_at_once  # of what others did with the account
     closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it that was used
     _day: int = -1
     _flows: Decimal = ZERO
+    _moved_ms: int = -1  # when others last moved money or positions
     _past: deque[Load] = attrs.Factory(deque)
     _entered: deque[Load] = attrs.Factory(deque)
     _hours: dict[str, deque[int]] = attrs.Factory(dict)
@@ -94,11 +102,11 @@ class LimitChecker:
                 self.day_equity += noted.amount
             elif noted.kind == "transfer":
                 self._flows += noted.amount
-                self.excused_until_ms = noted.at_ms + self.limits.excuse_ms
+                self._moved_ms = noted.at_ms
         elif isinstance(noted, FillNoted):
             self.sample(seen, noted.at_ms)
             if not seen.is_ours(noted.client_id):
-                self.excused_until_ms = noted.at_ms + self.limits.excuse_ms
+                self._moved_ms = noted.at_ms
 
     def roll(self, seen: Checker, at_ms: int) -> None:
         """A day begins with the equity at 00:00:00 UTC: what was stamped before, at those marks."""
@@ -201,7 +209,7 @@ class LimitChecker:
         mark = self._mark(name, symbol, at_ms)
         mine = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=noted.at_ms)
         self._entered.append(mine)
-        if at_ms < self.excused_until_ms:
+        if self._excused(at_ms):
             return
         tries = [self._with_entries(past) for past in self._past if past.at_ms <= noted.at_ms]
         now = self._load(seen, at_ms)
@@ -224,6 +232,10 @@ class LimitChecker:
             self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
         self._fits("NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.q))
         self._fits("MARGIN", noted, tries, lambda x: (x.margin, limits.margin * x.q))
+
+    def _excused(self, at_ms: int) -> bool:
+        """Whether others moved money or positions and nobody can know of it at ``at_ms``."""
+        return self._moved_ms >= 0 and not self.known(self._moved_ms, at_ms)
 
     def _with_entries(self, past: Load) -> Load:
         """``past`` with everything that was entered since."""
@@ -261,7 +273,7 @@ class LimitChecker:
             if rule.startswith("entries")
             else (limit if base is None else base) * self.limits.tolerance
         )
-        if used > limit + slack and noted.at_ms >= self.excused_until_ms:
+        if used > limit + slack and not self._excused(noted.at_ms):
             self.wrong(rule.upper(), noted.at_ms, noted.symbol, f"{used:.6g} of {limit:.6g}")
 
 

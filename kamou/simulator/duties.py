@@ -21,6 +21,7 @@ from kamou.exchange.checker import Silence
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import FillNoted, MoneyNoted, OrderNoted
 from kamou.ids import is_ours
+from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
 
 Wrong = Callable[[str, int, str, str], None]
 """rule, at_ms, symbol, detail"""
@@ -29,7 +30,6 @@ TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and 
 SKEW_MAX_MS = 4_000  # our clock's worst error; permits are held against it
 SKEW_SEEN_MS = 1_500  # an error that entries must wait for
 READ_MS = 4_000  # a read may take so long on its way
-KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
 OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
 FLAT_AFTER_MS = 60_000  # from FLATTEN in the journal to nothing held
 OVERDUE_MS = 120_000  # beyond a trade's time stop
@@ -60,7 +60,13 @@ class Duties:
     """Told of everything by the monitor, in order. Times are true ones."""
 
     def __init__(
-        self, *, engine: Engine, limits: RiskLimits, silent_ms: Silence, wrong: Wrong
+        self,
+        *,
+        engine: Engine,
+        limits: RiskLimits,
+        silent_ms: Silence,
+        outside: OutsideChanges,
+        wrong: Wrong,
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -80,7 +86,7 @@ class Duties:
         self._day_equity = Decimal(0)
         self._day_flows = Decimal(0)
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
-        self._gone: deque[tuple[int, Decimal]] = deque()  # withdrawn lately
+        self._outside = outside
         self.skew = (0, 0)  # our clock's error and since when, both in ms, where it can be seen
         self.bound_by_risk = 0  # permits whose size a risk limit decided
 
@@ -171,10 +177,7 @@ class Duties:
 
     def _lately_gone(self) -> Decimal:
         """Money that was there when the figures were read that a plan was made on."""
-        now_ms = self.engine.market_ms
-        while self._gone and self._gone[0][0] < now_ms - KNOWN_AFTER_MS:
-            self._gone.popleft()
-        moved = sum((amount for _, amount in self._gone), Decimal(0))
+        moved = self._outside.unknown(self.engine.market_ms)
         known = [equity for _, equity in self._equity]
         return moved + (max(known) - known[-1] if known else Decimal(0))
 
@@ -267,8 +270,6 @@ class Duties:
         if isinstance(noted, MoneyNoted):
             if noted.kind == "transfer":
                 self._day_flows += noted.amount
-                if noted.amount < 0:
-                    self._gone.append((noted.at_ms, -noted.amount))
                 self._equity.clear()  # what was before is of another account
         elif isinstance(noted, FillNoted):
             self._filled(noted)

@@ -37,6 +37,7 @@ from kamou.ids import is_ours
 from kamou.messages.codec import encode
 from kamou.simulator.duties import SAMPLE_MS, SKEW_MAX_MS, Duties
 from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on
+from kamou.simulator.outside_changes import OutsideChanges
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
@@ -73,10 +74,15 @@ class Monitor:
         self.state = TradingState.NORMAL
         self.head_seq = 0
         self._head_body = b""
-        self._checker = SimulatedChecker(limits, silent_ms)
-        self.portfolio = self._checker.portfolio = limits_on(self, engine, limits)
+        outside = OutsideChanges(silent_ms, age_max_ms=limits.account_age_max_s * 1000)
+        self._checker = SimulatedChecker(limits, silent_ms, outside)
+        self.portfolio = self._checker.portfolio = limits_on(self, engine, limits, outside)
         self.duties = Duties(
-            engine=engine, limits=limits, silent_ms=silent_ms, wrong=self.violation
+            engine=engine,
+            limits=limits,
+            silent_ms=silent_ms,
+            outside=outside,
+            wrong=self.violation,
         )
         self._sampled_ms = 0
         self._told = 0  # violations of the checker that are reported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
@@ -16,12 +15,12 @@ from kamou.exchange.engine import Engine
 from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
 from kamou.exchange.venue_state import FillNoted, MoneyNoted
 from kamou.ids import is_ours
+from kamou.simulator.outside_changes import OutsideChanges
 
 if TYPE_CHECKING:
     from kamou.simulator.invariants import Monitor
 
 WINDOW_MS = 45_000  # a permit, the worst error of our clock, and an order that acts late
-EXCUSE_MS = 150_000  # two cycles and their reads: what others did so long ago has been seen
 
 BOUND = {
     Deny.RISK_PER_TRADE_EXCEEDED: "risk",
@@ -56,7 +55,9 @@ def leverage_of(engine: Engine, client_id: str) -> int:
     return order.request.leverage if order is not None else 1
 
 
-def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChecker:
+def limits_on(
+    monitor: Monitor, engine: Engine, limits: RiskLimits, outside: OutsideChanges
+) -> LimitChecker:
     """The checker of everything together for one world."""
     columns = {symbol: n for n, symbol in enumerate(engine.source.symbols)}
 
@@ -79,12 +80,12 @@ def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChec
             reentries_per_day=limits.reentries_per_symbol_day,
             gap_buffer=limits.gap_buffer_min,
             window_ms=WINDOW_MS,
-            excuse_ms=EXCUSE_MS,
         ),
         mark_at=mark_at,
         leverage_of=partial(leverage_of, engine),
         strategy_of=monitor.strategy_of,
         wrong=monitor.violation,
+        known=outside.known,
         day_opened_ms=0,  # a day opens with the journal's event; the venue says at what equity
     )
 
@@ -92,7 +93,7 @@ def limits_on(monitor: Monitor, engine: Engine, limits: RiskLimits) -> LimitChec
 class SimulatedChecker(Checker):
     """The venue checker, with what the account's other users do taken into account."""
 
-    def __init__(self, limits: RiskLimits, silent_ms: Silence) -> None:
+    def __init__(self, limits: RiskLimits, silent_ms: Silence, outside: OutsideChanges) -> None:
         super().__init__(
             CheckLimits(
                 risk_per_trade=limits.risk_per_trade,
@@ -103,18 +104,16 @@ class SimulatedChecker(Checker):
             ours=is_ours,
         )
         self._risk_limits = limits
-        self._gone: deque[tuple[int, Decimal]] = deque()  # money that left lately
+        self._outside = outside
 
     def money(self, noted: MoneyNoted) -> None:
         super().money(noted)
         if noted.kind == "transfer" and noted.amount < 0:
-            self._gone.append((noted.at_ms, noted.amount))
+            self._outside.withdrawn(noted.at_ms, -noted.amount)
 
     def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
-        while self._gone and self._gone[0][0] < noted.at_ms - EXCUSE_MS:
-            self._gone.popleft()
-        left = sum((amount for _, amount in self._gone), Decimal(0))
-        return super()._allowed(fraction, noted) - fraction * left
+        left = self._outside.unknown(noted.at_ms)
+        return super()._allowed(fraction, noted) + fraction * left
 
     def _exposure(self, noted: FillNoted, after: Decimal) -> None:
         super()._exposure(noted, after)
