@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -238,8 +238,7 @@ class _Composer:
         """A permanent child: a fresh actor per incarnation, on the mailbox that outlives it."""
 
         async def start(task_status: trio.TaskStatus[None]) -> None:
-            run: Callable[[trio.TaskStatus[None]], Awaitable[None]] = make().run
-            await run(task_status)
+            await make().run(task_status)
 
         inbox = self.boxes[name]
         return ChildSpec(
@@ -354,6 +353,7 @@ class _Composer:
             universe=self.universe,
             strategies=self.strategies,
             vetoes=t2.discover(),
+            instruments=self.instruments,
             cycle=settings.cycle,
             period_ms=self.period_ms,
             limits=settings.veto,

@@ -14,7 +14,7 @@ from kamou.clock import Clock
 from kamou.config import CycleSettings
 from kamou.core.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.limits import CostModel, VetoLimits
-from kamou.core.model import Candidate, Leg, Quote
+from kamou.core.model import Candidate, Instrument, Leg, Quote
 from kamou.core.ranking import merge, ranked
 from kamou.core.scan_detail import pack
 from kamou.core.strategies.base import Strategy
@@ -44,6 +44,7 @@ class VetoActor(Actor):
         universe: Sequence[Sequence[str]],
         strategies: Mapping[str, Strategy],
         vetoes: Mapping[str, VetoRule],
+        instruments: Mapping[str, Instrument],
         cycle: CycleSettings,
         period_ms: int,
         limits: VetoLimits,
@@ -60,6 +61,7 @@ class VetoActor(Actor):
         self._universe = universe
         self._strategies = strategies
         self._vetoes = vetoes
+        self._instruments = instruments  # the reconciler keeps it true
         self._cycle = cycle
         self._period_ms = period_ms
         self._limits = limits
@@ -183,6 +185,7 @@ class VetoActor(Actor):
             limits=self._limits,
             costs=self._costs,
             quotes=quotes,
+            instruments=self._instruments,
             held=book.trades.keys() | working,
             last_stop_ms=book.conduct.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 
 from kamou.clock import HOUR_MS
 from kamou.core.limits import CostModel
-from kamou.core.model import Side
+from kamou.core.model import Instrument, Side
 
 BPS = 1e-4
 FUNDING_UNIT_MS = 8 * HOUR_MS
@@ -29,9 +31,20 @@ class RoundTripCost:
         return self.fees + self.spread + self.slippage + self.funding
 
 
+def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
+    """Return the fee of a taking fill, a fraction of notional: the one that all decisions count.
+
+    The worse of the account's own rate, which the venue states with the ``instrument``, and the
+    setting. None: an instrument that is not known; then the setting alone.
+    """
+    floor = costs.taker_bps / 10_000
+    return floor if instrument is None else max(instrument.taker_fee, floor)
+
+
 def round_trip_cost(
     costs: CostModel,
     *,
+    instrument: Instrument,
     side: Side,
     price: float,
     spread: float,
@@ -49,7 +62,7 @@ def round_trip_cost(
     else:
         rate = max(0.0, side.sign * funding_per_8h)
     return RoundTripCost(
-        fees=2.0 * float(costs.taker_bps) * BPS * price,
+        fees=2.0 * float(taker_rate(instrument, costs)) * price,
         spread=spread,
         slippage=2.0 * float(costs.slippage_bps) * BPS * price,
         funding=rate * price * hold_ms / FUNDING_UNIT_MS,

@@ -14,6 +14,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.codes import Deny
+from kamou.core.costs import taker_rate
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import ZERO, Denial, Figure, Instrument, Quote, Side
 
@@ -85,7 +86,7 @@ def trade_costs(
     ``funding_rate`` is per funding interval, positive when longs pay; None: the model's
     assumption, paid whatever the side.
     """
-    fee = max(instrument.taker_fee, costs.taker_bps / BPS)
+    fee = taker_rate(instrument, costs)
     slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS
     if funding_rate is None:
         funding = costs.funding_bps_per_8h / BPS * hold_ms / EIGHT_HOURS_MS

@@ -47,6 +47,7 @@ def veto(told: Told, shards: int = 1) -> VetoActor:
         universe=tuple((f"S{n}USDT",) for n in range(shards)),
         strategies={},
         vetoes={},
+        instruments={},
         cycle=CycleSettings(),
         period_ms=PERIOD_MS,
         limits=VetoLimits(),

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from trading_cases import instrument
 
 from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core import vetoes as package
@@ -16,6 +17,7 @@ from kamou.core.codes import Veto
 from kamou.core.costs import reward_to_risk, round_trip_cost
 from kamou.core.limits import CostModel, VetoLimits
 from kamou.core.model import Candidate, Denial, Quote, Side
+from kamou.core.sizing import trade_costs
 from kamou.core.vetoes import ask_all, conflicting_symbols, discover
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
@@ -61,6 +63,7 @@ def context(**changes: Any) -> VetoContext:
         limits=VetoLimits(),
         costs=CostModel(),
         quotes={"ABC": quote()},
+        instruments={symbol: instrument(symbol) for symbol in ("ABC", "XYZ")},
     )
     return attrs.evolve(made, **changes)
 
@@ -137,6 +140,34 @@ def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> Non
 
 
 @pytest.mark.parametrize(
+    ("own", "set_bps", "cost"),
+    [("0.0010", "6", "0.27"), ("0.0002", "6", "0.19"), ("0", "9", "0.25"), ("0.0009", "9", "0.25")],
+)
+def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
+    own: str, set_bps: str, cost: str
+) -> None:
+    """Beside the fees c is 0.07 at 100: the worse of the account's own rate and the setting."""
+    one = candidate(target_distance=1.6)
+    about = context(
+        costs=CostModel(taker_bps=Decimal(set_bps)),
+        instruments={"ABC": instrument("ABC", taker_fee=Decimal(own))},
+        limits=VetoLimits(reward_to_risk_min=100),
+    )
+    (denied,) = ask_all(one, about, VETOES)
+    assert figures(denied)["cost"] == cost
+    sized = trade_costs(
+        instrument=about.instruments["ABC"],
+        costs=about.costs,
+        quote=about.quotes["ABC"],
+        side=one.side,
+        hold_ms=one.hold_ms,
+    )
+    assert float(figures(denied)["cost"]) == pytest.approx(
+        float(sized.fee_in + sized.fee_out) * 100 + 0.07
+    )
+
+
+@pytest.mark.parametrize(
     ("side", "rate", "paid"),
     [
         (Side.LONG, 0.001, 0.3),
@@ -151,7 +182,13 @@ def test_funding_is_paid_for_the_hold_and_never_hoped_for(
     side: Side, rate: float | None, paid: float
 ) -> None:
     cost = round_trip_cost(
-        CostModel(), side=side, price=100.0, spread=0.0, hold_ms=24 * HOUR_MS, funding_per_8h=rate
+        CostModel(),
+        instrument=instrument("ABC"),
+        side=side,
+        price=100.0,
+        spread=0.0,
+        hold_ms=24 * HOUR_MS,
+        funding_per_8h=rate,
     )
     assert cost.funding == pytest.approx(paid)
     assert cost.total == pytest.approx(cost.fees + cost.slippage + paid)

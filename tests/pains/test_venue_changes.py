@@ -8,13 +8,14 @@ from typing import Any
 import attrs
 import pytest
 from scenes import HELD, D, Line, held_at, play, stops_at, told_of, wrong
-from stage import Ended, Stage
+from stage import Ended, Stage, at
 from trouble import Trouble
 
 from kamou import session
 from kamou.actors.reconciler import Reconciler
 from kamou.core import reconciliation, restatement
 from kamou.core.events import (
+    CandidateVetoed,
     InstrumentChanged,
     IntentRecorded,
     OrderRejected,
@@ -185,6 +186,28 @@ def test_new_orders_are_made_in_the_venues_newest_terms(
 
     reads_instruments_at_its_start_only(monkeypatch)
     assert refused(scene(), code)
+
+
+def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """GGG would win 4 and risk 2 at a price of 100; a fee of a hundredth takes 2 of each."""
+
+    def scene() -> Ended:
+        async def direct(stage: Stage) -> None:
+            engine = await living(stage, 3.5)
+            change(engine, "GGG", taker_fee=D("0.01"))
+
+        return play(direct=direct)
+
+    ended = scene()
+    assert wrong(ended) == []
+    vetoed = [e for e in ended.of(CandidateVetoed) if e.at_ms > at(11) and e.symbol == "GGG"]
+    assert [[denial.code for denial in e.denials] for e in vetoed] == [["REWARD_TO_RISK_LOW"]]
+    assert {p.symbol for p in ended.positions} == {"HHH"}
+
+    reads_instruments_at_its_start_only(monkeypatch)
+    assert {p.symbol for p in scene().positions} == set(LATE)
 
 
 def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(

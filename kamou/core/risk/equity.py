@@ -14,6 +14,7 @@ import attrs
 
 from kamou.clock import HOUR_MS, floor_ms
 from kamou.core.book import Book
+from kamou.core.costs import taker_rate
 from kamou.core.limits import CostModel
 from kamou.core.model import ZERO, Account, Instrument, Quote, VenuePosition
 from kamou.core.sizing import BPS
@@ -38,10 +39,7 @@ class CurrentEquity:
 
 def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return what leaving a position costs, as a fraction of its notional."""
-    fee = costs.taker_bps / BPS
-    if instrument is not None:
-        fee = max(fee, instrument.taker_fee)
-    return fee + costs.slippage_bps / BPS
+    return taker_rate(instrument, costs) + costs.slippage_bps / BPS
 
 
 def exit_costs(

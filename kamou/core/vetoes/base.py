@@ -8,7 +8,7 @@ import attrs
 
 from kamou.core.codes import Veto
 from kamou.core.limits import CostModel, VetoLimits
-from kamou.core.model import Candidate, Denial, Figure, Quote
+from kamou.core.model import Candidate, Denial, Figure, Instrument, Quote
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +20,7 @@ class VetoContext:
     limits: VetoLimits
     costs: CostModel
     quotes: Mapping[str, Quote]
+    instruments: Mapping[str, Instrument]  # of every symbol of the universe, in newest terms
     held: Collection[str] = frozenset()  # symbols with a position or a working entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
     funding_per_8h: Mapping[str, float] = attrs.field(factory=dict)  # fraction; longs pay

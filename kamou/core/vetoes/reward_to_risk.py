@@ -13,6 +13,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     quote = context.quotes.get(candidate.symbol)
     cost = round_trip_cost(
         context.costs,
+        instrument=context.instruments[candidate.symbol],
         side=candidate.side,
         price=candidate.close,
         spread=0.0 if quote is None else float(quote.spread),
