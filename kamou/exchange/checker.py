@@ -78,6 +78,7 @@ class SymbolSeen:
     bare_since_ms: int | None = None  # open and not covered
     reported: bool = False  # this bare spell is already a violation
     contract_size: Decimal = ZERO
+    taker_fee: Decimal = ZERO  # fraction of notional: the account's, at the newest fill
     foreign: bool = False  # somebody else added to what is held: it is not judged as ours
     unjudged: list[FillNoted] = attrs.Factory(list)  # entries whose stop is not there yet
 
@@ -250,6 +251,7 @@ class Checker:
             symbol.entry = noted.price
         symbol.position = after
         symbol.contract_size = noted.contract_size
+        symbol.taker_fee = noted.taker_fee
         if after == ZERO:
             self.held.pop(noted.symbol, None)
             symbol.bare_since_ms = None

@@ -1,6 +1,7 @@
 """The portfolio's limits, recomputed from the venue's records at every entry.
 
-Shares the fold of ``checker`` and no arithmetic with governor, sizing or booking. An entry is
+Shares the fold of ``checker`` and no arithmetic with governor, sizing or booking. The fee of
+leaving is the account's rate as the venue recorded it with the symbol's newest fill. An entry is
 judged on what was true while it was on its way: some instant of the last ``window_ms`` must have
 had room for it and for everything that was entered since that instant. A loss is in the sum from
 its fill on, and before that as the risk of its position, so nothing falls between the two.
@@ -48,7 +49,6 @@ class PortfolioLimits:
     entries_per_hour: int  # of one strategy
     reentries_per_day: int  # in one symbol
     gap_buffer: Decimal = D("0.25")  # of the stop distance
-    taker_fee: Decimal = D("0.0006")
     slippage: Decimal = D("0.0002")
     tolerance: Decimal = D("0.02")  # of a limit: fills differ from the prices that were permitted
     window_ms: int = 0  # from the review of an entry to its fill, at most
@@ -158,7 +158,7 @@ class LimitChecker:
             mark = self._mark(name, symbol, at_ms)
             total = _sum(total, self._at_stake(name, symbol, mark))
             size = abs(symbol.position) * symbol.contract_size
-            leaving += size * mark * (self.limits.taker_fee + self.limits.slippage)
+            leaving += size * mark * (symbol.taker_fee + self.limits.slippage)
         lost = self.day_equity + self._flows - equity + leaving
         return attrs.evolve(total, lost=max(ZERO, lost))
 
@@ -172,7 +172,7 @@ class LimitChecker:
             stop = min(triggers) if sign > 0 else max(triggers)
             each = max(ZERO, (mark - stop) * sign)
             each += self.limits.gap_buffer * max(ZERO, (symbol.entry - stop) * sign)
-            each += (self.limits.taker_fee + self.limits.slippage) * stop
+            each += (symbol.taker_fee + self.limits.slippage) * stop
             risk = each * size
         alt = not name.startswith(MAJORS)
         return Load(

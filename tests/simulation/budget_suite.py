@@ -240,8 +240,10 @@ class Judge:
         return self._checker.entries
 
 
-def backtest(seed: int, *, symbols: int = 20, days: int = 10) -> dict[str, Any]:
-    """Run one, and judge it."""
+def backtest(
+    seed: int, *, symbols: int = 20, days: int = 10, settings: Settings = SETTINGS
+) -> dict[str, Any]:
+    """Run one, and judge it by the product's own limits."""
     began_s = time.process_time()
     drawn = market(seed, symbols=symbols, days=days)
     judges: list[Judge] = []
@@ -256,7 +258,7 @@ def backtest(seed: int, *, symbols: int = 20, days: int = 10) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="kamou-budget-") as folder:
         journal = Path(folder) / "journal.sqlite3"
         replay(
-            SETTINGS,
+            settings,
             drawn,
             timerange=(START_MS, None),
             journal=journal,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from budget_suite import backtest
+from decimal import Decimal
 
+import attrs
+import pytest
+from budget_suite import SETTINGS, backtest
+
+from kamou.core.limits import CostModel
 from kamou.core.risk import equity
 from kamou.core.risk.rules import RULES
 from kamou.core.risk.rules_portfolio import admission
@@ -27,3 +31,13 @@ def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
     monkeypatch.setattr(exposure, "day_lost", lambda book, now: equity.ZERO)
     result = backtest(3, days=2)
     assert any(line.startswith(("ADMISSION", "DAY")) for line in result["broken"])
+
+
+def test_with_dearer_fees_the_judge_finds_a_governor_that_still_counts_the_usual_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dear = attrs.evolve(SETTINGS, costs=CostModel(taker_bps=Decimal(30)))
+    assert backtest(3, days=1, settings=dear)["broken"] == []
+    monkeypatch.setattr(equity, "taker_rate", lambda instrument, costs: Decimal("0.0006"))
+    broken = backtest(3, days=1, settings=dear)["broken"]
+    assert any(line.startswith("ADMISSION") for line in broken)
