@@ -1,4 +1,4 @@
-"""What `kamou status` reads from the events themselves: the newest mark, disabled strategies.
+"""What is read from the events themselves: the newest mark, and which strategies are disabled.
 
 A mark has the day's loss that the rules count.
 """
@@ -7,9 +7,21 @@ from __future__ import annotations
 
 import sqlite3
 
+import attrs
+
 from kamou.core.events import EquityMarked
 from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.messages.codec import decode, decode_event
+
+
+@attrs.frozen(kw_only=True)
+class DisabledSpan:
+    """The time in which a strategy was not allowed to enter; ``until_ms`` is None: it still is."""
+
+    strategy: str
+    from_ms: int
+    until_ms: int | None
+    reason: str  # the code of the limit that it exceeded
 
 
 def latest_mark(reader: sqlite3.Connection) -> EquityMarked | None:
@@ -38,3 +50,49 @@ def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
         elif isinstance(event, StrategyResumed):
             disabled.discard(event.strategy)
     return tuple(sorted(disabled))
+
+
+def disabled_spans(reader: sqlite3.Connection, *, limit: int) -> tuple[DisabledSpan, ...]:
+    """Return the newest spans, oldest first. What is read is in proportion to ``limit``.
+
+    After the oldest of them there is at most one resumption for each, and one for each strategy
+    that was disabled before it.
+    """
+    disabled = [
+        (seq, decode(StrategyDisabled, body))
+        for seq, body in reader.execute(
+            "SELECT seq, body FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
+            " ORDER BY seq DESC LIMIT ?",
+            (limit,),
+        )
+    ][::-1]
+    if not disabled:
+        return ()
+    resumed = [
+        (seq, decode(StrategyResumed, body))
+        for seq, body in reader.execute(
+            "SELECT seq, body FROM event WHERE kind = 'strategy_resumed' AND key IS NULL"
+            " AND seq > ? ORDER BY seq",
+            (disabled[0][0],),
+        )
+    ]
+    return tuple(
+        DisabledSpan(
+            strategy=event.strategy,
+            from_ms=event.at_ms,
+            until_ms=next(
+                (r.at_ms for at, r in resumed if at > seq and r.strategy == event.strategy), None
+            ),
+            reason=event.code,
+        )
+        for seq, event in disabled
+    )
+
+
+def times_disabled(reader: sqlite3.Connection) -> int:
+    """Return how often a strategy was disabled. Such events are rare."""
+    return int(
+        reader.execute(
+            "SELECT count(*) FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
+        ).fetchone()[0]
+    )

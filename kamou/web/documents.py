@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Mark
 from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
 from kamou.web.results import Results, StrategyResult
@@ -30,6 +31,8 @@ def results_document(results: Results) -> dict[str, object]:
         "trades_total": results.by_trade.trades.n,
         "halts": [_halt(halt) for halt in results.halts],
         "halts_total": results.halts_total,
+        "disabled_strategies": [_disabled(span) for span in results.disabled],
+        "disabled_strategies_total": results.disabled_total,
         "downtime": [_downtime(gap) for gap in results.downtime],
         "downtime_total": results.downtime_total,
         "config_digest": results.config_digest,
@@ -107,6 +110,15 @@ def _halt(halt: StateSpan) -> dict[str, object]:
         "until_ms": halt.until_ms,
         "state": halt.state,
         "reason": halt.reason,
+    }
+
+
+def _disabled(span: DisabledSpan) -> dict[str, object]:
+    return {
+        "strategy": span.strategy,
+        "from_ms": span.from_ms,
+        "until_ms": span.until_ms,
+        "reason": span.reason,
     }
 
 

@@ -128,6 +128,17 @@ def state(code: str) -> str:
     return STATES.get(code, words(code))
 
 
+DISABLED_FOR = {
+    "RATE_ENTRIES_EXCEEDED": "entered more often in an hour than its limit allows",
+    "RATE_REENTRIES_EXCEEDED": "entered one symbol more often in a day than its limit allows",
+}
+
+
+def disabled_for(code: str) -> str:
+    """Why a strategy was disabled, in plain words."""
+    return DISABLED_FOR.get(code, words(code))
+
+
 def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> str:
     rest = span_ms % large_ms // small_ms
     whole = f"{span_ms // large_ms} {large}"

@@ -20,8 +20,9 @@ from kamou.core.performance import (
     trade_statistics,
     with_open_day,
 )
-from kamou.store import public_queries, queries
+from kamou.store import latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
+from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, StrategySums
 from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
 from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
@@ -78,6 +79,8 @@ class Results:
     totals: StrategyResult
     halts: tuple[StateSpan, ...]
     halts_total: int
+    disabled: tuple[DisabledSpan, ...]
+    disabled_total: int
     downtime: tuple[Downtime, ...]
     downtime_total: int
     config_digest: str
@@ -98,6 +101,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         sums = public_queries.strategy_sums(reader)
         configs = queries.configs(reader, limit=SPANS_SHOWN)
         halts = queries.halts(reader, limit=SPANS_SHOWN)
+        disabled = latest_events.disabled_spans(reader, limit=SPANS_SHOWN)
+        disabled_total = latest_events.times_disabled(reader)
         downtime = queries.downtime(reader, limit=SPANS_SHOWN)
         curve = public_queries.curve(reader)
     whole = _strategy(_all(sums), daily)
@@ -126,6 +131,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         totals=whole,
         halts=halts,
         halts_total=totals["halts"],
+        disabled=disabled,
+        disabled_total=disabled_total,
         downtime=downtime,
         downtime_total=totals["downtimes"],
         config_digest=latest.run.config_digest if latest.run else "",
