@@ -6,11 +6,15 @@ import sqlite3
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kamou.config import Settings
+from kamou.core.day import utc_day
 from kamou.errors import NotRunningError
 from kamou.folder import DataFolder
+
+if TYPE_CHECKING:
+    from kamou.store.rows import OpenDay
 
 
 def open_database(folder: DataFolder) -> sqlite3.Connection:
@@ -78,40 +82,63 @@ def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
 
 
 def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any] | None:
-    """Return the day's result and its loss against the limit, as of the newest mark.
+    """Return the day's result and its loss against the limit, as of the newest read of the equity.
 
     All are fractions of the equity at 00:00. ``loss`` is what the governor counts against the
-    limit: it has the exit costs of everything open in it. It is None, and with it
-    ``exit_costs``, when the mark was taken before the day had opened; the result stands in then.
+    limit: it has the exit costs of everything open in it. It is None, and with it ``exit_costs``,
+    when it cannot be known; ``loss_unknown`` says why, and the result stands in then.
     """
     from kamou.store import queries
-    from kamou.store.latest_events import latest_mark
 
     latest = queries.latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
         return None
-    start = latest.day.equity_start
-    result = (latest.equity.equity - start - latest.day.flows) / start
+    day, start = latest.day, latest.day.equity_start
+    result = Decimal(0)
+    if latest.equity.at_ms > day.opened_ms:  # else the read that opened the day is the newest
+        result = (latest.equity.equity - start - day.flows) / start
     limit = settings.risk.daily_loss_max
-    mark = latest_mark(reader)
-    loss = costs = None
-    if mark is not None and mark.day_equity and mark.day_lost is not None:
-        loss, costs = mark.day_lost / mark.day_equity, (mark.exit_costs or 0) / mark.day_equity
+    found = _loss(reader, day)
+    loss, costs = (None, None) if isinstance(found, str) else found
     lost = max(Decimal(0), -result) if loss is None else loss
     return {
-        "day": latest.day.day,
+        "day": day.day,
         "result": round(float(result), 6),
         "loss": None if loss is None else round(float(loss), 6),
         "exit_costs": None if costs is None else round(float(costs), 6),
+        "loss_unknown": found if isinstance(found, str) else None,
         "loss_limit": float(limit),
         "loss_budget_left": round(float(max(Decimal(0), limit - lost)), 6),
     }
 
 
-def loss_words(day: dict[str, Any] | None) -> str | None:
-    """Return the day's loss in words, as admission counts it; None while it is not known."""
-    if day is None or day["loss"] is None:
-        return None
+def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
+    """Return the day's loss and the exit costs in it, as fractions; or why they are not known."""
+    from kamou.store.latest_events import latest_mark, since_midnight
+
+    mark = latest_mark(reader)
+    marked = "" if mark is None else utc_day(mark.at_ms)
+    if marked > day.day:
+        return f"{marked} has not opened yet: that takes two reads of the account that agree"
+    if mark is None or marked < day.day or mark.exit_costs is None:
+        return "what closing everything would cost was not read since 00:00"
+    if mark.day_equity and mark.day_lost is not None:
+        return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
+    # Taken before the day opened, and nothing is entered in that time. What was stamped between
+    # 00:00 and the read that opened the day is the day's, as in ``equity_at_midnight``.
+    since = since_midnight(reader, day.opened_ms)
+    begun = day.equity_start - since.funding - since.transfers
+    if since.traded or begun <= 0:
+        return "something was traded between 00:00 and the opening: the next read tells its worth"
+    return max(Decimal(0), mark.exit_costs - since.funding) / begun, mark.exit_costs / begun
+
+
+def loss_words(day: dict[str, Any] | None) -> str:
+    """Return the day's loss in words, as admission counts it, or why it is not known."""
+    if day is None:
+        return "not known: no day has opened yet"
+    if day["loss"] is None:
+        return f"not known: {day['loss_unknown']}"
     return (
         f"{day['loss']:.2%} of {day['loss_limit']:.2%},"
         f" exit costs of {day['exit_costs']:.2%} included"

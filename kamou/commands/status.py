@@ -174,8 +174,7 @@ def why(
     if as_json:
         print_json({"symbol": symbol.upper(), "day": day, "reasons": rows})
         return
-    if words := loss_words(day):
-        say(f"the day's loss: {words}")
+    say(f"the day's loss: {loss_words(day)}")
     if not rows:
         say(
             f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: it was not a "

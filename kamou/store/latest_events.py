@@ -6,12 +6,16 @@ A mark has the day's loss that the rules count.
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 
 import attrs
 
+from kamou.core.day import day_start_ms
 from kamou.core.events import EquityMarked
+from kamou.core.model import ZERO
 from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.messages.codec import decode, decode_event
+from kamou.store.day_rows import TRANSFER
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +26,27 @@ class DisabledSpan:
     from_ms: int
     until_ms: int | None
     reason: str  # the code of the limit that it exceeded
+
+
+@attrs.frozen(kw_only=True)
+class SinceMidnight:
+    """What is stamped between 00:00 and a read of the equity at the beginning of a day."""
+
+    traded: bool
+    funding: Decimal  # money, signed: everything paid that is no transfer
+    transfers: Decimal  # money, signed
+
+
+def since_midnight(reader: sqlite3.Connection, read_ms: int) -> SinceMidnight:
+    """Return what happened from 00:00 UTC up to ``read_ms``. Two look-ups by time."""
+    span = (day_start_ms(read_ms), read_ms)
+    fill = reader.execute("SELECT 1 FROM fill WHERE at_ms BETWEEN ? AND ? LIMIT 1", span).fetchone()
+    paid = {False: ZERO, True: ZERO}  # by whether it is a transfer
+    for kind, amount in reader.execute(
+        "SELECT kind, amount FROM income WHERE at_ms BETWEEN ? AND ?", span
+    ):
+        paid[kind == TRANSFER] += Decimal(amount)
+    return SinceMidnight(traded=fill is not None, funding=paid[False], transfers=paid[True])
 
 
 def latest_mark(reader: sqlite3.Connection) -> EquityMarked | None:

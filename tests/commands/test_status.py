@@ -11,7 +11,10 @@ from typing import Any
 import attrs
 from store import story
 
-from kamou.core.events import Event
+from kamou.core.book import Book
+from kamou.core.events import DayOpened, Event, IncomeRecorded
+from kamou.core.model import Income, OrderSide
+from kamou.core.risk.equity import lost_of
 from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.folder import DataFolder
 from kamou.lock import DataFolderLock
@@ -64,6 +67,117 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
     assert words in cli("status")[1]
     assert f"the day's loss: {words}" in cli("why", "ETHUSDT")[1]
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["day"] == day
+
+
+DAY1_MS = story.DAY0_MS + 86_400_000
+BEFORE_OPENING = attrs.evolve(story.marked(DAY1_MS + 1_000, "9990"), exit_costs=D(7))
+OPENING = DayOpened(at_ms=DAY1_MS + 6_000, day="2023-11-16", equity=D(9992))
+
+
+def day_after(cli: Cli, folder: DataFolder, *events: Event) -> tuple[dict[str, Any], str]:
+    """What `status` says of the day after these events: for machines, and its row of the loss."""
+    writer = database.open_writer(folder.database, durable=False)
+    JournalWriter(writer, generation=1).append(list(events))
+    writer.close()
+    day: dict[str, Any] = json.loads(cli("status", "--json")[1])["book"]["day"]
+    (row,) = [line for line in cli("status")[1].splitlines() if "loss today" in line]
+    return day, row
+
+
+def test_a_day_that_has_just_opened_has_lost_what_leaving_would_cost(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    """The opening's own read is the newest; the mark before it tells the exit costs."""
+    day, row = day_after(cli, journalled, BEFORE_OPENING, OPENING)
+    assert day == {
+        "day": "2023-11-16",
+        "result": 0,
+        "loss": 0.000701,
+        "exit_costs": 0.000701,
+        "loss_unknown": None,
+        "loss_limit": 0.04,
+        "loss_budget_left": 0.039299,
+    }
+    assert "0.07% of 4.00%, exit costs of 0.07% included" in row
+
+
+def test_a_day_that_opened_with_nothing_held_has_lost_nothing(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    flat = attrs.evolve(BEFORE_OPENING, exit_costs=D(0))
+    paid_in = story.transferred(DAY1_MS + 9_000, "500")  # in no read of the equity yet
+    day, row = day_after(cli, journalled, flat, OPENING, paid_in)
+    assert (day["result"], day["loss"], day["loss_budget_left"]) == (0, 0, 0.04)
+    assert "0.00% of 4.00%" in row
+
+
+def paid(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecorded:
+    income = Income(income_id=f"p{at_ms}", kind=kind, symbol="", amount=D(amount), at_ms=at_ms)
+    return IncomeRecorded(at_ms=at_ms, income=income)
+
+
+def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    """It was read at 9,992 with 8 paid and 2,000 put in since 00:00: the day began with 8,000."""
+    told = (paid(DAY1_MS, "-8"), paid(DAY1_MS + 3_000, "2000", "transfer"))
+    later = paid(DAY1_MS + 7_000, "-100")  # in the next read
+    day, _ = day_after(cli, journalled, BEFORE_OPENING, *told, OPENING, later)
+    assert day["exit_costs"] == 0.000875  # 7
+    assert day["loss"] == 0.001875  # and 8
+    book = Book()
+    book.apply_all(enumerate((*story.opening(), BEFORE_OPENING, *told, OPENING), 1))
+    assert book.day_equity == 8_000  # as the governor counts it
+    assert lost_of(book, OPENING.equity, D(7)) / book.day_equity == D("0.001875")
+
+
+def test_funding_received_at_midnight_is_no_negative_loss(cli: Cli, journalled: DataFolder) -> None:
+    day, _ = day_after(cli, journalled, BEFORE_OPENING, paid(DAY1_MS, "9"), OPENING)
+    assert day["loss"] == 0
+
+
+def test_a_fill_between_midnight_and_the_opening_leaves_the_loss_unknown_until_the_next_read(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    fill = story.filled(9, story.STOP, OrderSide.SELL, "0.10", DAY1_MS + 4_000)
+    day, row = day_after(cli, journalled, BEFORE_OPENING, fill, OPENING)
+    assert day["loss"] is None
+    assert "not known: something was traded between 00:00 and the opening" in row
+
+
+def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    day, row = day_after(cli, journalled, BEFORE_OPENING)
+    assert (day["day"], day["loss"], day["exit_costs"]) == ("2023-11-15", None, None)
+    assert day["loss_unknown"] == (
+        "2023-11-16 has not opened yet: that takes two reads of the account that agree"
+    )
+    assert "not known: 2023-11-16 has not opened yet" in row
+    assert "the day's loss: not known: 2023-11-16" in cli("why", "ETHUSDT")[1]
+
+
+def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    yesterday = attrs.evolve(
+        story.marked(DAY1_MS - 1_000, "9990"),
+        exit_costs=D(7),
+        day_equity=D(10_000),
+        day_lost=D(17),
+    )
+    day, row = day_after(cli, journalled, yesterday, OPENING)
+    assert (day["day"], day["loss"]) == ("2023-11-16", None)  # not the 17 of yesterday
+    assert "not known: what closing everything would cost was not read since 00:00" in row
+
+
+def test_status_before_any_day_says_that_the_loss_is_not_known(
+    cli: Cli, journalled: DataFolder, tmp_path: Path
+) -> None:
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.database.unlink()
+    database.open_writer(folder.database, durable=False).close()
+    assert "not known: no day has opened yet" in cli("status")[1]
 
 
 def test_status_names_disabled_strategies_until_they_are_resumed(
