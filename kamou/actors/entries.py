@@ -12,8 +12,9 @@ from decimal import Decimal
 import attrs
 
 from kamou.actors.desk import Desk
+from kamou.actors.funding_rates import FundingRates
 from kamou.actors.protection import Protector
-from kamou.clock import DAY_MS, HOUR_MS, Clock
+from kamou.clock import Clock
 from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.gate import Gate
@@ -30,7 +31,6 @@ from kamou.messages.signals import RefinedSignal, SignalsRefined
 
 LOOK_MAX_MS = 8_000  # of one look at everything: messages wait meanwhile
 FIRST_ATTEMPT = 1
-FUNDING_KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +65,7 @@ class Entries:
         self._costs = costs
         self._clock = clock
         self._settle = settle
-        self._rates: dict[str, Decimal] = {}  # funding, per interval, by symbol
-        self._rates_ms = 0  # when they were read
+        self._funding = FundingRates(desk.port.funding_rates, clock=clock)
         self.waiting: SignalsRefined | None = None  # for the UTC day to open
 
     async def take(self, message: SignalsRefined) -> None:
@@ -98,7 +97,7 @@ class Entries:
 
     async def _enter_all(self, message: SignalsRefined) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS  # a slow venue has no room for more
-        await self._learn_rates()
+        await self._funding.learn()
         quotes = await self._quotes(())
         valued: _Valued | None = None
         seq = -1
@@ -154,7 +153,7 @@ class Entries:
             code = Deny.PRICE_MARK_MISSING if quote is None else Deny.DATA_INVALID
             self._deny(candidate, Denial(code=code.value))
             return None
-        valued, rate = self._value(quotes), self._rates.get(candidate.symbol)
+        valued, rate = self._value(quotes), self._funding.known.get(candidate.symbol)
         plan = plan_entry(
             candidate,
             fraction=fraction,
@@ -213,22 +212,6 @@ class Entries:
                 now_ms=now_ms,
             ),
         )
-
-    async def _learn_rates(self) -> None:
-        """Read the rates that settled last; those known before stay if nobody answers."""
-        now_ms = self._clock.now_ms()
-        if now_ms // FUNDING_KNOWN_MS == self._rates_ms // FUNDING_KNOWN_MS:
-            return
-        try:
-            rates = await self._desk.port.funding_rates(now_ms - DAY_MS, now_ms)
-        except (UnreachableError, RateLimitedError):
-            return
-        self._rates_ms = now_ms
-        self._rates.clear()  # one of more than a day ago says nothing
-        for row in rates.values:
-            for symbol, rate in zip(rates.symbols, row, strict=True):
-                if rate == rate:
-                    self._rates[symbol] = Decimal(repr(float(rate)))
 
     # --- what comes with an entry ------------------------------------------------
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
+from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
 from kamou.config import CycleSettings
@@ -68,6 +69,7 @@ class VetoActor(Actor):
         self._costs = costs
         self._keep_detail = keep_detail  # nobody asks why while history is fast-forwarded
         self._follower = BookFollower(journal)
+        self._funding = FundingRates(port.funding_rates, clock=clock)
         self._collecting = 0  # the cycle, or 0 while none is open
         self._deadline_ms = 0
         self._ranked_ms = 0  # cycles up to here are done: what comes later is late
@@ -177,6 +179,7 @@ class VetoActor(Actor):
         with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
             told = await self._port.quotes(tuple(c.symbol for c in candidates))
             quotes = {symbol: quote for symbol, quote in told.items() if quote.sound}
+        await self._funding.learn()
         book = self._follower.catch_up()
         working = {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
         return VetoContext(
@@ -186,6 +189,7 @@ class VetoActor(Actor):
             costs=self._costs,
             quotes=quotes,
             instruments=self._instruments,
+            funding_rates=self._funding.known,
             held=book.trades.keys() | working,
             last_stop_ms=book.conduct.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),

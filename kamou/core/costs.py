@@ -49,23 +49,24 @@ def round_trip_cost(
     price: float,
     spread: float,
     hold_ms: int,
-    funding_per_8h: float | None,
+    funding_rate: Decimal | None,
 ) -> RoundTripCost:
     """Both legs as takers, half the ``spread`` (price) each, and funding for the whole hold.
 
-    ``funding_per_8h`` is a fraction of notional that longs pay shorts; None when unknown, and
-    then the model's assumption is paid. Funding that would be received is not counted on: the
-    rate may turn before it settles.
+    ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval of the
+    instrument; None when unknown, and then the model's assumption is paid. Funding that would be
+    received is not counted on: the rate may turn before it settles.
     """
-    if funding_per_8h is None:
-        rate = float(costs.funding_bps_per_8h) * BPS
+    if funding_rate is None:
+        rate, interval_ms = float(costs.funding_bps_per_8h) * BPS, FUNDING_UNIT_MS
     else:
-        rate = max(0.0, side.sign * funding_per_8h)
+        rate = max(0.0, side.sign * float(funding_rate))
+        interval_ms = instrument.funding_interval_h * HOUR_MS
     return RoundTripCost(
         fees=2.0 * float(taker_rate(instrument, costs)) * price,
         spread=spread,
         slippage=2.0 * float(costs.slippage_bps) * BPS * price,
-        funding=rate * price * hold_ms / FUNDING_UNIT_MS,
+        funding=rate * price * hold_ms / interval_ms,
     )
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import attrs
 import numpy as np
+import pytest
+import screenplay
+from stage import at, perform
 
 from kamou.actors.journal import Journal
 from kamou.actors.veto import VetoActor
 from kamou.clock import SimulatedClock
 from kamou.config import CycleSettings
-from kamou.core.events import CycleRanked, Event
+from kamou.core.bars import Series
+from kamou.core.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.limits import CostModel, VetoLimits
+from kamou.core.model import Instrument
 from kamou.exchange.base import ExchangePort
+from kamou.exchange.simulated import SimulatedExchange
 from kamou.mailboxes import Mailbox
 from kamou.messages.signals import ShardRanked
 
@@ -35,13 +42,19 @@ class Told:
         return None
 
 
+class Silent:
+    """A venue that nobody asks anything."""
+
+    funding_rates = None
+
+
 def veto(told: Told, shards: int = 1) -> VetoActor:
     clock = SimulatedClock(start_ms=BAR_MS)
     boxes: list[Mailbox[Any]] = [Mailbox(n, 8, now_ms=clock.now_ms) for n in ("veto", "refiner")]
     return VetoActor(
         inbox=boxes[0],
         clock=clock,
-        port=cast(ExchangePort, None),
+        port=cast(ExchangePort, Silent()),
         journal=cast(Journal, told),
         refiner=boxes[1],
         universe=tuple((f"S{n}USDT",) for n in range(shards)),
@@ -55,6 +68,34 @@ def veto(told: Told, shards: int = 1) -> VetoActor:
         handler_deadline_s=30.0,
         keep_detail=False,
     )
+
+
+class Dear(SimulatedExchange):
+    """At this venue longs pay half of the notional every hour."""
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        rates = await super().funding_rates(since_ms, until_ms)
+        shape = (1, len(screenplay.SYMBOLS))
+        return attrs.evolve(
+            rates,
+            symbols=screenplay.SYMBOLS,
+            available_ms=np.array([until_ms], dtype=np.int64),
+            values=np.full(shape, 0.5),
+        )
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        told = await super().instruments()
+        return tuple(attrs.evolve(each, funding_interval_h=1) for each in told)
+
+
+@pytest.mark.parametrize(("venue", "vetoed"), [(SimulatedExchange, []), (Dear, ["AAA", "CCC"])])
+def test_the_rate_that_settled_last_counts_in_what_a_candidate_is_worth(
+    venue: type[SimulatedExchange], vetoed: list[str]
+) -> None:
+    """Longs that would be held for five minutes; the shorts beside them pay nothing."""
+    lines = [e for e in perform(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
+    found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
+    assert sorted(found - {"GGG"}) == vetoed
 
 
 def heartbeat(cycle_ms: int) -> ShardRanked:

@@ -178,24 +178,27 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
         (Side.SHORT, None, 0.03),
     ],
 )
+@pytest.mark.parametrize("interval_h", [1, 8])
 def test_funding_is_paid_for_the_hold_and_never_hoped_for(
-    side: Side, rate: float | None, paid: float
+    side: Side, rate: float | None, paid: float, interval_h: int
 ) -> None:
+    """``rate`` is of eight hours here; the venue tells that of one interval."""
+    per_interval = None if rate is None else Decimal(repr(rate)) * interval_h / 8
     cost = round_trip_cost(
         CostModel(),
-        instrument=instrument("ABC"),
+        instrument=instrument("ABC", funding_interval_h=interval_h),
         side=side,
         price=100.0,
         spread=0.0,
         hold_ms=24 * HOUR_MS,
-        funding_per_8h=rate,
+        funding_rate=per_interval,
     )
     assert cost.funding == pytest.approx(paid)
     assert cost.total == pytest.approx(cost.fees + cost.slippage + paid)
 
 
 def test_a_known_funding_rate_reaches_the_veto() -> None:
-    about = context(funding_per_8h={"ABC": 0.01})
+    about = context(funding_rates={"ABC": Decimal("0.01")})
     assert codes(candidate(), about) == [Veto.REWARD_TO_RISK_LOW]
     assert codes(candidate(side=Side.SHORT), about) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 
 import attrs
 
@@ -23,7 +24,8 @@ class VetoContext:
     instruments: Mapping[str, Instrument]  # of every symbol of the universe, in newest terms
     held: Collection[str] = frozenset()  # symbols with a position or a working entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
-    funding_per_8h: Mapping[str, float] = attrs.field(factory=dict)  # fraction; longs pay
+    # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
+    funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
     conflicting: Collection[str] = frozenset()  # see ``conflicting_symbols``
 
 

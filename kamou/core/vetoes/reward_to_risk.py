@@ -18,7 +18,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
         price=candidate.close,
         spread=0.0 if quote is None else float(quote.spread),
         hold_ms=candidate.hold_ms,
-        funding_per_8h=context.funding_per_8h.get(candidate.symbol),
+        funding_rate=context.funding_rates.get(candidate.symbol),
     )
     net = reward_to_risk(
         target_distance=candidate.target_distance,

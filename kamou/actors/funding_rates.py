@@ -1,0 +1,45 @@
+"""The funding rates that settled last, for whoever counts the cost of holding."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+
+from kamou.clock import DAY_MS, HOUR_MS, Clock
+from kamou.core.bars import Series
+from kamou.errors import RateLimitedError, UnreachableError
+
+Read = Callable[[int, int], Awaitable[Series]]
+"""(since, until, both in ms) -> the rates that settled between: the port's ``funding_rates``."""
+
+KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
+
+
+class FundingRates:
+    """``known``: symbol -> the last rate, a fraction per funding interval, > 0 when longs pay.
+
+    Without an answer those known before stay; one of more than a day ago says nothing.
+    """
+
+    def __init__(self, read: Read, *, clock: Clock) -> None:
+        self._read = read
+        self._clock = clock
+        self._read_ms = 0
+        self.known: Mapping[str, Decimal] = {}
+
+    async def learn(self) -> None:
+        """Read them, once an hour."""
+        now_ms = self._clock.now_ms()
+        if now_ms // KNOWN_MS == self._read_ms // KNOWN_MS:
+            return
+        try:
+            rates = await self._read(now_ms - DAY_MS, now_ms)
+        except (UnreachableError, RateLimitedError):
+            return
+        self._read_ms = now_ms
+        self.known = {
+            symbol: Decimal(repr(float(rate)))
+            for row in rates.values
+            for symbol, rate in zip(rates.symbols, row, strict=True)
+            if rate == rate
+        }
