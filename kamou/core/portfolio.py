@@ -13,7 +13,7 @@ from kamou.core.model import ZERO, Fill, Leg, Plan, Side, opening_side
 ADOPTED = "adopted"
 """The strategy name of a position that the venue held and we did not know."""
 
-_R_STEP = Decimal("0.000001")  # R is shown to two places; six keep sums honest
+_R_STEP = Decimal("0.000000000001")  # R is shown to two places; twelve keep means exact
 
 
 @attrs.frozen(kw_only=True)

@@ -98,7 +98,7 @@ def test_funding_listed_after_the_result_was_published_corrects_the_result(story
     (late,) = story.book.pending_corrections(HOUR_AFTER + 60_001)
     assert (late.trade_id, late.added, late.funding) == ("t1", D("-0.7"), D("-0.7"))
     assert late.pnl_net == first.pnl_net - D("0.7")
-    assert late.r_multiple == (late.pnl_net / 30).quantize(D("0.000001"))  # 3 away, 10 units
+    assert late.r_multiple == (late.pnl_net / 30).quantize(D("1e-12"))  # 3 away, 10 units
     story.say(late)
     assert story.book.pending_corrections(HOUR_AFTER + 60_002) == ()
     pay(story, "0.2", HOUR_AFTER, HOUR_AFTER + 90_000)

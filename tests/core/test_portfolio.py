@@ -39,7 +39,7 @@ def test_a_round_trip_is_published_net_of_everything() -> None:
     assert result.pnl_gross == 60  # 10 units x 6
     assert (result.fees, result.funding, result.slippage) == (D("1.0"), D("-0.3"), D("0.2"))
     assert result.pnl_net == D("58.7")
-    assert result.r_multiple == D("1.956667")  # 58.7 / (3 x 10)
+    assert result.r_multiple == D("1.956666666667")  # 58.7 / (3 x 10)
     assert (result.entry_price, result.exit_price) == (100, 106)
     assert (result.opened_ms, result.closed_ms, result.at_ms) == (NOON, NOON + 9, NOON + 10)
     assert result.exit_reason == "target"
