@@ -3,7 +3,7 @@
 Returns and ratios are fractions (0.01 is one percent), money is in the account currency and R is
 net profit over planned risk. Intervals are 95 % and rest on complete UTC days: percentiles of the
 stationary bootstrap (``core/bootstrap.py``); for the win rate Wilson's (1927) score interval.
-They are made once a day; the figures beside them are as of now.
+They are made once a day, as are the figures of days; those of trades are as of now.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class DayStatistics:
 
 
 UNITS = {
-    "return_twr": "fraction, time-weighted, net of all costs, since inception",
+    "return_twr": "fraction, time-weighted, net of all costs, over complete days",
     "max_drawdown": "fraction of the index's highest before it, at closes of complete days",
     "sharpe": "daily returns, annualised by sqrt(365), ddof 1, idle days included, risk-free 0",
     "sortino": "daily returns, annualised by sqrt(365), target 0, idle days included",
@@ -117,7 +117,7 @@ UNITS = {
 class DayReturns:
     """Returns of the rows of the record that have ended, oldest first; idle days are 0.
 
-    A row that is not a complete day moves the index, but is no observation of a daily return.
+    A row that is not a complete day is no observation of a daily return.
     """
 
     returns: Floats  # [rows]
@@ -161,13 +161,10 @@ class TradeBounds:
 
 
 def day_statistics(days: DayReturns) -> DayStatistics:
-    """Statistics of the rows that have ended; see ``with_open_day`` for the day that has not.
-
-    The return multiplies all rows. The drawdown is that of the index at the closes of complete
-    days. The ratios and every interval rest on complete days alone.
+    """Statistics of complete days. What is no complete day is in none of them: the part of a day
+    with which the record began, the day that runs, and days that cannot be separated.
     """
-    returns = _finite(days.returns)
-    daily = returns[days.complete]
+    daily = _finite(days.returns)[days.complete]
     counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
     if daily.size < DAYS_MIN:
         none = {
@@ -175,11 +172,9 @@ def day_statistics(days: DayReturns) -> DayStatistics:
             for name in _names(DayStatistics)
         }
         return DayStatistics(**none)
-    closes = np.cumprod(1.0 + returns)
-    peaks = np.maximum.accumulate(np.append(1.0, closes[days.complete]))[1:]
     values = {
-        "return_twr": float(closes[-1]) - 1.0,
-        "max_drawdown": min(0.0, float((closes[days.complete] / peaks - 1.0).min())),
+        "return_twr": float(np.prod(1.0 + daily)) - 1.0,
+        "max_drawdown": max_drawdown(daily),
         "sharpe": sharpe(daily),
         "sortino": sortino(daily),
     }
@@ -188,15 +183,6 @@ def day_statistics(days: DayReturns) -> DayStatistics:
     return DayStatistics(
         **{name: _estimate(name, value, bounds[name], counted) for name, value in values.items()}
     )
-
-
-def with_open_day(ended: DayStatistics, return_so_far: float | None) -> DayStatistics:
-    """Add the open day to the return; a part of a day is no observation of anything else."""
-    value = ended.return_twr.value
-    if value is None or return_so_far is None:
-        return ended
-    now = attrs.evolve(ended.return_twr, value=(1.0 + value) * (1.0 + return_so_far) - 1.0)
-    return attrs.evolve(ended, return_twr=now)
 
 
 def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[TradeBounds, ...]:

@@ -18,7 +18,6 @@ from kamou.core.performance import (
     TradeStatistics,
     TradeSums,
     trade_statistics,
-    with_open_day,
 )
 from kamou.store import latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
@@ -120,7 +119,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         flows=daily.flows + (now.flows if now else ZERO),
         state=latest.state.state if latest.state else "normal",
         halted_since_ms=latest.state.from_ms if latest.state and halted else None,
-        by_day=with_open_day(daily.statistics, now.return_ if now else None),
+        by_day=daily.statistics,
         by_trade=whole.statistics,
         open_day=now,
         daily=daily,

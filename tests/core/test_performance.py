@@ -173,34 +173,11 @@ def test_the_unit_of_the_sharpe_ratio_is_printed_beside_it() -> None:
     assert "idle days included" in unit
 
 
-def test_the_open_day_counts_in_the_return_and_in_nothing_else() -> None:
-    without = ended(DAILY)
-    with_ = p.with_open_day(without, -0.1)
-    assert with_.return_twr.value == pytest.approx((1 - 0.060631504900806155) * 0.9 - 1)
-    assert with_.return_twr.n == 60
-    assert (with_.return_twr.low, with_.return_twr.high) == (
-        without.return_twr.low,
-        without.return_twr.high,
-    )
-    assert (with_.max_drawdown, with_.sharpe) == (without.max_drawdown, without.sharpe)
-    assert p.with_open_day(without, None) == without
-    young = ended(DAILY[:3])
-    assert p.with_open_day(young, -0.1) == young
-
-
-def test_a_row_that_is_no_complete_day_moves_the_index_and_is_no_daily_return() -> None:
-    returns = np.array([0.01, *DAILY[:20], -0.3, *DAILY[20:]])
-    complete = np.array([False, *[True] * 20, False, *[True] * 40])
-    found = p.day_statistics(p.DayReturns(returns=returns, complete=complete, as_of_ms=9))
-    plain = ended(DAILY)
-    assert found.sharpe.value == plain.sharpe.value
-    assert found.sharpe.low == plain.sharpe.low
-    assert found.return_twr.n == 60
-    assert found.return_twr.value == pytest.approx(float(np.prod(1 + returns)) - 1)
-    index = np.append(1.0, np.cumprod(1 + returns)[complete])
-    deepest = min(index[j] / max(index[: j + 1]) - 1 for j in range(len(index)))
-    assert found.max_drawdown.value == pytest.approx(deepest)
-    assert found.max_drawdown.counted == p.Counted(n=60, days=60, as_of_ms=9)
+def test_a_row_that_is_no_complete_day_is_in_no_figure_of_days() -> None:
+    returns = np.array([0.01, *DAILY[:20], -0.3, *DAILY[20:], 0.2])
+    complete = np.array([False, *[True] * 20, False, *[True] * 40, False])
+    found = p.day_statistics(p.DayReturns(returns=returns, complete=complete, as_of_ms=7))
+    assert found == ended(DAILY)
 
 
 def test_an_interval_names_its_own_count_and_time() -> None:

@@ -79,7 +79,7 @@ def _rows(results: Results) -> Iterator[Row]:
     without_r = trade.trades.n - trade.expectancy_r.n
     yield _row(
         "Return",
-        "Time-weighted, since inception, net of every cost. Deposits are not profit.",
+        "Time-weighted, over complete days, net of every cost. Deposits are not profit.",
         day.return_twr,
         lambda v: fmt.percent(v, signed=True),
         "complete days",
