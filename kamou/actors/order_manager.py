@@ -169,7 +169,11 @@ class OrderManager(Actor):
         """Publish trades that are flat, end their reservations, sweep what they left behind."""
         book = self._desk.book
         now = self.clock.now_ms()
-        closures: list[Event] = [*book.pending_closures(now), *book.pending_corrections(now)]
+        closures: list[Event] = [
+            *book.pending_closures(now),
+            *book.pending_corrections(now),
+            *book.pending_day_corrections(now),
+        ]
         if closures:
             book = await self._desk.commit(*closures)
         released = [

@@ -11,13 +11,14 @@ import numpy as np
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
+from kamou.actors.midnights import MidnightReader
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book import Book
-from kamou.core.day import day_start_ms, utc_day
 from kamou.core.indicators.atr import atr
 from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.model import Figure, Instrument, Quote
+from kamou.core.midnights import MidnightMarks
+from kamou.core.model import Instrument, Quote
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.venue_view import Doubt, certain_offset_ms
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
@@ -35,7 +36,6 @@ ATR_PERIOD = 14
 ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
-MIDNIGHT_MARKS_MS = 60_000  # marks that are read so soon after 00:00 stand for those of 00:00
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
 
 
@@ -90,7 +90,7 @@ class Reconciler(Actor):
         self._restless = False  # the last look left something open
         self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
         self._marks_at_ms: int | None = None
-        self._day_marks: tuple[Figure, ...] | None = None  # for the opening of a day
+        self._midnights = MidnightReader(port=port, period_ms=period_ms, instruments=instruments)
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -129,7 +129,8 @@ class Reconciler(Actor):
             except DuplicateEventError:
                 continue  # the stream brought it in the meantime
         self._journal.cast(*found.marks)
-        self._tell(found, view)
+        book = self._follower.catch_up()
+        self._tell(found, view, await self._midnights.read(book, view))
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
@@ -160,22 +161,18 @@ class Reconciler(Actor):
             at_ms=at_ms,
             clock_offset_ms=offset_ms,
         )
-        await self._read_marks(book, view)
+        await self._read_marks(view)
         unknown = {p.symbol for p in positions} - book.trades.keys()
         return view, await self._atrs(unknown) if unknown else {}
 
-    async def _read_marks(self, book: Book, view: VenueView) -> None:
-        """Read the marks of what is held and, until the day has opened, of what was traded in it.
+    async def _read_marks(self, view: VenueView) -> None:
+        """Read the marks of what is held.
 
         A mark that is missing or is no price is as old as the last one that was.
         """
         held = {p.symbol for p in view.positions if p.quantity != 0}
-        traded: set[str] = set()
-        from_ms = day_start_ms(view.account.at_ms)
-        if opening := book.day != utc_day(view.account.at_ms):
-            traded = {f.symbol for f in view.fills if f.at_ms >= from_ms} | book.trades.keys()
         quotes: Mapping[str, Quote] | None = {}
-        if symbols := tuple(sorted(held | traded)):
+        if symbols := tuple(sorted(held)):
             try:
                 quotes = await self._port.quotes(symbols)
             except (UnreachableError, RateLimitedError):
@@ -188,14 +185,6 @@ class Reconciler(Actor):
             for symbol in held
         }
         self._marks_at_ms = min(self._marked_ms.values(), default=None)
-        self._day_marks = None
-        if not opening or view.account.at_ms - from_ms > MIDNIGHT_MARKS_MS:
-            self._day_marks = ()
-        elif quotes is not None:
-            self._day_marks = tuple(
-                Figure(name=symbol, value=str(quote.mark))
-                for symbol, quote in sorted(sound.items())
-            )
 
     def _take(self, listed: tuple[Instrument, ...]) -> None:
         """What the venue tells of its instruments holds from now on, for whoever sizes or prices.
@@ -223,7 +212,9 @@ class Reconciler(Actor):
                 found[symbol] = Decimal(repr(float(ranges[-1])))
         return found
 
-    def _tell(self, found: Reconciliation, view: VenueView) -> None:
+    def _tell(
+        self, found: Reconciliation, view: VenueView, midnights: tuple[MidnightMarks, ...]
+    ) -> None:
         agreed = self._health.agreed = found.agreed and self._sound
         self._governor.put_nowait(
             VenueObserved(
@@ -232,7 +223,7 @@ class Reconciler(Actor):
                 reconciled=agreed,
                 explained=found.money_explained,
                 marks_at_ms=self._marks_at_ms,
-                day_marks=self._day_marks,
+                midnights=midnights,
                 clock_offset_ms=view.clock_offset_ms,
             )
         )

@@ -19,6 +19,7 @@ from kamou.core.events import DayOpened, PermitReleased
 from kamou.core.gate import Gate
 from kamou.core.holdings import by_symbol
 from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.midnights import WAIT_MS, OpeningRead, openings
 from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
@@ -79,6 +80,7 @@ class RiskGovernor(Actor):
         self._disk_full = False
         self._owed: Halt | Flatten | None = None
         self._opening: EquityRead | None = None  # the day's first read, to be confirmed
+        self._opening_since_ms: int | None = None  # the first read of a day that is not open yet
         self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
 
     async def recover(self) -> None:
@@ -248,7 +250,10 @@ class RiskGovernor(Actor):
             marks_at_ms=message.marks_at_ms,
             exit_costs=exit_costs(message.positions, self._instruments, self._costs),
             explained=message.explained,
-            day_marks=message.day_marks,
+            balance=message.account.balance,
+            positions=message.positions,
+            agreed=message.reconciled,
+            midnights=message.midnights,
         )
         if read.finite:
             self._read = read
@@ -302,36 +307,58 @@ class RiskGovernor(Actor):
         )
 
     async def _open_day(self, read: EquityRead | None) -> Book:
-        """A UTC day opens on two reads that agree: all its limits rest on it."""
+        """A UTC day opens on two reads that agree: all its limits rest on it.
+
+        So does each day that was missed before it, for the record.
+        """
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
         if read is None or read.equity <= Decimal(0) or not read.explained:
             return book
         if overdue_ms(read, self._limits, now_ms) > 0:
             return book
-        if read.day_marks is None:
-            return book  # what was traded since 00:00 cannot be valued
         day = utc_day(read.at_ms)
         if day <= book.day:
+            self._opening_since_ms = None
             return book
+        if self._opening_since_ms is None:
+            self._opening_since_ms = read.at_ms
         first, self._opening = self._opening, read
-        if first is None or utc_day(first.at_ms) != day or not self._agree(first, read):
+        if first is None or utc_day(first.at_ms) != day:
+            return book
+        waited = read.at_ms - self._opening_since_ms >= WAIT_MS
+        if not read.agreed and not waited:
+            return book  # a position that a list leaves out would be missing at midnight too
+        opened = self._openings(read, waited=waited)
+        before = self._openings(attrs.evolve(first, midnights=read.midnights), waited=waited)
+        apart = read.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
+        if not apart or not opened or not before or not self._agree(before[-1], opened[-1]):
             return book
         self._opening = None
-        opened = DayOpened(
-            at_ms=read.at_ms, cause_id=day, day=day, equity=read.equity, marks=read.day_marks
-        )
-        await self._journal.commit(opened)
+        await self._journal.commit(*opened)
         return self._follower.catch_up()
 
-    def _agree(self, first: EquityRead, second: EquityRead) -> bool:
-        apart = second.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
-        book = self._follower.book  # what was paid in or out meanwhile is no disagreement
-        before, after = (
-            book.equity_at_midnight(each.equity, each.at_ms, by_symbol(each.day_marks or ()))
-            for each in (first, second)
+    def _openings(self, read: EquityRead, *, waited: bool) -> tuple[DayOpened, ...]:
+        """What this read opens; empty while the marks of a midnight may still come."""
+        opening_read = OpeningRead(
+            at_ms=read.at_ms,
+            equity=read.equity,
+            balance=read.balance,
+            positions=read.positions,
+            midnights=read.midnights,
         )
-        return apart and abs(after - before) <= self._limits.equity_agreement * first.equity
+        return openings(self._follower.book, opening_read, self._instruments, waited=waited)
+
+    def _agree(self, first: DayOpened, second: DayOpened) -> bool:
+        """What was paid in or out between the two reads is no disagreement."""
+        book, worth = self._follower.book, []
+        for event in (first, second):
+            equity = event.opening
+            if equity is None:
+                marks = by_symbol(event.marks)
+                equity = book.equity_at_midnight(event.equity, event.at_ms, marks)
+            worth.append(equity)
+        return abs(worth[1] - worth[0]) <= self._limits.equity_agreement * first.equity
 
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending

@@ -16,8 +16,8 @@ from kamou.core import events as e
 from kamou.core import orders as life
 from kamou.core import portfolio, snapshot, strategy_events
 from kamou.core.account_fold import CLOSED_KEPT, SEEN_KEPT, AccountHoldings, bound
-from kamou.core.holdings import OVERLAP_MS, BalanceChange, Reservation, Unassigned
-from kamou.core.late_events import ResultCorrected
+from kamou.core.holdings import OVERLAP_MS, Reservation, Unassigned
+from kamou.core.late_events import DayCorrected, ResultCorrected
 from kamou.core.model import ZERO, Fill, Leg, OrderStatus
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import ConfirmedStop, OpenTrade
@@ -155,16 +155,10 @@ class Book(AccountHoldings):
         if trade is None:
             self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
             self._leave_unassigned(fill, event.at_ms)
+            self._pay_fill(fill, self.trades.get(fill.symbol))
         else:
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
-            paid = BalanceChange(
-                at_ms=fill.at_ms,
-                amount=-fill.fee,
-                symbol=fill.symbol,
-                units=fill.side.sign * fill.quantity * trade.contract_size,
-                price=fill.price,
-            )
-            self._pay(fill.key, paid)
+            self._pay_fill(fill, trade)
             leg = order.leg if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, order)
@@ -329,6 +323,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     ResultCorrected: Book._result_corrected,
     e.EquityMarked: Book._marked,
     e.DayOpened: Book._day_opened,
+    DayCorrected: Book._day_corrected,
     e.PositionAdopted: Book._adopted,
     e.PositionCorrected: Book._corrected,
     e.TradeRestated: Book._restated,

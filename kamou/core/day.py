@@ -14,6 +14,11 @@ def utc_day(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
 
 
+def midnight_ms_of(day: str) -> int:
+    """00:00 UTC of a day that is written ``YYYY-MM-DD``."""
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
+
+
 def day_start_ms(at_ms: int) -> int:
     """00:00 UTC of the instant's day."""
     return at_ms - at_ms % DAY_MS

@@ -35,6 +35,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     late.ResultCorrected,
     e.EquityMarked,
     e.DayOpened,
+    late.DayCorrected,
     e.PositionAdopted,
     e.PositionCorrected,
     e.DriftFound,

@@ -1,7 +1,6 @@
 """What happened. Past tense, frozen, serialisable: the journal's vocabulary.
 
-State changes only by applying these (``core/book.py``). The store keeps UNIQUE(kind, unique_key),
-so doing the same deed twice is structurally impossible.
+State changes only by applying these (``core/book.py``). The store keeps UNIQUE(kind, unique_key).
 """
 
 from __future__ import annotations
@@ -260,7 +259,7 @@ class ReduceProved(Event):
     quantity: Decimal
 
 
-# --- money ---------------------------------------------------------------------
+# --- money, reconciliation, the governor's state -------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -319,16 +318,19 @@ class EquityMarked(Event):
 
 @attrs.frozen(kw_only=True)
 class DayOpened(Event):
+    """The equity at 00:00 that the day counts from, for the governor and for the record alike."""
+
     day: str  # YYYY-MM-DD, UTC
-    equity: Decimal  # as read, a little after 00:00
-    marks: tuple[Figure, ...] = ()  # then, by symbol: what was held, or traded since 00:00
+    equity: Decimal  # as read at ``at_ms``
+    marks: tuple[Figure, ...] = ()  # of 00:00, by symbol: what was held then, or traded since
+    opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
+    midnight_ms: int = 0  # 00:00 of the day
+    rests_on: str = ""  # where ``marks`` are from, see ``core/midnights.py``
+    at_midnight: bool = True  # False: ``opening`` is of the read, for no 00:00 could be computed
 
     @property
     def unique_key(self) -> str:
         return self.day
-
-
-# --- reconciliation ------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -387,9 +389,6 @@ class TradeRestated(Event):
     contract_size: Decimal  # as much of the base currency is held, in contracts of this size
     tick: Decimal  # what is placed from now on must be on it
     stop_price: Decimal  # nearer than before only where liquidation would have come first
-
-
-# --- the governor's state ------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ from kamou.core import events as e
 from kamou.core import portfolio
 from kamou.core.attribution import PublishedTrade, correction
 from kamou.core.day import day_start_ms
-from kamou.core.late_events import ResultCorrected
+from kamou.core.late_events import DayCorrected, ResultCorrected
 from kamou.core.model import ZERO, Figure, Income, Leg, Plan, TradingState
 from kamou.core.orders import OrderState
 from kamou.core.portfolio import OpenTrade
@@ -50,6 +50,7 @@ class BalanceChange:
     symbol: str = ""  # of a fill
     units: Decimal = ZERO  # that it bought, of the base currency; negative: sold
     price: Decimal = ZERO  # that it filled at
+    contracts: Decimal = ZERO  # in place of ``units``, of a fill of no known trade
 
     def worth(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Return what it changed the equity by, with everything valued at ``marks``.
@@ -67,6 +68,19 @@ class Unassigned:
 
     quantity: Decimal  # contracts, signed: what they leave open together
     known_ms: int  # when the newest of them was recorded, by our clock
+
+
+@attrs.frozen(kw_only=True)
+class OpenedMidnight:
+    """A 00:00 whose equity was published; what the venue lists later may still belong to it."""
+
+    at_ms: int
+    read_ms: int  # of the account: entries up to here were in it
+    equity: Decimal  # as now known
+    published: Decimal
+    marks: dict[str, Decimal]
+    corrections: int = 0
+    cause: str = ""  # the newest entry that changed it
 
 
 def by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
@@ -103,8 +117,12 @@ class Holdings:
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
+    day_from_ms: int = 0  # entries stamped from here on are of the day
+    day_last_ms: int = 0  # the day's newest mark of the account, and its equity
+    day_last_equity: Decimal = ZERO
     day_flows: Decimal = ZERO  # transfers of this UTC day, by their own time
-    day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # of the read that opened the day
+    day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # that the day opened with
+    midnights: dict[str, OpenedMidnight] = attrs.field(factory=dict)  # of the newest read, by day
     # Fills, funding and transfers since the last day began: the opening of the next sorts them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     flows: Decimal = ZERO  # since inception
@@ -196,6 +214,21 @@ class Holdings:
         """Published results that late funding changed. Gone once ``ResultCorrected`` is applied."""
         made = (correction(each, at_ms) for each in self.published.values())
         return tuple(event for event in made if event is not None)
+
+    def pending_day_corrections(self, at_ms: int) -> tuple[DayCorrected, ...]:
+        """Midnights that a late entry changed. Gone once ``DayCorrected`` is applied."""
+        return tuple(
+            DayCorrected(
+                at_ms=at_ms,
+                cause_id=opened.cause,
+                day=day,
+                number=opened.corrections + 1,
+                before=opened.published,
+                equity=opened.equity,
+            )
+            for day, opened in self.midnights.items()
+            if opened.equity != opened.published
+        )
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
         settled_ms = floor_ms(trade.changed_ms, HOUR_MS)

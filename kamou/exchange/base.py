@@ -80,6 +80,7 @@ class Capabilities:
     long_short_ratio: bool
     reduce_only: bool
     withdraw_check: bool
+    history_ms: int | None = None  # how far back it lists fills and income; None: all of them
 
 
 class ExchangePort(Protocol):

@@ -79,7 +79,6 @@ class LimitChecker:
     strategy_of: Callable[[str], str]
     wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
-    day_opened_ms: int = -1  # -1: the day follows the calendar by itself
     known: Known = known_at_once  # of what others did with the account
     closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it that was used
     _day: int = -1
@@ -113,7 +112,7 @@ class LimitChecker:
         day = at_ms // DAY_MS
         if self._day == day:
             return
-        if self._day >= 0 and self.day_opened_ms < 0:
+        if self._day >= 0:
             self.open_day(seen, day * DAY_MS)
         self._day = day
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.model import Account, Figure, Intent, Plan, Quote, VenuePosition
+from kamou.core.midnights import MidnightMarks
+from kamou.core.model import Account, Intent, Plan, Quote, VenuePosition
 from kamou.messages.envelope import Message
 
 
@@ -37,8 +38,7 @@ class VenueObserved(Message):
     explained: bool = True  # fills and income say why the wallet balance changed
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
-    # By symbol, what is held or was traded since 00:00, until the day has opened. None: not known.
-    day_marks: tuple[Figure, ...] | None = ()
+    midnights: tuple[MidnightMarks, ...] = ()  # until the day has opened: each one missed
 
 
 @attrs.frozen(kw_only=True)

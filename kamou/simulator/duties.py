@@ -85,6 +85,7 @@ class Duties:
         self._flatten_ms = 0  # when FLATTEN was committed
         self._day_equity = Decimal(0)
         self._day_flows = Decimal(0)
+        self._transfers: list[tuple[int, Decimal]] = []  # since the day was opened
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
         self._outside = outside
         self.skew = (0, 0)  # our clock's error and since when, both in ms, where it can be seen
@@ -138,11 +139,20 @@ class Duties:
             case e.DriftExplained():
                 self._drifting = False
             case e.DayOpened():
-                self._day_equity, self._day_flows = event.equity, Decimal(0)
+                self._opened(event)
             case e.StateChanged():
                 self._changed(event)
             case _:
                 pass
+
+    def _opened(self, event: e.DayOpened) -> None:
+        """A day counts from the equity at 00:00; what was paid in since is no profit of it."""
+        at_midnight = event.opening is not None and event.at_midnight
+        self._day_equity = event.equity if event.opening is None else event.opening
+        from_ms = event.midnight_ms if at_midnight else self.engine.market_ms + 1
+        paid = (amount for at_ms, amount in self._transfers if at_ms >= from_ms)
+        self._day_flows = sum(paid, Decimal(0))
+        self._transfers.clear()
 
     def _written_off(self, client_id: str) -> None:
         """No order ends without the venue's evidence: it may not be live there."""
@@ -270,6 +280,7 @@ class Duties:
         if isinstance(noted, MoneyNoted):
             if noted.kind == "transfer":
                 self._day_flows += noted.amount
+                self._transfers.append((noted.at_ms, noted.amount))
                 self._equity.clear()  # what was before is of another account
         elif isinstance(noted, FillNoted):
             self._filled(noted)

@@ -174,9 +174,6 @@ class Monitor:
         if not event.filled:
             self._written_off[event.client_id] = event.at_ms
 
-    def _day(self, event: e.DayOpened) -> None:
-        self.portfolio.open_day(self._checker, event.at_ms)
-
     def strategy_of(self, client_id: str) -> str:
         """The strategy that an entry order is of; empty when nobody knows."""
         intent = self._intents.get(client_id)
@@ -366,5 +363,4 @@ _LEARNS: dict[type[e.Event], Callable[[Monitor, Any], None]] = {
     e.IntentRecorded: Monitor._intended,
     e.OrderClosed: Monitor._closed,
     e.StateChanged: Monitor._state,
-    e.DayOpened: Monitor._day,
 }

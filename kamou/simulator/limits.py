@@ -86,7 +86,6 @@ def limits_on(
         strategy_of=monitor.strategy_of,
         wrong=monitor.violation,
         known=outside.known,
-        day_opened_ms=0,  # a day opens with the journal's event; the venue says at what equity
     )
 
 

@@ -1,12 +1,12 @@
 """One row of the record: what lies between two reads of equity, added up by definition.
 
 The record begins with the first equity that was journaled. From there it is cut at every midnight
-whose equity was read: a ``DayOpened`` at most ``READ_WITHIN_MS`` after 00:00:00.000 UTC. A
-midnight that nobody read cuts nothing, so the days around it stay one row.
+whose equity is known: read, or rebuilt later, as its ``DayOpened`` says. A midnight of which
+neither could be had cuts nothing, so the days around it stay one row. Journals of before have what
+was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see ``equity_of``.
 
 An entry of the venue (fill, fee, funding, transfer) belongs to the row of its own stamp, and one
-that is stamped exactly at midnight belongs to the day that begins. The equity of a midnight
-therefore leaves out the entries stamped between midnight and the read.
+that is stamped exactly at midnight belongs to the day that begins.
 """
 
 from __future__ import annotations
@@ -36,13 +36,17 @@ Reader = sqlite3.Connection | sqlite3.Cursor
 class Boundary:
     """A moment at which the record is cut, and the equity that was read for it.
 
-    ``midnight`` is False only for the start of the record on some time of a day.
+    ``midnight`` is False only for the start of the record on some time of a day. ``exact``:
+    ``equity`` leaves out what is stamped from midnight on. ``rebuilt``: as in ``DayRow``.
     """
 
     at_ms: int
     read_ms: int
     equity: Decimal
     midnight: bool
+    exact: bool
+    rebuilt: str
+    corrections: int
 
     @property
     def first_ms(self) -> int:
@@ -87,7 +91,7 @@ def midnight_of(at_ms: int) -> int | None:
 
 def add_up(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
     """Add up the row between two cuts of the record."""
-    return _row(
+    row = _row(
         reader,
         start,
         end_ms=end.at_ms,
@@ -96,6 +100,8 @@ def add_up(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
         equity_end=equity_of(reader, end),
         complete=start.midnight and end.midnight and end.at_ms - start.at_ms == DAY_MS,
     )
+    corrections = row.corrections + end.corrections
+    return attrs.evolve(row, end_rebuilt=end.rebuilt, corrections=corrections)
 
 
 def month_of(month: str, rows: Sequence[DayRow]) -> MonthRow:
@@ -126,13 +132,15 @@ def open_row(reader: Reader) -> DayRow | None:
     if start is None:
         return None
     mark = reader.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
-    if mark is None or mark[0] < start.read_ms:
-        mark = (start.read_ms, start.equity)
+    until_ms = None if mark is None else mark[0] + 1
+    if until_ms is None or until_ms <= (start.at_ms if start.exact else start.read_ms):
+        mark = (start.at_ms if start.exact else start.read_ms, start.equity)
+        until_ms = start.first_ms if start.exact else start.read_ms + 1
     return _row(
         reader,
         start,
         end_ms=mark[0],
-        until_ms=mark[0] + 1,
+        until_ms=until_ms,
         # For some seconds after midnight, the read that ends the day is still to come.
         last_ms=mark[0] - READ_WITHIN_MS - 1,
         equity_end=Decimal(mark[1]),
@@ -158,8 +166,11 @@ def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[Strat
 
 
 def equity_of(reader: Reader, cut: Boundary) -> Decimal:
-    """Return the equity at a cut: what was read less what is stamped from midnight to the read."""
-    if not cut.midnight:
+    """Return the equity at a cut.
+
+    Journals of before: what was read less what is stamped from midnight to the read.
+    """
+    if cut.exact or not cut.midnight:
         return cut.equity
     given = (cut.at_ms, cut.read_ms)
     income = _sum(reader, "SELECT amount FROM income WHERE at_ms BETWEEN ? AND ?", given)
@@ -173,11 +184,21 @@ def _calendar_days(row: DayRow) -> int:
 
 def _boundary(reader: Reader, tail: str, given: int) -> Boundary | None:
     row = reader.execute(
-        f"SELECT at_ms, read_ms, equity, midnight FROM boundary {tail}", (given,)
+        "SELECT at_ms, read_ms, equity, midnight, exact, rebuilt, corrections"
+        f" FROM boundary {tail}",
+        (given,),
     ).fetchone()
     if row is None:
         return None
-    return Boundary(at_ms=row[0], read_ms=row[1], equity=Decimal(row[2]), midnight=bool(row[3]))
+    return Boundary(
+        at_ms=row[0],
+        read_ms=row[1],
+        equity=Decimal(row[2]),
+        midnight=bool(row[3]),
+        exact=bool(row[4]),
+        rebuilt=row[5],
+        corrections=row[6],
+    )
 
 
 def _row(
@@ -215,6 +236,8 @@ def _row(
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),
         funding=sum((Decimal(amount) for kind, amount, _ in income if kind == FUNDING), ZERO),
         pnl=sum((Decimal(row[0]) for row in trades), ZERO),
+        start_rebuilt=start.rebuilt,
+        corrections=start.corrections,
     )
 
 

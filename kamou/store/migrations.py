@@ -237,23 +237,39 @@ _PLANNED_RISK = (
     "UPDATE day_strategy SET r = 0 WHERE strategy = 'adopted'",
 )
 
+# The equity of a midnight is an event's own since it is computed for 00:00:00.000.
+_MIDNIGHTS = (
+    "ALTER TABLE boundary ADD COLUMN exact INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE boundary ADD COLUMN rebuilt TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE boundary ADD COLUMN corrections INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE day ADD COLUMN start_rebuilt TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE day ADD COLUMN end_rebuilt TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE day ADD COLUMN corrections INTEGER NOT NULL DEFAULT 0",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY),
         "0002_daily_rows": (*_DAYS, *_TOTALS, *_CURVE, *_TRADE_PAGES),
         "0003_planned_risk": _PLANNED_RISK,
+        "0004_midnights": _MIDNIGHTS,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
 
 FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
-    {"0003_planned_risk": rebuild}
+    {"0004_midnights": rebuild}
 )
 """What fills the tables of 0002, unless they are filled: with what the projections write now, so
 only once the newest columns are there. In the transaction of the migration that adds them."""
 
-TRIED: Mapping[str, str] = MappingProxyType({"0002_daily_rows": "0003_planned_risk"})
+TRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "0002_daily_rows": ("0003_planned_risk", "0004_midnights"),
+        "0003_planned_risk": ("0004_midnights",),
+    }
+)
 """What is tried, and undone, before a migration is committed: rows that do not add up are found
 while the database still is as it was."""
 
@@ -265,23 +281,24 @@ def apply(connection: sqlite3.Connection) -> None:
 
     kamou = Migrations(MIGRATION_SET)
     for name, statements in MIGRATIONS.items():
-        kamou(name=name)(_step(statements, FILLED.get(name), TRIED.get(name)))
+        kamou(name=name)(_step(statements, FILLED.get(name), TRIED.get(name, ())))
     kamou.apply(Database(connection, execute_plugins=False))
 
 
 def _step(
     statements: tuple[str, ...],
     fill: Callable[[sqlite3.Connection], None] | None,
-    tried: str | None,
+    tried: tuple[str, ...],
 ) -> Callable[[Database], None]:
     def run(db: Database) -> None:
         for statement in statements:
             db.execute(statement)
         if fill is not None:
             fill(db.conn)
-        if tried is not None and tried in MIGRATIONS:
+        if tried and all(name in MIGRATIONS for name in tried):
             db.execute("SAVEPOINT trial")
-            _step(MIGRATIONS[tried], FILLED.get(tried), None)(db)
+            for name in tried:
+                _step(MIGRATIONS[name], FILLED.get(name), ())(db)
             db.execute("ROLLBACK TO trial")
             db.execute("RELEASE trial")
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from kamou.core.day import midnight_ms_of
+from kamou.core.events import DayOpened
+from kamou.core.late_events import DayCorrected
+from kamou.core.midnights import IN_TIME_MS
 from kamou.store.day_rows import (
     Boundary,
     add_up,
@@ -29,20 +33,50 @@ def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
         _begin(cursor, at_ms, equity)
 
 
-def day_opened(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
-    """Cut the record at this day's midnight, if it was read in time, and add up what ended."""
+def day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
+    """Cut the record at this day's midnight, if its equity is known, and add up what ended."""
     newest = newest_boundary(cursor)
     if newest is None:
-        _begin(cursor, at_ms, equity)
+        _begin(cursor, event.at_ms, str(event.equity))
         return
-    midnight_ms = midnight_of(at_ms)
+    if event.opening is None:
+        midnight_ms = midnight_of(event.at_ms)
+        equity = event.equity
+    else:
+        midnight_ms = event.midnight_ms if event.at_midnight else None
+        equity = event.opening
     if midnight_ms is None or midnight_ms < newest.at_ms:
         return
-    _insert(cursor, midnight_ms, at_ms, equity, midnight=True)
+    _insert(cursor, midnight_ms, event.at_ms, str(equity), midnight=True)
+    if event.opening is not None:
+        late = event.at_ms - midnight_ms > IN_TIME_MS
+        cursor.execute(
+            "UPDATE boundary SET exact = 1, rebuilt = ? WHERE at_ms = ?",
+            (event.rests_on if late else "", midnight_ms),
+        )
     cut = newest_boundary(cursor)
     assert cut is not None
     if newest.at_ms < midnight_ms:
         _write(cursor, newest, cut)
+
+
+def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
+    """Set the equity of a midnight anew and add up the days on both sides of it."""
+    at_ms = midnight_ms_of(event.day)
+    cursor.execute(
+        "UPDATE boundary SET equity = ?, corrections = ? WHERE at_ms = ? AND exact = 1",
+        (str(event.equity), event.number, at_ms),
+    )
+    if not cursor.rowcount:
+        return
+    cut = newest_boundary(cursor, at_or_before_ms=at_ms)
+    assert cut is not None
+    before = newest_boundary(cursor, at_or_before_ms=at_ms - 1)
+    after = next_boundary(cursor, at_ms)
+    if before is not None:
+        _write(cursor, before, cut)
+    if after is not None:
+        _write(cursor, cut, after)
 
 
 def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:
@@ -89,8 +123,9 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
     known = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
-        ' equity_end, "return", flows, trades, fees, funding, pnl)'
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ' equity_end, "return", flows, trades, fees, funding, pnl,'
+        " start_rebuilt, end_rebuilt, corrections)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.day,
             row.last_day,
@@ -105,6 +140,9 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
             str(row.fees),
             str(row.funding),
             str(row.pnl),
+            row.start_rebuilt,
+            row.end_rebuilt,
+            row.corrections,
         ),
     )
     cursor.execute("DELETE FROM day_strategy WHERE day = ?", (row.day,))

@@ -13,7 +13,7 @@ from typing import Any
 
 from kamou.clock import DAY_MS
 from kamou.core import events as e
-from kamou.core.late_events import ResultCorrected
+from kamou.core.late_events import DayCorrected, ResultCorrected
 from kamou.core.model import Denial
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days
@@ -180,7 +180,7 @@ def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) ->
 
 
 def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
-    projected_days.day_opened(cursor, event.at_ms, str(event.equity))
+    projected_days.day_opened(cursor, event)
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
     cursor.execute(
@@ -257,5 +257,6 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         ResultCorrected: money.result_corrected,
         e.EquityMarked: money.equity_marked,
         e.DayOpened: _day_opened,
+        DayCorrected: projected_days.day_corrected,
     }
 )

@@ -76,18 +76,29 @@ def equity_curve(
 def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
     """Return the day that the governor opened last, with the transfers since; None before any."""
     row = reader.execute(
-        "SELECT key, at_ms, json_extract(CAST(body AS TEXT), '$.equity') FROM event"
+        "SELECT key, at_ms, CAST(body AS TEXT) FROM event"
         " WHERE kind = 'day_opened' ORDER BY key DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return None
+    body = json.loads(row[2])
+    opening = body.get("opening")
+    corrected = reader.execute(
+        "SELECT json_extract(CAST(body AS TEXT), '$.equity') FROM event"
+        " WHERE kind = 'day_corrected' AND key BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1",
+        (f"{row[0]}#", f"{row[0]}$"),
+    ).fetchone()
+    if corrected is not None:
+        opening = corrected[0]
+    at_midnight = opening is not None and body["at_midnight"]
     since = reader.execute(
-        "SELECT amount FROM income WHERE at_ms > ? AND kind = ?", (row[1], TRANSFER)
+        "SELECT amount FROM income WHERE at_ms >= ? AND kind = ?",
+        (body["midnight_ms"] if at_midnight else row[1] + 1, TRANSFER),
     )
     return OpenDay(
         day=row[0],
         opened_ms=row[1],
-        equity_start=Decimal(row[2]),
+        equity_start=Decimal(body["equity"] if opening is None else opening),
         flows=sum((Decimal(amount) for (amount,) in since), ZERO),
     )
 

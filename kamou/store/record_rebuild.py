@@ -11,8 +11,10 @@ from __future__ import annotations
 import sqlite3
 from decimal import Decimal
 
+from kamou.core.events import DayOpened
 from kamou.core.model import ZERO
 from kamou.errors import StoreError
+from kamou.messages.codec import decode
 from kamou.store import projected_curve, projected_days, projected_totals
 from kamou.store.day_rows import TRANSFER, open_row
 from kamou.store.rows import HALTED, DayRow, TradeRow, select
@@ -98,10 +100,10 @@ def _days(cursor: sqlite3.Cursor) -> None:
     ).fetchone()
     if first is not None and first[0] == "equity_marked":
         projected_days.equity_read(cursor, *first[1:])
-    for at_ms, equity in cursor.execute(
-        f"SELECT at_ms, {_EQUITY} FROM event WHERE kind = 'day_opened' ORDER BY seq"
+    for (body,) in cursor.execute(
+        "SELECT body FROM event WHERE kind = 'day_opened' ORDER BY seq"
     ).fetchall():
-        projected_days.day_opened(cursor, at_ms, equity)
+        projected_days.day_opened(cursor, decode(DayOpened, body))
 
 
 def _check(cursor: sqlite3.Cursor) -> None:

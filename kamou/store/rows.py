@@ -43,7 +43,7 @@ class DayRow:
     last_day: str  # the last calendar day; later than ``day`` when a midnight was missed
     start_ms: int
     end_ms: int
-    complete: bool  # one whole day whose both midnights were read
+    complete: bool  # one whole day whose both midnights are known
     equity_start: Decimal
     equity_end: Decimal
     return_: float | None
@@ -52,6 +52,9 @@ class DayRow:
     fees: Decimal
     funding: Decimal
     pnl: Decimal
+    start_rebuilt: str = ""  # where a rebuilt midnight's marks are from; empty: it was read
+    end_rebuilt: str = ""
+    corrections: int = 0  # entries listed late that changed the equity of one of its midnights
 
     @property
     def separable(self) -> bool:
@@ -252,13 +255,10 @@ class CycleRow:
 
 @attrs.frozen(kw_only=True)
 class TradeChain:
-    """Everything that led to a trade, back to its candle. ``trade`` is None while it is open.
-
-    ``permit``, ``signal`` and ``cycle`` are None for adopted positions.
-    """
+    """Everything that led to a trade, back to its candle; of an adopted position less is known."""
 
     trade_id: str
-    trade: TradeRow | None
+    trade: TradeRow | None  # None while it is open
     fills: tuple[FillRow, ...]
     orders: tuple[OrderRow, ...]
     permit: PermitRow | None

@@ -63,6 +63,9 @@ def day_document(day: DayRow) -> dict[str, object]:
         "complete": day.complete,
         "separable": day.separable,
         "down": not day.separable,
+        "start_rebuilt_from": day.start_rebuilt or None,
+        "end_rebuilt_from": day.end_rebuilt or None,
+        "corrections": day.corrections,
     }
 
 

@@ -19,6 +19,7 @@ from kamou.config import CycleSettings, Settings
 from kamou.core.bars import Candles, MarketSet, empty_series
 from kamou.core.book import Book
 from kamou.core.events import DayOpened, PermitDenied, PermitGranted, StateChanged
+from kamou.core.midnights import LAST_PRICE_BARS
 from kamou.exchange.engine import Engine
 from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
 from kamou.store.journal import read_events
@@ -64,6 +65,10 @@ def events(
     path = folder / "journal.sqlite3"
     with strategy_files():
         replay(settings, market(step_ms), timerange=(MIDNIGHT_MS - 4 * step_ms, None), journal=path)
+    return events_in(path)
+
+
+def events_in(path: Path) -> list[Any]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return [each.event for each in read_events(connection, 0)]
 
@@ -131,8 +136,13 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
     )
     equity += (100 - stop.entry_before) * stop.position_before * stop.contract_size
     book = Book()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        book.apply_all((each.seq, each.event) for each in read_events(connection, 0))
+    book.apply_all(enumerate(events_in(path), 1))
     assert book.day == "2025-01-21"
     assert book.day_equity == equity
+    (opened,) = [e for e in events_in(path) if type(e) is DayOpened and e.day == book.day]
+    assert (opened.opening, opened.midnight_ms, opened.rests_on) == (
+        equity,
+        MIDNIGHT_MS,
+        LAST_PRICE_BARS,
+    )
     assert stop.price < 99  # so it matters

@@ -120,7 +120,10 @@ def test_kinds_are_snake_case_and_lead_back_to_their_class() -> None:
 
 def test_the_encoding_is_compact_sorted_and_exact() -> None:
     event = events.DayOpened(at_ms=5, day="d", equity=Decimal("10.50"))
-    assert codec.encode(event) == b'{"at_ms":5,"cause_id":"","day":"d","equity":"10.50","marks":[]}'
+    assert codec.encode(event) == (
+        b'{"at_midnight":true,"at_ms":5,"cause_id":"","day":"d","equity":"10.50","marks":[],'
+        b'"midnight_ms":0,"opening":null,"rests_on":""}'
+    )
 
 
 def candidate(**changes: Any) -> Candidate:

@@ -16,6 +16,7 @@ import story
 from hypothesis import strategies as st
 
 from kamou.core import events as e
+from kamou.core.late_events import DayCorrected
 from kamou.core.model import Income, OrderSide
 
 DAY = 86_400_000
@@ -44,14 +45,17 @@ class Journaled:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[e.Event]:
-    """Events in the order of the journal: marks and days as they come, entries now and later."""
+def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
+    """Events in the order of the journal: marks and days as they come, entries now and later.
+
+    ``as_read``: of a journal in which days have no equity of 00:00, only the one that was read.
+    """
     begin = BEGIN + draw(st.sampled_from([0, 1, 1_000, 6_000, DAY // 2, DAY - 1]))
     made = [Journaled(begin, story.marked(begin, str(draw(equities))))]
     for at_ms in draw(st.lists(stamps(), max_size=14)):
         if at_ms > begin:
             made.append(Journaled(at_ms, story.marked(at_ms, str(draw(equities)))))
-    made += draw(_opened(begin))
+    made += draw(_opened(begin, as_read))
     for n, at_ms in enumerate(draw(st.lists(stamps(), max_size=14))):
         later = draw(st.sampled_from([0, 0, 0, 2_000, 8_000, DAY, 2 * DAY]))
         made.append(Journaled(at_ms + later, draw(_entry(n, at_ms))))
@@ -61,10 +65,18 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
 
 
 @st.composite
-def _opened(draw: st.DrawFn, begin: int) -> list[Journaled]:
-    """Each day is opened at once, late, or not at all."""
-    made = []
+def _opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
+    """Each day is opened at once, late, not at all, or with days that were missed before it."""
+    made: list[Journaled] = []
+    missed: list[int] = []
     for day in range(LENGTH):
+        if not as_read and draw(st.booleans()):
+            missed.append(day)
+            after = draw(st.sampled_from([None, 6_000, 60_000, 60_001, DAY // 3]))
+            if after is not None and BEGIN + day * DAY + after >= begin:
+                made += draw(_exact(missed, BEGIN + day * DAY + after))
+                missed = []
+            continue
         after = draw(
             st.sampled_from([None, 0, 6_000, 6_000, 6_000, IN_TIME, IN_TIME + 1, DAY // 3])
         )
@@ -73,6 +85,32 @@ def _opened(draw: st.DrawFn, begin: int) -> list[Journaled]:
         at_ms = BEGIN + day * DAY + after
         opened = e.DayOpened(at_ms=at_ms, day=day_of(at_ms), equity=draw(equities))
         made.append(Journaled(at_ms, opened))
+    return made
+
+
+@st.composite
+def _exact(draw: st.DrawFn, days: list[int], at_ms: int) -> list[Journaled]:
+    """The equity of these midnights, by one read; a late entry may correct it."""
+    made = []
+    for day in days:
+        midnight = BEGIN + day * DAY
+        opened = e.DayOpened(
+            at_ms=at_ms,
+            day=day_of(midnight),
+            equity=draw(equities),
+            opening=draw(equities),
+            midnight_ms=midnight,
+            rests_on=draw(st.sampled_from(["mark_read", "last_price_bars"])),
+            at_midnight=draw(st.integers(0, 4)) > 0,
+        )
+        made.append(Journaled(at_ms, opened))
+        waits = draw(st.lists(st.sampled_from([0, 5_000, 2 * DAY]), max_size=2))
+        for number, wait in enumerate(sorted(waits), 1):
+            later = at_ms + wait
+            corrected = DayCorrected(
+                at_ms=later, day=opened.day, number=number, before=D(0), equity=draw(equities)
+            )
+            made.append(Journaled(later, corrected))
     return made
 
 
@@ -119,6 +157,9 @@ class Cut:
     read: int
     equity: D
     midnight: bool
+    exact: bool = False
+    rebuilt: str = ""
+    corrections: int = 0
 
 
 def incomes(events: list[e.Event], kind: str | None = None) -> list[tuple[int, D]]:
@@ -147,9 +188,13 @@ def cuts(events: list[e.Event]) -> list[Cut]:
     else:
         found[first.at_ms] = _midnight(events, first.at_ms, first.at_ms, first.equity)
     for each in reads:
+        if isinstance(each, e.DayOpened) and each.opening is not None:
+            if each.at_midnight and each.midnight_ms >= max(found):
+                found[each.midnight_ms] = _known(events, each)
+            continue
         midnight = each.at_ms // DAY * DAY
         in_time = each.at_ms - midnight <= IN_TIME
-        if isinstance(each, e.DayOpened) and in_time and midnight >= first.at_ms:
+        if isinstance(each, e.DayOpened) and in_time and midnight >= max(found):
             found[midnight] = _midnight(events, midnight, each.at_ms, each.equity)
     return [found[at] for at in sorted(found)]
 
@@ -158,6 +203,22 @@ def _midnight(events: list[e.Event], midnight: int, read: int, equity: D) -> Cut
     between = [amount for at, amount in incomes(events) if midnight <= at <= read]
     paid = [amount for at, amount in fees(events) if midnight <= at <= read]
     return Cut(midnight, midnight, read, equity - sum(between, D(0)) + sum(paid, D(0)), True)
+
+
+def _known(events: list[e.Event], opened: e.DayOpened) -> Cut:
+    """The newest correction holds."""
+    late = [x for x in events if isinstance(x, DayCorrected) and x.day == opened.day]
+    assert opened.opening is not None
+    return Cut(
+        at=opened.midnight_ms,
+        first=opened.midnight_ms,
+        read=opened.at_ms,
+        equity=late[-1].equity if late else opened.opening,
+        midnight=True,
+        exact=True,
+        rebuilt=opened.rests_on if opened.at_ms - opened.midnight_ms > 60_000 else "",
+        corrections=len(late),
+    )
 
 
 def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
@@ -183,6 +244,9 @@ def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
         "trades": len(trades),
         "pnl": sum((trade.pnl_net for trade in trades), D(0)),
         "return_": time_weighted(events, moved, start, end),
+        "start_rebuilt": start.rebuilt,
+        "end_rebuilt": end.rebuilt,
+        "corrections": start.corrections + end.corrections,
     }
 
 

@@ -90,7 +90,10 @@ def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
             if isinstance(x, e.EquityMarked | e.DayOpened) and x.at_ms == cut.read
         )
         read, equity = (at, marks[at]) if at >= cut.read else (cut.read, raw)
-        end = by_definition.Cut(read, read + 1, read, equity, False)
+        if cut.exact:  # nothing was seen since midnight, or what was seen last
+            read, equity = (at, marks[at]) if at >= cut.at else (cut.at, cut.equity)
+        first = cut.at if cut.exact and at < cut.at else read + 1
+        end = by_definition.Cut(read, first, read, equity, False)
         expected = by_definition.row(events, cut, end) | {"complete": False}
         # The read that ends a day is some seconds late: until then the day goes on.
         expected["last_day"] = by_definition.day_of(max(cut.at, read - by_definition.IN_TIME - 1))

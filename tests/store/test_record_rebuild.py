@@ -114,7 +114,7 @@ def brought_up(history: list[e.Event]) -> tuple[dict[str, object], dict[str, obj
             return everything(written), everything(old)
 
 
-@given(by_definition.histories())
+@given(by_definition.histories(as_read=True))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_migration_makes_the_rows_that_the_projections_would_have_made(
     events: list[e.Event],
@@ -123,7 +123,7 @@ def test_the_migration_makes_the_rows_that_the_projections_would_have_made(
     assert rebuilt == written
 
 
-@given(by_definition.histories())
+@given(by_definition.histories(as_read=True))
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_adopted_trades_of_the_second_schema_lose_the_r_that_they_never_had(
     events: list[e.Event],

@@ -18,7 +18,8 @@ from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl, day_start_ms, utc_day
 from kamou.core.events import StateChanged
 from kamou.core.limits import RiskLimits
-from kamou.core.model import Figure, TradingState
+from kamou.core.midnights import MidnightMarks
+from kamou.core.model import Figure, TradingState, VenuePosition
 
 _T = TradingState
 
@@ -44,11 +45,14 @@ class EquityRead:
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
     explained: bool = True  # fills and income say why the wallet balance changed
-    day_marks: tuple[Figure, ...] | None = ()  # what a day opens with; None: it cannot open
+    balance: Decimal = Decimal(0)  # wallet: realised only
+    positions: tuple[VenuePosition, ...] = ()
+    agreed: bool = True  # with the book; no mismatch, no doubt
+    midnights: tuple[MidnightMarks, ...] = ()  # that no day was opened with yet
 
     @property
     def finite(self) -> bool:
-        return self.equity.is_finite() and self.exit_costs.is_finite()
+        return all(m.is_finite() for m in (self.equity, self.exit_costs, self.balance))
 
 
 @attrs.frozen(kw_only=True)

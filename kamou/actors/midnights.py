@@ -1,0 +1,100 @@
+"""What the reconciler reads so that the governor can open a day: the marks of each 00:00."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book import Book
+from kamou.core.day import day_start_ms
+from kamou.core.midnights import (
+    IN_TIME_MS,
+    LAST_PRICE_BARS,
+    MARK_READ,
+    MidnightMarks,
+    missed_midnights,
+    on_tick,
+    symbols_of,
+    units_at,
+)
+from kamou.core.model import Figure, Instrument
+from kamou.core.venue_view import VenueView
+from kamou.errors import RateLimitedError, UnreachableError
+from kamou.exchange.base import ExchangePort
+
+READS_MAX = 8  # of bars in one pass: a pass has a deadline
+SILENT = UnreachableError, RateLimitedError
+
+Marks = dict[str, Decimal]
+
+
+@attrs.define(kw_only=True)
+class MidnightReader:
+    """Reads the bars that end at the midnights of which no equity is known yet, each once.
+
+    What the venue does not tell is no mark: the next pass asks again.
+    """
+
+    port: ExchangePort
+    period_ms: int  # of the bars
+    instruments: Mapping[str, Instrument]
+    _closes: dict[int, Marks] = attrs.field(factory=dict, init=False)
+
+    async def read(self, book: Book, view: VenueView) -> tuple[MidnightMarks, ...]:
+        """Return every missed midnight, oldest first; nothing once today has opened.
+
+        Args:
+            book: with everything that the venue lists.
+        """
+        now_ms, positions = view.account.at_ms, view.positions
+        missed = missed_midnights(book, now_ms)
+        self._closes = {at_ms: marks for at_ms, marks in self._closes.items() if at_ms in missed}
+        reads = READS_MAX
+        found: list[MidnightMarks] = []
+        for at_ms in reversed(missed):  # today's limits rest on the newest
+            history_ms = self.port.capabilities.history_ms
+            if history_ms is not None and at_ms < now_ms - history_ms:
+                found.append(MidnightMarks(at_ms=at_ms, reachable=False))
+                continue
+            needed = units_at(book, positions, at_ms, self.instruments).keys()
+            named = symbols_of(book, positions, at_ms)
+            if not needed <= self._closes.get(at_ms, {}).keys() and reads:
+                reads -= 1
+                self._closes[at_ms] = await self._read_bar(at_ms)
+            marks, source = self._closes.get(at_ms, {}), LAST_PRICE_BARS
+            if not needed <= marks.keys() and at_ms == day_start_ms(now_ms):
+                in_time = now_ms - at_ms <= IN_TIME_MS
+                marks, source = await self._read_quotes(named) if in_time else {}, MARK_READ
+            known = needed <= marks.keys()
+            figures = tuple(
+                Figure(name=symbol, value=str(marks[symbol]))
+                for symbol in sorted(named & marks.keys())
+            )
+            found.append(MidnightMarks(at_ms=at_ms, marks=figures, source=source if known else ""))
+        return tuple(reversed(found))
+
+    async def _read_bar(self, at_ms: int) -> Marks:
+        """The close of every symbol's bar that ends at ``at_ms``, on the tick."""
+        try:
+            bars = await self.port.candles(self.period_ms, at_ms - self.period_ms, at_ms)
+        except SILENT:
+            return {}
+        ends = bars.open_ms + bars.period_ms == at_ms
+        if bars.period_ms != self.period_ms or not ends.any():
+            return {}
+        closes = bars.close[ends][-1]
+        return {
+            symbol: on_tick(float(close), self.instruments[symbol].tick)
+            for symbol, close in zip(bars.symbols, closes, strict=True)
+            if symbol in self.instruments and 0 < close < float("inf")
+        }
+
+    async def _read_quotes(self, symbols: set[str]) -> Marks:
+        """The marks of now."""
+        try:
+            quotes = await self.port.quotes(tuple(sorted(symbols)))
+        except SILENT:
+            return {}
+        return {symbol: quote.mark for symbol, quote in quotes.items() if quote.sound}

@@ -1,0 +1,166 @@
+"""What the reconciler reads for the midnights that nobody read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal as D
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import pytest
+from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, venue_position
+
+from kamou.actors.midnights import READS_MAX, MidnightReader
+from kamou.core.bars import Candles
+from kamou.core.midnights import LAST_PRICE_BARS, MARK_READ, MidnightMarks
+from kamou.core.model import Quote
+from kamou.core.venue_view import VenueView
+from kamou.errors import UnreachableError
+from kamou.exchange.base import Capabilities, ExchangePort
+
+HOUR = 3_600_000
+MIDNIGHT = NOON - NOON % DAY + DAY
+
+
+@attrs.define
+class Port:
+    """Has a bar of one symbol for every hour; what it is asked for is noted."""
+
+    close: Callable[[int], float] = lambda end_ms: 98.004
+    silent: bool = False
+    late_ms: int = 0  # by which its bars end elsewhere
+    quoted: dict[str, Quote] = attrs.Factory(dict)
+    history_ms: int | None = None
+    asked: list[int] = attrs.Factory(list)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            attached_stop=True,
+            open_interest=True,
+            long_short_ratio=True,
+            reduce_only=True,
+            withdraw_check=True,
+            history_ms=self.history_ms,
+        )
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        self.asked.append(until_ms)
+        if self.silent:
+            raise UnreachableError("silent")
+        price = np.array([[self.close(until_ms)]])
+        return Candles(
+            symbols=("SOLUSDT",),
+            period_ms=period_ms,
+            open_ms=np.array([since_ms - self.late_ms], dtype=np.int64),
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=price,
+        )
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        if self.silent:
+            raise UnreachableError("silent")
+        return self.quoted
+
+
+def reader(port: Port) -> MidnightReader:
+    return MidnightReader(
+        port=cast(ExchangePort, port), period_ms=HOUR, instruments=dict(INSTRUMENTS)
+    )
+
+
+def looked(at_ms: int, *, holds: bool = True) -> VenueView:
+    return VenueView(
+        account=account(at_ms=at_ms),
+        positions=(venue_position("SOLUSDT", "100"),) if holds else (),
+        open_orders=(),
+        fills=(),
+        income=(),
+        at_ms=at_ms,
+    )
+
+
+@pytest.fixture
+def story() -> Story:
+    told = Story()
+    told.ready()
+    return told
+
+
+def shown(found: tuple[MidnightMarks, ...]) -> list[tuple[int, str, list[D]]]:
+    return [(m.at_ms, m.source, [D(mark.value) for mark in m.marks]) for m in found]
+
+
+async def test_each_missed_midnight_has_the_close_of_the_bar_that_ends_then(story: Story) -> None:
+    port = Port(close=lambda end_ms: 90.0 + (end_ms - MIDNIGHT) // DAY)
+    found = await reader(port).read(story.book, looked(MIDNIGHT + DAY + HOUR))
+    assert shown(found) == [
+        (MIDNIGHT, LAST_PRICE_BARS, [D(90)]),
+        (MIDNIGHT + DAY, LAST_PRICE_BARS, [D(91)]),
+    ]
+
+
+async def test_a_day_that_has_opened_asks_for_no_bar(story: Story) -> None:
+    port = Port()
+    assert await reader(port).read(story.book, looked(NOON + HOUR)) == ()
+    assert port.asked == []
+
+
+async def test_a_bar_is_read_once_and_only_for_what_is_held(story: Story) -> None:
+    port = Port()
+    reads = reader(port)
+    await reads.read(story.book, looked(MIDNIGHT + HOUR, holds=False))
+    assert port.asked == []
+    await reads.read(story.book, looked(MIDNIGHT + HOUR))
+    await reads.read(story.book, looked(MIDNIGHT + HOUR + 5_000))
+    assert port.asked == [MIDNIGHT]
+
+
+@pytest.mark.parametrize(
+    "port",
+    [Port(silent=True), Port(close=lambda end_ms: float("nan")), Port(late_ms=HOUR)],
+    ids=["silent", "no price", "another bar"],
+)
+async def test_what_the_venue_does_not_tell_is_no_mark_and_is_asked_for_again(
+    story: Story, port: Port
+) -> None:
+    reads = reader(port)
+    assert shown(await reads.read(story.book, looked(MIDNIGHT + HOUR))) == [(MIDNIGHT, "", [])]
+    port.silent, port.late_ms, port.close = False, 0, lambda end_ms: 97.0
+    found = await reads.read(story.book, looked(MIDNIGHT + HOUR))
+    assert shown(found) == [(MIDNIGHT, LAST_PRICE_BARS, [D(97)])]
+
+
+@pytest.mark.parametrize(("after_ms", "source"), [(60_000, MARK_READ), (60_001, "")])
+async def test_marks_read_in_the_first_minute_stand_for_a_bar_that_is_not_there(
+    story: Story, after_ms: int, source: str
+) -> None:
+    port = Port(late_ms=HOUR, quoted={"SOLUSDT": quote(mid="99")})
+    (found,) = await reader(port).read(story.book, looked(MIDNIGHT + after_ms))
+    assert (found.source, [mark.value for mark in found.marks]) == (
+        source,
+        ["99"] if source else [],
+    )
+
+
+async def test_a_midnight_beyond_the_look_back_is_said_to_be_so(story: Story) -> None:
+    port = Port(history_ms=DAY)
+    found = await reader(port).read(story.book, looked(MIDNIGHT + DAY + 1))
+    assert [(m.reachable, m.source) for m in found] == [(False, ""), (True, LAST_PRICE_BARS)]
+    assert port.asked == [MIDNIGHT + DAY]
+
+
+async def test_a_long_stop_is_read_in_several_passes_the_newest_first(story: Story) -> None:
+    port, days = Port(), READS_MAX + 3
+    reads: Any = reader(port)
+    last = MIDNIGHT + (days - 1) * DAY
+    found = await reads.read(story.book, looked(last + HOUR))
+    assert [bool(m.source) for m in found] == [False] * 3 + [True] * READS_MAX
+    assert port.asked[0] == last
+    found = await reads.read(story.book, looked(last + HOUR + 5_000))
+    assert [bool(m.source) for m in found] == [True] * days
+    assert len(port.asked) == days
