@@ -1,0 +1,136 @@
+"""A governor that starts some hours after midnight: what today has lost already counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, income, mark
+from journal_bench import Bench, benches
+from trio.testing import MockClock
+
+from kamou.actors.risk_governor import RiskGovernor
+from kamou.assumed_live import AssumedLiveGate
+from kamou.clock import SimulatedClock
+from kamou.core import events as e
+from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.midnights import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
+from kamou.core.model import TradingState
+from kamou.mailboxes import Mailbox
+from kamou.messages.orders import VenueObserved
+
+MIDNIGHT = NOON - NOON % DAY + DAY
+START_MS = MIDNIGHT + 21_900_000  # 06:05
+LOST = "9580"  # of 10,000, in a payment at 03:00: beyond the daily limit of 4 %
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    with benches(tmp_path) as makes:
+        yield makes
+
+
+@attrs.define
+class Governed:
+    governor: RiskGovernor
+    clock: SimulatedClock
+    bench: Bench
+
+    async def look(self, after_ms: int, equity: str = LOST, **changes: Any) -> None:
+        """The reconciler tells what it saw this long after the start."""
+        at_ms = START_MS + after_ms
+        await self.clock.sleep_until(at_ms)
+        seen = VenueObserved(
+            account=account(equity, at_ms),
+            positions=(),
+            reconciled=True,
+            midnights=(MidnightMarks(at_ms=MIDNIGHT, source=LAST_PRICE_BARS),),
+        )
+        await self.governor.handle(attrs.evolve(seen, **changes))
+
+    def opened(self) -> list[e.DayOpened]:
+        return [x for x in self.bench.stored() if isinstance(x, e.DayOpened)][1:]
+
+
+@asynccontextmanager
+async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
+    """Yesterday was opened at 10,000; the payment of 03:00 has just been read."""
+    bench, clock = make(), SimulatedClock(start_ms=START_MS)
+
+    def box(name: str) -> Mailbox[Any]:
+        return Mailbox(name, 1_000, now_ms=clock.now_ms)
+
+    governor = RiskGovernor(
+        inbox=box("governor"),
+        clock=clock,
+        journal=bench.journal,
+        orders=box("orders"),
+        reconciler=box("reconciler"),
+        gate=AssumedLiveGate(),
+        instruments=INSTRUMENTS,
+        limits=RiskLimits(),
+        costs=CostModel(),
+        excluded=frozenset(),
+        handler_deadline_s=10.0,
+    )
+    story = Story()
+    story.ready()
+    paid = income("funding", "-420", MIDNIGHT + 10_800_000)
+    story.say(e.IncomeRecorded(at_ms=START_MS, income=paid), mark(LOST, START_MS))
+    async with bench.running():
+        await bench.journal.commit(*story.told)
+        await governor.recover()
+        yield Governed(governor, clock, bench)
+
+
+async def test_a_loss_between_midnight_and_a_late_start_halts_today(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    async with governed(make) as late:
+        for after_ms in (0, 6_000, 12_000, 18_000):
+            await late.look(after_ms)
+        (opened,) = late.opened()
+        assert (opened.opening, opened.equity) == (10_000, 9_580)
+        (state,) = [x for x in late.bench.stored() if isinstance(x, e.StateChanged)]
+        assert (state.after, state.reason) == (TradingState.HALT_NEW, "DAY_LOSS_LIMIT")
+
+
+async def test_a_look_that_disagrees_with_the_book_opens_no_day_for_a_minute(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    async with governed(make) as late:
+        for after_ms in range(0, 60_000, 6_000):
+            await late.look(after_ms, reconciled=False)
+        assert late.opened() == []
+        for after_ms in (60_000, 66_000):
+            await late.look(after_ms, reconciled=False)
+        assert [x.opening for x in late.opened()] == [10_000]
+
+
+async def test_marks_that_do_not_come_are_waited_for_a_minute(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    unknown = (MidnightMarks(at_ms=MIDNIGHT, reachable=True),)
+    async with governed(make) as late:
+        for after_ms in range(0, 60_000, 6_000):
+            await late.look(after_ms, midnights=unknown)
+        assert late.opened() == []
+        await late.look(60_000, midnights=unknown)
+        (opened,) = late.opened()
+        # The higher of yesterday's last equity and the equity now.
+        assert (opened.opening, opened.rests_on) == (10_000, NOT_REBUILT)
+
+
+async def test_two_reads_that_differ_open_no_day(
+    make: Callable[..., Bench], autojump_clock: MockClock
+) -> None:
+    async with governed(make) as late:
+        for after_ms, equity in ((0, "9580"), (6_000, "9300"), (12_000, "9580")):
+            await late.look(after_ms, equity)
+        assert late.opened() == []
+        await late.look(18_000, "9590")
+        assert [x.opening for x in late.opened()] == [10_010]
