@@ -48,7 +48,7 @@ def report(
         "slippage": str(_sum(reader, "SELECT slippage FROM fill")),
         "max_drawdown": _max_drawdown(equities),
         "worst_overshoot_r": str(checked.worst_overshoot_r),
-        "halts": len(queries.halts(reader)),
+        "halts": queries.totals(reader)["halts"],
         "violations": len(checked.violations),
         "violation_list": [attrs.asdict(violation) for violation in checked.violations],
         "by_strategy": _by_strategy(reader),

@@ -17,6 +17,8 @@ from kamou.errors import StoreError
 from kamou.folder import sync_folder, write_atomically
 from kamou.private_files import create_file, create_folder, give_to_folders_owner
 
+SET, CLEAR = "set", "clear"
+
 
 @attrs.frozen(kw_only=True)
 class LatchRecord:
@@ -56,7 +58,7 @@ class HaltLatch:
         Raises:
             StoreError: the file could not be written; entries are NOT held.
         """
-        record = LatchRecord(action="set", reason=reason, actor=actor, at_ms=at_ms)
+        record = LatchRecord(action=SET, reason=reason, actor=actor, at_ms=at_ms)
         try:
             create_folder(self.path.parent)
             self._write(record)
@@ -88,7 +90,7 @@ class HaltLatch:
         """
         if not self.is_set():
             return
-        record = LatchRecord(action="clear", reason=reason, actor=actor, at_ms=at_ms)
+        record = LatchRecord(action=CLEAR, reason=reason, actor=actor, at_ms=at_ms)
         try:
             self._append(record)
             self.path.unlink()

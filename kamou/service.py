@@ -246,6 +246,7 @@ class Service:
                 session.reader,
                 flatten.imported(self.folder, clock.now_ms()),
                 latched=latch.is_set(),
+                latch_log=latch.log(),
                 now_ms=clock.now_ms(),
             )
             tree = compose(

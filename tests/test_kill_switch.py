@@ -29,8 +29,9 @@ from store.market_files import HOUR_MS, candle_rows, write_parquet
 from kamou import demo, flatten, ids
 from kamou.clock import MINUTE_MS
 from kamou.config import Settings
-from kamou.core.events import IntentRecorded
+from kamou.core.events import IntentRecorded, StateChanged
 from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
+from kamou.core.operator_events import CommandNoted
 from kamou.errors import NotRunningError, PermitRefusedError, RejectedError
 from kamou.exchange.engine import Engine
 from kamou.exchange.models import VenueModels
@@ -125,9 +126,13 @@ async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_re
         assert_same_book(folder)
         assert not folded(journal(folder)).trades
 
-    HaltLatch(folder.latch).clear("over", "operator", NOW_MS)
+    notes = [f.value for e in of_kind(journal(folder), StateChanged) for f in e.figures]
+    assert notes == ["storm"], "the reason of the kill switch is journalled, once"
+    HaltLatch(folder.latch).clear("over", "operator", NOW_MS + 7 * MINUTE_MS // 2)
     async with serving(of, now_ms=NOW_MS + 4 * MINUTE_MS) as running:
         await running.ready()
+        said = [(e.reason, e.note) for e in of_kind(journal(folder), CommandNoted)]
+        assert said == [("HUMAN_RESUME", "over")], "also what was said while nothing ran"
         assert (await running.command("resume")).json()["state"] == "halt_new"
         assert (await running.command("resume")).json()["state"] == "normal"
 

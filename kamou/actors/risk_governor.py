@@ -21,6 +21,7 @@ from kamou.core.holdings import by_symbol
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.midnights import WAIT_MS, OpeningRead, openings
 from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
+from kamou.core.operator_events import CommandNoted
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.pacing import TokenBucket, full_bucket
@@ -266,6 +267,7 @@ class RiskGovernor(Actor):
     async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
         decision = governor.command(self._follower.catch_up(), state, StateReason(reason))
         await self._act(_noted(decision, note))
+        await self._keep_note(decision, reason, note)
 
     async def _resume(self, note: str) -> None:
         decision = governor.resume(
@@ -275,12 +277,20 @@ class RiskGovernor(Actor):
             now_ms=self.clock.now_ms(),
         )
         await self._act(_noted(decision, note))
+        await self._keep_note(decision, StateReason.HUMAN_RESUME.value, note)
         book = self._follower.catch_up()
         if book.disabled and book.state.entries_allowed:
             now_ms = self.clock.now_ms()
             await self._journal.commit(
                 *(StrategyResumed(at_ms=now_ms, strategy=s, note=note) for s in book.disabled)
             )
+            self._follower.catch_up()
+
+    async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
+        """Journal the operator's reason of a command that changed nothing: it is published too."""
+        if note and decision.reason is None:
+            now_ms = self.clock.now_ms()
+            await self._journal.commit(CommandNoted(at_ms=now_ms, reason=reason, note=note))
             self._follower.catch_up()
 
     async def _disable(self, book: Book) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kamou.core import events as e
 from kamou.core import late_events as late
+from kamou.core import operator_events as operator
 from kamou.core import site_events as site
 from kamou.core import strategy_events as strategies
 
@@ -43,6 +44,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.InstrumentChanged,
     e.TradeRestated,
     e.StateChanged,
+    operator.CommandNoted,
     strategies.StrategyDisabled,
     strategies.StrategyResumed,
 )

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kamou.store.record_rebuild import rebuild
+from kamou.store.state_history import BEGAN
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -247,6 +248,23 @@ _MIDNIGHTS = (
     "ALTER TABLE day ADD COLUMN corrections INTEGER NOT NULL DEFAULT 0",
 )
 
+# A halt is one, however often its state changes; and it is found by how it began.
+_PERIODS = (
+    """CREATE TABLE command (
+        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        note TEXT NOT NULL) STRICT""",
+    *(
+        f"CREATE INDEX state_{kind}_began ON state (seq) WHERE {condition}"
+        for kind, condition in BEGAN.items()
+    ),
+    "INSERT OR IGNORE INTO total (name, value) VALUES ('halts', 0), ('reductions', 0)",
+    *(
+        f"UPDATE total SET value = (SELECT count(*) FROM state WHERE {BEGAN[kind]})"
+        f" WHERE name = '{name}'"
+        for kind, name in (("halt", "halts"), ("reduced", "reductions"))
+    ),
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -254,6 +272,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0002_daily_rows": (*_DAYS, *_TOTALS, *_CURVE, *_TRADE_PAGES),
         "0003_planned_risk": _PLANNED_RISK,
         "0004_midnights": _MIDNIGHTS,
+        "0005_periods": _PERIODS,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""

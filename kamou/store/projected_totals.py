@@ -21,6 +21,7 @@ NAMES = (
     "fills",
     "trades",
     "halts",
+    "reductions",  # times of reduced size
     "downtimes",
     "configs",
     "days",  # daily rows that have ended

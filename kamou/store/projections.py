@@ -15,12 +15,14 @@ from kamou.clock import DAY_MS
 from kamou.core import events as e
 from kamou.core.late_events import DayCorrected, ResultCorrected
 from kamou.core.model import Denial
+from kamou.core.operator_events import CommandNoted
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import count, was_down
 from kamou.store.rows import HALTED
+from kamou.store.state_history import begins
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
 
@@ -105,7 +107,8 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
     before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
     if before is not None and before[1] in HALTED:
         projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
-    count(cursor, halts=int(event.after.value in HALTED))
+    moved = (event.before.value, event.after.value)
+    count(cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced", *moved)))
     cursor.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -117,6 +120,11 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
             _json(event.figures),
         ),
     )
+
+
+def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandNoted) -> None:
+    row = (seq, event.at_ms, event.reason, event.note)
+    cursor.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
 
 
 # --- decisions -----------------------------------------------------------------
@@ -239,6 +247,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.CycleRanked: _cycle_ranked,
         e.CycleClosed: _cycle_closed,
         e.StateChanged: _state_changed,
+        CommandNoted: _command_noted,
         e.CandidateVetoed: _candidate_vetoed,
         e.SignalRefined: _signal_refined,
         e.PermitGranted: _permit_granted,

@@ -208,21 +208,11 @@ _SPANS = (
     "SELECT seq, at_ms, (SELECT n.at_ms FROM state n WHERE n.seq > state.seq ORDER BY n.seq"
     ' LIMIT 1), "before", "after", reason, figures FROM state'
 )
-_IS_HALTED = "\"after\" IN ('halt_new', 'flatten', 'killed')"  # as its index says it
 
 
 def state_spans(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[StateSpan, ...]:
     """The newest states that the governor was put in, with their duration, oldest first."""
     rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_every(limit),)).fetchall()
-    return tuple(_state_span(row) for row in rows[::-1])
-
-
-def halts(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[StateSpan, ...]:
-    """The newest spans in which no entry was allowed, oldest first."""
-    rows = reader.execute(
-        f"{_SPANS} INDEXED BY state_halted WHERE {_IS_HALTED} ORDER BY seq DESC LIMIT ?",
-        (_every(limit),),
-    ).fetchall()
     return tuple(_state_span(row) for row in rows[::-1])
 
 

@@ -18,6 +18,7 @@ from kamou.messages.codec import decode
 from kamou.store import projected_curve, projected_days, projected_totals
 from kamou.store.day_rows import TRANSFER, open_row
 from kamou.store.rows import HALTED, DayRow, TradeRow, select
+from kamou.store.state_history import begins
 
 _EQUITY = "json_extract(CAST(body AS TEXT), '$.equity')"  # whatever else a schema's body has
 
@@ -80,10 +81,11 @@ def _curve(cursor: sqlite3.Cursor) -> None:
     configs = cursor.execute("SELECT first_ms FROM config ORDER BY first_ms, digest").fetchall()
     for (first_ms,) in configs[1:]:  # the first is what the record began with
         projected_curve.moment_marked(cursor, "config", first_ms)
-    for after, from_ms, until_ms in cursor.execute(
-        'SELECT "after", at_ms, lead(at_ms) OVER (ORDER BY seq) FROM state ORDER BY seq'
+    for before, after, from_ms, until_ms in cursor.execute(
+        'SELECT "before", "after", at_ms, lead(at_ms) OVER (ORDER BY seq) FROM state ORDER BY seq'
     ).fetchall():
-        projected_totals.count(cursor, halts=int(after in HALTED))
+        halts, reductions = (int(begins(kind, before, after)) for kind in ("halt", "reduced"))
+        projected_totals.count(cursor, halts=halts, reductions=reductions)
         if after in HALTED and until_ms is not None:
             projected_curve.span_marked(cursor, "halt", from_ms, until_ms)
     for seq, at_ms in cursor.execute(

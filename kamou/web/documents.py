@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Mark
-from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
+from kamou.store.rows import DayRow, Downtime, MonthRow
+from kamou.store.state_history import Period, Step
 from kamou.web.results import Results, StrategyResult
 
 
@@ -29,10 +30,15 @@ def results_document(results: Results) -> dict[str, object]:
         "months": [_month(month) for month in reversed(results.months)],
         "strategies": [_strategy(strategy) for strategy in results.strategies],
         "trades_total": results.by_trade.trades.n,
-        "halts": [_halt(halt) for halt in results.halts],
+        "halts": [_period(halt) for halt in results.halts],
         "halts_total": results.halts_total,
         "disabled_strategies": [_disabled(span) for span in results.disabled],
         "disabled_strategies_total": results.disabled_total,
+        "reduced": [_period(period) for period in results.reduced],
+        "reduced_total": results.reduced_total,
+        "commands": [
+            {"at_ms": c.at_ms, "reason": c.reason, "note": c.note} for c in results.commands
+        ],
         "downtime": [_downtime(gap) for gap in results.downtime],
         "downtime_total": results.downtime_total,
         "config_digest": results.config_digest,
@@ -107,12 +113,15 @@ def _strategy(strategy: StrategyResult) -> dict[str, object]:
     }
 
 
-def _halt(halt: StateSpan) -> dict[str, object]:
+def _period(period: Period) -> dict[str, object]:
     return {
-        "from_ms": halt.from_ms,
-        "until_ms": halt.until_ms,
-        "state": halt.state,
-        "reason": halt.reason,
+        "from_ms": period.from_ms,
+        "until_ms": period.until_ms,
+        "state": period.state,
+        "reason": period.reason,
+        "steps": [_step(step) for step in period.steps],
+        "steps_total": period.steps_total,
+        "end": None if period.end is None else _step(period.end),
     }
 
 
@@ -123,6 +132,10 @@ def _disabled(span: DisabledSpan) -> dict[str, object]:
         "until_ms": span.until_ms,
         "reason": span.reason,
     }
+
+
+def _step(step: Step) -> dict[str, object]:
+    return {"at_ms": step.at_ms, "state": step.state, "reason": step.reason, "note": step.note}
 
 
 def _downtime(gap: Downtime) -> dict[str, object]:

@@ -67,7 +67,6 @@ def load_templates(site: Site) -> Templates:
         "duration",
         "words",
         "state",
-        "disabled_for",
     ):
         environment.filters[name] = getattr(fmt, name)
     addresses = {file.name.partition(".")[0]: f"/static/{file.name}" for file in static}

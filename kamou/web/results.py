@@ -23,7 +23,8 @@ from kamou.store import latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, StrategySums
-from kamou.store.rows import DayRow, Downtime, MonthRow, StateSpan
+from kamou.store.rows import DayRow, Downtime, MonthRow
+from kamou.store.state_history import Command, Period, commands, periods
 from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
@@ -76,10 +77,13 @@ class Results:
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
-    halts: tuple[StateSpan, ...]
+    halts: tuple[Period, ...]
     halts_total: int
     disabled: tuple[DisabledSpan, ...]
     disabled_total: int
+    reduced: tuple[Period, ...]
+    reduced_total: int
+    commands: tuple[Command, ...]  # that left the state as it was
     downtime: tuple[Downtime, ...]
     downtime_total: int
     config_digest: str
@@ -99,13 +103,15 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         now = open_row(reader)
         sums = public_queries.strategy_sums(reader)
         configs = queries.configs(reader, limit=SPANS_SHOWN)
-        halts = queries.halts(reader, limit=SPANS_SHOWN)
         disabled = latest_events.disabled_spans(reader, limit=SPANS_SHOWN)
         disabled_total = latest_events.times_disabled(reader)
+        halts = periods(reader, "halt", limit=SPANS_SHOWN)
+        reduced = periods(reader, "reduced", limit=SPANS_SHOWN)
+        asked = commands(reader, limit=SPANS_SHOWN)
         downtime = queries.downtime(reader, limit=SPANS_SHOWN)
         curve = public_queries.curve(reader)
     whole = _strategy(_all(sums), daily)
-    halted = latest.state is not None and latest.state in halts[-1:]
+    halted = halts and halts[-1].until_ms is None
     start = daily.equity_start if daily.rows else now.equity_start if now else None
     return Results(
         head_seq=latest.head_seq,
@@ -118,7 +124,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         unrealised=latest.equity.unrealised if latest.equity else ZERO,
         flows=daily.flows + (now.flows if now else ZERO),
         state=latest.state.state if latest.state else "normal",
-        halted_since_ms=latest.state.from_ms if latest.state and halted else None,
+        halted_since_ms=halts[-1].from_ms if halted else None,
         by_day=daily.statistics,
         by_trade=whole.statistics,
         open_day=now,
@@ -132,6 +138,9 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         halts_total=totals["halts"],
         disabled=disabled,
         disabled_total=disabled_total,
+        reduced=reduced,
+        reduced_total=totals["reductions"],
+        commands=asked,
         downtime=downtime,
         downtime_total=totals["downtimes"],
         config_digest=latest.run.config_digest if latest.run else "",

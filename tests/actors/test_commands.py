@@ -18,6 +18,7 @@ from kamou.core import scan_detail
 from kamou.core.events import IntentRecorded, PermitDenied, StateChanged, TradeClosed
 from kamou.core.intents import proves
 from kamou.core.model import Leg, TradingState
+from kamou.core.operator_events import CommandNoted
 from kamou.exchange import simulated
 from kamou.messages.system import Flatten, Halt, Resume
 
@@ -51,6 +52,24 @@ def test_a_halt_denies_entries_until_a_human_resumes() -> None:
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
     assert notes == ["lunch", "back"]
     assert faults(ended, until_minute=screenplay.MINUTES) == []
+
+
+def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
+    asked = (
+        (1.5, Halt(reason="HUMAN_HALT", note="lunch")),
+        (2.0, Halt(reason="HUMAN_HALT", note="a long one")),
+        (2.5, Halt(reason="HUMAN_HALT", note="")),
+        (3.5, Flatten(reason="HUMAN_FLATTEN", note="storm")),
+        (4.0, Halt(reason="HUMAN_HALT", note="still closed")),
+    )
+    ended = perform(direct=told(*asked))
+    assert states(ended) == [("halt_new", "HUMAN_HALT"), ("flatten", "HUMAN_FLATTEN")]
+    assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandNoted)] == [
+        ("HUMAN_HALT", "a long one", 120_000),
+        ("HUMAN_HALT", "still closed", 240_000),
+    ]
+    notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
+    assert notes == ["lunch", "storm"]
 
 
 def test_a_way_out_of_a_flatten_has_two_steps() -> None:

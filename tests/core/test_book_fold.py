@@ -25,6 +25,7 @@ from kamou.core import snapshot
 from kamou.core.book import Book
 from kamou.core.event_kinds import EVENTS
 from kamou.core.model import Leg, OrderStatus
+from kamou.core.operator_events import CommandNoted
 from kamou.core.site_events import SiteFailed, SiteRecovered
 
 PLAN = plan()
@@ -53,6 +54,7 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         e.InstrumentChanged,
         SiteFailed,
         SiteRecovered,
+        CommandNoted,
     }
     assert set(book_module._HANDLERS) | silent == set(EVENTS)
     assert not set(book_module._HANDLERS) & silent

@@ -16,6 +16,7 @@ from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
 from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
+from kamou.store.state_history import periods
 
 AT = story.CYCLE_MS + 2_000
 
@@ -251,10 +252,10 @@ def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
 def test_halts_have_a_beginning_a_reason_and_an_end(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    (halt,) = queries.halts(told)
+    (halt,) = periods(told, "halt", limit=9)
     at = story.CYCLE_MS + 50_006
     assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "HUMAN_HALT")
-    assert halt.figures == (Figure(name="by", value="operator"),)
+    assert queries.state_spans(told)[0].figures == (Figure(name="by", value="operator"),)
     normal = queries.state_spans(told)[-1]
     assert (normal.state, normal.until_ms) == ("normal", None)
 

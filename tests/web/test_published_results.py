@@ -166,7 +166,7 @@ async def test_halts_and_downtime_are_published_with_reasons(
     assert gap["until_ms"] - gap["from_ms"] == pytest.approx(2 * DAY_MS, abs=2 * 3_600_000)
     async with client(public) as http:
         page = (await http.get("/results")).text
-    assert "day loss limit" in page
+    assert "the day&#39;s loss reached its limit" in page
     assert 'class="band halt"' in page
     assert "halted (1)" in page
     assert 'class="band down"' in page

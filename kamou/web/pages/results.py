@@ -15,6 +15,7 @@ from kamou.store.rows import DayRow
 from kamou.web import format as fmt
 from kamou.web.chart import BarDay, Event, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
+from kamou.web.interruptions import interruptions
 from kamou.web.pages.base import Ask, Page
 from kamou.web.results import Results, gather
 
@@ -55,6 +56,7 @@ def _html(ask: Ask) -> Page:
         title="Results",
         results=results,
         rows=tuple(_rows(results)),
+        interruptions=interruptions(results),
         curves=curve_charts(results.curve, tuple(_spans(results)), tuple(_events(results))),
         bars=ask.memo.piece("bars", lambda: _bars(ask, ended)),
         # Keyed by the open month: the first request of a month may come before its first day ends.

@@ -1,0 +1,174 @@
+"""Halts and reduced sizes as periods: every cause in them, the operator's words, and their end.
+
+A halt is a period in which no entry is allowed, however often its state or its cause changes. A
+resume ends one, or takes a flattened system to a plain halt: it is never the cause of one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+import attrs
+
+from kamou.core.codes import StateReason
+from kamou.core.model import TradingState
+from kamou.store.rows import HALTED, select
+
+STEPS_MAX = 6  # of one period: the first, and the newest
+NOTE = "note"  # the figure of a StateChanged that holds the operator's words
+
+_LOSSES = frozenset(
+    {
+        StateReason.DAY_LOSS_HALF.value,
+        StateReason.DAY_LOSS_LIMIT.value,
+        StateReason.DAY_LOSS_SEVERE.value,
+    }
+)
+_IS_HALTED = "('halt_new', 'flatten', 'killed')"
+BEGAN = {
+    # as the partial indexes of the migration say it, word for word
+    "halt": f'"after" IN {_IS_HALTED} AND "before" NOT IN {_IS_HALTED}',
+    "reduced": "\"after\" = 'reduced' AND \"before\" <> 'reduced'",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One cause or one word of the operator's within a period. ``reason`` is a StateReason."""
+
+    at_ms: int
+    state: str  # from then on
+    reason: str
+    note: str  # the operator's words; empty for what the governor did by itself
+
+
+@attrs.frozen(kw_only=True)
+class Command:
+    """The operator's words to a command that left the state as it was."""
+
+    at_ms: int
+    reason: str  # a StateReason: what was asked
+    note: str
+
+
+@attrs.frozen(kw_only=True)
+class Period:
+    """A halt or a time of reduced size. ``until_ms`` and ``end`` are None while it goes on.
+
+    ``state`` is the most severe state in it, ``reason`` that state's first cause.
+    """
+
+    from_ms: int
+    until_ms: int | None
+    state: str
+    reason: str
+    steps: tuple[Step, ...]
+    steps_total: int
+    end: Step | None
+
+
+def periods(
+    reader: sqlite3.Connection, kind: str, *, limit: int, until_ms: int | None = None
+) -> tuple[Period, ...]:
+    """Return the newest periods of a kind, oldest first.
+
+    Args:
+        reader: a connection of ``store.database.open_reader``.
+        kind: ``halt`` or ``reduced``.
+        limit: at most so many.
+        until_ms: as if nothing later had happened; None: everything.
+    """
+    last_ms = 2**62 if until_ms is None else until_ms
+    began = reader.execute(
+        f"SELECT seq FROM state INDEXED BY state_{kind}_began WHERE {BEGAN[kind]}"
+        " AND at_ms <= ? ORDER BY seq DESC LIMIT ?",
+        (last_ms, limit),
+    ).fetchall()
+    return tuple(_period(reader, seq, kind, last_ms) for (seq,) in reversed(began))
+
+
+def commands(
+    reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
+) -> tuple[Command, ...]:
+    """Return the newest commands that left the state as it was, oldest first."""
+    tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
+    last_ms = 2**62 if until_ms is None else until_ms
+    return select(reader, Command, "command", tail, last_ms, limit)[::-1]
+
+
+def begins(kind: str, before: str, after: str) -> bool:
+    """Return True if a change of state begins a period of a kind."""
+    inside = HALTED if kind == "halt" else ("reduced",)
+    return after in inside and before not in inside
+
+
+def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Period:
+    inside = HALTED if kind == "halt" else ("reduced",)
+    steps: list[Step] = []
+    end: Step | None = None
+    end_seq = 2**62
+    # Two cursors would read ahead of each other; a period has a handful of rows.
+    changes = reader.execute(
+        'SELECT seq, at_ms, "after", reason, figures FROM state WHERE seq >= ? AND at_ms <= ?'
+        " ORDER BY seq",
+        (seq, last_ms),
+    )
+    for at_seq, at_ms, after, reason, figures in changes:
+        step = Step(at_ms=at_ms, state=after, reason=reason, note=_note(figures))
+        if after not in inside:
+            end, end_seq = step, at_seq
+            break
+        steps.append(step)
+    changes.close()
+    steps += _words(reader, seq, end_seq, last_ms, steps)
+    steps.sort(key=lambda step: step.at_ms)
+    worst = _worst(steps)
+    return Period(
+        from_ms=steps[0].at_ms,
+        until_ms=None if end is None else end.at_ms,
+        state=worst.state,
+        reason=_cause(worst, kind),
+        steps=tuple(steps if len(steps) <= STEPS_MAX else [steps[0], *steps[1 - STEPS_MAX :]]),
+        steps_total=len(steps),
+        end=end,
+    )
+
+
+def _words(
+    reader: sqlite3.Connection, first: int, end: int, last_ms: int, steps: Iterable[Step]
+) -> list[Step]:
+    """What the operator said between two events without changing the state."""
+    states = sorted((step.at_ms, step.state) for step in steps)
+    said = reader.execute(
+        "SELECT at_ms, reason, note FROM command WHERE seq > ? AND seq < ? AND at_ms <= ?"
+        " ORDER BY seq",
+        (first, end, last_ms),
+    ).fetchall()
+    return [
+        Step(
+            at_ms=at_ms,
+            state=next((s for t, s in reversed(states) if t <= at_ms), states[0][1]),
+            reason=reason,
+            note=note,
+        )
+        for at_ms, reason, note in said
+    ]
+
+
+def _worst(steps: Iterable[Step]) -> Step:
+    """The first step of the most severe state; a resume leads to no worse one."""
+    return max(steps, key=lambda step: TradingState(step.state).severity)
+
+
+def _cause(step: Step, kind: str) -> str:
+    """Size is reduced for the day's loss alone, also where a resume or a new day led to it."""
+    if kind == "reduced" and step.reason not in _LOSSES:
+        return StateReason.DAY_LOSS_HALF.value
+    return step.reason
+
+
+def _note(figures: str) -> str:
+    found = (figure["value"] for figure in json.loads(figures) if figure["name"] == NOTE)
+    return str(next(found, ""))

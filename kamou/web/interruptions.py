@@ -1,0 +1,89 @@
+"""Halts, reduced sizes and downtime as one list in order of time, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from kamou.escaping import escape_text
+from kamou.store.latest_events import DisabledSpan
+from kamou.store.rows import Downtime
+from kamou.store.state_history import Command, Period, Step
+from kamou.web import format as fmt
+from kamou.web.results import Results
+
+OPEN, CLOSE = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
+NOTE_CHARS_MAX = 200  # as the operator's listener takes it
+
+
+@attrs.frozen(kw_only=True)
+class Interruption:
+    """One row of the page: a halt, a disabled strategy, a time of reduced size, or a time in which nothing ran."""
+
+    from_ms: int
+    until_ms: int | None  # None: it goes on
+    what: str
+    why: tuple[str, ...]  # one line for each cause, and one for what ended it
+
+
+def interruptions(results: Results) -> tuple[Interruption, ...]:
+    """Return everything that kept the system from trading at its full size, newest first."""
+    found = [_of_period(period) for period in (*results.halts, *results.reduced)]
+    found += [_of_downtime(gap) for gap in results.downtime]
+    inside = [(each.from_ms, each.until_ms or 2**62) for each in found]
+    oldest = min((begin for begin, _ in inside), default=0)
+    found += [
+        Interruption(
+            from_ms=command.at_ms,
+            until_ms=command.at_ms,
+            what="nothing changed",
+            why=(_said(command, command.reason),),
+        )
+        for command in results.commands
+        if not any(begin <= command.at_ms <= end for begin, end in inside)
+        and command.at_ms >= oldest
+    ]
+    found += [_of_disabled(span) for span in results.disabled]
+    return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
+
+
+def _of_period(period: Period) -> Interruption:
+    return Interruption(
+        from_ms=period.from_ms,
+        until_ms=period.until_ms,
+        what=fmt.state(period.state),
+        why=tuple(_lines(period)),
+    )
+
+
+def _of_disabled(span: DisabledSpan) -> Interruption:
+    return Interruption(
+        from_ms=span.from_ms,
+        until_ms=span.until_ms,
+        what=f"strategy {fmt.words(span.strategy)} disabled: no new trades of it",
+        why=(fmt.disabled_for(span.reason),),
+    )
+
+
+def _lines(period: Period) -> Iterator[str]:
+    first, *later = period.steps
+    # A resume, or a new day, may lead from a halt to a reduced size; it is not its cause.
+    yield _said(first, period.reason if period.state == first.state else first.reason)
+    left = period.steps_total - len(period.steps)
+    if left:
+        yield f"{left} more"
+    for step in later:
+        yield f"{fmt.moment(step.at_ms)}: {_said(step, step.reason)}"
+    if period.end is not None:
+        yield f"ended: {_said(period.end, period.end.reason)}"
+
+
+def _said(step: Step | Command, reason: str) -> str:
+    note = escape_text(step.note, chars_max=NOTE_CHARS_MAX)
+    return fmt.cause(reason) + (f": {OPEN}{note}{CLOSE}" if note else "")
+
+
+def _of_downtime(gap: Downtime) -> Interruption:
+    why = "stopped by the operator" if gap.orderly else "ended without warning"
+    return Interruption(from_ms=gap.from_ms, until_ms=gap.until_ms, what="not running", why=(why,))

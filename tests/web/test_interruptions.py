@@ -1,0 +1,182 @@
+"""Halts, reduced sizes and downtime on the page: order, causes, and the operator's words."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published_record import START_MS
+from site_client import Client, inline
+
+from kamou.clock import HOUR_MS
+from kamou.core.events import Event, RunStarted, StateChanged
+from kamou.core.model import Figure, TradingState
+from kamou.core.operator_events import CommandNoted
+from kamou.store.database import open_writer
+from kamou.store.journal import JournalWriter
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+NORMAL, REDUCED = TradingState.NORMAL, TradingState.REDUCED
+HALTED, FLATTEN = TradingState.HALT_NEW, TradingState.FLATTEN
+
+
+def hour(number: float) -> int:
+    return START_MS + int(number * HOUR_MS)
+
+
+def changed(
+    at: float, before: TradingState, after: TradingState, reason: str, note: str = ""
+) -> StateChanged:
+    figures = (Figure(name="note", value=note),) if note else ()
+    return StateChanged(at_ms=hour(at), before=before, after=after, reason=reason, figures=figures)
+
+
+def started(at: float, generation: int) -> RunStarted:
+    return RunStarted(
+        at_ms=hour(at),
+        generation=generation,
+        mode="demo",
+        version="1",
+        config_digest="d" * 64,
+        config_json="{}",
+        change_reason="",
+    )
+
+
+HISTORY: tuple[Event, ...] = (
+    started(0, 1),
+    changed(1, NORMAL, REDUCED, "DAY_LOSS_HALF"),
+    changed(2, REDUCED, HALTED, "DAY_LOSS_LIMIT"),
+    changed(3, HALTED, HALTED, "HUMAN_HALT", "first look"),
+    CommandNoted(at_ms=hour(3.5), reason="HUMAN_HALT", note="second <b>look</b>\u202e"),
+    changed(4, HALTED, FLATTEN, "HUMAN_FLATTEN", "enough"),
+    changed(5, FLATTEN, HALTED, "HUMAN_RESUME", "slowly"),
+    changed(6, HALTED, REDUCED, "HUMAN_RESUME", "back to work"),
+    changed(24, REDUCED, NORMAL, "DAY_ROLLED"),
+    changed(30, NORMAL, HALTED, "HUMAN_HALT", "lunch"),
+)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    path = tmp_path / "kamou.sqlite3"
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, generation=1).append(HISTORY)
+        JournalWriter(connection, generation=1).append(marks(31))
+    return path
+
+
+def marks(until: int) -> list[Event]:
+    from decimal import Decimal
+
+    from test_published_results import mark
+
+    return [mark(hour(at), Decimal(10_000 - at)) for at in range(until)]
+
+
+async def published(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], str]:
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        document = (await http.get("/results.json")).json()
+        page = (await http.get("/results")).text
+    return document, page
+
+
+def rows_of(page: str) -> list[str]:
+    table = page.partition('<table class="interruptions">')[2].partition("</table>")[0]
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.DOTALL)
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in rows]
+
+
+def raw_states(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    with closing(sqlite3.connect(path)) as connection:
+        bodies = connection.execute(
+            "SELECT seq, body FROM event WHERE kind = 'state_changed' ORDER BY seq"
+        ).fetchall()
+    return [(seq, json.loads(body)) for seq, body in bodies]
+
+
+async def test_a_halt_is_one_from_its_first_refusal_to_its_end(
+    told: Path, demo: Site, client: Client
+) -> None:
+    found, page = await published(told, demo, client)
+    stopped = {"halt_new", "flatten", "killed"}
+    expected, since = [], None
+    for _, body in raw_states(told):
+        if since is None and body["after"] in stopped:
+            since = body["at_ms"]
+        elif since is not None and body["after"] not in stopped:
+            expected.append((since, body["at_ms"]))
+            since = None
+    expected.append((since, None))
+    assert [(h["from_ms"], h["until_ms"]) for h in found["halts"]] == expected
+    assert found["halts_total"] == len(expected) == 2
+    assert "halted (2)" in page
+
+
+async def test_every_reason_of_the_operators_is_published_and_escaped(
+    told: Path, demo: Site, client: Client
+) -> None:
+    found, page = await published(told, demo, client)
+    halt, _ = found["halts"]
+    assert [(step["reason"], step["note"]) for step in halt["steps"]] == [
+        ("DAY_LOSS_LIMIT", ""),
+        ("HUMAN_HALT", "first look"),
+        ("HUMAN_HALT", "second <b>look</b>\u202e"),
+        ("HUMAN_FLATTEN", "enough"),
+        ("HUMAN_RESUME", "slowly"),
+    ]
+    assert (halt["end"]["reason"], halt["end"]["note"]) == ("HUMAN_RESUME", "back to work")
+    for note in ("first look", "enough", "slowly", "back to work", "lunch"):
+        assert f"\u201c{note}\u201d" in page, note
+    assert "second &lt;b&gt;look&lt;/b&gt;\\u202e" in page
+    assert "\u202e" not in page
+
+
+async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
+    told: Path, demo: Site, client: Client
+) -> None:
+    found, page = await published(told, demo, client)
+    halts, reduced = found["halts"], found["reduced"]
+    assert [(h["state"], h["reason"]) for h in halts] == [
+        ("flatten", "HUMAN_FLATTEN"),
+        ("halt_new", "HUMAN_HALT"),
+    ]
+    assert [r["reason"] for r in reduced] == ["DAY_LOSS_HALF", "DAY_LOSS_HALF"]
+    causes = re.findall(r'<td class="text why"><div>(.*?)</div>', page)
+    assert not [cause for cause in causes if cause.startswith("resumed")]
+
+
+async def test_the_page_says_that_the_governor_reduced_the_size(
+    told: Path, demo: Site, client: Client
+) -> None:
+    found, page = await published(told, demo, client)
+    assert [(r["from_ms"], r["until_ms"]) for r in found["reduced"]] == [
+        (hour(1), hour(2)),
+        (hour(6), hour(24)),
+    ]
+    assert found["reduced_total"] == 2
+    shown = [row for row in rows_of(page) if "trading at reduced size" in row]
+    assert len(shown) == 2
+    assert all("day's loss came close to its limit" in unescape(row) for row in shown)
+
+
+async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
+    told: Path, demo: Site, client: Client
+) -> None:
+    with closing(open_writer(told, durable=False)) as connection:
+        writer = JournalWriter(connection, generation=2)
+        writer.append([started(40, 2), changed(41, HALTED, NORMAL, "HUMAN_RESUME")])
+        writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF")])
+    _, page = await published(told, demo, client)
+    begins = [re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)[0] for row in rows_of(page)]  # type: ignore[index]
+    assert begins == sorted(begins, reverse=True)
+    kinds = [row for row in rows_of(page) if "not running" in row]
+    assert len(begins) == 6
+    assert len(kinds) == 1
