@@ -20,6 +20,7 @@ from kamou.assumed_live import AssumedLiveGate
 from kamou.backup import refuse_unusable
 from kamou.clock import DAY_MS, Clock, SystemClock
 from kamou.config import Resolved, Settings
+from kamou.core.run_events import HistoryCaughtUp
 from kamou.errors import KamouError
 from kamou.exchange.market import MarketSource
 from kamou.folder import DataFolder, RunRecord
@@ -32,7 +33,7 @@ from kamou.operations import Running
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runners import on_thread
-from kamou.session import opened_in_thread, salt_key
+from kamou.session import Session, opened_in_thread, salt_key
 from kamou.site_child import public_site
 from kamou.stop_signals import stop_signals
 from kamou.store import database
@@ -100,13 +101,15 @@ class Service:
             abandon_on_cancel=True,  # it only reads, and files may be many
         )
         demo.keep_track(self.folder, track)
+        began_ms = self.clock.now_ms()
         if await self._catch_up(running, track, source):
-            await self._serve(running, source)
+            simulated = running.phase == "fast-forward"
+            await self._serve(running, source, began_ms if simulated else None)
 
-    async def _serve(self, running: Running, source: MarketSource) -> None:
+    async def _serve(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
         """Trade in real time; a replay has no real time, its results stay up."""
         if self.replay is None:
-            await self._trade(running, source)
+            await self._trade(running, source, began_ms)
         else:
             running.phase = "replayed"
             self.announce("the replay has ended; the results stay up until you stop this")
@@ -228,7 +231,8 @@ class Service:
 
     # --- trading -----------------------------------------------------------------
 
-    async def _trade(self, running: Running, source: MarketSource) -> None:
+    async def _trade(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
+        """Trade in real time. ``began_ms``: since when history was being made; None: it was not."""
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
         async with opened_in_thread(
@@ -241,14 +245,7 @@ class Service:
             gate=AssumedLiveGate.label,
         ) as session:
             latch = HaltLatch(self.folder.latch)
-            take_over(
-                session.writer,
-                session.reader,
-                flatten.imported(self.folder, clock.now_ms()),
-                latched=latch.is_set(),
-                latch_log=latch.log(),
-                now_ms=clock.now_ms(),
-            )
+            self._take_over(session, latch, began_ms)
             tree = compose(
                 World(
                     settings=settings,
@@ -286,6 +283,20 @@ class Service:
                         running.phase = "stopping"
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
+
+    def _take_over(self, session: Session, latch: HaltLatch, began_ms: int | None) -> None:
+        """Journal what happened before real time began, here and while nothing ran."""
+        now_ms = self.clock.now_ms()
+        if began_ms is not None:
+            session.writer.append([HistoryCaughtUp(at_ms=now_ms, since_ms=began_ms)])
+        take_over(
+            session.writer,
+            session.reader,
+            flatten.imported(self.folder, now_ms),
+            latched=latch.is_set(),
+            latch_log=latch.log(),
+            now_ms=now_ms,
+        )
 
 
 async def _until_signal(

@@ -26,9 +26,10 @@ from store.market_files import NOW_MS as RECORDED_MS
 from store.market_files import good_folder
 
 from kamou import demo, service
-from kamou.clock import DAY_MS, MINUTE_MS
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.config import DemoSettings, SupervisionSettings
 from kamou.core.events import RunStopped, StateChanged, TradeClosed
+from kamou.core.run_events import HistoryCaughtUp
 from kamou.folder import DataFolder
 from kamou.latch import HaltLatch
 from kamou.watchdog import StopDeadline
@@ -153,6 +154,18 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
     assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
     assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
     assert_same_book(folder)
+
+    trio.run(_says_since_when_it_made_history, tmp_path, NOW_MS + 36 * HOUR_MS)
+
+
+async def _says_since_when_it_made_history(folder: Path, now_ms: int) -> None:
+    async with serving(settings(folder), now_ms=now_ms) as running:
+        await running.ready()
+    (made,) = of_kind(journal(running.folder), HistoryCaughtUp)
+    assert now_ms <= made.since_ms <= made.at_ms, "what passed before is downtime, this is not"
+    async with serving(settings(folder), now_ms=now_ms + HOUR_MS) as running:
+        await running.ready()
+    assert of_kind(journal(running.folder), HistoryCaughtUp) == [made]
 
 
 @pytest.mark.parametrize("stuck_in", ["source", "history"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from kamou.core import events as e
 from kamou.core import late_events as late
 from kamou.core import operator_events as operator
+from kamou.core import run_events as runs
 from kamou.core import site_events as site
 from kamou.core import strategy_events as strategies
 
 EVENTS: tuple[type[e.Event], ...] = (
     e.RunStarted,
     e.RunStopped,
+    runs.HistoryCaughtUp,
     site.SiteFailed,
     site.SiteRecovered,
     e.CycleRanked,

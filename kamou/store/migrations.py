@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kamou.store import projected_downtime
 from kamou.store.record_rebuild import rebuild
 from kamou.store.state_history import BEGAN
 
@@ -265,6 +266,17 @@ _PERIODS = (
     ),
 )
 
+# Downtime is where no cycle closed, not where no run was.
+_DOWNTIME = (
+    "ALTER TABLE run ADD COLUMN period_ms INTEGER",
+    "DROP TABLE downtime",
+    """CREATE TABLE downtime (
+        seq INTEGER NOT NULL, number INTEGER NOT NULL, from_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL, cause TEXT NOT NULL,
+        PRIMARY KEY (seq, number)) STRICT, WITHOUT ROWID""",
+    "DELETE FROM curve_mark WHERE kind = 'down'",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -273,12 +285,13 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0003_planned_risk": _PLANNED_RISK,
         "0004_midnights": _MIDNIGHTS,
         "0005_periods": _PERIODS,
+        "0006_downtime": _DOWNTIME,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
 
 FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
-    {"0004_midnights": rebuild}
+    {"0004_midnights": rebuild, "0006_downtime": projected_downtime.rebuild}
 )
 """What fills the tables of 0002, unless they are filled: with what the projections write now, so
 only once the newest columns are there. In the transaction of the migration that adds them."""

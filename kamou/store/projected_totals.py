@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from kamou.core import events as e
 from kamou.core.model import ZERO
-from kamou.store.projected_curve import span_marked
 from kamou.store.rows import TradeRow
 
 NAMES = (
@@ -34,21 +33,6 @@ def count(cursor: sqlite3.Cursor, **added: int) -> None:
     for name, value in added.items():
         if value:
             cursor.execute("UPDATE total SET value = value + ? WHERE name = ?", (value, name))
-
-
-def was_down(cursor: sqlite3.Cursor, seq: int, started_ms: int) -> None:
-    """Record the gap between the event before a run's start and the start, if there is one."""
-    before = cursor.execute(
-        "SELECT at_ms, generation, kind FROM event WHERE seq = ?", (seq - 1,)
-    ).fetchone()
-    if before is None or started_ms <= before[0]:
-        return  # a run that was stopped while time was simulated goes on where it stopped
-    count(cursor, downtimes=1)
-    cursor.execute(
-        "INSERT INTO downtime (seq, generation, from_ms, until_ms, orderly) VALUES (?, ?, ?, ?, ?)",
-        (seq, before[1], before[0], started_ms, int(before[2] == "run_stopped")),
-    )
-    span_marked(cursor, "down", before[0], started_ms)
 
 
 def trade_counted(

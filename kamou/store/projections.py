@@ -17,10 +17,10 @@ from kamou.core.late_events import DayCorrected, ResultCorrected
 from kamou.core.model import Denial
 from kamou.core.operator_events import CommandNoted
 from kamou.messages.codec import encode
-from kamou.store import projected_curve, projected_days
+from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
-from kamou.store.projected_totals import count, was_down
+from kamou.store.projected_totals import count
 from kamou.store.rows import HALTED
 from kamou.store.state_history import begins
 
@@ -38,9 +38,17 @@ REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
 
 def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
     cursor.execute(
-        "INSERT OR REPLACE INTO run (generation, mode, version, config_digest, started_ms)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (event.generation, event.mode, event.version, event.config_digest, event.at_ms),
+        "INSERT OR REPLACE INTO run"
+        " (generation, mode, version, config_digest, started_ms, period_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            event.generation,
+            event.mode,
+            event.version,
+            event.config_digest,
+            event.at_ms,
+            projected_downtime.period_of(event.config_json),
+        ),
     )
     cursor.execute(
         "INSERT OR IGNORE INTO config (digest, first_ms, body, reason) VALUES (?, ?, ?, ?)",
@@ -51,7 +59,6 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
         count(cursor, configs=1)
         if others:  # the first is what the record began with
             projected_curve.moment_marked(cursor, "config", event.at_ms)
-    was_down(cursor, seq, event.at_ms)
 
 
 def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
@@ -91,6 +98,10 @@ def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> Non
 
 
 def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
+    before = projected_downtime.last_closed(cursor)
+    if before is not None:
+        found = projected_downtime.cycle_followed(cursor, seq, event.at_ms, before)
+        count(cursor, downtimes=found)
     known = cursor.execute("SELECT 1 FROM cycle WHERE cycle_ms = ?", (event.cycle_ms,)).fetchone()
     cursor.execute(
         "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards,"

@@ -222,8 +222,9 @@ def runs(reader: sqlite3.Connection) -> tuple[RunRow, ...]:
 
 
 def downtime(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[Downtime, ...]:
-    """The newest gaps between runs: from a run's last event to the next start, oldest first."""
-    return select(reader, Downtime, "downtime", "ORDER BY seq DESC LIMIT ?", _every(limit))[::-1]
+    """The newest times of downtime, oldest first."""
+    tail = "ORDER BY seq DESC, number DESC LIMIT ?"
+    return select(reader, Downtime, "downtime", tail, _every(limit))[::-1]
 
 
 def configs(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[ConfigRow, ...]:

@@ -88,10 +88,6 @@ def _curve(cursor: sqlite3.Cursor) -> None:
         projected_totals.count(cursor, halts=halts, reductions=reductions)
         if after in HALTED and until_ms is not None:
             projected_curve.span_marked(cursor, "halt", from_ms, until_ms)
-    for seq, at_ms in cursor.execute(
-        "SELECT seq, at_ms FROM event WHERE kind = 'run_started' ORDER BY seq"
-    ).fetchall():
-        projected_totals.was_down(cursor, seq, at_ms)
 
 
 def _days(cursor: sqlite3.Cursor) -> None:

@@ -312,12 +312,11 @@ class RunRow:
 
 @attrs.frozen(kw_only=True)
 class Downtime:
-    """Nothing ran between these: from the last event of ``generation`` to the next start."""
+    """More than two periods in which no cycle closed: from the end of one to the next one's."""
 
-    generation: int
     from_ms: int
     until_ms: int
-    orderly: bool  # the run had said goodbye
+    cause: str  # stop | crash | sleep | unknown; see store/projected_downtime.py
 
 
 @attrs.frozen(kw_only=True)

@@ -139,7 +139,7 @@ def _step(step: Step) -> dict[str, object]:
 
 
 def _downtime(gap: Downtime) -> dict[str, object]:
-    return {"from_ms": gap.from_ms, "until_ms": gap.until_ms, "orderly": gap.orderly}
+    return {"from_ms": gap.from_ms, "until_ms": gap.until_ms, "cause": gap.cause}
 
 
 def _text(money: Decimal | None) -> str | None:

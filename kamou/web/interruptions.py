@@ -19,7 +19,7 @@ NOTE_CHARS_MAX = 200  # as the operator's listener takes it
 
 @attrs.frozen(kw_only=True)
 class Interruption:
-    """One row of the page: a halt, a disabled strategy, a time of reduced size, or a time in which nothing ran."""
+    """One row of the page: a halt, a disabled strategy, a time of reduced size, or downtime."""
 
     from_ms: int
     until_ms: int | None  # None: it goes on
@@ -84,6 +84,14 @@ def _said(step: Step | Command, reason: str) -> str:
     return fmt.cause(reason) + (f": {OPEN}{note}{CLOSE}" if note else "")
 
 
+DOWNTIME = {
+    "stop": "stopped by the operator",
+    "crash": "ended without warning",
+    "sleep": "the machine, or the whole process, stood still",
+    "unknown": "it ran, and no cycle closed",
+}
+
+
 def _of_downtime(gap: Downtime) -> Interruption:
-    why = "stopped by the operator" if gap.orderly else "ended without warning"
-    return Interruption(from_ms=gap.from_ms, until_ms=gap.until_ms, what="not running", why=(why,))
+    why = DOWNTIME[gap.cause]
+    return Interruption(from_ms=gap.from_ms, until_ms=gap.until_ms, what="downtime", why=(why,))

@@ -26,6 +26,7 @@ from kamou.core.book import Book
 from kamou.core.event_kinds import EVENTS
 from kamou.core.model import Leg, OrderStatus
 from kamou.core.operator_events import CommandNoted
+from kamou.core.run_events import HistoryCaughtUp
 from kamou.core.site_events import SiteFailed, SiteRecovered
 
 PLAN = plan()
@@ -55,6 +56,7 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         SiteFailed,
         SiteRecovered,
         CommandNoted,
+        HistoryCaughtUp,
     }
     assert set(book_module._HANDLERS) | silent == set(EVENTS)
     assert not set(book_module._HANDLERS) & silent

@@ -21,7 +21,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kamou import messages
-from kamou.core import events, late_events, operator_events, site_events, strategy_events
+from kamou.core import (
+    events,
+    late_events,
+    operator_events,
+    run_events,
+    site_events,
+    strategy_events,
+)
 from kamou.core.event_kinds import EVENTS
 from kamou.core.events import Event
 from kamou.core.model import Candidate, Side
@@ -103,7 +110,7 @@ def test_the_registries_hold_every_event_and_every_message() -> None:
             if issubclass(cls, base) and cls not in (base, Message, Expiring)
         }
 
-    kept = (events, late_events, operator_events, site_events, strategy_events)
+    kept = (events, late_events, operator_events, run_events, site_events, strategy_events)
     written = set.union(*(classes(module, Event) for module in kept))
     assert written == set(EVENTS) == set(codec.KINDS)
     names = [found.name for found in pkgutil.iter_modules(messages.__path__)]

@@ -235,6 +235,12 @@ def opening() -> list[e.Event]:
     ]
 
 
+def closed(at_ms: int) -> e.Event:
+    return e.CycleClosed(
+        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+    )
+
+
 def closing() -> list[e.Event]:
     """From the exit to the next day and the orderly stop."""
     at = CYCLE_MS + 50_000

@@ -260,15 +260,12 @@ def test_halts_have_a_beginning_a_reason_and_an_end(
     assert (normal.state, normal.until_ms) == ("normal", None)
 
 
-def test_downtime_is_what_lies_between_the_runs(
+def test_every_run_and_configuration_is_listed(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     end = story.DAY0_MS + 86_500_000
     writer.append([story.started(2, end + 60_000), story.marked(end + 61_000, "1")])
     writer.append([story.started(3, end + 90_000)])
-    first, second = queries.downtime(told)
-    assert (first.from_ms, first.until_ms, first.orderly) == (end, end + 60_000, True)
-    assert (second.from_ms, second.until_ms, second.orderly) == (end + 61_000, end + 90_000, False)
     assert [(r.generation, r.stop_reason) for r in queries.runs(told)] == [
         (1, "SIGTERM"),
         (2, None),

@@ -84,6 +84,8 @@ def second(history: list[e.Event], path: Path | str) -> Iterator[sqlite3.Connect
                 "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
                 " AND name NOT LIKE '%sqlite_%'"
             ).fetchall():
+                if table == "downtime":
+                    continue  # of another shape; it is made again from the journal
                 columns = [row[1] for row in made.execute(f"PRAGMA table_info({table})")]
                 listed = ", ".join(f'"{name}"' for name in columns)
                 order = "1" if "WITHOUT ROWID" in sql else "rowid"
@@ -147,6 +149,9 @@ def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> N
         story.marked(end + 61_000, "9000"),
         story.started(3, end + 61_000),
         story.filled(9, story.ENTRY, OrderSide.BUY, "0.1", end + 62_000),
+        story.closed(end + 63_000),
+        story.closed(end + 363_000),
+        story.closed(end + 3 * 3_600_000),
     ]
     written, rebuilt = brought_up(history)
     assert rebuilt == written

@@ -84,7 +84,7 @@ class _Record:
 
     def day(self, at_ms: int, *, marks: int, step_ms: int, trades: int, flow: D) -> list[e.Event]:
         name = datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
-        made: list[e.Event] = [self._mark(at_ms)]
+        made: list[e.Event] = [self._mark(at_ms), _closed(at_ms)]
         made.append(e.DayOpened(at_ms=at_ms, day=name, equity=self._equity))
         step = 12 * HOUR_MS // max(1, trades)
         for i in range(trades):
@@ -95,6 +95,7 @@ class _Record:
                 self._flows += flow
                 made.append(_income(at_ms + i * step_ms, TRANSFER, "", flow))
             made.append(self._mark(at_ms + i * step_ms))
+            made.append(_closed(at_ms + i * step_ms))
         return made
 
     def halted(self, at_ms: int, for_ms: int) -> list[e.Event]:
@@ -186,6 +187,12 @@ class _Record:
         )
 
 
+def _closed(at_ms: int) -> e.Event:
+    return e.CycleClosed(
+        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+    )
+
+
 def _income(at_ms: int, kind: str, symbol: str, amount: D) -> e.Event:
     income = Income(
         income_id=f"{kind}.{symbol}.{at_ms}", kind=kind, symbol=symbol, amount=amount, at_ms=at_ms
@@ -240,7 +247,7 @@ def _started(generation: int, at_ms: int, digest: str, reason: str) -> e.Event:
         mode="demo",
         version="1",
         config_digest=digest,
-        config_json="{}",
+        config_json='{"cycle.period_s":3600}',
         change_reason=reason,
     )
 

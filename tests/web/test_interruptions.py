@@ -15,7 +15,7 @@ from published_record import START_MS
 from site_client import Client, inline
 
 from kamou.clock import HOUR_MS
-from kamou.core.events import Event, RunStarted, StateChanged
+from kamou.core.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.model import Figure, TradingState
 from kamou.core.operator_events import CommandNoted
 from kamou.store.database import open_writer
@@ -36,6 +36,12 @@ def changed(
 ) -> StateChanged:
     figures = (Figure(name="note", value=note),) if note else ()
     return StateChanged(at_ms=hour(at), before=before, after=after, reason=reason, figures=figures)
+
+
+def closed(at: float) -> CycleClosed:
+    return CycleClosed(
+        at_ms=hour(at), cycle_ms=hour(at), positions=0, open_orders=0, drift=0, repaired=0
+    )
 
 
 def started(at: float, generation: int) -> RunStarted:
@@ -172,11 +178,13 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
 ) -> None:
     with closing(open_writer(told, durable=False)) as connection:
         writer = JournalWriter(connection, generation=2)
-        writer.append([started(40, 2), changed(41, HALTED, NORMAL, "HUMAN_RESUME")])
+        writer.append(
+            [closed(31), started(40, 2), closed(40.01), changed(41, HALTED, NORMAL, "HUMAN_RESUME")]
+        )
         writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF")])
     _, page = await published(told, demo, client)
     begins = [re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)[0] for row in rows_of(page)]  # type: ignore[index]
     assert begins == sorted(begins, reverse=True)
-    kinds = [row for row in rows_of(page) if "not running" in row]
+    kinds = [row for row in rows_of(page) if "downtime" in row]
     assert len(begins) == 6
     assert len(kinds) == 1

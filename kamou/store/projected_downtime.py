@@ -1,0 +1,144 @@
+"""Projection of downtime: more than two periods in which no cycle closed, with its cause.
+
+Measured between the ends of two cycles by the time of the venue (``at_ms``), so it does not matter
+what kept a cycle from closing. The real time that a fast-forward takes is none.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from itertools import pairwise
+
+import attrs
+
+from kamou.core.run_events import HistoryCaughtUp
+from kamou.messages.codec import decode
+from kamou.store.projected_curve import span_marked
+
+PERIODS = 2  # without a closed cycle are no downtime yet
+PERIOD_MS = 300_000  # of a journal whose configuration names none
+PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
+STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
+
+
+@attrs.frozen(kw_only=True)
+class _Said:
+    at_ms: int
+    kind: str
+    body: bytes
+
+
+def period_of(config_json: str) -> int:
+    """Return the period of cycles that a configuration names, in ms."""
+    period_s = json.loads(config_json).get("cycle.period_s")
+    return PERIOD_MS if period_s is None else int(period_s) * 1000
+
+
+def last_closed(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
+    """Return ``(cycle_ms, closed_ms)`` of the newest cycle that closed."""
+    row = cursor.execute(
+        "SELECT cycle_ms, closed_ms FROM cycle WHERE closed_ms IS NOT NULL"
+        " ORDER BY cycle_ms DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
+
+
+def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
+    """Record the downtime between the end of a cycle and the next one's.
+
+    Args:
+        cursor: inside the transaction of the event.
+        seq: of the event that says that a cycle closed.
+        at_ms: when it closed.
+        before: ``(cycle_ms, closed_ms)`` of the newest cycle that had closed.
+
+    Returns:
+        How many times of downtime were recorded: more than one around a fast-forward.
+    """
+    if at_ms - before[1] <= PERIODS * PERIOD_MIN_MS:
+        return 0
+    limit_ms = PERIODS * _period_ms(cursor, before[0], seq)
+    if at_ms - before[1] <= limit_ms:
+        return 0
+    said = _said(cursor, before[0], seq)
+    found = [
+        (begin, end) for begin, end in _stretches(said, before[1], at_ms) if end - begin > limit_ms
+    ]
+    for number, (begin, end) in enumerate(found):
+        cursor.execute(
+            "INSERT INTO downtime (seq, number, from_ms, until_ms, cause) VALUES (?, ?, ?, ?, ?)",
+            (seq, number, begin, end, _cause(said, begin, end, limit_ms)),
+        )
+        span_marked(cursor, "down", begin, end)
+    return len(found)
+
+
+def rebuild(connection: sqlite3.Connection) -> None:
+    """Fill the table from the journal; once, in the migration that made it."""
+    cursor = connection.cursor()
+    runs = cursor.execute(
+        "SELECT generation, c.body FROM run JOIN config c ON c.digest = config_digest"
+    ).fetchall()
+    cursor.executemany(
+        "UPDATE run SET period_ms = ? WHERE generation = ?",
+        [(period_of(body), generation) for generation, body in runs],
+    )
+    before: tuple[int, int] | None = None
+    total = 0
+    closed = cursor.execute(
+        "SELECT seq, at_ms, key FROM event NOT INDEXED WHERE kind = 'cycle_closed' ORDER BY seq"
+    ).fetchall()
+    for seq, at_ms, key in closed:
+        if before is not None:
+            total += cycle_followed(cursor, seq, at_ms, before)
+        if before is None or int(key) > before[0]:
+            before = (int(key), at_ms)
+    cursor.execute("UPDATE total SET value = ? WHERE name = 'downtimes'", (total,))
+
+
+def _period_ms(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> int:
+    """The longer one of the runs before and after, if it was changed between them."""
+    row = cursor.execute(
+        "SELECT max(period_ms) FROM run WHERE generation IN (SELECT generation FROM event"
+        " WHERE seq = ? OR (kind = 'cycle_closed' AND key = ?))",
+        (seq, str(cycle_ms)),
+    ).fetchone()
+    return PERIOD_MS if row[0] is None else int(row[0])
+
+
+def _said(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> list[_Said]:
+    """What was journalled between the ends of two cycles, in order."""
+    first = cursor.execute(
+        "SELECT seq FROM event WHERE kind = 'cycle_closed' AND key = ?", (str(cycle_ms),)
+    ).fetchone()[0]
+    rows = cursor.execute(
+        "SELECT at_ms, kind, body FROM event WHERE seq > ? AND seq < ? ORDER BY seq", (first, seq)
+    ).fetchall()
+    return [_Said(at_ms=at_ms, kind=kind, body=body) for at_ms, kind, body in rows]
+
+
+def _stretches(said: list[_Said], begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the time between two cycles without what a fast-forward took of it."""
+    for each in said:
+        if each.kind == "history_caught_up":
+            made = decode(HistoryCaughtUp, each.body)
+            if made.since_ms > begin:
+                yield begin, made.since_ms
+            begin = max(begin, made.at_ms)
+    yield begin, end
+
+
+def _cause(said: list[_Said], begin: int, end: int, limit_ms: int) -> str:
+    """What ended the run before; without a new run, whether anything was journalled at all."""
+    inside = [each for each in said if begin <= each.at_ms <= end]
+    for each in inside:
+        if each.kind == "run_stopped":
+            return STOP if json.loads(each.body)["reason"] != "crashed" else CRASH
+        if each.kind == "run_started":
+            return CRASH  # the run before said no goodbye
+    # A run that is awake says something in every cycle, if only that nothing was ranked.
+    heard = [begin, *(each.at_ms for each in inside), end]
+    silent = max(later - earlier for earlier, later in pairwise(heard))
+    return SLEEP if silent > limit_ms else UNKNOWN

@@ -1,0 +1,155 @@
+"""Downtime: more than two periods in which no cycle closed, by the venue's time, with its cause."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+
+import pytest
+import story
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamou.clock import HOUR_MS, MINUTE_MS
+from kamou.core.events import Event, RunStarted, RunStopped
+from kamou.core.run_events import HistoryCaughtUp
+from kamou.settings_table import SETTINGS
+from kamou.store import database, queries
+from kamou.store.journal import JournalWriter
+from kamou.store.projected_downtime import PERIOD_MIN_MS
+
+T0 = story.DAY0_MS
+PERIOD_MS = 5 * MINUTE_MS
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(database.open_writer(database.MEMORY)) as made:
+        yield made
+
+
+def started(generation: int, at_ms: int, period_s: int = 300) -> RunStarted:
+    return RunStarted(
+        at_ms=at_ms,
+        generation=generation,
+        mode="demo",
+        version="1",
+        config_digest=f"d{period_s}",
+        config_json=json.dumps({"cycle.period_s": period_s}),
+        change_reason="",
+    )
+
+
+def stopped(generation: int, at_ms: int, reason: str = "stopped") -> RunStopped:
+    return RunStopped(at_ms=at_ms, generation=generation, reason=reason)
+
+
+def cycles(first_ms: int, count: int, period_ms: int = PERIOD_MS) -> list[Event]:
+    return [story.closed(first_ms + i * period_ms) for i in range(count)]
+
+
+def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
+    """(minutes from T0, minutes from T0, cause) of all downtime after these events."""
+    generation = 1
+    for event in events:
+        generation = event.generation if isinstance(event, RunStarted) else generation
+        JournalWriter(connection, generation=generation).append([event])
+    found = queries.downtime(connection)
+    assert queries.totals(connection)["downtimes"] == len(found)
+    return [((d.from_ms - T0) // MINUTE_MS, (d.until_ms - T0) // MINUTE_MS, d.cause) for d in found]
+
+
+def minute(number: float) -> int:
+    return T0 + int(number * MINUTE_MS)
+
+
+def test_two_periods_without_a_closed_cycle_are_no_downtime_and_a_moment_more_is(
+    connection: sqlite3.Connection,
+) -> None:
+    last = minute(10) + 1
+    within = downtime(connection, started(1, T0), *cycles(T0, 1), *cycles(minute(10), 1))
+    assert within == []
+    assert downtime(connection, *cycles(last + 2 * PERIOD_MS, 1)) == [(10, 20, "sleep")]
+
+
+def test_an_hour_of_sleep_is_downtime(connection: sqlite3.Connection) -> None:
+    found = downtime(connection, started(1, T0), *cycles(T0, 3), *cycles(minute(70), 3))
+    assert found == [(10, 70, "sleep")]
+
+
+def test_a_run_that_is_awake_while_no_cycle_closes_is_down_for_an_unknown_reason(
+    connection: sqlite3.Connection,
+) -> None:
+    awake = [story.marked(minute(at), "10000") for at in range(10, 70, 5)]
+    found = downtime(connection, started(1, T0), *cycles(T0, 3), *awake, *cycles(minute(70), 3))
+    assert found == [(10, 70, "unknown")]
+
+
+def test_a_stop_and_a_crash_are_told_apart(connection: sqlite3.Connection) -> None:
+    assert downtime(
+        connection,
+        started(1, T0),
+        *cycles(T0, 1),
+        stopped(1, minute(1)),
+        started(2, minute(60)),
+        *cycles(minute(61), 1),
+        started(3, minute(120)),
+        *cycles(minute(121), 1),
+        stopped(3, minute(122), "crashed"),
+        started(4, minute(180)),
+        *cycles(minute(181), 1),
+    ) == [(0, 61, "stop"), (61, 121, "crash"), (121, 181, "crash")]
+
+
+def test_a_restart_within_two_periods_is_no_downtime(connection: sqlite3.Connection) -> None:
+    within = (started(1, T0), *cycles(T0, 1), stopped(1, minute(1)), started(2, minute(9)))
+    assert downtime(connection, *within, *cycles(minute(10), 1)) == []
+
+
+def test_the_time_that_a_fast_forward_takes_is_no_downtime(connection: sqlite3.Connection) -> None:
+    """History up to 00:05 is made from 00:06 to 00:50 of real time."""
+    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+    made = HistoryCaughtUp(at_ms=minute(50), since_ms=minute(6))
+    assert (
+        downtime(connection, *history, started(2, minute(50)), made, *cycles(minute(55), 2)) == []
+    )
+
+
+def test_the_time_before_a_resumed_fast_forward_is_downtime(connection: sqlite3.Connection) -> None:
+    """History was stopped, and another process made the rest of it from 20:00 to 20:10."""
+    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+    made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))
+    after = (started(2, minute(1210)), made, *cycles(minute(1215), 2))
+    assert downtime(connection, *history, *after) == [(5, 1200, "stop")]
+
+
+def test_a_stop_while_time_is_simulated_is_no_downtime(connection: sqlite3.Connection) -> None:
+    """The next run goes on where the venue's time stands, whenever that is by the clock."""
+    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(6)))
+    assert downtime(connection, *history, started(2, minute(6)), *cycles(minute(10), 2)) == []
+
+
+def test_the_longer_period_counts_where_it_was_changed(connection: sqlite3.Connection) -> None:
+    hourly = [started(2, minute(1), 3600), *cycles(minute(60), 2, HOUR_MS)]
+    assert downtime(connection, started(1, T0), *cycles(T0, 1), *hourly) == []
+
+
+def test_no_cycle_can_be_shorter_than_the_shortest_that_is_looked_at() -> None:
+    assert (SETTINGS["cycle.period_s"].low or 0) * 1000 >= PERIOD_MIN_MS
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
+    ends = [T0]
+    for gap in gaps:
+        ends.append(ends[-1] + gap * MINUTE_MS)
+    expected = [(a, b) for a, b in pairwise(ends) if b - a > 10 * MINUTE_MS]
+    with closing(database.open_writer(database.MEMORY)) as connection:
+        JournalWriter(connection, generation=1).append(
+            [started(1, T0), *(story.closed(at_ms) for at_ms in ends)]
+        )
+        found = [(each.from_ms, each.until_ms) for each in queries.downtime(connection)]
+    assert found == expected
