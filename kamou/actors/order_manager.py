@@ -176,6 +176,9 @@ class OrderManager(Actor):
         ]
         if closures:
             book = await self._desk.commit(*closures)
+            if book.state in (TradingState.FLATTEN, TradingState.KILLED):
+                # What a flatten closed is published with an equity of the same time.
+                self._reconciler.put_nowait(ReconcileNow())
         released = [
             PermitReleased(at_ms=now, cause_id=permit, permit_id=permit, reason=reason)
             for permit, reason in book.releasable(now)

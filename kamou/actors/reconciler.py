@@ -14,11 +14,12 @@ from kamou.actors.journal import Journal
 from kamou.actors.midnights import MidnightReader
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book import Book
+from kamou.core.events import EquityMarked
 from kamou.core.indicators.atr import atr
 from kamou.core.instruments import all_faults, changes
 from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.midnights import MidnightMarks
-from kamou.core.model import Instrument, Quote
+from kamou.core.model import Instrument, Quote, TradingState
 from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.venue_view import Doubt, certain_offset_ms
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
@@ -91,6 +92,7 @@ class Reconciler(Actor):
         self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
         self._marks_at_ms: int | None = None
         self._midnights = MidnightReader(port=port, period_ms=period_ms, instruments=instruments)
+        self._held_when_marked = True  # positions, or not known
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -120,7 +122,9 @@ class Reconciler(Actor):
     async def _reconcile(self, cycle_ms: int) -> None:
         view, atrs = await self._view(self._follower.catch_up())
         book = self._follower.catch_up()  # with what the order manager learned while we read
-        terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts)
+        flattening = book.state.severity >= TradingState.FLATTEN.severity
+        due = flattening and self._held_when_marked
+        terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
         found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
         self._doubts = found.doubts
         for event in found.repairs:
@@ -129,6 +133,8 @@ class Reconciler(Actor):
             except DuplicateEventError:
                 continue  # the stream brought it in the meantime
         self._journal.cast(*found.marks)
+        if any(isinstance(mark, EquityMarked) for mark in found.marks):
+            self._held_when_marked = bool(view.positions)
         book = self._follower.catch_up()
         self._tell(found, view, await self._midnights.read(book, view))
         book = self._follower.catch_up()

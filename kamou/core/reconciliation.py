@@ -347,10 +347,10 @@ class _Work:
         """Equity and the cycle's end; nothing when this cycle is closed already.
 
         A balance that nothing explains is no mark: the next look compares with the last one that
-        something did. Once it is believed, it is the mark, whether a cycle ends or not.
+        something did. Once it is believed it is the mark, as is what a flatten left (``mark_due``).
         """
         closing = cycle_ms > self.before.cycle_ms
-        if self.unexplained or not (closing or self.believed):
+        if self.unexplained or not (closing or self.believed or self.terms.mark_due):
             return ()
         marks: list[Event] = []
         account = self.view.account

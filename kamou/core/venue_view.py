@@ -104,3 +104,4 @@ class Terms:
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
     doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the look before, since when
+    mark_due: bool = False  # equity is to be journalled, whether a cycle ends or not

@@ -77,8 +77,10 @@ def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(sorted(disabled))
 
 
-def disabled_spans(reader: sqlite3.Connection, *, limit: int) -> tuple[DisabledSpan, ...]:
-    """Return the newest spans, oldest first. What is read is in proportion to ``limit``.
+def disabled_spans(
+    reader: sqlite3.Connection, *, limit: int, until_ms: int
+) -> tuple[DisabledSpan, ...]:
+    """Return the newest spans as of ``until_ms``, oldest first. Reads in proportion to ``limit``.
 
     After the oldest of them there is at most one resumption for each, and one for each strategy
     that was disabled before it.
@@ -87,8 +89,8 @@ def disabled_spans(reader: sqlite3.Connection, *, limit: int) -> tuple[DisabledS
         (seq, decode(StrategyDisabled, body))
         for seq, body in reader.execute(
             "SELECT seq, body FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
-            " ORDER BY seq DESC LIMIT ?",
-            (limit,),
+            " AND at_ms <= ? ORDER BY seq DESC LIMIT ?",
+            (until_ms, limit),
         )
     ][::-1]
     if not disabled:
@@ -97,8 +99,8 @@ def disabled_spans(reader: sqlite3.Connection, *, limit: int) -> tuple[DisabledS
         (seq, decode(StrategyResumed, body))
         for seq, body in reader.execute(
             "SELECT seq, body FROM event WHERE kind = 'strategy_resumed' AND key IS NULL"
-            " AND seq > ? ORDER BY seq",
-            (disabled[0][0],),
+            " AND seq > ? AND at_ms <= ? ORDER BY seq",
+            (disabled[0][0], until_ms),
         )
     ]
     return tuple(
@@ -114,10 +116,12 @@ def disabled_spans(reader: sqlite3.Connection, *, limit: int) -> tuple[DisabledS
     )
 
 
-def times_disabled(reader: sqlite3.Connection) -> int:
-    """Return how often a strategy was disabled. Such events are rare."""
+def times_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
+    """Return how often a strategy was disabled until then. Such events are rare."""
     return int(
         reader.execute(
             "SELECT count(*) FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
+            " AND at_ms <= ?",
+            (until_ms,),
         ).fetchone()[0]
     )

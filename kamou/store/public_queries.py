@@ -150,10 +150,3 @@ def result_corrections(
         (kind_of(ResultCorrected), f"{result_id}#", f"{result_id}$", limit),
     ).fetchall()
     return tuple(decode(ResultCorrected, body) for (body,) in rows)
-
-
-def traded_names(reader: sqlite3.Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The strategies and the symbols that have closed trades, each sorted."""
-    strategies = reader.execute("SELECT strategy FROM strategy_total ORDER BY 1").fetchall()
-    symbols = reader.execute("SELECT DISTINCT symbol FROM trade_count ORDER BY 1").fetchall()
-    return tuple(row[0] for row in strategies), tuple(row[0] for row in symbols)

@@ -112,12 +112,19 @@ def trades(
     outcome: str | None = None,
     before: TradeCursor | None = None,
     after: TradeCursor | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> tuple[TradeRow, ...]:
     """Closed trades, newest first. ``outcome``: ``win`` (net > 0) or ``loss`` (the rest).
 
     ``before`` a place in this order: the next older ones. ``after``: the next newer ones.
+    ``since_ms`` and ``until_ms``: those that closed between these times, both included.
     """
     where, given = _trade_filter(strategy, symbol, outcome)
+    if since_ms is not None:
+        where, given = where + " AND closed_ms >= ?", [*given, since_ms]
+    if until_ms is not None:
+        where, given = where + " AND closed_ms <= ?", [*given, until_ms]
     if before is not None:
         where += " AND (closed_ms, rowid) < (?, ?)"
         given += [before.closed_ms, before.rowid]

@@ -135,9 +135,11 @@ def no_bounds(daily: Daily) -> TradeBounds:
 def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
     """Daily sums of every strategy that closed a trade, and of all, over the complete days."""
     place = {row.day: i for i, row in enumerate(complete)}
-    names = [sums.strategy for sums in public_queries.strategy_sums(reader)]
+    days = public_queries.complete_strategy_days(reader)
+    # A strategy whose first trade closed today is not among them: it must not move the resamples.
+    names = sorted({strategy for _, strategy, *_ in days})
     found = {name: np.zeros((6, len(place))) for name in [ALL, *names]}
-    for day, strategy, *sums in public_queries.complete_strategy_days(reader):
+    for day, strategy, *sums in days:
         at = place.get(day)
         if at is not None:
             found[strategy][:, at] += sums

@@ -19,7 +19,7 @@ from kamou.core.performance import (
     TradeSums,
     trade_statistics,
 )
-from kamou.store import latest_events, public_queries, queries
+from kamou.store import as_of, latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, StrategySums
@@ -97,19 +97,23 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     """Ask the database for everything, at one committed state."""
     with public_queries.snapshot(reader):
         latest = queries.latest(reader)
-        totals = queries.totals(reader)
+        then = as_of.newest(reader)
+        later = as_of.spans_later(reader, then)
+        totals = {n: v - later.get(n, 0) for n, v in queries.totals(reader).items()}
+        state = as_of.state(reader, then)
+        run = as_of.run(reader, then)
         since_ms = public_queries.record_start_ms(reader)
         daily = memo.daily(reader)
         now = open_row(reader)
-        sums = public_queries.strategy_sums(reader)
-        configs = queries.configs(reader, limit=SPANS_SHOWN)
-        disabled = latest_events.disabled_spans(reader, limit=SPANS_SHOWN)
-        disabled_total = latest_events.times_disabled(reader)
-        halts = periods(reader, "halt", limit=SPANS_SHOWN)
-        reduced = periods(reader, "reduced", limit=SPANS_SHOWN)
-        asked = commands(reader, limit=SPANS_SHOWN)
-        downtime = queries.downtime(reader, limit=SPANS_SHOWN)
-        curve = public_queries.curve(reader)
+        sums = as_of.sums(reader, then)
+        configs = as_of.configs(reader, then, limit=SPANS_SHOWN)
+        halts = periods(reader, "halt", limit=SPANS_SHOWN, until_ms=then.at_ms)
+        reduced = periods(reader, "reduced", limit=SPANS_SHOWN, until_ms=then.at_ms)
+        asked = commands(reader, limit=SPANS_SHOWN, until_ms=then.at_ms)
+        downtime = as_of.downtime(reader, then, limit=SPANS_SHOWN)
+        curve = as_of.curve(reader, then, halts, downtime)
+        disabled = latest_events.disabled_spans(reader, limit=SPANS_SHOWN, until_ms=then.at_ms)
+        disabled_total = latest_events.times_disabled(reader, then.at_ms)
     whole = _strategy(_all(sums), daily)
     halted = halts and halts[-1].until_ms is None
     start = daily.equity_start if daily.rows else now.equity_start if now else None
@@ -123,7 +127,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         equity_start=start,
         unrealised=latest.equity.unrealised if latest.equity else ZERO,
         flows=daily.flows + (now.flows if now else ZERO),
-        state=latest.state.state if latest.state else "normal",
+        state=state,
         halted_since_ms=halts[-1].from_ms if halted else None,
         by_day=daily.statistics,
         by_trade=whole.statistics,
@@ -143,7 +147,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         commands=asked,
         downtime=downtime,
         downtime_total=totals["downtimes"],
-        config_digest=latest.run.config_digest if latest.run else "",
+        config_digest=run.config_digest if run else "",
         config_changes=tuple(
             ConfigChange(at_ms=c.first_ms, digest=c.digest, reason=c.reason) for c in configs
         ),

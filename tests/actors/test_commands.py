@@ -15,7 +15,7 @@ from kamou import app
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.follower import BookFollower
 from kamou.core import scan_detail
-from kamou.core.events import IntentRecorded, PermitDenied, StateChanged, TradeClosed
+from kamou.core.events import EquityMarked, IntentRecorded, PermitDenied, StateChanged, TradeClosed
 from kamou.core.intents import proves
 from kamou.core.model import Leg, TradingState
 from kamou.core.operator_events import CommandNoted
@@ -70,6 +70,15 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
     ]
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
     assert notes == ["lunch", "storm"]
+
+
+def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
+    ended = perform(direct=told((2.5, Flatten(reason="HUMAN_FLATTEN", note=""))))
+    last_ms = max(e.closed_ms for e in ended.of(TradeClosed) if e.closed_ms < at(2.6))
+    snapshots = [e for e in ended.of(EquityMarked) if e.at_ms >= last_ms]
+    assert last_ms < at(2.6)
+    assert snapshots[0].at_ms - last_ms <= 2_000, "not at the next cycle, 30 s later"
+    assert snapshots[0].unrealised == 0
 
 
 def test_a_way_out_of_a_flatten_has_two_steps() -> None:

@@ -84,7 +84,7 @@ def marks(until: int) -> list[Event]:
 
     from test_published_results import mark
 
-    return [mark(hour(at), Decimal(10_000 - at)) for at in range(until)]
+    return [mark(hour(at), Decimal(10_000 - at)) for at in range(until + 1)]
 
 
 async def published(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], str]:
@@ -181,7 +181,7 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
         writer.append(
             [closed(31), started(40, 2), closed(40.01), changed(41, HALTED, NORMAL, "HUMAN_RESUME")]
         )
-        writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF")])
+        writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF"), *marks(43)[-1:]])
     _, page = await published(told, demo, client)
     begins = [re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)[0] for row in rows_of(page)]  # type: ignore[index]
     assert begins == sorted(begins, reverse=True)

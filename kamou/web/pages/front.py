@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from kamou.http.replies import HTML
-from kamou.store import queries
+from kamou.store import as_of, public_queries, queries
 from kamou.web.pages.base import Ask, Page
 
 
 def render(ask: Ask) -> Page:
-    latest = queries.latest(ask.reader)
-    counts = queries.counts(ask.reader)
+    with public_queries.snapshot(ask.reader) as reader:
+        latest = queries.latest(reader)
+        counts = as_of.counts(reader, as_of.newest(reader))
     body = ask.templates.page("front.html", title="Kamou", latest=latest, counts=counts)
     return Page(body=body, media_type=HTML)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 
 from kamou.http.replies import HTML
-from kamou.store import public_queries, queries
+from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
 from kamou.web.pages.base import Ask, Page
 
@@ -32,9 +32,20 @@ def render(ask: Ask) -> Page:
     before, after = _place(ask.query.get("before")), _place(ask.query.get("after"))
     filters = {"strategy": strategy, "symbol": symbol, "outcome": outcome}
     with public_queries.snapshot(ask.reader) as reader:
+        then = as_of.newest(reader)
         total = queries.trades_count(reader, **filters)
-        found = queries.trades(reader, limit=PAGE_SIZE + 1, before=before, after=after, **filters)
-        strategies, symbols = public_queries.traded_names(reader)
+        total -= as_of.trades_later(reader, then, **filters)
+        found = queries.trades(
+            reader,
+            limit=PAGE_SIZE + 1,
+            before=before,
+            after=after,
+            until_ms=then.at_ms,
+            strategy=strategy,
+            symbol=symbol,
+            outcome=outcome,
+        )
+        strategies, symbols = as_of.traded_names(reader, then)
     if not found and (before or after):
         raise HTTPException(404)
     trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]

@@ -1,0 +1,224 @@
+"""The one instant of a page: the time of the newest equity snapshot.
+
+Nothing that is stamped later is in any figure, list or count. What the read models have added up
+beyond that instant is taken off again; it is what happened since the last look at the account.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core.events import EquityMarked
+from kamou.core.model import ZERO
+from kamou.messages.codec import kind_of
+from kamou.store import queries
+from kamou.store.day_rows import TRANSFER
+from kamou.store.public_queries import Curve, CurveMark, StrategySums, strategy_sums
+from kamou.store.public_queries import curve as whole_curve
+from kamou.store.rows import ConfigRow, Counts, Downtime, RunRow, TradeRow, select, select_one
+from kamou.store.state_history import Period, begins
+
+_REFUSED = "refuse"  # the refiner's verdict
+
+
+@attrs.frozen(kw_only=True)
+class AsOf:
+    """``at_ms`` is the time of the snapshot, ``seq`` its event's; both beyond all without one."""
+
+    at_ms: int
+    seq: int
+
+
+NOW = AsOf(at_ms=2**62, seq=2**62)
+
+
+def newest(reader: sqlite3.Connection) -> AsOf:
+    """Return the instant of the pages; ``NOW`` before the first snapshot."""
+    seq = reader.execute(
+        "SELECT max(seq) FROM event WHERE kind = ? AND key IS NULL", (kind_of(EquityMarked),)
+    ).fetchone()[0]
+    row = reader.execute("SELECT at_ms FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
+    return NOW if seq is None or row is None else AsOf(at_ms=int(row[0]), seq=int(seq))
+
+
+def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
+    """Return the totals since inception until then."""
+    known = queries.counts(reader)
+    later = reader.execute(
+        "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?", (as_of.seq, as_of.at_ms)
+    ).fetchall()
+    of = [(kind, json.loads(body)) for kind, body in later if kind in _COUNTED]
+    refused = sum(
+        kind == "permit_denied" or (kind == "signal_refined" and body["verdict"] == _REFUSED)
+        for kind, body in of
+    )
+    ranked = [body for kind, body in of if kind == "cycle_ranked"]
+    return attrs.evolve(
+        known,
+        cycles=known.cycles - _new_cycles(reader, as_of, of),
+        candidates=known.candidates - sum(body["candidates"] for body in ranked),
+        vetoed=known.vetoed - sum(kind == "candidate_vetoed" for kind, _ in of),
+        refused=known.refused - refused,
+        trades=known.trades - sum(kind == "trade_closed" for kind, _ in of),
+    )
+
+
+_CYCLES = ("cycle_ranked", "cycle_closed")
+_COUNTED = frozenset(
+    {*_CYCLES, "candidate_vetoed", "permit_denied", "signal_refined", "trade_closed"}
+)
+
+
+def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str, Any]]) -> int:
+    """Count the cycles of later events of which no earlier event speaks."""
+    named = {body["cycle_ms"] for kind, body in of if kind in _CYCLES}
+    query = "SELECT 1 FROM event WHERE kind = ? AND key = ? AND (seq <= ? OR at_ms <= ?)"
+    return sum(
+        not any(
+            reader.execute(query, (kind, str(cycle), as_of.seq, as_of.at_ms)).fetchone()
+            for kind in _CYCLES
+        )
+        for cycle in named
+    )
+
+
+def sums(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
+    """Return the totals of every strategy that had closed a trade by then, in order of name."""
+    found = {each.strategy: each for each in strategy_sums(reader)}
+    for trade in select(reader, TradeRow, "trade", "WHERE closed_ms > ?", as_of.at_ms):
+        found[trade.strategy] = _without(found[trade.strategy], trade)
+    return tuple(each for each in found.values() if each.trades)
+
+
+def _without(known: StrategySums, trade: TradeRow) -> StrategySums:
+    return attrs.evolve(
+        known,
+        trades=known.trades - 1,
+        wins=known.wins - (trade.pnl_net > 0),
+        r=known.r - float(trade.r_multiple or 0),
+        with_r=known.with_r - (trade.r_multiple is not None),
+        profit=known.profit - max(trade.pnl_net, ZERO),
+        loss=known.loss - max(-trade.pnl_net, ZERO),
+        pnl_net=known.pnl_net - trade.pnl_net,
+        fees=known.fees - trade.fees,
+        funding=known.funding - trade.funding,
+        slippage=known.slippage - trade.slippage,
+    )
+
+
+def trades_later(
+    reader: sqlite3.Connection,
+    as_of: AsOf,
+    *,
+    strategy: str | None,
+    symbol: str | None,
+    outcome: str | None,
+) -> int:
+    """Count the trades of a filter of ``queries.trades`` that closed later."""
+    since_ms = as_of.at_ms + 1
+    found = queries.trades(
+        reader, since_ms=since_ms, strategy=strategy, symbol=symbol, outcome=outcome
+    )
+    return len(found)
+
+
+def traded_names(
+    reader: sqlite3.Connection, as_of: AsOf
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The strategies and the symbols that had closed trades by then, each sorted."""
+    found = Counter(
+        {
+            (strategy, symbol): trades
+            for strategy, symbol, trades in reader.execute(
+                "SELECT strategy, symbol, sum(trades) FROM trade_count GROUP BY strategy, symbol"
+            )
+        }
+    )
+    found.subtract((t.strategy, t.symbol) for t in queries.trades(reader, since_ms=as_of.at_ms + 1))
+    left = [place for place, trades in found.items() if trades]
+    return tuple(sorted({s for s, _ in left})), tuple(sorted({s for _, s in left}))
+
+
+def curve(
+    reader: sqlite3.Connection,
+    as_of: AsOf,
+    halts: Iterable[Period],
+    down: Iterable[Downtime],
+) -> Curve:
+    """Return the curve; what is marked in its last stretch is what was known by then."""
+    whole = whole_curve(reader)
+    if not whole.points:
+        return whole
+    start_ms = as_of.at_ms - as_of.at_ms % whole.width_ms
+    last = [CurveMark(kind=kind, start_ms=start_ms, amount=ZERO) for kind in ("halt", "down")]
+    ended = (
+        any(halt.until_ms is not None and halt.until_ms > start_ms for halt in halts),
+        any(gap.until_ms > start_ms for gap in down),
+    )
+    kept = [mark for mark in whole.marks if mark.start_ms < start_ms]
+    kept += [mark for mark, is_there in zip(last, ended, strict=True) if is_there]
+    for kind, query in (("flow", _FLOWS), ("config", _CONFIGS)):
+        found = reader.execute(query, (start_ms, as_of.at_ms)).fetchall()
+        if found:
+            amount = sum((Decimal(row[0]) for row in found), ZERO)
+            kept.append(CurveMark(kind=kind, start_ms=start_ms, amount=amount))
+    return attrs.evolve(whole, marks=tuple(sorted(kept, key=lambda m: (m.kind, m.start_ms))))
+
+
+_FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER}'"
+_CONFIGS = (  # the first is what the record began with
+    "SELECT '0' FROM config WHERE first_ms BETWEEN ? AND ?"
+    " AND first_ms > (SELECT first_ms FROM config ORDER BY first_ms LIMIT 1)"
+)
+
+
+def state(reader: sqlite3.Connection, as_of: AsOf) -> str:
+    """Return the trading state then."""
+    row = reader.execute(
+        'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
+    ).fetchone()
+    return "normal" if row is None else str(row[0])
+
+
+def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
+    """Count the halts, reduced sizes, downtimes and configurations that came later, by total."""
+    moved = reader.execute(
+        'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', (as_of.seq, as_of.at_ms)
+    ).fetchall()
+    down = reader.execute(
+        "SELECT count(*) FROM downtime WHERE seq > ? AND until_ms > ?", (as_of.seq, as_of.at_ms)
+    ).fetchone()[0]
+    configs = reader.execute(
+        "SELECT count(*) FROM config WHERE first_ms > ?", (as_of.at_ms,)
+    ).fetchone()[0]
+    return {
+        "halts": sum(begins("halt", *each) for each in moved),
+        "reductions": sum(begins("reduced", *each) for each in moved),
+        "downtimes": int(down),
+        "configs": int(configs),
+    }
+
+
+def downtime(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
+    """The newest times of downtime that had ended by then, oldest first."""
+    tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
+    return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
+
+
+def configs(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[ConfigRow, ...]:
+    """The newest configurations that had run by then, in order of first use."""
+    tail = "WHERE first_ms <= ? ORDER BY first_ms DESC, digest DESC LIMIT ?"
+    return select(reader, ConfigRow, "config", tail, as_of.at_ms, limit)[::-1]
+
+
+def run(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
+    """Return the newest run that had started by then."""
+    tail = "WHERE started_ms <= ? ORDER BY generation DESC LIMIT 1"
+    return select_one(reader, RunRow, "run", tail, as_of.at_ms)

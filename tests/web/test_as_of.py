@@ -1,0 +1,146 @@
+"""All figures and lists of a page are of one instant: that of the newest equity snapshot."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from decimal import Decimal as D
+from pathlib import Path
+
+import attrs
+import pytest
+from published_record import START_MS, write_record
+from site_client import Client, inline
+
+from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core import events as e
+from kamou.core.model import Leg, TradingState
+from kamou.core.operator_events import CommandNoted
+from kamou.store.database import open_reader, open_writer
+from kamou.store.journal import JournalWriter, read_events
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+DAYS = 16
+PAGES = (
+    "/",
+    "/results",
+    "/results.json",
+    "/trades",
+    "/trades?outcome=win",
+    "/trades?strategy=mean_reversion&outcome=loss",
+)
+HEAD = re.compile(r'"journal_seq":\d+|<dt>Journal entry</dt><dd>\d+</dd>')
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=DAYS)
+    return path
+
+
+def later(path: Path) -> list[e.Event]:
+    """What a system does in the minutes after a snapshot: everything that is counted somewhere."""
+    with closing(open_reader(path)) as reader:
+        events = [committed.event for committed in read_events(reader, 0)]
+    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityMarked))
+    trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
+    moved = snapshot_ms + 60_000 - trade.closed_ms
+    chain = events[max(i for i, each in enumerate(events) if isinstance(each, e.CycleRanked)) :]
+    ranked, refined = chain[0], chain[1]
+    assert isinstance(ranked, e.CycleRanked)
+    assert isinstance(refined, e.SignalRefined)
+    at_ms = snapshot_ms + 70_000
+    states = (TradingState.NORMAL, TradingState.REDUCED, TradingState.HALT_NEW)
+    return [
+        attrs.evolve(ranked, at_ms=at_ms, cycle_ms=at_ms),
+        attrs.evolve(refined, at_ms=at_ms, signal_id="late", verdict="refuse", reason_code="NO"),
+        e.PermitDenied(
+            at_ms=at_ms,
+            signal_id="late",
+            permit_id="late.0",
+            strategy="oi_momentum",
+            symbol="BTCUSDT",
+            leg=Leg.ENTRY,
+            denials=(),
+        ),
+        attrs.evolve(
+            trade,
+            at_ms=trade.at_ms + moved,
+            trade_id="late",
+            closed_ms=trade.closed_ms + moved,
+            pnl_net=D("17.5"),
+            strategy="a_new_one",
+        ),
+        attrs.evolve(
+            trade, at_ms=trade.at_ms + moved, trade_id="lost", closed_ms=trade.closed_ms + moved
+        ),
+        e.StateChanged(at_ms=at_ms, before=states[0], after=states[1], reason="DAY_LOSS_HALF"),
+        e.StateChanged(at_ms=at_ms, before=states[1], after=states[2], reason="HUMAN_HALT"),
+        CommandNoted(at_ms=at_ms, reason="HUMAN_HALT", note="once more"),
+        e.RunStarted(
+            at_ms=at_ms + HOUR_MS,
+            generation=3,
+            mode="demo",
+            version="1",
+            config_digest="e" * 64,
+            config_json='{"cycle.period_s":300}',
+            change_reason="later",
+        ),
+        e.CycleClosed(
+            at_ms=at_ms + 30 * HOUR_MS,
+            cycle_ms=at_ms + 30 * HOUR_MS,
+            positions=0,
+            open_orders=0,
+            drift=0,
+            repaired=0,
+        ),
+    ]
+
+
+async def pages_of(path: Path, demo: Site, client: Client) -> dict[str, str]:
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        return {page: HEAD.sub("", (await http.get(page)).text) for page in PAGES}
+
+
+async def test_nothing_later_than_the_newest_snapshot_is_in_any_figure_list_or_count(
+    record: Path, demo: Site, client: Client
+) -> None:
+    before = await pages_of(record, demo, client)
+    since = later(record)
+    with closing(open_writer(record, durable=False)) as connection:
+        for event in since:
+            generation = 3 if event.at_ms > since[0].at_ms + HOUR_MS // 2 else 2
+            JournalWriter(connection, generation=generation).append([event])
+    after = await pages_of(record, demo, client)
+    assert [page for page in PAGES if before[page] != after[page]] == []
+
+
+async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, client: Client) -> None:
+    since = later(record)
+    with closing(open_writer(record, durable=False)) as connection:
+        writer = JournalWriter(connection, generation=3)
+        writer.append(since)
+        at_ms = START_MS + (DAYS + 5) * DAY_MS
+        mark = e.EquityMarked(
+            at_ms=at_ms,
+            equity=D(10_000),
+            balance=D(10_000),
+            unrealised=D(0),
+            margin_used=D(0),
+            open_risk=D(0),
+            flows=D(0),
+        )
+        writer.append([mark])
+    async with client(PublicSite(record, demo, runner=inline)) as http:
+        found = (await http.get("/results.json")).json()
+        trades = (await http.get("/trades")).text
+    assert found["as_of_ms"] == at_ms
+    assert found["trades_total"] == 2 * DAYS + 2
+    assert {s["name"] for s in found["strategies"]} >= {"a_new_one"}
+    assert f"{2 * DAYS + 2} closed trades" in trades
+    assert (found["state"], found["reduced_total"], found["halts_total"]) == ("halt_new", 1, 2)
+    assert found["config_digest"] == "e" * 64
+    assert found["downtime"][-1]["until_ms"] == since[-1].at_ms
+    assert found["halts"][-1]["steps"][-1]["note"] == "once more"
