@@ -20,7 +20,7 @@ from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
 from kamou.store.day_rows import TRANSFER
-from kamou.store.public_queries import Curve, CurveMark, StrategySums, strategy_sums
+from kamou.store.public_queries import Curve, CurveMark, StrategySums, strategy_sums, transfers
 from kamou.store.public_queries import curve as whole_curve
 from kamou.store.rows import ConfigRow, Counts, Downtime, RunRow, TradeRow, select, select_one
 from kamou.store.state_history import Period, begins
@@ -203,6 +203,7 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
         "reductions": sum(begins("reduced", *each) for each in moved),
         "downtimes": int(down),
         "configs": int(configs),
+        "transfers": len(transfers(reader, from_ms=as_of.at_ms + 1, until_ms=2**62)),
     }
 
 

@@ -277,6 +277,14 @@ _DOWNTIME = (
     "DELETE FROM curve_mark WHERE kind = 'down'",
 )
 
+# Each deposit and withdrawal is found among thousands of funding payments.
+_TRANSFERS = (
+    "CREATE INDEX income_transfer ON income (at_ms) WHERE kind = 'transfer'",
+    "INSERT OR IGNORE INTO total (name, value) VALUES ('transfers', 0)",
+    "UPDATE total SET value = (SELECT count(*) FROM income WHERE kind = 'transfer')"
+    " WHERE name = 'transfers'",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -286,6 +294,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0004_midnights": _MIDNIGHTS,
         "0005_periods": _PERIODS,
         "0006_downtime": _DOWNTIME,
+        "0007_transfers": _TRANSFERS,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""

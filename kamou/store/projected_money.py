@@ -10,7 +10,7 @@ from kamou.core import events as e
 from kamou.core.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER
-from kamou.store.projected_totals import trade_counted
+from kamou.store.projected_totals import count, trade_counted
 from kamou.store.rows import TradeRow, select_one
 
 
@@ -21,6 +21,7 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
         (income.income_id, income.kind, income.symbol, str(income.amount), income.at_ms),
     )
     if income.kind == TRANSFER:
+        count(cursor, transfers=1)
         projected_curve.moment_marked(cursor, "flow", income.at_ms, income.amount)
     projected_days.entry_recorded(cursor, income.at_ms)
 

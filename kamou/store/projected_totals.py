@@ -22,6 +22,7 @@ NAMES = (
     "halts",
     "reductions",  # times of reduced size
     "downtimes",
+    "transfers",  # deposits and withdrawals
     "configs",
     "days",  # daily rows that have ended
     "day_revision",  # grows with every daily row that is written: what pages remember by

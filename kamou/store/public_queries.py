@@ -50,6 +50,14 @@ class CurveMark:
 
 
 @attrs.frozen(kw_only=True)
+class Transfer:
+    """A deposit, or a withdrawal with a negative amount."""
+
+    at_ms: int
+    amount: Decimal
+
+
+@attrs.frozen(kw_only=True)
 class Curve:
     """The equity curve: stretches of one width, oldest first, at most ``POINTS_MAX`` of them."""
 
@@ -133,6 +141,42 @@ def complete_strategy_days(
             " CROSS JOIN day_strategy s USING (day) WHERE complete ORDER BY day, strategy"
         ).fetchall()
     )
+
+
+def snapshots(
+    reader: sqlite3.Connection, *, from_ms: int, until_ms: int
+) -> tuple[tuple[int, float], ...]:
+    """Return ``(at_ms, equity)`` with ``from_ms <= at_ms < until_ms``, oldest first."""
+    rows = reader.execute(
+        "SELECT at_ms, CAST(equity AS REAL) FROM equity WHERE at_ms >= ? AND at_ms < ?"
+        " ORDER BY at_ms",
+        (from_ms, until_ms),
+    )
+    return tuple(rows.fetchall())
+
+
+def transfers(
+    reader: sqlite3.Connection, *, from_ms: int, until_ms: int
+) -> tuple[tuple[int, float], ...]:
+    """Return ``(at_ms, amount)`` with ``from_ms <= at_ms < until_ms``, oldest first."""
+    rows = reader.execute(
+        "SELECT at_ms, CAST(amount AS REAL) FROM income INDEXED BY income_transfer"
+        " WHERE kind = 'transfer' AND at_ms >= ? AND at_ms < ? ORDER BY at_ms",
+        (from_ms, until_ms),
+    )
+    return tuple(rows.fetchall())
+
+
+def newest_transfers(
+    reader: sqlite3.Connection, *, limit: int, until_ms: int
+) -> tuple[Transfer, ...]:
+    """Return the newest deposits and withdrawals until then, oldest first."""
+    rows = reader.execute(
+        "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
+        " WHERE kind = 'transfer' AND at_ms <= ? ORDER BY at_ms DESC LIMIT ?",
+        (until_ms, limit),
+    ).fetchall()
+    return tuple(Transfer(at_ms=at_ms, amount=Decimal(amount)) for at_ms, amount in rows[::-1])
 
 
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:

@@ -77,6 +77,7 @@ def _curve(cursor: sqlite3.Cursor) -> None:
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? ORDER BY at_ms", (TRANSFER,)
     ).fetchall():
+        projected_totals.count(cursor, transfers=1)
         projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))
     configs = cursor.execute("SELECT first_ms FROM config ORDER BY first_ms, digest").fetchall()
     for (first_ms,) in configs[1:]:  # the first is what the record began with

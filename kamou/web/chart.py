@@ -7,6 +7,7 @@ style sheet shows the one that fits, so that labels stay readable on a telephone
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import attrs
 
@@ -179,15 +180,26 @@ class Scale:
 
 
 def curve_charts(
-    curve: Curve, spans: Sequence[Span], events: Sequence[Event]
+    curve: Curve,
+    spans: Sequence[Span],
+    events: Sequence[Event],
+    opening: tuple[int, Decimal] | None = None,
 ) -> tuple[CurveChart, ...]:
-    """The equity curve in each frame; empty when there is no line to draw."""
-    if len(curve.points) < 2:
+    """The equity curve in each frame; empty when there is no line to draw.
+
+    ``opening`` is when the record began, and with what. The first point of the curve is the end of
+    its first stretch, which may be days later.
+    """
+    points = curve.points
+    if opening is not None and points and opening[0] < points[0].at_ms:
+        at_ms, equity = opening
+        points = (Mark(at_ms=at_ms, equity=equity, low=equity, high=equity), *points)
+    if len(points) < 2:
         return ()
     wide, narrow = CURVE_FRAMES
     return (
-        _curve(wide, curve, curve.points, spans, events),
-        _curve(narrow, curve, halved(curve.points), spans, events),
+        _curve(wide, curve, points, spans, events),
+        _curve(narrow, curve, halved(points), spans, events),
     )
 
 
@@ -264,9 +276,9 @@ def _curve(
         markers=tuple(
             Marker(kind=event.kind, x=x(event.at_ms), title=event.title)
             for event in events
-            if marks[0].at_ms < event.at_ms <= marks[-1].at_ms
+            if marks[0].at_ms <= event.at_ms <= marks[-1].at_ms
         ),
-        moments=_moments(frame, x, curve),
+        moments=_moments(frame, x, curve, events),
     )
 
 
@@ -303,11 +315,13 @@ def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[fl
         yield begin, end
 
 
-def _moments(frame: Frame, x: Scale, curve: Curve) -> str:
+def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[Event]) -> str:
+    """What lies too far back to be drawn at its own time, at the middle of its stretch."""
+    own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {
         x(mark.start_ms + curve.width_ms // 2)
         for mark in curve.marks
-        if mark.kind in ("flow", "config")
+        if mark.kind in ("flow", "config") and (mark.kind, mark.start_ms) not in own
     }
     inside = sorted(at for at in middles if frame.left <= at <= frame.inner_right)
     return "".join(f"M{at},{frame.top}V{frame.inner_bottom}" for at in inside)

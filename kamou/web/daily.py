@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kamou.core.bootstrap import data_digest
+from kamou.core.drawdown import DrawdownFold
 from kamou.core.model import ZERO
 from kamou.core.performance import (
     Counted,
@@ -49,6 +50,8 @@ class Daily:
     equity_start: Decimal | None
     flows: Decimal
     as_of_ms: int | None  # the close of the last complete day
+    end_ms: int  # of the newest row; the open day begins here
+    drawdown: DrawdownFold  # of all snapshots until then
     statistics: DayStatistics
     bounds: Mapping[str, TradeBounds]  # by strategy, and of all
 
@@ -89,6 +92,10 @@ class Memo:
             as_of_ms=as_of_ms,
         )
         trades = _trade_days(reader, complete)
+        end_ms = rows[-1].end_ms if rows else 0
+        moved = public_queries.transfers(reader, from_ms=0, until_ms=end_ms)
+        marks = public_queries.snapshots(reader, from_ms=0, until_ms=end_ms)
+        drawdown = DrawdownFold().after(marks, moved)
         statistics, bounds = self._intervals_of(days, trades)
         return Daily(
             newest=rows[: -DAYS_SHOWN - 1 : -1],
@@ -101,6 +108,8 @@ class Memo:
             equity_start=rows[0].equity_start if rows else None,
             flows=sum((row.flows for row in rows), ZERO),
             as_of_ms=as_of_ms,
+            end_ms=end_ms,
+            drawdown=drawdown,
             statistics=statistics,
             bounds=bounds,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from kamou.core.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Mark
 from kamou.store.rows import DayRow, Downtime, MonthRow
@@ -23,7 +24,11 @@ def results_document(results: Results) -> dict[str, object]:
         "unrealised": _text(results.unrealised),
         "flows": _text(results.flows),
         "state": results.state,
-        "performance": {**results.by_day.as_dict(), **results.by_trade.as_dict()},
+        "performance": {
+            **results.by_day.as_dict(),
+            "max_drawdown_snapshots": _drawdown(results.drawdown),
+            **results.by_trade.as_dict(),
+        },
         "days": [day_document(day) for day in reversed(results.days)],
         "days_total": results.days_total,
         "days_url": "/api/v1/public/days",
@@ -41,6 +46,8 @@ def results_document(results: Results) -> dict[str, object]:
         ],
         "downtime": [_downtime(gap) for gap in results.downtime],
         "downtime_total": results.downtime_total,
+        "transfers": [{"at_ms": t.at_ms, "amount": _text(t.amount)} for t in results.transfers],
+        "transfers_total": results.transfers_total,
         "config_digest": results.config_digest,
         "config_changes": [
             {"at_ms": c.at_ms, "digest": c.digest, "reason": c.reason}
@@ -50,6 +57,18 @@ def results_document(results: Results) -> dict[str, object]:
         "notices": list(results.notices),
         "equity_curve": [_point(mark) for mark in results.curve.points],
         "journal_seq": results.head_seq,
+    }
+
+
+def _drawdown(found: Drawdown) -> dict[str, object]:
+    """An observed figure: it has a count and dates, and no interval."""
+    return {
+        "value": found.value,
+        "n": found.snapshots,
+        "peak_ms": found.peak_ms,
+        "trough_ms": found.trough_ms,
+        "recovery_ms": found.recovery_ms,
+        "unit": "fraction of the index's highest before it, over all equity snapshots",
     }
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.drawdown import Drawdown
 from kamou.core.model import ZERO
 from kamou.core.performance import (
     DayStatistics,
@@ -22,7 +23,7 @@ from kamou.core.performance import (
 from kamou.store import as_of, latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.public_queries import Curve, StrategySums
+from kamou.store.public_queries import Curve, StrategySums, Transfer
 from kamou.store.rows import DayRow, Downtime, MonthRow
 from kamou.store.state_history import Command, Period, commands, periods
 from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
@@ -51,7 +52,34 @@ class ConfigChange:
 
 
 @attrs.frozen(kw_only=True)
-class Results:
+class Happenings:
+    """What happened beside the trades: the newest of each kind, and how many there are."""
+
+    state: str
+    halts: tuple[Period, ...]
+    halts_total: int
+    disabled: tuple[DisabledSpan, ...]
+    disabled_total: int
+    reduced: tuple[Period, ...]
+    reduced_total: int
+    commands: tuple[Command, ...]  # that left the state as it was
+    downtime: tuple[Downtime, ...]
+    downtime_total: int
+    config_digest: str
+    config_changes: tuple[ConfigChange, ...]
+    configs_total: int
+    transfers: tuple[Transfer, ...]
+    transfers_total: int
+
+    @property
+    def halted_since_ms(self) -> int | None:
+        """When the halt began that goes on; None without one."""
+        last = self.halts[-1] if self.halts else None
+        return last.from_ms if last is not None and last.until_ms is None else None
+
+
+@attrs.frozen(kw_only=True)
+class Results(Happenings):
     """Everything that ``/results`` says. ``since_ms`` is None before the first equity mark.
 
     ``days`` and ``months`` are newest first and begin with those that are still open.
@@ -66,8 +94,6 @@ class Results:
     equity_start: Decimal | None
     unrealised: Decimal
     flows: Decimal
-    state: str
-    halted_since_ms: int | None
     by_day: DayStatistics
     by_trade: TradeStatistics
     open_day: DayRow | None
@@ -77,20 +103,9 @@ class Results:
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
-    halts: tuple[Period, ...]
-    halts_total: int
-    disabled: tuple[DisabledSpan, ...]
-    disabled_total: int
-    reduced: tuple[Period, ...]
-    reduced_total: int
-    commands: tuple[Command, ...]  # that left the state as it was
-    downtime: tuple[Downtime, ...]
-    downtime_total: int
-    config_digest: str
-    config_changes: tuple[ConfigChange, ...]
-    configs_total: int
     notices: tuple[str, ...]
     curve: Curve
+    drawdown: Drawdown  # over all snapshots
 
 
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
@@ -98,26 +113,20 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     with public_queries.snapshot(reader):
         latest = queries.latest(reader)
         then = as_of.newest(reader)
-        later = as_of.spans_later(reader, then)
-        totals = {n: v - later.get(n, 0) for n, v in queries.totals(reader).items()}
-        state = as_of.state(reader, then)
-        run = as_of.run(reader, then)
+        happened = _happenings(reader, then)
         since_ms = public_queries.record_start_ms(reader)
         daily = memo.daily(reader)
         now = open_row(reader)
         sums = as_of.sums(reader, then)
-        configs = as_of.configs(reader, then, limit=SPANS_SHOWN)
-        halts = periods(reader, "halt", limit=SPANS_SHOWN, until_ms=then.at_ms)
-        reduced = periods(reader, "reduced", limit=SPANS_SHOWN, until_ms=then.at_ms)
-        asked = commands(reader, limit=SPANS_SHOWN, until_ms=then.at_ms)
-        downtime = as_of.downtime(reader, then, limit=SPANS_SHOWN)
-        curve = as_of.curve(reader, then, halts, downtime)
-        disabled = latest_events.disabled_spans(reader, limit=SPANS_SHOWN, until_ms=then.at_ms)
-        disabled_total = latest_events.times_disabled(reader, then.at_ms)
+        since = {"from_ms": daily.end_ms, "until_ms": then.at_ms + 1}
+        drawdown = daily.drawdown.after(
+            public_queries.snapshots(reader, **since), public_queries.transfers(reader, **since)
+        ).found
+        curve = as_of.curve(reader, then, happened.halts, happened.downtime)
     whole = _strategy(_all(sums), daily)
-    halted = halts and halts[-1].until_ms is None
     start = daily.equity_start if daily.rows else now.equity_start if now else None
     return Results(
+        **attrs.asdict(happened, recurse=False),
         head_seq=latest.head_seq,
         mode=latest.mode or site.mode,
         currency=site.currency,
@@ -127,8 +136,6 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         equity_start=start,
         unrealised=latest.equity.unrealised if latest.equity else ZERO,
         flows=daily.flows + (now.flows if now else ZERO),
-        state=state,
-        halted_since_ms=halts[-1].from_ms if halted else None,
         by_day=daily.statistics,
         by_trade=whole.statistics,
         open_day=now,
@@ -138,22 +145,36 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         months=_months(daily, now),
         strategies=tuple(_strategy(each, daily) for each in sums),
         totals=whole,
-        halts=halts,
+        notices=site.notices,
+        curve=curve,
+        drawdown=drawdown,
+    )
+
+
+def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
+    later = as_of.spans_later(reader, then)
+    totals = {n: v - later.get(n, 0) for n, v in queries.totals(reader).items()}
+    limit, until_ms = SPANS_SHOWN, then.at_ms
+    run = as_of.run(reader, then)
+    return Happenings(
+        state=as_of.state(reader, then),
+        halts=periods(reader, "halt", limit=limit, until_ms=until_ms),
         halts_total=totals["halts"],
-        disabled=disabled,
-        disabled_total=disabled_total,
-        reduced=reduced,
+        disabled=latest_events.disabled_spans(reader, limit=limit, until_ms=until_ms),
+        disabled_total=latest_events.times_disabled(reader, until_ms),
+        reduced=periods(reader, "reduced", limit=limit, until_ms=until_ms),
         reduced_total=totals["reductions"],
-        commands=asked,
-        downtime=downtime,
+        commands=commands(reader, limit=limit, until_ms=until_ms),
+        downtime=as_of.downtime(reader, then, limit=limit),
         downtime_total=totals["downtimes"],
         config_digest=run.config_digest if run else "",
         config_changes=tuple(
-            ConfigChange(at_ms=c.first_ms, digest=c.digest, reason=c.reason) for c in configs
+            ConfigChange(at_ms=c.first_ms, digest=c.digest, reason=c.reason)
+            for c in as_of.configs(reader, then, limit=limit)
         ),
         configs_total=totals["configs"],
-        notices=site.notices,
-        curve=curve,
+        transfers=public_queries.newest_transfers(reader, limit=limit, until_ms=until_ms),
+        transfers_total=totals["transfers"],
     )
 
 

@@ -339,3 +339,8 @@ def _filled(
         at_ms=at_ms,
     )
     return e.FillRecorded(at_ms=at_ms, fill=fill, source="stream")
+
+
+def started_with(at_ms: int) -> e.Event:
+    """The first event of a record."""
+    return _started(1, at_ms, "c0ffee" * 10, "first run")

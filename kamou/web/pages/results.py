@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import attrs
 import msgspec
@@ -57,7 +58,10 @@ def _html(ask: Ask) -> Page:
         results=results,
         rows=tuple(_rows(results)),
         interruptions=interruptions(results),
-        curves=curve_charts(results.curve, tuple(_spans(results)), tuple(_events(results))),
+        drawdown=_drawdown(results),
+        curves=curve_charts(
+            results.curve, tuple(_spans(results)), tuple(_events(results)), _opening(results)
+        ),
         bars=ask.memo.piece("bars", lambda: _bars(ask, ended)),
         # Keyed by the open month: the first request of a month may come before its first day ends.
         months=ask.memo.piece(
@@ -87,8 +91,8 @@ def _rows(results: Results) -> Iterator[Row]:
         "complete days",
     )
     yield _row(
-        "Deepest fall",
-        "Maximum drawdown: from the highest index before it, at closes of complete days.",
+        "Maximum drawdown at day closes",
+        "The index against its highest before it, at closes of complete days.",
         day.max_drawdown,
         fmt.percent,
         "complete days",
@@ -171,12 +175,33 @@ def _events(results: Results) -> Iterator[Event]:
     for change in changes:
         title = f"Configuration changed: {change.reason or change.digest[:12]}"
         yield Event(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
-    flows = [mark for mark in results.curve.marks if mark.kind == "flow" and mark.amount]
-    for mark in flows[-NAMED:]:
-        amount = fmt.money(mark.amount, signed=True)
-        title = f"Deposit or withdrawal: {amount} {results.currency}"
-        at_ms = mark.start_ms + results.curve.width_ms // 2
-        yield Event(kind="flow", at_ms=at_ms, title=title)
+    for transfer in results.transfers[-NAMED:]:
+        name = "Deposit" if transfer.amount > 0 else "Withdrawal"
+        amount = fmt.money(abs(transfer.amount))
+        title = f"{name}, {fmt.moment(transfer.at_ms)} UTC: {amount} {results.currency}"
+        yield Event(kind="flow", at_ms=transfer.at_ms, title=title)
+
+
+def _drawdown(results: Results) -> str:
+    """Say the deeper one of the two maximum drawdowns, and which it is."""
+    all_, closes = results.drawdown, results.by_day.max_drawdown.value
+    if closes is not None and closes < all_.value:
+        return f"Maximum drawdown: {fmt.percent(closes)}, at closes of complete days."
+    if all_.peak_ms is None:
+        return "Maximum drawdown: none, over all equity snapshots."
+    ended = "not recovered yet"
+    if all_.recovery_ms is not None:
+        ended = f"recovered on {fmt.moment(all_.recovery_ms)} UTC"
+    return (
+        f"Maximum drawdown: {fmt.percent(all_.value)}, over all equity snapshots, from"
+        f" {fmt.moment(all_.peak_ms)} to {fmt.moment(all_.trough_ms)} UTC, {ended}."
+    )
+
+
+def _opening(results: Results) -> tuple[int, Decimal] | None:
+    if results.since_ms is None or results.equity_start is None:
+        return None
+    return results.since_ms, results.equity_start
 
 
 def _bar(day: DayRow) -> BarDay:

@@ -1,0 +1,74 @@
+"""The maximum drawdown over all equity snapshots, by the time-weighted index, with its dates.
+
+The index multiplies equity over the equity of the snapshot before it. What was deposited or
+withdrawn between the two is taken off again, so a transfer is neither a gain nor a fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+Snapshot = tuple[int, float]  # time in ms, equity
+Transfer = tuple[int, float]  # time in ms, amount: positive for a deposit
+
+
+@attrs.frozen(kw_only=True)
+class Drawdown:
+    """The deepest fall of the index from a peak before it.
+
+    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is when the index stood at the peak
+    again; None if it has not.
+    """
+
+    value: float = 0.0
+    peak_ms: int | None = None
+    trough_ms: int | None = None
+    recovery_ms: int | None = None
+    snapshots: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class DrawdownFold:
+    """What is to be known of the snapshots so far, to go on with later ones."""
+
+    found: Drawdown = Drawdown()
+    last: Snapshot | None = None
+    index: float = 1.0
+    peak: tuple[int, float] = (0, 1.0)  # when, and the index then
+    deepest_peak: float = 1.0  # the index at ``found.peak_ms``
+
+    def after(self, snapshots: Iterable[Snapshot], transfers: Sequence[Transfer]) -> DrawdownFold:
+        """Return the fold with later snapshots, oldest first, and the transfers among them."""
+        last, index, peak, found = self.last, self.index, self.peak, self.found
+        deepest_peak, count = self.deepest_peak, found.snapshots
+        pending = [t for t in transfers if last is None or t[0] > last[0]]
+        at = 0
+        for at_ms, equity in snapshots:
+            count += 1
+            moved = 0.0
+            while at < len(pending) and pending[at][0] <= at_ms:
+                moved += pending[at][1]
+                at += 1
+            if last is None:
+                peak = (at_ms, index)
+            elif last[1] > 0:
+                index *= (equity - moved) / last[1]
+            last = (at_ms, equity)
+            if found.trough_ms is not None and found.recovery_ms is None and index >= deepest_peak:
+                found = attrs.evolve(found, recovery_ms=at_ms)
+            if index >= peak[1]:
+                peak = (at_ms, index)
+            elif index / peak[1] - 1.0 < found.value:
+                deepest_peak = peak[1]
+                found = Drawdown(
+                    value=index / peak[1] - 1.0, peak_ms=peak[0], trough_ms=at_ms, recovery_ms=None
+                )
+        return DrawdownFold(
+            found=attrs.evolve(found, snapshots=count),
+            last=last,
+            index=index,
+            peak=peak,
+            deepest_peak=deepest_peak,
+        )

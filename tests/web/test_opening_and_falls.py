@@ -1,0 +1,168 @@
+"""Where the curve begins, its deposits, its stretches, and the deepest fall that it shows."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from decimal import Decimal as D
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from published_record import START_MS, started_with
+from site_client import Client, inline
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core import events as e
+from kamou.core.model import Income
+from kamou.store.database import open_writer
+from kamou.store.journal import JournalWriter
+from kamou.web.app import PublicSite
+from kamou.web.chart import CURVE_FRAMES
+from kamou.web.site import Site
+
+STEP_MS = 30 * MINUTE_MS
+DAYS = 18
+TRANSFERS = (
+    (5 * HOUR_MS, D(1000)),
+    (9 * DAY_MS + HOUR_MS, D(1000)),
+    (9 * DAY_MS + 7 * HOUR_MS, D(-400)),
+)
+
+
+def equities() -> list[tuple[int, D]]:
+    """10,000, then about 9,960; a deposit on the first day, two transfers on one day."""
+    chance, made, equity = Random(5), [(START_MS, D(10_000))], D(9_960)
+    for i in range(1, DAYS * DAY_MS // STEP_MS):
+        at_ms = START_MS + i * STEP_MS
+        equity += D(chance.randint(-60, 60))
+        equity += sum(
+            (amount for after, amount in TRANSFERS if at_ms - STEP_MS < START_MS + after <= at_ms),
+            D(0),
+        )
+        made.append((at_ms, equity))
+    return made
+
+
+def events() -> list[e.Event]:
+    made: list[e.Event] = [started_with(START_MS)]
+    for at_ms, equity in equities():
+        for number, (after, amount) in enumerate(TRANSFERS):
+            if at_ms - STEP_MS < START_MS + after <= at_ms:
+                income = Income(
+                    income_id=f"t{number}",
+                    kind="transfer",
+                    symbol="",
+                    amount=amount,
+                    at_ms=START_MS + after,
+                )
+                made.append(e.IncomeRecorded(at_ms=START_MS + after, income=income))
+        made.append(
+            e.EquityMarked(
+                at_ms=at_ms,
+                equity=equity,
+                balance=equity,
+                unrealised=D(0),
+                margin_used=D(0),
+                open_risk=D(0),
+                flows=D(0),
+            )
+        )
+        if at_ms % DAY_MS == 0:
+            day = START_MS // DAY_MS
+            name = f"2025-{'07' if at_ms // DAY_MS - day < 6 else '08'}"
+            number = at_ms // DAY_MS - day
+            name += f"-{26 + number:02d}" if number < 6 else f"-{number - 5:02d}"
+            made.append(e.DayOpened(at_ms=at_ms, day=name, equity=equity))
+    return made
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("moved") / "kamou.sqlite3"
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, generation=1).append(events())
+    return path
+
+
+async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, object], str]:
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        return (await http.get("/results.json")).json(), (await http.get("/results")).text
+
+
+async def test_the_dashed_line_is_the_opening_balance_and_the_curve_begins_there(
+    moved: Path, demo: Site, client: Client
+) -> None:
+    found, page = await shown(moved, demo, client)
+    assert found["equity_start"] == "10000"
+    for frame in CURVE_FRAMES:
+        drawing = page.partition(f'<svg class="{frame.name}"')[2].partition("</svg>")[0]
+        start_y = re.search(r'<line class="start" [^>]*y1="([\d.]+)"', drawing)
+        line = re.search(r'<path class="line" d="M([\d.]+),([\d.]+) ', drawing)
+        assert start_y is not None
+        assert line is not None
+        assert float(line[1]) == frame.left
+        assert line[2] == start_y[1]
+        # 10,000 on the scale of the labels, which were computed apart from it
+        ticks = re.findall(r'<text x="\d+" y="([\d.]+)">([\d,]+)</text>', drawing)
+        (y0, v0), (y1, v1) = [(float(y) - 4, float(v.replace(",", ""))) for y, v in ticks[:2]]
+        at = y0 + (10_000 - v0) * (y1 - y0) / (v1 - v0)
+        assert float(start_y[1]) == pytest.approx(at, abs=0.2)
+
+
+async def test_each_deposit_and_withdrawal_stands_at_its_own_time(
+    moved: Path, demo: Site, client: Client
+) -> None:
+    found, page = await shown(moved, demo, client)
+    assert found["transfers"] == [
+        {"at_ms": START_MS + after, "amount": str(amount)} for after, amount in TRANSFERS
+    ]
+    assert found["transfers_total"] == 3
+    wide = page.partition('<svg class="wide"')[2].partition("</svg>")[0]
+    drawn = re.findall(r'<line class="marker flow" x1="([\d.]+)"[^>]*><title>([^<]*)', wide)
+    assert [title for _, title in drawn] == [
+        "Deposit, 2025-07-26 05:00 UTC: 1,000.00 USDT",
+        "Deposit, 2025-08-04 01:00 UTC: 1,000.00 USDT",
+        "Withdrawal, 2025-08-04 07:00 UTC: 400.00 USDT",
+    ]
+    frame = CURVE_FRAMES[0]
+    span = equities()[-1][0] - START_MS
+    for (x, _), (after, _) in zip(drawn, TRANSFERS, strict=True):
+        at = frame.left + (frame.inner_right - frame.left) * after / span
+        assert float(x) == pytest.approx(at, abs=0.1)
+
+
+async def test_the_deepest_fall_is_that_of_all_snapshots_with_its_dates(
+    moved: Path, demo: Site, client: Client
+) -> None:
+    found, page = await shown(moved, demo, client)
+    index, peak, worst = 1.0, (START_MS, 1.0), (0.0, 0, 0)
+    marks = equities()
+    for (before_ms, before), (at_ms, equity) in pairwise(marks):
+        own = sum(a for after, a in TRANSFERS if before_ms < START_MS + after <= at_ms)
+        index *= float((equity - own) / before)
+        if index >= peak[1]:
+            peak = (at_ms, index)
+        worst = min(worst, (index / peak[1] - 1, peak[0], at_ms))
+    figures = found["performance"]
+    assert isinstance(figures, dict)
+    fall = figures["max_drawdown_snapshots"]
+    assert fall["value"] == pytest.approx(worst[0], rel=1e-9)
+    assert (fall["peak_ms"], fall["trough_ms"], fall["n"]) == (*worst[1:], len(marks))
+    assert fall["value"] < figures["max_drawdown"]["value"]
+    shown_as = f"{abs(worst[0]) * 100:.2f}%"
+    assert f"Maximum drawdown: \N{MINUS SIGN}{shown_as}, over all equity snapshots, from" in page
+
+
+async def test_each_stretch_of_the_curve_has_its_low_and_its_high(
+    moved: Path, demo: Site, client: Client
+) -> None:
+    found, _ = await shown(moved, demo, client)
+    curve = found["equity_curve"]
+    assert isinstance(curve, list)
+    marks, begin = equities(), 0
+    for point in curve:
+        inside = [equity for at_ms, equity in marks if begin < at_ms <= point["at_ms"]]
+        assert (D(point["low"]), D(point["high"])) == (min(inside), max(inside))
+        begin = point["at_ms"]
