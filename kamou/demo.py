@@ -16,6 +16,7 @@ from kamou.app import World, compose, cycle_for
 from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
 from kamou.config import DemoSettings, Settings
+from kamou.core.run_events import ReplayEnded, ReplayStarted
 from kamou.errors import ConfigurationError
 from kamou.exchange.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.exchange.market import MarketSource
@@ -172,6 +173,7 @@ class FastForward:
     progress: Progress
     announce: Callable[[ChildExit], None]
     stop: threading.Event
+    recorded: bool = False  # the market is a replay
 
     def run(self) -> bool:
         """Trade up to ``until_ms``, or until the halt latch is set; False when told to stop.
@@ -212,6 +214,11 @@ class FastForward:
             durable=False,
             told_to_stop=self.stop.is_set,
         ) as session:
+            if self.recorded:
+                began = ReplayStarted(
+                    at_ms=clock.now_ms(), first_ms=self.source.first_ms, last_ms=self.until_ms
+                )
+                session.writer.append([began])
             tree = compose(
                 World(
                     settings=settings,
@@ -235,3 +242,6 @@ class FastForward:
                         await asked.wait()
                     await supervisor.stop()
                     nursery.cancel_scope.cancel()
+            if self.recorded and not asked.is_set():
+                session.writer.recover()
+                session.writer.append([ReplayEnded(at_ms=clock.now_ms())])

@@ -203,6 +203,7 @@ class Service:
             progress=self.progress,
             announce=partial(_crashes, self.announce),
             stop=stop,
+            recorded=self.replay is not None,
         )
         reached = False
         async with trio.open_nursery() as nursery:

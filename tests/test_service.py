@@ -229,7 +229,10 @@ async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
         while not any("replay has ended" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
             await trio.sleep(0.01)
-        assert (await demo.get("/results")).status_code == 200
+        page = (await demo.get("/results")).text
+        assert "Demo: a replay of recorded market data, and simulated money" in page
+        assert "simulated market" not in page
+        assert "<dd>the replay has ended</dd>" in page
         assert "replayed" in (await demo.get("/readyz", operator=True)).text
     assert run_table(demo.folder) == [(1, "stopped")]
 

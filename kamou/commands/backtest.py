@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
-from kamou.commands.printing import Report, print_json, print_table, progress
+from kamou.commands.printing import Report, print_json, print_table, progress, when
 from kamou.config import Resolved
 from kamou.errors import CheckFailedError
 from kamou.folder import write_atomically
@@ -132,11 +133,38 @@ def _backtest(
     )
 
 
+MONEY = {
+    "equity_start": "equity at the start",
+    "equity_end": "equity at the end",
+    "fees": "fees",
+    "funding": "funding",
+    "slippage": "slippage",
+    "pnl_net": "net",
+}
+
+
+def _figure(name: str, value: Any) -> tuple[str, object]:
+    """A figure of the report for people: named and rounded. The JSON has every digit."""
+    if name in MONEY:
+        return MONEY[name], f"{Decimal(value):,.2f}"
+    if name in ("first_ms", "last_ms"):
+        return f"{name.removesuffix('_ms')} bar (UTC)", when(value)
+    if name == "max_drawdown":
+        return "maximum drawdown", f"{value:.2%}"
+    if name == "worst_overshoot_r":
+        return "worst fill beyond a stop", f"{Decimal(value):.3f} R"
+    return name.replace("_", " "), value
+
+
 def _print(result: dict[str, Any]) -> None:
     by_strategy = result.get("by_strategy") or {}
-    rows = [(name, value) for name, value in result.items() if name != "by_strategy"]
+    left_out = ("by_strategy", "violation_list" if not result.get("violation_list") else "")
+    rows = [_figure(name, value) for name, value in result.items() if name not in left_out]
     print_table("backtest (the promotion gate is assumed live)", ("figure", "value"), rows)
     if by_strategy:
         columns = sorted({key for each in by_strategy.values() for key in each})
-        cells = ((name, *(each.get(key) for key in columns)) for name, each in by_strategy.items())
-        print_table("by strategy", ("strategy", *columns), cells)
+        shown = [
+            dict(_figure(key, each.get(key)) for key in columns) for each in by_strategy.values()
+        ]
+        cells = [(name, *row.values()) for name, row in zip(by_strategy, shown, strict=True)]
+        print_table("by strategy", ("strategy", *shown[0]), cells)

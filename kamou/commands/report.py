@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from kamou.folder import DataFolder
 
 DAY_COLUMNS = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
 STRATEGY_COLUMNS = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
+
+MONEY = frozenset({"pnl", "pnl_net", "fees", "funding", "slippage", "equity_end"})
 
 
 @click.command()
@@ -51,7 +54,12 @@ def figure_cells(figure: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _cells(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[list[object]]:
-    return [[_rounded(row.get(column)) for column in columns] for row in rows]
+    return [[_cell(row, column) for column in columns] for row in rows]
+
+
+def _cell(row: dict[str, Any], column: str) -> object:
+    value = row.get(column)
+    return f"{Decimal(value):,.2f}" if column in MONEY and value is not None else _rounded(value)
 
 
 def _rounded(value: object) -> object:
@@ -61,6 +69,7 @@ def _rounded(value: object) -> object:
 def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The same document as ``/results.json``, and this many days, oldest first."""
     from kamou.store.day_rows import open_row
+    from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import newest_days
     from kamou.web.daily import Memo
     from kamou.web.documents import day_document, results_document
@@ -69,8 +78,9 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
 
     settings = resolved.settings
     assumed_live = settings.mode == "demo"
-    site = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
+    given = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
     with contextlib.closing(open_database(DataFolder(settings.data_dir))) as reader:
+        site = given.as_run(latest_run(reader))
         document = results_document(gather(reader, site, Memo()))
         now = open_row(reader)
         rows = ((now,) if now else ()) + newest_days(reader, limit=days)

@@ -13,6 +13,8 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.RunStarted,
     e.RunStopped,
     runs.HistoryCaughtUp,
+    runs.ReplayStarted,
+    runs.ReplayEnded,
     site.SiteFailed,
     site.SiteRecovered,
     e.CycleRanked,

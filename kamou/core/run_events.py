@@ -15,3 +15,16 @@ class HistoryCaughtUp(Event):
     """
 
     since_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class ReplayStarted(Event):
+    """This run trades a market that was recorded, from ``first_ms`` to ``last_ms``."""
+
+    first_ms: int
+    last_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class ReplayEnded(Event):
+    """The recorded market has been traded to its end: nothing follows."""

@@ -7,8 +7,9 @@ import sqlite3
 
 import attrs
 
-from kamou.core.events import RunStarted
-from kamou.messages.codec import decode
+from kamou.core.events import Event, RunStarted
+from kamou.core.run_events import ReplayEnded, ReplayStarted
+from kamou.messages.codec import decode, kind_of
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +20,8 @@ class LatestRun:
     mode: str  # demo | paper | live
     currency: str
     gate: str  # label of the gate: "assumed" where every strategy was granted size
+    recorded: bool = False  # the market is a replay of recorded data
+    ended: bool = False  # the replay has come to its end
 
 
 def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
@@ -39,7 +42,16 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
         mode=run.mode,
         currency=str(json.loads(run.config_json).get("currency", DEFAULT_CURRENCY)),
         gate=run.gate,
+        recorded=_is_there(reader, ReplayStarted),
+        ended=_is_there(reader, ReplayEnded),
     )
+
+
+def _is_there(reader: sqlite3.Connection, kind: type[Event]) -> bool:
+    row = reader.execute(
+        "SELECT 1 FROM event WHERE kind = ? AND key IS NULL LIMIT 1", (kind_of(kind),)
+    ).fetchone()
+    return row is not None
 
 
 DEFAULT_CURRENCY = "USDT"  # of a journal whose configuration names none

@@ -16,6 +16,8 @@ def results_document(results: Results) -> dict[str, object]:
     """``/results.json``. Days and months are oldest first; the last of each is still open."""
     return {
         "mode": results.mode,
+        "market": results.market,
+        "ended": results.ended,
         "since_ms": results.since_ms,
         "as_of_ms": results.as_of_ms,
         "currency": results.currency,

@@ -48,6 +48,17 @@ def exact(value: Decimal | None) -> str:
     return _sign(text, value, signed=False)
 
 
+PRICE_DIGITS = 8  # significant ones: more than any venue quotes
+
+
+def price(value: Decimal | None) -> str:
+    """A price that may be an average of many fills, rounded to eight significant digits."""
+    if value is None or value == 0:
+        return exact(value)
+    places = PRICE_DIGITS - 1 - value.adjusted()
+    return exact(value.quantize(Decimal(1).scaleb(-max(0, places)), rounding=ROUND_HALF_EVEN))
+
+
 def feature(value: float) -> str:
     """A feature of a signal, in six significant digits."""
     return _sign(f"{abs(value):.6g}", value, signed=False)
@@ -108,6 +119,25 @@ def duration(span_ms: int | None) -> str:
     if span_ms >= MINUTE_MS:
         return f"{span_ms // MINUTE_MS} min"
     return f"{span_ms / 1000:.1f} s"
+
+
+FEATURES = {
+    "z": "z-score of the price",
+    "rsi": "RSI",
+    "efficiency": "efficiency ratio",
+    "adx": "ADX",
+    "variance_ratio": "variance ratio",
+    "half_life": "half-life, bars",
+    "atr": "ATR",
+    "momentum": "momentum",
+    "oi_z": "z-score of open interest",
+    "volatility": "volatility",
+}
+
+
+def feature_name(name: str) -> str:
+    """A strategy's feature as readers know it."""
+    return FEATURES.get(name, words(name))
 
 
 def words(code: str) -> str:

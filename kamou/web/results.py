@@ -103,6 +103,8 @@ class Results(Happenings):
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
+    market: str  # generated | recorded | real
+    ended: bool  # a replay that has come to its end
     notices: tuple[str, ...]
     curve: Curve
     drawdown: Drawdown  # over all snapshots
@@ -145,6 +147,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         months=_months(daily, now),
         strategies=tuple(_strategy(each, daily) for each in sums),
         totals=whole,
+        market=site.market,
+        ended=site.ended,
         notices=site.notices,
         curve=curve,
         drawdown=drawdown,

@@ -23,6 +23,9 @@ MODE_NOTICES = {
 }
 
 
+RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
+
+
 @attrs.frozen(kw_only=True)
 class Site:
     """``pricing_markdown`` is the operator's own text; empty means free and self-hosted."""
@@ -31,14 +34,23 @@ class Site:
     currency: str = "USDT"
     assumed_live: bool = False  # every strategy was granted size without a record of its own
     pricing_markdown: str = ""
+    recorded: bool = False  # the demo's market is a replay of recorded data
+    ended: bool = False  # and it has come to its end
 
     @property
     def banner(self) -> str:
         """The line under every page's head; empty in live mode."""
-        said = MODE_NOTICES[self.mode]
+        said = RECORDED_NOTICE if self.mode == "demo" and self.recorded else MODE_NOTICES[self.mode]
         if not said:
             return ""
         return f"{said}; the gate is assumed live." if self.assumed_live else f"{said}."
+
+    @property
+    def market(self) -> str:
+        """Where prices come from: ``generated``, ``recorded`` or ``real``."""
+        if self.mode != "demo":
+            return "real"
+        return "recorded" if self.recorded else "generated"
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -51,4 +63,11 @@ class Site:
         if run is None:
             return self
         assumed = run.gate == ASSUMED_GATE
-        return attrs.evolve(self, mode=run.mode, currency=run.currency, assumed_live=assumed)
+        return attrs.evolve(
+            self,
+            mode=run.mode,
+            currency=run.currency,
+            assumed_live=assumed,
+            recorded=run.recorded,
+            ended=run.ended,
+        )

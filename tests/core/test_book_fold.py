@@ -26,7 +26,7 @@ from kamou.core.book import Book
 from kamou.core.event_kinds import EVENTS
 from kamou.core.model import Leg, OrderStatus
 from kamou.core.operator_events import CommandNoted
-from kamou.core.run_events import HistoryCaughtUp
+from kamou.core.run_events import HistoryCaughtUp, ReplayEnded, ReplayStarted
 from kamou.core.site_events import SiteFailed, SiteRecovered
 
 PLAN = plan()
@@ -57,6 +57,8 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         SiteRecovered,
         CommandNoted,
         HistoryCaughtUp,
+        ReplayStarted,
+        ReplayEnded,
     }
     assert set(book_module._HANDLERS) | silent == set(EVENTS)
     assert not set(book_module._HANDLERS) & silent

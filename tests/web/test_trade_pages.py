@@ -17,6 +17,7 @@ from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.queries import trades
+from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
 from kamou.web.site import Site
@@ -194,7 +195,7 @@ async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_co
     async with client(PublicSite(path, demo, runner=inline)) as http:
         text = unescape((await http.get(f"/trades/{quote(trade.trade_id)}")).text)
         sums = (await http.get("/results.json")).json()["strategies"]
-    assert f"-1.25 listed late, net {net}" in text
+    assert f"{fmt.MINUS}1.2500 listed late, net {fmt.money(net, signed=True, places=4)}" in text
     assert "0.500 R" in text
     shown = sum(D(each["pnl_net"]) for each in sums)
     assert shown == sum(each.pnl_net for each in trades(open_reader(path)))

@@ -12,6 +12,7 @@ from kamou.core.model import Leg
 from kamou.http.replies import HTML
 from kamou.store import public_queries, queries
 from kamou.store.rows import TradeChain
+from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, Page
 
 LEGS = {
@@ -67,7 +68,8 @@ def render(ask: Ask) -> Page:
 
 def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
     for event in corrections:
-        detail = f"{event.added:+} listed late, net {event.pnl_net}"
+        added, net = (fmt.money(m, signed=True, places=4) for m in (event.added, event.pnl_net))
+        detail = f"{added} listed late, net {net}"
         yield Moment(at_ms=event.at_ms, what="Funding added to the result", detail=detail)
 
 
@@ -76,17 +78,23 @@ def _diary(chain: TradeChain) -> Iterator[Moment]:
     assert trade is not None
     if signal is not None:
         yield Moment(at_ms=signal.bar_open_ms, what="Candle opened", detail=signal.symbol)
-        yield Moment(at_ms=signal.bar_close_ms, what="Candle closed", detail=f"at {signal.close:g}")
-        detail = f"{signal.strategy}, {signal.side}, score {signal.score:.3f}"
+        yield Moment(
+            at_ms=signal.bar_close_ms,
+            what="Candle closed",
+            detail=f"at {fmt.feature(signal.close)}",
+        )
+        score = fmt.number(signal.score, places=3)
+        detail = f"{fmt.words(signal.strategy)}, {signal.side}, score {score}"
         yield Moment(at_ms=signal.cycle_ms, what="Signal ranked", detail=detail)
     if permit is not None:
-        detail = f"{permit.quantity} contracts, risk {permit.risk}, bound by {permit.bound_by}"
+        size, risk = fmt.exact(permit.quantity), fmt.money(permit.risk)
+        detail = f"{size} contracts, worst case {risk}, size bound by {fmt.words(permit.bound_by)}"
         yield Moment(at_ms=permit.granted_ms, what="Permit granted", detail=detail)
         if permit.consumed_ms is not None:
             yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
     for order in chain.orders:
         name = LEGS.get(order.leg, order.leg)
-        detail = f"{order.side} {order.quantity}, {order.type.replace('_', ' ')}"
+        detail = f"{order.side} {fmt.exact(order.quantity)}, {fmt.words(order.type)}"
         yield Moment(at_ms=order.intended_ms, what=f"{name} order recorded", detail=detail)
         if order.acknowledged_ms is not None:
             yield Moment(
@@ -95,9 +103,9 @@ def _diary(chain: TradeChain) -> Iterator[Moment]:
                 detail=order.venue_id,
             )
         if order.closed_ms is not None:
-            detail = f"{order.status}, {order.filled} filled"
+            detail = f"{fmt.words(order.status)}, {fmt.exact(order.filled)} filled"
             yield Moment(at_ms=order.closed_ms, what=f"{name} order ended", detail=detail)
     for fill in chain.fills:
-        detail = f"{fill.side} {fill.quantity} at {fill.price}"
+        detail = f"{fill.side} {fmt.exact(fill.quantity)} at {fmt.price(fill.price)}"
         yield Moment(at_ms=fill.at_ms, what="Filled", detail=detail)
-    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=trade.exit_reason)
+    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=fmt.words(trade.exit_reason))
