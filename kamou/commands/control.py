@@ -54,7 +54,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
 @json_option
 @reason_option
 def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Rearm after a halt. After `flatten` it takes two steps.
+    """Resume trading after a halt. After `flatten` it takes two steps.
 
     The first removes the halt latch that `flatten` left, also without a running system, and
     takes a running one from FLATTEN to halted; the second lets it trade again.

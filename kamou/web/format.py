@@ -150,7 +150,7 @@ STATES = {
     "reduced": "trading at reduced size",
     "halt_new": "no new trades",
     "flatten": "closing everything",
-    "killed": "stopped by a human",
+    "killed": "stopped by the operator",
 }
 
 

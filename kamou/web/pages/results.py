@@ -85,7 +85,8 @@ def _rows(results: Results) -> Iterator[Row]:
     without_r = trade.trades.n - trade.expectancy_r.n
     yield _row(
         "Return",
-        "Time-weighted, over complete days, net of every cost. Deposits are not profit.",
+        "Time-weighted, over complete days, net of the costs charged so far; what is open counts at"
+        " its mark, without the costs of closing it. Deposits are not profit.",
         day.return_twr,
         lambda v: fmt.percent(v, signed=True),
         "complete days",

@@ -1,0 +1,39 @@
+"""Sentences of the pages say what is so."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from site_client import Client
+
+from kamou.web.app import PublicSite
+
+PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+NOT_SO = {
+    "anywhere from": "a 95% interval is no bound",
+    "every cost": "what is open has not paid to be closed",
+    "five minutes": "the cycle is a setting, and two cycles of three scan nothing",
+    "deepest fall": "the word is maximum drawdown",
+    "taken out": "the word is withdrawn",
+    "put in since": "the word is deposited",
+    "stopped by a human": "the word is operator",
+}
+ALLOWED = "It publishes how it really does: every trade, every cost, every losing day."
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_says_what_is_not_so(public: PublicSite, client: Client, path: str) -> None:
+    async with client(public) as http:
+        page = unescape((await http.get(path)).text).replace(ALLOWED, "")
+    assert not {words for words in NOT_SO if words in page.lower()}
+
+
+async def test_the_return_says_what_it_leaves_out_and_what_its_interval_is(
+    public: PublicSite, client: Client
+) -> None:
+    async with client(public) as http:
+        page = re.sub(r"\s+", " ", unescape((await http.get("/results")).text))
+    assert "without the costs of closing it" in page
+    assert "The 95% interval from resampling its own days" in page
