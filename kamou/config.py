@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import ipaddress
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +24,7 @@ from kamou.core.limits import (
     VetoLimits,
 )
 from kamou.errors import ConfigurationError
-from kamou.setting_values import EXPECTED, Text, converted
+from kamou.setting_values import EXPECTED, PUBLIC_URL, Text, converted, is_network, is_public_url
 from kamou.settings_table import SETTINGS
 from kamou.toml_text import line_of, lines_of_keys
 
@@ -99,6 +98,11 @@ class WebSettings:
 
 
 @attrs.frozen(kw_only=True)
+class SiteSettings:
+    public_url: str = ""  # where readers find the site
+
+
+@attrs.frozen(kw_only=True)
 class StoreSettings:
     group_commit_ms: int = 20
     snapshot_every: int = 20_000  # events: half a second of folding at a start
@@ -144,6 +148,7 @@ class Settings:
     exchange: ExchangeSettings = ExchangeSettings()
     demo: DemoSettings = DemoSettings()
     web: WebSettings = WebSettings()
+    site: SiteSettings = SiteSettings()
     store: StoreSettings = StoreSettings()
     data: DataSettings = DataSettings()
     supervision: SupervisionSettings = SupervisionSettings()
@@ -272,10 +277,11 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         ),
         (not listeners, ("web.port", "web.operator_port"), "the two listeners need two ports"),
         (
-            all(_is_network(proxy) for proxy in web.trusted_proxies),
+            all(is_network(proxy) for proxy in web.trusted_proxies),
             ("web.trusted_proxies",),
             "expects IP addresses or networks such as 10.0.0.0/8",
         ),
+        (is_public_url(settings.site.public_url), ("site.public_url",), PUBLIC_URL),
         (bool(enabled), ("strategies.enabled",), "names no strategy"),
         (len(set(enabled)) == len(enabled), ("strategies.enabled",), "names a strategy twice"),
         (
@@ -290,14 +296,6 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         ),
     ]
     return [(keys, what) for holds, keys, what in checks if not holds]
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
 
 
 def commented_toml() -> str:

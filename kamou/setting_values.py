@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ EXPECTED: dict[Any, str] = {
     tuple[str, ...]: "a list of texts",
     tuple[int, ...]: "a list of whole numbers",
 }
+
+PUBLIC_URL = "expects http(s):// and a host, such as https://kamou.example, without a path"
+_PUBLIC_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{1,5})?")
 
 
 class Text(str):
@@ -67,3 +72,17 @@ def _read(kind: Any, text: str) -> object:
     if kind in (str, Path):
         return text
     return [_read(kind.__args__[0], part.strip()) for part in text.split(",") if part.strip()]
+
+
+def is_network(text: str) -> bool:
+    """Return True for an IP address or a network."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public_url(text: str) -> bool:
+    """Return True for an origin in lower case, and for the empty text: there is none."""
+    return not text or _PUBLIC_URL.fullmatch(text) is not None

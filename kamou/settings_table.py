@@ -327,6 +327,12 @@ _MACHINE = (
         3_600,
         decides=False,
     ),
+    _S(
+        "site.public_url",
+        "",
+        "where readers find the site, for canonical links, sitemap and preview; none: none is sent",
+        decides=False,
+    ),
     _S("store.group_commit_ms", "ms", "events that can wait are written together", 0, 1_000),
     _S("store.snapshot_every", "events", "between two snapshots of the book", 1_000),
     _S("store.batch_max", "events", "in one transaction", 1, 100_000),

@@ -130,6 +130,7 @@ def handover(
         currency=settings.currency,
         gate=gate,
         pricing_markdown=pricing,
+        public_url=settings.site.public_url,
         nice=web.site_nice,
         memory_max_bytes=web.site_address_space_max_mb * 1024 * 1024,
         descriptors_max=web.site_descriptors_max,

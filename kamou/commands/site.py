@@ -57,6 +57,7 @@ def _serve(settings: Settings, database: Path) -> None:
             currency=settings.currency,
             assumed_live=True,  # the only gate of this release; the journal decides
             pricing_markdown=read_pricing(web.pricing_file),
+            public_url=settings.site.public_url,
         ),
         host=web.host,
         port=web.port,

@@ -43,6 +43,7 @@ class SiteHandover:
     render_max_s: float  # a render that takes longer ends the child
     heartbeat_s: float  # between two heartbeats
     limits: Limits  # of the listener
+    public_url: str = ""  # the site's origin as readers know it; empty: none is sent
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,11 +23,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import StoreError
 from kamou.http.negotiation import prefers_json
-from kamou.http.replies import HTML, IMMUTABLE, NEVER, Replies, Reply, reply
+from kamou.http.replies import HTML, JSON, NEVER, Replies, Reply, reply
 from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
 from kamou.web.daily import Memo
+from kamou.web.fixed import fixed_replies
 from kamou.web.pages import days, front, how_it_works, pricing, results, trade, trades
 from kamou.web.pages.base import Ask, Page, Render
 from kamou.web.render import Templates, load_templates
@@ -55,8 +57,8 @@ ROUTES: tuple[Row, ...] = (
     Row(path="/", render=front.render),
     Row(path="/results", render=results.render, negotiates=True),
     Row(path="/results.json", render=results.render_json),
-    Row(path="/trades", render=trades.render, query=trades.PARAMETERS),
-    Row(path="/trades/{trade_id:path}", render=trade.render),
+    Row(path="/trades", render=trades.render, query=trades.PARAMETERS, negotiates=True),
+    Row(path="/trades/{trade_id:path}", render=trade.render, negotiates=True),
     Row(path="/days", render=days.render, query=days.PARAMETERS),
     Row(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
     Row(path="/how-it-works", render=how_it_works.render),
@@ -97,7 +99,7 @@ class PublicSite:
         self._replies = Replies(CACHE_BYTES)
         # apart, or somebody who asks for many addresses empties the cache of everybody's pages
         self._chosen = Replies(CHOSEN_BYTES)
-        self._errors: dict[int, Reply] = {}  # by status, of those in ERRORS
+        self._errors: dict[tuple[int, bool], Reply] = {}  # by status, of those in ERRORS, and kind
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
         self._page_reader: sqlite3.Connection | None = None
@@ -125,7 +127,8 @@ class PublicSite:
         if scope["query_string"]:
             return None
         path = scope["path"]
-        as_json = path in self._negotiating and _wants_json(scope)
+        negotiates = path in self._negotiating or path.startswith("/trades/")
+        as_json = negotiates and _wants_json(scope)
         try:
             head = self._head()
         except (StoreError, sqlite3.Error):
@@ -143,10 +146,8 @@ class PublicSite:
     def _starlette(self) -> Starlette:
         routes = [Route(row.path, self._endpoint(row)) for row in ROUTES]
         routes += [
-            Route(
-                f"/static/{file.name}", _always(reply(file.body, file.media_type, cache=IMMUTABLE))
-            )
-            for file in self._templates.static
+            Route(path, _always(fixed))
+            for path, fixed in fixed_replies(self._templates.static, self._site.public_url)
         ]
         app = Starlette(
             routes=routes,
@@ -173,7 +174,7 @@ class PublicSite:
                 if found is None:
                     path = dict(request.path_params)
                     page = await self._runner(self._render, row.render, path, query, as_json)
-                    found = reply(page.body, page.media_type)
+                    found = reply(page.body, page.media_type, extra=cross_origin(page.media_type))
                     replies.put(key, head, found)
             return found
 
@@ -206,26 +207,34 @@ class PublicSite:
     async def _http_error(self, request: Request, error: Exception) -> Any:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
+        as_json = _is_for_machines(request.scope)
         if headers or error.status_code not in ERRORS:
-            return error_reply(self._templates, error.status_code, headers)
-        return self._error_page(error.status_code)
+            return error_reply(self._templates, error.status_code, headers, as_json=as_json)
+        return self._error_page(error.status_code, as_json)
 
     async def _failed(self, request: Request, error: Exception) -> Any:
         if self._on_error is not None:
             self._on_error(request.scope["path"], error)
-        return self._error_page(500)
+        return self._error_page(500, _is_for_machines(request.scope))
 
-    def _error_page(self, status: int) -> Reply:
+    def _error_page(self, status: int, as_json: bool) -> Reply:
         """Return the page of a known status, made once: unknown addresses cost no rendering."""
         assert status in ERRORS, "other statuses are not kept"
-        if status not in self._errors:
-            self._errors[status] = error_reply(self._templates, status, {})
-        return self._errors[status]
+        key = (status, as_json)
+        if key not in self._errors:
+            self._errors[key] = error_reply(self._templates, status, {}, as_json=as_json)
+        return self._errors[key]
 
 
-def error_reply(templates: Templates, status: int, headers: dict[str, str]) -> Reply:
-    """An error page in the site's own style."""
+def error_reply(
+    templates: Templates, status: int, headers: dict[str, str], *, as_json: bool = False
+) -> Reply:
+    """An error page in the site's own style, or a document for a program."""
     heading, text = ERRORS.get(status, ("Request refused", "The site cannot answer this."))
+    if as_json:
+        document = msgspec.json.encode({"error": heading, "detail": text, "status": status})
+        extra = {**headers, **cross_origin(JSON)}
+        return reply(document, JSON, status=status, cache=NEVER, extra=extra)
     body = templates.page("error.html", title=heading, status=status, heading=heading, text=text)
     return reply(body, HTML, status=status, cache=NEVER, extra=headers)
 
@@ -233,6 +242,16 @@ def error_reply(templates: Templates, status: int, headers: dict[str, str]) -> R
 def _wants_json(scope: Scope) -> bool:
     accept = b", ".join(value for name, value in scope["headers"] if name == b"accept")
     return prefers_json(accept.decode("latin-1"))
+
+
+def _is_for_machines(scope: Scope) -> bool:
+    path = scope["path"]
+    return path.startswith("/api/") or path.endswith(".json") or _wants_json(scope)
+
+
+def cross_origin(media_type: str) -> dict[str, str]:
+    """Public JSON may be read by the scripts of any page; nothing else may."""
+    return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 
 def _always(fixed: Reply) -> Callable[[Request], Awaitable[Any]]:

@@ -98,6 +98,7 @@ def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
         currency=handover.currency,
         assumed_live=handover.gate == ASSUMED_GATE,
         pricing_markdown=handover.pricing_markdown,
+        public_url=handover.public_url,
     )
     bound = socket.socket(fileno=handover.socket)
     served = serving(Path(handover.database), site, guard, bound, handover.limits)

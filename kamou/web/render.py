@@ -12,7 +12,12 @@ from markupsafe import Markup
 from kamou.web import format as fmt
 from kamou.web.site import RISK_NOTICE, Site
 
-STATIC_TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+STATIC_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+    "ico": "image/x-icon",
+    "png": "image/png",
+}
 
 
 @attrs.frozen(kw_only=True)

@@ -34,6 +34,7 @@ class Site:
     currency: str = "USDT"
     assumed_live: bool = False  # every strategy was granted size without a record of its own
     pricing_markdown: str = ""
+    public_url: str = ""  # origin, as the operator set it; never taken from a request
     recorded: bool = False  # the demo's market is a replay of recorded data
     ended: bool = False  # and it has come to its end
 

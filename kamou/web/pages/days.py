@@ -36,6 +36,9 @@ def render(ask: Ask) -> Page:
     body = ask.templates.page(
         "days.html",
         title="Days",
+        path="/days",
+        description="Every UTC day of the record, losing days included: return, change in money,"
+        " trades, fees and funding.",
         open_day=now,
         days=days,
         total=ended + (1 if before or now else 0),

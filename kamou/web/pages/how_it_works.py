@@ -5,6 +5,14 @@ from __future__ import annotations
 from kamou.http.replies import HTML
 from kamou.web.pages.base import Ask, Page
 
+DESCRIPTION = (
+    "From a candle to an order: how Kamou scans, vetoes, plans and limits its risk, how its figures"
+    " are made, and what they cannot prove."
+)
+
 
 def render(ask: Ask) -> Page:
-    return Page(body=ask.templates.page("how_it_works.html", title="How it works"), media_type=HTML)
+    body = ask.templates.page(
+        "how_it_works.html", title="How it works", path="/how-it-works", description=DESCRIPTION
+    )
+    return Page(body=body, media_type=HTML)

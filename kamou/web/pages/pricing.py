@@ -13,5 +13,11 @@ def render(ask: Ask) -> Page:
     text = ask.site.pricing_markdown
     # Raw HTML stays text, and addresses that run something are refused by the parser.
     content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    body = ask.templates.page("pricing.html", title="Pricing", content=Markup(content))
+    body = ask.templates.page(
+        "pricing.html",
+        title="Pricing",
+        path="/pricing",
+        description="What it costs to follow or to run Kamou.",
+        content=Markup(content),
+    )
     return Page(body=body, media_type=HTML)

@@ -55,6 +55,9 @@ def _html(ask: Ask) -> Page:
     body = ask.templates.page(
         "results.html",
         title="Results",
+        path="/results",
+        description="Equity, returns with their intervals, every strategy, day and halt: the whole"
+        f" {results.mode} record, losing days included.",
         results=results,
         rows=tuple(_rows(results)),
         interruptions=interruptions(results),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote
 
 import attrs
+import msgspec
 from starlette.exceptions import HTTPException
 
 from kamou.core.late_events import ResultCorrected
 from kamou.core.model import Leg
-from kamou.http.replies import HTML
+from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.rows import TradeChain
 from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, Page
+from kamou.web.trade_documents import trade_document
 
 LEGS = {
     Leg.ENTRY.value: "Entry",
@@ -51,6 +54,10 @@ def render(ask: Ask) -> Page:
     if chain is None or chain.trade is None:
         raise HTTPException(404)
     trade = chain.trade
+    if ask.json:
+        return Page(
+            body=msgspec.json.encode(trade_document(ask.site, chain, late)), media_type=JSON
+        )
     fills, orders = len(chain.fills), len(chain.orders)
     chain = attrs.evolve(chain, fills=chain.fills[:FILLS_SHOWN], orders=chain.orders[:ORDERS_SHOWN])
     body = ask.templates.page(
@@ -58,6 +65,9 @@ def render(ask: Ask) -> Page:
         fills_total=fills,
         orders_total=orders,
         title=f"Trade {trade.symbol}",
+        path=f"/trades/{quote(trade.trade_id)}",
+        description=f"{trade.symbol} {trade.side}, closed {fmt.moment(trade.closed_ms)} UTC:"
+        " its money, its orders and fills, and the signal that caused it.",
         chain=chain,
         trade=trade,
         legs=LEGS,

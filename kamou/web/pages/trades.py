@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
+import msgspec
 from starlette.exceptions import HTTPException
 
-from kamou.http.replies import HTML
+from kamou.http.replies import HTML, JSON
 from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
 from kamou.web.pages.base import Ask, Page
+from kamou.web.trade_documents import trades_document
 
 PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
 SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
@@ -20,7 +22,7 @@ PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
 def render(ask: Ask) -> Page:
-    """One page of trades, read from its place in the index of its filters.
+    """One page of trades, read from its place in the index of its filters; JSON for programs.
 
     Raises:
         HTTPException: 404 for a place or an outcome that does not exist.
@@ -52,16 +54,26 @@ def render(ask: Ask) -> Page:
     more = len(found) > PAGE_SIZE
     has_newer, has_older = (more, True) if after else (before is not None, more)
     chosen = {name: value or "" for name, value in filters.items()}
+    newer = _address(chosen, "after", trades[0].cursor) if has_newer else ""
+    older = _address(chosen, "before", trades[-1].cursor) if has_older else ""
+    if ask.json:
+        listed = trades_document(
+            ask.site, then.at_ms, trades, total=total, newer=newer, older=older
+        )
+        return Page(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(
         "trades.html",
         title="Trades",
+        path="/trades",
+        description="Every closed trade with its costs, net result and R, each followed back to the"
+        " candle that caused it.",
         trades=trades,
         total=total,
         chosen=chosen,
         strategies=strategies,
         symbols=symbols if len(symbols) <= SYMBOLS_MAX else (),
-        newer=_address(chosen, "after", trades[0].cursor) if has_newer else "",
-        older=_address(chosen, "before", trades[-1].cursor) if has_older else "",
+        newer=newer,
+        older=older,
     )
     return Page(body=body, media_type=HTML)
 

@@ -1,0 +1,77 @@
+"""``/trades`` and a trade for programs: money and prices as decimal strings, times in ms UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.late_events import ResultCorrected
+from kamou.store.rows import TradeChain, TradeRow
+from kamou.web.site import Site
+
+FILLS_MAX = 100  # of one trade, and as many orders; beside them stands how many there are
+PRIVATE = frozenset({"rowid"})  # a place in our table
+
+
+def trades_document(
+    site: Site,
+    as_of_ms: int,
+    trades: Iterable[TradeRow],
+    *,
+    total: int,
+    newer: str,
+    older: str,
+) -> dict[str, object]:
+    """One page of trades, newest first, with the addresses of its neighbors."""
+    return {
+        "mode": site.mode,
+        "currency": site.currency,
+        "as_of_ms": as_of_ms if as_of_ms < 2**53 else None,
+        "total": total,
+        "trades": [_plain(trade) for trade in trades],
+        "newer_url": newer or None,
+        "older_url": older or None,
+    }
+
+
+def trade_document(
+    site: Site, chain: TradeChain, late: Iterable[ResultCorrected]
+) -> dict[str, object]:
+    """One trade with everything that led to it."""
+    return {
+        "mode": site.mode,
+        "currency": site.currency,
+        "trade": _plain(chain.trade),
+        "fills": [_plain(fill) for fill in chain.fills[:FILLS_MAX]],
+        "fills_total": len(chain.fills),
+        "orders": [_plain(order) for order in chain.orders[:FILLS_MAX]],
+        "orders_total": len(chain.orders),
+        "permit": _plain(chain.permit),
+        "signal": _plain(chain.signal),
+        "cycle": _plain(chain.cycle),
+        "corrections": [
+            {"at_ms": each.at_ms, "added": _text(each.added), "pnl_net": _text(each.pnl_net)}
+            for each in late
+        ],
+    }
+
+
+def _plain(row: attrs.AttrsInstance | None) -> dict[str, object] | None:
+    if row is None:
+        return None
+    found = attrs.asdict(row, recurse=False)
+    return {name: _value(value) for name, value in found.items() if name not in PRIVATE}
+
+
+def _value(value: object) -> object:
+    if isinstance(value, Decimal):
+        return _text(value)
+    if isinstance(value, tuple):
+        return dict(value)
+    return value
+
+
+def _text(money: Decimal) -> str:
+    return format(money, "f")
