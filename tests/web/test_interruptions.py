@@ -95,7 +95,7 @@ async def published(path: Path, demo: Site, client: Client) -> tuple[dict[str, A
 
 
 def rows_of(page: str) -> list[str]:
-    table = page.partition('<table class="interruptions">')[2].partition("</table>")[0]
+    table = page.partition('<table class="interruptions fold">')[2].partition("</table>")[0]
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.DOTALL)
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in rows]
 

@@ -1,0 +1,92 @@
+"""The style sheet: contrast of text, its smallest size, and drawings that are scaled."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import pytest
+
+from kamou.web.chart import CURVE_FRAMES
+
+CSS = (resources.files("kamou.web") / "static" / "site.css").read_text(encoding="utf-8")
+LEAST_PX = 12.0
+LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
+REM_PX = 16.0
+SCROLLBAR_PX = 15.0
+TEXTS = (
+    ("ink", "paper"),
+    ("soft", "paper"),
+    ("soft", "raised"),
+    ("badge", "raised"),
+    ("gain", "raised"),
+    ("gain", "paper"),
+    ("loss", "paper"),
+    ("accent", "paper"),
+    ("banner-ink", "banner"),
+    ("paper", "accent"),
+)
+
+
+def colours(dark: bool) -> dict[str, str]:
+    light, night = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[:2]
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light))
+    return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", night)) if dark else {})
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("text", "ground"), TEXTS)
+def test_text_stands_out_from_its_ground(text: str, ground: str, dark: bool) -> None:
+    found = colours(dark)
+    assert contrast(found[text], found[ground]) >= LEAST_CONTRAST
+
+
+def test_the_badge_of_the_mode_has_the_colour_that_was_measured() -> None:
+    assert re.search(r"\.mode-demo \.mode, \.mode-paper \.mode \{ color: var\(--badge\); \}", CSS)
+    assert contrast("#c98a00", "#ffffff") < 3, "what it had before"
+
+
+def test_no_text_is_set_smaller_than_twelve_pixels() -> None:
+    sizes = re.findall(r"font(?:-size)?: (?:\d+ )?([\d.]+)(rem|px|em)\b", CSS)
+    assert len(sizes) > 15
+    assert all(unit != "em" for _, unit in sizes), "a share of something that may be small itself"
+    small = [size for size, unit in sizes if float(size) * (REM_PX if unit == "rem" else 1) < 12]
+    assert small == []
+    assert "font: max(.86em, .75rem)" in CSS
+
+
+@pytest.mark.parametrize(
+    ("frame", "from_px", "font"),
+    [
+        # the narrowest window of each rule, with the page's own margins
+        ("wide", 69.5 * REM_PX, r"svg text \{ font: ([\d.]+)px"),
+        ("wide", 56 * REM_PX, r"69\.5rem\) \{ svg\.wide text \{ font-size: ([\d.]+)px"),
+        ("wide", 44 * REM_PX, r"56rem\) \{ svg\.wide text \{ font-size: ([\d.]+)px"),
+        ("narrow", 23.5 * REM_PX, r"  svg\.narrow text \{ font-size: (13[\d.]+)px"),
+        ("narrow", 320, r"  svg\.narrow text \{ font-size: (16[\d.]+)px"),
+    ],
+)
+def test_labels_of_a_scaled_drawing_stay_readable(frame: str, from_px: float, font: str) -> None:
+    found = re.search(font, CSS)
+    assert found is not None
+    width = next(each.width for each in CURVE_FRAMES if each.name == frame)
+    margins = 24 if from_px < 23.5 * REM_PX else 40
+    scale = (from_px - SCROLLBAR_PX - margins) / width
+    assert float(found[1]) * scale >= LEAST_PX
+
+
+def test_tables_are_whole_in_print() -> None:
+    printed = CSS.partition("@media print")[2]
+    assert ".scroll { overflow: visible; }" in printed
+    assert "td.more, th.more { display: table-cell; }" in printed
