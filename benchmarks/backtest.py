@@ -38,8 +38,8 @@ ZSCORE_BARS, ZSCORE_ENTRY = 1_500, 2.5  # the peers' window: 100 bars of 15 minu
 def run_kamou(data_dir: Path) -> dict[str, Any]:
     import attrs
 
-    from kamou import backtest
-    from kamou.config import load
+    from kamou.runs import backtest
+    from kamou.settings.config import load
 
     resolved = load(None, {})
     resolved = attrs.evolve(resolved, settings=attrs.evolve(resolved.settings, data_dir=data_dir))
@@ -54,7 +54,7 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
     """The same bars through the same panel and strategies, and nothing else."""
     import numpy as np
 
-    from kamou.core.bars import resample
+    from kamou.core.market.bars import resample
     from kamou.core.strategies import make, panel_for
     from kamou.store.importer import open_market
 

@@ -23,17 +23,17 @@ from typing import Any
 import trio
 
 from kamou.app import World, compose
-from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock
-from kamou.config import load
 from kamou.core.model import Intent, Leg, VenueOrder
-from kamou.exchange.generator import GeneratedMarket
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_store import MEMORY
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import salt_for
-from kamou.runners import inline
-from kamou.session import opened
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.session import opened
+from kamou.runtime.runners import inline
+from kamou.settings.config import load
 from kamou.supervisor import Supervisor
+from kamou.venue.market.generator import GeneratedMarket
+from kamou.venue.store import MEMORY
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01
 WARMUP_DAYS = 35

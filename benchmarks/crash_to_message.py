@@ -19,8 +19,8 @@ import trio
 
 from kamou.actors.base import Actor
 from kamou.clock import SystemClock
-from kamou.mailboxes import Mailbox
-from kamou.supervision import ChildSpec, SupervisorSpec
+from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.supervision import ChildSpec, SupervisorSpec
 from kamou.supervisor import Supervisor
 
 CRASH, WORK = "crash", "work"

@@ -20,9 +20,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import Candidate, Denial, Figure, Side
-from kamou.core.ranking import ranked
+from kamou.core.ranking.ranking import ranked
 from kamou.messages.codec import encode
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter, encoded

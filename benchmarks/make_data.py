@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from kamou.clock import DAY_MS
-from kamou.exchange.generator import GeneratedMarket
 from kamou.store.market_data import SetSummary, write_set
+from kamou.venue.market.generator import GeneratedMarket
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01: any midnight will do, but always the same one
 

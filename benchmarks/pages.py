@@ -26,7 +26,7 @@ from typing import Any
 
 import trio
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.messages.codec import encode
 from kamou.store import migrations
 from kamou.store.database import open_writer

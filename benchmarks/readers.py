@@ -31,9 +31,9 @@ import attrs
 import httpx
 import trio
 
-from kamou.core.events import CycleRanked, FillRecorded, IntentRecorded, StopConfirmed
+from kamou.core.book.events import CycleRanked, FillRecorded, IntentRecorded, StopConfirmed
 from kamou.core.model import Leg
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
 from kamou.store.database import open_reader
 from kamou.store.journal import read_events
 from kamou.store.queries import head_seq

@@ -16,18 +16,18 @@ import attrs
 import trio
 from trio.lowlevel import in_trio_run
 
-from kamou import demo
 from kamou.app import Tree, World, compose, cycle_for
-from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import MINUTE_MS, SimulatedClock
-from kamou.config import Settings, load
-from kamou.folder import DataFolder
-from kamou.heap import freeze_heap
+from kamou.data_directory.folder import DataFolder
 from kamou.ids import salt_for
-from kamou.runners import on_thread
-from kamou.session import opened_in_thread
+from kamou.runs import demo
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.session import opened_in_thread
+from kamou.runtime.heap import freeze_heap
+from kamou.runtime.runners import on_thread
+from kamou.runtime.supervision import ChildExit
+from kamou.settings.config import Settings, load
 from kamou.store import database
-from kamou.supervision import ChildExit
 from kamou.supervisor import Supervisor
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it

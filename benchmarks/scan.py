@@ -22,9 +22,9 @@ from kamou.core.indicators.base import Floats, Indicator
 from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
-from kamou.core.limits import MomentumParameters
-from kamou.core.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.ranking import Columns, merge
+from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
+from kamou.core.ranking.ranking import Columns, merge
+from kamou.core.risk.limits import MomentumParameters
 from kamou.core.strategies import make, panel_for
 
 PERIOD_MS = 900_000

@@ -25,7 +25,7 @@ import trio
 from trio.testing import MockClock
 
 from kamou.clock import JumpClock
-from kamou.determinism import seed_scheduler
+from kamou.runtime.determinism import seed_scheduler
 from kamou.simulator import world
 from kamou.simulator.run import Result, simulate
 from kamou.simulator.saboteur import Steps

@@ -23,11 +23,11 @@ from real_time import Bench, crash, run_on, running, settings_for
 
 from kamou.app import Tree
 from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
-from kamou.config import Settings
-from kamou.core.events import FillRecorded, StopConfirmed
+from kamou.core.book.events import FillRecorded, StopConfirmed
 from kamou.core.model import Candidate, Side
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
 from kamou.messages.signals import RefinedSignal, SignalsRefined
+from kamou.settings.config import Settings
 from kamou.store import database
 from kamou.store.journal import read_events
 

@@ -24,22 +24,22 @@ from kamou.actors.risk_governor import RiskGovernor
 from kamou.actors.scanner import Scanner
 from kamou.actors.veto import VetoActor
 from kamou.clock import Clock
-from kamou.config import Settings
 from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
-from kamou.core.gate import Gate
-from kamou.core.intents import SaltOf
+from kamou.core.book.intents import SaltOf
+from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.exchange.base import HaltLatch
-from kamou.exchange.engine import Engine
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.mailboxes import Mailbox, WhenFull
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import DiskFull, ProtectionFailed
-from kamou.runners import Runner, inline
+from kamou.runtime.mailboxes import Mailbox, WhenFull
+from kamou.runtime.runners import Runner, inline
+from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
+from kamou.runtime.supervision import Strategy as Restarts
+from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import PermitStore
-from kamou.supervision import ChildSpec, Restart, SupervisorSpec
-from kamou.supervision import Strategy as Restarts
+from kamou.venue.engine import Engine
 
 ORDERS_CAPACITY = 4_096  # pushes of a busy minute; beyond it reconciliation is asked for
 CALLS_CAPACITY = 256

@@ -24,8 +24,8 @@ from kamou.commands import (
     status,
 )
 from kamou.commands.printing import say_error
+from kamou.data_directory.private_files import OTHERS
 from kamou.errors import KamouError
-from kamou.private_files import OTHERS
 
 EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
 

@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from kamou.errors import KamouError, TimedOutError
-from kamou.supervision import (
+from kamou.runtime.supervision import (
     ChildExit,
     ChildSpec,
     ExitKind,

@@ -9,7 +9,7 @@ import attrs
 import trio
 from hypothesis import strategies as st
 
-from kamou.determinism import seed_scheduler
+from kamou.runtime.determinism import seed_scheduler
 
 END_S = 50.0  # of simulated time, for whoever would wait for ever
 EVENTS, CHANNELS = 3, 2

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from site_client import Client, connect
 
-from kamou.determinism import seed_scheduler
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
+from kamou.runtime.determinism import seed_scheduler
 
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see one again
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kamou.config import Settings, flatten, plain
-from kamou.settings_table import SETTINGS
+from kamou.settings.config import Settings, flatten, plain
+from kamou.settings.table import SETTINGS
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
-Written by `make fix` from the table in `kamou/settings_table.py`; do not edit it here.
+Written by `make fix` from the table in `kamou/settings/table.py`; do not edit it here.
 `kamou init` writes them as a commented file. Q is the smaller of equity and balance.
 
 | setting | default | unit | may be | what for |

@@ -12,17 +12,17 @@ import httpx
 import trio
 
 from kamou.clock import HOUR_MS, SystemClock
-from kamou.config import DemoSettings, Resolved, Settings, StrategySettings, WebSettings
-from kamou.core.book import Book
-from kamou.core.events import Event, FillRecorded, IntentRecorded
+from kamou.core.book.book import Book
+from kamou.core.book.events import Event, FillRecorded, IntentRecorded
 from kamou.core.model import OrderType
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
-from kamou.exchange.venue_state import VenueState
-from kamou.exchange.venue_store import VenueStore
-from kamou.folder import DataFolder, RunRecord
-from kamou.service import Service
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.runs.service import Service
+from kamou.settings.config import DemoSettings, Resolved, Settings, StrategySettings, WebSettings
 from kamou.store import database
 from kamou.store.journal import read_events
+from kamou.venue.state import VenueState
+from kamou.venue.store import VenueStore
 
 NOW_MS = 1_767_312_000_000 + 12 * HOUR_MS  # a day in January 2026: the same market in every run
 # Sees a setup in nearly everything, so that two days are full of trades.

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from kamou.clock import JumpClock
-from kamou.determinism import seed_scheduler
+from kamou.runtime.determinism import seed_scheduler
 from kamou.simulator import world
 from kamou.simulator.faults import NAMES, parse
 from kamou.simulator.run import Result, Scenario, simulate

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 from troupe import Crash, Troupe, abc, spec, supervised
 
-from kamou.supervision import (
+from kamou.runtime.supervision import (
     ChildSpec,
     ExitKind,
     Restart,

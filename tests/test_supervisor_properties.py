@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import JumpClock
-from kamou.determinism import seed_scheduler
-from kamou.supervision import ChildExit, ChildSpec, Restart, Strategy, SupervisorSpec
+from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, Strategy, SupervisorSpec
 from kamou.supervisor import Supervisor
 
 QUIET_S = 50.0  # longer than any back-off and any start in these trees

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from troupe import Crash, Troupe, abc, spec, supervised
 
 from kamou.errors import KamouError, TimedOutError
-from kamou.mailboxes import Mailbox
-from kamou.supervision import (
+from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.supervision import (
     ChildSpec,
     ExitKind,
     Strategy,

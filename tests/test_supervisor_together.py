@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 from troupe import Crash, Troupe, spec, supervised
 
-from kamou.supervision import ChildSpec, ExitKind, Restart, RestartStormError, Strategy
+from kamou.runtime.supervision import ChildSpec, ExitKind, Restart, RestartStormError, Strategy
 from kamou.supervisor import Supervisor
 
 ALL, REST, ONE = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ONE

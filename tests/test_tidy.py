@@ -166,10 +166,10 @@ FORBIDDEN_CALLS = {
     r"time\.(time|time_ns)": {"kamou/clock.py": "the one place that asks the machine"},
     r"(secrets|os)\.(token_\w+|urandom)": {
         "kamou/operator/token.py": "a token must not be guessable",
-        "kamou/session.py": "nor the key of the salts that hide intents",
+        "kamou/runs/session.py": "nor the key of the salts that hide intents",
     },
     r"random\.\w+": {
-        "kamou/determinism.py": "seeds the scheduler's own generator",
+        "kamou/runtime/determinism.py": "seeds the scheduler's own generator",
         "tests/conftest.py": "seeds each test from its name",
     },
     r"(np|numpy)\.random\.(seed|rand|randn|randint|random|normal|choice|shuffle)": {},
@@ -195,7 +195,7 @@ def test_private_names_of_trio_stand_in_one_file() -> None:
     used = [
         path
         for path, text in texts(frozenset({".py"})).items()
-        if private.search(text) and path not in ("kamou/determinism.py", here)
+        if private.search(text) and path not in ("kamou/runtime/determinism.py", here)
     ]
     assert [path for path in used if path.startswith("kamou/")] == []
 
@@ -213,10 +213,10 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
         if re.search(r"\bAssumedLiveGate\b", text) and path.startswith("kamou/")
     }
     # A backtest always composes it; demo mode does until the real gate stands.
-    composers = {"kamou/demo.py", "kamou/service.py", "kamou/backtest.py"}
+    composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
     composers |= {"kamou/simulator/world.py"}  # nothing there is real
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
-        "kamou/assumed_live.py"
+        "kamou/runs/assumed_live.py"
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from kamou.supervision import (
+from kamou.runtime.supervision import (
     ChildExit,
     ChildSpec,
     SupervisorSpec,

@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
-from kamou.calls import Call, answer
 from kamou.clock import Clock, stopwatch_ns
 from kamou.errors import TimedOutError
-from kamou.mailboxes import Mailbox
+from kamou.runtime.calls import Call, answer
+from kamou.runtime.mailboxes import Mailbox
 
 
 class HandlerHungError(TimedOutError):

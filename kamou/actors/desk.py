@@ -15,8 +15,8 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.actors.timed_port import TimedPort
 from kamou.clock import Clock
-from kamou.core.book import Book
-from kamou.core.events import (
+from kamou.core.book.book import Book
+from kamou.core.book.events import (
     CancelRequested,
     Event,
     FillRecorded,
@@ -28,9 +28,9 @@ from kamou.core.events import (
     PermitDenied,
     PermitReleased,
 )
-from kamou.core.intents import SaltOf, entry_intents
+from kamou.core.book.intents import SaltOf, entry_intents
+from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, VenueOrder
-from kamou.core.orders import IN_FLIGHT, OrderState
 from kamou.core.risk.verdict import Approved, Denied, Verdict
 from kamou.errors import (
     CallTimeoutError,
@@ -43,8 +43,8 @@ from kamou.errors import (
     UnreachableError,
 )
 from kamou.exchange.base import ExchangePort
-from kamou.mailboxes import Mailbox, call
 from kamou.messages.orders import ReviewEntry, ReviewReduction
+from kamou.runtime.mailboxes import Mailbox, call
 
 CLOCKS_APART_MS = 60_000  # an intent has our time, its fills the venue's: ask from well before
 

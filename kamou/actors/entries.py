@@ -17,12 +17,12 @@ from kamou.actors.protection import Protector
 from kamou.clock import Clock
 from kamou.core.codes import Deny
 from kamou.core.day import utc_day
-from kamou.core.gate import Gate
-from kamou.core.limits import CostModel, RiskLimits
 from kamou.core.model import Candidate, Denial, Figure, Instrument, Leg, Quote
-from kamou.core.planning import no_room, plan_entry, size_fraction
+from kamou.core.record.gate import Gate
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.planning import no_room, plan_entry, size_fraction
 from kamou.core.risk.verdict import Approved
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.ids import permit_id

@@ -8,8 +8,8 @@ import trio
 
 from kamou.clock import DAY_MS, HOUR_MS, Clock, next_ms
 from kamou.exchange.base import VenueEvent
-from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ReconcileNow
+from kamou.runtime.mailboxes import Mailbox
 
 MADE_AHEAD_MS = HOUR_MS  # a day's making takes seconds at most, also on a busy machine
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from kamou.actors.base import Actor
 from kamou.clock import Clock, floor_ms, next_ms
-from kamou.config import CycleSettings
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Candles, ExchangePort, Series
-from kamou.mailboxes import Mailbox
 from kamou.messages.market import BarsClosed
+from kamou.runtime.mailboxes import Mailbox
+from kamou.settings.config import CycleSettings
 
 
 @attrs.frozen(kw_only=True)

@@ -8,23 +8,23 @@ from functools import cache
 import trio
 
 from kamou.actors.journal import Journal
-from kamou.core import (
+from kamou.core import model
+from kamou.core.book import (
     account_fold,
     attribution,
     book,
     events,
     holdings,
     late_events,
-    model,
     orders,
-    portfolio,
+    recent_activity,
     snapshot,
     strategy_events,
+    trades,
 )
-from kamou.core.book import Book
-from kamou.core.events import StateChanged
+from kamou.core.book.book import Book
+from kamou.core.book.events import StateChanged
 from kamou.core.model import TradingState
-from kamou.core.risk import conduct
 from kamou.exchange.base import HaltLatch
 from kamou.store import queries
 from kamou.store.journal import Committed
@@ -38,10 +38,10 @@ FOLDED_BY = (
     strategy_events,
     model,
     orders,
-    portfolio,
+    trades,
     attribution,
     account_fold,
-    conduct,
+    recent_activity,
     holdings,
     snapshot,
     book,

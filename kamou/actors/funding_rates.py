@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
 from kamou.clock import DAY_MS, HOUR_MS, Clock
-from kamou.core.bars import Series
+from kamou.core.market.bars import Series
 from kamou.errors import RateLimitedError, UnreachableError
 
 Read = Callable[[int, int], Awaitable[Series]]

@@ -18,12 +18,12 @@ import trio
 
 from kamou.actors.base import Actor
 from kamou.clock import Clock
-from kamou.config import StoreSettings
-from kamou.core.events import Event
+from kamou.core.book.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
-from kamou.mailboxes import Mailbox, call
 from kamou.messages.codec import make_decoders
-from kamou.runners import Runner, inline
+from kamou.runtime.mailboxes import Mailbox, call
+from kamou.runtime.runners import Runner, inline
+from kamou.settings.config import StoreSettings
 from kamou.store import queries, snapshots
 from kamou.store.journal import (
     DETAILS_KEPT,

@@ -7,9 +7,11 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book import Book
+from kamou.core.book.book import Book
 from kamou.core.day import day_start_ms
-from kamou.core.midnights import (
+from kamou.core.model import Figure, Instrument
+from kamou.core.reconciliation.venue_view import VenueView
+from kamou.core.risk.midnights import (
     IN_TIME_MS,
     LAST_PRICE_BARS,
     MARK_READ,
@@ -19,8 +21,6 @@ from kamou.core.midnights import (
     symbols_of,
     units_at,
 )
-from kamou.core.model import Figure, Instrument
-from kamou.core.venue_view import VenueView
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 

@@ -12,18 +12,18 @@ from kamou.actors.desk import Desk
 from kamou.actors.entries import LOOK_MAX_MS, Entries
 from kamou.actors.protection import Protector
 from kamou.clock import Clock, next_ms
-from kamou.core.book import Book
-from kamou.core.events import Event, FillRecorded, PermitReleased
-from kamou.core.gate import Gate
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.book.book import Book
+from kamou.core.book.events import Event, FillRecorded, PermitReleased
+from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.model import Instrument, Leg, TradingState
-from kamou.core.orders import IN_FLIGHT, OrderState
+from kamou.core.record.gate import Gate
+from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError
 from kamou.exchange.base import FillUpdate, OrderUpdate
-from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
 from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice
+from kamou.runtime.mailboxes import Mailbox
 
 IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
 RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle

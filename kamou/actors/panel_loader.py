@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from kamou.clock import DAY_MS, Clock, floor_ms
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Candles, ExchangePort, Floats, Ints, Series
 

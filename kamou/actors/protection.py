@@ -9,14 +9,14 @@ import attrs
 import trio
 
 from kamou.actors.desk import Desk
-from kamou.core import protection
-from kamou.core.book import Book
-from kamou.core.events import ProtectionLost, StopConfirmed
-from kamou.core.intents import exit_intent
-from kamou.core.limits import RiskLimits
+from kamou.core.book.book import Book
+from kamou.core.book.events import ProtectionLost, StopConfirmed
+from kamou.core.book.intents import exit_intent
+from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Leg, OrderStatus, VenueOrder
-from kamou.core.orders import IN_FLIGHT
-from kamou.core.portfolio import OpenTrade
+from kamou.core.reconciliation import protection
+from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
 
 CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
@@ -60,7 +60,7 @@ class Protector:
         self._again_ms: dict[str, int] = {}  # when a refused close may be tried again
 
     async def protect(self, symbol: str) -> None:
-        """Read the venue's open orders back and do what ``core.protection`` says."""
+        """Read the venue's open orders back and do what ``core.reconciliation.protection`` says."""
         desk = self._desk
         resting = await self._read_back()
         if resting is None:

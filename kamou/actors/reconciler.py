@@ -13,18 +13,17 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.actors.midnights import MidnightReader
 from kamou.clock import Clock, floor_ms, next_ms
-from kamou.core.book import Book
-from kamou.core.events import EquityMarked
+from kamou.core.book.book import Book
+from kamou.core.book.events import EquityMarked
 from kamou.core.indicators.atr import atr
-from kamou.core.instruments import all_faults, changes
-from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.midnights import MidnightMarks
+from kamou.core.market.instruments import all_faults, changes
 from kamou.core.model import Instrument, Quote, TradingState
-from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
-from kamou.core.venue_view import Doubt, certain_offset_ms
+from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.reconciliation.venue_view import Doubt, certain_offset_ms
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.midnights import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
-from kamou.mailboxes import Mailbox
 from kamou.messages.orders import (
     ProtectPosition,
     ReconcileNow,
@@ -32,6 +31,7 @@ from kamou.messages.orders import (
     SweepOrder,
     VenueObserved,
 )
+from kamou.runtime.mailboxes import Mailbox
 
 ATR_PERIOD = 14
 ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then

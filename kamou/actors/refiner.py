@@ -7,9 +7,9 @@ from decimal import Decimal
 from kamou.actors.base import Actor
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.events import SignalRefined
-from kamou.mailboxes import Mailbox
+from kamou.core.book.events import SignalRefined
 from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
+from kamou.runtime.mailboxes import Mailbox
 
 VERDICT_OFF = "off"
 FULL_SIZE = Decimal(1)

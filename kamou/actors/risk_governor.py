@@ -12,27 +12,27 @@ from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.book import Book
+from kamou.core.book.book import Book
+from kamou.core.book.events import DayOpened, PermitReleased
+from kamou.core.book.holdings import by_symbol
+from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
-from kamou.core.events import DayOpened, PermitReleased
-from kamou.core.gate import Gate
-from kamou.core.holdings import by_symbol
-from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.midnights import WAIT_MS, OpeningRead, openings
 from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
-from kamou.core.operator_events import CommandNoted
+from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.midnights import WAIT_MS, OpeningRead, openings
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.repetition import repeating
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
-from kamou.core.strategy_events import StrategyResumed
 from kamou.errors import DiskFullError, DuplicateEventError
-from kamou.mailboxes import Mailbox
 from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
 from kamou.messages.system import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
+from kamou.runtime.mailboxes import Mailbox
 
 MESSAGES_PER_ENTRY = 3  # entry, stop, target
 

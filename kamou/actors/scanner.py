@@ -9,13 +9,13 @@ import numpy as np
 from kamou.actors.base import Actor
 from kamou.actors.panel_loader import PanelLoader
 from kamou.clock import Clock
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Opinion, Strategy
 from kamou.core.strategies.base import failed as failed_opinion
 from kamou.exchange.base import Floats
-from kamou.mailboxes import Mailbox
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
+from kamou.runtime.mailboxes import Mailbox
 
 NO_FLOATS = np.empty(0)
 

@@ -12,19 +12,19 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.config import CycleSettings
-from kamou.core.events import CandidateVetoed, CycleRanked, Event
-from kamou.core.limits import CostModel, VetoLimits
+from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.model import Candidate, Instrument, Leg, Quote
-from kamou.core.ranking import merge, ranked
-from kamou.core.scan_detail import pack
+from kamou.core.ranking.ranking import merge, ranked
+from kamou.core.ranking.scan_detail import pack
+from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
-from kamou.mailboxes import Mailbox
 from kamou.messages.signals import CandidatesCleared, ShardRanked, StrategyColumns
+from kamou.runtime.mailboxes import Mailbox
+from kamou.settings.config import CycleSettings
 
 
 class VetoActor(Actor):

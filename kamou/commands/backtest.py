@@ -12,9 +12,9 @@ import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
 from kamou.commands.printing import Report, print_json, print_table, progress, when
-from kamou.config import Resolved
+from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
-from kamou.folder import write_atomically
+from kamou.settings.config import Resolved
 
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
@@ -120,7 +120,7 @@ def _backtest(
     journal: Path | None,
     report: Report,
 ) -> dict[str, Any]:
-    from kamou import backtest as composition
+    from kamou.runs import backtest as composition
 
     return composition.run(
         resolved,

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kamou.config import Settings
 from kamou.core.day import utc_day
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import NotRunningError
-from kamou.folder import DataFolder
+from kamou.settings.config import Settings
 
 if TYPE_CHECKING:
     from kamou.store.rows import OpenDay

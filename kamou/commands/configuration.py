@@ -8,11 +8,11 @@ import click
 
 from kamou.commands.options import CONFIG_FILE, config_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, say
-from kamou.config import Resolved, commented_toml, flatten, plain
+from kamou.data_directory.folder import write_atomically
+from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
-from kamou.folder import write_atomically
-from kamou.private_files import create_file
-from kamou.settings_table import SETTINGS
+from kamou.settings.config import Resolved, commented_toml, flatten, plain
+from kamou.settings.table import SETTINGS
 
 
 @click.command()

@@ -11,11 +11,11 @@ from kamou.commands.lenient import resolve_what_holds
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, say, say_error
-from kamou.config import Resolved
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.lock import lock_holder
 from kamou.errors import CheckFailedError, KamouError, NotRunningError, StoreError
-from kamou.folder import DataFolder
-from kamou.latch import HaltLatch
-from kamou.lock import lock_holder
+from kamou.settings.config import Resolved
 
 ACTOR = "operator"
 
@@ -116,7 +116,7 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         NotRunningError: there is nothing that could be open.
         CheckFailedError: the venue's file cannot be read, so what is open is not known.
     """
-    from kamou import flatten as kill_switch
+    from kamou.runs import flatten as kill_switch
 
     try:
         found = Operator.find(DataFolder(resolved.settings.data_dir))

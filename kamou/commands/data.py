@@ -11,7 +11,7 @@ import click
 
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
 
 if TYPE_CHECKING:
     from kamou.store.market_data import SetSummary

@@ -8,9 +8,9 @@ import click
 
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, say, say_error
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import NotRunningError
-from kamou.folder import DataFolder
-from kamou.lock import DataFolderLock
 
 
 @click.group()
@@ -47,7 +47,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
     The journal is in FILE, the exchange's records as of the same moment in FILE.exchange. They
     belong together: `kamou db restore` takes both. The salt key is kept apart, by you.
     """
-    from kamou.backup import back_up
+    from kamou.runs.backup import back_up
 
     made = back_up(_existing(config_path, data_dir), to)
     if as_json:
@@ -71,7 +71,7 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     Both or nothing: an incomplete, damaged or mixed pair is refused. Put the salt key beside them
     before you start `kamou run`.
     """
-    from kamou import backup
+    from kamou.runs import backup
 
     folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
     with DataFolderLock(folder.path, announce=say_error):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kamou.commands.options import CONFIG_FILE, resolve
-from kamou.config import Resolved, Settings, leaf_types, load
 from kamou.errors import ConfigurationError
+from kamou.settings.config import Resolved, Settings, leaf_types, load
 
 BAD_LINES_MAX = 100  # of one file that are left out, one after the other
 ENVIRONMENT_PREFIX = "KAMOU__"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.lock import lock_holder
 from kamou.errors import KamouError, NotRunningError, TimedOutError
-from kamou.folder import DataFolder, RunRecord
 from kamou.http.addresses import literal
-from kamou.lock import lock_holder
 from kamou.operator.token import new_nonce, proof_holds
 from kamou.operator.unix_socket import Peer, listening_peer, reachable_name
 

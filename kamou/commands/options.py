@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kamou.config import Resolved, load
+from kamou.settings.config import Resolved, load
 
 CONFIG_FILE = Path("kamou.toml")
 Verb = TypeVar("Verb", bound=Callable[..., Any])

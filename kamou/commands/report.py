@@ -12,8 +12,8 @@ import click
 from kamou.commands.book import open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, say, when
-from kamou.config import Resolved
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
+from kamou.settings.config import Resolved
 
 DAY_COLUMNS = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
 STRATEGY_COLUMNS = ("name", "trades", "pnl_net", "fees", "funding", "slippage")

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
-from kamou.config import Resolved
 from kamou.errors import ConfigurationError
+from kamou.settings.config import Resolved
 
 
 @click.command()
@@ -78,7 +78,7 @@ def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
 def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
     from kamou.commands.paused_terminal import PatientLines
     from kamou.commands.printing import progress, say_error
-    from kamou.lock import DataFolderLock
+    from kamou.data_directory.lock import DataFolderLock
 
     settings = resolved.settings
     with (
@@ -86,7 +86,7 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
         progress() as report,
         PatientLines(say_error) as announce,
     ):
-        from kamou import service  # after the lock: a second run is refused at once
+        from kamou.runs import service  # after the lock: a second run is refused at once
 
         return service.run(
             resolved,

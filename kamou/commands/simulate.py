@@ -10,8 +10,8 @@ import attrs
 import click
 
 from kamou.commands.printing import print_json, print_table, say, say_error, when
+from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
-from kamou.folder import write_atomically
 
 if TYPE_CHECKING:
     from kamou.simulator.run import Result, Swarm

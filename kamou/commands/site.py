@@ -8,8 +8,8 @@ import click
 
 from kamou.commands.options import config_option, data_dir_option, resolve
 from kamou.commands.printing import say_error
-from kamou.config import Settings
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
+from kamou.settings.config import Settings
 
 
 @click.command()

@@ -14,9 +14,9 @@ from kamou.commands.book import day_budget, describe, loss_words, open_database
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import grouped, print_json, print_table, say, show, table, when
-from kamou.config import Resolved
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import KamouError, NotRunningError
-from kamou.folder import DataFolder
+from kamou.settings.config import Resolved
 
 Tables = list[object]
 
@@ -188,7 +188,7 @@ def why(
 
 def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
     """Every answer about one symbol, newest first: T1's scans, T2, T3, the governor, signals."""
-    from kamou.core import scan_detail
+    from kamou.core.ranking import scan_detail
     from kamou.store import queries
 
     seen = queries.cycles(reader, limit=cycles)

@@ -18,12 +18,12 @@ import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.core.bars import Candles as Candles
-from kamou.core.bars import Floats as Floats
-from kamou.core.bars import Ints as Ints
-from kamou.core.bars import Series as Series
+from kamou.core.book.events import ReduceProved
 from kamou.core.codes import Deny
-from kamou.core.events import ReduceProved
+from kamou.core.market.bars import Candles as Candles
+from kamou.core.market.bars import Floats as Floats
+from kamou.core.market.bars import Ints as Ints
+from kamou.core.market.bars import Series as Series
 from kamou.core.model import (
     ZERO,
     Account,

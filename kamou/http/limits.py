@@ -7,7 +7,7 @@ import resource
 
 import attrs
 
-from kamou.config import WebSettings
+from kamou.settings.config import WebSettings
 
 DESCRIPTORS_KEPT = 64  # for databases, pipes and files: peers never take the last descriptors
 IPV6_HOST_BITS = 64  # one subscriber has a whole /64, so one address of it means nothing

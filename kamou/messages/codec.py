@@ -22,8 +22,8 @@ import attrs
 import msgspec
 import numpy as np
 
-from kamou.core.event_kinds import EVENTS
-from kamou.core.events import Event
+from kamou.core.book.event_kinds import EVENTS
+from kamou.core.book.events import Event
 from kamou.messages import market, orders, signals, system
 from kamou.messages.envelope import Message
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.midnights import MidnightMarks
 from kamou.core.model import Account, Intent, Plan, Quote, VenuePosition
+from kamou.core.risk.midnights import MidnightMarks
 from kamou.messages.envelope import Message
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import attrs
 
-from kamou.config import WebSettings
+from kamou.data_directory.folder import Announce, DataFolder
 from kamou.errors import SocketsUnsupportedError
-from kamou.folder import Announce, DataFolder
 from kamou.http.limits import OPERATOR
 from kamou.http.server import Listener, Server, bind, is_loopback
 from kamou.http.traffic import Traffic
 from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import bind_socket, remove_socket
-from kamou.supervision import ChildSpec, SupervisorSpec
+from kamou.runtime.supervision import ChildSpec, SupervisorSpec
+from kamou.settings.config import WebSettings
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
 SHUTDOWN_S = 2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut

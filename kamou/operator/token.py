@@ -7,8 +7,8 @@ import re
 import secrets
 from pathlib import Path
 
+from kamou.data_directory.folder import write_atomically
 from kamou.errors import StoreError
-from kamou.folder import write_atomically
 
 TOKEN_BYTES = 32  # 256 bits of chance: not to be guessed
 NONCE_BYTES = 16  # 128 bits: no two proofs are of one challenge

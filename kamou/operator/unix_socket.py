@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 
+from kamou.data_directory.private_files import FILE_MODE, narrow
 from kamou.errors import ListenError, SocketsUnsupportedError, StoreError
-from kamou.private_files import FILE_MODE, narrow
 
 NAME_BYTES_MAX = 107  # sun_path has 108 bytes, the last one NUL (unix(7))
 BACKLOG = 16  # commands that wait to be accepted; an operator sends one

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-from kamou.core import events as e
-from kamou.core.book import Book
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
+from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.model import OrderType
-from kamou.core.orders import IN_FLIGHT
-from kamou.exchange.engine import Engine
 from kamou.ids import is_ours
 from kamou.store import database
 from kamou.store.journal import read_events
+from kamou.venue.engine import Engine
 
 CENT = Decimal("0.01")
 

@@ -13,15 +13,15 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core import events as e
-from kamou.core.book import Book
-from kamou.core.limits import RiskLimits
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
 from kamou.core.model import Intent, Leg, Plan, Quote, TradingState
-from kamou.exchange.checker import Silence
-from kamou.exchange.engine import Engine
-from kamou.exchange.venue_state import FillNoted, MoneyNoted, OrderNoted
+from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_ours
 from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
+from kamou.venue.checker import Silence
+from kamou.venue.engine import Engine
+from kamou.venue.state import FillNoted, MoneyNoted, OrderNoted
 
 Wrong = Callable[[str, int, str, str], None]
 """rule, at_ms, symbol, detail"""

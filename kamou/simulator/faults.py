@@ -15,8 +15,8 @@ from random import Random
 import attrs
 
 from kamou.clock import HOUR_MS
-from kamou.determinism import chance
 from kamou.errors import ConfigurationError
+from kamou.runtime.determinism import chance
 
 
 @attrs.frozen

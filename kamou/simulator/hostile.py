@@ -16,7 +16,7 @@ import numpy as np
 import trio
 
 from kamou.clock import Clock
-from kamou.core.bars import Candles, Series
+from kamou.core.market.bars import Candles, Series
 from kamou.core.model import (
     Account,
     Fill,
@@ -36,7 +36,7 @@ from kamou.errors import (
     UnreachableError,
 )
 from kamou.exchange.base import VenueEvent
-from kamou.exchange.simulated import SimulatedExchange, as_request
+from kamou.exchange.embedded import SimulatedExchange, as_request
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.process import Power

@@ -16,32 +16,32 @@ from typing import Any
 
 import attrs
 
-from kamou.core import events as e
-from kamou.core.book import Book
-from kamou.core.limits import RiskLimits
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
 from kamou.core.model import Intent, Leg, Plan, TradingState
+from kamou.core.risk.limits import RiskLimits
 from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
 )
-from kamou.exchange.checker import Silence, Violation
-from kamou.exchange.engine import Engine
-from kamou.exchange.venue_state import (
-    ContractNoted,
-    Evidence,
-    FillNoted,
-    MoneyNoted,
-    OrderNoted,
-)
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
+from kamou.runtime.supervision import ChildExit, ExitKind, RestartStormError
 from kamou.simulator.duties import SAMPLE_MS, SKEW_MAX_MS, Duties
 from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
-from kamou.supervision import ChildExit, ExitKind, RestartStormError
+from kamou.venue.checker import Silence, Violation
+from kamou.venue.engine import Engine
+from kamou.venue.state import (
+    ContractNoted,
+    Evidence,
+    FillNoted,
+    MoneyNoted,
+    OrderNoted,
+)
 
 VIOLATIONS_MAX = 50  # one defect repeats itself
 LAST_EVENTS = 60  # shown with the first violation

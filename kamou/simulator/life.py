@@ -14,11 +14,11 @@ import attrs
 
 from kamou.core.model import OrderSide, OrderType
 from kamou.errors import RejectedError
-from kamou.exchange.venue_state import OrderRequest, WorkingOrder
 from kamou.ids import is_ours
 from kamou.simulator.faults import Chaos
 from kamou.simulator.market import SimulatedMarket
 from kamou.simulator.venue import LivingEngine, Venue
+from kamou.venue.state import OrderRequest, WorkingOrder
 
 RETRY_MS = 20_000
 SETTLE_MS = 10_000  # from the end of a market to its settlement

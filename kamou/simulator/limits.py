@@ -7,15 +7,15 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.codes import Deny
-from kamou.core.limits import RiskLimits
-from kamou.exchange.checker import Checker, CheckLimits, Silence
-from kamou.exchange.engine import Engine
-from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
-from kamou.exchange.venue_state import FillNoted, MoneyNoted
+from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_ours
 from kamou.simulator.outside_changes import OutsideChanges
+from kamou.venue.checker import Checker, CheckLimits, Silence
+from kamou.venue.engine import Engine
+from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
+from kamou.venue.state import FillNoted, MoneyNoted
 
 if TYPE_CHECKING:
     from kamou.simulator.invariants import Monitor

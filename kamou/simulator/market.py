@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.bars import Candles, Floats, Segment, Series, empty_series, resample
+from kamou.core.market.bars import Candles, Floats, Segment, Series, empty_series, resample
 from kamou.core.model import Instrument
 
 D = Decimal

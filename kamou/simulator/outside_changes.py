@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.exchange.checker import Silence
+from kamou.venue.checker import Silence
 
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
 

@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 
 from kamou.clock import processor_s
-from kamou.exchange.checker import Violation
 from kamou.simulator.faults import FAULTS
 from kamou.simulator.settings import Scenario
 from kamou.simulator.world import World
+from kamou.venue.checker import Violation
 
 HOURS_STEP = 0.05  # how finely the shortest failing time is looked for
 MUST_HAPPEN = (

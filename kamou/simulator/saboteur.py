@@ -17,7 +17,7 @@ import attrs
 import trio
 
 import kamou
-from kamou.determinism import throw_into
+from kamou.runtime.determinism import throw_into
 
 HOME = str(Path(kamou.__file__).parent)
 NOT_THE_ACTORS = ("supervisor.py",)  # it runs the actors' tasks; a crash there is another matter

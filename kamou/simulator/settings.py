@@ -7,8 +7,13 @@ from typing import Any
 
 import attrs
 
-from kamou.config import CycleSettings, Settings, StrategySettings
-from kamou.core.limits import MeanReversionParameters, MomentumParameters, RiskLimits, VetoLimits
+from kamou.core.risk.limits import (
+    MeanReversionParameters,
+    MomentumParameters,
+    RiskLimits,
+    VetoLimits,
+)
+from kamou.settings.config import CycleSettings, Settings, StrategySettings
 from kamou.simulator.faults import drawn
 
 SETTINGS = Settings(

@@ -9,8 +9,9 @@ import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.core.events import Event, RunStarted
-from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.core.book.events import Event, RunStarted
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.runtime.supervision import ChildExit, ExitKind
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.site import START_S, Fate, Script, SimulatedSites
@@ -18,7 +19,6 @@ from kamou.site.health import SiteHealth
 from kamou.site.keeper import Backoff, SiteKeeper, SiteLimits, site_supervisor
 from kamou.site.text import SiteText
 from kamou.store.journal import read_events
-from kamou.supervision import ChildExit, ExitKind
 from kamou.supervisor import Supervisor
 
 FAULT = "site_trouble"

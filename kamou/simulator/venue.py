@@ -25,9 +25,9 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.exchange.base import VenueEvent
-from kamou.exchange.engine import Engine
-from kamou.exchange.venue_account import Execution
-from kamou.exchange.venue_state import ContractNoted, MoneyNoted, OrderRequest, as_money
+from kamou.venue.account import Execution
+from kamou.venue.engine import Engine
+from kamou.venue.state import ContractNoted, MoneyNoted, OrderRequest, as_money
 
 
 @attrs.define(eq=False)

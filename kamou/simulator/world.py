@@ -21,15 +21,14 @@ import attrs
 import trio
 
 from kamou import app, ids
-from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock, floor_ms
-from kamou.config import Settings
-from kamou.determinism import chance, seed_scheduler
 from kamou.errors import DiskFullError
-from kamou.exchange.models import VenueModels
-from kamou.exchange.venue_store import MEMORY, VenueStore
-from kamou.handover import halted_by_storm
-from kamou.session import run_started, run_stopped
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.handover import halted_by_storm
+from kamou.runs.session import run_started, run_stopped
+from kamou.runtime.determinism import chance, seed_scheduler
+from kamou.runtime.supervision import RestartStormError
+from kamou.settings.config import Settings
 from kamou.simulator.backups import Backups
 from kamou.simulator.convergence import differences
 from kamou.simulator.faults import TOLD_AT_ONCE, Chaos, covered_ms
@@ -63,8 +62,9 @@ from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
 from kamou.store import database
 from kamou.store.journal import next_generation
-from kamou.supervision import RestartStormError
 from kamou.supervisor import Supervisor
+from kamou.venue.models import VenueModels
+from kamou.venue.store import MEMORY, VenueStore
 
 __all__ = ["Scenario", "World"]
 

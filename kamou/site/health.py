@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from kamou.core.events import Event
-from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.core.book.events import Event
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError, SiteSilentError
 from kamou.escaping import escape_text
 from kamou.site.handover import Heartbeat

@@ -20,10 +20,10 @@ from kamou.errors import (
     SiteSilentError,
     SiteStartError,
 )
+from kamou.runtime.supervision import ChildSpec, SupervisorSpec
 from kamou.site.health import STANDING_TICKS, SiteHealth
 from kamou.site.port import Launch, SiteProcess
 from kamou.site.text import SiteText
-from kamou.supervision import ChildSpec, SupervisorSpec
 
 TICK_S = 1.0  # silence is counted in turns of our own loop: a blocked loop hears nobody
 SILENT_TICKS = 4  # then it is said; what is said is said within 5 s

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from kamou.core.events import EquityMarked
+from kamou.core.book.events import EquityMarked
 from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries

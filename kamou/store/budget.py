@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import attrs
 
-from kamou.config import DataSettings
 from kamou.errors import DataRefusedError
+from kamou.settings.config import DataSettings
 
 MEGABYTE = 1_000_000
 DEFAULT_LIMITS = DataSettings()

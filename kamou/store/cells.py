@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kamou.core.bars import Floats, Ints
-from kamou.core.symbols import show_text
+from kamou.core.market.bars import Floats, Ints
+from kamou.core.market.symbols import show_text
 from kamou.errors import DataRefusedError
 from kamou.escaping import escape_text
 

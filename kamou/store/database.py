@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from kamou.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.private_files import create_file, create_temporary
+from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
-from kamou.private_files import create_file, create_temporary
-from kamou.schema_check import Part, refusal, schema_changes, schema_of
 from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, MIGRATIONS_TABLE, apply
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery

@@ -12,8 +12,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from kamou.data_directory.folder import write_atomically
 from kamou.errors import DataRefusedError
-from kamou.folder import write_atomically
 from kamou.store.foreign_files import file_sha256, read_bounded
 from kamou.store.stored_meta import FILES, META
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from kamou.config import DataSettings
-from kamou.core.bar_checks import (
+from kamou.core.market.bar_checks import (
     BarRows,
     Findings,
     Gap,
@@ -23,9 +22,10 @@ from kamou.core.bar_checks import (
     infer_period_ms,
     to_grid,
 )
-from kamou.core.bars import Candles, MarketSet
+from kamou.core.market.bars import Candles, MarketSet
 from kamou.errors import DataRefusedError
 from kamou.escaping import escape_text
+from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.digests import is_registered, set_digest
 from kamou.store.foreign_files import shown_name
@@ -47,7 +47,6 @@ from kamou.store.observations import (
     make_series,
     refuse_rows,
 )
-from kamou.store.recorded import RecordedMarket
 from kamou.store.stored_meta import (
     CANDLES,
     FUNDING,
@@ -60,6 +59,7 @@ from kamou.store.stored_meta import (
     read_meta,
 )
 from kamou.store.wide_tables import read_wide
+from kamou.venue.market.recorded import RecordedMarket
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and of how many."""

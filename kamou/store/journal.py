@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kamou.core.events import Event
+from kamou.core.book.events import Event
 from kamou.errors import DuplicateEventError, StoreError
 from kamou.messages.codec import EVENT_OF_KIND, KINDS, decode, encode
 from kamou.store import snapshots

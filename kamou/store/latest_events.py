@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.book.events import EquityMarked
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.day import day_start_ms
-from kamou.core.events import EquityMarked
 from kamou.core.model import ZERO
-from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.messages.codec import decode, decode_event
 from kamou.store.day_rows import TRANSFER
 

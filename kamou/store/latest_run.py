@@ -7,8 +7,8 @@ import sqlite3
 
 import attrs
 
-from kamou.core.events import Event, RunStarted
-from kamou.core.run_events import ReplayEnded, ReplayStarted
+from kamou.core.book.events import Event, RunStarted
+from kamou.core.book.run_events import ReplayEnded, ReplayStarted
 from kamou.messages.codec import decode, kind_of
 
 

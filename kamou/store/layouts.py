@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kamou.core.bars import Floats, Ints
-from kamou.core.symbols import SYMBOL_EXPECTED, is_symbol, show_text
+from kamou.core.market.bars import Floats, Ints
+from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol, show_text
 from kamou.errors import DataRefusedError
 from kamou.escaping import escape_text
 from kamou.store.budget import Budget

@@ -24,17 +24,16 @@ from typing import BinaryIO
 import attrs
 import pyarrow.parquet as pq
 
-from kamou.config import DataSettings
-from kamou.core.bar_checks import Gap
-from kamou.core.bars import MarketSet
-from kamou.core.symbols import is_symbol, show_text
+from kamou.core.market.bar_checks import Gap
+from kamou.core.market.bars import MarketSet
+from kamou.core.market.symbols import is_symbol, show_text
+from kamou.data_directory.private_files import create_folder
 from kamou.errors import DataRefusedError, DiskFullError, StoreError
 from kamou.escaping import escape_text
-from kamou.private_files import create_folder
+from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.store.digests import register, set_digest
 from kamou.store.foreign_files import file_sha256
-from kamou.store.recorded import RecordedMarket
 from kamou.store.set_tables import candle_table, read_candles, read_series, series_table
 from kamou.store.stored_meta import (
     CANDLES,
@@ -49,6 +48,7 @@ from kamou.store.stored_meta import (
     differences,
     read_meta,
 )
+from kamou.venue.market.recorded import RecordedMarket
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNFINISHED = "."  # first character of a folder that is being written

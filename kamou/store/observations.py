@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from kamou.core.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
-from kamou.core.bars import Ints, Series, empty_series
+from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
+from kamou.core.market.bars import Ints, Series, empty_series
 from kamou.errors import DataRefusedError
 from kamou.store.budget import Budget
 from kamou.store.layouts import Columns, Kind, Skipped

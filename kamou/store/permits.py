@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kamou.clock import Clock
-from kamou.core.events import Event, PermitConsumed
+from kamou.core.book.events import Event, PermitConsumed
 from kamou.core.risk.verdict import Approved
 from kamou.errors import DuplicateEventError, PermitRefusedError
 from kamou.store import queries

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from kamou.core.book.events import DayOpened
+from kamou.core.book.late_events import DayCorrected
 from kamou.core.day import midnight_ms_of
-from kamou.core.events import DayOpened
-from kamou.core.late_events import DayCorrected
-from kamou.core.midnights import IN_TIME_MS
+from kamou.core.risk.midnights import IN_TIME_MS
 from kamou.store.day_rows import (
     Boundary,
     add_up,

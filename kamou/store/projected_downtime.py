@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import attrs
 
-from kamou.core.run_events import HistoryCaughtUp
+from kamou.core.book.run_events import HistoryCaughtUp
 from kamou.messages.codec import decode
 from kamou.store.projected_curve import span_marked
 

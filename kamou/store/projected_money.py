@@ -6,8 +6,8 @@ import sqlite3
 
 import attrs
 
-from kamou.core import events as e
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book import events as e
+from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER
 from kamou.store.projected_totals import count, trade_counted

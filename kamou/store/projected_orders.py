@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from decimal import Decimal
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import OrderStatus
 from kamou.store import projected_days
 from kamou.store.projected_totals import count
 
-KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/flatten.py
+KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/runs/flatten.py
 
 # What a fill or an acknowledgement may not undo.
 _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.CANCELLING)

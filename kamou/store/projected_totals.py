@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from decimal import Decimal
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import ZERO
 from kamou.store.rows import TradeRow
 

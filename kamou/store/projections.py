@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from kamou.clock import DAY_MS
-from kamou.core import events as e
-from kamou.core.late_events import DayCorrected, ResultCorrected
+from kamou.core.book import events as e
+from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import Denial
-from kamou.core.operator_events import CommandNoted
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money

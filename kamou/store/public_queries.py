@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book.late_events import ResultCorrected
 from kamou.messages.codec import decode, kind_of
 from kamou.store.rows import DayRow, MonthRow, select
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from kamou.core.events import PermitGranted
+from kamou.core.book.events import PermitGranted
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import TRANSFER

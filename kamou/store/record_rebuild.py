@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from decimal import Decimal
 
-from kamou.core.events import DayOpened
+from kamou.core.book.events import DayOpened
 from kamou.core.model import ZERO
 from kamou.errors import StoreError
 from kamou.messages.codec import decode

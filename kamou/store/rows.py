@@ -102,7 +102,7 @@ class OpenDay:
 
 @attrs.frozen(kw_only=True)
 class TradeRow:
-    """A closed round trip; see ``core.events.TradeClosed``. ``side`` is ``long`` or ``short``."""
+    """A closed round trip: ``core.book.events.TradeClosed``. ``side`` is ``long`` or ``short``."""
 
     trade_id: str
     symbol: str

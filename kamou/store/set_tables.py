@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kamou.core.bars import Candles, Floats, Series
+from kamou.core.market.bars import Candles, Floats, Series
 from kamou.store.stored_meta import AVAILABLE, FIELDS, StoredMeta
 
 

@@ -14,9 +14,9 @@ import attrs
 import msgspec
 import numpy as np
 
-from kamou.core.bar_checks import DAY_MS, EPOCH_MIN_MS, Gap
-from kamou.core.bars import MarketSet
-from kamou.core.symbols import is_symbol
+from kamou.core.market.bar_checks import DAY_MS, EPOCH_MIN_MS, Gap
+from kamou.core.market.bars import MarketSet
+from kamou.core.market.symbols import is_symbol
 from kamou.errors import DataRefusedError
 from kamou.escaping import escape_text
 from kamou.store.foreign_files import read_bounded

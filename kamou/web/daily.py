@@ -15,10 +15,10 @@ import attrs
 import numpy as np
 from markupsafe import Markup
 
-from kamou.core.bootstrap import data_digest
-from kamou.core.drawdown import DrawdownFold
 from kamou.core.model import ZERO
-from kamou.core.performance import (
+from kamou.core.record.bootstrap import data_digest
+from kamou.core.record.drawdown import DrawdownFold
+from kamou.core.record.performance import (
     Counted,
     DayReturns,
     DayStatistics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kamou.core.drawdown import Drawdown
+from kamou.core.record.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Mark
 from kamou.store.rows import DayRow, Downtime, MonthRow

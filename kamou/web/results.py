@@ -12,9 +12,9 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.drawdown import Drawdown
 from kamou.core.model import ZERO
-from kamou.core.performance import (
+from kamou.core.record.drawdown import Drawdown
+from kamou.core.record.performance import (
     DayStatistics,
     TradeStatistics,
     TradeSums,

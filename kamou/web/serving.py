@@ -13,7 +13,7 @@ import trio
 from kamou.http.limits import Limits
 from kamou.http.notices import Notices
 from kamou.http.server import Listener, Server
-from kamou.stop_signals import stop_signals
+from kamou.runtime.stop_signals import stop_signals
 from kamou.web.app import PublicSite
 from kamou.web.guard import Guard, end_without_memory, say
 from kamou.web.site import Site

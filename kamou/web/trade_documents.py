@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book.late_events import ResultCorrected
 from kamou.store.rows import TradeChain, TradeRow
 from kamou.web.site import Site
 

@@ -10,9 +10,9 @@ from screenplay import START_MS
 from stage import SETTINGS, Ended
 
 from kamou.clock import MINUTE_MS
-from kamou.core.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
+from kamou.core.book.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
+from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.model import OrderType, TradingState
-from kamou.core.orders import IN_FLIGHT
 
 CENT = Decimal("0.01")
 

@@ -14,10 +14,10 @@ import trio
 
 from kamou.actors.journal import Journal, JournalActor
 from kamou.clock import SimulatedClock
-from kamou.config import StoreSettings
-from kamou.core import events as e
-from kamou.mailboxes import Mailbox
-from kamou.runners import inline
+from kamou.core.book import events as e
+from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.runners import inline
+from kamou.settings.config import StoreSettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 

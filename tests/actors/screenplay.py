@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
 from kamou.core.model import Instrument
-from kamou.store.recorded import RecordedMarket
+from kamou.venue.market.recorded import RecordedMarket
 
 D = Decimal
 START_MS = 1_735_689_600_000 + 7 * HOUR_MS + 54 * MINUTE_MS

@@ -16,26 +16,26 @@ import trio
 
 from kamou import ids
 from kamou.app import Tree, World, compose
-from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import MINUTE_MS, JumpClock, SimulatedClock
-from kamou.config import CycleSettings, Settings, StoreSettings, StrategySettings
 from kamou.core import strategies
-from kamou.core.book import Book
-from kamou.core.events import Event
-from kamou.core.gate import Gate
-from kamou.core.limits import RiskLimits
+from kamou.core.book.book import Book
+from kamou.core.book.events import Event
 from kamou.core.model import Account, Fill, Income, VenueOrder, VenuePosition
-from kamou.determinism import seed_scheduler
-from kamou.exchange import checker
-from kamou.exchange.checker import CheckReport
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_state import Evidence
-from kamou.exchange.venue_store import MEMORY
-from kamou.runners import inline
-from kamou.session import Session, opened
+from kamou.core.record.gate import Gate
+from kamou.core.risk.limits import RiskLimits
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.session import Session, opened
+from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.runners import inline
+from kamou.runtime.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
+from kamou.settings.config import CycleSettings, Settings, StoreSettings, StrategySettings
 from kamou.store import queries
-from kamou.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
 from kamou.supervisor import Supervisor
+from kamou.venue import checker
+from kamou.venue.checker import CheckReport
+from kamou.venue.state import Evidence
+from kamou.venue.store import MEMORY
 
 SETTINGS = Settings(
     mode="backtest",

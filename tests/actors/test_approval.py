@@ -12,13 +12,13 @@ import pytest
 from stage import Ended, Stage, at, perform
 
 from kamou import ids
-from kamou.core.events import PermitConsumed
-from kamou.core.intents import entry_intents
+from kamou.core.book.events import PermitConsumed
+from kamou.core.book.intents import entry_intents
 from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import PermitRefusedError
-from kamou.mailboxes import call
 from kamou.messages.orders import ReviewEntry
+from kamou.runtime.mailboxes import call
 
 D = Decimal
 SYMBOL = "GGG"  # the screenplay leaves it alone until late

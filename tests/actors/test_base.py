@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from kamou.actors.base import Actor, HandlerHungError
 from kamou.clock import SimulatedClock
 from kamou.errors import CallUnavailableError, DiskFullError
-from kamou.mailboxes import Mailbox, call
+from kamou.runtime.mailboxes import Mailbox, call
 
 DEADLINE_S = 30.0
 

@@ -14,12 +14,18 @@ from stage import SETTINGS, Ended, Stage, at, perform
 from kamou import app
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.follower import BookFollower
-from kamou.core import scan_detail
-from kamou.core.events import EquityMarked, IntentRecorded, PermitDenied, StateChanged, TradeClosed
-from kamou.core.intents import proves
+from kamou.core.book.events import (
+    EquityMarked,
+    IntentRecorded,
+    PermitDenied,
+    StateChanged,
+    TradeClosed,
+)
+from kamou.core.book.intents import proves
+from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import Leg, TradingState
-from kamou.core.operator_events import CommandNoted
-from kamou.exchange import simulated
+from kamou.core.ranking import scan_detail
+from kamou.exchange import embedded
 from kamou.messages.system import Flatten, Halt, Resume
 
 D = Decimal
@@ -114,7 +120,7 @@ def test_after_a_loss_entries_are_half_the_size() -> None:
 def test_a_push_that_found_no_room_is_made_good_by_reconciliation(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else simulated, name, 1)
+    monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else embedded, name, 1)
     ended = perform()
     assert ended.fills
     found = faults(ended, until_minute=screenplay.MINUTES)

@@ -17,11 +17,11 @@ import trio
 from account_of import faults
 from stage import Ended, perform
 
-from kamou.core.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
-from kamou.determinism import throw_into
+from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
+from kamou.runtime.determinism import throw_into
+from kamou.runtime.supervision import RestartStormError
 from kamou.simulator.saboteur import Sabotage, Saboteur, Site, Watcher
-from kamou.supervision import RestartStormError
 
 PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 from stage import SETTINGS, Stage, at, perform
 
-from kamou.core.events import PermitDenied
-from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.operations import Running
+from kamou.core.book.events import PermitDenied
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.operator.metrics import exposition
+from kamou.runs.operations import Running
 
 # Lower than what the first run entered: the only way to have too many while the rules work.
 STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))

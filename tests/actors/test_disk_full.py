@@ -13,7 +13,7 @@ import attrs
 import pytest
 from stage import Ended, Stage, at, perform
 
-from kamou.core.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
+from kamou.core.book.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
 from kamou.core.model import ZERO, Leg, OrderType, TradingState
 from kamou.exchange.base import ExchangePort
 

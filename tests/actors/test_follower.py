@@ -16,8 +16,8 @@ from trio.testing import MockClock
 from kamou.actors import follower as module
 from kamou.actors import journal as journal_module
 from kamou.actors.follower import BookFollower, StateFollower
-from kamou.core import events as e
-from kamou.core.book import Book
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
 from kamou.core.model import TradingState
 
 EVENTS = 28

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 
 from kamou.actors import journal as module
 from kamou.actors.follower import BookFollower
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.errors import DuplicateEventError
-from kamou.runners import on_thread
+from kamou.runtime.runners import on_thread
 from kamou.store import queries
 from kamou.store.snapshots import Snapshot
 

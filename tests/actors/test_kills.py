@@ -17,7 +17,7 @@ from account_of import faults
 from stage import SETTINGS, at, perform
 from test_crashes import ACTORS, armed, sites, visits
 
-from kamou.core.events import RunStarted, RunStopped
+from kamou.core.book.events import RunStarted, RunStopped
 from kamou.simulator.saboteur import Site, Watcher
 
 PARTS = 6  # so that several processes may share the work

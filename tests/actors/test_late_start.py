@@ -14,14 +14,14 @@ from journal_bench import Bench, benches
 from trio.testing import MockClock
 
 from kamou.actors.risk_governor import RiskGovernor
-from kamou.assumed_live import AssumedLiveGate
 from kamou.clock import SimulatedClock
-from kamou.core import events as e
-from kamou.core.limits import CostModel, RiskLimits
-from kamou.core.midnights import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
+from kamou.core.book import events as e
 from kamou.core.model import TradingState
-from kamou.mailboxes import Mailbox
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.midnights import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
 from kamou.messages.orders import VenueObserved
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runtime.mailboxes import Mailbox
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 START_MS = MIDNIGHT + 21_900_000  # 06:05

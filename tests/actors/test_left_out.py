@@ -13,9 +13,8 @@ import trio
 from stage import SETTINGS, Ended, Stage, at, perform
 from trouble import Trouble, TroubledExchange
 
-from kamou import session
 from kamou.clock import SimulatedClock
-from kamou.core.events import (
+from kamou.core.book.events import (
     FillRecorded,
     IncomeRecorded,
     IntentRecorded,
@@ -37,8 +36,9 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.exchange.base import VenueEvent
-from kamou.exchange.venue_state import OrderRequest
+from kamou.runs import session
 from kamou.simulator.venue import LivingEngine
+from kamou.venue.state import OrderRequest
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on

@@ -13,11 +13,11 @@ import screenplay
 from stage import strategy_files
 from test_midnight import BARS, MIDNIGHT_MS, market
 
-from kamou.backtest import replay
 from kamou.clock import MINUTE_MS
-from kamou.core.events import FillRecorded, StateChanged, TradeClosed
+from kamou.core.book.events import FillRecorded, StateChanged, TradeClosed
+from kamou.runs.backtest import replay
 from kamou.store.journal import read_events
-from kamou.store.recorded import RecordedMarket
+from kamou.venue.market.recorded import RecordedMarket
 
 STEP_MS = 300_000
 

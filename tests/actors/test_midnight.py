@@ -13,17 +13,17 @@ import pytest
 import screenplay
 from stage import SETTINGS, strategy_files
 
-from kamou.backtest import replay
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.config import CycleSettings, Settings
-from kamou.core.bars import Candles, MarketSet, empty_series
-from kamou.core.book import Book
-from kamou.core.events import DayOpened, PermitDenied, PermitGranted, StateChanged
-from kamou.core.midnights import LAST_PRICE_BARS
-from kamou.exchange.engine import Engine
-from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
+from kamou.core.book.book import Book
+from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
+from kamou.core.market.bars import Candles, MarketSet, empty_series
+from kamou.core.risk.midnights import LAST_PRICE_BARS
+from kamou.runs.backtest import replay
+from kamou.settings.config import CycleSettings, Settings
 from kamou.store.journal import read_events
-from kamou.store.recorded import RecordedMarket
+from kamou.venue.engine import Engine
+from kamou.venue.market.recorded import RecordedMarket
+from kamou.venue.state import Evidence, FillNoted, MoneyNoted
 
 MIDNIGHT_MS = 1_735_689_600_000 + 20 * DAY_MS
 SYMBOLS = ("AAA", "BBB")

@@ -12,10 +12,10 @@ import pytest
 from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, venue_position
 
 from kamou.actors.midnights import READS_MAX, MidnightReader
-from kamou.core.bars import Candles
-from kamou.core.midnights import LAST_PRICE_BARS, MARK_READ, MidnightMarks
+from kamou.core.market.bars import Candles
 from kamou.core.model import Quote
-from kamou.core.venue_view import VenueView
+from kamou.core.reconciliation.venue_view import VenueView
+from kamou.core.risk.midnights import LAST_PRICE_BARS, MARK_READ, MidnightMarks
 from kamou.errors import UnreachableError
 from kamou.exchange.base import Capabilities, ExchangePort
 

@@ -6,9 +6,9 @@ import screenplay
 from stage import perform
 
 from kamou.clock import MINUTE_MS
-from kamou.core.events import IncomeRecorded
+from kamou.core.book.events import IncomeRecorded
 from kamou.core.model import Fill, Income
-from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.embedded import SimulatedExchange
 
 LATE_MS = 4 * MINUTE_MS
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
-from kamou.core.bars import Candles, Series
 from kamou.core.indicators.base import Indicator
-from kamou.core.panel import FIELDS, Panel
+from kamou.core.market.bars import Candles, Series
+from kamou.core.market.panel import FIELDS, Panel
 from kamou.core.strategies import panel_for
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
-from kamou.exchange.generator import GeneratedMarket
-from kamou.mailboxes import Mailbox, WhenFull
 from kamou.messages.market import BarsClosed
+from kamou.runtime.mailboxes import Mailbox, WhenFull
+from kamou.venue.market.generator import GeneratedMarket
 
 ORIGIN_MS = 1_735_689_600_000
 PERIOD_MS = 15 * MINUTE_MS

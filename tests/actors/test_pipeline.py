@@ -17,12 +17,12 @@ from trouble import ALL, Trouble, TroubledExchange
 from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner, StrategyFailedError
 from kamou.app import Tree, World
-from kamou.config import StrategySettings
 from kamou.core import strategies
-from kamou.core.events import CandidateVetoed, CycleRanked, IntentRecorded, SignalRefined
+from kamou.core.book.events import CandidateVetoed, CycleRanked, IntentRecorded, SignalRefined
 from kamou.core.model import Leg
 from kamou.messages.market import BarsClosed
-from kamou.supervision import START_TIMEOUT_S
+from kamou.runtime.supervision import START_TIMEOUT_S
+from kamou.settings.config import StrategySettings
 
 
 def ranked(ended: Ended, minute: int) -> CycleRanked:

@@ -15,8 +15,7 @@ from stage import Ended, Stage, at, perform, replaced
 from kamou.actors.base import HandlerHungError
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.app import Tree, World
-from kamou.core.codes import Deny
-from kamou.core.events import (
+from kamou.core.book.events import (
     EquityMarked,
     IntentRecorded,
     PermitDenied,
@@ -25,9 +24,10 @@ from kamou.core.events import (
     StateChanged,
     TradeClosed,
 )
+from kamou.core.codes import Deny
 from kamou.core.model import Denial, Leg, TradingState, VenuePosition
 from kamou.core.risk.verdict import Denied
-from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
 from kamou.simulator.venue import LivingEngine
 

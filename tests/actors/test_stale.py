@@ -9,10 +9,10 @@ import attrs
 from stage import SETTINGS, Ended, Stage, at, perform
 from trouble import Trouble, TroubledExchange
 
-from kamou.core.events import PermitDenied, PermitGranted, StateChanged
+from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
-from kamou.operations import Running
 from kamou.operator.metrics import exposition
+from kamou.runs.operations import Running
 
 RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
 STRICT = attrs.evolve(SETTINGS, risk=RISK)

@@ -23,7 +23,7 @@ from trouble import (
     stops_of,
 )
 
-from kamou.core.events import (
+from kamou.core.book.events import (
     CancelRequested,
     IntentRecorded,
     OrderClosed,
@@ -37,8 +37,8 @@ from kamou.core.events import (
     TradeClosed,
 )
 from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
-from kamou.exchange.venue_state import OrderRequest
 from kamou.messages.system import Flatten, Halt
+from kamou.venue.state import OrderRequest
 
 D = Decimal
 

@@ -13,15 +13,15 @@ from stage import at, perform
 from kamou.actors.journal import Journal
 from kamou.actors.veto import VetoActor
 from kamou.clock import SimulatedClock
-from kamou.config import CycleSettings
-from kamou.core.bars import Series
-from kamou.core.events import CandidateVetoed, CycleRanked, Event
-from kamou.core.limits import CostModel, VetoLimits
+from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
+from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
+from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.exchange.base import ExchangePort
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.mailboxes import Mailbox
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.signals import ShardRanked
+from kamou.runtime.mailboxes import Mailbox
+from kamou.settings.config import CycleSettings
 
 PERIOD_MS = 900_000
 BAR_MS = 1_700_000_100_000 // PERIOD_MS * PERIOD_MS

@@ -10,8 +10,7 @@ from stage import SETTINGS, Stage, at, perform
 
 from kamou.actors.desk import DeskSettings
 from kamou.actors.timed_port import TimedPort
-from kamou.core.codes import StateReason
-from kamou.core.events import (
+from kamou.core.book.events import (
     DayOpened,
     FillRecorded,
     IntentRecorded,
@@ -21,11 +20,12 @@ from kamou.core.events import (
     StopConfirmed,
     TradeClosed,
 )
+from kamou.core.codes import StateReason
 from kamou.core.model import Account, Intent, Leg, OrderSide, OrderType, TradingState, VenueOrder
 from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, UnreachableError
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_state import OrderRequest
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import Flatten, Halt
+from kamou.venue.state import OrderRequest
 
 HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
 SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.core.bars import Candles, Series
+from kamou.core.market.bars import Candles, Series
 from kamou.core.model import (
     Account,
     Intent,
@@ -24,7 +24,7 @@ from kamou.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from kamou.exchange.simulated import SimulatedExchange
+from kamou.exchange.embedded import SimulatedExchange
 
 LOST = "lost"  # the request never arrives, and no answer comes
 UNANSWERED = "unanswered"  # it arrives and acts; the answer is lost

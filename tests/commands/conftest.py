@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from store import story
 
-import kamou
+from kamou import runs
 from kamou.cli import main
-from kamou.core import scan_detail
-from kamou.folder import DataFolder
+from kamou.core.ranking import scan_detail
+from kamou.data_directory.folder import DataFolder
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -75,9 +75,9 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
     """Put a fake in the place of a composition module: ``service``, ``backtest`` or ``flatten``."""
 
     def put(name: str, run: Callable[..., Any], **others: Callable[..., Any]) -> None:
-        module = ModuleType(f"kamou.{name}")
+        module = ModuleType(f"kamou.runs.{name}")
         vars(module).update(others, run=run)
-        monkeypatch.setitem(sys.modules, f"kamou.{name}", module)
-        monkeypatch.setattr(kamou, name, module, raising=False)
+        monkeypatch.setitem(sys.modules, f"kamou.runs.{name}", module)
+        monkeypatch.setattr(runs, name, module, raising=False)
 
     return put

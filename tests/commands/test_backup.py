@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from small_demo import NOW_MS, assert_same_book, fills_of, journal, run_table, serving, settings
 
-from kamou import backup
 from kamou.clock import MINUTE_MS
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import StoreError
-from kamou.folder import DataFolder
+from kamou.runs import backup
 from kamou.store import database
 
 Cli = Callable[..., tuple[int, str, str]]

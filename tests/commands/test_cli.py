@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kamou.commands.printing import progress, when
-from kamou.config import load
+from kamou.settings.config import load
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kamou.config import Resolved
-from kamou.folder import DataFolder
-from kamou.latch import HaltLatch
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HaltLatch
+from kamou.settings.config import Resolved
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]

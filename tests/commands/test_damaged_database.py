@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamou.commands.book import _look_once
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -13,15 +13,15 @@ import pytest
 from full_disk import fill, free, small_disk
 from small_demo import NOW_MS, SetClock, settings, venue
 
-from kamou import demo, flatten
 from kamou.clock import MINUTE_MS
 from kamou.core.model import OrderSide, OrderType
-from kamou.exchange.engine import Engine
-from kamou.exchange.models import VenueModels
-from kamou.exchange.venue_state import OrderRequest
-from kamou.exchange.venue_store import VenueStore
-from kamou.folder import DataFolder
-from kamou.latch import HaltLatch
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HaltLatch
+from kamou.runs import demo, flatten
+from kamou.venue.engine import Engine
+from kamou.venue.models import VenueModels
+from kamou.venue.state import OrderRequest
+from kamou.venue.store import VenueStore
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -16,10 +16,10 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from kamou.commands import operator, status
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import KamouError, TimedOutError
-from kamou.folder import DataFolder, RunRecord
-from kamou.latch import HaltLatch
-from kamou.lock import DataFolderLock
 from kamou.operator.app import Operations, operator_app
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import bind_socket

@@ -14,8 +14,8 @@ import pytest
 from test_operator import record
 
 from kamou.commands import operator
-from kamou.folder import DataFolder
-from kamou.lock import DataFolderLock
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.lock import DataFolderLock
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import Peer, bind_socket
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kamou.config import Resolved, Settings
-from kamou.lock import DataFolderLock, lock_holder
+from kamou.data_directory.lock import DataFolderLock, lock_holder
+from kamou.settings.config import Resolved, Settings
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]

@@ -11,13 +11,13 @@ from typing import Any
 import attrs
 from store import story
 
-from kamou.core.book import Book
-from kamou.core.events import DayOpened, Event, IncomeRecorded
+from kamou.core.book.book import Book
+from kamou.core.book.events import DayOpened, Event, IncomeRecorded
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import Income, OrderSide
 from kamou.core.risk.equity import lost_of
-from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.folder import DataFolder
-from kamou.lock import DataFolderLock
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 

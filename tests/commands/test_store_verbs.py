@@ -9,8 +9,8 @@ from typing import Any
 
 from store import story
 
-from kamou.folder import DataFolder
-from kamou.lock import DataFolderLock
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -16,11 +16,11 @@ from store import story
 
 from kamou import cli as command_line
 from kamou.commands import printing
-from kamou.core.events import Event
+from kamou.core.book.events import Event
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import DataRefusedError, KamouError
-from kamou.folder import DataFolder, RunRecord
-from kamou.latch import HaltLatch
-from kamou.lock import DataFolderLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 

@@ -8,10 +8,8 @@ from typing import Any
 
 import attrs
 
-from kamou.core import events as e
-from kamou.core.book import Book
-from kamou.core.gate import LiveGrant
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
 from kamou.core.model import (
     Account,
     Fill,
@@ -31,9 +29,11 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
+from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.governor import ReviewContext
+from kamou.core.risk.limits import CostModel, RiskLimits
 
 D = Decimal
 NOON = 1_704_110_400_000  # 2024-01-01T12:00:00Z

@@ -17,10 +17,10 @@ from trading_cases import (
     venue_position,
 )
 
-from kamou.core import events as e
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.book import events as e
 from kamou.core.model import Leg
-from kamou.core.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.risk.limits import CostModel, RiskLimits
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000

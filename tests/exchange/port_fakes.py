@@ -7,8 +7,8 @@ from decimal import Decimal
 import attrs
 import trio
 
-from kamou.core.events import ReduceProved
-from kamou.core.intents import entry_intents, exit_intent
+from kamou.core.book.events import ReduceProved
+from kamou.core.book.intents import entry_intents, exit_intent
 from kamou.core.model import Intent, Leg, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import PermitRefusedError

@@ -18,16 +18,16 @@ from trio.testing import MockClock
 
 from kamou.actors.exchange import MADE_AHEAD_MS, ExchangeActor
 from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
-from kamou.config import load
-from kamou.exchange import generator
-from kamou.exchange.engine import Engine
-from kamou.exchange.generator import DAYS_HELD, GeneratedMarket
-from kamou.exchange.market import MadeInDays
-from kamou.exchange.models import VenueModels
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_store import MEMORY, VenueStore
-from kamou.mailboxes import Mailbox
-from kamou.runners import Runner, inline, on_thread
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.runners import Runner, inline, on_thread
+from kamou.settings.config import load
+from kamou.venue.engine import Engine
+from kamou.venue.market import generator
+from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
+from kamou.venue.market.market import MadeInDays
+from kamou.venue.models import VenueModels
+from kamou.venue.store import MEMORY, VenueStore
 
 ORIGIN_MS = 1_735_689_600_000
 STEP_MS = 300_000

@@ -23,10 +23,10 @@ from rough_client import (
 )
 from trio.testing import MockClock
 
-from kamou.config import WebSettings
 from kamou.http.limits import DESCRIPTORS_KEPT, OPERATOR, Limits, address_key, public_limits
 from kamou.http.server import Listener, Server
 from kamou.http.traffic import Cut, Refusal
+from kamou.settings.config import WebSettings
 
 LARGE = bytes(8 * 1024 * 1024)  # more than the system's buffers hold for one connection
 

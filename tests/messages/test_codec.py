@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kamou import messages
-from kamou.core import (
+from kamou.core.book import (
     events,
     late_events,
     operator_events,
@@ -29,8 +29,8 @@ from kamou.core import (
     site_events,
     strategy_events,
 )
-from kamou.core.event_kinds import EVENTS
-from kamou.core.events import Event
+from kamou.core.book.event_kinds import EVENTS
+from kamou.core.book.events import Event
 from kamou.core.model import Candidate, Side
 from kamou.messages import codec, signals
 from kamou.messages.envelope import Expiring, Message

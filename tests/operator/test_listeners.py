@@ -13,14 +13,14 @@ import trio
 import trio.lowlevel
 from test_operator_listener import operations
 
-from kamou.config import WebSettings
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import ListenError, SocketsUnsupportedError
-from kamou.folder import DataFolder
 from kamou.http.server import Server
-from kamou.operations import Running
 from kamou.operator import listeners
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.operator.metrics import exposition
+from kamou.runs.operations import Running
+from kamou.settings.config import WebSettings
 from kamou.supervisor import Supervisor
 
 WEB = WebSettings(port=0, operator_port=0)

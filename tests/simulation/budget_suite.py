@@ -27,21 +27,21 @@ import attrs
 import numpy as np
 import trio
 
-from kamou.backtest import replay
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.config import CycleSettings, Settings
-from kamou.core.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
 from kamou.core.model import ZERO, Account, Instrument, OrderType
 from kamou.errors import UnreachableError
-from kamou.exchange.checker import Checker, CheckLimits
-from kamou.exchange.engine import Engine
-from kamou.exchange.limit_checker import LimitChecker, PortfolioLimits
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_state import Evidence, FillNoted, MoneyNoted
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.runs.backtest import replay
+from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.limits import leverage_of
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
-from kamou.store.recorded import RecordedMarket
+from kamou.venue.checker import Checker, CheckLimits
+from kamou.venue.engine import Engine
+from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
+from kamou.venue.market.recorded import RecordedMarket
+from kamou.venue.state import Evidence, FillNoted, MoneyNoted
 
 D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-ADOPTION = "kamou/core/adoption.py"
-BOOK = "kamou/core/book.py"
-PORTFOLIO = "kamou/core/portfolio.py"
-RECONCILIATION = "kamou/core/reconciliation.py"
+ADOPTION = "kamou/core/reconciliation/adoption.py"
+BOOK = "kamou/core/book/book.py"
+PORTFOLIO = "kamou/core/book/trades.py"
+RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 
 SETTLED = (
     "An order of the book with nothing remaining is settled (`_filled` ends an order that is"
@@ -45,20 +45,20 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "An order that did not change is stored where it is; its reservation was brought to its"
     " remainder by its last change, and a trade that is flat by then was settled by it.",
     (
-        "kamou/core/planning.py",
+        "kamou/core/risk/planning.py",
         "plan_entry",
         "candidate.side is Side.LONG",
         "False",
     ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. `size` takes"
     " the larger of limit and `worth`, so that which of the two `worth` had makes no difference.",
     (
-        "kamou/core/protection.py",
+        "kamou/core/reconciliation/protection.py",
         "orphans",
         "o.intent.leg is Leg.ENTRY and o.remaining > 0",
         "((o.intent.leg is Leg.ENTRY))",
     ): SETTLED,
     (
-        "kamou/core/protection.py",
+        "kamou/core/reconciliation/protection.py",
         "orphans",
         "o.intent.trade_id not in alive and o.intent.leg is not Leg.ENTRY"
         " and not o.status.terminal and o.status is not OrderStatus.CANCELLING",
@@ -92,7 +92,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((held) >= (0))",
     ): "With nothing held `held * change` is 0, and the function returned five lines before.",
     (
-        "kamou/core/holdings.py",
+        "kamou/core/book/holdings.py",
         "Holdings.entry_live",
         "o.remaining > 0",
         "((o.remaining) >= (0))",

@@ -22,17 +22,17 @@ from mutation_suite import DOCS, write_page
 
 MODULES = (
     "kamou/core/risk/*.py",
-    "kamou/core/sizing.py",
-    "kamou/core/planning.py",
-    "kamou/core/account_fold.py",
-    "kamou/core/book.py",
-    "kamou/core/holdings.py",
-    "kamou/core/portfolio.py",
-    "kamou/core/protection.py",
-    "kamou/core/reconciliation.py",
-    "kamou/core/adoption.py",
-    "kamou/core/leftovers.py",
-    "kamou/flatten.py",
+    "kamou/core/risk/sizing.py",
+    "kamou/core/risk/planning.py",
+    "kamou/core/book/account_fold.py",
+    "kamou/core/book/book.py",
+    "kamou/core/book/holdings.py",
+    "kamou/core/book/trades.py",
+    "kamou/core/reconciliation/protection.py",
+    "kamou/core/reconciliation/reconciliation.py",
+    "kamou/core/reconciliation/adoption.py",
+    "kamou/core/reconciliation/orphan_orders.py",
+    "kamou/runs/flatten.py",
 )
 TESTS = (
     "tests/core",
@@ -43,8 +43,8 @@ TESTS = (
     "tests/actors/test_pipeline.py",
     "tests/actors/test_stale.py",
     "tests/actors/test_vigilance.py",
-    "tests/test_kill_switch.py",
-    "tests/test_full_disk.py",
+    "tests/runs/test_kill_switch.py",
+    "tests/runs/test_full_disk.py",
 )
 """What may catch a change: the quick ones, and worlds do the rest.
 
@@ -52,7 +52,7 @@ Processes that a test starts run the unchanged source.
 """
 
 ONLY_OF = dict.fromkeys(
-    ("tests/test_kill_switch.py", "tests/test_full_disk.py"), "kamou/flatten.py"
+    ("tests/runs/test_kill_switch.py", "tests/runs/test_full_disk.py"), "kamou/runs/flatten.py"
 )
 """Tests that run the whole service, 20 s of it: they judge the changes of this file only."""
 

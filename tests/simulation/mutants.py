@@ -32,7 +32,7 @@ class Mutant:
     tests: tuple[str, ...] = ()
 
 
-RECONCILIATION = "kamou/core/reconciliation.py"
+RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 BELIEVED_AT_ONCE = (RECONCILIATION, "if self._in_doubt(symbol, held):", "if False:")
 """Takes away the second guard of every mistake about what is held."""
 

@@ -10,9 +10,9 @@ from functools import partial
 
 from mutants import Mutant
 
-BUDGET = "tests/core/test_day_budget.py"
-SIDES = "tests/core/test_both_sides.py"
-RESUME = "tests/core/test_resume.py"
+BUDGET = "tests/core/risk/test_day_budget.py"
+SIDES = "tests/core/risk/test_both_sides.py"
+RESUME = "tests/core/risk/test_resume.py"
 EQUITY = "kamou/core/risk/equity.py"
 EXPOSURE = "kamou/core/risk/exposure.py"
 STATES = "kamou/core/risk/states.py"
@@ -21,10 +21,10 @@ survivor = partial(Mutant, faults="", seeds=1, notices=())
 FOR_TESTS = (
     survivor(
         name="flatten asks for the signed quantity: shorts stay",
-        file="kamou/flatten.py",
+        file="kamou/runs/flatten.py",
         old="        quantity=abs(position.quantity),\n",
         new="        quantity=position.quantity,\n",
-        tests=("tests/test_kill_switch.py",),
+        tests=("tests/runs/test_kill_switch.py",),
     ),
     survivor(
         name="limits are fractions of equity, whatever the wallet balance is",
@@ -35,7 +35,7 @@ FOR_TESTS = (
     ),
     survivor(
         name="adopted positions are sized on equity, whatever the wallet balance is",
-        file="kamou/core/reconciliation.py",
+        file="kamou/core/reconciliation/reconciliation.py",
         old="q=min(account.equity, account.balance)",
         new="q=account.equity",
         tests=(SIDES,),
@@ -63,21 +63,21 @@ FOR_TESTS = (
     ),
     survivor(
         name="funding is settled on the entry price",
-        file="kamou/exchange/venue_account.py",
+        file="kamou/venue/account.py",
         old="abs(position.quantity) * self.mark(position) * size",
         new="abs(position.quantity) * position.entry_price * size",
-        tests=("tests/exchange/test_venue_paths.py",),
+        tests=("tests/venue/test_venue_paths.py",),
     ),
     survivor(
         name="the sweep takes orders in flight",
-        file="kamou/core/leftovers.py",
+        file="kamou/core/reconciliation/orphan_orders.py",
         old=" or order.created_ms > late_ms:",
         new=":",
-        tests=("tests/core/test_reconciliation.py",),
+        tests=("tests/core/reconciliation/test_reconciliation.py",),
     ),
     survivor(
         name="fills and income are asked for without an overlap",
-        file="kamou/core/holdings.py",
+        file="kamou/core/book/holdings.py",
         old="OVERLAP_MS = 300_000",
         new="OVERLAP_MS = 0",
         tests=("tests/actors/test_overlap.py",),

@@ -6,7 +6,7 @@ from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 RULES = "kamou/core/risk/rules_inputs.py"
 STATES = "kamou/core/risk/states.py"
-PORTFOLIO = "kamou/core/portfolio.py"
+PORTFOLIO = "kamou/core/book/trades.py"
 GOVERNOR = "kamou/actors/risk_governor.py"
 
 MONEY = (
@@ -46,7 +46,7 @@ MONEY = (
     ),
     Mutant(
         name="nobody compares the clocks",
-        file="kamou/core/venue_view.py",
+        file="kamou/core/reconciliation/venue_view.py",
         old="    if venue_ms > heard_ms:\n",
         new="    if venue_ms:\n        return 0\n    if venue_ms > heard_ms:\n",
         notices=("SKEWED",),

@@ -6,7 +6,7 @@ from mutants import Mutant
 
 DESK = "kamou/actors/desk.py"
 BASE = "kamou/exchange/base.py"
-PROTECTION = "kamou/core/protection.py"
+PROTECTION = "kamou/core/reconciliation/protection.py"
 
 ORDERS = (
     Mutant(
@@ -183,7 +183,7 @@ ORDERS = (
     ),
     Mutant(
         name="a stop goes out on the position's own side",
-        file="kamou/exchange/simulated.py",
+        file="kamou/exchange/embedded.py",
         old="        side=intent.side,\n",
         new="        side=type(intent.side)('buy' if intent.leg == 'stop' else intent.side),\n",
         notices=("NOT_AS_INTENDED", "UNPROTECTED", "ADDED"),
@@ -191,7 +191,7 @@ ORDERS = (
     ),
     Mutant(
         name="closes go out without reduce-only",
-        file="kamou/exchange/simulated.py",
+        file="kamou/exchange/embedded.py",
         old="        reduce_only=intent.reduce_only,\n",
         new="        reduce_only=intent.reduce_only and intent.leg.value != 'close',\n",
         notices=("NOT_AS_INTENDED",),
@@ -207,7 +207,7 @@ ORDERS = (
     ),
     Mutant(
         name="fills that come after the order's end are ignored",
-        file="kamou/core/book.py",
+        file="kamou/core/book/book.py",
         old="        order = self.order(fill.client_id) if fill.client_id else None\n",
         new="""        order = self.order(fill.client_id) if fill.client_id else None
         if order is not None and order.status.terminal:

@@ -6,14 +6,14 @@ from functools import partial
 
 from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
-BOOK = "kamou/core/book.py"
-HOLDINGS = "kamou/core/holdings.py"
+BOOK = "kamou/core/book/book.py"
+HOLDINGS = "kamou/core/book/holdings.py"
 defect = partial(Mutant, author="reviewer")
 
 REVIEWER = (
     defect(
         name="an adopted short is taken for a long",
-        file="kamou/core/adoption.py",
+        file="kamou/core/reconciliation/adoption.py",
         old="    side = Side.LONG if position.quantity > 0 else Side.SHORT\n",
         new="    side = Side.LONG if position.quantity else Side.SHORT\n",
         notices=("UNSETTLED", "UNPROTECTED", "CRASH"),
@@ -51,7 +51,7 @@ REVIEWER = (
     ),
     defect(
         name="the gap buffer is left out of sizing and review alike",
-        file="kamou/core/risk/conduct.py",
+        file="kamou/core/book/recent_activity.py",
         old="        return max(self.minimum, self.p99)\n",
         new="        return min(self.minimum, 0 * self.p99)\n",
         notices=("RISK", "RISK_PROMISED"),
@@ -96,7 +96,7 @@ REVIEWER = (
     ),
     defect(
         name="the stop's deadline counts from now on, for ever",
-        file="kamou/core/protection.py",
+        file="kamou/core/reconciliation/protection.py",
         old="    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms\n",
         new="    deadline_ms = now_ms + allowed_ms + silent_ms\n",
         notices=("UNPROTECTED",),
@@ -146,7 +146,7 @@ REVIEWER = (
     ),
     defect(
         name="a withdrawal is booked as a deposit",
-        file="kamou/core/account_fold.py",
+        file="kamou/core/book/account_fold.py",
         old="            self.flows += income.amount\n        elif",
         new="            self.flows -= income.amount\n        elif",
         notices=("UNSETTLED",),
@@ -154,14 +154,14 @@ REVIEWER = (
     ),
     defect(
         name="a position counts as protected from its first fill on",
-        file="kamou/core/portfolio.py",
+        file="kamou/core/book/trades.py",
         old="trade.unprotected_since_ms or bare_ms\n",
         new="trade.unprotected_since_ms\n",
         notices=("UNPROTECTED",),
     ),
     defect(
         name="the cash of a closed trade is reckoned without its contract size",
-        file="kamou/core/portfolio.py",
+        file="kamou/core/book/trades.py",
         old="(trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.side.sign\n",
         notices=("UNSETTLED",),

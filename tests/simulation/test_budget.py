@@ -8,8 +8,8 @@ import attrs
 import pytest
 from budget_suite import SETTINGS, backtest
 
-from kamou.core.limits import CostModel
 from kamou.core.risk import equity
+from kamou.core.risk.limits import CostModel
 from kamou.core.risk.rules import RULES
 from kamou.core.risk.rules_portfolio import admission
 

@@ -128,10 +128,10 @@ chosen = []
 for file, new in (
     ("kamou/core/risk/pacing.py", "((now_ms) + (self.at_ms))"),
     ("kamou/core/risk/pacing.py", "((self.tokens) + (messages))"),
-    ("kamou/core/sizing.py", '((",".join(bad)))'),  # of a denial's figures
+    ("kamou/core/risk/sizing.py", '((",".join(bad)))'),  # of a denial's figures
 ):
     chosen += [change for change in changes_of(file, texts[file]) if change.new == new]
-tests = ["tests/core/test_governor_portfolio.py"]
+tests = ["tests/core/risk/test_governor_portfolio.py"]
 tally = machine_suite.run(chosen, seed=0, jobs=1, tests=tests, worlds=())
 print(json.dumps([[o.change.new, o.by, o.tests] for o in tally.outcomes]))
 """
@@ -150,6 +150,6 @@ def test_a_change_that_a_test_notices_is_caught_and_one_that_none_notices_surviv
     *caught, survived = json.loads(done.stdout.splitlines()[-1])
     assert len(caught) == 2
     for _, by, tests in caught:
-        assert by.startswith("tests/core/test_governor_portfolio.py::")
+        assert by.startswith("tests/core/risk/test_governor_portfolio.py::")
         assert tests >= 1
     assert survived[1] == ""

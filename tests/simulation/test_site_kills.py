@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kamou.folder import DataFolder
+from kamou.data_directory.folder import DataFolder
 
 sys.path.append(str(Path(__file__).parent / "kills"))
 

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from thoroughness import looks
 from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, order_closed, plan
 
-from kamou.core import events as e
-from kamou.core.book import Book
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
 from kamou.core.model import Fill, Intent, Leg, OrderStatus, Side
 
 SYMBOLS = ("SOLUSDT", "XRPUSDT", "ADAUSDT")

@@ -28,10 +28,10 @@ from trading_cases import (
     venue_position,
 )
 
-from kamou.core import events as e
-from kamou.core.limits import RiskLimits
+from kamou.core.book import events as e
 from kamou.core.model import Intent, Leg, OrderStatus, Plan, Side
 from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.verdict import Approved
 
 # So that many trades are open together, and the limits on all of them are met.

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from thoroughness import looks
 from trading_cases import NOON, D, fill, intent, plan
 
-from kamou.core import events as e
+from kamou.core.book import events as e
+from kamou.core.book.orders import NEXT, OrderState, advance, opened
 from kamou.core.model import Leg, OrderStatus
-from kamou.core.orders import NEXT, OrderState, advance, opened
 
 QUANTITY = 10
 ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)

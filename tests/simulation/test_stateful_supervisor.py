@@ -20,7 +20,7 @@ from test_supervisor_properties import (
 )
 from thoroughness import looks
 
-from kamou.supervision import Restart, Strategy
+from kamou.runtime.supervision import Restart, Strategy
 from kamou.supervisor import Supervisor
 
 QUIET_S = 180.0

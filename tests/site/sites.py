@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from kamou.core.events import Event
+from kamou.core.book.events import Event
 from kamou.simulator.site import Script, SimulatedSites
 from kamou.site.health import SiteHealth
 from kamou.site.keeper import Backoff, SiteKeeper, SiteLimits, site_supervisor

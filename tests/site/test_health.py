@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sites import Told
 
-from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError
 from kamou.site.handover import Heartbeat
 from kamou.site.health import STANDING_TICKS, SiteHealth, SiteState

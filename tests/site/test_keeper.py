@@ -7,7 +7,7 @@ import trio
 from sites import supervised
 from trio.testing import MockClock
 
-from kamou.core.site_events import SiteFailed, SiteRecovered
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.simulator.site import BEAT_S, START_S, Fate, Script
 from kamou.site.health import STANDING_TICKS, SiteState
 from kamou.site.keeper import SILENT_TICKS

@@ -18,15 +18,15 @@ import trio
 from sites import Told, health_of
 
 from kamou.clock import SystemClock
-from kamou.config import Settings, WebSettings
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import ListenError, SiteStartError
-from kamou.folder import DataFolder
 from kamou.http.server import Listener, bind
+from kamou.settings.config import Settings, WebSettings
+from kamou.site.child import bind_patiently, handover, public_site
 from kamou.site.handover import PRICING_BYTES_MAX, SiteHandover
 from kamou.site.keeper import SiteKeeper, SiteLimits
 from kamou.site.process import launcher
 from kamou.site.text import SiteText
-from kamou.site_child import bind_patiently, handover, public_site
 from kamou.store import database
 
 WITHIN_S = 120.0  # far beyond what any wait here takes

@@ -12,10 +12,10 @@ from test_health import BEAT
 from trio.testing import MockClock
 
 from kamou.commands.status import system_tables
-from kamou.core.site_events import SiteFailed
+from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
-from kamou.operations import Running
 from kamou.operator.metrics import exposition
+from kamou.runs.operations import Running
 
 
 @attrs.define

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from market_files import NOW_MS
 
-from kamou.config import DataSettings
 from kamou.errors import DataRefusedError
+from kamou.settings.config import DataSettings
 from kamou.store.importer import import_folder, open_market
 
 ADDRESS_SPACE_BYTES = 1_500_000_000

@@ -15,8 +15,8 @@ import attrs
 import story
 from hypothesis import strategies as st
 
-from kamou.core import events as e
-from kamou.core.late_events import DayCorrected
+from kamou.core.book import events as e
+from kamou.core.book.late_events import DayCorrected
 from kamou.core.model import Income, OrderSide
 
 DAY = 86_400_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -21,7 +21,7 @@ from kamou.core.model import (
     TimeInForce,
     TradingState,
 )
-from kamou.core.ranking import ranked
+from kamou.core.ranking.ranking import ranked
 
 DAY0_MS = 1_700_006_400_000  # 2023-11-15T00:00Z
 CYCLE_MS = DAY0_MS + 900_000

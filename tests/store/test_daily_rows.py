@@ -17,7 +17,7 @@ import random_record as by_definition
 import story
 from hypothesis import HealthCheck, given, settings
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.store import database, day_rows, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX

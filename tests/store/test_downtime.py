@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.clock import HOUR_MS, MINUTE_MS
-from kamou.core.events import Event, RunStarted, RunStopped
-from kamou.core.run_events import HistoryCaughtUp
-from kamou.settings_table import SETTINGS
+from kamou.core.book.events import Event, RunStarted, RunStopped
+from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.settings.table import SETTINGS
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_downtime import PERIOD_MIN_MS

@@ -12,8 +12,8 @@ import story
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.core import events as e
 from kamou.core import model as some_module
+from kamou.core.book import events as e
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.store import database, queries, snapshots
 from kamou.store.journal import (

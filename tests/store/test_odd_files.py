@@ -21,10 +21,10 @@ from market_files import (
     write_parquet,
 )
 
-from kamou.config import DataSettings
 from kamou.errors import DataRefusedError
+from kamou.settings.config import DataSettings
 from kamou.store.importer import import_folder, open_folder
-from kamou.store.recorded import RecordedMarket
+from kamou.venue.market.recorded import RecordedMarket
 
 DAY_MS = 86_400_000
 

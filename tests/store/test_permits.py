@@ -11,7 +11,7 @@ import attrs
 import pytest
 import story
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import Plan, Side
 from kamou.core.risk import verdict
 from kamou.core.risk.verdict import Approved

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import story
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
 from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter

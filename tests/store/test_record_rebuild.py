@@ -14,7 +14,7 @@ import random_record as by_definition
 import story
 from hypothesis import HealthCheck, given, settings
 
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import OrderSide
 from kamou.errors import StoreError
 from kamou.store import database, migrations, queries, record_rebuild

@@ -24,8 +24,8 @@ from kamou.errors import DataRefusedError
 from kamou.store import importer
 from kamou.store.importer import import_folder, open_folder, open_market
 from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder
-from kamou.store.recorded import RecordedMarket
 from kamou.store.stored_meta import FILES, META
+from kamou.venue.market.recorded import RecordedMarket
 
 MUTANTS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import (
     Candidate,
     Figure,
@@ -26,7 +26,7 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
-from kamou.core.ranking import ranked
+from kamou.core.ranking.ranking import ranked
 from kamou.store.database import open_writer
 from kamou.store.day_rows import FUNDING, TRANSFER
 from kamou.store.journal import JournalWriter

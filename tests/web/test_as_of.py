@@ -13,9 +13,9 @@ from published_record import START_MS, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core import events as e
+from kamou.core.book import events as e
+from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import Leg, TradingState
-from kamou.core.operator_events import CommandNoted
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite

@@ -17,9 +17,9 @@ from published_record import START_MS, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core import performance
-from kamou.core.events import DayOpened, EquityMarked, StateChanged
+from kamou.core.book.events import DayOpened, EquityMarked, StateChanged
 from kamou.core.model import TradingState
+from kamou.core.record import performance
 from kamou.store import public_queries
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter

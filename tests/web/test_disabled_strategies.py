@@ -11,10 +11,10 @@ import pytest
 from published_record import START_MS, write_record
 
 from kamou.clock import HOUR_MS
-from kamou.core.events import Event
+from kamou.core.book.events import Event
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import Figure
-from kamou.core.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.runners import inline
+from kamou.runtime.runners import inline
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite

@@ -15,9 +15,9 @@ from published_record import START_MS
 from site_client import Client, inline
 
 from kamou.clock import HOUR_MS
-from kamou.core.events import CycleClosed, Event, RunStarted, StateChanged
+from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
+from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import Figure, TradingState
-from kamou.core.operator_events import CommandNoted
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from site_client import Client, inline
 
-from kamou.core.events import RunStarted
+from kamou.core.book.events import RunStarted
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.store.latest_run import latest_run

@@ -14,7 +14,7 @@ from published_record import START_MS, started_with
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core import events as e
+from kamou.core.book import events as e
 from kamou.core.model import Income
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter

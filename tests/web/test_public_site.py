@@ -12,7 +12,7 @@ from published_record import START_MS, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core.events import RunStopped
+from kamou.core.book.events import RunStopped
 from kamou.errors import ConfigurationError
 from kamou.site.handover import read_pricing
 from kamou.store.database import open_reader, open_writer

@@ -11,7 +11,7 @@ from published_record import START_MS
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core.events import DayOpened, EquityMarked
+from kamou.core.book.events import DayOpened, EquityMarked
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX

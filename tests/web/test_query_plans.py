@@ -13,7 +13,7 @@ import pytest
 from published_record import START_MS, write_record
 
 from kamou.clock import DAY_MS
-from kamou.core.events import RunStopped
+from kamou.core.book.events import RunStopped
 from kamou.store import database, public_queries, queries
 from kamou.store.day_rows import open_row
 from kamou.store.journal import JournalWriter

@@ -17,10 +17,10 @@ from published_record import START_MS, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core import events as e
 from kamou.core import strategies
-from kamou.core.late_events import ResultCorrected
-from kamou.core.run_events import ReplayEnded, ReplayStarted
+from kamou.core.book import events as e
+from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.run_events import ReplayEnded, ReplayStarted
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt

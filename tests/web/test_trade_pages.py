@@ -11,8 +11,8 @@ import pytest
 from published_record import write_record
 from site_client import Client, inline
 
-from kamou.core.events import TradeClosed
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book.events import TradeClosed
+from kamou.core.book.late_events import ResultCorrected
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter

@@ -12,7 +12,7 @@ import pytest
 from published_record import write_record
 from site_client import Client, inline
 
-from kamou.config import Settings, SiteSettings, contradictions
+from kamou.settings.config import Settings, SiteSettings, contradictions
 from kamou.store.database import open_reader
 from kamou.store.queries import trades
 from kamou.web.app import PublicSite

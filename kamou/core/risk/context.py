@@ -8,9 +8,8 @@ from functools import cached_property
 
 import attrs
 
-from kamou.core.book import Book
-from kamou.core.gate import LiveGrant
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.book.book import Book
+from kamou.core.book.recent_activity import GapBuffer
 from kamou.core.model import (
     Account,
     Instrument,
@@ -19,10 +18,11 @@ from kamou.core.model import (
     TradingState,
     VenuePosition,
 )
-from kamou.core.risk.conduct import GapBuffer
+from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
 from kamou.core.risk.exposure import Exposure, exposure
-from kamou.core.sizing import TradeCosts, trade_costs
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.sizing import TradeCosts, trade_costs
 
 
 @attrs.frozen(kw_only=True, eq=False)

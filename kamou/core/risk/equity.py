@@ -13,11 +13,11 @@ from decimal import Decimal
 import attrs
 
 from kamou.clock import HOUR_MS, floor_ms
-from kamou.core.book import Book
-from kamou.core.costs import taker_rate
-from kamou.core.limits import CostModel
+from kamou.core.book.book import Book
 from kamou.core.model import ZERO, Account, Instrument, Quote, VenuePosition
-from kamou.core.sizing import BPS
+from kamou.core.risk.costs import taker_rate
+from kamou.core.risk.limits import CostModel
+from kamou.core.risk.sizing import BPS
 
 
 @attrs.frozen(kw_only=True)

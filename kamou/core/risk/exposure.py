@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book import Book
-from kamou.core.limits import CostModel, RiskLimits
+from kamou.core.book.book import Book
+from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
-from kamou.core.portfolio import OpenTrade
 from kamou.core.risk.equity import CurrentEquity, day_lost, exit_rate
-from kamou.core.sizing import Room
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.sizing import Room
 
 MAJORS = frozenset({"BTC", "XBT", "ETH"})
 """Everything else falls together: the alt cluster."""

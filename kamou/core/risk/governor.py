@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.book.events import PermitDenied, PermitGranted
+from kamou.core.book.orders import OrderState
 from kamou.core.codes import Deny
-from kamou.core.events import PermitDenied, PermitGranted
 from kamou.core.model import (
     ZERO,
     Denial,
@@ -19,13 +20,12 @@ from kamou.core.model import (
     Side,
     closing_side,
 )
-from kamou.core.orders import OrderState
 from kamou.core.risk.context import ReviewContext, size_factor
 from kamou.core.risk.rule import percent
 from kamou.core.risk.rules import RULES
+from kamou.core.risk.sizing import denial
 from kamou.core.risk.states import Decision, EquityRead, Pending, command, next_state, resume
 from kamou.core.risk.verdict import _MINT, Approved, Denied, Verdict
-from kamou.core.sizing import denial
 
 __all__ = [
     "Decision",

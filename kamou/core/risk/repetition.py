@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kamou.core.book import Book
+from kamou.core.book.book import Book
+from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
-from kamou.core.limits import RiskLimits
 from kamou.core.model import Figure
-from kamou.core.strategy_events import StrategyDisabled
+from kamou.core.risk.limits import RiskLimits
 
 
 def repeating(book: Book, limits: RiskLimits, now_ms: int) -> Iterator[StrategyDisabled]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kamou.core.book import Book
+from kamou.core.book.book import Book
+from kamou.core.book.holdings import Reservation
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
-from kamou.core.holdings import Reservation
 from kamou.core.model import Denial, Leg
 from kamou.core.risk.context import ReviewContext
-from kamou.core.sizing import denial
+from kamou.core.risk.sizing import denial
 
 
 def state(c: ReviewContext) -> Denial | None:

@@ -6,7 +6,7 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
-from kamou.core.sizing import denial
+from kamou.core.risk.sizing import denial
 
 CLOCK_SKEW_MS = 1_000  # clocks farther apart make ages meaningless; so do quotes from the future
 

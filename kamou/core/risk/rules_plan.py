@@ -11,7 +11,7 @@ from kamou.core.codes import Deny
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.rule import numeric, percent
-from kamou.core.sizing import denial, liquidation_price
+from kamou.core.risk.sizing import denial, liquidation_price
 
 
 def unexpired(c: ReviewContext) -> Denial | None:

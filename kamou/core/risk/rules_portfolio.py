@@ -9,7 +9,7 @@ from kamou.core.model import ZERO, Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.exposure import is_major, shock_loss
 from kamou.core.risk.rule import numeric, percent
-from kamou.core.sizing import denial
+from kamou.core.risk.sizing import denial
 
 
 @numeric

@@ -13,13 +13,13 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book import Book
+from kamou.core.book.book import Book
+from kamou.core.book.events import StateChanged
 from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl, day_start_ms, utc_day
-from kamou.core.events import StateChanged
-from kamou.core.limits import RiskLimits
-from kamou.core.midnights import MidnightMarks
 from kamou.core.model import Figure, TradingState, VenuePosition
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.midnights import MidnightMarks
 
 _T = TradingState
 

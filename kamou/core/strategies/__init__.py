@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, cast
 
-from kamou.core.panel import INTEREST_PERIOD_MS, Panel
+from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Floats, Indicator
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
 
 Codes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

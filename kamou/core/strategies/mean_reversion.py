@@ -19,8 +19,8 @@ from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.indicators.window import mean_and_deviation
-from kamou.core.limits import MeanReversionParameters
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
+from kamou.core.risk.limits import MeanReversionParameters
 from kamou.core.strategies.base import FLAT_RELATIVE, Mask, Opinion, Strategy, data_verdicts
 
 HALF_LIFE_SHARE = 3  # a half-life above n/3 cannot be told from none in n bars

@@ -17,8 +17,8 @@ from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.base import Floats, Indicator, Ints
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.interest import InterestChange, spacing_ms
-from kamou.core.limits import MomentumParameters
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
+from kamou.core.risk.limits import MomentumParameters
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
     STALE_PERIODS,

@@ -8,8 +8,8 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.codes import Veto
-from kamou.core.limits import CostModel, VetoLimits
 from kamou.core.model import Candidate, Denial, Figure, Instrument, Quote
+from kamou.core.risk.limits import CostModel, VetoLimits
 
 
 @attrs.frozen(kw_only=True)

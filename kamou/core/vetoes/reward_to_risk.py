@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kamou.core.codes import Veto
-from kamou.core.costs import reward_to_risk, round_trip_cost
 from kamou.core.model import Candidate, Denial
+from kamou.core.risk.costs import reward_to_risk, round_trip_cost
 from kamou.core.vetoes.base import VetoContext, denial
 
 

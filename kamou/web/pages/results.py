@@ -10,7 +10,7 @@ import msgspec
 from markupsafe import Markup
 
 from kamou.clock import DAY_MS
-from kamou.core.performance import Estimate
+from kamou.core.record.performance import Estimate
 from kamou.http.replies import HTML, JSON
 from kamou.store.rows import DayRow
 from kamou.web import format as fmt

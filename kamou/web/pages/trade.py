@@ -9,7 +9,7 @@ import attrs
 import msgspec
 from starlette.exceptions import HTTPException
 
-from kamou.core.late_events import ResultCorrected
+from kamou.core.book.late_events import ResultCorrected
 from kamou.core.model import Leg
 from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries, queries

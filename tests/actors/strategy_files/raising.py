@@ -6,7 +6,7 @@ from screenplay import RAISES_AT_MINUTE, START_MS
 from scripted import Scripted
 
 from kamou.clock import MINUTE_MS
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Opinion
 
 

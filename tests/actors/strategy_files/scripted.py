@@ -10,7 +10,7 @@ from screenplay import HOLD_MS, LINES, START_MS
 from kamou.clock import MINUTE_MS
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Indicator
-from kamou.core.panel import Panel
+from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Opinion, data_verdicts
 
 

@@ -19,13 +19,13 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.core.events import IntentRecorded
+from kamou.core.book.events import IntentRecorded
 from kamou.core.model import Fill, Intent, VenueOrder
-from kamou.exchange.engine import Engine
-from kamou.exchange.simulated import SimulatedExchange
-from kamou.exchange.venue_store import VenueStore
+from kamou.exchange.embedded import SimulatedExchange
 from kamou.store import snapshots
 from kamou.store.journal import JournalWriter
+from kamou.venue.engine import Engine
+from kamou.venue.store import VenueStore
 
 BEGIN, INSIDE, AMID, DONE = "before BEGIN", "before COMMIT", "amid COMMIT", "after COMMIT"
 SENT, ARRIVES, STORED = "sent", "before the engine", "stored, not answered"

@@ -23,6 +23,7 @@ from random import Random
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "runs"))
 
 import attrs
 import test_processes as runs
@@ -30,15 +31,15 @@ import trio
 from small_demo import NOW_MS, assert_same_book, journal, settings
 from test_site_process import site_of
 
-from kamou import demo
-from kamou.config import DemoSettings
-from kamou.core.events import CycleClosed, Event, RunStarted, StateChanged
-from kamou.core.site_events import SiteFailed, SiteRecovered
-from kamou.exchange import checker
-from kamou.exchange.engine import Engine
-from kamou.exchange.models import VenueModels
-from kamou.exchange.venue_store import VenueStore
-from kamou.folder import DataFolder
+from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.data_directory.folder import DataFolder
+from kamou.runs import demo
+from kamou.settings.config import DemoSettings
+from kamou.venue import checker
+from kamou.venue.engine import Engine
+from kamou.venue.models import VenueModels
+from kamou.venue.store import VenueStore
 
 CYCLE_S = 60
 ALL_WITHIN_S = 1_800.0

@@ -17,7 +17,7 @@ from lives import until_minute
 from points import AMID, DONE, Note
 from stage import SETTINGS, Ended, folded
 
-from kamou.core.events import (
+from kamou.core.book.events import (
     Event,
     IntentRecorded,
     RunStarted,
@@ -26,12 +26,12 @@ from kamou.core.events import (
     TradeClosed,
 )
 from kamou.core.model import Leg
-from kamou.exchange import checker
-from kamou.exchange.engine import Engine
-from kamou.exchange.models import VenueModels
-from kamou.exchange.venue_state import Evidence, FillNoted, OrderNoted
-from kamou.exchange.venue_store import VenueStore
 from kamou.store.journal import read_events
+from kamou.venue import checker
+from kamou.venue.engine import Engine
+from kamou.venue.models import VenueModels
+from kamou.venue.state import Evidence, FillNoted, OrderNoted
+from kamou.venue.store import VenueStore
 
 PROTECTED_WITHIN_MS = SETTINGS.risk.protection_deadline_s * 1000
 

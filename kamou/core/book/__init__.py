@@ -1,0 +1,1 @@
+"""Events and their fold: orders, intents, trades, holdings, recent activity, the book."""

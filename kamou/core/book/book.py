@@ -1,0 +1,337 @@
+"""The book: what we hold, have asked for and have promised. A fold over committed events.
+
+Every actor that decides keeps its own ``Book`` and applies the journal's tail to it first, so
+all of them decide on the same facts. ``apply`` never fails on what a venue may do; it asserts on
+what only we could have done wrong. Values inside are frozen; treat the containers as read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from kamou.core.book import events as e
+from kamou.core.book import orders as life
+from kamou.core.book import snapshot, strategy_events
+from kamou.core.book import trades as portfolio
+from kamou.core.book.account_fold import CLOSED_KEPT, SEEN_KEPT, AccountHoldings, bound
+from kamou.core.book.holdings import OVERLAP_MS, Reservation, Unassigned
+from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.orders import OrderState
+from kamou.core.book.recent_activity import Entry, Overshoot
+from kamou.core.book.trades import ConfirmedStop, OpenTrade
+from kamou.core.model import ZERO, Fill, Leg, OrderStatus
+
+__all__ = ["OVERLAP_MS", "Book", "Reservation"]
+
+ADOPTED_AFTER_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
+PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
+
+
+@attrs.define(kw_only=True)
+class Book(AccountHoldings):
+    """``AccountHoldings`` that follow the journal. ``apply`` is the only way to change them."""
+
+    # --- snapshots ---------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Canonical bytes: books with the same history give the same bytes."""
+        return snapshot.dump(self)
+
+    @staticmethod
+    def load(data: bytes) -> Book:
+        """The book that ``dump`` wrote. Raises ValueError, KeyError or TypeError otherwise."""
+        loaded: Book = snapshot.load(Book, data)
+        return loaded
+
+    def fork(self) -> Book:
+        """An independent copy, to try events on."""
+        copied: dict[str, Any] = {}
+        for name in _FIELDS:
+            value = getattr(self, name)
+            copied[name] = dict(value) if isinstance(value, dict) else value
+        copied["conduct"] = self.conduct.copy()
+        return Book(**copied)
+
+    # --- the fold ----------------------------------------------------------------
+
+    def apply(self, seq: int, event: e.Event) -> None:
+        """Apply one committed event. Events come in order; one already applied is ignored."""
+        if seq <= self.seq:
+            return
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+        self.seq = seq
+
+    def apply_all(self, committed: Iterable[tuple[int, e.Event]]) -> None:
+        for seq, event in committed:
+            self.apply(seq, event)
+
+    # --- the system, permits -----------------------------------------------------
+
+    def _run_started(self, event: e.RunStarted) -> None:
+        self.generation = event.generation
+        self.mode = event.mode
+        self.started_ms = self.started_ms or event.at_ms
+
+    def _granted(self, event: e.PermitGranted) -> None:
+        self.reservations[event.permit_id] = Reservation(
+            plan=event.plan, expires_ms=event.expires_ms, remaining=event.plan.quantity
+        )
+
+    def _consumed(self, event: e.PermitConsumed) -> None:
+        reservation = self.reservations.get(event.permit_id)
+        if reservation is not None:
+            self.reservations[event.permit_id] = attrs.evolve(
+                reservation, client_id=event.client_id
+            )
+
+    def _released(self, event: e.PermitReleased) -> None:
+        self.reservations.pop(event.permit_id, None)
+        self.released[event.permit_id] = event.at_ms
+        bound(self.released, PERMITS_KEPT)
+
+    # --- orders ------------------------------------------------------------------
+
+    def _intended(self, event: e.IntentRecorded) -> None:
+        intent = event.intent
+        reservation = self.reservations.get(intent.permit_id) if intent.permit_id else None
+        plan = None
+        if reservation is not None:
+            plan = reservation.plan
+            self.reservations[intent.permit_id] = attrs.evolve(
+                reservation, client_id=intent.client_id
+            )
+        self.orders[intent.client_id] = life.opened(intent, event.at_ms, plan)
+
+    def _order_event(self, event: Any) -> None:
+        before = self.order(event.client_id)
+        if before is None:
+            return
+        order = life.advance(before, event)
+        self._keep(before, order)
+        trade = self.trades.get(order.intent.symbol)
+        if trade is None or trade.confirmed is None or trade.confirmed.client_id != order.client_id:
+            return
+        if order.status.terminal and order.status is not OrderStatus.FILLED:
+            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
+
+    def _keep(self, before: OrderState, order: OrderState) -> None:
+        """Store an order where it belongs now, and free what it no longer reserves."""
+        if order is before:
+            return
+        name = order.client_id
+        if order.settled:
+            self.orders.pop(name, None)
+            self.closed[name] = order
+            bound(self.closed, CLOSED_KEPT)
+        else:
+            self.closed.pop(name, None)
+            self.orders[name] = order
+        if order.leg is not Leg.ENTRY:
+            return
+        reservation = self.reservations.get(order.intent.permit_id)
+        if reservation is not None and reservation.remaining != order.remaining:
+            self.reservations[order.intent.permit_id] = attrs.evolve(
+                reservation, remaining=min(reservation.plan.quantity, order.remaining)
+            )
+        if order.settled:
+            trade = self.trades.get(order.intent.symbol)
+            if trade is not None:
+                self._settle(trade)
+
+    # --- fills -------------------------------------------------------------------
+
+    def _filled(self, event: e.FillRecorded) -> None:
+        fill = event.fill
+        if fill.key in self.fills_seen:
+            return
+        self.fills_seen[fill.key] = fill.at_ms
+        bound(self.fills_seen, SEEN_KEPT)
+        order = self.order(fill.client_id) if fill.client_id else None
+        trade = self._trade_for(fill, order)
+        if trade is None:
+            self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
+            self._leave_unassigned(fill, event.at_ms)
+            self._pay_fill(fill, self.trades.get(fill.symbol))
+        else:
+            self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
+            self._pay_fill(fill, trade)
+            leg = order.leg if order else None
+            intended_ms = order.intent.intended_ms if order else 0
+            self._record_stop(trade, fill, order)
+            trade = portfolio.apply_fill(trade, fill, leg, intended_ms, event.at_ms)
+            self.finished.pop(trade.trade_id, None)
+            self.trades[fill.symbol] = trade
+            self.unassigned.pop(fill.symbol, None)
+        if order is not None:
+            self._keep(order, life.advance(order, event))
+        if trade is not None and self.trades.get(fill.symbol) is trade:
+            self._settle(trade)
+        self._attribute_late(fill.symbol)
+
+    def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
+        """Remember what a fill of no trade opened: the venue must show it as a position."""
+        symbol = fill.symbol
+        if symbol in self.trades:
+            return  # reported late: the trade that was adopted since stands for it
+        before = self.unassigned.pop(symbol, None)
+        quantity = fill.side.sign * fill.quantity
+        if before is not None and known_ms - before.known_ms < OVERLAP_MS:
+            quantity += before.quantity
+        self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
+        bound(self.unassigned, CLOSED_KEPT)
+
+    def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
+        """The trade that a fill belongs to; opened by an entry's first fill."""
+        trade = self.trades.get(fill.symbol)
+        if trade is not None and trade.adopted and fill.at_ms < trade.opened_ms - ADOPTED_AFTER_MS:
+            return None  # told late: what was adopted is what it had led to
+        if trade is not None or order is None:
+            return trade  # one position per symbol: whatever trades there, trades on it
+        finished = self.finished.get(order.intent.trade_id)
+        if finished is not None:
+            return finished  # a late fill of a trade not yet published
+        if order.leg is not Leg.ENTRY or order.plan is None:
+            return None  # nothing known explains it: reconciliation will see the position
+        plan, trade_id = order.plan, order.intent.trade_id
+        part = 1
+        while portfolio.result_id(trade_id, part) in self.published:
+            part += 1
+        if part == 1:  # a late fill of an entry whose result is out is no second entry
+            self.conduct.record_entry(
+                Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
+            )
+        return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
+
+    def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
+        """Remember a stop-out, and how far beyond the stop it filled in planned distances."""
+        stopped = order is not None and order.leg is Leg.STOP
+        if not stopped and fill.reason != "liquidation":
+            return
+        self.conduct.record_stop_out(fill.symbol, fill.at_ms)
+        trigger = order.intent.trigger_price if order is not None and stopped else None
+        if distance := trade.planned_distance:
+            stop = trade.stop_price if trigger is None else trigger
+            beyond = max(ZERO, (stop - fill.price) * trade.side.sign)
+            self.conduct.record_overshoot(
+                Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
+            )
+
+    def _settle(self, trade: OpenTrade) -> None:
+        """A flat trade whose entry cannot fill any more is finished."""
+        if trade.quantity == 0 and trade.entered > 0 and not self.entry_live(trade.symbol):
+            self.trades.pop(trade.symbol, None)
+            self.finished[trade.trade_id] = trade
+
+    # --- protection --------------------------------------------------------------
+
+    def _stop_confirmed(self, event: e.StopConfirmed) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None:
+            stop = ConfirmedStop(
+                client_id=event.client_id,
+                quantity=event.quantity,
+                trigger_price=event.trigger_price,
+                at_ms=event.at_ms,
+            )
+            self.trades[event.symbol] = portfolio.confirm_stop(trade, stop)
+
+    def _protection_lost(self, event: e.ProtectionLost) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None:
+            self.trades[event.symbol] = portfolio.lose_stop(trade, event.at_ms)
+
+    # --- reconciliation, state ---------------------------------------------------
+
+    def _adopted(self, event: e.PositionAdopted) -> None:
+        self.trades[event.symbol] = portfolio.adopt(event)
+        self.unassigned.pop(event.symbol, None)
+
+    def _corrected(self, event: e.PositionCorrected) -> None:
+        for order in self.orders_of(event.symbol):
+            if order.status.terminal:  # its missing fills are what the correction stands for
+                self._keep(order, attrs.evolve(order, reported=order.filled))
+        self.unexplained_ms = max(self.unexplained_ms, event.at_ms)
+        trade = self.trades.get(event.symbol)
+        if trade is None:
+            return
+        quantity = event.quantity * trade.side.sign
+        trade = portfolio.correct(trade, quantity, event.price, event.at_ms)
+        self.trades[event.symbol] = trade
+        if quantity == 0:
+            self.trades.pop(event.symbol)
+            self.finished[trade.trade_id] = trade
+
+    def _cycle_closed(self, event: e.CycleClosed) -> None:
+        self.cycle_ms = event.cycle_ms
+        if event.drift == 0:
+            self.reconciled_before_ms = self.reconciled_ms
+            self.reconciled_ms = event.cycle_ms
+            since_ms = self.fills_since_ms()
+            for seen in (self.fills_seen, self.incomes_seen):
+                for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
+                    del seen[key]
+            for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
+                del self.unattributed[key]
+
+    def _restated(self, event: e.TradeRestated) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None and trade.trade_id == event.trade_id:
+            self.trades[event.symbol] = portfolio.restate(trade, event)
+
+    def _drift_found(self, event: e.DriftFound) -> None:
+        self.drift[event.symbol] = event.kind
+
+    def _drift_explained(self, event: e.DriftExplained) -> None:
+        self.drift.clear()
+
+    def _state_changed(self, event: e.StateChanged) -> None:
+        self.state = event.after
+        self.state_reason = event.reason
+        self.state_since_ms = event.at_ms
+
+    def _strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
+        self.disabled[event.strategy] = event.at_ms
+
+    def _strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
+        self.disabled.pop(event.strategy, None)
+        self.resumed[event.strategy] = event.at_ms
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(Book))
+
+_HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
+    e.RunStarted: Book._run_started,
+    e.CycleClosed: Book._cycle_closed,
+    e.PermitGranted: Book._granted,
+    e.PermitConsumed: Book._consumed,
+    e.PermitReleased: Book._released,
+    e.IntentRecorded: Book._intended,
+    e.OrderAcknowledged: Book._order_event,
+    e.OrderUnknown: Book._order_event,
+    e.OrderRejected: Book._order_event,
+    e.CancelRequested: Book._order_event,
+    e.OrderClosed: Book._order_event,
+    e.FillRecorded: Book._filled,
+    e.StopConfirmed: Book._stop_confirmed,
+    e.ProtectionLost: Book._protection_lost,
+    e.IncomeRecorded: Book._income,
+    e.TradeClosed: Book._trade_closed,
+    ResultCorrected: Book._result_corrected,
+    e.EquityMarked: Book._marked,
+    e.DayOpened: Book._day_opened,
+    DayCorrected: Book._day_corrected,
+    e.PositionAdopted: Book._adopted,
+    e.PositionCorrected: Book._corrected,
+    e.TradeRestated: Book._restated,
+    e.DriftFound: Book._drift_found,
+    e.DriftExplained: Book._drift_explained,
+    e.StateChanged: Book._state_changed,
+    strategy_events.StrategyDisabled: Book._strategy_disabled,
+    strategy_events.StrategyResumed: Book._strategy_resumed,
+}
+"""What each event does. Those that are absent (rankings, vetoes, denials) change no book."""

@@ -1,0 +1,54 @@
+"""The list of every kind of event: what the journal can hold."""
+
+from __future__ import annotations
+
+from kamou.core.book import events as e
+from kamou.core.book import late_events as late
+from kamou.core.book import operator_events as operator
+from kamou.core.book import run_events as runs
+from kamou.core.book import site_events as site
+from kamou.core.book import strategy_events as strategies
+
+EVENTS: tuple[type[e.Event], ...] = (
+    e.RunStarted,
+    e.RunStopped,
+    runs.HistoryCaughtUp,
+    runs.ReplayStarted,
+    runs.ReplayEnded,
+    site.SiteFailed,
+    site.SiteRecovered,
+    e.CycleRanked,
+    e.CandidateVetoed,
+    e.SignalRefined,
+    e.CycleClosed,
+    e.PermitGranted,
+    e.PermitDenied,
+    e.PermitConsumed,
+    e.PermitReleased,
+    e.IntentRecorded,
+    e.OrderAcknowledged,
+    e.OrderUnknown,
+    e.OrderRejected,
+    e.CancelRequested,
+    e.OrderClosed,
+    e.FillRecorded,
+    e.StopConfirmed,
+    e.ProtectionLost,
+    e.ReduceProved,
+    e.IncomeRecorded,
+    e.TradeClosed,
+    late.ResultCorrected,
+    e.EquityMarked,
+    e.DayOpened,
+    late.DayCorrected,
+    e.PositionAdopted,
+    e.PositionCorrected,
+    e.DriftFound,
+    e.DriftExplained,
+    e.InstrumentChanged,
+    e.TradeRestated,
+    e.StateChanged,
+    operator.CommandNoted,
+    strategies.StrategyDisabled,
+    strategies.StrategyResumed,
+)

@@ -1,0 +1,18 @@
+"""What the operator said: journalled for the reader, and folded into nothing."""
+
+from __future__ import annotations
+
+import attrs
+
+from kamou.core.book.events import Event
+
+
+@attrs.frozen(kw_only=True)
+class CommandNoted(Event):
+    """The operator's reason for a command that left the trading state as it was.
+
+    The reason of a command that changes the state stands in its ``StateChanged``.
+    """
+
+    reason: str  # a StateReason: what was asked
+    note: str  # the operator's words

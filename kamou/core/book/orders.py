@@ -1,0 +1,151 @@
+"""An order's life: which status may follow which, and what an event makes of an order.
+
+Late and duplicate events are ordinary (venues repeat themselves): they change nothing. No order
+becomes terminal without the venue's evidence: its rejection, its closure, or fills that add up.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core.book.events import (
+    CancelRequested,
+    Event,
+    FillRecorded,
+    OrderAcknowledged,
+    OrderClosed,
+    OrderRejected,
+    OrderUnknown,
+)
+from kamou.core.model import ZERO, Intent, Leg, OrderStatus, Plan
+
+_S = OrderStatus
+_ENDS = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED})
+
+NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
+    _S.PLANNED: frozenset({_S.APPROVED, _S.DENIED}),
+    _S.APPROVED: frozenset({_S.SENT, _S.EXPIRED}),
+    _S.SENT: _ENDS | {_S.UNKNOWN, _S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCELLING},
+    _S.UNKNOWN: _ENDS | {_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCELLING},
+    _S.ACCEPTED: _ENDS | {_S.PARTIALLY_FILLED, _S.CANCELLING},
+    _S.PARTIALLY_FILLED: frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.CANCELLING}),
+    _S.CANCELLING: _ENDS,
+    _S.FILLED: frozenset(),
+    _S.CANCELED: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.REJECTED: frozenset(),
+    _S.DENIED: frozenset(),
+}
+"""The transition table. What is not here cannot happen."""
+
+IN_FLIGHT = frozenset({_S.SENT, _S.UNKNOWN})
+"""The venue may or may not have it."""
+
+
+@attrs.frozen(kw_only=True)
+class OrderState:
+    """One order of ours, from its committed intent on. Quantities are contracts."""
+
+    intent: Intent
+    status: OrderStatus = OrderStatus.SENT  # committed, so it may have been sent
+    filled: Decimal = ZERO  # by recorded fills
+    filled_value: Decimal = ZERO  # sum of quantity x price of those fills
+    reported: Decimal = ZERO  # what the venue says it filled, when it closed the order
+    venue_id: str = ""
+    unknown_since_ms: int = 0  # 0: never unknown
+    changed_ms: int
+    reason: str = ""
+    plan: Plan | None = None  # of an entry: what its trade will be opened with
+
+    @property
+    def client_id(self) -> str:
+        return self.intent.client_id
+
+    @property
+    def leg(self) -> Leg:
+        return self.intent.leg
+
+    @property
+    def remaining(self) -> Decimal:
+        """Contracts that may still fill: nothing once terminal, save fills not yet seen."""
+        if self.status.terminal:
+            return max(ZERO, self.reported - self.filled)
+        return max(ZERO, self.intent.quantity - self.filled)
+
+    @property
+    def settled(self) -> bool:
+        """Terminal, and every contract that the venue says it filled is recorded."""
+        return self.status.terminal and self.reported <= self.filled
+
+    @property
+    def average_price(self) -> Decimal | None:
+        return self.filled_value / self.filled if self.filled else None
+
+
+def opened(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
+    """The order as its committed intent leaves it: perhaps sent, not yet known to the venue."""
+    return OrderState(intent=intent, changed_ms=at_ms, plan=plan)
+
+
+def advance(order: OrderState, event: Event) -> OrderState:
+    """The order after the event. The same object when the event is late or says nothing new.
+
+    Asserts that the event is of this order and that the transition table allows the change.
+    """
+    if isinstance(event, FillRecorded):
+        return _filled(order, event)
+    assert getattr(event, "client_id", order.client_id) == order.client_id, "another order's event"
+    if isinstance(event, OrderAcknowledged):
+        if order.status in IN_FLIGHT:
+            return _to(order, _S.ACCEPTED, event, venue_id=event.venue_id)
+        if event.venue_id and not order.venue_id:
+            return attrs.evolve(order, venue_id=event.venue_id)
+        return order
+    if isinstance(event, OrderUnknown):
+        if order.status is not _S.SENT:
+            return order  # the venue has answered in the meantime
+        return _to(order, _S.UNKNOWN, event, unknown_since_ms=event.at_ms, reason=event.reason)
+    if isinstance(event, CancelRequested):
+        if order.status.terminal or order.status is _S.CANCELLING:
+            return order
+        return _to(order, _S.CANCELLING, event, reason=event.reason)
+    if isinstance(event, OrderRejected):
+        return _end(order, _S.REJECTED, order.filled, event, f"{event.code}: {event.reason}")
+    assert isinstance(event, OrderClosed), f"{type(event).__name__} does not concern an order"
+    assert event.status in _ENDS, f"{event.status.value} is not an end"
+    return _end(order, event.status, event.filled, event, event.reason)
+
+
+def _to(order: OrderState, status: OrderStatus, event: Event, **changes: Any) -> OrderState:
+    assert status in NEXT[order.status], f"{order.status.value} -> {status.value}"
+    return attrs.evolve(order, status=status, changed_ms=event.at_ms, **changes)
+
+
+def _end(
+    order: OrderState, status: OrderStatus, filled: Decimal, event: Event, reason: str
+) -> OrderState:
+    reported = max(order.reported, filled)
+    if order.status.terminal:
+        # Late: fills added up first, or it is a repetition. Only a larger fill report is news.
+        return order if reported == order.reported else attrs.evolve(order, reported=reported)
+    if status is _S.REJECTED and order.filled > 0:
+        status = _S.CANCELED  # some venues say "rejected" of the rest of a partly filled order
+    return _to(order, status, event, reported=reported, reason=reason)
+
+
+def _filled(order: OrderState, event: FillRecorded) -> OrderState:
+    fill = event.fill
+    assert fill.client_id == order.client_id, "another order's fill"
+    assert fill.symbol == order.intent.symbol, "a fill in another market"
+    filled = order.filled + fill.quantity
+    value = order.filled_value + fill.quantity * fill.price
+    changes: dict[str, Any] = {"filled": filled, "filled_value": value}
+    if not order.status.terminal:
+        if filled >= order.intent.quantity:
+            return _to(order, _S.FILLED, event, reported=filled, **changes)
+        if order.status is not _S.PARTIALLY_FILLED and order.status is not _S.CANCELLING:
+            return _to(order, _S.PARTIALLY_FILLED, event, **changes)
+    return attrs.evolve(order, **changes)

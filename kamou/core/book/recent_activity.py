@@ -1,0 +1,131 @@
+"""What was done lately: entries, stop-outs and how far stops overshot. Bounded.
+
+The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
+``risk.gap_memory_days``: what happened once is forgotten after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from heapq import nlargest
+from math import ceil
+
+import attrs
+
+from kamou.core.day import DAY_MS, utc_day
+from kamou.core.model import ZERO
+from kamou.core.risk.limits import RiskLimits
+
+ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day
+OVERSHOOTS_KEPT = 500  # enough for a p99
+OVERSHOOT_QUANTILE = Decimal("0.99")
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """A trade that was opened."""
+
+    at_ms: int
+    strategy: str
+    symbol: str
+
+
+@attrs.frozen(kw_only=True)
+class Overshoot:
+    """How far beyond its stop a position left, by its stop order or by liquidation."""
+
+    at_ms: int  # of the fill, by the venue's clock
+    symbol: str
+    multiple: Decimal  # of the planned stop distance, >= 0
+
+
+@attrs.frozen(kw_only=True)
+class GapBuffer:
+    """The gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
+
+    minimum: Decimal
+    p99: Decimal  # of what was measured; 0 without any
+    measured: int
+    days: int
+    worst: Overshoot | None
+
+    @property
+    def value(self) -> Decimal:
+        """A multiple of the stop distance."""
+        return max(self.minimum, self.p99)
+
+    def __str__(self) -> str:
+        """Return the arithmetic: ``0.42 = max(0.25, p99 0.42 of 7 measured in 30 days; ...)``."""
+        if self.worst is None:
+            return f"{self.value:.4g} = max({self.minimum}, none measured in {self.days} days)"
+        until = utc_day(self.worst.at_ms + self.days * DAY_MS)
+        return (
+            f"{self.value:.4g} = max({self.minimum}, p99 {self.p99:.4g} of {self.measured}"
+            f" measured in {self.days} days; worst {self.worst.multiple:.4g} of"
+            f" {self.worst.symbol}, counts until {until})"
+        )
+
+
+@attrs.define(kw_only=True)
+class Conduct:
+    """Mutated by the book's fold only."""
+
+    entries: list[Entry] = attrs.field(factory=list)
+    stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # by symbol, the last one
+    overshoots: list[Overshoot] = attrs.field(factory=list)
+
+    def record_entry(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        horizon_ms = entry.at_ms - DAY_MS
+        keep = [e for e in self.entries if e.at_ms > horizon_ms]
+        self.entries = keep[-ENTRIES_KEPT:]
+
+    def record_stop_out(self, symbol: str, at_ms: int) -> None:
+        self.stop_outs_ms[symbol] = max(at_ms, self.stop_outs_ms.get(symbol, 0))
+
+    def record_overshoot(self, overshoot: Overshoot) -> None:
+        self.overshoots.append(overshoot)
+        del self.overshoots[:-OVERSHOOTS_KEPT]
+
+    def entries_of(self, strategy: str, since_ms: int) -> int:
+        """Trades that this strategy opened after ``since_ms``."""
+        return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
+
+    def entries_by(self, strategy: str) -> list[Entry]:
+        """Trades that this strategy opened, oldest first."""
+        return [e for e in self.entries if e.strategy == strategy]
+
+    def entries_in(self, symbol: str, since_ms: int) -> int:
+        """Trades opened in this symbol at or after ``since_ms``."""
+        return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
+
+    def gap_buffer(self, limits: RiskLimits, now_ms: int) -> GapBuffer:
+        """Return the gap buffer at ``now_ms``, from the overshoots that still count then."""
+        since_ms = now_ms - limits.gap_memory_days * DAY_MS
+        counted = [each for each in self.overshoots if each.at_ms > since_ms]
+        p99 = ZERO
+        if counted:
+            p99 = nearest_rank([each.multiple for each in counted], OVERSHOOT_QUANTILE)
+        return GapBuffer(
+            minimum=limits.gap_buffer_min,
+            p99=p99,
+            measured=len(counted),
+            days=limits.gap_memory_days,
+            worst=max(counted, key=lambda each: (each.multiple, each.at_ms), default=None),
+        )
+
+    def copy(self) -> Conduct:
+        return Conduct(
+            entries=list(self.entries),
+            stop_outs_ms=dict(self.stop_outs_ms),
+            overshoots=list(self.overshoots),
+        )
+
+
+def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
+    """The nearest-rank quantile: the ceil(q n)-th smallest. With few values, the largest."""
+    assert values
+    assert 0 < quantile <= 1
+    from_top = len(values) - ceil(len(values) * quantile) + 1
+    return nlargest(from_top, values)[-1]  # of a high quantile far cheaper than sorting

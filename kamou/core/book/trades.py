@@ -1,0 +1,370 @@
+"""A trade from its first fill to flat. Totals only, so fills may arrive in any order."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
+from kamou.core.model import ZERO, Fill, Leg, Plan, Side, opening_side
+
+ADOPTED = "adopted"
+"""The strategy name of a position that the venue held and we did not know."""
+
+_R_STEP = Decimal("0.000000000001")  # R is shown to two places; twelve keep means exact
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmedStop:
+    """A closing stop that was read back from the venue."""
+
+    client_id: str
+    quantity: Decimal  # contracts
+    trigger_price: Decimal
+    at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class OpenTrade:
+    """One round trip in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
+
+    trade_id: str
+    permit_id: str  # empty when adopted
+    symbol: str
+    strategy: str
+    side: Side
+    contract_size: Decimal
+    planned_entry: Decimal  # the plan's: the worst price that its entry may take
+    planned_stop: Decimal | None = None  # the plan's, whatever moved the stop; None: no plan
+    stop_price: Decimal  # where its closing stop belongs now
+    target_price: Decimal | None
+    leverage: int
+    opened_ms: int
+    hold_until_ms: int  # the time stop; 0: none
+    adopted: bool = False
+    entered: Decimal = ZERO
+    entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
+    unplanned: bool = False  # a part of it was opened by no plan: adopted, or enlarged from outside
+    exited: Decimal = ZERO
+    exited_value: Decimal = ZERO
+    fees: Decimal = ZERO  # money, positive is paid
+    funding: Decimal = ZERO  # money, positive is received
+    slippage: Decimal = ZERO  # money, already inside the prices
+    open_cost: Decimal = ZERO  # quantity x average price, averaged as the venue does
+    exit_reason: str = ""
+    tick: Decimal = ZERO  # the venue's, where it is not what the prices were planned on
+    changed_ms: int
+    confirmed: ConfirmedStop | None = None
+    unprotected_since_ms: int  # 0 while PROTECTED
+    part: int = 1  # 2: a late fill of its entry opened it again after its result was published
+
+    @property
+    def result_id(self) -> str:
+        """The trade id that its result is published under; each part has one of its own."""
+        return result_id(self.trade_id, self.part)
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When it was flat; None while something is held."""
+        return None if self.quantity else self.changed_ms
+
+    @property
+    def quantity(self) -> Decimal:
+        """Contracts open. Negative when more was closed than opened: drift."""
+        return self.entered - self.exited
+
+    @property
+    def signed(self) -> Decimal:
+        """Contracts as a venue signs them: negative is short."""
+        return self.quantity * self.side.sign
+
+    @property
+    def entry_price(self) -> Decimal:
+        return self.entered_value / self.entered if self.entered else self.planned_entry
+
+    @property
+    def exit_price(self) -> Decimal | None:
+        return self.exited_value / self.exited if self.exited else None
+
+    @property
+    def planned_distance(self) -> Decimal | None:
+        """Distance from planned entry to planned stop, in price; None if no plan opened it.
+
+        The sizing allowed for this distance, so overshoot and the gap buffer are multiples of it.
+        """
+        if self.planned_stop is None:
+            return None
+        return abs(self.planned_entry - self.planned_stop)
+
+    @property
+    def planned_risk(self) -> Decimal | None:
+        """Money of 1 R: planned distance x base units entered; None if a part was not planned."""
+        distance = self.planned_distance
+        if distance is None or self.unplanned:
+            return None
+        return distance * self.entered * self.contract_size
+
+    @property
+    def stop_on_tick(self) -> Decimal:
+        """What a stop placed now must say: ``stop_price``, or the next tick towards the mark."""
+        if not self.tick:
+            return self.stop_price
+        rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
+        return (self.stop_price / self.tick).to_integral_value(rounding=rounding) * self.tick
+
+    @property
+    def protected(self) -> bool:
+        """A stop was read back that covers all that is open."""
+        return self.confirmed is not None and self.confirmed.quantity >= self.quantity
+
+    @property
+    def realised(self) -> Decimal:
+        """Gross money made on what was closed, before fees and funding."""
+        gained = self.exited_value - self.exited * self.entry_price
+        return gained * self.side.sign * self.contract_size
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """Money that the open quantity has made at ``mark``, before the costs of leaving."""
+        return (self.quantity * mark - self.open_cost) * self.side.sign * self.contract_size
+
+    @property
+    def margin(self) -> Decimal:
+        """Isolated margin: the open quantity at its average price, over the leverage."""
+        return abs(self.open_cost) * self.contract_size / self.leverage
+
+    def notional(self, mark: Decimal) -> Decimal:
+        """Money at ``mark``."""
+        return abs(self.quantity) * self.contract_size * mark
+
+
+def result_id(trade_id: str, part: int) -> str:
+    """Return the id of the result of one part of a trade."""
+    return trade_id if part == 1 else f"{trade_id}.{part}"
+
+
+def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrade:
+    """The trade that an approved plan's first fill opens; still empty."""
+    return OpenTrade(
+        trade_id=trade_id,
+        part=part,
+        permit_id=plan.permit_id,
+        symbol=plan.symbol,
+        strategy=plan.strategy,
+        side=plan.side,
+        contract_size=plan.contract_size,
+        planned_entry=plan.entry_price,
+        planned_stop=plan.stop_price,
+        stop_price=plan.stop_price,
+        target_price=plan.target_price,
+        leverage=plan.leverage,
+        opened_ms=at_ms,
+        hold_until_ms=at_ms + plan.hold_ms if plan.hold_ms else 0,
+        changed_ms=at_ms,
+        unprotected_since_ms=0,  # its first fill says
+    )
+
+
+def adopt(event: PositionAdopted) -> OpenTrade:
+    """The trade that stands for a position found at the venue."""
+    return OpenTrade(
+        trade_id=event.trade_id,
+        permit_id="",
+        symbol=event.symbol,
+        strategy=ADOPTED,
+        side=event.side,
+        contract_size=event.contract_size,
+        planned_entry=event.entry_price,
+        stop_price=event.stop_price,
+        target_price=None,
+        leverage=1,
+        opened_ms=event.at_ms,
+        hold_until_ms=0,
+        adopted=True,
+        unplanned=True,
+        entered=event.quantity,
+        entered_value=event.quantity * event.entry_price,
+        open_cost=event.quantity * event.entry_price,
+        changed_ms=event.at_ms,
+        unprotected_since_ms=event.at_ms,
+    )
+
+
+def apply_fill(
+    trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int = 0, known_ms: int | None = None
+) -> OpenTrade:
+    """The trade after the fill. ``leg`` is None for what no order of ours did.
+
+    A fill in the opening direction adds, one in the other reduces, whatever the order was
+    meant for: the venue nets. ``intended_ms`` tells a time stop from another close; ``known_ms``
+    is when we learned of the fill, by our own clock.
+    """
+    changes: dict[str, Any] = {
+        "fees": trade.fees + fill.fee,
+        "slippage": trade.slippage + fill.slippage,
+        "changed_ms": max(trade.changed_ms, fill.at_ms),
+    }
+    value = fill.quantity * fill.price
+    opening = fill.side is opening_side(trade.side)
+    change = fill.quantity if opening else -fill.quantity
+    changes["open_cost"], _ = _averaged(trade, change, fill.price)
+    if opening:
+        changes["entered"] = trade.entered + fill.quantity
+        changes["entered_value"] = trade.entered_value + value
+        changes["unplanned"] = trade.unplanned or leg is not Leg.ENTRY
+        if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
+            # With our clock behind the venue's its time lies ahead: no deadline begins there.
+            bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or bare_ms
+    else:
+        changes["exited"] = trade.exited + fill.quantity
+        changes["exited_value"] = trade.exited_value + value
+        changes["exit_reason"] = _exit_reason(trade, fill, leg, intended_ms)
+    return attrs.evolve(trade, **changes)
+
+
+def gain(trade: OpenTrade, fill: Fill) -> Decimal:
+    """Return the money that ``fill`` realises on ``trade``, before its fee."""
+    opening = fill.side is opening_side(trade.side)
+    change = fill.quantity if opening else -fill.quantity
+    _, made = _averaged(trade, change, fill.price)
+    return made * trade.side.sign * trade.contract_size
+
+
+def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
+    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain per unit size.
+
+    What adds is averaged in; what reduces realises against the average and leaves it as it is.
+    """
+    held, cost = trade.quantity, trade.open_cost
+    after = held + change
+    if held * change >= 0:
+        return cost + change * price, ZERO
+    average = cost / held
+    closed = min(abs(held), abs(change)) * (1 if held > 0 else -1)
+    made = (price - average) * closed
+    return (average if held * after >= 0 else price) * after, made
+
+
+def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
+    """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``.
+
+    What an inverted trade closed beyond its own size was never its own: it opened the position
+    that is adopted apart.
+    """
+    if trade.quantity < 0:
+        own = trade.exited_value * trade.entered / trade.exited
+        trade = attrs.evolve(trade, exited=trade.entered, exited_value=own, open_cost=ZERO)
+    gone = trade.quantity - quantity
+    if gone == 0:
+        return attrs.evolve(trade, changed_ms=at_ms, exit_reason=trade.exit_reason or "external")
+    changes: dict[str, Any] = {"changed_ms": at_ms}
+    changes["open_cost"], _ = _averaged(trade, -gone, price)
+    if gone > 0:
+        changes["exited"] = trade.exited + gone
+        changes["exited_value"] = trade.exited_value + gone * price
+        changes["exit_reason"] = "external"
+    else:
+        changes["entered"] = trade.entered - gone
+        changes["entered_value"] = trade.entered_value - gone * price
+        changes["unplanned"] = True
+        if trade.confirmed is None or trade.confirmed.quantity < quantity:
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
+        changes["exit_reason"] = trade.exit_reason or "external"
+    return attrs.evolve(trade, **changes)
+
+
+def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
+    """The trade in the venue's new terms: as much of the base currency, in other contracts."""
+
+    def anew(contracts: Decimal) -> Decimal:
+        return contracts * trade.contract_size / event.contract_size
+
+    stop, target = trade.confirmed, trade.target_price
+    if target is not None:  # towards the entry
+        rounding = ROUND_FLOOR if trade.side is Side.LONG else ROUND_CEILING
+        target = (target / event.tick).to_integral_value(rounding=rounding) * event.tick
+    return attrs.evolve(
+        trade,
+        contract_size=event.contract_size,
+        tick=event.tick,
+        stop_price=event.stop_price,
+        target_price=target,
+        entered=anew(trade.entered),
+        entered_value=anew(trade.entered_value),
+        exited=anew(trade.exited),
+        exited_value=anew(trade.exited_value),
+        open_cost=anew(trade.open_cost),
+        confirmed=attrs.evolve(stop, quantity=anew(stop.quantity)) if stop else None,
+    )
+
+
+def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
+    """The trade with a stop that was read back; PROTECTED if it covers all that is open."""
+    covered = stop.quantity >= trade.quantity
+    since = 0 if covered else trade.unprotected_since_ms or stop.at_ms
+    return attrs.evolve(trade, confirmed=stop, unprotected_since_ms=since)
+
+
+def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
+    return attrs.evolve(
+        trade, confirmed=None, unprotected_since_ms=trade.unprotected_since_ms or at_ms
+    )
+
+
+def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
+    """The published result of a flat trade, net of fees and funding.
+
+    R = net / (|planned entry - planned stop| x base units that the plan's entry orders filled).
+    Without a planned risk there is no R.
+    """
+    assert trade.quantity == 0, "only a flat trade is closed"
+    assert trade.entered > 0, "a trade that never opened cannot close"
+    gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size
+    net = gross - trade.fees + trade.funding
+    entry, exit_price = trade.entry_price, trade.exit_price
+    assert exit_price is not None
+    return TradeClosed(
+        at_ms=at_ms,
+        cause_id=trade.trade_id,
+        trade_id=trade.result_id,
+        symbol=trade.symbol,
+        strategy=trade.strategy,
+        side=trade.side,
+        quantity=trade.entered,
+        contract_size=trade.contract_size,
+        entry_price=entry,
+        exit_price=exit_price,
+        stop_price=trade.stop_price,
+        planned_entry=trade.planned_entry if trade.planned_stop is not None else None,
+        planned_stop=trade.planned_stop,
+        opened_ms=trade.opened_ms,
+        closed_ms=trade.changed_ms,
+        pnl_gross=gross,
+        fees=trade.fees,
+        funding=trade.funding,
+        slippage=trade.slippage,
+        pnl_net=net,
+        r_multiple=r_multiple(net, trade.planned_risk),
+        exit_reason=trade.exit_reason or "external",
+    )
+
+
+def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
+    """Return net PnL in units of the planned risk; None if no risk was planned."""
+    return (net / risk).quantize(_R_STEP) if risk else None
+
+
+def _exit_reason(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int) -> str:
+    if fill.reason == "liquidation":
+        return "liquidation"
+    if fill.reason == "settlement":
+        return "delisting"
+    if leg is Leg.STOP:
+        return "stop"
+    if leg is Leg.TARGET:
+        return "target"
+    if leg is Leg.CLOSE:
+        return "time" if 0 < trade.hold_until_ms <= intended_ms else "close"
+    return "external"

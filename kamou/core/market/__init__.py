@@ -1,0 +1,1 @@
+"""Bars, their checks, the panel, symbols and instruments."""

@@ -1,0 +1,241 @@
+"""What makes recorded candles unfit, row by row, and how fit ones become columns. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.market.bars import Candles, Floats, Ints
+from kamou.errors import DataRefusedError
+
+Bools = npt.NDArray[np.bool_]
+
+EPOCH_MIN_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older; seconds look like 1970
+DAY_MS = 86_400_000
+PERIOD_MIN_MS = 1_000  # no venue has shorter bars
+PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1e-10
+PRICE_MAX = 1e12  # a bitcoin in the smallest currency of the world is 1e10
+VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX stay far from overflow
+TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarRows:
+    """Candles as they stand in files: one element per row, in file order, files in name order."""
+
+    symbols: tuple[str, ...]
+    code: Ints  # index into ``symbols``
+    source: Ints  # which file
+    row: Ints  # 1 is the first row after the header
+    open_ms: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """Why one row is refused."""
+
+    source: int
+    row: int
+    symbol: str
+    at_ms: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Findings:
+    """What the checks found: the first problems by file and row, the first gaps by symbol."""
+
+    problems: tuple[Problem, ...]
+    problems_total: int  # rows
+    gaps: tuple[Gap, ...]
+    gaps_total: int
+
+
+@attrs.frozen(kw_only=True)
+class Gap:
+    """Bars missing between two that are there."""
+
+    symbol: str
+    after_ms: int  # open of the last bar before
+    before_ms: int  # open of the first bar after
+    bars: int
+
+
+def infer_period_ms(rows: BarRows) -> int:
+    """The commonest distance between a symbol's neighbouring rows.
+
+    Raises:
+        DataRefusedError: there are no two bars, or the distance does not divide a day.
+    """
+    same = (rows.code[1:] == rows.code[:-1]) & (rows.source[1:] == rows.source[:-1])
+    times = np.clip(rows.open_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
+    steps = np.diff(times)[same]
+    if not (steps > 0).any():  # rows interleave the symbols, or there is one bar of each
+        order = np.lexsort((times, rows.code))
+        steps = np.diff(times[order])[np.diff(rows.code[order]) == 0]
+    steps = steps[steps > 0]
+    if not len(steps):
+        raise DataRefusedError("fewer than two bars of any symbol: the period cannot be told")
+    distances, counts = np.unique(steps, return_counts=True)
+    period = int(distances[counts.argmax()])
+    if DAY_MS % period or period < PERIOD_MIN_MS:
+        raise DataRefusedError(
+            f"the commonest distance between bars is {period} ms, which does not divide a day "
+            f"or is below {PERIOD_MIN_MS} ms"
+        )
+    return period
+
+
+def find_problems(
+    rows: BarRows, *, period_ms: int, now_ms: int, allow_gaps: bool, limit: int, gaps_max: int
+) -> Findings:
+    """Find everything wrong with the rows; list the first ``limit`` and count all.
+
+    A symbol may begin late or end early. Gaps inside its time are problems unless allowed; the
+    first ``gaps_max`` by symbol and time are listed.
+    """
+    checks = _bad_values(rows) + _bad_times(rows, period_ms, now_ms)
+    follows, before = _predecessors(rows)
+    step = np.where(follows, rows.open_ms - rows.open_ms[before], period_ms)
+    checks.append((follows & (step == 0), "is there twice"))
+    gapped = follows & (step > period_ms)
+    if not allow_gaps:
+        checks.append((gapped, "the symbol's bars before it are missing"))
+    bad = np.zeros(len(rows.row), dtype=bool)
+    for mask, _ in checks:
+        bad |= mask
+    found = np.flatnonzero(bad)
+    shown = found[np.lexsort((rows.row[found], rows.source[found]))][:limit]
+    problems = tuple(
+        Problem(
+            source=int(rows.source[at]),
+            row=int(rows.row[at]),
+            symbol=rows.symbols[rows.code[at]],
+            at_ms=int(rows.open_ms[at]),
+            reason="; ".join(reason for mask, reason in checks if mask[at])
+            + (f", {step[at] // period_ms - 1} of them" if gapped[at] and not allow_gaps else "")
+            + _figures(rows, at),
+        )
+        for at in map(int, shown)
+    )
+    return Findings(
+        problems=problems,
+        problems_total=len(found),
+        gaps=_gaps(rows, np.flatnonzero(gapped), before, period_ms, gaps_max),
+        gaps_total=int(np.count_nonzero(gapped)),
+    )
+
+
+def _gaps(
+    rows: BarRows, gapped: Ints, before: Ints, period_ms: int, gaps_max: int
+) -> tuple[Gap, ...]:
+    """The first gaps by symbol and time, in whatever order the rows stand."""
+    alphabetical = np.argsort(np.argsort(np.array(rows.symbols)))
+    order = np.lexsort((rows.open_ms[gapped], alphabetical[rows.code[gapped]]))
+    return tuple(
+        Gap(
+            symbol=rows.symbols[rows.code[at]],
+            after_ms=int(rows.open_ms[before[at]]),
+            before_ms=int(rows.open_ms[at]),
+            bars=(int(rows.open_ms[at]) - int(rows.open_ms[before[at]])) // period_ms - 1,
+        )
+        for at in map(int, gapped[order[:gaps_max]])
+    )
+
+
+def _bad_values(rows: BarRows) -> list[tuple[Bools, str]]:
+    prices = (rows.open, rows.high, rows.low, rows.close)
+    unknown = ~np.isfinite(rows.volume)
+    nonpositive = rows.volume < 0
+    unlikely = np.isfinite(rows.volume) & (rows.volume > VOLUME_MAX)
+    for price in prices:
+        unknown |= ~np.isfinite(price)
+        nonpositive |= price <= 0
+        unlikely |= (price > 0) & np.isfinite(price) & ((price < PRICE_MIN) | (price > PRICE_MAX))
+    top = np.maximum(np.maximum(rows.open, rows.close), rows.low)
+    bottom = np.minimum(np.minimum(rows.open, rows.close), rows.high)
+    return [
+        (unknown, "a price or the volume is NaN, infinite or missing"),
+        (nonpositive, "a price is not positive or the volume is negative"),
+        (
+            unlikely,
+            f"a price is not between {PRICE_MIN:g} and {PRICE_MAX:g}, or the volume is above "
+            f"{VOLUME_MAX:g}",
+        ),
+        (rows.high < top, "high is below open, low or close"),
+        (rows.low > bottom, "low is above open, high or close"),
+    ]
+
+
+def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, str]]:
+    back = np.zeros(len(rows.row), dtype=bool)
+    order = np.lexsort((np.arange(len(rows.row)), rows.code, rows.source))  # file order per symbol
+    neighbours = (np.diff(rows.code[order]) == 0) & (np.diff(rows.source[order]) == 0)
+    later = rows.open_ms[order]
+    back[order[1:]] = neighbours & (later[1:] < later[:-1])
+    ancient = rows.open_ms < EPOCH_MIN_MS
+    return [
+        (back, "is earlier than the symbol's row before it: not sorted by time"),
+        (ancient, "is before 2009: times must be in milliseconds"),
+        (~ancient & (rows.open_ms % period_ms != 0), f"is not on the {period_ms} ms grid of UTC"),
+        (rows.open_ms > now_ms - period_ms, "closes in the future"),
+    ]
+
+
+def _predecessors(rows: BarRows) -> tuple[Bools, Ints]:
+    """Per row: whether the same symbol has an earlier or equal row, and which is the latest."""
+    order = np.lexsort((rows.row, rows.source, rows.open_ms, rows.code))
+    follows = np.zeros(len(order), dtype=bool)
+    before = np.zeros(len(order), dtype=np.int64)
+    follows[order[1:]] = np.diff(rows.code[order]) == 0
+    before[order[1:]] = order[:-1]
+    return follows, before
+
+
+def _figures(rows: BarRows, at: int) -> str:
+    return (
+        f" (open {rows.open[at]:g}, high {rows.high[at]:g}, low {rows.low[at]:g}, "
+        f"close {rows.close[at]:g}, volume {rows.volume[at]:g})"
+    )
+
+
+def grid_bars(rows: BarRows, period_ms: int) -> int:
+    """Return the bars of the grid from the first row's time to the last's."""
+    return (int(rows.open_ms.max()) - int(rows.open_ms.min())) // period_ms + 1
+
+
+def to_grid(rows: BarRows, period_ms: int) -> Candles:
+    """Rows without problems as columns over the sorted symbols.
+
+    The caller has checked that ``grid_bars`` times the symbols fit in memory.
+    """
+    first, bars = int(rows.open_ms.min()), grid_bars(rows, period_ms)
+    names = tuple(sorted(rows.symbols))
+    at_of = {symbol: at for at, symbol in enumerate(names)}
+    place = np.array([at_of[symbol] for symbol in rows.symbols])
+    cell = ((rows.open_ms - first) // period_ms, place[rows.code])
+
+    def columns(values: Floats, kind: type[np.floating[Any]] = np.float64) -> Floats:
+        grid = np.full((bars, len(names)), np.nan, dtype=kind)
+        grid[cell] = values
+        return grid
+
+    return Candles(
+        symbols=names,
+        period_ms=period_ms,
+        open_ms=first + period_ms * np.arange(bars, dtype=np.int64),
+        open=columns(rows.open),
+        high=columns(rows.high),
+        low=columns(rows.low),
+        close=columns(rows.close),
+        # Half the memory; recorded volumes carry no more digits than float32 holds.
+        volume=columns(rows.volume, np.float32),
+    )

@@ -1,0 +1,89 @@
+"""What an instrument must satisfy before anything is sized, priced or sent with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book.events import InstrumentChanged
+from kamou.core.model import ZERO, Figure, Instrument
+
+POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")
+FEE_MAX = Decimal("0.05")  # of notional; a hundred times what venues take: a unit was mistaken
+REBATE_MAX = Decimal("0.001")  # of notional; a taker pays, a maker may be paid a little
+
+
+def faults(instrument: Instrument) -> tuple[str, ...]:
+    """Everything about its limits that makes no sense; empty for a sound one.
+
+    ``12.5 % 0`` and a lot that is not a number are crashes or wrong sizes later on: they are
+    refused here, before the first order.
+    """
+    figures = {
+        name: value
+        for name in (*POSITIVE, "notional_min", "maintenance_margin_rate", "taker_fee", "maker_fee")
+        if isinstance(value := getattr(instrument, name), Decimal)
+    }
+    unreal = [f"{name} is {value}" for name, value in figures.items() if not value.is_finite()]
+    return tuple(unreal) if unreal else tuple(_faults(instrument))
+
+
+def _faults(it: Instrument) -> Iterator[str]:
+    if not it.symbol:
+        yield "it has no symbol"
+    for name in POSITIVE:
+        value = getattr(it, name)
+        if value <= ZERO:
+            yield f"{name} is {value}, not above 0"
+    if it.qty_min > it.qty_max:
+        yield f"qty_min {it.qty_min} is above qty_max {it.qty_max}"
+    if it.lot > ZERO and it.qty_max < it.lot:
+        yield f"qty_max {it.qty_max} is below one lot of {it.lot}"
+    if it.notional_min < ZERO:
+        yield f"notional_min is {it.notional_min}, below 0"
+    if it.leverage_max < 1:
+        yield f"leverage_max is {it.leverage_max}, below 1"
+    if not ZERO < it.maintenance_margin_rate < 1:
+        yield f"maintenance_margin_rate is {it.maintenance_margin_rate}, not between 0 and 1"
+    if not ZERO <= it.taker_fee <= FEE_MAX:
+        yield f"taker_fee is {it.taker_fee}, not between 0 and {FEE_MAX}"
+    if not -REBATE_MAX <= it.maker_fee <= FEE_MAX:
+        yield f"maker_fee is {it.maker_fee}, not between -{REBATE_MAX} and {FEE_MAX}"
+    if it.funding_interval_h < 1:
+        yield f"funding_interval_h is {it.funding_interval_h}, below 1"
+
+
+def all_faults(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
+    """Every fault of every instrument, each with its symbol; and symbols without exactly one."""
+    found: list[str] = []
+    named: dict[str, int] = {}
+    for each in instruments:
+        named[each.symbol] = named.get(each.symbol, 0) + 1
+        found += [f"{each.symbol or '(unnamed)'}: {fault}" for fault in faults(each)]
+    found += [f"{symbol}: listed {n} times" for symbol, n in named.items() if n > 1]
+    found += [f"{symbol}: has no instrument" for symbol in symbols if symbol not in named]
+    return tuple(found)
+
+
+def changes(
+    known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
+) -> tuple[InstrumentChanged, ...]:
+    """What the venue tells of its instruments that is news, field by field."""
+    return tuple(
+        InstrumentChanged(
+            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_news(before, each)
+        )
+        for each in listed
+        if (before := known.get(each.symbol)) is not None and before != each
+    )
+
+
+def _news(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
+    old, new = attrs.asdict(before), attrs.asdict(after)
+    return tuple(
+        Figure(name=name, value=f"{old[name]} -> {new[name]}")
+        for name in old
+        if old[name] != new[name]
+    )

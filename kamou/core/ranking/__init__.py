@@ -1,0 +1,1 @@
+"""The ranking of a cycle and its detail."""

@@ -1,0 +1,1 @@
+"""What keeps the book true and positions protected."""

@@ -1,0 +1,77 @@
+"""A position that the venue holds and we did not know: where its stop belongs."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from kamou.core.book.events import PositionAdopted
+from kamou.core.model import Instrument, Side, VenuePosition
+from kamou.core.risk.equity import exit_rate
+from kamou.core.risk.limits import CostModel, RiskLimits
+
+ATR_MULTIPLE = Decimal(2)
+
+
+def adoption(
+    position: VenuePosition,
+    *,
+    instrument: Instrument,
+    q: Decimal,
+    limits: RiskLimits,
+    costs: CostModel,
+    gap: Decimal,
+    atr: Decimal | None,
+    at_ms: int,
+) -> PositionAdopted:
+    """The event that makes it ours. Its id follows from what was seen and when."""
+    side = Side.LONG if position.quantity > 0 else Side.SHORT
+    return PositionAdopted(
+        at_ms=at_ms,
+        cause_id=position.symbol,
+        trade_id=f"{at_ms}.adopted.{position.symbol}",
+        symbol=position.symbol,
+        side=side,
+        quantity=abs(position.quantity),
+        contract_size=instrument.contract_size,
+        entry_price=position.entry_price,
+        stop_price=adopted_stop(
+            position,
+            instrument=instrument,
+            q=q,
+            limits=limits,
+            costs=costs,
+            gap=gap,
+            atr=atr,
+        ),
+    )
+
+
+def adopted_stop(
+    position: VenuePosition,
+    *,
+    instrument: Instrument,
+    q: Decimal,
+    limits: RiskLimits,
+    costs: CostModel,
+    gap: Decimal,
+    atr: Decimal | None,
+) -> Decimal:
+    """The stop price: the mandated risk from the mark, or 2 ATR if that is nearer.
+
+    Never nearer than one tick (a position too large for any stop is closed by its stop at once)
+    and never so far that liquidation is nearer than ``liquidation_multiple`` times stop and gap.
+    """
+    mark = position.mark_price
+    sign = 1 if position.quantity > 0 else -1
+    units = abs(position.quantity) * instrument.contract_size
+    exit_cost = exit_rate(instrument, costs) * mark
+    distance = (limits.risk_per_trade * q / units - exit_cost) / (1 + gap)
+    if atr is not None and atr > 0:
+        distance = min(distance, ATR_MULTIPLE * atr)
+    end = position.liquidation_price
+    to_liquidation = (mark - end) * sign if end is not None else mark
+    distance = min(distance, to_liquidation / (limits.liquidation_multiple * (1 + gap)))
+    tick = instrument.tick
+    raw = mark - sign * max(distance, tick)
+    rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR  # towards the mark
+    return (raw / tick).to_integral_value(rounding=rounding) * tick

@@ -1,0 +1,270 @@
+"""Is this position protected, and if not, what must be done? Decisions as values.
+
+A position is PROTECTED when a closing stop that covers it was acknowledged *and read back*. The
+stop follows the filled size: a new one is placed and read back before the old one is canceled,
+so there is no moment without one. What cannot be protected in time is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.trades import OpenTrade
+from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
+from kamou.core.risk.limits import RiskLimits
+
+UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again
+
+CLOSE_LEAD_MS = 4_000
+"""A close takes a round trip or two: it begins so early that the deadline itself holds."""
+
+
+@attrs.frozen(kw_only=True)
+class ConfirmStop:
+    """A proper stop was read back: journal ``StopConfirmed``."""
+
+    symbol: str
+    client_id: str
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class PlaceStop:
+    """Place a reduce-only stop."""
+
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    trigger_price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CancelOrder:
+    """Cancel an order of ours that protects nothing, or that another one replaced."""
+
+    symbol: str
+    client_id: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ClosePosition:
+    """Close everything with a reduce-only market order: it could not be protected in time."""
+
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Await:
+    """A stop or a close is under way; look again at ``until_ms``."""
+
+    symbol: str
+    until_ms: int
+
+
+Action = ConfirmStop | PlaceStop | CancelOrder | ClosePosition | Await
+
+
+def protect(
+    trade: OpenTrade,
+    orders: Iterable[OrderState],
+    venue_orders: Iterable[VenueOrder],
+    *,
+    limits: RiskLimits,
+    now_ms: int,
+    silent_ms: int = 0,
+    stop_refused: bool = False,
+) -> tuple[Action, ...]:
+    """What an open trade needs. Empty: it is protected, by exactly one stop of the right size.
+
+    Args:
+        orders: our unsettled orders of the symbol.
+        venue_orders: what the venue says is open, of any symbol; ours and others'.
+        silent_ms: how long, since the trade was last protected, the venue did not answer; that
+            time does not count towards the deadline.
+        stop_refused: the venue has just refused to take a stop.
+    """
+    held = trade.quantity
+    if held <= 0:
+        return ()  # flat, or inverted: reconciliation's business
+    ours = tuple(orders)
+    allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
+    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
+    closes = [o for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
+    if any(_coming(o, now_ms) for o in closes):
+        return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
+    resting = _resting(trade, ours, venue_orders)
+    stops = [v for v in resting if is_stop_of(trade, v)]
+    covering = [v for v in stops if v.quantity - v.filled >= held]
+    if covering:
+        return _covered(trade, covering, resting, ours)
+    # A close that nobody answers for is repeated only where no stop can protect meanwhile: both
+    # only reduce, and nothing is entered in the symbol until both are resolved.
+    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused or not closes):
+        return (_close(trade, "not protected in time"),)
+    if stop_refused:
+        return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
+    read_back = {v.client_id for v in stops}
+    for order in ours:
+        # A stop that timed out has been waited for already: two only reduce.
+        if (
+            _may_cover(order, held)
+            and order.status is not OrderStatus.UNKNOWN
+            and order.client_id not in read_back
+        ):
+            unseen_ms = now_ms - max(order.changed_ms, trade.unprotected_since_ms)
+            if unseen_ms < UNSEEN_MAX_MS:
+                return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
+    return (_place(trade),)
+
+
+def _coming(close: OrderState, now_ms: int) -> bool:
+    """A close that may yet do its work. One that timed out has been waited for already."""
+    if close.status not in IN_FLIGHT:
+        return True
+    waited = close.status is OrderStatus.UNKNOWN or now_ms - close.changed_ms >= UNSEEN_MAX_MS
+    return not waited
+
+
+def _covered(
+    trade: OpenTrade,
+    covering: list[VenueOrder],
+    resting: list[VenueOrder],
+    ours: tuple[OrderState, ...],
+) -> tuple[Action, ...]:
+    """Keep the stop nearest to the size held, oldest first; cancel others; shrink if too large.
+
+    ``resting`` are all our stops on the position; those of them that are farther than where the
+    stop belongs by now protect nothing.
+    """
+    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_id))
+    left = best.quantity - best.filled
+    actions: list[Action] = []
+    confirmed = trade.confirmed
+    assert best.trigger_price is not None
+    if (
+        confirmed is None
+        or confirmed.client_id != best.client_id
+        or confirmed.quantity != left
+        or confirmed.trigger_price != best.trigger_price
+    ):
+        actions.append(
+            ConfirmStop(
+                symbol=trade.symbol,
+                client_id=best.client_id,
+                quantity=left,
+                trigger_price=best.trigger_price,
+            )
+        )
+    actions += [
+        _cancel(other, "one closing stop per position")
+        for other in resting
+        if other.client_id != best.client_id
+    ]
+    if left > trade.quantity:
+        read_back = {v.client_id for v in resting}
+        coming = any(_may_cover(o, trade.quantity) and o.client_id not in read_back for o in ours)
+        if not coming:
+            actions.append(_place(trade))
+    return tuple(actions)
+
+
+def is_covered(
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
+) -> bool:
+    """Whether the venue shows a closing stop of ours that covers all that is held."""
+    stops = (v for v in _resting(trade, orders, venue_orders) if is_stop_of(trade, v))
+    return any(v.quantity - v.filled >= trade.quantity for v in stops)
+
+
+def _resting(
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
+) -> list[VenueOrder]:
+    """Our closing stops, as read back, however far. One asked to go protects nothing."""
+    known = {o.client_id for o in orders if o.status is not OrderStatus.CANCELLING}
+    return [v for v in venue_orders if v.client_id in known and _closes(trade, v)]
+
+
+def orphans(
+    trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
+) -> tuple[CancelOrder, ...]:
+    """Our stops and targets that have nothing to close: their trade is over.
+
+    Orders attached to an entry that may still fill are left alone, and so are those already
+    asked to go.
+
+    Args:
+        trades: the open ones, by symbol.
+        orders: our unsettled orders; of all symbols, or of some.
+    """
+    ours = tuple(orders)
+    alive = {t.trade_id for t in trades.values()}
+    alive.update(o.intent.trade_id for o in ours if o.intent.leg is Leg.ENTRY and o.remaining > 0)
+    return tuple(
+        CancelOrder(
+            symbol=o.intent.symbol, client_id=o.client_id, reason="orphan: its trade is over"
+        )
+        for o in ours
+        if o.intent.trade_id not in alive
+        and o.intent.leg is not Leg.ENTRY
+        and not o.status.terminal
+        and o.status is not OrderStatus.CANCELLING
+    )
+
+
+def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
+    """Whether this venue order is a live closing stop, no farther than where the stop belongs."""
+    return (
+        _closes(trade, order)
+        and order.trigger_price is not None
+        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0
+    )
+
+
+def _closes(trade: OpenTrade, order: VenueOrder) -> bool:
+    return (
+        order.type is OrderType.STOP_MARKET
+        and order.symbol == trade.symbol
+        and order.reduce_only
+        and order.side is closing_side(trade.side)
+        and not order.status.terminal
+    )
+
+
+def _may_cover(order: OrderState, held: Decimal) -> bool:
+    """A stop of ours that is on its way and would cover what is held."""
+    return (
+        order.leg is Leg.STOP
+        and order.status in (OrderStatus.SENT, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)
+        and order.intent.quantity >= held
+    )
+
+
+def _place(trade: OpenTrade) -> PlaceStop:
+    return PlaceStop(
+        symbol=trade.symbol,
+        side=closing_side(trade.side),
+        quantity=trade.quantity,
+        trigger_price=trade.stop_on_tick,
+    )
+
+
+def _close(trade: OpenTrade, reason: str) -> ClosePosition:
+    return ClosePosition(
+        symbol=trade.symbol,
+        side=closing_side(trade.side),
+        quantity=trade.quantity,
+        reason=reason,
+    )
+
+
+def _cancel(order: VenueOrder, reason: str) -> CancelOrder:
+    return CancelOrder(symbol=order.symbol, client_id=order.client_id, reason=reason)

@@ -1,0 +1,398 @@
+"""The exchange is the truth: what the journal must say so that the book agrees with it.
+
+Pure: the book and one view of the venue in, events and orders of business out. Applying the
+events and looking again at the same view changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from kamou.core.book.book import Book
+from kamou.core.book.events import (
+    CycleClosed,
+    DriftExplained,
+    DriftFound,
+    EquityMarked,
+    Event,
+    FillRecorded,
+    IncomeRecorded,
+    OrderAcknowledged,
+    OrderClosed,
+    PositionCorrected,
+    ProtectionLost,
+    StopConfirmed,
+)
+from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.trades import OpenTrade
+from kamou.core.day import utc_day
+from kamou.core.model import ZERO, Account, Figure, Instrument, Leg, VenueOrder, VenuePosition
+from kamou.core.reconciliation.adoption import adoption
+from kamou.core.reconciliation.orphan_orders import leftovers
+from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
+from kamou.core.reconciliation.restatement import restatements
+from kamou.core.reconciliation.unexplained import MONEY, positions_left_out, unexplained_money
+from kamou.core.reconciliation.venue_view import (
+    Doubt,
+    ReconcileSettings,
+    Reconciliation,
+    Terms,
+    VenueView,
+)
+from kamou.core.risk.equity import exit_costs, lost_of
+from kamou.core.risk.exposure import exposure
+
+__all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
+
+
+def reconcile(
+    book: Book, view: VenueView, terms: Terms, *, cycle_ms: int, now_ms: int
+) -> Reconciliation:
+    """Compare, over the union of symbols known to us and to the venue."""
+    work = _Work(book, view, terms, now_ms)
+    work.fills_and_income()
+    work.money()
+    work.orders()
+    work.restate()
+    mismatches, deferred = work.positions()
+    protect_ = work.protection()
+    sweep = leftovers(work.book, view, terms, work.doubts, now_ms)
+    marks = work.marks(cycle_ms, len(mismatches) + len(deferred) or len(work.doubts))
+    return Reconciliation(
+        repairs=tuple(work.repairs),
+        marks=marks,
+        protect=protect_,
+        sweep=sweep,
+        resolve=work.unresolved(),
+        mismatches=mismatches,
+        deferred=deferred,
+        doubts=work.doubts,
+    )
+
+
+class _Work:
+    """One reconciliation in progress; ``book`` is forked before the first repair is tried on it."""
+
+    def __init__(self, book: Book, view: VenueView, terms: Terms, now_ms: int) -> None:
+        self.before = book
+        self.book = book
+        self.view = view
+        self.terms = terms
+        self.now_ms = now_ms
+        self.repairs: list[Event] = []
+        self.doubts: dict[Doubt, int] = {}
+        self.restated: set[str] = set()
+        self.unexplained = False  # the wallet balance changed, and nothing says why
+        self.believed = False  # it has said so for a while
+        self.resting: dict[str, list[VenueOrder]] = {}
+        for order in view.open_orders:
+            self.resting.setdefault(order.symbol, []).append(order)
+        self._ours: dict[str, list[OrderState]] | None = None  # by symbol, until a repair
+
+    def repair(self, event: Event) -> None:
+        """Note the event, and see what it would make of the book."""
+        if self.book is self.before:
+            self.book = self.before.fork()
+        self.repairs.append(event)
+        self.book.apply(self.book.seq + 1, event)
+        self._ours = None
+
+    def orders_of(self, symbol: str) -> Sequence[OrderState]:
+        """As the book's, asked for every symbol in turn."""
+        if self._ours is None:
+            self._ours = {}
+            for order in self.book.orders.values():
+                self._ours.setdefault(order.intent.symbol, []).append(order)
+        return self._ours.get(symbol, ())
+
+    def fills_and_income(self) -> None:
+        since_ms = self.before.fills_since_ms()
+        for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
+            if fill.key not in self.book.fills_seen and fill.at_ms >= since_ms:
+                cause = fill.client_id or fill.venue_order_id
+                self.repair(
+                    FillRecorded(at_ms=self.now_ms, cause_id=cause, fill=fill, source="reconcile")
+                )
+        for income in self.view.income:
+            if income.income_id not in self.book.incomes_seen and income.at_ms >= since_ms:
+                cause = income.symbol
+                self.repair(IncomeRecorded(at_ms=self.now_ms, cause_id=cause, income=income))
+
+    def money(self) -> None:
+        """Is a transfer, a fill or a payment missing from a list? Then no loss is judged yet."""
+        settings = self.terms.settings
+        left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
+        if not left:
+            return
+        doubt = MONEY, left
+        since_ms = self.terms.doubts.get(doubt, self.now_ms)
+        self.believed = self.now_ms - since_ms >= settings.evidence_after_ms
+        if not self.believed:
+            self.unexplained, self.doubts[doubt] = True, since_ms
+
+    # --- orders ------------------------------------------------------------------
+
+    def orders(self) -> None:
+        """Evidence of orders that were in flight: seen resting, or ended."""
+        for told in (*self.view.open_orders, *self.view.queried):
+            known = self.book.orders.get(told.client_id)
+            if known is None or known.status.terminal:
+                continue
+            name = told.client_id
+            if told.status.terminal:
+                self.repair(
+                    OrderClosed(
+                        at_ms=self.now_ms,
+                        cause_id=name,
+                        client_id=name,
+                        status=told.status,
+                        filled=told.filled,
+                        reason="reconciled",
+                    )
+                )
+            elif known.status in IN_FLIGHT:
+                self.repair(
+                    OrderAcknowledged(
+                        at_ms=self.now_ms, cause_id=name, client_id=name, venue_id=told.venue_id
+                    )
+                )
+
+    def unresolved(self) -> tuple[str, ...]:
+        """Orders that the venue does not list, and that are too old for that to be lateness."""
+        seen = {o.client_id for o in (*self.view.open_orders, *self.view.queried)}
+        waiting = {  # attached orders sleep at the venue until their entry fills
+            o.intent.trade_id
+            for o in self.book.orders.values()
+            if o.leg is Leg.ENTRY and o.remaining > 0
+        }
+        return tuple(
+            name
+            for name, o in self.book.orders.items()
+            if name not in seen
+            and not o.status.terminal
+            and self.now_ms - o.changed_ms >= self.terms.settings.in_flight_ms
+            and (o.leg is Leg.ENTRY or o.intent.trade_id not in waiting)
+        )
+
+    def restate(self) -> None:
+        """Go on in the venue's terms. What was read in the old ones is judged next time."""
+        for event in tuple(restatements(self.book, self.view, self.terms, self.now_ms)):
+            self.repair(event)
+            self.restated.add(event.symbol)
+
+    # --- positions ---------------------------------------------------------------
+
+    def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
+        """Correct and adopt. Returns what no fill explained, and what is still in motion."""
+        theirs = {p.symbol: p for p in self.view.positions if p.quantity != 0}
+        mismatches: list[DriftFound] = []
+        deferred: list[str] = []
+        for symbol in sorted(self.book.trades.keys() | theirs.keys()):
+            trade, position = self.book.trades.get(symbol), theirs.get(symbol)
+            held = position.quantity if position else ZERO
+            inverted = trade is not None and trade.quantity < 0
+            if self.book.position(symbol) == held and not inverted:
+                continue
+            if self._in_doubt(symbol, held):  # asked first: motion ends no doubt
+                deferred.append(symbol)
+                continue
+            if self._in_motion(symbol):
+                deferred.append(symbol)
+                continue
+            mismatches.append(self._mismatch(symbol, held, position))
+        left_out = positions_left_out(self.book, theirs, self.terms.settings, self.now_ms)
+        for symbol, quantity in left_out.items():
+            self.doubts[symbol, quantity] = self.now_ms
+            deferred.append(symbol)
+        return tuple(mismatches), tuple(deferred)
+
+    def _in_motion(self, symbol: str) -> bool:
+        """Whether lateness may still explain a difference."""
+        if symbol in self.restated:
+            return True
+        settings = self.terms.settings
+        moved_ms = self.view.at_ms - settings.in_flight_ms
+        if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
+            return True
+        # The book may have learned of a fill after the view was taken: the view is late, not it.
+        trades = (*self.book.trades.values(), *self.book.finished.values())
+        if any(t.symbol == symbol and t.changed_ms > moved_ms for t in trades):
+            return True
+        settled = self.before.closed.values()
+        if any(o.intent.symbol == symbol and o.changed_ms > moved_ms for o in settled):
+            return True
+        for order in self.orders_of(symbol):
+            age_ms = self.now_ms - order.changed_ms
+            if order.status.terminal:  # the venue counted fills that it has not listed yet
+                if age_ms < settings.evidence_after_ms:
+                    return True
+            elif order.leg in (Leg.ENTRY, Leg.CLOSE) and age_ms < settings.in_flight_ms:
+                return True
+        return False
+
+    def _in_doubt(self, symbol: str, held: Decimal) -> bool:
+        """Less is held than fills say, and not for long: a list may have left something out."""
+        trade = self.book.trades.get(symbol)
+        if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
+            return False
+        since_ms = self.terms.doubts.get((symbol, held), self.now_ms)
+        if self.now_ms - since_ms >= self.terms.settings.evidence_after_ms:
+            return False
+        self.doubts[symbol, held] = since_ms
+        return True
+
+    def _mismatch(self, symbol: str, held: Decimal, position: VenuePosition | None) -> DriftFound:
+        trade = self.book.trades.get(symbol)
+        ours = self.book.position(symbol)
+        instrument = self.terms.instruments.get(symbol)
+        same_way = trade is not None and held * trade.side.sign > 0
+        adopting = position is not None and not same_way
+        kind = "POSITION_UNKNOWN" if trade is None else "QUANTITY_DIFFERS"
+        if adopting and instrument is None:
+            kind = "INSTRUMENT_UNKNOWN"
+        drift = DriftFound(
+            at_ms=self.now_ms,
+            cause_id=symbol,
+            symbol=symbol,
+            kind=kind,
+            figures=(
+                Figure(name="book", value=str(ours)),
+                Figure(name="venue", value=str(held)),
+            ),
+        )
+        if self.book.drift.get(symbol) != kind:
+            self.repair(drift)
+        if trade is not None:
+            mark = position.mark_price if position else self.terms.marks.get(symbol)
+            self.repair(
+                PositionCorrected(
+                    at_ms=self.now_ms,
+                    cause_id=symbol,
+                    symbol=symbol,
+                    quantity=held if same_way else ZERO,
+                    price=mark if mark is not None else trade.entry_price,
+                    reason="inferred",
+                )
+            )
+        if adopting and instrument is not None:
+            assert position is not None
+            self._adopt(position, instrument)
+        return drift
+
+    def _adopt(self, position: VenuePosition, instrument: Instrument) -> None:
+        terms = self.terms
+        account = self.view.account
+        self.repair(
+            adoption(
+                position,
+                instrument=instrument,
+                q=min(account.equity, account.balance),
+                limits=terms.limits,
+                costs=terms.costs,
+                gap=self.book.conduct.gap_buffer(terms.limits, self.now_ms).value,
+                atr=terms.atrs.get(position.symbol),
+                at_ms=self.view.at_ms,
+            )
+        )
+
+    # --- protection, the cycle's end ----------------------------------------------
+
+    def protection(self) -> tuple[str, ...]:
+        """Re-prove every stop. Returns the symbols whose stop needs attention."""
+        needy: list[str] = []
+        for symbol in list(self.book.trades):
+            trade = self.book.trades[symbol]
+            if trade.quantity <= 0:
+                continue
+            ours, resting = self.orders_of(symbol), self.resting.get(symbol, [])
+            actions = self._needs(trade, ours, resting)
+            if not actions:
+                continue  # nearly always: one stop, of the right size, confirmed
+            if trade.confirmed is not None and not is_covered(trade, ours, resting):
+                self.repair(
+                    ProtectionLost(
+                        at_ms=self.now_ms,
+                        cause_id=trade.trade_id,
+                        symbol=symbol,
+                        reason="no stop that covers the position was read back",
+                    )
+                )
+                trade = self.book.trades[symbol]
+                actions = self._needs(trade, ours, resting)
+            for action in actions:
+                if isinstance(action, ConfirmStop):
+                    self.repair(
+                        StopConfirmed(
+                            at_ms=self.now_ms,
+                            cause_id=trade.trade_id,
+                            symbol=symbol,
+                            client_id=action.client_id,
+                            quantity=action.quantity,
+                            trigger_price=action.trigger_price,
+                        )
+                    )
+                elif symbol not in needy:
+                    needy.append(symbol)
+        return tuple(needy)
+
+    def _needs(
+        self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[VenueOrder]
+    ) -> tuple[Action, ...]:
+        return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
+
+    def marks(self, cycle_ms: int, differences: int) -> tuple[Event, ...]:
+        """Equity and the cycle's end; nothing when this cycle is closed already.
+
+        A balance that nothing explains is no mark: the next look compares with the last one that
+        something did. Once it is believed it is the mark, as is what a flatten left (``mark_due``).
+        """
+        closing = cycle_ms > self.before.cycle_ms
+        if self.unexplained or not (closing or self.believed or self.terms.mark_due):
+            return ()
+        marks: list[Event] = []
+        account = self.view.account
+        if closing and self.before.drifting and not differences:
+            marks.append(DriftExplained(at_ms=self.now_ms, reason="book and venue agree again"))
+        money = (account.equity, account.balance, account.unrealised, account.margin_used)
+        if all(amount.is_finite() for amount in money):
+            marks.append(self._equity(account))
+        if not closing:
+            return tuple(marks)
+        marks.append(
+            CycleClosed(
+                at_ms=self.now_ms,
+                cause_id=str(cycle_ms),
+                cycle_ms=cycle_ms,
+                positions=len(self.view.positions),
+                open_orders=len(self.view.open_orders),
+                drift=differences,
+                repaired=len(self.repairs),
+            )
+        )
+        return tuple(marks)
+
+    def _equity(self, account: Account) -> EquityMarked:
+        book, terms = self.book, self.terms
+        stake = exposure(
+            book,
+            marks={p.symbol: p.mark_price for p in self.view.positions},
+            instruments=terms.instruments,
+            costs=terms.costs,
+            limits=terms.limits,
+            now_ms=self.now_ms,
+        )
+        leaving = exit_costs(self.view.positions, terms.instruments, terms.costs)
+        opened = book.day == utc_day(account.at_ms) and leaving.is_finite()
+        return EquityMarked(
+            at_ms=account.at_ms,
+            equity=account.equity,
+            balance=account.balance,
+            unrealised=account.unrealised,
+            margin_used=account.margin_used,
+            open_risk=stake.open_risk,
+            flows=book.flows,
+            exit_costs=leaving if leaving.is_finite() else None,
+            day_equity=book.day_equity if opened else None,
+            day_lost=lost_of(book, account.equity, leaving) if opened else None,
+        )

@@ -1,0 +1,72 @@
+"""An instrument that changed under an open trade: the terms in which the trade goes on.
+
+A venue that changes a contract's size changes the number of contracts held and resting, so that
+the amount stays. A larger tick moves no order that rests, only those placed from now on. A margin
+rate that rises moves liquidation nearer: a stop behind it would never be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from kamou.core.book.book import Book
+from kamou.core.book.events import TradeRestated
+from kamou.core.book.trades import OpenTrade
+from kamou.core.model import Instrument, VenuePosition
+from kamou.core.reconciliation.adoption import adopted_stop
+from kamou.core.reconciliation.venue_view import Terms, VenueView
+
+
+def restatements(book: Book, view: VenueView, terms: Terms, now_ms: int) -> Iterator[TradeRestated]:
+    """One for each trade whose instrument is no longer what the trade was opened in.
+
+    Applying them and asking again yields none.
+    """
+    held = {p.symbol: p for p in view.positions}
+    for symbol, trade in book.trades.items():
+        instrument = terms.instruments.get(symbol)
+        if instrument is None:
+            continue
+        position = held.get(symbol)
+        stop = trade.stop_price
+        if position is not None and liquidated_first(trade, position):
+            stop = _nearer(book, view, terms, position, instrument, now_ms)
+        off_tick = stop % instrument.tick != 0 and instrument.tick != trade.tick
+        resized = instrument.contract_size != trade.contract_size
+        if off_tick or resized or stop != trade.stop_price:
+            yield TradeRestated(
+                at_ms=now_ms,
+                cause_id=trade.trade_id,
+                trade_id=trade.trade_id,
+                symbol=symbol,
+                contract_size=instrument.contract_size,
+                tick=instrument.tick,
+                stop_price=stop,
+            )
+
+
+def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
+    """Whether the market would reach liquidation before it reaches the stop."""
+    end, sign = position.liquidation_price, trade.side.sign
+    return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
+
+
+def _nearer(
+    book: Book,
+    view: VenueView,
+    terms: Terms,
+    position: VenuePosition,
+    instrument: Instrument,
+    now_ms: int,
+) -> Decimal:
+    """Where the stop of a position found like this would be put."""
+    return adopted_stop(
+        position,
+        instrument=instrument,
+        q=min(view.account.equity, view.account.balance),
+        limits=terms.limits,
+        costs=terms.costs,
+        gap=book.conduct.gap_buffer(terms.limits, now_ms).value,
+        atr=None,
+    )

@@ -1,0 +1,1 @@
+"""What the record says: performance, intervals, the gate."""

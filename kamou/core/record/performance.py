@@ -1,0 +1,385 @@
+"""Performance statistics, each with its count and its interval, or with the reason for having none.
+
+Returns and ratios are fractions (0.01 is one percent), money is in the account currency and R is
+net profit over planned risk. Intervals are 95 % and rest on complete UTC days: percentiles of the
+stationary bootstrap (``core/record/bootstrap.py``); for the win rate Wilson's (1927) score
+interval. They are made once a day, as are the figures of days; those of trades are as of now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.record.bootstrap import (
+    Floats,
+    Statistic,
+    bootstrap_intervals,
+    percentiles,
+    resampled_sums,
+)
+
+DAYS_PER_YEAR = 365  # perpetual futures trade every day of the year
+DAYS_MIN = 14  # the gate's least number of daily blocks; fewer days resample into fiction
+TRADES_MIN = 30  # the gate's least number of trades; fewer say nothing of a win rate
+NORMAL_975 = 1.959963984540054  # 97.5 % quantile of the standard normal
+
+INSUFFICIENT = "insufficient evidence"
+
+
+@attrs.frozen(kw_only=True)
+class Counted:
+    """What an interval rests on: ``n`` observations in ``days`` complete days, until a time."""
+
+    n: int
+    days: int
+    as_of_ms: int | None
+
+    def as_dict(self) -> dict[str, object]:
+        return {"n": self.n, "days": self.days, "as_of_ms": self.as_of_ms}
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """A figure with its count and interval; or no figure (``value is None``) and a reason.
+
+    ``high is None`` beside a value: the data do not bound it from above. ``counted`` is what the
+    interval rests on, None for what is counted and not estimated.
+    """
+
+    n: int
+    unit: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+    counted: Counted | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """``{value, n, low, high, unit, interval}`` or ``{value: null, reason, n, unit}``."""
+        if self.value is None:
+            return {"value": None, "reason": self.reason, "n": self.n, "unit": self.unit}
+        found: dict[str, object] = {
+            "value": self.value,
+            "n": self.n,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+        }
+        if self.counted is not None:
+            found["interval"] = self.counted.as_dict()
+        return found
+
+
+@attrs.frozen(kw_only=True)
+class TradeStatistics:
+    """What closed trades say, in order of their closing."""
+
+    win_rate: Estimate
+    expectancy_r: Estimate
+    profit_factor: Estimate
+    trades: Estimate
+
+    def as_dict(self) -> dict[str, dict[str, object]]:
+        return {field: getattr(self, field).as_dict() for field in _names(TradeStatistics)}
+
+
+@attrs.frozen(kw_only=True)
+class DayStatistics:
+    """What daily returns say."""
+
+    return_twr: Estimate
+    max_drawdown: Estimate
+    sharpe: Estimate
+    sortino: Estimate
+
+    def as_dict(self) -> dict[str, dict[str, object]]:
+        return {field: getattr(self, field).as_dict() for field in _names(DayStatistics)}
+
+
+UNITS = {
+    "return_twr": "fraction, time-weighted, net of all costs, over complete days",
+    "max_drawdown": "fraction of the index's highest before it, at closes of complete days",
+    "sharpe": "daily returns, annualised by sqrt(365), ddof 1, idle days included, risk-free 0",
+    "sortino": "daily returns, annualised by sqrt(365), target 0, idle days included",
+    "win_rate": "fraction of closed trades with a net profit",
+    "expectancy_r": "mean net R per closed trade whose risk was planned",
+    "profit_factor": "net profits over net losses",
+    "trades": "closed trades",
+}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class DayReturns:
+    """Returns of the rows of the record that have ended, oldest first; idle days are 0.
+
+    A row that is not a complete day is no observation of a daily return.
+    """
+
+    returns: Floats  # [rows]
+    complete: npt.NDArray[np.bool_]  # [rows]
+    as_of_ms: int | None = None  # the close of the last complete day
+
+
+@attrs.frozen(kw_only=True)
+class TradeSums:
+    """Sums over closed trades; ``loss`` is positive."""
+
+    trades: int
+    wins: int
+    r: float
+    with_r: int  # of them: what ``r`` is the sum over, trades whose risk was planned
+    profit: float
+    loss: float
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TradeDays:
+    """Sums over the trades that closed on each complete day, ``[days]`` each, oldest first."""
+
+    trades: Floats
+    wins: Floats
+    r: Floats
+    with_r: Floats
+    profit: Floats
+    loss: Floats
+
+
+@attrs.frozen(kw_only=True)
+class TradeBounds:
+    """95 % intervals of trade figures; None below the least number of days or trades."""
+
+    counted: Counted
+    with_r: int  # of the trades counted
+    win_rate: tuple[float, float] | None
+    expectancy_r: tuple[float, float] | None
+    profit_factor: tuple[float, float] | None
+
+
+def day_statistics(days: DayReturns) -> DayStatistics:
+    """Statistics of complete days. What is no complete day is in none of them: the part of a day
+    with which the record began, the day that runs, and days that cannot be separated.
+    """
+    daily = _finite(days.returns)[days.complete]
+    counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
+    if daily.size < DAYS_MIN:
+        none = {
+            name: _insufficient(name, daily.size, daily.size, "complete days", DAYS_MIN)
+            for name in _names(DayStatistics)
+        }
+        return DayStatistics(**none)
+    values = {
+        "return_twr": float(np.prod(1.0 + daily)) - 1.0,
+        "max_drawdown": max_drawdown(daily),
+        "sharpe": sharpe(daily),
+        "sortino": sortino(daily),
+    }
+    drawn = bootstrap_intervals([(daily, statistic) for statistic in _OF_DAYS.values()])
+    bounds = dict(zip(_OF_DAYS, drawn, strict=True))
+    return DayStatistics(
+        **{name: _estimate(name, value, bounds[name], counted) for name, value in values.items()}
+    )
+
+
+def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[TradeBounds, ...]:
+    """Intervals of the trade figures of several groups of trades over the same complete days.
+
+    Whole days are drawn, because the trades of one day share its market. The win rate has
+    Wilson's interval over the trades.
+    """
+    size = groups[0].trades.size if groups else 0
+    columns = [(g.with_r, g.r, g.profit, g.loss) for g in groups]
+    enough = size >= DAYS_MIN
+    sums = (
+        resampled_sums(np.column_stack([c for group in columns for c in group])) if enough else None
+    )
+    made = []
+    for i, group in enumerate(groups):
+        n, wins, with_r = (int(c.sum()) for c in (group.trades, group.wins, group.with_r))
+        drawn = None if sums is None or n < TRADES_MIN else sums[:, 4 * i : 4 * i + 4].T
+        of_r = None if drawn is None or with_r < TRADES_MIN else _quotients(drawn[1], drawn[0])
+        made.append(
+            TradeBounds(
+                counted=Counted(n=n, days=size, as_of_ms=as_of_ms),
+                with_r=with_r,
+                win_rate=wilson_interval(wins, n) if n >= TRADES_MIN else None,
+                expectancy_r=None if of_r is None else percentiles(of_r),
+                profit_factor=None if drawn is None else percentiles(_factors(drawn[2], drawn[3])),
+            )
+        )
+    return tuple(made)
+
+
+def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
+    """Statistics of all closed trades, with the intervals that complete days support."""
+    n, counted = sums.trades, bounds.counted
+    counted_trades = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)
+    values = {
+        "win_rate": sums.wins / n if n else None,
+        "expectancy_r": sums.r / sums.with_r if sums.with_r else None,
+        "profit_factor": sums.profit / sums.loss if sums.loss else None,
+    }
+    with_r = "closed trades with R" if sums.with_r < n else "closed trades"
+    of_r = (sums.with_r, attrs.evolve(counted, n=bounds.with_r), with_r)
+    made = {}
+    for name, value in values.items():
+        own, found, what = of_r if name == "expectancy_r" else (n, counted, "closed trades")
+        if found.n < TRADES_MIN:
+            made[name] = _insufficient(name, own, found.n, what, TRADES_MIN)
+        elif (interval := getattr(bounds, name)) is None:
+            made[name] = _insufficient(name, own, found.days, "complete days", DAYS_MIN)
+        else:
+            made[name] = _estimate(name, value, interval, found, n=own)
+    return TradeStatistics(trades=counted_trades, **made)
+
+
+# --- the figures themselves ------------------------------------------------------------------
+
+
+def return_twr(subperiods: Sequence[tuple[float, float]]) -> float:
+    """Time-weighted return over ``(equity after the flow, equity before the next flow)`` pairs.
+
+    Deposits and withdrawals end a sub-period, so they are never profit (GIPS).
+    """
+    total = 1.0
+    for start, end in subperiods:
+        assert start > 0, "a time-weighted return needs equity to start from"
+        total *= end / start
+    return total - 1.0
+
+
+def max_drawdown(returns: Sequence[float] | Floats) -> float:
+    """Deepest fall from an earlier peak (the start included) along chained returns; <= 0."""
+    return float(_drawdowns(_finite(returns)[np.newaxis])[0])
+
+
+def sharpe(returns: Sequence[float] | Floats) -> float | None:
+    """Daily Sharpe ratio, sqrt(365), ddof 1; None below two days or without deviation."""
+    values = _finite(returns)
+    if values.size < 2:
+        return None
+    found = float(_sharpes(values[np.newaxis])[0])
+    return None if math.isnan(found) else found
+
+
+def sortino(returns: Sequence[float] | Floats) -> float | None:
+    """Daily Sortino ratio with target 0, sqrt(365); None below two days or without a loss.
+
+    Downside deviation is the root mean square of the losses over *all* days (Sortino and van
+    der Meer 1991).
+    """
+    values = _finite(returns)
+    if values.size < 2:
+        return None
+    found = float(_sortinos(values[np.newaxis])[0])
+    return None if math.isnan(found) else found
+
+
+def wilson_interval(wins: int, n: int) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson 1927); stays inside [0, 1] for any ``n >= 1``."""
+    assert n > 0
+    assert 0 <= wins <= n
+    z2 = NORMAL_975**2
+    centre = (wins + z2 / 2) / (n + z2)
+    half = NORMAL_975 / (n + z2) * math.sqrt(wins * (n - wins) / n + z2 / 4)
+    low = 0.0 if wins == 0 else centre - half
+    high = 1.0 if wins == n else centre + half
+    return low, high
+
+
+# --- inside ----------------------------------------------------------------------------------
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(cls))
+
+
+def _finite(values: Sequence[float] | Floats) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    assert array.ndim == 1
+    assert np.isfinite(array).all(), "statistics need finite figures"
+    return array
+
+
+def _total_returns(returns: Floats) -> Floats:
+    total: Floats = np.prod(1.0 + returns, axis=1) - 1.0
+    return total
+
+
+def _drawdowns(returns: Floats) -> Floats:
+    curve = np.cumprod(1.0 + returns, axis=1)
+    peak = np.maximum(np.maximum.accumulate(curve, axis=1), 1.0)
+    deepest: Floats = np.minimum((curve / peak - 1.0).min(axis=1, initial=0.0), 0.0)
+    return deepest
+
+
+def _sharpes(returns: Floats) -> Floats:
+    deviation = returns.std(axis=1, ddof=1)
+    flat = np.ptp(returns, axis=1) == 0.0  # rounding leaves a constant series a tiny deviation
+    return _ratio(returns.mean(axis=1), np.where(flat, 0.0, deviation))
+
+
+def _sortinos(returns: Floats) -> Floats:
+    downside = np.sqrt((np.minimum(returns, 0.0) ** 2).mean(axis=1))
+    return _ratio(returns.mean(axis=1), downside)
+
+
+def _ratio(mean: Floats, deviation: Floats) -> Floats:
+    return _quotients(mean * math.sqrt(DAYS_PER_YEAR), deviation)
+
+
+def _quotients(above: Floats, below: Floats) -> Floats:
+    out = np.full(above.shape, np.nan)
+    np.divide(above, below, out=out, where=below > 0.0)
+    return out
+
+
+def _factors(profit: Floats, loss: Floats) -> Floats:
+    """A resample without a loss is unbounded, one without any trade undefined."""
+    out = np.where(profit > 0.0, np.inf, np.nan)
+    np.divide(profit, loss, out=out, where=loss > 0.0)
+    return out
+
+
+_OF_DAYS: Mapping[str, Statistic] = {
+    "return_twr": _total_returns,
+    "max_drawdown": _drawdowns,
+    "sharpe": _sharpes,
+    "sortino": _sortinos,
+}
+_UNDEFINED = {
+    "sharpe": "the daily returns do not vary",
+    "sortino": "no losing day to divide by",
+    "profit_factor": "no losing trade to divide by",
+}
+
+
+def _estimate(
+    name: str,
+    value: float | None,
+    interval: tuple[float, float],
+    counted: Counted,
+    *,
+    n: int | None = None,
+) -> Estimate:
+    n = counted.n if n is None else n
+    if value is None:
+        return Estimate(n=n, unit=UNITS[name], reason=_UNDEFINED[name])
+    low, high = interval
+    return Estimate(
+        n=n,
+        unit=UNITS[name],
+        value=value,
+        low=low,
+        high=None if math.isinf(high) else high,
+        counted=counted,
+    )
+
+
+def _insufficient(name: str, n: int, found: int, what: str, minimum: int) -> Estimate:
+    why = f"{INSUFFICIENT}: {found} {what}, {minimum} needed"
+    return Estimate(n=n, unit=UNITS[name], reason=why)

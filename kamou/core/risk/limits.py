@@ -1,0 +1,109 @@
+"""Numbers a human chose: every limit, cost and parameter, with its unit and its reason.
+
+Pure values, frozen. ``kamou.settings.config`` loads them from ``kamou.toml`` and the environment.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+D = Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CostModel:
+    """What a trade is assumed to cost, in basis points of notional."""
+
+    taker_bps: Decimal = D("6")
+    maker_bps: Decimal = D("2")
+    slippage_bps: Decimal = D("2")  # on top of half the spread
+    funding_bps_per_8h: Decimal = D("1")  # assumed when no rate is known
+    entry_reach_bps: Decimal = D("10")  # how far beyond the quote an entry's IOC limit reaches
+
+
+@attrs.frozen(kw_only=True)
+class RiskLimits:
+    """The governor's limits. Fractions are of Q = min(equity, balance) unless said otherwise."""
+
+    risk_per_trade: Decimal = D("0.01")  # hard rule 1; a setting may only lower it
+    exposure_per_symbol: Decimal = D("0.15")  # hard rule 2; a setting may only lower it
+    leverage_max: int = 5
+    open_risk_max: Decimal = D("0.04")
+    daily_loss_max: Decimal = D("0.04")
+    cluster_risk_max: Decimal = D("0.02")  # same-direction alts move together
+    shock_move: Decimal = D("0.10")  # BTC shock whose loss must fit the day's budget
+    budget_share_min: Decimal = D("0.25")  # of its size; what is left for less is no trade
+    gap_buffer_min: Decimal = D("0.25")  # of the stop distance, until overshoot is measured
+    gap_memory_days: int = 30  # an overshoot counts so long: a month of stops, and no longer
+    notional_total_max: Decimal = D("3")  # times Q
+    margin_total_max: Decimal = D("0.8")  # of Q
+    order_value_max: Decimal = D("100000")  # money: an absolute cap, independent of sizing
+    order_contracts_max: Decimal = D("1000000000")
+    collar_min: Decimal = D("0.01")  # of mark; the collar is max(this, 3 x spread)
+    collar_spreads: Decimal = D("3")
+    liquidation_multiple: Decimal = D("2")  # liquidation at least this many (stop + gap) away
+    entries_per_strategy_hour: int = 6
+    reentries_per_symbol_day: int = 2
+    cooldown_after_stop_min: int = 60
+    messages_per_s: int = 10  # at most half the venue's limit
+    quote_age_max_s: int = 10
+    account_age_max_s: int = 900  # three cycles
+    stale_halt_s: int = 60  # account or marks past their age limit for so long: HALT_NEW
+    permit_ttl_s: int = 30
+    protection_deadline_s: int = 10
+    reduced_size: Decimal = D("0.5")
+    reduced_at: Decimal = D("0.5")  # of the daily limit
+    flatten_at: Decimal = D("1.5")
+    equity_agreement: Decimal = D("0.02")  # two reads that open a day differ by at most this
+    equity_confirm_s: int = 5  # two reads at least this far apart trip the breaker
+
+
+@attrs.frozen(kw_only=True)
+class VetoLimits:
+    reward_to_risk_min: float = 1.2  # net of costs
+    quote_age_max_s: int = 10
+    bar_periods_max: int = 2  # bars older than this many periods are stale
+    cooldown_after_stop_min: int = 60
+    excluded: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class MeanReversionParameters:
+    """Windows are in bars of the trade timeframe."""
+
+    window: int = 100  # z window
+    warmup: int = 200
+    z_entry: float = 1.5  # |z| below this is no setup
+    rsi_period: int = 2
+    rsi_low: float = 10.0
+    rsi_high: float = 90.0
+    variance_ratio_q: int = 5
+    half_life_min: float = 2.0  # bars; the maximum is n/3
+    efficiency_max: float = 0.3
+    efficiency_period: int = 10
+    adx_max: float = 20.0
+    atr_period: int = 14
+    stop_atr: float = 1.5
+    hold_bars: int = 96
+
+
+@attrs.frozen(kw_only=True)
+class MomentumParameters:
+    """Horizons are in days; the panel turns them into bars."""
+
+    horizons_days: tuple[int, ...] = (1, 7)
+    warmup_days: int = 30
+    efficiency_min: float = 0.35
+    efficiency_period: int = 10
+    adx_min: float = 25.0
+    atr_period: int = 14
+    stop_atr: float = 2.0
+    target_atr: float = 4.6
+    hold_hours: int = 72
+    no_confirmation_weight: float = 0.3
+    oi_z_min: float = 0.5  # z of the change in ln(OI) that confirms
+    oi_changes_min: int = 20  # past changes needed before a z means anything
+    oi_deviation_min: float = 0.001  # floor of the z's deviation: 0.1 % of open interest
+    rank_min: float = 0.8  # only the tails of the cross-section speak

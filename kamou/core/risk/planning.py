@@ -1,0 +1,207 @@
+"""From a refined candidate to a plan: prices on the tick, and a size that every cap allows.
+
+Here floats end: distances become prices, once, and from then on Decimals transact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+import attrs
+
+from kamou import ids
+from kamou.core.book.book import Book
+from kamou.core.codes import Deny
+from kamou.core.model import ZERO, Candidate, Denial, Figure, Instrument, Plan, Quote, Side
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.context import size_factor
+from kamou.core.risk.equity import CurrentEquity
+from kamou.core.risk.exposure import Exposure, room_for
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.sizing import BPS, Room, Sized, denial, size, trade_costs
+
+ROOM_USED = Decimal("0.99")
+"""Of the room that is left: marks move between planning and review, and a plan that is denied
+for the last per cent is a plan lost."""
+
+
+@attrs.frozen(kw_only=True)
+class Prices:
+    """Where an entry may trade at worst, where it is wrong, and where it is done."""
+
+    limit: Decimal
+    stop: Decimal
+    target: Decimal
+
+
+def prices_for(
+    candidate: Candidate, quote: Quote, instrument: Instrument, costs: CostModel
+) -> Prices:
+    """The candidate's distances from the quote it would trade at, on the tick.
+
+    The limit reaches ``entry_reach_bps`` beyond the touch; stop and target are rounded away
+    from the entry, so that rounding never makes a trade look better than it is sized.
+    """
+    long = candidate.side is Side.LONG
+    touch = quote.ask if long else quote.bid
+    sign = candidate.side.sign
+    reach = touch * costs.entry_reach_bps / BPS
+    stop = touch - sign * Decimal(repr(candidate.stop_distance))
+    target = touch + sign * Decimal(repr(candidate.target_distance))
+    tick = instrument.tick
+    return Prices(
+        limit=_on_tick(touch + sign * reach, tick, up=long),
+        stop=_on_tick(stop, tick, up=not long),
+        target=_on_tick(target, tick, up=long),
+    )
+
+
+def _on_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
+    steps = (price / tick).to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR)
+    return steps * tick
+
+
+def no_room(
+    candidate: Candidate,
+    *,
+    fraction: Decimal,
+    stake: Exposure,
+    now: CurrentEquity,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    limits: RiskLimits,
+) -> Denial | None:
+    """The denial of a candidate that no quote could make affordable; None: plan it.
+
+    Cheap, for a full portfolio meets twenty candidates at every bar. What it denies ``size``
+    would deny too.
+    """
+    instrument = instruments[candidate.symbol]
+    room = _room(candidate, stake, now, instruments, book, limits)
+    held = stake.notional.get(candidate.symbol, ZERO)
+    left = {
+        "exposure": limits.exposure_per_symbol * fraction * now.q - held,
+        **room.notionals,
+    }
+    if room.risk > 0 and min(left.values()) >= instrument.notional_min:
+        return None
+    bound = room.risks if room.risk <= 0 else left
+    return denial(
+        Deny.SIZE_BELOW_MINIMUM,
+        risk_left=f"{room.risk:.2f}",
+        notional_left=f"{min(left.values()):.2f}",
+        bound_by=min(bound, key=lambda name: bound[name]),
+    )
+
+
+def size_fraction(
+    book: Book, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
+) -> Decimal:
+    """What of the full size an entry may have: by the refiner, the gate and the state.
+
+    A strategy without a grant is planned at full size: the governor is the one to deny it.
+    """
+    granted = grant.size_fraction if grant is not None else 1
+    return multiplier * granted * size_factor(book.state, limits)
+
+
+def plan_entry(
+    candidate: Candidate,
+    *,
+    fraction: Decimal,
+    attempt: int,
+    quote: Quote,
+    stake: Exposure,
+    now: CurrentEquity,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    costs: CostModel,
+    limits: RiskLimits,
+    now_ms: int,
+    funding_rate: Decimal | None = None,
+) -> Plan | Denial:
+    """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
+
+    ``stake`` and ``now`` are the book's exposure and equity at present marks, so that the plan
+    fits what they leave.
+    """
+    instrument = instruments[candidate.symbol]
+    gap = book.conduct.gap_buffer(limits, now_ms)
+    prices = prices_for(candidate, quote, instrument, costs)
+    sized = size(
+        q=now.q,
+        entry=prices.limit,
+        stop=prices.stop,
+        side=candidate.side,
+        instrument=instrument,
+        costs=trade_costs(
+            instrument=instrument,
+            costs=costs,
+            quote=quote,
+            side=candidate.side,
+            hold_ms=candidate.hold_ms,
+            funding_rate=funding_rate,
+        ),
+        gap=gap.value,
+        limits=limits,
+        fraction=fraction,
+        existing_notional=stake.notional.get(candidate.symbol, ZERO),
+        worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
+        room=_room(candidate, stake, now, instruments, book, limits),
+    )
+    if isinstance(sized, Denial):
+        arithmetic = Figure(name="gap_buffer", value=str(gap))
+        return attrs.evolve(sized, figures=(*sized.figures, arithmetic))
+    return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
+
+
+def _room(
+    candidate: Candidate,
+    stake: Exposure,
+    now: CurrentEquity,
+    instruments: Mapping[str, Instrument],
+    book: Book,
+    limits: RiskLimits,
+) -> Room:
+    return room_for(
+        book,
+        stake,
+        now,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        instruments=instruments,
+        limits=limits,
+    ).scaled(ROOM_USED)
+
+
+def _plan(
+    candidate: Candidate,
+    prices: Prices,
+    sized: Sized,
+    instrument: Instrument,
+    attempt: int,
+    limits: RiskLimits,
+    now_ms: int,
+) -> Plan:
+    return Plan(
+        permit_id=ids.permit_id(candidate.signal_id, attempt),
+        signal_id=candidate.signal_id,
+        attempt=attempt,
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        quantity=sized.contracts,
+        contract_size=instrument.contract_size,
+        entry_price=prices.limit,
+        limit_price=prices.limit,
+        stop_price=prices.stop,
+        target_price=prices.target,
+        leverage=sized.leverage,
+        risk=sized.risk,
+        notional=sized.notional,
+        bound_by=sized.bound_by,
+        hold_ms=candidate.hold_ms,
+        planned_ms=now_ms,
+        expires_ms=now_ms + limits.permit_ttl_s * 1000,
+    )

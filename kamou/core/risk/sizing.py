@@ -1,0 +1,257 @@
+"""How large a trade may be: where floats end and Decimals transact.
+
+Per unit of the base currency a stopped trade loses
+``d + fee_in P + fee_out S + slip (P + S) + g d + funding`` with d = |P - S|, so the largest
+quantity that risks at most the fraction f of Q is ``f Q`` over that. Then the exposure cap, the
+instrument's and the portfolio's caps, and the lot step: always down, never up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.codes import Deny
+from kamou.core.model import ZERO, Denial, Figure, Instrument, Quote, Side
+from kamou.core.risk.costs import taker_rate
+from kamou.core.risk.limits import CostModel, RiskLimits
+
+BPS = Decimal(10_000)
+ONE = Decimal(1)
+EIGHT_HOURS_MS = 8 * 3_600_000
+
+
+@attrs.frozen(kw_only=True)
+class TradeCosts:
+    """What a round trip costs, as fractions of price."""
+
+    fee_in: Decimal
+    fee_out: Decimal
+    slip: Decimal  # each way
+    funding: Decimal = ZERO  # over the expected hold, of the entry price; never a gain
+
+
+@attrs.frozen(kw_only=True)
+class Room:
+    """What the portfolio's limits leave for one more trade, in money, by the limit's name."""
+
+    risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
+    notionals: Mapping[str, Decimal]  # notional_total | shock | margin_total
+
+    @property
+    def risk(self) -> Decimal:
+        """Money that one more trade may risk."""
+        return min(self.risks.values())
+
+    @property
+    def notional(self) -> Decimal:
+        """Money that one more trade may be worth."""
+        return min(self.notionals.values())
+
+    def scaled(self, share: Decimal) -> Room:
+        """Return this with only ``share`` of each."""
+        return Room(
+            risks={name: money * share for name, money in self.risks.items()},
+            notionals={name: money * share for name, money in self.notionals.items()},
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Sized:
+    """An affordable size. ``risk`` is the worst case in money with costs, gap and funding."""
+
+    contracts: Decimal
+    quantity: Decimal  # base units
+    notional: Decimal  # money
+    risk: Decimal
+    margin: Decimal
+    leverage: int  # the highest that keeps liquidation far enough away
+    liquidation_price: Decimal
+    bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Room``
+
+
+def trade_costs(
+    *,
+    instrument: Instrument,
+    costs: CostModel,
+    quote: Quote,
+    side: Side,
+    hold_ms: int,
+    funding_rate: Decimal | None = None,
+) -> TradeCosts:
+    """Costs of a round trip taken at the market. Taker fee is the worse of model and venue.
+
+    ``funding_rate`` is per funding interval, positive when longs pay; None: the model's
+    assumption, paid whatever the side.
+    """
+    fee = taker_rate(instrument, costs)
+    slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS
+    if funding_rate is None:
+        funding = costs.funding_bps_per_8h / BPS * hold_ms / EIGHT_HOURS_MS
+    else:
+        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * 3_600_000)
+        funding = max(ZERO, funding_rate * side.sign * intervals)
+    return TradeCosts(fee_in=fee, fee_out=fee, slip=slip, funding=funding)
+
+
+def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
+    """Money lost per base unit when the stop is hit and overshot by ``gap`` stop distances."""
+    distance = abs(entry - stop)
+    return (
+        distance
+        + costs.fee_in * entry
+        + costs.fee_out * stop
+        + costs.slip * (entry + stop)
+        + gap * distance
+        + costs.funding * entry
+    )
+
+
+def liquidation_price(
+    entry: Decimal, side: Side, leverage: int, maintenance: Decimal, fee: Decimal
+) -> Decimal:
+    """Where an isolated linear position is liquidated.
+
+    Long ``P (1 - 1/L) / (1 - mmr - fee)``, short ``P (1 + 1/L) / (1 + mmr + fee)``.
+    """
+    inverse = ONE / leverage
+    if side is Side.LONG:
+        return entry * (ONE - inverse) / (ONE - maintenance - fee)
+    return entry * (ONE + inverse) / (ONE + maintenance + fee)
+
+
+def leverage_for(
+    entry: Decimal,
+    stop: Decimal,
+    side: Side,
+    instrument: Instrument,
+    fee: Decimal,
+    gap: Decimal,
+    limits: RiskLimits,
+) -> int:
+    """The highest leverage whose liquidation is far enough beyond the stop; 0 when none is."""
+    needed = limits.liquidation_multiple * (1 + gap) * abs(entry - stop)
+    for leverage in range(min(limits.leverage_max, instrument.leverage_max), 0, -1):
+        price = liquidation_price(entry, side, leverage, instrument.maintenance_margin_rate, fee)
+        if abs(entry - price) >= needed:
+            return leverage
+    return 0
+
+
+def size(
+    *,
+    q: Decimal,
+    entry: Decimal,
+    stop: Decimal,
+    side: Side,
+    instrument: Instrument,
+    costs: TradeCosts,
+    gap: Decimal,
+    limits: RiskLimits,
+    fraction: Decimal = ONE,
+    existing_notional: Decimal = ZERO,
+    room: Room | None = None,
+    worth: Decimal = ZERO,
+) -> Sized | Denial:
+    """The largest size that every cap allows, or the reason why there is none.
+
+    Args:
+        q: min(equity, balance), money.
+        entry: the worst price that the entry may take.
+        gap: the gap buffer, a multiple of the stop distance (``Conduct.gap``).
+        fraction: scales both hard caps, at most 1: CANARY, REDUCED and the refiner shrink.
+        existing_notional: money already in this symbol, resting orders included.
+        room: what the portfolio's caps leave; None: do not ask.
+        worth: the highest price that the position may be valued at: a short fills above its limit.
+    """
+    denied = _check(q=q, entry=entry, stop=stop, side=side, costs=costs, gap=gap)
+    if denied is not None:
+        return denied
+    assert 0 < fraction <= 1
+    leverage = leverage_for(entry, stop, side, instrument, costs.fee_out, gap, limits)
+    if leverage == 0:
+        return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
+    loss = unit_loss(entry, stop, costs, gap)
+    worth = max(entry, worth)
+    caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional, room)
+    bound_by = min(caps, key=lambda name: caps[name])
+    contracts = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
+    contracts *= instrument.lot
+    quantity = contracts * instrument.contract_size
+    notional = quantity * worth
+    if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
+        return _too_small(contracts, notional, instrument, bound_by)
+    return Sized(
+        contracts=contracts,
+        quantity=quantity,
+        notional=notional,
+        risk=quantity * loss,
+        margin=notional / leverage,
+        leverage=leverage,
+        liquidation_price=liquidation_price(
+            entry, side, leverage, instrument.maintenance_margin_rate, costs.fee_out
+        ),
+        bound_by=bound_by,
+    )
+
+
+def _too_small(
+    contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: str
+) -> Denial:
+    return denial(
+        Deny.SIZE_BELOW_MINIMUM,
+        contracts=contracts,
+        minimum=instrument.qty_min,
+        notional=f"{notional:.2f}",
+        notional_min=instrument.notional_min,
+        bound_by=bound_by,
+    )
+
+
+def _caps(
+    q: Decimal,
+    worth: Decimal,
+    loss: Decimal,
+    instrument: Instrument,
+    limits: RiskLimits,
+    fraction: Decimal,
+    existing_notional: Decimal,
+    room: Room | None,
+) -> dict[str, Decimal]:
+    """Base units that each cap allows. On a tie the first is the one that is named."""
+    caps = {
+        "risk": limits.risk_per_trade * fraction * q / loss,
+        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / worth,
+        "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
+        * instrument.contract_size,
+        "value_max": limits.order_value_max / worth,
+    }
+    if room is not None:
+        left = {name: money / loss for name, money in room.risks.items()}
+        left |= {name: money / worth for name, money in room.notionals.items()}
+        # A remnant is not worth its costs, and its R says nothing of the strategy.
+        least = limits.budget_share_min * min(caps.values())
+        caps |= {name: units if units >= least else ZERO for name, units in left.items()}
+    return caps
+
+
+def denial(code: Deny, **figures: object) -> Denial:
+    """A denial with its figures as text."""
+    shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
+    return Denial(code=code.value, figures=shown)
+
+
+def _check(
+    *, q: Decimal, entry: Decimal, stop: Decimal, side: Side, costs: TradeCosts, gap: Decimal
+) -> Denial | None:
+    numbers = {"q": q, "entry": entry, "stop": stop, "gap": gap, **attrs.asdict(costs)}
+    bad = [name for name, value in numbers.items() if not value.is_finite()]
+    if bad or q <= 0 or entry <= 0:
+        return denial(Deny.DATA_INVALID, what=",".join(bad) or "q,entry", q=q, entry=entry)
+    if stop <= 0:
+        return denial(Deny.STOP_MISSING, stop=stop)
+    if (entry - stop) * side.sign <= 0:
+        return denial(Deny.STOP_WRONG_SIDE, side=side.value, entry=entry, stop=stop)
+    return None

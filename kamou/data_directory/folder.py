@@ -1,0 +1,241 @@
+"""The data folder: the name of every file in it, and the note a running system leaves there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from kamou.data_directory.private_files import (
+    FILE_MODE,
+    FOLDER_MODE,
+    OTHERS,
+    create_folder,
+    create_temporary,
+    is_open_to_others,
+    narrow,
+)
+from kamou.errors import StoreError
+
+Announce = Callable[[str], None]
+
+SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every database file
+
+
+@attrs.frozen
+class DataFolder:
+    """One track: one mode, one curve, one account. Never shared between modes."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """Journal and read models, written by the journal's writer only."""
+        return self.path / "kamou.sqlite3"
+
+    @property
+    def exchange(self) -> Path:
+        """The embedded exchange's own records; only the port opens it."""
+        return self.path / "exchange.sqlite3"
+
+    @property
+    def market(self) -> Path:
+        """Imported market data, one folder for each set."""
+        return self.path / "market"
+
+    @property
+    def lock(self) -> Path:
+        """Held by `run` for as long as it lives."""
+        return self.path / "lock"
+
+    @property
+    def latch(self) -> Path:
+        """The halt latch: while this file exists no entry passes the port."""
+        return self.path / "halt-latch"
+
+    @property
+    def flatten_log(self) -> Path:
+        """What the kill switch did, for the next `run` to import."""
+        return self.path / "flatten.log"
+
+    @property
+    def salt_key(self) -> Path:
+        """The key of all commitments, readable by its owner only. Back it up apart."""
+        return self.path / "salt-key"
+
+    @property
+    def token(self) -> Path:
+        """The operator listener's bearer token, readable by its owner only."""
+        return self.path / "operator-token"
+
+    @property
+    def run_record(self) -> Path:
+        """Where the running system listens."""
+        return self.path / "run.json"
+
+    @property
+    def operator_socket(self) -> Path:
+        """The Unix socket through which the command line speaks to `run`."""
+        return self.path / "operator.sock"
+
+    def create(self, announce: Announce = lambda line: None) -> None:
+        """Make the folder with mode 0700, or narrow an older one of ours that is wider.
+
+        Args:
+            announce: is told what was narrowed, and if the file system keeps no modes.
+
+        Raises:
+            StoreError: the folder cannot be made, belongs to another user, or is open to others
+                and is not recognised as a data folder of Kamou.
+        """
+        try:
+            if not create_folder(self.path):
+                _refuse_other_owner(self.path)
+                self._narrow_folder(announce)
+                self._narrow_files(announce)
+            if is_open_to_others(self.path):
+                announce(
+                    f"the file system of {self.path} keeps no modes: other users of this machine "
+                    "may be able to read this data folder"
+                )
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def _narrow_folder(self, announce: Announce) -> None:
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if not mode & OTHERS:
+            return
+        if mode & stat.S_ISVTX or not (self._holds_database() or self._holds_only_ours()):
+            raise StoreError(
+                f"the data folder {self.path} is open to other users (mode {mode:04o}) and holds "
+                "files that are not Kamou's; choose another folder with --data-dir, or close "
+                f"this one: chmod 700 {self.path}"
+            )
+        narrow(self.path, FOLDER_MODE)
+        if not is_open_to_others(self.path):
+            announce(f"closed the data folder {self.path} to other users (mode {mode:04o} to 0700)")
+
+    def _narrow_files(self, announce: Announce) -> None:
+        """Close our files to others. The salt key is refused instead: others may have read it."""
+        narrowed = []
+        for name in os.listdir(self.path):
+            path = self.path / name
+            try:
+                found = path.lstat()
+            except FileNotFoundError:  # a temporary file of a run that works beside us
+                continue
+            if not self._is_ours(name) or not stat.S_ISREG(found.st_mode):
+                continue
+            _refuse_other_owner(path)
+            if found.st_mode & OTHERS and path != self.salt_key:
+                narrow(path, FILE_MODE)
+                narrowed += [] if is_open_to_others(path) else [name]
+        if narrowed:
+            announce(f"closed to other users in {self.path}: {', '.join(sorted(narrowed))}")
+
+    def _holds_database(self) -> bool:
+        """Whether our database is here, a file of this user."""
+        with contextlib.suppress(OSError):
+            found = self.database.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                with self.database.open("rb") as file:
+                    return file.read(len(SQLITE_HEADER)) == SQLITE_HEADER
+        return False
+
+    def _holds_only_ours(self) -> bool:
+        """Whether nothing but Kamou's files is here. An empty folder holds nothing else."""
+        return all(self._is_ours(name) for name in os.listdir(self.path))
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether Kamou gives a file this name; SQLite and temporary files add to a name."""
+        ours = {
+            path.name
+            for path in (
+                *(self.database, self.exchange, self.market, self.lock, self.latch),
+                *(self.flatten_log, self.salt_key, self.token, self.run_record),
+                self.operator_socket,
+            )
+        }
+        return name in ours or any(name.startswith((f"{each}-", f"{each}.")) for each in ours)
+
+
+def _refuse_other_owner(path: Path) -> None:
+    owner = path.lstat().st_uid if path.is_file() else path.stat().st_uid
+    if owner != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
+            "this as the user who owns the data folder, or choose another, perhaps a folder inside "
+            "it, with --data-dir"
+        )
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """The one wording for a data folder that cannot be written."""
+    return StoreError(
+        f"cannot write to the data folder {path}: {error.strerror or error}; make it writable, "
+        "or choose another with --data-dir or the setting data_dir"
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file so that a crash at any moment leaves the old text or the new, never half.
+
+    Its mode is 0600: what Kamou writes has positions and keys in it.
+    """
+    descriptor, temporary = create_temporary(path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a created, renamed or removed name durable: names are the folder's data."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@attrs.frozen(kw_only=True)
+class RunRecord:
+    """What `run` writes once it listens, so that the other verbs find it.
+
+    It may outlive the process that wrote it: whoever reads it asks before believing.
+    """
+
+    pid: int
+    mode: str
+    host: str
+    port: int
+    operator_host: str
+    operator_port: int | None  # None: web.operator_tcp is off
+    started_ms: int
+    operator_socket: bool = True  # False: the file system of the data folder has no sockets
+
+    def write(self, folder: DataFolder) -> None:
+        """Replace the record. Raises ``StoreError`` when it cannot be written."""
+        try:
+            write_atomically(folder.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise unwritable(folder.path, error) from error
+
+    @staticmethod
+    def read(folder: DataFolder) -> RunRecord | None:
+        """The record, or None when there is none or it is not whole."""
+        try:
+            return RunRecord(**json.loads(folder.run_record.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None

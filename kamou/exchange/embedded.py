@@ -1,0 +1,260 @@
+"""The embedded exchange behind the port: Kamou's paper venue, and the fake of its tests.
+
+Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads answer at
+once. Every call first brings the engine to the clock's now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from kamou.clock import DAY_MS, Clock, floor_ms, next_ms
+from kamou.core.market.bars import Candles, Series
+from kamou.core.model import (
+    Account,
+    Fill,
+    Income,
+    Instrument,
+    Intent,
+    Permissions,
+    Quote,
+    VenueOrder,
+    VenuePosition,
+)
+from kamou.errors import DiskFullError, UnknownOutcomeError
+from kamou.exchange.base import (
+    Capabilities,
+    GuardedPort,
+    HaltLatch,
+    JournalProof,
+    PermitStore,
+    VenueEvent,
+)
+from kamou.runtime.runners import Runner, inline
+from kamou.venue.engine import Engine
+from kamou.venue.market.market import MadeInDays, MarketSource
+from kamou.venue.state import OrderRequest
+
+T = TypeVar("T")
+
+TWIN_KEPT_MS = 60_000  # without a read; it holds a few days of bars, 30 MB each at 2,000 symbols
+EVENTS_MAX = 4_096  # pushed events not yet read; beyond it the reader must reconcile
+
+
+def as_request(intent: Intent) -> OrderRequest:
+    """What of an intent goes over the wire."""
+    return OrderRequest(
+        client_id=intent.client_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        type=intent.type,
+        quantity=intent.quantity,
+        limit_price=intent.limit_price,
+        trigger_price=intent.trigger_price,
+        time_in_force=intent.time_in_force,
+        reduce_only=intent.reduce_only,
+        leverage=intent.leverage,
+    )
+
+
+class SimulatedExchange(GuardedPort):
+    """``ExchangePort`` over ``Engine``.
+
+    ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
+    on one thread at a time in real time. The engine and its market are used by the loop's thread
+    alone. The thread works on a twin of the market, which the loop leaves alone meanwhile: it
+    hands the twin to one ``runner`` call at a time and waits for that call, which no cancellation
+    cuts short. ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
+
+    ``needs_reconcile`` is set when the event channel overflowed or another process traded; the
+    reader clears it when it reconciles. A cancelled ``submit``, ``reduce`` or ``cancel`` that
+    has not acted yet never acts.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        permits: PermitStore,
+        halted: HaltLatch,
+        journal_proof: JournalProof,
+        attached_stop: bool = True,
+        runner: Runner = inline,
+    ) -> None:
+        super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
+        self.engine = engine
+        self.needs_reconcile = False
+        self.capabilities = Capabilities(
+            attached_stop=attached_stop,
+            open_interest=True,
+            long_short_ratio=True,
+            reduce_only=True,
+            withdraw_check=True,
+        )
+        self._runner = runner
+        self._twin: MadeInDays | None = None  # for reads of the past
+        self._twin_read_ms = 0
+        self._reloads = engine.reloads
+        self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
+
+    async def step(self, to_ms: int) -> None:
+        """Advance market time; its actor calls this. Cheap when nothing rests and none is held."""
+        await trio.lowlevel.checkpoint()
+        self._advance(to_ms)
+        if self._twin is not None and to_ms - self._twin_read_ms > TWIN_KEPT_MS:
+            self._twin = None
+
+    async def catch_up(self, to_ms: int) -> None:
+        """Advance market time over days that were missed, a day at a time.
+
+        Yesterday's bars are needed as well: for the volume of the bar before midnight.
+        """
+        first_ms = floor_ms(self.engine.market_ms, DAY_MS)
+        await self.prepare(first_ms - DAY_MS)
+        for day_ms in range(first_ms, to_ms + 1, DAY_MS):
+            await self.prepare(day_ms)
+            await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
+
+    async def prepare(self, at_ms: int) -> None:
+        """Make the market's UTC day of ``at_ms`` ready, on the runner, before it is needed."""
+        await trio.lowlevel.checkpoint()
+        source = self.engine.source
+        if isinstance(source, MadeInDays):
+            maker = source.twin()
+            await self._runner(maker.make_day, at_ms)
+            source.adopt_day(at_ms, maker)
+
+    def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
+        """The private stream. Lossy across restarts: reconciliation recovers what it missed."""
+        return self._receive.clone()
+
+    # --- reads -----------------------------------------------------------------
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        await self._now()
+        return self.engine.source.instruments
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.candles(period_ms, since_ms, until_ms)
+        )
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.open_interest(since_ms, until_ms)
+        )
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.funding_rates(since_ms, until_ms)
+        )
+
+    async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        until_ms = min(until_ms, await self._now())
+        return await self._of_market(
+            since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
+        )
+
+    async def _of_market(
+        self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
+    ) -> T:
+        """Read the market; days that have to be made for it are made on the runner."""
+        source = self.engine.source
+        if not isinstance(source, MadeInDays) or source.holds(since_ms, until_ms):
+            return read(source)
+        if self._twin is None:
+            self._twin = source.twin()
+        self._twin_read_ms = until_ms
+        return await self._runner(read, self._twin)
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        await self._now()
+        return self.engine.quotes(symbols)
+
+    async def account(self) -> Account:
+        await self._now()
+        return self.engine.account()
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        await self._now()
+        return self.engine.positions()
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        await self._now()
+        return self.engine.open_orders()
+
+    async def order(self, client_id: str) -> VenueOrder | None:
+        await self._now()
+        return self.engine.order(client_id)
+
+    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        await self._now()
+        return self.engine.fills(since_ms)
+
+    async def income(self, since_ms: int) -> tuple[Income, ...]:
+        await self._now()
+        return self.engine.income(since_ms)
+
+    async def permissions(self) -> Permissions:
+        """The embedded venue's key trades, and can do nothing else."""
+        await self._now()
+        return Permissions(trade=True, withdraw=False, transfer=False)
+
+    async def server_time_ms(self) -> int:
+        return await self._now()
+
+    # --- orders ----------------------------------------------------------------
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        await self._travel()
+        requests = tuple(as_request(child) for child in attached)
+        try:
+            return self.engine.place(as_request(intent), requests)
+        except DiskFullError as full:
+            raise UnknownOutcomeError(f"the venue could not store the order: {full}") from full
+        finally:
+            self._forward(self.engine.take_events())
+
+    async def _cancel(self, client_id: str, symbol: str) -> None:
+        await self._travel()
+        try:
+            self.engine.cancel(client_id)
+        except DiskFullError as full:
+            raise UnknownOutcomeError(f"the venue could not store the cancel: {full}") from full
+        finally:
+            self._forward(self.engine.take_events())
+
+    # --- time ------------------------------------------------------------------
+
+    async def _now(self) -> int:
+        """A checkpoint, then the engine at the clock's now."""
+        await trio.lowlevel.checkpoint()
+        now_ms = self._clock.now_ms()
+        self._advance(now_ms)
+        return now_ms
+
+    async def _travel(self) -> None:
+        """The time between sending and acting."""
+        acts_ms = self.engine.models.latency.acts_ms(self._clock.now_ms())
+        await self._clock.sleep_until(acts_ms)
+        self._advance(max(acts_ms, self._clock.now_ms()))
+
+    def _advance(self, to_ms: int) -> None:
+        self._forward(self.engine.advance(to_ms))
+        if self.engine.reloads != self._reloads:
+            self._reloads = self.engine.reloads
+            self.needs_reconcile = True
+
+    def _forward(self, events: list[VenueEvent]) -> None:
+        for event in events:
+            try:
+                self._send.send_nowait(event)
+            except trio.WouldBlock:
+                self.needs_reconcile = True

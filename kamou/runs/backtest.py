@@ -1,0 +1,176 @@
+"""``kamou backtest``: the production actors over recorded data on a simulated clock."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from kamou import ids
+from kamou.app import Tree, World, compose, cycle_for
+from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
+from kamou.core.record.gate import Gate
+from kamou.errors import ConfigurationError, StoreError
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.backtest_report import report
+from kamou.runs.session import Session, opened
+from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.runners import inline
+from kamou.settings.config import Resolved, Settings
+from kamou.store.importer import open_market
+from kamou.supervisor import Supervisor
+from kamou.venue import checker
+from kamou.venue.engine import Engine
+from kamou.venue.market.recorded import RecordedMarket
+from kamou.venue.store import MEMORY
+
+SCHEDULER_SEED = 0  # of Trio's scheduler: equal inputs give equal journals
+SETTLE_MS = 60_000  # after the last cycle: orders in the air come down
+
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    resolved: Resolved,
+    *,
+    data: str,
+    timerange: tuple[int | None, int | None] = (None, None),
+    strategies: tuple[str, ...] | None = None,
+    symbols: tuple[str, ...] | None = None,
+    journal: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Run the backtest and return its report; see ``report`` for the keys.
+
+    ``journal`` keeps the journal in that (new) file; without it, it is thrown away.
+
+    Raises:
+        StoreError: ``journal`` exists already.
+        DataRefusedError: the data cannot be trusted.
+        ConfigurationError: the time range holds no cycle.
+    """
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+    settings = resolved.settings
+    if strategies is not None:
+        enabled = attrs.evolve(settings.strategies, enabled=strategies)
+        settings = attrs.evolve(settings, strategies=enabled)
+    if journal is not None and journal.exists():
+        raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
+    market = open_market(
+        settings.data_dir, data, now_ms=SystemClock().now_ms(), limits=settings.data
+    )
+    if symbols is not None:
+        market = market.restrict(symbols)
+    result = replay(settings, market, timerange=timerange, journal=journal, progress=progress)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    result["cpu_s"] = round(time.process_time() - began_cpu_s, 3)
+    result["wall_s"] = round(time.perf_counter() - began_s, 3)
+    result["peak_rss_mb"] = round(usage.ru_maxrss / 1024, 1)
+    return result
+
+
+def replay(
+    settings: Settings,
+    market: RecordedMarket,
+    *,
+    timerange: tuple[int | None, int | None] = (None, None),
+    gate: Gate | None = None,
+    journal: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+    arrange: Callable[[Tree], Tree] = lambda tree: tree,
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
+    inspect: Callable[[Engine], None] = lambda engine: None,
+) -> dict[str, Any]:
+    """Trade ``market`` from its first cycle, or within ``timerange``; the report.
+
+    ``arrange`` may put another tree in the composed one's place (tests replace an actor),
+    ``adapter`` another port in the place of the one over the engine;
+    ``inspect`` sees the venue when all is done.
+    """
+    settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
+    cycle_ms = settings.cycle.period_s * 1000
+    since_ms, until_ms = timerange
+    start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_ms)
+    end_ms = min(market.last_ms, until_ms or market.last_ms)
+    if start_ms >= end_ms:
+        raise ConfigurationError("the time range holds no cycle of this data")
+    seed_scheduler(SCHEDULER_SEED)
+    clock = SimulatedClock(start_ms=start_ms)
+    with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as folder:
+
+        async def main() -> dict[str, Any]:
+            with opened(
+                settings=settings,
+                database_path=journal or Path(folder) / "journal.sqlite3",
+                venue_path=MEMORY,
+                source=market,
+                start_ms=start_ms,
+                clock=clock.now_ms,
+                gate=(gate or AssumedLiveGate()).label,
+                durable=False,  # nobody keeps it
+            ) as session:
+                await _trade(
+                    session, settings, market, clock, end_ms, gate, progress, arrange, adapter
+                )
+                inspect(session.engine)
+                checked = checker.check(
+                    session.engine.evidence,
+                    session.engine.account(),
+                    session.engine.positions(),
+                    market.instruments,
+                )
+                return report(session.reader, market, checked, start=settings.equity)
+
+        return trio.run(main, clock=JumpClock())
+
+
+async def _trade(
+    session: Session,
+    settings: Settings,
+    market: RecordedMarket,
+    clock: SimulatedClock,
+    end_ms: int,
+    gate: Gate | None,
+    progress: Progress,
+    arrange: Callable[[Tree], Tree],
+    adapter: Callable[..., SimulatedExchange],
+) -> None:
+    """The tree from now to ``end_ms``, then an orderly stop."""
+    first_ms = clock.now_ms()
+    total = (end_ms - first_ms) // 86_400_000 or 1
+    salt = hashlib.sha256(b"kamou-backtest").digest()
+
+    def on_cycle(cycle_ms: int) -> None:
+        progress("days", (cycle_ms - first_ms) // 86_400_000, total)
+
+    tree = compose(
+        World(
+            settings=settings,
+            clock=clock,
+            engine=session.engine,
+            writer=session.writer,
+            reader=session.reader,
+            runner=inline,
+            gate=gate or AssumedLiveGate(),
+            salt_of=partial(ids.salt_for, salt),
+            halted=lambda: False,
+            step_ms=market.step_ms,
+            adapter=adapter,
+        ),
+        on_cycle=on_cycle,
+    )
+    supervisor = Supervisor(arrange(tree).spec)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        await clock.sleep_until(end_ms + SETTLE_MS)
+        await supervisor.stop()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,93 @@
+"""What a backtest reports: figures from the journal, violations from the venue's records."""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.store import queries
+from kamou.venue.checker import CheckReport
+from kamou.venue.market.recorded import RecordedMarket
+
+ZERO = Decimal(0)
+
+
+def report(
+    reader: sqlite3.Connection, market: RecordedMarket, checked: CheckReport, *, start: Decimal
+) -> dict[str, Any]:
+    """Counts as numbers, money as decimal text, ratios as numbers. ``start`` is the first equity.
+
+    ``violations`` is the number of hard rules broken, as the independent checker found them in
+    the venue's records; ``violation_list`` names each. ``worst_overshoot_r`` is the worst stop
+    fill beyond its trigger, in R.
+    """
+    counts = queries.counts(reader)
+    curve = queries.equity_curve(reader)
+    equities = [float(point.equity) for point in curve]
+    end = curve[-1].equity if curve else start
+    return {
+        "symbols": len(market.symbols),
+        "bars": market.bars,
+        "first_ms": market.first_ms,
+        "last_ms": market.last_ms,
+        "cycles": counts.cycles,
+        "candidates": counts.candidates,
+        "abstained": counts.abstained,
+        "vetoed": counts.vetoed,
+        "refused": counts.refused,
+        "orders": checked.orders,
+        "fills": checked.fills,
+        "trades": counts.trades,
+        "equity_start": str(start),
+        "equity_end": str(end),
+        "fees": str(checked.fees),
+        "funding": str(checked.funding),
+        "slippage": str(_sum(reader, "SELECT slippage FROM fill")),
+        "max_drawdown": _max_drawdown(equities),
+        "worst_overshoot_r": str(checked.worst_overshoot_r),
+        "halts": queries.totals(reader)["halts"],
+        "violations": len(checked.violations),
+        "violation_list": [attrs.asdict(violation) for violation in checked.violations],
+        "by_strategy": _by_strategy(reader),
+        "digest": queries.journal_digest(reader),
+    }
+
+
+def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
+    return sum((Decimal(row[0]) for row in reader.execute(query)), ZERO)
+
+
+def _max_drawdown(equities: list[float]) -> float:
+    """The deepest fall from a peak of the marked equity, as a negative fraction; 0 for none."""
+    peak, worst = float("-inf"), 0.0
+    for equity in equities:
+        peak = max(peak, equity)
+        worst = min(worst, equity / peak - 1.0)
+    return worst
+
+
+def _by_strategy(reader: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """Closed trades, wins, net result and mean R of each strategy.
+
+    ``without_r`` counts the trades of which a part was opened by no plan; without others the mean
+    is None.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
+    for strategy, net, r in rows:
+        line = found.setdefault(
+            strategy, {"trades": 0, "wins": 0, "pnl_net": ZERO, "mean_r": 0.0, "without_r": 0}
+        )
+        line["trades"] += 1
+        line["wins"] += Decimal(net) > 0
+        line["pnl_net"] += Decimal(net)
+        line["mean_r"] += r or 0.0
+        line["without_r"] += r is None
+    for line in found.values():
+        with_r = line["trades"] - line["without_r"]
+        line["mean_r"] = round(line["mean_r"] / with_r, 6) if with_r else None
+        line["pnl_net"] = str(line["pnl_net"])
+    return found

@@ -1,0 +1,277 @@
+"""What the operator's listener may see and do, over whatever is running at the moment."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.actors.follower import BookFollower
+from kamou.app import Tree
+from kamou.core.book.book import Book
+from kamou.core.book.events import Event, StateChanged
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.codes import StateReason
+from kamou.core.model import Figure, TradingState
+from kamou.errors import DiskFullError, KamouError, TimedOutError
+from kamou.http.traffic import Traffic
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.runtime.loop_lag import LoopLag
+from kamou.site.child import PublicSiteChild
+from kamou.store.journal import Committed
+from kamou.supervisor import Supervisor
+
+ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
+FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
+DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
+STALE = "account or marks are too old: no new risk until two fresh reads"
+DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
+LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
+
+
+def announce_states(announce: Callable[[str], None], done: Sequence[Committed]) -> None:
+    """Write a line to the terminal for every committed change of what may trade."""
+    for committed in done:
+        match committed.event:
+            case StateChanged() as event:
+                announce(state_line(event))
+            case StrategyDisabled() as event:
+                line = f"{DISABLED.format(event.strategy)}: {event.code}"
+                announce(line + _in_brackets(event.figures))
+            case StrategyResumed() as event:
+                announce(f"strategy {event.strategy} may enter again: the operator resumed it")
+            case _:
+                pass
+
+
+def state_line(event: StateChanged) -> str:
+    """Return a change of the trading state in one line, with its figures."""
+    line = f"trading state {event.after.value}, before {event.before.value}: {event.reason}"
+    if event.reason == StateReason.EQUITY_UNKNOWN.value:
+        line += f", {STALE}"
+    return line + _in_brackets(event.figures)
+
+
+def _in_brackets(figures: Sequence[Figure]) -> str:
+    shown = " ".join(f"{each.name}={each.value}" for each in figures)
+    return f" ({shown})" if shown else ""
+
+
+@attrs.define(eq=False)
+class Running:
+    """The tree that trades now, if one does. Set by the service, read by the listener."""
+
+    phase: str = "starting"  # starting | fast-forward | trading | replayed
+    operators: Supervisor | None = None
+    traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
+    site: PublicSiteChild | None = None
+    supervisor: Supervisor | None = None
+    tree: Tree | None = None
+    follower: BookFollower | None = None
+    lag: LoopLag | None = None  # of the loop that trades; none before it does
+    disk_full: bool = False  # the journal cannot grow
+    held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
+
+    async def take(
+        self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
+    ) -> None:
+        """From now on this tree is what the operator sees, here and in the terminal."""
+        self.tree, self.supervisor = tree, supervisor
+        tree.journal.on_publish(partial(announce_states, announce))
+        follower = BookFollower(tree.journal)
+        book = await follower.recover()
+        self.follower = follower
+        self.phase = "trading"
+        if not book.state.entries_allowed:
+            announce(
+                f"trading state {book.state.value}, from before this start: {book.state_reason}"
+            )
+        for strategy in sorted(book.disabled):
+            announce(DISABLED.format(strategy))
+
+    async def follow(self) -> None:
+        """Keep up with the journal, so that a request finds little left to fold."""
+        while True:
+            await trio.sleep(FOLLOW_S)
+            if self.follower is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    await self.follower.follow()
+
+    def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
+        """Note that the disk is full, or is no longer, and tell the terminal."""
+        self.disk_full = full
+        announce(DISK_FULL if full else "the disk has room again: what waited is journalled")
+
+    # --- reads -------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every supervisor as one tree."""
+        public = self.site.supervisor if self.site else None
+        supervisors = (public, self.operators, self.supervisor)
+        children = [each.snapshot() for each in supervisors if each is not None]
+        return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
+
+    def status(self) -> dict[str, Any]:
+        """The account in plain data; figures as text, gauges as numbers."""
+        book = self._book()
+        site = self.site.health.as_dict() if self.site else None
+        listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
+        beside = {"site": site, "listeners": listeners}
+        if book is None:
+            return {
+                "phase": self.phase,
+                "state": None,
+                "disk_full": self.disk_full,
+                "held": self.held,
+                "gauges": self._lag_gauges(),
+                **beside,
+            }
+        return {
+            "phase": self.phase,
+            "state": book.state.value,
+            "state_reason": book.state_reason,
+            "disabled_strategies": sorted(book.disabled),
+            "equity": str(book.equity),
+            "open_risk": str(book.open_risk),
+            **beside,
+            "disk_full": self.disk_full,
+            "held": self._waits(book),
+            "gauges": {
+                "disk_full": float(self.disk_full),
+                "equity": float(book.equity),
+                "balance": float(book.balance),
+                "open_risk": float(book.open_risk),
+                "open_positions": len(book.trades),
+                "open_orders": len(book.orders),
+                "unprotected_positions": sum(
+                    1 for t in book.trades.values() if t.unprotected_since_ms
+                ),
+                "journal_seq": book.seq,
+                "equity_timestamp_seconds": book.marked_ms / 1000,
+                "last_cycle_timestamp_seconds": book.cycle_ms / 1000,
+                **self._lag_gauges(),
+            },
+        }
+
+    def _waits(self, book: Book) -> bool:
+        """Whether a halt still waits for the journal; the port is let go once the book has it."""
+        if self.held and not self.disk_full and not book.state.entries_allowed:
+            self.held = False
+        return self.held
+
+    def _lag_gauges(self) -> dict[str, float]:
+        return self.lag.gauges() if self.lag is not None else {}
+
+    def not_ready(self) -> Sequence[str]:
+        """Why it would not trade now; none once recovered and reconciled."""
+        book = self._book()
+        full = [DISK_FULL] if self.disk_full else []
+        if book is None or self.supervisor is None:
+            return [*full, f"not trading yet: {self.phase}"]
+        reasons = full
+        if self._waits(book):
+            reasons.append("entries are held: a halt waits to be journalled")
+        if self.supervisor.snapshot()["state"] != "running":
+            reasons.append("the supervisor is starting or stopping")
+        if book.drifting:
+            reasons.append("the book and the venue do not agree")
+        if self.tree is None or not self.tree.health.agreed:
+            reasons.append("this run has not agreed with the venue yet")
+        if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
+            reasons.append(STALE)
+        reasons += [DISABLED.format(strategy) for strategy in sorted(book.disabled)]
+        return reasons
+
+    def _book(self) -> Book | None:
+        if self.follower is None:
+            return None
+        try:
+            return self.follower.catch_up()
+        except sqlite3.Error:
+            return None
+
+    # --- the public site ---------------------------------------------------------
+
+    def record(self, event: Event) -> bool:
+        """Journal what happened to the public site, if the real-time tree trades now.
+
+        During a fast-forward an event with real time would make the next run believe that history
+        had reached it (``demo.reached_ms``).
+        """
+        if self.tree is None or self.phase != "trading":
+            return False
+        try:
+            self.tree.journal.cast(event)
+        except DiskFullError:
+            return False
+        return True
+
+    def degraded(self) -> Sequence[str]:
+        """What does not work though trading does."""
+        return self.site.health.degraded() if self.site else ()
+
+    # --- commands ----------------------------------------------------------------
+
+    async def halt(self, note: str) -> Mapping[str, Any]:
+        return await self._stop(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
+
+    async def resume(self, note: str) -> Mapping[str, Any]:
+        """Let it trade again. A halt that is not journalled yet stays: the disk comes first."""
+        told = await self._command(Resume(note=note))
+        self.held = self.held and self.disk_full
+        return told
+
+    async def flatten(self, note: str) -> Mapping[str, Any]:
+        """Ask for everything to be closed, and wait for it within the deadline."""
+        told = await self._stop(Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note))
+        with trio.move_on_after(ANSWER_S):
+            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LOOK_S)
+        book = self._book()
+        return {**told, "positions_left": len(book.trades) if book else None}
+
+    async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
+        """Hold entries at the port at once, then have the governor journal why.
+
+        On a full disk the governor owes the command until it can be written. The port holds
+        meanwhile, and the answer says ``journalled: False``.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it; the
+                port holds all the same.
+        """
+        trading = self.tree is not None and self.phase == "trading"
+        self.held = self.held or trading
+        told = await self._command(message)
+        asked = TradingState.HALT_NEW if isinstance(message, Halt) else TradingState.FLATTEN
+        journalled = TradingState(told["state"]).severity >= asked.severity
+        self.held = not journalled
+        return {**told, "journalled": journalled, "entries": "held"}
+
+    async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
+        """Put it in the governor's priority lane and wait until that has been worked off.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
+        """
+        if self.tree is None or self.phase != "trading":
+            raise KamouError(f"nothing trades yet ({self.phase}); try again in a moment")
+        governor = self.tree.governor
+        if not governor.put_priority(message):
+            raise TimedOutError("the governor's priority lane is full")
+        with trio.move_on_after(ANSWER_S):
+            while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LOOK_S)
+            book = self._book()
+            if book is None:
+                raise KamouError("the governor was told; the journal cannot be read to see more")
+            told: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
+            if book.disabled:
+                told["disabled_strategies"] = sorted(book.disabled)
+            return told
+        raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")

@@ -1,0 +1,369 @@
+"""``kamou run``: the site first, then history at speed, then trading in real time until stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import attrs
+import trio
+
+from kamou import ids
+from kamou.app import World, compose, cycle_for
+from kamou.clock import DAY_MS, Clock, SystemClock
+from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.latch import HaltLatch
+from kamou.errors import KamouError
+from kamou.http.addresses import literal
+from kamou.operator.app import Operations
+from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.runs import demo, flatten
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.backup import refuse_unusable
+from kamou.runs.handover import halted_by_storm, take_over
+from kamou.runs.operations import Running
+from kamou.runs.session import Session, opened_in_thread, salt_key
+from kamou.runtime.heap import freeze_heap
+from kamou.runtime.loop_lag import LoopLag
+from kamou.runtime.runners import on_thread
+from kamou.runtime.stop_signals import stop_signals
+from kamou.runtime.supervision import ChildExit, ExitKind
+from kamou.runtime.watchdog import StopDeadline, Watchdog
+from kamou.settings.config import Resolved, Settings
+from kamou.site.child import public_site
+from kamou.store import database
+from kamou.supervisor import Supervisor
+from kamou.venue.market.market import MarketSource
+
+Progress = Callable[[str, int, int], None]
+Announce = Callable[[str], None]
+
+MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real time
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Service:
+    """One run of one data folder. The caller holds its lock."""
+
+    settings: Settings
+    fast_forward: bool
+    replay: Path | None
+    progress: Progress
+    announce: Announce
+    clock: Clock
+
+    @property
+    def folder(self) -> DataFolder:
+        return DataFolder(self.settings.data_dir)
+
+    async def main(self) -> None:
+        """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
+
+        Raises:
+            ListenError, StoreError, ConfigurationError: it cannot start, and why.
+            RestartStormError: it gave up; new risk is halted and stops are on the exchange.
+        """
+        with StopDeadline(grace_s=self.settings.supervision.grace_s, stream=_stderr()) as deadline:
+            await self._main(deadline)
+
+    async def _main(self, deadline: StopDeadline) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_until_signal, nursery.cancel_scope, deadline)
+            self.folder.create()
+            await trio.to_thread.run_sync(refuse_unusable, self.folder, abandon_on_cancel=True)
+            database.migrate(self.folder.database)
+            now_ms = self.clock.now_ms()
+            track = demo.open_track(
+                self.settings,
+                self.folder,
+                now_ms=now_ms,
+                fast_forward=self.fast_forward,
+                replay=self.replay,
+            )
+            running = Running()
+            try:
+                async with self._operator(running) as operator, self._site(running) as port:
+                    self._listening(port, operator)
+                    await self._open_and_serve(running, track, now_ms)
+            finally:
+                database.settle(self.folder.database)
+            nursery.cancel_scope.cancel()
+
+    async def _open_and_serve(self, running: Running, track: demo.Track, now_ms: int) -> None:
+        source = await trio.to_thread.run_sync(
+            partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms),
+            abandon_on_cancel=True,  # it only reads, and files may be many
+        )
+        demo.keep_track(self.folder, track)
+        began_ms = self.clock.now_ms()
+        if await self._catch_up(running, track, source):
+            simulated = running.phase == "fast-forward"
+            await self._serve(running, source, began_ms if simulated else None)
+
+    async def _serve(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
+        """Trade in real time; a replay has no real time, its results stay up."""
+        if self.replay is None:
+            await self._trade(running, source, began_ms)
+        else:
+            running.phase = "replayed"
+            self.announce("the replay has ended; the results stay up until you stop this")
+            await trio.sleep_forever()
+
+    # --- the site ----------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _site(self, running: Running) -> AsyncIterator[int]:
+        """The public site's process, under a supervisor of its own; yields its port."""
+        async with public_site(
+            self.settings,
+            self.folder,
+            gate=AssumedLiveGate.label,
+            announce=self.announce,
+            record=running.record,
+            clock=self.clock,
+        ) as running.site:
+            yield running.site.port
+
+    # --- the operator ------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _operator(self, running: Running) -> AsyncIterator[OperatorListeners]:
+        """The operator's Unix socket and TCP listener, under a supervisor of their own."""
+        operations = Operations(
+            snapshot=running.snapshot,
+            status=running.status,
+            not_ready=running.not_ready,
+            degraded=running.degraded,
+            halt=running.halt,
+            resume=running.resume,
+            flatten=running.flatten,
+        )
+        with bound_listeners(self.folder, self.settings.web, operations, self.announce) as bound:
+            running.traffic = bound.traffic
+            supervisor = running.operators = Supervisor(
+                bound.spec, on_exit=partial(_crashes, self.announce)
+            )
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run)
+                try:
+                    yield bound
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await supervisor.stop()
+                nursery.cancel_scope.cancel()
+
+    def _listening(self, port: int, operator: OperatorListeners) -> None:
+        web = self.settings.web
+        RunRecord(
+            pid=os.getpid(),
+            mode=self.settings.mode,
+            host=web.host,
+            port=port,
+            operator_host=web.operator_host,
+            operator_port=operator.tcp_port,
+            operator_socket=operator.socket_path is not None,
+            started_ms=self.clock.now_ms(),
+        ).write(self.folder)
+        self.announce(f"results: http://{literal(web.host)}:{port}/results")
+        if operator.tcp_port is None:
+            self.announce(f"operator: {operator.socket_path}")
+        else:
+            host = literal(web.operator_host)
+            self.announce(f"operator: http://{host}:{operator.tcp_port}/healthz")
+
+    # --- history -----------------------------------------------------------------
+
+    async def _catch_up(self, running: Running, track: demo.Track, source: MarketSource) -> bool:
+        """Simulated time from where the track stands to ``until_ms``. False: told to stop.
+
+        The halt latch ends history at once: what it wants closed is closed in real time.
+        """
+        until_ms = track.until_ms if self.replay is None else source.last_ms
+        start_ms = track.genesis_ms
+        if self.replay is not None:
+            start_ms = max(source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
+        start_ms = demo.reached_ms(self.folder) or start_ms
+        latch = HaltLatch(self.folder.latch)
+        if start_ms >= until_ms or latch.is_set():
+            return True
+        running.phase = "fast-forward"
+        stop = threading.Event()
+        forward = demo.FastForward(
+            settings=self.settings,
+            folder=self.folder,
+            source=source,
+            start_ms=start_ms,
+            until_ms=until_ms,
+            progress=self.progress,
+            announce=partial(_crashes, self.announce),
+            stop=stop,
+            recorded=self.replay is not None,
+        )
+        reached = False
+        async with trio.open_nursery() as nursery:
+            # Shielded: the thread ends itself, in order, when it is told. Not for ever: what it
+            # has not committed by then can be made again.
+            with trio.CancelScope(shield=True) as patience:
+
+                async def tell() -> None:
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        stop.set()
+                        patience.deadline = trio.current_time() + self._history_grace_s
+
+                nursery.start_soon(tell)
+                reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
+            if patience.cancelled_caught:
+                self.announce("history did not stop in time; the next run takes up its last commit")
+            nursery.cancel_scope.cancel()
+        return reached
+
+    @property
+    def _history_grace_s(self) -> float:
+        """How long history may take to stop, within the grace of the whole run."""
+        return self.settings.supervision.grace_s / 2
+
+    # --- trading -----------------------------------------------------------------
+
+    async def _trade(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
+        """Trade in real time. ``began_ms``: since when history was being made; None: it was not."""
+        settings, clock = cycle_for(self.settings, source.step_ms), self.clock
+        await trio.to_thread.run_sync(freeze_heap)
+        async with opened_in_thread(
+            settings=settings,
+            database_path=self.folder.database,
+            venue_path=self.folder.exchange,
+            source=source,
+            start_ms=clock.now_ms(),
+            clock=clock.now_ms,
+            gate=AssumedLiveGate.label,
+        ) as session:
+            latch = HaltLatch(self.folder.latch)
+            self._take_over(session, latch, began_ms)
+            tree = compose(
+                World(
+                    settings=settings,
+                    clock=clock,
+                    engine=session.engine,
+                    writer=session.writer,
+                    reader=session.reader,
+                    runner=on_thread(),
+                    market_runner=on_thread(),
+                    gate=AssumedLiveGate(),
+                    salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
+                    halted=lambda: running.held or latch.is_set(),
+                    on_disk_full=partial(running.hear_disk, self.announce),
+                    step_ms=MARKET_TICK_MS,
+                    keep_detail=True,
+                )
+            )
+            supervisor = Supervisor(tree.spec, on_exit=partial(_crashes, self.announce))
+            running.lag = LoopLag()
+            watchdog = Watchdog(
+                heartbeat_s=settings.supervision.heartbeat_s,
+                stream=_stderr(),
+                describe_lag=running.lag.describe,
+            )
+            with halted_by_storm(session.writer, session.reader, clock.now_ms):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(watchdog.run)
+                    nursery.start_soon(running.lag.run)
+                    await nursery.start(supervisor.run)
+                    await running.take(tree, supervisor, self.announce)
+                    nursery.start_soon(running.follow)
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        running.phase = "stopping"
+                        with trio.CancelScope(shield=True):
+                            await supervisor.stop()
+
+    def _take_over(self, session: Session, latch: HaltLatch, began_ms: int | None) -> None:
+        """Journal what happened before real time began, here and while nothing ran."""
+        now_ms = self.clock.now_ms()
+        if began_ms is not None:
+            session.writer.append([HistoryCaughtUp(at_ms=now_ms, since_ms=began_ms)])
+        take_over(
+            session.writer,
+            session.reader,
+            flatten.imported(self.folder, now_ms),
+            latched=latch.is_set(),
+            latch_log=latch.log(),
+            now_ms=now_ms,
+        )
+
+
+async def _until_signal(
+    scope: trio.CancelScope,
+    deadline: StopDeadline,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(*stop_signals()) as signals:
+        task_status.started()
+        async for _ in signals:
+            deadline.start()
+            scope.cancel()
+            return
+
+
+def _stderr() -> IO[str]:
+    """The process's own standard error, a real file, whatever stands in its place."""
+    return sys.__stderr__ or sys.stderr
+
+
+def _crashes(announce: Announce, exit_: ChildExit) -> None:
+    """A crash, or a child that would not end, is written to the terminal."""
+    if exit_.kind in (ExitKind.CRASHED, ExitKind.STUCK):
+        error = f": {exit_.error!r}" if exit_.error else ""
+        announce(f"{exit_.supervisor}/{exit_.child} {exit_.kind.value}{error}")
+
+
+def run(
+    resolved: Resolved,
+    *,
+    days: int,
+    fast_forward: bool,
+    replay: Path | None,
+    live: bool,
+    progress: Progress,
+    announce: Announce = lambda line: None,
+    clock: Clock | None = None,
+) -> int:
+    """Run until told to stop; 0 after an orderly stop. Raises: as ``Service.main``."""
+    assert not live, "refused at the command line in this release"
+    settings = attrs.evolve(resolved.settings, demo=attrs.evolve(resolved.settings.demo, days=days))
+    service = Service(
+        settings=settings,
+        fast_forward=fast_forward,
+        replay=replay,
+        progress=progress,
+        announce=announce,
+        clock=clock or SystemClock(),
+    )
+    try:
+        trio.run(service.main)
+    except BaseExceptionGroup as group:
+        raise _plain(group) from group.__cause__
+    return 0
+
+
+def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of ours that ended the run, for one line to a human; else all that was raised.
+
+    A second Ctrl-C, during the stop, is an interruption and no defect.
+    """
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return KeyboardInterrupt()
+    ours, others = group.split(KamouError)
+    found: BaseException | None = ours if others is None else None
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group

@@ -1,0 +1,1 @@
+"""What actors stand on: mailboxes, calls, child specifications, watchdog, threads, loop."""

@@ -1,0 +1,370 @@
+"""Mailboxes: bounded queues that outlive the actors they feed, and calls with a deadline.
+
+Built over Trio memory channels. A mailbox owns both ends, so an actor that crashes breaks no
+sender and loses no buffer; only the message in its hands is lost (at most once), except that
+a priority message is delivered again. One actor takes from a mailbox; anybody may put.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable
+from enum import Enum
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+import trio
+
+from kamou.clock import MINUTE_MS, Clock, SystemClock
+from kamou.errors import CallTimeoutError, CallUnavailableError
+from kamou.runtime.calls import Call, Reply
+
+T = TypeVar("T")
+
+PRIORITY_CAPACITY = 16  # halt, resume, flatten: a human sends a handful at most
+REDELIVERIES_MAX = 3  # a message that brought its actor down this often again is dead
+
+
+class WhenFull(Enum):
+    """What a put does when the mailbox is full."""
+
+    BLOCK = "block"  # ``put`` waits for room until its deadline
+    REJECT = "reject"  # the producer is told no
+    CONFLATE = "conflate"  # the newest message per key replaces the older, counted as dropped
+    OVERFLOW = "overflow"  # drops, counts and sets ``needs_reconcile``; never blocks the producer
+
+
+@attrs.frozen(kw_only=True)
+class MailboxStatistics:
+    """Counts since the mailbox was made; ``depth``, ``peak`` and ``capacity`` in messages.
+
+    ``busy_s`` is the time its actors spent on what they took, waits of the handlers included.
+    """
+
+    name: str
+    depth: int
+    capacity: int
+    peak: int
+    accepted: int
+    rejected: int
+    dropped: int
+    expired: int
+    dead_letters: int
+    handled: int
+    busy_s: float
+
+
+@attrs.define(eq=False)
+class _Delivery:
+    """A priority message and how often it has been handed out."""
+
+    message: Any
+    count: int = 0
+
+
+_WAKE = object()  # handed to a waiting actor to make it look around; never buffered
+
+
+class Mailbox(Generic[T]):
+    """A bounded queue with a policy, a small priority lane and statistics.
+
+    ``key`` names what a conflated message is about. ``now_ms`` gives the time against which a
+    message's ``expires_ms`` is held. ``on_dead_letter`` hears of priority messages that failed
+    ``redeliveries_max`` times again. ``up`` says whether an actor is recovered and listening.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        capacity: int,
+        when_full: WhenFull = WhenFull.REJECT,
+        key: Callable[[T], Hashable] | None = None,
+        *,
+        now_ms: Callable[[], int],
+        redeliveries_max: int = REDELIVERIES_MAX,
+        on_dead_letter: Callable[[T], None] | None = None,
+    ) -> None:
+        assert capacity >= 1
+        assert (when_full is WhenFull.CONFLATE) == (key is not None), "conflation needs a key"
+        self.name = name
+        self.capacity = capacity
+        self.when_full = when_full
+        self.needs_reconcile = False
+        self._key = key
+        self._now_ms = now_ms
+        self._redeliveries_max = redeliveries_max
+        self._on_dead_letter = on_dead_letter
+        # The channel carries messages, or under CONFLATE the keys into ``_newest``.
+        self._sender, self._receiver = trio.open_memory_channel[Any](capacity)
+        self._newest: dict[Hashable, T] = {}
+        self._priority: deque[_Delivery] = deque()
+        self._in_hand: _Delivery | None = None
+        self._calls: dict[Reply, None] = {}  # outstanding, in order
+        self._up = False
+        self._stopping = False
+        self._accepted = self._rejected = self._dropped = self._expired = 0
+        self._dead_letters = self._handled = self._busy_ns = 0
+
+    # --- producers ---------------------------------------------------------------
+
+    def put_nowait(self, message: T) -> bool:
+        """Put without waiting. False when it was refused (full) or dropped (overflow)."""
+        if self._key is not None:
+            return self._put_newest(message, self._key(message))
+        try:
+            self._sender.send_nowait(message)
+        except trio.WouldBlock:
+            if self.when_full is WhenFull.OVERFLOW:
+                self._dropped += 1
+                self.needs_reconcile = True
+            else:
+                self._rejected += 1
+            return False
+        self._accepted += 1
+        return True
+
+    async def put(self, message: T, *, timeout_s: float) -> bool:
+        """Put; under BLOCK, wait at most ``timeout_s`` for room. False when it was not taken.
+
+        A checkpoint. If cancelled, the message was not put.
+        """
+        if self.when_full is not WhenFull.BLOCK:
+            await trio.lowlevel.checkpoint()
+            return self.put_nowait(message)
+        with trio.move_on_after(timeout_s):
+            await self._sender.send(message)
+            self._accepted += 1
+            return True
+        self._rejected += 1
+        return False
+
+    def put_priority(self, message: T) -> bool:
+        """Put in the lane that is taken first. False when even that is full; never blocks."""
+        if len(self._priority) >= PRIORITY_CAPACITY:
+            self._rejected += 1
+            return False
+        self._priority.append(_Delivery(message))
+        self._accepted += 1
+        self._wake()
+        return True
+
+    @property
+    def priority_pending(self) -> bool:
+        """Whether a priority message still waits, or is in an actor's hand."""
+        return bool(self._priority) or self._in_hand is not None
+
+    def _put_newest(self, message: T, key: Hashable) -> bool:
+        self._accepted += 1
+        if key in self._newest:
+            self._dropped += 1
+            self._newest[key] = message
+            return True
+        try:
+            self._sender.send_nowait(key)
+        except trio.WouldBlock:
+            del self._newest[self._receiver.receive_nowait()]  # the oldest makes room
+            self._dropped += 1
+            self._sender.send_nowait(key)
+        self._newest[key] = message
+        return True
+
+    def _wake(self) -> None:
+        if self._receiver.statistics().tasks_waiting_receive:
+            self._sender.send_nowait(_WAKE)  # straight into the waiting hands
+
+    # --- the actor ---------------------------------------------------------------
+
+    async def get(self) -> T:
+        """The next message, priority lane first. A checkpoint; if cancelled, nothing was taken."""
+        while True:
+            message = await self._next(None)
+            if message is not _WAKE:
+                return cast(T, message)
+
+    async def get_until(
+        self, at_ms: int | None, clock: Clock, latest_s: float = math.inf
+    ) -> T | None:
+        """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop.
+
+        ``latest_s``: None at this Trio time as well, wherever ``clock`` was set meanwhile.
+        """
+        waited = False  # a wait is a checkpoint: no need of another one after it
+        while not self._stopping:
+            left_ms = None
+            if at_ms is not None and not self._priority:
+                left_ms = at_ms - clock.now_ms()
+                if latest_s < math.inf:
+                    left_ms = min(left_ms, math.ceil((latest_s - trio.current_time()) * 1000))
+                if left_ms <= 0:
+                    if not waited:
+                        await trio.lowlevel.checkpoint()
+                    return None
+                if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
+                    left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
+            message = await self._next(left_ms)
+            if message is not _WAKE:
+                return cast(T, message)
+            waited = True
+        return None
+
+    async def _next(self, within_ms: int | None) -> Any:
+        """One message; ``_WAKE`` when none came in time, or one that is stale: look again."""
+        if self._priority:
+            await trio.lowlevel.checkpoint()
+            message = self._take_priority()
+        else:
+            if within_ms is None:
+                item = await self._receiver.receive()
+            else:
+                item = await self._receive_within(within_ms / 1000)
+            if item is _WAKE:
+                return _WAKE
+            message = self._take(item)
+        return _WAKE if self._is_stale(message) else message
+
+    async def _receive_within(self, seconds: float) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:  # most often something waits, and a timer would be made for nothing
+            item = self._receiver.receive_nowait()
+        except trio.WouldBlock:
+            with trio.CancelScope(deadline=trio.current_time() + seconds):
+                return await self._receiver.receive()
+            return _WAKE
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return item
+
+    def get_nowait(self) -> T:
+        """The next message, or ``trio.WouldBlock``. Not a checkpoint."""
+        while True:
+            if self._priority:
+                message = self._take_priority()
+            else:
+                message = self._take(self._receiver.receive_nowait())
+            if not self._is_stale(message):
+                return message
+
+    def _take_priority(self) -> T:
+        delivery = self._priority.popleft()
+        delivery.count += 1
+        self._in_hand = delivery
+        return cast(T, delivery.message)
+
+    def _take(self, item: Any) -> T:
+        self._in_hand = None  # whoever comes for the next has done with the last
+        return cast(T, item) if self._key is None else self._newest.pop(item)
+
+    def _is_stale(self, message: Any) -> bool:
+        stale: bool
+        if type(message) is Call:
+            stale = message.reply.settled
+        else:
+            expires_ms = getattr(message, "expires_ms", None)
+            stale = expires_ms is not None and expires_ms <= self._now_ms()
+        if stale:
+            self._expired += 1
+        return stale
+
+    def redeliver(self, message: T) -> None:
+        """Put the priority message in hand back in front; after too many times, bury it."""
+        delivery = self._in_hand
+        assert delivery is not None, "only a priority message is delivered again"
+        assert delivery.message is message
+        self._in_hand = None
+        if delivery.count <= self._redeliveries_max:
+            self._priority.appendleft(delivery)
+            return
+        self._dead_letters += 1
+        if self._on_dead_letter is not None:
+            self._on_dead_letter(message)
+
+    def finished(self, busy_ns: int) -> None:
+        """The actor is done with the message in hand, after ``busy_ns``."""
+        self._in_hand = None
+        self._handled += 1
+        self._busy_ns += busy_ns
+
+    # --- up and down -------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether an actor is recovered and listening. Calls are refused while none is."""
+        return self._up
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the actor has been asked to stop after the message in hand."""
+        return self._stopping
+
+    def mark_up(self) -> None:
+        """The actor is recovered and listening."""
+        self._up = True
+        self._stopping = False
+
+    def mark_down(self) -> None:
+        """The actor is gone: outstanding calls fail, a priority message in hand goes back."""
+        self._up = False
+        calls, self._calls = self._calls, {}
+        for reply in calls:
+            reply.fail(CallUnavailableError(f"{self.name} went down before it answered"))
+        if self._in_hand is not None:
+            self.redeliver(self._in_hand.message)
+
+    def ask_to_stop(self) -> None:
+        """Let the actor finish the message in hand, then end. What waits stays for the next."""
+        self._stopping = True
+        self._wake()
+
+    def statistics(self) -> MailboxStatistics:
+        """Figures for the health page."""
+        lane = self._receiver.statistics()
+        return MailboxStatistics(
+            name=self.name,
+            depth=lane.current_buffer_used + len(self._priority),
+            capacity=self.capacity,
+            peak=lane.peak_buffer_used,
+            accepted=self._accepted,
+            rejected=self._rejected,
+            dropped=self._dropped,
+            expired=self._expired,
+            dead_letters=self._dead_letters,
+            handled=self._handled,
+            busy_s=self._busy_ns / 1e9,
+        )
+
+    # --- calls -------------------------------------------------------------------
+
+    async def _ask(self, message: Any, timeout_s: float) -> Any:
+        if not self._up:
+            raise CallUnavailableError(f"{self.name} is not up")
+        with trio.move_on_after(timeout_s) as scope:
+            reply = Reply(scope)
+            call_ = Call(message, reply)
+            self._calls[reply] = None
+            try:
+                if self.when_full is WhenFull.BLOCK:
+                    await self._sender.send(call_)
+                    self._accepted += 1
+                elif not self.put_nowait(cast(T, call_)):
+                    raise CallUnavailableError(f"{self.name} is full")
+                await reply._done.wait()
+            finally:
+                self._calls.pop(reply, None)
+                answered, reply._settled = reply._settled, True
+        if reply._error is not None:
+            raise reply._error
+        if not answered:
+            raise CallTimeoutError(f"{self.name} did not answer within {timeout_s:g} s")
+        return reply._value
+
+
+async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> Any:
+    """Ask the actor behind ``mailbox`` and wait at most ``timeout_s`` for its answer.
+
+    Raises ``CallUnavailableError`` at once when the actor is not up, goes down, or has no
+    room; ``CallTimeoutError`` at the deadline, after which an unread call expires; or the
+    ``KamouError`` that the actor answered with. If cancelled, the call counts as given up: it
+    may have been acted on.
+    """
+    assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), "a call may not be dropped"
+    return await mailbox._ask(message, timeout_s)

@@ -1,0 +1,1 @@
+"""Frozen, validated settings: table of all, TOML and environment, origin of each value."""

@@ -1,0 +1,140 @@
+"""The public site of a run: its socket, its process and the supervisor that replaces it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+import trio
+
+from kamou.clock import Clock
+from kamou.core.book.events import Event
+from kamou.data_directory.folder import DataFolder
+from kamou.errors import ListenError
+from kamou.http.limits import public_limits
+from kamou.http.server import Listener, bind
+from kamou.settings.config import Settings
+from kamou.site.handover import SiteHandover, read_pricing
+from kamou.site.health import SiteHealth
+from kamou.site.keeper import Backoff, SiteKeeper, SiteLimits, site_supervisor
+from kamou.site.process import launcher
+from kamou.site.text import SiteText
+from kamou.supervisor import Supervisor
+
+HEARTBEAT_S = 0.5
+PORT_PATIENCE_S = 1.0  # a predecessor that was killed frees the port within 0.5 s
+PORT_RETRY_S = 0.05
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class PublicSiteChild:
+    """The site of a run, while it is supervised."""
+
+    port: int
+    health: SiteHealth
+    supervisor: Supervisor
+
+
+@contextlib.asynccontextmanager
+async def public_site(
+    settings: Settings,
+    folder: DataFolder,
+    *,
+    gate: str,
+    announce: Callable[[str], None],
+    record: Callable[[Event], bool],
+    clock: Clock,
+) -> AsyncIterator[PublicSiteChild]:
+    """Bind the public port and keep a process serving on it until left; leaving is bounded.
+
+    Nothing waits until the process serves: connections wait in the backlog meanwhile.
+
+    Raises:
+        ListenError: the port cannot be had.
+        ConfigurationError: the pricing page cannot be read.
+    """
+    pricing = read_pricing(settings.web.pricing_file)
+    bound = await bind_patiently(listener_of(settings))
+    with contextlib.closing(bound):
+        health = SiteHealth(announce=announce, record=record, now_ms=clock.now_ms)
+        keeper = SiteKeeper(
+            launch=launcher(handover(settings, folder, bound, gate, pricing)),
+            health=health,
+            text=SiteText(announce=announce, seconds=trio.current_time),
+            limits=SiteLimits(
+                memory_max_bytes=settings.web.site_memory_max_mb * 1024 * 1024,
+                silence_max_s=settings.web.site_silence_max_s,
+                start_max_s=settings.web.site_start_max_s,
+            ),
+        )
+        backoff = Backoff(
+            base_s=settings.supervision.backoff_base_ms / 1000,
+            cap_s=settings.supervision.backoff_cap_ms / 1000,
+        )
+        supervisor = Supervisor(site_supervisor(keeper, backoff))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            try:
+                yield PublicSiteChild(
+                    port=bound.getsockname()[1], health=health, supervisor=supervisor
+                )
+            finally:
+                with trio.CancelScope(shield=True):
+                    await supervisor.stop()
+            nursery.cancel_scope.cancel()
+
+
+def listener_of(settings: Settings) -> Listener:
+    """Return the public listener's address; its application lives in the child."""
+    web = settings.web
+    return Listener(
+        app=None,
+        host=web.host,
+        port=web.port,
+        setting="web.port",
+        option="--port",
+        limits=public_limits(web),
+    )
+
+
+async def bind_patiently(listener: Listener) -> socket.socket:
+    """Return the listening socket; wait for a predecessor's process that is just ending.
+
+    Raises:
+        ListenError: the address cannot be bound.
+    """
+    deadline_s = trio.current_time() + PORT_PATIENCE_S
+    while True:
+        try:
+            return bind(listener)
+        except ListenError as error:
+            taken = isinstance(error.__cause__, OSError)
+            taken = taken and getattr(error.__cause__, "errno", None) == errno.EADDRINUSE
+            if not taken or trio.current_time() >= deadline_s:
+                raise
+        await trio.sleep(PORT_RETRY_S)
+
+
+def handover(
+    settings: Settings, folder: DataFolder, bound: socket.socket, gate: str, pricing: str
+) -> SiteHandover:
+    """Return what the child is given: values that were checked, and no secret."""
+    web = settings.web
+    return SiteHandover(
+        database=str(folder.database.resolve()),
+        socket=bound.fileno(),
+        mode=settings.mode,
+        currency=settings.currency,
+        gate=gate,
+        pricing_markdown=pricing,
+        public_url=settings.site.public_url,
+        nice=web.site_nice,
+        memory_max_bytes=web.site_address_space_max_mb * 1024 * 1024,
+        descriptors_max=web.site_descriptors_max,
+        render_max_s=web.site_render_max_s,
+        heartbeat_s=HEARTBEAT_S,
+        limits=public_limits(web),
+    )

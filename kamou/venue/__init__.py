@@ -1,0 +1,1 @@
+"""The embedded exchange, below the port and knowing nothing of it."""

@@ -1,0 +1,393 @@
+"""Booking at the embedded venue: how orders change status and fills move positions and money.
+
+``VenueAccount`` is the only writer of ``VenueState``. It knows no market: prices are handed in.
+Everything it does leaves evidence for the checker and an event for the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.model import (
+    ZERO,
+    Fill,
+    Income,
+    Instrument,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    VenuePosition,
+)
+from kamou.exchange.base import FillUpdate, OrderUpdate, VenueEvent
+from kamou.venue.models import VenueModels
+from kamou.venue.state import (
+    FillNoted,
+    HeldPosition,
+    MoneyNoted,
+    OrderNoted,
+    OrderRequest,
+    VenueState,
+    WorkingOrder,
+    as_money,
+    position_after,
+)
+
+MarkOf = Callable[[str], Decimal | None]
+"""The mark of a symbol now; None when it has no market."""
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """One fill before it is booked. ``reference`` is what slippage is measured from."""
+
+    quantity: Decimal  # contracts, > 0
+    price: Decimal
+    reference: Decimal
+    maker: bool
+    at_ms: int
+    reason: str = "order"
+
+
+class VenueAccount:
+    """One account's books at the venue."""
+
+    def __init__(
+        self,
+        state: VenueState,
+        instruments: dict[str, Instrument],
+        models: VenueModels,
+        mark_of: MarkOf,
+    ) -> None:
+        self.state = state
+        self.models = models
+        self.events: list[VenueEvent] = []
+        self.touched: dict[str, None] = {}  # symbols whose watch levels may have changed
+        self._instruments = instruments
+        self._mark_of = mark_of
+        # By symbol: a position, and of it what the market does not change: margin, liquidation.
+        self._fixed: dict[str, tuple[HeldPosition, Decimal, Decimal | None]] = {}
+
+    # --- money -----------------------------------------------------------------
+
+    def mark(self, position: HeldPosition) -> Decimal:
+        """The mark now, or the last one when the market is gone."""
+        mark = self._mark_of(position.symbol)
+        return position.mark if mark is None else mark
+
+    def unrealised(self, position: HeldPosition) -> Decimal:
+        size = self._instruments[position.symbol].contract_size
+        return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
+
+    def margin(self, position: HeldPosition) -> Decimal:
+        """Isolated margin: entry notional over leverage."""
+        return self._fixed_of(position)[0]
+
+    def _fixed_of(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
+        """What the market does not change of a position: its margin, its liquidation price."""
+        known = self._fixed.get(position.symbol)
+        if known is None or known[0] is not position:  # every fill makes another position
+            size = self._instruments[position.symbol].contract_size
+            notional = abs(position.quantity) * position.entry_price * size
+            margin = as_money(notional / position.leverage)
+            known = (position, margin, self.liquidation_price(position.symbol))
+            self._fixed[position.symbol] = known
+        return known[1:]
+
+    def told(self, position: HeldPosition) -> VenuePosition:
+        """The position as the client sees it now."""
+        margin, liquidation = self._fixed_of(position)
+        return VenuePosition(
+            symbol=position.symbol,
+            quantity=position.quantity,
+            entry_price=position.entry_price,
+            mark_price=self.mark(position),
+            liquidation_price=liquidation,
+            margin=margin,
+            leverage=position.leverage,
+            unrealised=self.unrealised(position),
+            updated_ms=position.updated_ms,
+        )
+
+    def equity(self) -> Decimal:
+        held = self.state.positions.values()
+        return self.state.balance + sum((self.unrealised(p) for p in held), ZERO)
+
+    def margin_used(self) -> Decimal:
+        """Margin of positions and of resting orders that may add exposure."""
+        total = sum((self.margin(p) for p in self.state.positions.values()), ZERO)
+        for client_id in self.state.live:
+            order = self.state.orders[client_id]
+            if not order.request.reduce_only:
+                price = order.request.limit_price or order.request.trigger_price or ZERO
+                size = self._instruments[order.request.symbol].contract_size
+                total += as_money(order.remaining * price * size / order.request.leverage)
+        return total
+
+    def available(self) -> Decimal:
+        """What new margin may use. Open profit is not lent out; open loss is not lent either."""
+        return min(self.state.balance, self.equity()) - self.margin_used()
+
+    # --- orders ----------------------------------------------------------------
+
+    def accept(self, request: OrderRequest, at_ms: int, *, parent: str = "") -> WorkingOrder:
+        """Take an order into the book; one with a parent sleeps until the parent fills."""
+        order = WorkingOrder(
+            request=request,
+            venue_id=self.state.new_id(),
+            quantity=request.quantity,
+            status=OrderStatus.ACCEPTED,
+            created_ms=at_ms,
+            updated_ms=at_ms,
+            parent=parent,
+            dormant=bool(parent),
+        )
+        self.state.orders[request.client_id] = order
+        self.state.live[request.client_id] = None
+        if parent:
+            self.state.changes.orders[request.client_id] = None
+        else:
+            self._changed(order, "accepted", at_ms)
+        return order
+
+    def refuse(self, request: OrderRequest, code: str, at_ms: int) -> None:
+        """Leave evidence of a rejected request. The venue keeps no order of it."""
+        self.state.evidence.append(
+            OrderNoted(
+                at_ms=at_ms,
+                event="rejected",
+                client_id=request.client_id,
+                symbol=request.symbol,
+                side=request.side,
+                type=request.type,
+                reduce_only=request.reduce_only,
+                remaining=request.quantity,
+                trigger_price=request.trigger_price,
+                detail=code,
+            )
+        )
+
+    def finish(self, order: WorkingOrder, status: OrderStatus, at_ms: int) -> None:
+        """End an order. Attached orders that never woke end with it."""
+        order.status = status
+        del self.state.live[order.request.client_id]
+        self._changed(order, "closed", at_ms)
+        for child in self._children(order):
+            if child.dormant:
+                child.dormant = False
+                self.finish(child, OrderStatus.CANCELED, at_ms)
+
+    def _children(self, order: WorkingOrder) -> list[WorkingOrder]:
+        name = order.request.client_id
+        found = (self.state.orders[c] for c in self.state.live)
+        return [child for child in found if child.parent == name]
+
+    def _changed(self, order: WorkingOrder, event: str, at_ms: int) -> None:
+        asked = order.request
+        order.updated_ms = at_ms
+        self.touched[asked.symbol] = None
+        self.state.changes.orders[asked.client_id] = None
+        self.events.append(OrderUpdate(order=order.told()))
+        self.state.evidence.append(
+            OrderNoted(
+                at_ms=at_ms,
+                event=event,
+                client_id=asked.client_id,
+                symbol=asked.symbol,
+                side=asked.side,
+                type=asked.type,
+                reduce_only=asked.reduce_only,
+                remaining=order.remaining,
+                trigger_price=asked.trigger_price,
+                detail=order.status.value if event == "closed" else "",
+            )
+        )
+
+    # --- fills -----------------------------------------------------------------
+
+    def reducible(self, symbol: str, side: OrderSide) -> Decimal:
+        """How many contracts an order of ``side`` could close; zero when none."""
+        held = self.state.positions.get(symbol)
+        if held is None or (held.quantity > ZERO) == (side is OrderSide.BUY):
+            return ZERO
+        return abs(held.quantity)
+
+    def clip(self, order: WorkingOrder, at_ms: int) -> Decimal:
+        """What may fill of ``order``: a reduce-only one shrinks to the position."""
+        if not order.request.reduce_only:
+            return order.remaining
+        most = self.reducible(order.request.symbol, order.request.side)
+        if ZERO < most < order.remaining:
+            order.quantity = order.filled + most
+            self._changed(order, "resized", at_ms)
+        return min(order.remaining, most)
+
+    def fill(self, order: WorkingOrder, done: Execution) -> None:
+        """Book a fill of ``order`` and wake or resize what is attached to it."""
+        order.filled += done.quantity
+        order.cost += done.quantity * done.price
+        order.updated_ms = done.at_ms
+        order.status = OrderStatus.PARTIALLY_FILLED
+        asked = order.request
+        self.state.changes.orders[asked.client_id] = None
+        self._book(
+            done, asked.symbol, asked.side, leverage=asked.leverage, order=order, of=asked.type
+        )
+        for child in self._children(order):
+            woke = child.dormant
+            child.dormant = False
+            child.quantity = max(order.filled, child.filled)
+            self._changed(child, "accepted" if woke else "resized", done.at_ms)
+        if order.remaining == ZERO:
+            self.finish(order, OrderStatus.FILLED, done.at_ms)
+        else:
+            self.events.append(OrderUpdate(order=order.told()))
+
+    def liquidation_price(self, symbol: str) -> Decimal | None:
+        """Where the position would be liquidated; None when flat or beyond zero."""
+        held = self.state.positions.get(symbol)
+        if held is None:
+            return None
+        price = self.models.liquidation.price(
+            self._instruments[symbol], held.entry_price, held.leverage, held.quantity
+        )
+        return price if price > ZERO else None
+
+    def liquidate(self, position: HeldPosition, at_ms: int) -> None:
+        """Close the position at its bankruptcy price: its isolated margin is lost."""
+        price = self.models.liquidation.bankruptcy(
+            self._instruments[position.symbol],
+            position.entry_price,
+            position.leverage,
+            position.quantity,
+        )
+        self.close_at(position, price, "liquidation", at_ms)
+
+    def close_at(self, position: HeldPosition, price: Decimal, reason: str, at_ms: int) -> None:
+        """Close the position at ``price``, as a venue does by itself."""
+        side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
+        done = Execution(
+            quantity=abs(position.quantity),
+            price=price,
+            reference=price,
+            maker=False,
+            at_ms=at_ms,
+            reason=reason,
+        )
+        self._book(done, position.symbol, side, leverage=position.leverage, order=None, of=None)
+
+    def _book(
+        self,
+        done: Execution,
+        symbol: str,
+        side: OrderSide,
+        *,
+        leverage: int,
+        order: WorkingOrder | None,
+        of: OrderType | None,
+    ) -> None:
+        """Move position and balance by one execution; leave evidence, fill and event."""
+        state, instrument = self.state, self._instruments[symbol]
+        size = instrument.contract_size
+        held = state.positions.get(symbol)
+        before = held.quantity if held else ZERO
+        entry = held.entry_price if held else ZERO
+        after, entry_after, difference = position_after(
+            before, entry, side.sign * done.quantity, done.price
+        )
+        notional = done.quantity * done.price * size
+        noted = FillNoted(
+            at_ms=done.at_ms,
+            client_id=order.request.client_id if order else "",
+            symbol=symbol,
+            side=side,
+            type=of,
+            reduce_only=order.request.reduce_only if order else True,
+            quantity=done.quantity,
+            price=done.price,
+            fee=self.models.fee.fee(instrument, notional, maker=done.maker),
+            realised=as_money(difference * size),
+            position_before=before,
+            position_after=after,
+            entry_before=entry,
+            entry_after=entry_after,
+            trigger_price=order.request.trigger_price if order else None,
+            contract_size=size,
+            taker_fee=instrument.taker_fee,
+            equity_before=self.equity(),
+            balance_before=state.balance,
+            reason=done.reason,
+        )
+        state.evidence.append(noted)
+        state.balance += noted.realised - noted.fee
+        self._hold(noted, held.leverage if held and before * after > ZERO else leverage)
+        self._tell(noted, done, order.venue_id if order else "")
+
+    def _hold(self, noted: FillNoted, leverage: int) -> None:
+        """The position after a fill."""
+        self.state.changes.positions[noted.symbol] = None
+        self.touched[noted.symbol] = None
+        if noted.position_after == ZERO:
+            del self.state.positions[noted.symbol]
+            return
+        self.state.positions[noted.symbol] = HeldPosition(
+            symbol=noted.symbol,
+            quantity=noted.position_after,
+            entry_price=noted.entry_after,
+            leverage=leverage,
+            mark=noted.price,
+            updated_ms=noted.at_ms,
+        )
+
+    def _tell(self, noted: FillNoted, done: Execution, venue_order_id: str) -> None:
+        """The fill as the client sees it, in its history and on the stream."""
+        worse = (done.price - done.reference) * noted.side.sign
+        fill = Fill(
+            symbol=noted.symbol,
+            venue_trade_id=self.state.new_id(),
+            client_id=noted.client_id,
+            venue_order_id=venue_order_id,
+            side=noted.side,
+            quantity=noted.quantity,
+            price=noted.price,
+            fee=noted.fee,
+            slippage=as_money(worse * noted.quantity * noted.contract_size),
+            maker=done.maker,
+            reason=done.reason,
+            at_ms=done.at_ms,
+        )
+        self.state.fills.append(fill)
+        self.events.append(FillUpdate(fill=fill))
+
+    # --- funding ---------------------------------------------------------------
+
+    def pay_funding(self, position: HeldPosition, rate: float, hours: int, at_ms: int) -> None:
+        """Settle one funding interval of ``hours`` on the position's notional at its mark."""
+        size = self._instruments[position.symbol].contract_size
+        notional = abs(position.quantity) * self.mark(position) * size
+        amount = self.models.funding.amount(position.quantity, notional, rate, hours)
+        if amount == ZERO:
+            return
+        self.state.balance += amount
+        self.state.income.append(
+            Income(
+                income_id=f"funding.{position.symbol}.{at_ms}",
+                kind="funding",
+                symbol=position.symbol,
+                amount=amount,
+                at_ms=at_ms,
+            )
+        )
+        self.state.evidence.append(
+            MoneyNoted(at_ms=at_ms, kind="funding", symbol=position.symbol, amount=amount)
+        )
+
+    def remark(self, position: HeldPosition, at_ms: int) -> None:
+        """Remember the mark, for the day the market ends."""
+        mark = self._mark_of(position.symbol)
+        if mark is not None and mark != position.mark:
+            position.mark = mark
+            position.updated_ms = at_ms
+            self.state.changes.positions[position.symbol] = None

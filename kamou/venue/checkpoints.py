@@ -1,0 +1,125 @@
+"""The generated market's states in the venue's file: a restart does not run every day again.
+
+A row is used only if this code wrote it for this market (``made_by``) and its hash holds; any
+other row counts as absent, and the days are run again from further back. So a row never decides
+a price: the market is the same, bit by bit, with and without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from functools import cache
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from kamou.messages.codec import decode, encode
+from kamou.venue.market import generated_day, universe
+from kamou.venue.market.generated_day import State
+from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
+from kamou.venue.market.market import MarketSource
+from kamou.venue.store import MEMORY, StateRow, VenueStore
+
+MADE_BY = (generated_day, universe)
+"""Whose code makes a state: a state by other code is not trusted."""
+
+BUSY_TIMEOUT_S = 1.0  # running the days again takes about as long
+
+_ROWS = (
+    "SELECT day, version, made_by, state, state_hash FROM generator_state"
+    " WHERE version = ? AND made_by = ? AND day <= ? ORDER BY day DESC"
+)
+
+
+def keep_checkpoints(source: MarketSource, store: VenueStore) -> None:
+    """Let a generated market keep its states in the venue's file, and start from those there."""
+    if isinstance(source, GeneratedMarket) and store.path != MEMORY:
+        source.keep_in(StoredStates(source, store))
+
+
+def run_market_to(source: MarketSource, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
+    """Run a generated market to this day, in the thread that opens; a recorded one is there."""
+    if isinstance(source, GeneratedMarket):
+        source.run_to(to_ms, told_to_stop)
+
+
+class StoredStates:
+    """``StateKeeper`` over one venue's file.
+
+    Reads with a connection of its own and hands rows to the store, which writes them with its
+    next transaction. So both methods may be called from any thread.
+    """
+
+    def __init__(self, market: GeneratedMarket, store: VenueStore) -> None:
+        self._store = store
+        self._made_by = market_digest(market)
+        self._like = market.first_state
+
+    def newest(self, day: int) -> tuple[int, State] | None:
+        """The newest trustworthy state at or before ``day``; None also when none can be read."""
+        due = [row for row in self._store.states_due() if row[0] <= day]
+        newest = max(due, key=lambda row: row[0], default=None)
+        try:
+            with closing(self._reader()) as reader:
+                rows = reader.execute(_ROWS, (GENERATOR_VERSION, self._made_by, day))
+                return self._first_sound(rows if newest is None else (newest, *rows))
+        except sqlite3.Error:
+            return self._first_sound(() if newest is None else (newest,))
+
+    def keep(self, day: int, state: State) -> None:
+        """Have the state stored with the venue's next transaction."""
+        body = encode(state)
+        known = _state_hash(day, self._made_by, body)
+        self._store.keep_state((day, GENERATOR_VERSION, self._made_by, body, known))
+
+    def _reader(self) -> sqlite3.Connection:
+        uri = Path(self._store.path).resolve().as_uri() + "?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
+
+    def _first_sound(self, rows: Iterable[StateRow]) -> tuple[int, State] | None:
+        for day, _, made_by, body, known in rows:
+            if not isinstance(body, bytes) or _state_hash(day, made_by, body) != known:
+                continue
+            with suppress(ValueError):  # a hash that holds over something else
+                state = decode(State, body)
+                if _has_shape_of(state, self._like):
+                    return day, state
+        return None
+
+
+@cache
+def code_digest() -> str:
+    """Of the code that this process runs: read once, for the files may be upgraded under it."""
+    digest = hashlib.sha256(np.__version__.encode())
+    for module in MADE_BY:
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()
+
+
+def market_digest(market: GeneratedMarket) -> str:
+    """SHA-256, hex, of everything that decides a generated market's prices."""
+    chosen = (GENERATOR_VERSION, market.seed, market.first_ms, len(market.symbols), market.step_ms)
+    digest = hashlib.sha256(repr(chosen).encode())
+    for part in (encode(market.universe_settings), encode(market.paths), code_digest().encode()):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _state_hash(day: int, made_by: str, body: bytes) -> str:
+    return hashlib.sha256(f"{day}:{made_by}:".encode() + body).hexdigest()
+
+
+def _has_shape_of(state: State, like: State) -> bool:
+    """Whether every array has the type and length that this market's states have."""
+    for field in attrs.fields(State):
+        found, expected = getattr(state, field.name), getattr(like, field.name)
+        if isinstance(expected, np.ndarray) and (
+            found.dtype != expected.dtype or found.shape != expected.shape
+        ):
+            return False
+    return True

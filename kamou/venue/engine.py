@@ -1,0 +1,357 @@
+"""The embedded exchange's matching engine: a synchronous state machine over a market source.
+
+Time is what ``advance`` was told. Quiet stretches cost one vector comparison: per symbol the
+engine keeps the nearest price below and above at which anything of ours would happen. What is
+closed and stored is read from the store when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from kamou.clock import DAY_MS, HOUR_MS, next_ms
+from kamou.core.model import (
+    ZERO,
+    Account,
+    Fill,
+    Income,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Quote,
+    VenueOrder,
+    VenuePosition,
+)
+from kamou.errors import DiskFullError, RejectedError
+from kamou.exchange.base import Floats, VenueEvent
+from kamou.venue.account import VenueAccount
+from kamou.venue.endings import next_stop_ms, settle_ended
+from kamou.venue.market.market import MarketSource
+from kamou.venue.matching import Matcher
+from kamou.venue.models import VenueModels
+from kamou.venue.next_event import Watch
+from kamou.venue.order_checks import CONDITIONAL, check_attached
+from kamou.venue.spots import Spots
+from kamou.venue.state import Evidence, OrderRequest, VenueState, WorkingOrder
+from kamou.venue.store import StaleVenueError, VenueStore
+
+FUNDING_JITTER_MS = 60_000  # venues stamp a settlement a little before or after its hour
+REDO_MAX = 8  # another process writing more often than this in a row is a defect
+
+T = TypeVar("T")
+
+
+class Engine:
+    """One account's venue. All methods are synchronous."""
+
+    def __init__(
+        self,
+        source: MarketSource,
+        models: VenueModels,
+        store: VenueStore,
+        *,
+        start_ms: int,
+        balance: Decimal,
+    ) -> None:
+        """``start_ms`` and ``balance`` open a new venue; a stored one goes on as it was."""
+        self.source = source
+        self.models = models
+        # A venue states an account's own rates with its instruments: what sizing reads is charged.
+        source.instruments = tuple(models.fee.stated(each) for each in source.instruments)
+        self.instruments = {i.symbol: i for i in source.instruments}
+        self.reloads = 0  # times another process was found to have traded here
+        self._spots = Spots(source, self.instruments, models, lambda: self._state.market_ms)
+        self._store = store
+        state = store.load()
+        self._bind(state or VenueState.opening(start_ms=start_ms, balance=balance))
+        if state is None:
+            self._commit()
+
+    def _bind(self, state: VenueState) -> None:
+        """Take up a state: rebuild everything that is derived from it."""
+        self._state = state
+        self._stored_ms = state.market_ms
+        self._account = VenueAccount(state, self.instruments, self.models, self._spots.mark)
+        self._matcher = Matcher(self._account, self.models)
+        self._watch = Watch(len(self.source.symbols), self.source.step_ms)
+        self._open_orders: tuple[VenueOrder, ...] | None = None
+        self._told: tuple[VenuePosition, ...] | None = None  # the positions at ``_told_ms``
+        self._told_ms = -1
+        for symbol in {
+            **state.positions,
+            **{state.orders[c].request.symbol: 0 for c in state.live},
+        }:
+            self._rewatch(symbol)
+
+    @property
+    def market_ms(self) -> int:
+        return self._state.market_ms
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """The append-only record that ``checker.check`` reads, all of it, from the store."""
+        return tuple(self.evidence_since(0))
+
+    @property
+    def evidence_count(self) -> int:
+        """How many pieces of evidence there are."""
+        return self._state.evidence_before + len(self._state.evidence)
+
+    def evidence_since(self, seen: int) -> Iterator[Evidence]:
+        """The evidence after the first ``seen`` pieces."""
+        stored = self._state.evidence_before
+        if seen < stored:
+            yield from self._store.evidence(stored, seen)
+        yield from self._state.evidence[max(0, seen - stored) :]
+
+    # --- commands --------------------------------------------------------------
+
+    def advance(self, to_ms: int) -> list[VenueEvent]:
+        """Move market time, bar by bar: triggers, fills, funding, liquidations. Drains events.
+
+        Going back is no error and does nothing. When the disk is full the market goes on in
+        memory and is stored as soon as there is room.
+        """
+        if to_ms > self._state.market_ms:
+            with suppress(DiskFullError):  # the changes stay pending: the next commit has them
+                self._run(lambda: self._walk(to_ms))
+        return self.take_events()
+
+    def catch_up(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
+        """Move market time a day at a time, until ``told_to_stop``: for the thread that opens.
+
+        What happens on the way is stored; its events wait for the next ``advance``.
+        """
+        while self._state.market_ms < to_ms and not told_to_stop():
+            until_ms = min(to_ms, next_ms(self._state.market_ms, DAY_MS))
+            with suppress(DiskFullError):
+                self._run(partial(self._walk, until_ms))
+
+    def take_events(self) -> list[VenueEvent]:
+        """Events of ``place`` and ``cancel`` since the last drain."""
+        drained, self._account.events = self._account.events, []
+        return drained
+
+    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
+        """Act on an order that arrives now; attached orders act once it fills.
+
+        Raises:
+            RejectedError: the venue said no, with its code; nothing was done.
+            DiskFullError: done in memory, not yet durable: the outcome is unknown.
+        """
+
+        def arrive() -> WorkingOrder | RejectedError:
+            try:
+                self._refuse_duplicates(request, attached)
+                spot = self._spots.spot(request.symbol)
+                check_attached(request, attached)
+                return self._matcher.arrive(request, attached, spot)
+            except RejectedError as refused:
+                self._account.refuse(request, refused.code, self._state.market_ms)
+                return refused
+
+        answer = self._run(arrive)
+        if isinstance(answer, RejectedError):
+            raise answer
+        return answer.told()
+
+    def cancel(self, client_id: str) -> None:
+        """Cancel a live order; one that is already terminal stays as it is.
+
+        Raises:
+            RejectedError: ORDER_UNKNOWN.
+        """
+
+        def end() -> None:
+            order = self._find(client_id)
+            if order is None:
+                raise RejectedError("ORDER_UNKNOWN", client_id)
+            if not order.status.terminal:
+                if client_id not in self._state.live:  # another process placed it just now
+                    raise StaleVenueError(client_id)
+                order.dormant = False
+                self._account.finish(order, OrderStatus.CANCELED, self._state.market_ms)
+
+        self._run(end)
+
+    def close(self) -> None:
+        """Write what is pending and how far the market went, and close the store."""
+        with suppress(DiskFullError, StaleVenueError):
+            self._commit()
+            self._store.touch(self._state.market_ms)
+        self._store.close()
+
+    # --- reads -----------------------------------------------------------------
+
+    def order(self, client_id: str) -> VenueOrder | None:
+        """The order of this client id, however long ago it ended; None when there was none."""
+        found = self._find(client_id)
+        return found.told() if found else None
+
+    def _find(self, client_id: str) -> WorkingOrder | None:
+        return self._state.orders.get(client_id) or self._store.order(client_id)
+
+    def open_orders(self) -> tuple[VenueOrder, ...]:
+        """Resting and untriggered orders; attached ones once their entry filled."""
+        if self._open_orders is None:
+            live = (self._state.orders[c] for c in self._state.live)
+            self._open_orders = tuple(o.told() for o in live if o.live)
+        return self._open_orders
+
+    def positions(self) -> tuple[VenuePosition, ...]:
+        if self._told_ms != self._state.market_ms or self._told is None:
+            self._told = tuple(
+                self._account.told(held) for _, held in sorted(self._state.positions.items())
+            )
+            self._told_ms = self._state.market_ms
+        return self._told
+
+    def account(self) -> Account:
+        unrealised = sum((held.unrealised for held in self.positions()), ZERO)
+        used = self._account.margin_used()
+        balance = self._state.balance
+        equity = balance + unrealised
+        return Account(
+            equity=equity,
+            balance=balance,
+            unrealised=unrealised,
+            margin_used=used,
+            available=min(balance, equity) - used,
+            at_ms=self._state.market_ms,
+        )
+
+    def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        new = self._state.fills
+        first = bisect_left(new, since_ms, key=lambda f: f.at_ms)
+        return (*self._store.fills(since_ms), *new[first:])
+
+    def income(self, since_ms: int) -> tuple[Income, ...]:
+        new = self._state.income
+        first = bisect_left(new, since_ms, key=lambda i: i.at_ms)
+        return (*self._store.income(since_ms), *new[first:])
+
+    def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        """Best quotes now, on the tick; the sizes are what one order may take."""
+        return self._spots.quotes(symbols)
+
+    def _refuse_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
+        names = [request.client_id, *(child.client_id for child in attached)]
+        for name in names:
+            if not name or names.count(name) > 1 or self._find(name) is not None:
+                raise RejectedError("DUPLICATE_CLIENT_ID", name)
+
+    # --- the market moving -----------------------------------------------------
+
+    def _walk(self, to_ms: int) -> None:
+        """From market time to ``to_ms``, hour by hour; finer only where something happens."""
+        state = self._state
+        while state.market_ms < to_ms:
+            if not state.live and not state.positions:
+                state.market_ms = to_ms
+                break
+            end_ms = next_stop_ms(self.source, state.positions, state.market_ms, to_ms)
+            if not self._watch.quiet(state.market_ms, end_ms, self.source.segment):
+                self._walk_bars(end_ms)
+            state.market_ms = end_ms
+            settle_ended(self.source, self._account, end_ms)
+            if end_ms % HOUR_MS == 0 and state.positions:
+                self._close_hour(end_ms)
+
+    def _walk_bars(self, end_ms: int) -> None:
+        state = self._state
+        while state.market_ms < end_ms:
+            until_ms = min(end_ms, next_ms(state.market_ms, self.source.step_ms))
+            path = self.source.segment(state.market_ms, until_ms)
+            state.market_ms = until_ms
+            for column in self._watch.reached(path):
+                self._matcher.pass_through(
+                    self.source.symbols[column], self._spots.stretch(path, int(column))
+                )
+            self._refresh_watch()
+
+    def _close_hour(self, hour_ms: int) -> None:
+        """Settle funding that is due and remember the marks."""
+        rates = self._settled_rates(hour_ms)
+        for _, held in sorted(self._state.positions.items()):
+            self._account.remark(held, hour_ms)
+            interval_h = self.instruments[held.symbol].funding_interval_h
+            rate = float(rates[self._spots.column[held.symbol]])
+            if rate == rate or hour_ms % (interval_h * HOUR_MS) == 0:
+                self._account.pay_funding(held, rate, interval_h, hour_ms)
+
+    def _settled_rates(self, hour_ms: int) -> Floats:
+        """The rate settled at this hour per symbol, NaN where none is known."""
+        rows = self.source.funding_rates(
+            hour_ms - FUNDING_JITTER_MS, hour_ms + FUNDING_JITTER_MS
+        ).values
+        rates = np.full(len(self.source.symbols), np.nan)
+        for row in rows:
+            rates = np.where(np.isnan(row), rates, row)
+        return rates
+
+    # --- what is derived, and what is stored -----------------------------------
+
+    def _refresh_watch(self) -> None:
+        for symbol in self._account.touched:
+            self._rewatch(symbol)
+        self._account.touched.clear()
+
+    def _rewatch(self, symbol: str) -> None:
+        """The nearest levels under and over the market at which something of ours happens."""
+        down, up = -np.inf, np.inf
+        for order in self._state.live_orders(symbol):
+            asked = order.request
+            stops = asked.type is OrderType.STOP_MARKET
+            level = asked.trigger_price if asked.type in CONDITIONAL else order.target_limit
+            assert level is not None
+            if stops == (asked.side is OrderSide.SELL):
+                down = max(down, float(level))
+            else:
+                up = min(up, float(level))
+        liquidation = self._account.liquidation_price(symbol)
+        if liquidation is not None:
+            if self._state.positions[symbol].quantity > ZERO:
+                down = max(down, float(liquidation))
+            else:
+                up = min(up, float(liquidation))
+        self._watch.set(self._spots.column[symbol], down, up)
+
+    def _run(self, operation: Callable[[], T]) -> T:
+        """One operation, one transaction; done anew when another process wrote in between."""
+        for _ in range(REDO_MAX):
+            if self._store.changed_elsewhere():
+                self._reload()
+            try:
+                done = operation()
+                self._commit()
+            except StaleVenueError:
+                self._reload()
+            else:
+                return done
+        raise AssertionError("the venue's file is written faster than it can be read")
+
+    def _commit(self) -> None:
+        self._refresh_watch()
+        state = self._state
+        if state.changed:
+            self._open_orders = self._told = None
+            self._store.save(state)
+            state.saved()
+            self._stored_ms = state.market_ms
+        elif state.market_ms - self._stored_ms >= HOUR_MS:
+            self._store.touch(state.market_ms)
+            self._stored_ms = state.market_ms
+
+    def _reload(self) -> None:
+        """Another process traded here: what it stored is the truth."""
+        state = self._store.load()
+        assert state is not None
+        self.reloads += 1
+        self._bind(state)

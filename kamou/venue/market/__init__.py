@@ -1,0 +1,1 @@
+"""The markets of the embedded exchange: generated and recorded."""

@@ -1,0 +1,75 @@
+"""The path of a generated price inside one bar: open, one extreme, the other, close."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from kamou.core.market.bars import Floats, Segment
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarPath:
+    """Prices of one bar at its four knots, ``[symbols]``; times are fractions of the bar."""
+
+    open: Floats
+    one: Floats  # the extreme met first
+    two: Floats
+    close: Floats
+    high: Floats
+    low: Floats
+    first: Floats  # when ``one`` is met
+    second: Floats
+    high_at: Floats
+    low_at: Floats
+
+    @classmethod
+    def drawn(
+        cls, *, open_: Floats, high: Floats, low: Floats, close: Floats, draws: Floats
+    ) -> BarPath:
+        """Return the path that uniforms ``draws[3, symbols]`` choose through a bar's prices.
+
+        It meets its high first in 3 of 10 rising bars and in 7 of 10 others.
+        """
+        first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]
+        high_first = draws[2] < np.where(close > open_, 0.3, 0.7)
+        return cls(
+            open=open_,
+            one=np.where(high_first, high, low),
+            two=np.where(high_first, low, high),
+            close=close,
+            high=high,
+            low=low,
+            first=first,
+            second=second,
+            high_at=np.where(high_first, first, second),
+            low_at=np.where(high_first, second, first),
+        )
+
+    def at(self, part: float) -> Floats:
+        """Prices at the fraction ``part`` of the bar, in [0, 1)."""
+        if part == 0.0:
+            return self.open
+        early, late = part < self.first, part >= self.second
+        start = np.where(early, self.open, np.where(late, self.two, self.one))
+        end = np.where(early, self.one, np.where(late, self.close, self.two))
+        since = np.where(early, 0.0, np.where(late, self.second, self.first))
+        until = np.where(early, self.first, np.where(late, 1.0, self.second))
+        price = start + (end - start) * ((part - since) / (until - since))
+        inside: Floats = np.minimum(np.maximum(price, self.low), self.high)  # rounding may leave
+        return inside
+
+
+def join_segments(parts: list[Segment]) -> Segment:
+    """Return consecutive pieces of the path as one; ``parts`` is not empty."""
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = Segment(
+            open=joined.open,
+            high=np.maximum(joined.high, part.high),
+            low=np.minimum(joined.low, part.low),
+            close=part.close,
+            volume=joined.volume + part.volume,
+            range_atr=np.fmax(joined.range_atr, part.range_atr),
+        )
+    return joined

@@ -1,0 +1,400 @@
+"""A seeded market of perpetuals that never ends: the demo's world.
+
+What is built in: two common factors with a beta per symbol; Student t shocks; volatility that
+clusters and follows the hour of the day; jumps, market-wide ones too; per symbol, stretches of
+walking, ranging and trending that end at random, often in a break of a few hours (a range is
+left outwards, a trend gives back) whose expected size is half of what the stretch made
+predictable (``PathSettings.compensation``). What is not: any arrangement that a strategy should
+gain. Some autocorrelation is left, as in real prices; whether it pays for its costs is for the
+run to show, and says nothing about real markets.
+
+Access in time is random: the recursive state is kept at some midnights (``midnights``), days
+between are re-run in some milliseconds each, and only a few days of bars are held. Inside a bar
+the price runs from open to one extreme to the other to close, linearly, with both extremes at
+seeded times: any interval of it agrees with the bar.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kamou.clock import DAY_MS, HOUR_MS, floor_ms
+from kamou.core.market.bars import (
+    ATR_BARS,
+    Candles,
+    Floats,
+    MarketSet,
+    Segment,
+    Series,
+    concatenate,
+    empty_series,
+    resample,
+    trailing_atr,
+)
+from kamou.errors import ConfigurationError
+from kamou.venue.market.bar_path import BarPath, join_segments
+from kamou.venue.market.generated_day import (
+    PATHS,
+    Day,
+    Moves,
+    PathSettings,
+    State,
+    advance,
+    chance,
+    dress,
+    first_state,
+)
+from kamou.venue.market.midnights import Midnights, StateKeeper
+from kamou.venue.market.universe import UniverseSettings, make_universe
+
+END_MS = 4_102_444_800_000  # 2100-01-01: "never" as a number
+DAYS_HELD = 4  # of bars: tomorrow, today, yesterday for the ATR, and one for a look back
+_CACHES = ("_moves", "_days", "_draws", "_atrs")  # by day; see ``twin``
+FUNDING_PERIOD_MS = 8 * HOUR_MS
+V = TypeVar("V")
+
+GENERATOR_VERSION = 1
+"""Raised with every change that gives a seed another market: a data folder keeps its own."""
+
+
+class GeneratedMarket:
+    """A ``MarketSource`` from ``origin_ms`` (floored to UTC midnight) on, for ever.
+
+    The same seed, symbol count, step and settings give the same market in every process. Not
+    safe for use from several threads, because it caches: a second thread works on a ``twin``.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        origin_ms: int,
+        symbols: int = 220,
+        step_ms: int = 300_000,
+        universe: UniverseSettings | None = None,
+        paths: PathSettings | None = None,
+    ) -> None:
+        """Cheap: nothing is generated yet.
+
+        Raises:
+            ConfigurationError: the step does not divide an hour, or there are no symbols.
+        """
+        if step_ms < 1 or HOUR_MS % step_ms:
+            raise ConfigurationError(
+                f"generated bars of {step_ms / 1000:g} s do not divide an hour: "
+                "choose one of 60, 300, 900, 1800 or 3600 s"
+            )
+        if symbols < 1:
+            raise ConfigurationError("a generated market needs at least one symbol")
+        self.seed = seed
+        self.step_ms = step_ms
+        self.first_ms = floor_ms(origin_ms, DAY_MS)
+        self.last_ms = END_MS
+        self.universe_settings = universe or UniverseSettings()
+        self.universe = make_universe(seed, symbols, self.universe_settings)
+        self.instruments = self.universe.instruments
+        self.symbols = self.universe.symbols
+        self.paths = paths or PathSettings()
+        self.bars_per_day = DAY_MS // step_ms
+        self.first_state = first_state(self.universe)
+        self._midnights = Midnights(self.first_state)
+        self._moves: OrderedDict[int, Moves] = OrderedDict()
+        self._days: OrderedDict[int, Day] = OrderedDict()
+        self._draws: OrderedDict[int, Floats] = OrderedDict()
+        self._atrs: OrderedDict[int, Floats] = OrderedDict()
+        self._nothing = np.full(symbols, np.nan)
+        self._bar_path: tuple[int, BarPath] | None = None  # the bar last looked into
+        self._price: tuple[int, Floats] = (-1, self._nothing)  # the prices last asked for
+
+    # --- what a MarketSource does ------------------------------------------------------------
+
+    def half_spread_bps(self) -> Floats:
+        return self.universe.half_spread_bps
+
+    def segment(self, from_ms: int, to_ms: int) -> Segment:
+        """The path over ``(from_ms, to_ms]``; NaN before the origin.
+
+        ``range_atr`` is that of the widest bar's part in it.
+        """
+        if to_ms < self.first_ms or to_ms < from_ms:
+            none = self._nothing
+            return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
+        first, start = divmod(max(from_ms, self.first_ms) - self.first_ms, self.step_ms)
+        last, end = divmod(to_ms - self.first_ms, self.step_ms)
+        if first == last:
+            return self._part(first, start, end)
+        parts: list[Segment] = []
+        if start:
+            parts.append(self._part(first, start, self.step_ms))
+            first += 1
+        while first < last:
+            until = min(last, (first // self.bars_per_day + 1) * self.bars_per_day)
+            parts.append(self._whole(first, until))
+            first = until
+        if end:
+            parts.append(self._part(last, 0, end))
+        return parts[0] if len(parts) == 1 else join_segments(parts)
+
+    def prices(self, at_ms: int) -> Floats:
+        """The path's price at an instant, between ticks as it runs; NaN before the origin."""
+        if at_ms < self.first_ms:
+            return self._nothing
+        if self._price[0] != at_ms:
+            bar, offset = divmod(at_ms - self.first_ms, self.step_ms)
+            self._price = (at_ms, self._path_of(bar).at(offset / self.step_ms))
+        return self._price[1]
+
+    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
+        since_ms = max(since_ms, self.first_ms)
+        first = -((self.first_ms - since_ms) // self.step_ms)
+        last = max(first, (until_ms - self.first_ms) // self.step_ms)
+        parts: list[Candles] = []
+        bar = first
+        while bar < last or not parts:
+            until = min(last, (bar // self.bars_per_day + 1) * self.bars_per_day)
+            part = self._native(bar, max(bar, until))
+            # Day by day while buckets end with the day: 35 days of fine bars need not be held.
+            parts.append(resample(part, period_ms) if DAY_MS % period_ms == 0 else part)
+            bar = until
+        return resample(concatenate(parts), period_ms)
+
+    def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        """Hourly, in base units, available at the end of the hour."""
+        return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.interest)
+
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        """Hourly, accounts long over accounts short, available at the end of the hour."""
+        return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
+
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        """Every eight hours from 00:00 UTC, driven by the premium, available at settlement."""
+        return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
+
+    def materialise(self, name: str, from_ms: int, to_ms: int) -> MarketSet:
+        """Days of this market as a set that can be stored: all bars inside the interval."""
+        return MarketSet(
+            name=name,
+            candles=self.candles(self.step_ms, from_ms, to_ms),
+            funding=self.funding_rates(from_ms - 1, to_ms),
+            interest=self.open_interest(from_ms - 1, to_ms),
+        )
+
+    # --- days, and days made in another thread -----------------------------------------------
+
+    def twin(self) -> GeneratedMarket:
+        """Return the same market with caches of its own, for use in one other thread.
+
+        Both share the universe, the states at midnight and the days held so far. All of these
+        are frozen and no array in them is written after it was made, so that the two may be
+        used at the same time. ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
+        """
+        other = copy.copy(self)
+        other._midnights = self._midnights.copy()
+        for name in _CACHES:
+            setattr(other, name, OrderedDict(getattr(self, name)))
+        return other
+
+    def make_day(self, at_ms: int) -> None:
+        """Make everything that the UTC day of ``at_ms`` needs; nothing before the origin."""
+        day = max(0, (at_ms - self.first_ms) // DAY_MS)
+        self._moves_of(day)  # each of these may be held while the others are not
+        self.day(day)
+        self._atr_of(day)
+        _held(self._draws, day, lambda: self._draw(day))
+
+    def holds(self, from_ms: int, to_ms: int) -> bool:
+        """Return True if nothing has to be made for bars and series of ``(from_ms, to_ms]``."""
+        first = max(0, (from_ms - self.first_ms) // DAY_MS)
+        last = max(first, (to_ms - 1 - self.first_ms) // DAY_MS)
+        return all(d in self._days and d in self._moves for d in range(first, last + 1))
+
+    def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
+        """Take over the day of ``at_ms`` that ``maker``, a twin, has made. No copy is made."""
+        day = max(0, (at_ms - self.first_ms) // DAY_MS)
+        self._midnights.adopt(maker._midnights)
+        for name in _CACHES:
+            made: OrderedDict[int, Any] = getattr(maker, name)
+            _held(getattr(self, name), day, partial(made.__getitem__, day))
+
+    def keep_in(self, keeper: StateKeeper) -> None:
+        """Keep the state of every tenth midnight there, and start from what stands there."""
+        self._midnights.keep_in(keeper)
+
+    def run_to(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
+        """Run the recursion to the midnight before ``to_ms``, or until told to stop.
+
+        Without it the first question about that day runs it, all at once. Asks ``told_to_stop``
+        before each day: 10 ms at 220 symbols, 90 at 2,000.
+        """
+        day = (to_ms - self.first_ms) // DAY_MS
+        at, state = self._midnights.nearest(max(0, day))
+        while at < day and not told_to_stop():
+            state, _ = self._run_day(at, state)
+            at += 1
+
+    def _run_day(self, day: int, state: State) -> tuple[State, Moves]:
+        """The state at the next midnight and the day's moves, from the state at its midnight."""
+        after, moves = advance(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
+        self._midnights.put(day + 1, after)
+        return after, moves
+
+    def _moves_of(self, day: int) -> Moves:
+        """The day's moves, from the state at its midnight; earlier days are run as needed."""
+
+        def run() -> Moves:
+            at, state = self._midnights.nearest(day)
+            while True:
+                state, moves = self._run_day(at, state)
+                if at == day:
+                    return moves
+                at += 1
+
+        return _held(self._moves, day, run)
+
+    def day(self, day: int) -> Day:
+        """The bars of the ``day``-th UTC day since the origin."""
+        return _held(
+            self._days,
+            day,
+            lambda: dress(self.universe, self.seed, day, self._moves_of(day)),
+        )
+
+    def _atr_of(self, day: int) -> Floats:
+        """ATR known before each bar of the day; NaN for the market's first bars."""
+
+        def run() -> Floats:
+            days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
+            rows = self.bars_per_day + ATR_BARS + 1  # of yesterday only what the first ATR needs
+            atr = trailing_atr(
+                np.concatenate([each.high for each in days])[-rows:],
+                np.concatenate([each.low for each in days])[-rows:],
+                np.concatenate([each.close for each in days])[-rows:],
+            )[-self.bars_per_day :]
+            atr[atr <= 0.0] = np.nan
+            return atr
+
+        return _held(self._atrs, day, run)
+
+    def _native(self, first: int, last: int) -> Candles:
+        """Bars ``first`` to ``last``, all of one day, as views."""
+        day, row = divmod(first, self.bars_per_day)
+        bars = self.day(day)
+        rows = slice(row, row + last - first)
+        open_ms = self.first_ms + self.step_ms * np.arange(first, last, dtype=np.int64)
+        return Candles(
+            symbols=self.symbols,
+            period_ms=self.step_ms,
+            open_ms=open_ms,
+            open=bars.open[rows],
+            high=bars.high[rows],
+            low=bars.low[rows],
+            close=bars.close[rows],
+            volume=bars.volume[rows],
+        )
+
+    def _observed(
+        self, since_ms: int, until_ms: int, period_ms: int, field: Callable[[Moves], Floats]
+    ) -> Series:
+        """Observations at the ends of periods that divide a day."""
+        first = max(0, (since_ms - self.first_ms) // period_ms)  # 0 ends one period after origin
+        last = (until_ms - self.first_ms) // period_ms
+        if last <= first:
+            return empty_series(self.symbols, period_ms)
+        per_day = DAY_MS // period_ms
+        days = range(first // per_day, (last - 1) // per_day + 1)
+        values = np.concatenate([field(self._moves_of(day)) for day in days])
+        skip = first - days[0] * per_day
+        return Series(
+            symbols=self.symbols,
+            available_ms=self.first_ms + period_ms * np.arange(first + 1, last + 1, dtype=np.int64),
+            values=values[skip : skip + last - first],
+            period_ms=period_ms,
+        )
+
+    # --- inside a bar ------------------------------------------------------------------------
+
+    def _whole(self, first: int, last: int) -> Segment:
+        """The complete bars ``first`` to ``last`` of one day."""
+        day, row = divmod(first, self.bars_per_day)
+        bars, atr = self.day(day), self._atr_of(day)
+        rows = slice(row, row + last - first)
+        high, low = bars.high[rows], bars.low[rows]
+        single = last - first == 1
+        spans = (high - low) / atr[rows]
+        return Segment(
+            open=bars.open[row],
+            high=high[0] if single else high.max(axis=0),
+            low=low[0] if single else low.min(axis=0),
+            close=bars.close[rows][-1],
+            volume=bars.volume[row] if single else bars.volume[rows].sum(axis=0),
+            range_atr=spans[0] if single else np.fmax.reduce(spans),
+        )
+
+    def _part(self, bar: int, start_ms: int, end_ms: int) -> Segment:
+        """The path from ``start_ms`` to ``end_ms`` since the bar's open."""
+        day, row = divmod(bar, self.bars_per_day)
+        path = self._path_of(bar)
+        start, end = start_ms / self.step_ms, end_ms / self.step_ms
+        opened = path.at(start)
+        if end_ms == self.step_ms:
+            close = path.close
+        else:
+            close = self.prices(self.first_ms + bar * self.step_ms + end_ms)
+        high, low = np.maximum(opened, close), np.minimum(opened, close)
+        high = np.where((start <= path.high_at) & (path.high_at <= end), path.high, high)
+        low = np.where((start <= path.low_at) & (path.low_at <= end), path.low, low)
+        return Segment(
+            open=opened,
+            high=high,
+            low=low,
+            close=close,
+            volume=self.day(day).volume[row] * (end - start),
+            range_atr=(high - low) / self._atr_of(day)[row],
+        )
+
+    def _path_of(self, bar: int) -> BarPath:
+        """The bar's path, from its prices and the day's draws."""
+        if self._bar_path is None or self._bar_path[0] != bar:
+            day, row = divmod(bar, self.bars_per_day)
+            bars = self.day(day)
+            draws = _held(self._draws, day, lambda: self._draw(day))[:, row]
+            path = BarPath.drawn(
+                open_=bars.open[row],
+                high=bars.high[row],
+                low=bars.low[row],
+                close=bars.close[row],
+                draws=draws,
+            )
+            self._bar_path = (bar, path)
+        return self._bar_path[1]
+
+    def path(self, bar: int, column: int, parts: Floats) -> Floats:
+        """One symbol's prices at rising fractions of the ``bar``-th bar since the origin."""
+        path = self._path_of(bar)
+        times = [0.0, float(path.first[column]), float(path.second[column]), 1.0]
+        knots = [float(each[column]) for each in (path.open, path.one, path.two, path.close)]
+        prices: Floats = np.interp(parts, times, knots)
+        return prices
+
+    def _draw(self, day: int) -> Floats:
+        """Uniforms of the day's paths ``[3, bars, symbols]``: both times and which comes first."""
+        return chance(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
+
+
+def _held(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
+    """The cached value of the day, or what ``run`` gives; the longest unused is let go."""
+    value = cache.get(day)
+    if value is None:
+        value = cache[day] = run()
+        if len(cache) > DAYS_HELD:
+            cache.popitem(last=False)
+    else:
+        cache.move_to_end(day)
+    return value

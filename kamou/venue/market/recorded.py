@@ -1,0 +1,265 @@
+"""Recorded candles as a market: what the embedded exchange trades against in a replay.
+
+A recorded bar says where the price went but not when. So while a bar is unfinished its market
+stands at the bar's open, and its whole path happens at the instant it closes. The cost of that
+assumption: an order sent inside a bar trades at a price up to one bar old.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cached_property
+
+import attrs
+import numpy as np
+
+from kamou.core.market.bars import (
+    Candles,
+    Floats,
+    MarketSet,
+    Segment,
+    Series,
+    resample,
+    trailing_atr,
+)
+from kamou.core.model import Instrument
+from kamou.errors import DataRefusedError
+from kamou.venue.market.inferred import half_spreads_bps, infer_instruments
+
+
+class RecordedMarket:
+    """A ``MarketSource`` over one validated ``MarketSet``.
+
+    ``last_ms`` is the close of the last bar; after it the market stands still: ``prices`` stay
+    at the last close and segments are NaN.
+    """
+
+    def __init__(
+        self,
+        data: MarketSet,
+        *,
+        instruments: tuple[Instrument, ...] | None = None,
+        half_spread: Floats | None = None,
+    ) -> None:
+        candles = data.candles
+        if not len(candles.open_ms):
+            raise DataRefusedError(f"market data {data.name} has no bars")
+        self.data = data
+        self.name = data.name
+        self.symbols = candles.symbols
+        self.step_ms = candles.period_ms
+        self.first_ms = int(candles.open_ms[0])
+        self.last_ms = int(candles.open_ms[-1]) + candles.period_ms
+        self.instruments = infer_instruments(data) if instruments is None else instruments
+        if half_spread is None:
+            half_spread = half_spreads_bps(data, self.instruments)
+        self._half_spread = half_spread
+        self._no_market = np.full(len(self.symbols), np.nan)
+        self._no_volume = np.zeros(len(self.symbols))
+
+    @property
+    def bars(self) -> int:
+        """Recorded bars over all symbols, gaps not counted."""
+        return int(np.count_nonzero(~np.isnan(self.data.candles.close)))
+
+    @cached_property
+    def _atr(self) -> Floats:
+        """ATR known before each bar; NaN where unknown or zero (nothing moved)."""
+        candles = self.data.candles
+        atr = trailing_atr(candles.high, candles.low, candles.close)
+        atr[atr <= 0.0] = np.nan
+        return atr
+
+    @cached_property
+    def _last_close(self) -> Floats:
+        """Each symbol's last known close, shape ``[symbols]``."""
+        close = self.data.candles.close
+        known = ~np.isnan(close)
+        newest = len(close) - 1 - known[::-1].argmax(axis=0)
+        last: Floats = close[newest, np.arange(close.shape[1])]
+        return last
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[int, float]]:
+        """Symbols whose bars end before the others': when, and at what close."""
+        close = self.data.candles.close
+        known = ~np.isnan(close)
+        newest = len(close) - 1 - known[::-1].argmax(axis=0)
+        return {
+            symbol: (self.first_ms + (int(row) + 1) * self.step_ms, float(close[row, column]))
+            for column, (symbol, row) in enumerate(zip(self.symbols, newest, strict=True))
+            if row < len(close) - 1 and known[row, column]
+        }
+
+    def ended(self, symbol: str) -> tuple[int, float] | None:
+        """When its bars end before the others', and its last close; None: they do not."""
+        return self._ends.get(symbol)
+
+    def segment(self, from_ms: int, to_ms: int) -> Segment:
+        """Path over ``(from_ms, to_ms]``: the bars that close in it, then the open of the next.
+
+        ``range_atr`` is that of the widest single bar, for the rule it feeds is about bars.
+        """
+        candles = self.data.candles
+        bars = len(candles.open_ms)
+        first = max(0, (from_ms - self.first_ms) // self.step_ms)
+        until = min(bars, (to_ms - self.first_ms) // self.step_ms)
+        into_next = to_ms > self.first_ms + until * self.step_ms and 0 <= until < bars
+        if until <= first:
+            return self._flat(first if into_next else bars)
+        rows = slice(first, until)
+        atr_range = (candles.high[rows] - candles.low[rows]) / self._atr[rows]
+        if until - first == 1 and not into_next:
+            return Segment(
+                open=candles.open[first],
+                high=candles.high[first],
+                low=candles.low[first],
+                close=candles.close[first],
+                volume=candles.volume[first].astype(np.float64),
+                range_atr=atr_range[0],
+            )
+        high, low = np.fmax.reduce(candles.high[rows]), np.fmin.reduce(candles.low[rows])
+        opened, close = _first_known(candles.open[rows]), _first_known(candles.close[rows][::-1])
+        if into_next:
+            flat = candles.open[until]
+            high, low = np.fmax(high, flat), np.fmin(low, flat)
+            opened = np.where(np.isnan(opened), flat, opened)
+            close = np.where(np.isnan(flat), close, flat)
+        return Segment(
+            open=opened,
+            high=high,
+            low=low,
+            close=close,
+            volume=np.where(np.isnan(candles.volume[rows]), 0.0, candles.volume[rows]).sum(axis=0),
+            range_atr=np.fmax.reduce(atr_range),
+        )
+
+    def _flat(self, row: int) -> Segment:
+        """Inside an unfinished bar: its open. Before the first bar or after the last: nothing."""
+        if row >= len(self.data.candles.open_ms):
+            none = self._no_market
+            return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
+        price = self.data.candles.open[row]
+        still = np.where(np.isnan(self._atr[row]), np.nan, 0.0)
+        return Segment(
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=self._no_volume,
+            range_atr=still,
+        )
+
+    def prices(self, at_ms: int) -> Floats:
+        """The containing bar's open until it closes; the last close once all bars have."""
+        row = (at_ms - self.first_ms) // self.step_ms
+        if row < 0:
+            return self._no_market
+        if at_ms >= self.last_ms:
+            return self._last_close
+        prices: Floats = self.data.candles.open[row]
+        return prices
+
+    def half_spread_bps(self) -> Floats:
+        return self._half_spread
+
+    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
+        native = self._native(since_ms, until_ms)
+        if period_ms == self.step_ms:
+            return attrs.evolve(native, volume=native.volume.astype(np.float64))
+        return resample(native, period_ms)
+
+    def _native(self, since_ms: int, until_ms: int) -> Candles:
+        bars = len(self.data.candles.open_ms)
+        first = min(bars, max(0, -((self.first_ms - since_ms) // self.step_ms)))
+        last = min(bars, max(first, (until_ms - self.first_ms) // self.step_ms))
+        return _rows(self.data.candles, slice(first, last))
+
+    def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        """A snapshot is available at its own time."""
+        return self.data.interest.between(since_ms, until_ms)
+
+    def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        return self.data.funding.between(since_ms, until_ms)
+
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        """None recorded: strategies that need them abstain."""
+        return attrs.evolve(
+            self.data.interest.between(0, 0), values=np.empty((0, len(self.symbols)))
+        )
+
+    def restrict(
+        self,
+        symbols: tuple[str, ...] | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+    ) -> RecordedMarket:
+        """The same market with fewer symbols or less time; instruments and spreads stay.
+
+        Raises:
+            DataRefusedError: a symbol is not there, or no bar is left.
+        """
+        names = tuple(sorted(set(self.symbols if symbols is None else symbols)))
+        for name in names:
+            if name not in self.symbols:
+                near = difflib.get_close_matches(name, self.symbols, n=3)
+                hint = f"; nearest: {', '.join(near)}" if near else ""
+                raise DataRefusedError(f"market data {self.name} has no symbol {name!r}{hint}")
+        since = self.first_ms if from_ms is None else from_ms
+        until = self.last_ms if to_ms is None else to_ms
+        native = self._native(since, until)
+        if not len(native.open_ms) or not names:
+            raise DataRefusedError(
+                f"market data {self.name} has no bars of these symbols in that time: "
+                f"it spans {self.first_ms} to {self.last_ms} (ms UTC)"
+            )
+        columns = [self.symbols.index(name) for name in names]
+        data = attrs.evolve(
+            self.data,
+            candles=_columns(native, names, columns),
+            funding=_series_columns(self.data.funding.between(0, until), names, columns),
+            interest=_series_columns(self.data.interest.between(0, until), names, columns),
+        )
+        return RecordedMarket(
+            data,
+            instruments=tuple(self.instruments[column] for column in columns),
+            half_spread=self._half_spread[columns],
+        )
+
+
+def _first_known(rows: Floats) -> Floats:
+    """Per column the first value that is not NaN; NaN when there is none."""
+    known = ~np.isnan(rows)
+    first: Floats = rows[known.argmax(axis=0), np.arange(rows.shape[1])]
+    return first
+
+
+def _rows(candles: Candles, rows: slice) -> Candles:
+    return attrs.evolve(
+        candles,
+        open_ms=candles.open_ms[rows],
+        open=candles.open[rows],
+        high=candles.high[rows],
+        low=candles.low[rows],
+        close=candles.close[rows],
+        volume=candles.volume[rows],
+    )
+
+
+def _columns(candles: Candles, symbols: tuple[str, ...], columns: list[int]) -> Candles:
+    if symbols == candles.symbols:
+        return candles
+    return attrs.evolve(
+        candles,
+        symbols=symbols,
+        open=candles.open[:, columns],
+        high=candles.high[:, columns],
+        low=candles.low[:, columns],
+        close=candles.close[:, columns],
+        volume=candles.volume[:, columns],
+    )
+
+
+def _series_columns(series: Series, symbols: tuple[str, ...], columns: list[int]) -> Series:
+    return attrs.evolve(series, symbols=symbols, values=series.values[:, columns])

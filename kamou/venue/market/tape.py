@@ -1,0 +1,98 @@
+"""The generated market's best quotes and prints, made on demand from its path.
+
+Prints agree with the bars: their prices lie on the path, half a spread to the taker's side, and
+the quantities of one bar sum to its volume. Nothing here is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.market.bars import Floats, Ints
+from kamou.venue.market.generated_day import TAPE, chance
+from kamou.venue.market.generator import GeneratedMarket
+
+TOP_SHARE = 0.002  # of a bar's volume rests at the best price: the order of a calm venue
+PRINTS_PER_BAR = 40  # enough to see flow; how many trades make a bar is not modelled
+TAKER_FOLLOWS = 0.7  # chance that a taker trades in the direction in which the path goes
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BestQuotes:
+    """Best bid and ask with their quantities in base units, each ``[symbols]``."""
+
+    bid: Floats
+    ask: Floats
+    bid_qty: Floats
+    ask_qty: Floats
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Prints:
+    """Trades of one symbol in order of time, each ``[trades]``."""
+
+    at_ms: Ints
+    price: Floats
+    quantity: Floats  # base units
+    bought: npt.NDArray[np.bool_]  # the taker was the buyer
+
+
+def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
+    """Whole ticks around the path's price, at least one apart; ``at_ms`` not before the origin."""
+    bar = (at_ms - market.first_ms) // market.step_ms
+    day, row = divmod(bar, market.bars_per_day)
+    scale = market.universe.scale
+    mid = market.prices(at_ms)
+    half = mid * market.half_spread_bps() / 1e4
+    bid = np.maximum(np.floor((mid - half) * scale), 1.0)
+    ask = np.maximum(np.ceil((mid + half) * scale), bid + 1.0)
+    noise = np.exp(0.5 * chance(market.seed, bar, TAPE).standard_normal((2, len(mid))))
+    top = TOP_SHARE * market.day(day).volume[row] * noise
+    return BestQuotes(bid=bid / scale, ask=ask / scale, bid_qty=top[0], ask_qty=top[1])
+
+
+def prints(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> Prints:
+    """The symbol's trades with ``from_ms < at_ms <= to_ms``.
+
+    Raises:
+        ValueError: there is no such symbol.
+    """
+    column = market.symbols.index(symbol)
+    first = max(0, (from_ms - market.first_ms) // market.step_ms)
+    last = max(first, (to_ms - market.first_ms - 1) // market.step_ms)
+    bars = [_bar_prints(market, column, bar) for bar in range(first, last + 1)]
+    at_ms = np.concatenate([each.at_ms for each in bars])
+    kept = (from_ms < at_ms) & (at_ms <= to_ms)
+
+    def joined(name: str) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = np.concatenate([getattr(each, name) for each in bars])[kept]
+        return values
+
+    return Prints(
+        at_ms=at_ms[kept],
+        price=joined("price"),
+        quantity=joined("quantity"),
+        bought=joined("bought"),
+    )
+
+
+def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> Prints:
+    """One bar's trades at seeded milliseconds after its open, up to its close."""
+    rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 1, bar, column)))
+    day, row = divmod(bar, market.bars_per_day)
+    offset = np.sort(rng.integers(1, market.step_ms, size=PRINTS_PER_BAR, endpoint=True))
+    mid = market.path(bar, column, offset / market.step_ms)
+    rising = np.diff(mid, prepend=market.day(day).open[row, column]) >= 0
+    bought = rising == (rng.random(PRINTS_PER_BAR) < TAKER_FOLLOWS)
+    shares = rng.standard_exponential(PRINTS_PER_BAR)
+    half = mid * market.half_spread_bps()[column] / 1e4
+    return Prints(
+        at_ms=market.first_ms + bar * market.step_ms + offset,
+        price=np.where(bought, mid + half, mid - half),
+        quantity=market.day(day).volume[row, column] * shares / shares.sum(),
+        bought=bought,
+    )

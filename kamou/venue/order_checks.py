@@ -1,0 +1,76 @@
+"""What is refused at the door: orders, with the venue's code, and markets that make no sense."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.core.market.instruments import all_faults
+from kamou.core.model import ZERO, Instrument, OrderType
+from kamou.errors import DataRefusedError, RejectedError
+from kamou.venue.market.market import MarketSource
+from kamou.venue.state import OrderRequest
+
+CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TARGET_MARKET)
+
+FAULTS_SHOWN = 5  # of a market's instruments, in one message
+
+
+def check_market(source: MarketSource) -> None:
+    """Raise ``DataRefusedError`` unless every symbol has one instrument with sane limits.
+
+    Nothing is left out silently: a market whose metadata is wrong in one place is not trusted in
+    the rest of it.
+    """
+    found = all_faults(source.symbols, source.instruments)
+    if found:
+        more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
+        raise DataRefusedError(
+            f"the market's instruments make no sense: {'; '.join(found[:FAULTS_SHOWN])}{more}; "
+            "correct them at their source, or leave these symbols out"
+        )
+
+
+def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -> None:
+    """Raise ``RejectedError`` unless the request is well formed for its instrument.
+
+    What only reduces may be off the step: a lot that grew must not lock a remnant in.
+    """
+    quantity = request.quantity
+    if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
+        raise RejectedError("QUANTITY_OFF_STEP", f"quantity={quantity} lot={instrument.lot}")
+    if quantity > instrument.qty_max:
+        raise RejectedError("QUANTITY_ABOVE_MAXIMUM", f"quantity={quantity}")
+    _check_prices(request, instrument)
+    if request.reduce_only:
+        return
+    if quantity < instrument.qty_min:
+        raise RejectedError("QUANTITY_BELOW_MINIMUM", f"quantity={quantity}")
+    price = request.limit_price or request.trigger_price or mid
+    notional = quantity * price * instrument.contract_size
+    if notional < instrument.notional_min:
+        raise RejectedError("NOTIONAL_BELOW_MINIMUM", f"notional={notional}")
+    if not 1 <= request.leverage <= instrument.leverage_max:
+        raise RejectedError("LEVERAGE_EXCEEDED", f"leverage={request.leverage}")
+
+
+def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
+    if request.type in CONDITIONAL and request.trigger_price is None:
+        raise RejectedError("TRIGGER_MISSING", request.type.value)
+    if request.type is OrderType.LIMIT and request.limit_price is None:
+        raise RejectedError("PRICE_MISSING", request.type.value)
+    if request.type is OrderType.TARGET_LIMIT and not (
+        request.limit_price or request.trigger_price
+    ):
+        raise RejectedError("PRICE_MISSING", request.type.value)
+    for price in (request.limit_price, request.trigger_price):
+        if price is not None and (price <= ZERO or price % instrument.tick != ZERO):
+            raise RejectedError("PRICE_OFF_TICK", f"price={price} tick={instrument.tick}")
+
+
+def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
+    """Attached orders must be reduce-only conditionals of the entry's other side."""
+    for child in attached:
+        closing = child.side is not request.side and child.symbol == request.symbol
+        resting = child.type in (*CONDITIONAL, OrderType.TARGET_LIMIT)
+        if request.reduce_only or not (closing and resting and child.reduce_only):
+            raise RejectedError("ATTACHED_INVALID", child.client_id)

@@ -1,0 +1,120 @@
+"""What the market is at the venue's time: mids, marks, volumes and quotes, asked for once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from kamou.clock import floor_ms
+from kamou.core.model import Instrument, OrderSide, Quote
+from kamou.errors import RejectedError
+from kamou.exchange.base import Floats
+from kamou.venue.market.market import MarketSource, Segment
+from kamou.venue.matching import Spot, Stretch
+from kamou.venue.models import BPS, VenueModels, on_tick, on_tick_against
+
+
+class Spots:
+    """A source's market at ``now_ms()``. ``instruments`` may change under it; see ``forget``."""
+
+    def __init__(
+        self,
+        source: MarketSource,
+        instruments: dict[str, Instrument],
+        models: VenueModels,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.column = {symbol: i for i, symbol in enumerate(source.symbols)}
+        self._source = source
+        self._instruments = instruments
+        self._models = models
+        self._now_ms = now_ms
+        self._half_spread = source.half_spread_bps()
+        self._priced_ms = -1
+        self._volume_ms = -1
+
+    def forget(self) -> None:
+        """An instrument changed: marks are on its new tick."""
+        self._priced_ms = -1
+
+    def _mids(self) -> Floats:
+        """Mid per symbol now, NaN without a market."""
+        now_ms = self._now_ms()
+        if self._priced_ms != now_ms:
+            self._prices: Floats = self._source.prices(now_ms)
+            self._priced_ms = now_ms
+            self._marks: dict[str, Decimal | None] = {}  # asked for at these prices
+        return self._prices
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """The symbol's mark now; None when it has no market."""
+        mids = self._mids()
+        if symbol not in self._marks:
+            mid = float(mids[self.column[symbol]])
+            tick = self._instruments[symbol].tick
+            self._marks[symbol] = None if mid != mid else on_tick(mid, tick)
+        return self._marks[symbol]
+
+    def _bar_volumes(self) -> Floats:
+        """Base units traded per symbol in the last whole bar."""
+        end = floor_ms(self._now_ms(), self._source.step_ms)
+        if self._volume_ms != end:
+            self._volumes: Floats = self._source.segment(end - self._source.step_ms, end).volume
+            self._volume_ms = end
+        return self._volumes
+
+    def spot(self, symbol: str) -> Spot:
+        """What an order in this symbol meets now.
+
+        Raises:
+            RejectedError: INSTRUMENT_UNKNOWN, MARKET_UNAVAILABLE.
+        """
+        column = self.column.get(symbol)
+        if column is None:
+            raise RejectedError("INSTRUMENT_UNKNOWN", symbol)
+        mid = float(self._mids()[column])
+        if mid != mid:
+            raise RejectedError("MARKET_UNAVAILABLE", symbol)
+        return Spot(
+            instrument=self._instruments[symbol],
+            mid=mid,
+            half_spread_bps=float(self._half_spread[column]),
+            volume=float(self._bar_volumes()[column]),
+            at_ms=self._now_ms(),
+        )
+
+    def stretch(self, path: Segment, column: int) -> Stretch:
+        """One symbol's part of a path that ends now."""
+        return Stretch(
+            instrument=self._instruments[self._source.symbols[column]],
+            open=float(path.open[column]),
+            high=float(path.high[column]),
+            low=float(path.low[column]),
+            volume=float(path.volume[column]),
+            bar_volume=float(self._bar_volumes()[column]),
+            range_atr=float(path.range_atr[column]),
+            half_spread_bps=float(self._half_spread[column]),
+            at_ms=self._now_ms(),
+        )
+
+    def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        """Best quotes now, on the tick; the sizes are what one order may take."""
+        made: dict[str, Quote] = {}
+        for symbol in symbols:
+            mark = self.mark(symbol) if symbol in self.column else None
+            if mark is None:
+                continue
+            spot = self.spot(symbol)
+            half = spot.half_spread_bps * BPS
+            tick = spot.instrument.tick
+            depth = self._models.fill.depth(spot.instrument, spot.volume)
+            made[symbol] = Quote(
+                symbol=symbol,
+                bid=on_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
+                ask=on_tick_against(spot.mid * (1.0 + half), tick, OrderSide.BUY),
+                bid_qty=depth,
+                ask_qty=depth,
+                mark=mark,
+                at_ms=spot.at_ms,
+            )
+        return made

@@ -1,0 +1,389 @@
+"""The embedded venue's own durable file. Never read by the core, only through the port.
+
+SQLite, raw on purpose: one hot writer, each row the JSON of one value. Orders and positions are
+replaced, fills, income and evidence only appended. ``load`` reads what is open; everything else
+is read when it is asked for, by an index. Two processes may hold the file (``run`` and
+``flatten``): a writer that finds it changed must load it and decide anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from kamou.core.model import Fill, Income
+from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.private_files import create_file
+from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
+from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
+from kamou.messages.codec import decode, encode
+from kamou.venue.schema import AT_MS, ENDED, SCHEMA_VERSION, migrate, version_of
+from kamou.venue.state import (
+    ContractNoted,
+    Evidence,
+    FillNoted,
+    HeldPosition,
+    MoneyNoted,
+    OrderNoted,
+    VenueState,
+    WorkingOrder,
+)
+
+MEMORY = ":memory:"
+BUSY_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
+EVIDENCE_KINDS: dict[str, type[Evidence]] = {
+    "order": OrderNoted,
+    "fill": FillNoted,
+    "money": MoneyNoted,
+    "contract": ContractNoted,
+}
+
+_FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT 1) ORDER BY n"
+# Times rise with n. So the index finds the first row, and the rest follows it.
+_FILLS_SINCE = f"SELECT body FROM fills WHERE {_FROM.format('fills')}"
+_INCOME_SINCE = f"SELECT body FROM income WHERE {_FROM.format('income')}"
+_LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_id"
+_KEEP_STATE = "INSERT OR REPLACE INTO generator_state VALUES (?, ?, ?, ?, ?)"
+
+StateRow = tuple[int, int, str, bytes, str]
+"""A row of ``generator_state``: what ``kamou.venue.checkpoints`` writes and verifies."""
+
+
+class StaleVenueError(Exception):
+    """Another process wrote the venue's file since it was last read: load again, then redo."""
+
+
+class VenueStore:
+    """SQLite file of one venue. One transaction per operation; ``durable``: synchronous=FULL.
+
+    ``path`` ":memory:" for backtests. Writes run inline in the caller, a few milliseconds each
+    when durable: the venue books a few things an hour.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        durable: bool = True,
+        on_changed_schema: Callable[[str], None] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Open the file, made if need be.
+
+        Args:
+            path: the file, or ":memory:".
+            durable: each commit waits for the disk.
+            read_only: nothing is made, migrated or written; works on a full disk, too.
+            on_changed_schema: is told that the schema is not ours, and the file is opened all the
+                same: ``kamou flatten`` closes positions whatever somebody planted.
+
+        Raises:
+            DatabaseNewerError: a newer Kamou wrote it; nothing was changed.
+            DiskFullError, StoreError: it cannot be opened or written, or its schema was changed.
+        """
+        self.path = str(path)
+        self._shared = self.path != MEMORY
+        self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to it
+        self._changed_by_others = False
+        with self._storage_errors():
+            if self._shared and not read_only:
+                create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
+            self._db = _connected_reader(Path(path)) if read_only else _connected(self.path)
+            try:
+                self._check_schema(on_changed_schema)
+                if not read_only:
+                    self._prepare(durable)
+            except BaseException:
+                self._db.close()
+                raise
+        self._seen = self._data_version()
+
+    def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
+        version = version_of(self._db)
+        if version > SCHEMA_VERSION:
+            raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
+        changes = schema_changes(self._db, _expected_schema(version))
+        self._changed_by_others = bool(changes)
+        if changes and on_changed is None:
+            raise StoreError(refusal(self.path, changes))
+        if changes and on_changed is not None:
+            on_changed(refusal(self.path, changes))
+
+    def check_whole(self) -> None:
+        """Look at every page.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        with self._storage_errors():
+            refuse_damaged(self._db, self.path)
+            for table in ("fills", "income", "evidence"):
+                with suppress(sqlite3.OperationalError):  # no such table: it is new
+                    query = f"SELECT count(*), coalesce(max(n) + 1, 0) FROM {table}"
+                    count, after = self._db.execute(query).fetchone()
+                    if count != after:
+                        raise damaged(self.path, f"{count} of {after} {table}: another copy's -wal")
+
+    def _prepare(self, durable: bool) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self.set_durable(durable)
+        if not self._changed_by_others:  # else as it is: every query works without what is pending
+            migrate(self._db)
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise DiskFullError(f"{self.path}: the disk is full") from error
+            if is_damage(error):
+                raise damaged(self.path, error) from error
+            raise StoreError(f"{self.path}: {error}") from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFullError(f"{self.path}: the disk is full") from error
+            raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and no other writer meanwhile."""
+        with self._storage_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _data_version(self) -> int:
+        version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process (``kamou flatten``) wrote the file since the last ``load``."""
+        return self._shared and self._data_version() != self._seen
+
+    def set_durable(self, durable: bool) -> None:
+        """Whether each commit waits for the disk; off while simulated time fast-forwards.
+
+        A killed process loses nothing either way; a power cut may, while it is off.
+        """
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+
+    # --- reads -----------------------------------------------------------------
+
+    def load(self) -> VenueState | None:
+        """What is open, as last saved; None when nothing was."""
+        with self._storage_errors():
+            self._db.execute("BEGIN")
+            try:
+                self._seen = self._data_version()
+                return self._read()
+            finally:
+                self._db.execute("COMMIT")
+
+    def _read(self) -> VenueState | None:
+        row = self._db.execute("SELECT market_ms, balance, next_id FROM account").fetchone()
+        if row is None:
+            return None
+        state = VenueState(
+            market_ms=row[0],
+            balance=Decimal(row[1]),
+            next_id=row[2],
+            fills_before=self._count("fills"),
+            income_before=self._count("income"),
+            evidence_before=self._count("evidence"),
+        )
+        for (body,) in self._db.execute(_LIVE_ORDERS):
+            order = decode(WorkingOrder, body.encode())
+            state.orders[order.request.client_id] = order
+            state.live[order.request.client_id] = None
+        for (body,) in self._db.execute("SELECT body FROM positions ORDER BY symbol"):
+            held = decode(HeldPosition, body.encode())
+            state.positions[held.symbol] = held
+        return state
+
+    def _count(self, table: str) -> int:
+        """Rows of an append-only table, numbered from 0 without gaps. Does not read them all."""
+        return int(self._db.execute(f"SELECT coalesce(max(n) + 1, 0) FROM {table}").fetchone()[0])
+
+    def market_ms(self) -> int | None:
+        """How far market time went, as last saved; None when nothing was."""
+        with self._storage_errors():
+            row = self._db.execute("SELECT market_ms FROM account").fetchone()
+        return None if row is None else int(row[0])
+
+    def order(self, client_id: str) -> WorkingOrder | None:
+        """The stored order of this client id, ended or not."""
+        with self._storage_errors():
+            row = self._db.execute(
+                "SELECT body FROM orders WHERE client_id = ?", (client_id,)
+            ).fetchone()
+        return None if row is None else decode(WorkingOrder, row[0].encode())
+
+    def fills(self, since_ms: int) -> Iterator[Fill]:
+        """Stored fills with ``at_ms >= since_ms``, oldest first."""
+        return (decode(Fill, body) for body in self._bodies(_FILLS_SINCE, since_ms))
+
+    def income(self, since_ms: int) -> Iterator[Income]:
+        """Stored incomes with ``at_ms >= since_ms``, oldest first."""
+        return (decode(Income, body) for body in self._bodies(_INCOME_SINCE, since_ms))
+
+    def _bodies(self, query: str, *given: int) -> list[bytes]:
+        with self._storage_errors():
+            return [body.encode() for (body,) in self._db.execute(query, given)]
+
+    def evidence(self, before: int, since: int = 0) -> Iterator[Evidence]:
+        """The pieces of evidence numbered ``since`` to ``before`` (excluded), oldest first."""
+        with self._storage_errors():
+            rows = self._db.execute(
+                "SELECT kind, body FROM evidence WHERE n >= ? AND n < ? ORDER BY n",
+                (since, before),
+            ).fetchall()
+        for kind, body in rows:
+            yield decode(EVIDENCE_KINDS[kind], body.encode())
+
+    # --- writes ----------------------------------------------------------------
+
+    def save(self, state: VenueState) -> None:
+        """Store the state's changes in one transaction.
+
+        Raises:
+            StaleVenueError: another process wrote meanwhile; nothing was stored.
+            DiskFullError, StoreError: nothing was stored; the changes stay pending in ``state``.
+        """
+        changes = state.changes
+        with self._transaction() as db:
+            if self.changed_elsewhere():
+                raise StaleVenueError(self.path)
+            db.execute(
+                "INSERT OR REPLACE INTO account VALUES (1, ?, ?, ?)",
+                (state.market_ms, str(state.balance), state.next_id),
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)",
+                [(o.venue_id, c, _json(o)) for c in changes.orders for o in (state.orders[c],)],
+            )
+            for symbol in changes.positions:
+                held = state.positions.get(symbol)
+                if held is None:
+                    db.execute("DELETE FROM positions WHERE symbol = ?", (symbol,))
+                else:
+                    db.execute(
+                        "INSERT OR REPLACE INTO positions VALUES (?, ?)", (symbol, _json(held))
+                    )
+            _append(db, "fills", state.fills, state.fills_before)
+            _append(db, "income", state.income, state.income_before)
+            db.executemany(
+                "INSERT INTO evidence VALUES (?, ?, ?)",
+                [
+                    (n, _evidence_kind(noted), _json(noted))
+                    for n, noted in enumerate(state.evidence, state.evidence_before)
+                ],
+            )
+            due = self._write_states(db)
+        self._states_kept(due)
+
+    def touch(self, market_ms: int) -> None:
+        """Store how far market time went. Never backwards; nothing before the first ``save``."""
+        with self._transaction() as db:
+            db.execute("UPDATE account SET market_ms = max(market_ms, ?)", (market_ms,))
+            due = self._write_states(db)
+        self._states_kept(due)
+
+    def keep_state(self, row: StateRow) -> None:
+        """Store a state of the market's generator with the next ``save`` or ``touch``.
+
+        Never blocks and may be called from any thread: the row is in memory until then. A file
+        whose schema somebody changed keeps none: only what closes positions is written there.
+        """
+        if self._changed_by_others:
+            return
+        self._states_due[row[0]] = row
+
+    def states_due(self) -> tuple[StateRow, ...]:
+        """The states that wait to be stored."""
+        return tuple(self._states_due.copy().values())
+
+    def _write_states(self, db: sqlite3.Connection) -> tuple[StateRow, ...]:
+        due = self.states_due()
+        if due:
+            db.executemany(_KEEP_STATE, due)
+        return due
+
+    def _states_kept(self, rows: Iterable[StateRow]) -> None:
+        """These are committed: they need not wait any longer."""
+        for row in rows:
+            self._states_due.pop(row[0], None)
+
+    def meta(self, key: str) -> str | None:
+        """A note of the composition root: seed, start, genesis."""
+        with self._storage_errors():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put_meta(self, key: str, value: str) -> None:
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Close the file. Closing twice is no error."""
+        self._db.close()
+
+
+def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name,
+        uri=uri,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_S,
+        check_same_thread=False,  # used by one thread at a time
+    )
+
+
+def _connected_reader(path: Path) -> sqlite3.Connection:
+    """Open for reading. Where SQLite cannot make its shared memory it is kept on the heap.
+
+    A full disk has no room for the 32 KiB of a ``-shm`` file. With exclusive locking SQLite needs
+    none (https://www.sqlite.org/wal.html, section 8), and nobody else has the file open then.
+    """
+    db = _connected(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        version_of(db)
+    except sqlite3.OperationalError:
+        db.close()
+        db = _connected(f"{path.resolve().as_uri()}?mode=rw", uri=True)
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+@cache
+def _expected_schema(version: int) -> frozenset[Part]:
+    """Return the schema of our own statements, as far as this version has them."""
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as fresh:
+        migrate(fresh, version)
+        return schema_of(fresh)
+
+
+def _json(value: object) -> str:
+    return encode(value).decode()
+
+
+def _evidence_kind(noted: Evidence) -> str:
+    return next(kind for kind, cls in EVIDENCE_KINDS.items() if type(noted) is cls)
+
+
+def _append(db: sqlite3.Connection, table: str, rows: Sequence[Fill | Income], first: int) -> None:
+    db.executemany(
+        f"INSERT INTO {table} VALUES (?, ?)",
+        [(n, _json(row)) for n, row in enumerate(rows, first)],
+    )

@@ -1,0 +1,105 @@
+"""A terminal that is paused, or a pipe that nobody reads, holds up neither trading nor a stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+
+from kamou.commands import paused_terminal
+from kamou.commands.paused_terminal import PatientLines
+
+WITHIN_S = 60.0  # far beyond what any wait here takes
+BLOCKED = """
+import sys
+from kamou.runtime.watchdog import {kind}
+dog = {kind}({seconds}=1, stream=sys.__stderr__, wait=lambda seconds: False)
+dog.watch()
+"""
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """The end to write to of a pipe that takes no further byte."""
+    reader, writer = os.pipe()
+    with closing(os.fdopen(reader, "rb")), closing(os.fdopen(writer, "wb", buffering=0)):
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4_096)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x")
+        os.set_blocking(writer, True)
+        yield writer
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"), [("Watchdog", "heartbeat_s"), ("StopDeadline", "grace_s")]
+)
+def test_a_process_whose_stacks_nobody_reads_is_ended_all_the_same(
+    full_pipe: int, kind: str, seconds: str
+) -> None:
+    code = BLOCKED.format(kind=kind, seconds=seconds)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], stderr=full_pipe, timeout=WITHIN_S, check=False
+    )
+    assert ended.returncode == -signal.SIGALRM
+
+
+def test_lines_are_written_in_order_and_all_of_them_by_the_end() -> None:
+    written: list[str] = []
+    with PatientLines(written.append) as announce:
+        for number in range(100):
+            announce(str(number))
+    assert written == [str(number) for number in range(100)]
+
+
+def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paused_terminal, "LINES_WAITING_MAX", 3)
+    read, busy, written = threading.Event(), threading.Event(), list[str]()
+
+    def write(line: str) -> None:
+        busy.set()
+        assert read.wait(WITHIN_S)
+        written.append(line)
+
+    with PatientLines(write) as announce:
+        announce("in hand")
+        assert busy.wait(WITHIN_S)
+        for number in range(5):
+            announce(str(number))
+        read.set()
+        while not announce._waiting.empty():
+            pass
+    assert written == [
+        "in hand",
+        "2 lines were left out: nobody read this output",
+        "0",
+        "1",
+        "2",
+    ]
+
+
+def test_a_run_ends_though_nobody_reads_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paused_terminal, "END_S", 0.01)
+    read, ended = threading.Event(), list[int]()
+
+    def write(line: str) -> None:
+        assert read.wait(WITHIN_S)
+
+    with PatientLines(write, end=ended.append) as announce:
+        announce("nobody reads this")
+    with suppress(RuntimeError), PatientLines(write, end=ended.append) as announce:
+        announce("nor this")
+        raise RuntimeError
+    read.set()
+    assert ended == [0, 1]

@@ -1,0 +1,169 @@
+"""The fold itself: every event, snapshots, forks, replays."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import (
+    NOON,
+    D,
+    Story,
+    income,
+    intent,
+    mark,
+    order_closed,
+    plan,
+)
+
+from kamou.core.book import book as book_module
+from kamou.core.book import events as e
+from kamou.core.book import snapshot
+from kamou.core.book.book import Book
+from kamou.core.book.event_kinds import EVENTS
+from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.run_events import HistoryCaughtUp, ReplayEnded, ReplayStarted
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.core.model import Leg, OrderStatus
+
+PLAN = plan()
+
+PLAN = plan()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+# --- the fold ----------------------------------------------------------------------
+
+
+def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -> None:
+    silent = {
+        e.RunStopped,
+        e.CycleRanked,
+        e.CandidateVetoed,
+        e.SignalRefined,
+        e.PermitDenied,
+        e.ReduceProved,
+        e.InstrumentChanged,
+        SiteFailed,
+        SiteRecovered,
+        CommandNoted,
+        HistoryCaughtUp,
+        ReplayStarted,
+        ReplayEnded,
+    }
+    assert set(book_module._HANDLERS) | silent == set(EVENTS)
+    assert not set(book_module._HANDLERS) & silent
+
+
+def test_an_event_applied_before_is_ignored(story: Story) -> None:
+    seq = story.book.seq
+    story.book.apply(seq, mark("1"))
+    assert story.book.equity == 10000
+    story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, generation=1, reason=""))
+    assert story.book.seq == seq + 5
+
+
+def test_a_fork_goes_its_own_way(story: Story) -> None:
+    story.open(PLAN)
+    fork = story.book.fork()
+    assert fork == story.book
+    fork.apply(fork.seq + 1, mark("1"))
+    fork.trades.clear()
+    fork.conduct.entries.clear()
+    assert story.book.equity == 10000
+    assert story.book.trades
+    assert story.book.conduct.entries
+
+
+def test_a_snapshot_refuses_what_is_not_a_book() -> None:
+    for damaged in (b"", b"{}", b"[]"):
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            Book.load(damaged)
+    plain = json.loads(Book().dump())
+    plain["seq"] = "seven"
+    with pytest.raises(TypeError, match="expected int"):
+        Book.load(json.dumps(plain).encode())
+    with pytest.raises(TypeError, match="may not hold a float"):
+        snapshot.dump({"x": 0.1})
+
+
+def test_snapshots_know_pairs_and_absence() -> None:
+    @attrs.frozen
+    class Pair:
+        both: tuple[int, str]
+        maybe: int | None
+
+    # Annotations of a local class are resolved here: the module defers them.
+    Pair.__annotations__.update(both=tuple[int, str], maybe=int | None)
+    for value in (Pair((1, "a"), None), Pair((2, "b"), 3)):
+        assert snapshot.load(Pair, snapshot.dump(value)) == value
+
+
+ORDERS = [intent(leg, PLAN) for leg in (Leg.ENTRY, Leg.STOP, Leg.TARGET, Leg.CLOSE)]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[e.Event]:
+    """Events of one busy symbol in any order that a venue could produce, and some it could not."""
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    for order in ORDERS:
+        story.send(order)
+    for _ in range(draw(st.integers(0, 14))):
+        order = draw(st.sampled_from(ORDERS))
+        match draw(st.integers(0, 7)):
+            case 0 | 1 | 2:
+                quantity = draw(st.sampled_from(["1", "40", "100"]))
+                story.fill(order, quantity, draw(st.sampled_from(["97", "100", "106"])))
+            case 3:
+                story.say(order_closed(order, OrderStatus.CANCELED, draw(st.sampled_from("07"))))
+            case 4:
+                story.say(e.IncomeRecorded(at_ms=NOON, income=income("funding", "-1")))
+            case 5:
+                story.say(*story.book.pending_closures(NOON))
+            case 6:
+                story.say(
+                    *(
+                        e.PermitReleased(at_ms=NOON, permit_id=p, reason=r)
+                        for p, r in story.book.releasable(NOON)
+                    )
+                )
+            case _:
+                story.say(
+                    e.PositionCorrected(
+                        at_ms=NOON,
+                        symbol="SOLUSDT",
+                        quantity=D(draw(st.sampled_from(["0", "7"]))),
+                        price=D(100),
+                        reason="inferred",
+                    )
+                )
+    return story.told
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories(), st.data())
+def test_a_book_restored_midway_ends_like_one_that_never_stopped(
+    told: list[e.Event], data: st.DataObject
+) -> None:
+    whole = Book()
+    whole.apply_all(enumerate(told, 1))
+    cut = data.draw(st.integers(0, len(told)))
+    first = Book()
+    first.apply_all(enumerate(told[:cut], 1))
+    restored = Book.load(first.dump())
+    assert restored == first
+    restored.apply_all(enumerate(told, 1))
+    assert restored == whole
+    assert restored.dump() == whole.dump()
+    assert all(trade.entered >= 0 for trade in whole.trades.values())

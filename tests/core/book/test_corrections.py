@@ -1,0 +1,119 @@
+"""What a correction makes of a trade, for longs and shorts, and what money it books."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import NOON, D, fill, intent, plan
+
+from kamou.core.book.trades import (
+    ConfirmedStop,
+    OpenTrade,
+    apply_fill,
+    closed_trade,
+    confirm_stop,
+    correct,
+    open_trade,
+)
+from kamou.core.model import Leg, Side
+
+LATER = NOON + 3
+
+
+def opened(side: Side, quantity: str = "100") -> OpenTrade:
+    """Contracts of 0.1 at 100, bought at NOON; fee 0.5, slippage 0.1."""
+    wanted = plan(side=side)
+    trade = open_trade(wanted, wanted.signal_id, NOON)
+    return apply_fill(trade, fill(intent(Leg.ENTRY, wanted), quantity, "100"), Leg.ENTRY)
+
+
+def stop(quantity: str) -> ConfirmedStop:
+    return ConfirmedStop(client_id="x", quantity=D(quantity), trigger_price=D(97), at_ms=NOON)
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_what_is_gone_was_closed_at_the_price_of_the_correction(side: Side, sign: int) -> None:
+    less = correct(opened(side), D(70), D(99), LATER)
+    assert (less.quantity, less.exited, less.exit_price) == (70, 30, 99)
+    assert less.realised == -3 * sign  # 3 units, 1 below the entry
+    assert less.unrealised(D(101)) == 7 * sign
+    assert less.margin == 140  # 7 units at 100, over 5
+    assert (less.changed_ms, less.exit_reason) == (LATER, "external")
+    gone = closed_trade(correct(less, D(0), D(98), LATER + 1), NOON)
+    assert gone.pnl_gross == (-3 - 14) * sign
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_what_is_more_was_opened_at_the_price_of_the_correction(side: Side, sign: int) -> None:
+    more = correct(opened(side), D(150), D(106), LATER)
+    assert (more.quantity, more.entered, more.exited) == (150, 150, 0)
+    assert more.entry_price == 102  # (100 x 100 + 50 x 106) / 150
+    assert more.unrealised(D(102)) == 0
+    assert more.unrealised(D(103)) == 15 * sign
+    assert (more.changed_ms, more.exit_reason) == (LATER, "external")
+
+
+@pytest.mark.parametrize(
+    ("covered", "since_ms"), [("100", LATER), ("149", LATER), ("150", 0), ("200", 0)]
+)
+def test_the_deadline_of_a_stop_begins_when_a_correction_outgrows_it(
+    covered: str, since_ms: int
+) -> None:
+    trade = confirm_stop(opened(Side.LONG), stop(covered))
+    assert trade.unprotected_since_ms == 0
+    assert correct(trade, D(150), D(100), LATER).unprotected_since_ms == since_ms
+    assert correct(trade, D(50), D(100), LATER).unprotected_since_ms == 0
+
+
+def test_a_deadline_that_runs_is_not_begun_again_by_a_correction() -> None:
+    assert correct(opened(Side.LONG), D(150), D(100), LATER).unprotected_since_ms == NOON
+
+
+def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason() -> None:
+    same = correct(opened(Side.LONG), D(100), D(50), LATER)
+    assert (same.quantity, same.realised, same.changed_ms) == (100, 0, LATER)
+    assert same.exit_reason == "external"
+    stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop")
+    assert correct(stopped, D(100), D(50), LATER).exit_reason == "stop"
+    assert correct(stopped, D(150), D(50), LATER).exit_reason == "stop"
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_what_a_trade_closed_beyond_its_own_size_is_no_part_of_its_result(
+    side: Side, sign: int
+) -> None:
+    wanted = plan(side=side)
+    closing = fill(intent(Leg.CLOSE, wanted), "160", "101", at_ms=NOON + 1)
+    turned = apply_fill(opened(side), closing, Leg.CLOSE)
+    assert (turned.quantity, turned.signed) == (-60, -60 * sign)
+    result = closed_trade(correct(turned, D(0), D(90), LATER), NOON)
+    assert (result.quantity, result.exit_price) == (100, 101)
+    assert result.pnl_gross == 10 * sign  # 10 units, 1 above the entry
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_a_position_that_turned_round_is_averaged_from_the_price_that_turned_it(
+    side: Side, sign: int
+) -> None:
+    wanted = plan(side=side)
+    entry, close = intent(Leg.ENTRY, wanted), intent(Leg.CLOSE, wanted)
+    turned = apply_fill(opened(side), fill(close, "150", "104"), Leg.CLOSE)
+    assert turned.open_cost == -50 * 104
+    assert turned.unrealised(D(105)) == -5 * sign
+    assert turned.margin == 104  # 5 units at 104, over 5
+    assert turned.notional(D(104)) == 520
+    flat = apply_fill(turned, fill(entry, "50", "102"), Leg.ENTRY)
+    assert (flat.quantity, flat.open_cost) == (0, 0)
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_a_trade_that_was_closed_in_parts_has_their_average_as_its_exit(
+    side: Side, sign: int
+) -> None:
+    wanted = plan(side=side)
+    trade = opened(side)
+    for quantity, price in (("40", "106"), ("60", "101")):
+        trade = apply_fill(trade, fill(intent(Leg.CLOSE, wanted), quantity, price), Leg.CLOSE)
+    result = closed_trade(trade, NOON)
+    assert (result.exit_price, result.pnl_gross) == (103, 30 * sign)
+    assert (result.fees, result.slippage) == (D("1.5"), D("0.3"))

@@ -1,0 +1,369 @@
+"""What single events make of the book: exactly that, and nothing where nothing is known."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import (
+    DAY,
+    NOON,
+    D,
+    Story,
+    account,
+    closed_cycle,
+    equity_now,
+    income,
+    intent,
+    order_closed,
+    plan,
+    review,
+)
+
+from kamou.core.book import events as e
+from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.verdict import Denied
+
+PLAN = plan()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def denied(story: Story, **changes: object) -> dict[str, str]:
+    other = plan("ETHUSDT", permit_id="other", signal_id="other")
+    verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))  # type: ignore[arg-type]
+    return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}
+
+
+def test_events_of_an_order_that_is_not_known_change_nothing(story: Story) -> None:
+    unknown = intent(Leg.ENTRY, PLAN, "never intended")
+    before = story.book.fork()
+    story.say(
+        e.OrderAcknowledged(at_ms=NOON, client_id=unknown.client_id, venue_id="v"),
+        order_closed(unknown, OrderStatus.CANCELED),
+        e.CancelRequested(at_ms=NOON, client_id=unknown.client_id, reason=""),
+    )
+    before.seq = story.book.seq
+    assert story.book == before
+
+
+@pytest.mark.parametrize("status", [OrderStatus.CANCELED, OrderStatus.EXPIRED])
+def test_a_position_is_unprotected_from_the_moment_at_which_its_stop_ended_unfilled(
+    story: Story, status: OrderStatus
+) -> None:
+    _, stop = story.open(PLAN)
+    assert story.book.trades["SOLUSDT"].protected
+    story.say(order_closed(stop, status))
+    trade = story.book.trades["SOLUSDT"]
+    assert (trade.confirmed, trade.unprotected_since_ms) == (None, NOON)
+
+
+def test_a_stop_that_filled_and_an_order_that_was_no_stop_lose_no_protection(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    target = story.send(intent(Leg.TARGET, PLAN))
+    story.say(order_closed(target, OrderStatus.CANCELED))
+    assert story.book.trades["SOLUSDT"].protected
+    story.say(order_closed(stop, OrderStatus.FILLED, "100"))  # its fill comes later
+    assert story.book.trades["SOLUSDT"].protected
+
+
+def test_an_entry_reserves_no_more_than_was_permitted_whatever_the_venue_reports(
+    story: Story,
+) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.say(order_closed(entry, OrderStatus.CANCELED, "150"))
+    assert story.book.reservations[PLAN.permit_id].remaining == 100
+    assert story.book.reservations[PLAN.permit_id].risk == 41
+    story.fill(entry, "120", "100")
+    assert story.book.reservations[PLAN.permit_id].remaining == 30
+    assert story.book.reservations[PLAN.permit_id].notional == 300
+
+
+def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
+    story: Story,
+) -> None:
+    story.open(plan("BTCUSDT"))
+    story.say(
+        e.PositionCorrected(
+            at_ms=NOON + 500, symbol="BTCUSDT", quantity=D(70), price=D(99), reason="inferred"
+        )
+    )
+    assert story.book.unexplained_ms == NOON + 500
+    assert equity_now(story.book, BTCUSDT="100").unknown
+    assert "ACCOUNT_STALE" in denied(story)
+    assert "ACCOUNT_STALE" in denied(story, account=account(at_ms=NOON + 500))
+    assert "ACCOUNT_STALE" not in denied(story, account=account(at_ms=NOON + 501))
+    # An older correction that is told later makes nothing known again.
+    story.say(
+        e.PositionCorrected(
+            at_ms=NOON + 400, symbol="BTCUSDT", quantity=D(60), price=D(99), reason="inferred"
+        )
+    )
+    assert story.book.unexplained_ms == NOON + 500
+
+
+def test_the_newest_fill_that_nothing_explains_is_remembered(story: Story) -> None:
+    story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)
+    story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 200)
+    assert story.book.unexplained_ms == NOON + 300
+
+
+def test_a_permit_that_was_released_is_not_granted_again(story: Story) -> None:
+    story.say(e.PermitReleased(at_ms=NOON, permit_id="other", reason="expired"))
+    assert denied(story) == {"DUPLICATE_INTENT": "DUPLICATE_INTENT: permit=other"}
+
+
+def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    limits = RiskLimits(entries_per_strategy_hour=2)
+    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+    story.fill(entry, "40", "100")  # 60 may still come: the same trade
+    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+    tight = RiskLimits(entries_per_strategy_hour=1)
+    assert "entries=1" in denied(story, limits=tight)["RATE_ENTRIES_EXCEEDED"]
+
+
+@pytest.mark.parametrize("reduce_only", [False, True])
+def test_an_entry_is_no_reduction_even_where_it_says_so(reduce_only: bool) -> None:
+    entry = intent(Leg.ENTRY, PLAN, reduce_only=reduce_only)
+    no = review_reduction(entry, D(-100))  # it would even reduce a short
+    assert no is not None
+    assert "not a reducing order" in str(no)
+
+
+def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(story: Story) -> None:
+    story.open(PLAN)
+    first = story.send(intent(Leg.CLOSE, PLAN, "first", quantity=D(60)))
+    story.send(intent(Leg.CLOSE, plan("ADAUSDT"), "another symbol", quantity=D(60)))
+    story.send(intent(Leg.TARGET, PLAN, quantity=D(60)))
+    orders = tuple(story.book.orders.values())
+    for quantity, passes in (("40", True), ("41", False)):
+        second = intent(Leg.CLOSE, PLAN, "second", quantity=D(quantity))
+        assert (review_reduction(second, D(100), orders) is None) is passes
+    assert review_reduction(first, D(60), orders) is None  # itself is not counted twice
+    stop = intent(Leg.STOP, PLAN)
+    assert review_reduction(stop, D(100), orders) is None  # a stop waits: it is none of them
+    assert review_reduction(stop, D(99), orders) is not None
+
+
+def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(story: Story) -> None:
+    story.grant(PLAN)
+    same_permit = plan("ETHUSDT", permit_id=PLAN.permit_id, signal_id="other")
+    assert "permit=" in denied(story, of=same_permit)["DUPLICATE_INTENT"]
+    same_signal = plan("ETHUSDT", permit_id="other", signal_id=PLAN.signal_id)
+    assert "permit=" in denied(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denied(story) == {}
+    story.send(intent(Leg.ENTRY, PLAN))
+    story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
+    assert "order=" in denied(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denied(story) == {}
+
+
+def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(story: Story) -> None:
+    story.open(PLAN)
+    until_ms = story.book.trades["SOLUSDT"].hold_until_ms
+    assert until_ms == NOON + PLAN.hold_ms
+    close = story.send(intent(Leg.CLOSE, PLAN, intended_ms=until_ms))
+    story.fill(close, "100", "101")
+    (closure,) = story.book.pending_closures(NOON)
+    assert closure.exit_reason == "time"
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "made"), [(Side.LONG, "97", -30), (Side.SHORT, "97", 30)]
+)
+def test_what_a_fill_realises_changes_the_balance_at_once(
+    story: Story, side: Side, price: str, made: int
+) -> None:
+    wanted = plan(side=side)
+    story.open(wanted, at_ms=NOON + 1)
+    story.fill(intent(Leg.CLOSE, wanted), "100", price, at_ms=NOON + 2)
+    now = equity_now(story.book)
+    assert now.balance == 10000 + made - 1  # 0.5 of fees each way
+    assert now.equity == now.balance
+
+
+def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> None:
+    story.open(plan("ADAUSDT"))
+    context = review(story.book, PLAN, quote=None)
+    assert context.stake.notional == {"ADAUSDT": 1000}
+    assert not context.valid
+
+
+@pytest.mark.parametrize(("paid_ms", "of_the_new_day"), [(-1, False), (0, True), (1_000, True)])
+def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
+    story: Story, paid_ms: int, of_the_new_day: bool
+) -> None:
+    """The read that opens the day comes after them, and the day begins before them."""
+    midnight = NOON + DAY // 2
+    story.open(PLAN, at_ms=midnight + paid_ms)  # a fee of 0.5
+    funding = income("funding", "-2", midnight + paid_ms)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 1_500, income=funding),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D("9997.5")),
+    )
+    assert story.book.day_equity == (10000 if of_the_new_day else D("9997.5"))
+
+
+@pytest.mark.parametrize(("ms", "counted"), [(4_999, True), (5_000, True), (5_001, False)])
+def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
+    story: Story, ms: int, counted: bool
+) -> None:
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            trade_id="t",
+            symbol="SOLUSDT",
+            side=Side.LONG,
+            quantity=D(100),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D(97),
+        )
+    )
+    story.fill(None, "40", "97", at_ms=NOON - ms)
+    assert story.book.position("SOLUSDT") == (60 if counted else 100)
+
+
+def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
+    story.grant(PLAN)
+    story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_id="forgotten"))
+    assert story.book.releasable(NOON) == ((PLAN.permit_id, "trade_closed"),)
+
+
+def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
+    paid = income("funding", "-10000", NOON + 100)
+    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
+    assert equity_now(story.book).q == 0
+    assert denied(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
+
+
+@pytest.mark.parametrize(
+    ("leg", "reason", "cools"),
+    [
+        (Leg.STOP, "order", True),
+        (Leg.TARGET, "order", False),
+        (Leg.CLOSE, "order", False),
+        (None, "liquidation", True),
+        (None, "external", False),
+    ],
+)
+def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
+    story: Story, leg: Leg | None, reason: str, cools: bool
+) -> None:
+    story.open(PLAN)
+    order = story.send(intent(leg, PLAN)) if leg else None
+    story.fill(order, "100", "97", at_ms=NOON + 9, reason=reason)
+    assert story.book.conduct.stop_outs_ms == ({"SOLUSDT": NOON + 9} if cools else {})
+    assert len(story.book.conduct.overshoots) == cools
+
+
+def test_an_old_fill_on_a_trade_of_our_own_counts(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "40", "97", at_ms=NOON - 60_000)
+    assert story.book.position("SOLUSDT") == 60
+
+
+@pytest.mark.parametrize(("trade_id", "restated"), [(PLAN.signal_id, True), ("before", False)])
+def test_only_the_trade_that_is_meant_is_restated(
+    story: Story, trade_id: str, restated: bool
+) -> None:
+    story.open(PLAN)
+    story.say(
+        e.TradeRestated(
+            at_ms=NOON,
+            trade_id=trade_id,
+            symbol="SOLUSDT",
+            contract_size=D("0.01"),
+            tick=D("0.01"),
+            stop_price=D(97),
+        )
+    )
+    assert story.book.position("SOLUSDT") == (1000 if restated else 100)
+
+
+@pytest.mark.parametrize(("moved_ms", "flows"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)])
+def test_a_transfer_of_the_new_day_is_a_flow_of_it(story: Story, moved_ms: int, flows: int) -> None:
+    midnight = NOON + DAY // 2
+    moved = income("transfer", "500", midnight + moved_ms)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 2_500, income=moved),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(10500)),
+    )
+    assert story.book.day_flows == flows
+    assert story.book.day_equity == 10500 - flows
+
+
+@pytest.mark.parametrize(
+    ("moved", "begins_with", "flows"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
+)
+def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
+    story: Story, moved: str, begins_with: int, flows: int
+) -> None:
+    midnight = NOON + DAY // 2
+    paid_in = income("transfer", moved, midnight + 1_000)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 1_500, income=paid_in),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(500)),
+    )
+    assert (story.book.day_equity, story.book.day_flows) == (begins_with, flows)
+
+
+def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    limits = RiskLimits(entries_per_strategy_hour=1)
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    story.say(order_closed(entry, OrderStatus.CANCELED))
+    assert story.book.reservations  # not released yet
+    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+
+
+def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
+    first_ms = story.book.started_ms
+    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, generation=2)
+    story.say(later)
+    assert (story.book.started_ms, story.book.generation) == (first_ms, 2)
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_a_correction_says_its_quantity_as_the_venue_signs_it(
+    story: Story, side: Side, sign: int
+) -> None:
+    story.open(plan(side=side))
+    story.say(
+        e.PositionCorrected(
+            at_ms=NOON, symbol="SOLUSDT", quantity=D(70 * sign), price=D(99), reason="inferred"
+        )
+    )
+    assert story.book.position("SOLUSDT") == 70 * sign
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
+    no = review_reduction(intent(Leg.CLOSE, plan(side=side), quantity=D(0)), D(0))
+    assert no is not None
+    assert "nothing is held" in str(no)
+
+
+def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
+    fresh = Story()
+    fresh.say(closed_cycle())
+    assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
+
+
+def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:
+    story.grant(PLAN)
+    again = plan(permit_id="other", signal_id="other")
+    assert "SYMBOL_HELD" in denied(story, of=again)
+    story.say(order_closed(story.send(intent(Leg.ENTRY, PLAN)), OrderStatus.CANCELED))
+    assert story.book.reservations  # not released yet
+    assert "SYMBOL_HELD" not in denied(story, of=again)

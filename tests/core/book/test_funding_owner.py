@@ -1,0 +1,263 @@
+"""Funding belongs to the trade that held at its time, whenever the venue lists it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from decimal import Decimal
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trading_cases import (
+    NOON,
+    D,
+    Story,
+    closed_cycle,
+    income,
+    intent,
+    mark,
+    order_closed,
+    plan,
+)
+
+from kamou.clock import HOUR_MS, MINUTE_MS
+from kamou.core.book import events as e
+from kamou.core.book.book import OVERLAP_MS, Book
+from kamou.core.book.late_events import ResultCorrected
+from kamou.core.model import Income, Intent, Leg, OrderStatus, Plan
+from kamou.store import database, public_queries, queries
+from kamou.store.journal import JournalWriter
+
+HOUR_AFTER = NOON + HOUR_MS
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def numbered(n: int) -> Plan:
+    return plan(permit_id=f"p{n}", signal_id=f"t{n}")
+
+
+def open_and_close(story: Story, n: int, opened_ms: int, closed_ms: int) -> None:
+    """Trade ``n`` of SOLUSDT, flat and not published."""
+    _, stop = story.open(numbered(n), at_ms=opened_ms)
+    story.fill(stop, "100", "97", at_ms=closed_ms)
+
+
+def pay(story: Story, amount: str, at_ms: int, known_ms: int) -> Income:
+    paid = income("funding", amount, at_ms)
+    story.say(e.IncomeRecorded(at_ms=known_ms, income=paid))
+    return paid
+
+
+def publish(story: Story, at_ms: int) -> None:
+    story.say(*story.book.pending_closures(at_ms))
+    story.say(*story.book.pending_corrections(at_ms))
+
+
+def funding_of(story: Story) -> dict[str, Decimal]:
+    """By trade, as published: the result and its corrections."""
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for event in story.told:
+        if isinstance(event, e.TradeClosed):
+            found[event.trade_id] += event.funding
+        elif isinstance(event, ResultCorrected):
+            found[event.trade_id] += event.added
+            assert found[event.trade_id] == event.funding
+    return dict(found)
+
+
+# --- one case each -------------------------------------------------------------------------
+
+
+def test_funding_listed_late_goes_to_the_trade_that_held_and_not_to_the_next(story: Story) -> None:
+    open_and_close(story, 1, NOON, HOUR_AFTER + 500)
+    story.open(numbered(2), at_ms=HOUR_AFTER + 1_000)
+    pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 60_000)
+    assert story.book.trades["SOLUSDT"].funding == 0
+    story.say(mark("10000", at_ms=HOUR_AFTER + 60_000))
+    (first,) = story.book.pending_closures(HOUR_AFTER + 60_000)
+    assert (first.trade_id, first.funding) == ("t1", D("-0.7"))
+
+
+def test_funding_listed_after_the_result_was_published_corrects_the_result(story: Story) -> None:
+    open_and_close(story, 1, NOON, HOUR_AFTER + 500)
+    story.say(mark("10000", at_ms=HOUR_AFTER + 1_000))
+    (first,) = story.book.pending_closures(HOUR_AFTER + 1_000)
+    assert first.funding == 0
+    story.say(first)
+    story.open(numbered(2), at_ms=HOUR_AFTER + 2_000)
+    pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 60_000)
+    (late,) = story.book.pending_corrections(HOUR_AFTER + 60_001)
+    assert (late.trade_id, late.added, late.funding) == ("t1", D("-0.7"), D("-0.7"))
+    assert late.pnl_net == first.pnl_net - D("0.7")
+    assert late.r_multiple == (late.pnl_net / 30).quantize(D("1e-12"))  # 3 away, 10 units
+    story.say(late)
+    assert story.book.pending_corrections(HOUR_AFTER + 60_002) == ()
+    pay(story, "0.2", HOUR_AFTER, HOUR_AFTER + 90_000)
+    (later,) = story.book.pending_corrections(HOUR_AFTER + 90_001)
+    assert later.unique_key != late.unique_key
+    assert (later.added, later.funding) == (D("0.2"), D("-0.5"))
+    assert story.book.trades["SOLUSDT"].funding == 0
+
+
+def test_funding_that_is_committed_while_a_result_is_on_its_way_is_not_lost(story: Story) -> None:
+    open_and_close(story, 1, NOON, NOON + 500)
+    (result,) = story.book.pending_closures(NOON + 600)
+    pay(story, "0.3", NOON + 400, NOON + 600)
+    story.say(result)
+    (correction,) = story.book.pending_corrections(NOON + 700)
+    assert (correction.added, correction.pnl_net) == (D("0.3"), result.pnl_net + D("0.3"))
+
+
+def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(story: Story) -> None:
+    of = numbered(1)
+    story.grant(of)
+    entry = story.send(intent(Leg.ENTRY, of))
+    pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 10)
+    assert Book.load(story.book.dump()) == story.book
+    story.fill(entry, "100", "100", at_ms=HOUR_AFTER - 30)
+    assert story.book.trades["SOLUSDT"].funding == D("-0.7")
+    assert not story.book.unattributed
+
+
+def test_funding_of_what_others_held_stays_with_no_trade_and_is_forgotten(story: Story) -> None:
+    pay(story, "-0.7", NOON - HOUR_MS, NOON)
+    story.open(numbered(1), at_ms=NOON)
+    assert story.book.trades["SOLUSDT"].funding == 0
+    late_ms = NOON + OVERLAP_MS
+    story.say(closed_cycle(late_ms), closed_cycle(late_ms + 1))
+    assert not story.book.unattributed
+
+
+def test_each_part_of_a_reopened_trade_has_the_funding_of_its_own_time(story: Story) -> None:
+    of = numbered(1)
+    story.grant(of)
+    entry: Intent = story.send(intent(Leg.ENTRY, of))
+    stop = story.send(intent(Leg.STOP, of))
+    story.fill(entry, "40", "100", at_ms=NOON)
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    story.fill(stop, "40", "97", at_ms=NOON + MINUTE_MS)
+    publish(story, NOON + MINUTE_MS)
+    story.fill(entry, "60", "100", at_ms=NOON + 2 * MINUTE_MS)
+    pay(story, "0.1", NOON + 1, NOON + 3 * MINUTE_MS)
+    pay(story, "0.5", NOON + 2 * MINUTE_MS + 1, NOON + 3 * MINUTE_MS)
+    story.fill(stop, "60", "97", at_ms=NOON + 4 * MINUTE_MS)
+    publish(story, NOON + 4 * MINUTE_MS)
+    assert funding_of(story) == {"t1": D("0.1"), "t1.2": D("0.5")}
+
+
+# --- by definition -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Held:
+    """A trade by its place in time, in minutes after noon."""
+
+    opened: int
+    closed: int
+
+
+@attrs.frozen
+class Payment:
+    amount: Decimal
+    at: int
+    late: int  # minutes until the venue lists it
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
+    """Trades one after another, some of which touch, and payments to what was held."""
+    held, payments, now = [], [], 0
+    for _ in range(draw(st.integers(1, 5))):
+        opened = now + draw(st.sampled_from([0, 1, 7]))
+        now = opened + draw(st.integers(1, 30))
+        held.append(Held(opened, now))
+        for at in draw(st.lists(st.integers(opened + 1, now), max_size=3, unique=True)):
+            amount = D(draw(st.integers(-50, 50))) / 10
+            payments.append(Payment(amount, at, draw(st.sampled_from([0, 1, 5, 40, 200]))))
+    return held, payments
+
+
+@given(lives(), st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
+    life: tuple[list[Held], list[Payment]], looks: list[int]
+) -> None:
+    held, payments = life
+    played = play(held, payments, looks)
+    wanted = {f"t{n}": D(0) for n in range(len(held))}
+    for payment in payments:
+        (owner,) = [n for n, each in enumerate(held) if each.opened < payment.at <= each.closed]
+        wanted[f"t{owner}"] += payment.amount
+    assert funding_of(played) == wanted
+    whole = Book()
+    whole.apply_all(enumerate(played.told, 1))
+    assert whole.dump() == played.book.dump()
+    assert Book.load(whole.dump()) == played.book
+
+
+@given(lives(), st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_stored_results_and_sums_are_those_of_payments_listed_at_once(
+    life: tuple[list[Held], list[Payment]], looks: list[int]
+) -> None:
+    held, payments = life
+    at_once = [attrs.evolve(payment, late=0) for payment in payments]
+    assert stored(play(held, payments, looks)) == stored(play(held, at_once, [500]))
+
+
+def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
+    """Fold events in the order in which they become known; ``looks`` publish results."""
+    story = Story()
+    story.ready()
+    steps: list[tuple[int, int, object]] = [
+        *((each.opened, 3, (n, "open")) for n, each in enumerate(held)),
+        *((each.closed, 1, (n, "close")) for n, each in enumerate(held)),
+        *((payment.at + payment.late, 2, payment) for payment in payments),
+        *((look, 0, None) for look in looks),
+    ]
+    stops: dict[int, Intent] = {}
+    for minute, _, what in sorted(steps, key=lambda step: step[:2]):
+        at_ms = NOON + minute * MINUTE_MS
+        if isinstance(what, Payment):
+            pay(story, str(what.amount), NOON + what.at * MINUTE_MS, at_ms)
+        elif isinstance(what, tuple):
+            n, happening = what
+            if happening == "open":
+                _, stops[n] = story.open(numbered(n), at_ms=at_ms)
+            else:
+                story.fill(stops[n], "100", "97", at_ms=at_ms)
+        else:
+            story.say(mark("10000", at_ms=at_ms))
+            publish(story, at_ms)
+    end_ms = NOON + 1_000 * MINUTE_MS
+    story.say(mark("10000", at_ms=end_ms))
+    publish(story, end_ms)
+    return story
+
+
+def stored(story: Story) -> object:
+    with closing(database.open_writer(database.MEMORY)) as connection:
+        JournalWriter(connection, generation=1).append(story.told)
+        return (
+            [attrs.evolve(row, rowid=0) for row in by_id(connection)],
+            [attrs.evolve(sums, r=round(sums.r, 9)) for sums in sums_of(connection)],
+            connection.execute("SELECT * FROM trade_count ORDER BY 1, 2, 3").fetchall(),
+            queries.totals(connection)["trades"],
+        )
+
+
+def by_id(connection: sqlite3.Connection) -> list[queries.TradeRow]:
+    return sorted(queries.trades(connection), key=lambda row: row.trade_id)
+
+
+def sums_of(connection: sqlite3.Connection) -> tuple[public_queries.StrategySums, ...]:
+    return public_queries.strategy_sums(connection)

@@ -1,0 +1,77 @@
+"""An entry's fill that is told after the result of its trade was published."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from decimal import Decimal as D
+
+from trading_cases import NOON, Story, intent, order_closed, plan
+
+from kamou.core.book.book import Book
+from kamou.core.model import Leg, OrderStatus
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+PLAN = plan()
+
+
+def published_and_reopened() -> Story:
+    """40 of 100 contracts, stopped out and published; then the other 60 are told."""
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    stop = story.send(intent(Leg.STOP, PLAN))
+    story.fill(entry, "40", "100")
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    story.fill(stop, "40", "97", at_ms=NOON + 5)
+    story.say(*story.book.pending_closures(NOON + 6))
+    assert not story.book.finished
+    story.fill(entry, "60", "100", at_ms=NOON + 4)
+    return story
+
+
+def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_its_own() -> None:
+    story = published_and_reopened()
+    trade = story.book.trades[PLAN.symbol]
+    assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
+    assert trade.unprotected_since_ms, "its stop is needed again"
+    assert len(story.book.conduct.entries) == 1, "one entry, told in two parts"
+    closing_order = story.send(intent(Leg.CLOSE, PLAN))
+    story.fill(closing_order, "60", "101", at_ms=NOON + 9)
+    (second,) = story.book.pending_closures(NOON + 10)
+    assert second.trade_id == f"{PLAN.signal_id}.2"
+    assert second.unique_key != PLAN.signal_id
+    assert second.quantity == 60
+    story.say(second)
+    assert story.book.pending_closures(NOON + 11) == ()
+    assert not story.book.finished
+
+
+def test_a_book_that_is_loaded_again_remembers_what_was_published() -> None:
+    story = published_and_reopened()
+    assert list(Book.load(story.book.dump()).published) == [PLAN.signal_id]
+    assert Book.load(story.book.dump()) == story.book
+
+
+def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:
+    story = published_and_reopened()
+    told = len(story.told)
+    closing_order = story.send(intent(Leg.CLOSE, PLAN))
+    story.fill(closing_order, "60", "101", at_ms=NOON + 9)
+    story.say(*story.book.pending_closures(NOON + 10))
+    with closing(database.open_writer(":memory:")) as connection:
+        writer = JournalWriter(connection, generation=1)
+        writer.append(story.told[:told])
+        assert _column(connection, "SELECT trade_id FROM open_trade") == [PLAN.signal_id]
+        writer.append(story.told[told:])
+        assert _column(connection, "SELECT trade_id FROM open_trade") == []
+        results = _column(connection, "SELECT pnl_net FROM trade")
+    assert len(results) == 2
+    assert sum(D(str(each)) for each in results) == sum(
+        event.pnl_net for event in story.told if hasattr(event, "pnl_net")
+    )
+
+
+def _column(connection: object, query: str) -> list[object]:
+    return [row[0] for row in connection.execute(query)]  # type: ignore[attr-defined]

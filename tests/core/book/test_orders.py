@@ -1,0 +1,156 @@
+"""The life of an order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import NOON, D, fill, intent, order_closed, plan
+
+from kamou.core.book import events as e
+from kamou.core.book.orders import NEXT, OrderState, advance, opened
+from kamou.core.model import Leg, OrderStatus
+
+ENTRY = intent(Leg.ENTRY, plan())
+S = OrderStatus
+
+
+def acknowledged(venue_id: str = "v1") -> e.OrderAcknowledged:
+    return e.OrderAcknowledged(at_ms=NOON, client_id=ENTRY.client_id, venue_id=venue_id)
+
+
+def unknown() -> e.OrderUnknown:
+    return e.OrderUnknown(at_ms=NOON + 5, client_id=ENTRY.client_id, reason="time-out")
+
+
+def rejected() -> e.OrderRejected:
+    return e.OrderRejected(at_ms=NOON, client_id=ENTRY.client_id, code="X", reason="no")
+
+
+def cancel() -> e.CancelRequested:
+    return e.CancelRequested(at_ms=NOON, client_id=ENTRY.client_id, reason="why")
+
+
+def filled(quantity: str) -> e.FillRecorded:
+    return e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, quantity, "100"), source="stream")
+
+
+def after(*events: e.Event) -> OrderState:
+    order = opened(ENTRY, NOON)
+    for event in events:
+        order = advance(order, event)
+    return order
+
+
+def test_a_committed_intent_may_have_been_sent() -> None:
+    assert after().status is S.SENT
+    assert after().remaining == 100
+
+
+def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
+    order = after(unknown())
+    assert order.status is S.UNKNOWN
+    assert order.unknown_since_ms == NOON + 5
+    assert not order.status.terminal
+    assert after(unknown(), acknowledged()).status is S.ACCEPTED
+
+
+def test_partial_fills_add_up_to_filled() -> None:
+    partly = after(acknowledged(), filled("40"))
+    assert partly.status is S.PARTIALLY_FILLED
+    assert (partly.filled, partly.remaining) == (40, 60)
+    assert after(filled("40"), filled("60")).status is S.FILLED
+
+
+def test_the_average_price_weighs_fills_by_quantity() -> None:
+    other = e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, "60", "110"), source="stream")
+    assert after(filled("40"), other).average_price == D("106")
+    assert after().average_price is None
+
+
+def test_a_fill_may_come_before_the_acknowledgement() -> None:
+    order = after(filled("40"), acknowledged("v9"))
+    assert order.status is S.PARTIALLY_FILLED
+    assert order.venue_id == "v9"
+
+
+@pytest.mark.parametrize(
+    "late", [acknowledged(), unknown(), rejected(), cancel(), order_closed(ENTRY, S.CANCELED)]
+)
+def test_late_events_leave_a_filled_order_alone(late: e.Event) -> None:
+    done = after(acknowledged(), filled("100"))
+    assert advance(done, late) is done
+
+
+def test_repeated_events_change_nothing() -> None:
+    once = after(acknowledged(), cancel())
+    assert advance(once, acknowledged()) is once
+    assert advance(once, cancel()) is once
+    assert advance(after(acknowledged()), unknown()).status is S.ACCEPTED
+
+
+def test_an_order_closed_with_more_filled_than_seen_waits_for_those_fills() -> None:
+    order = after(acknowledged(), order_closed(ENTRY, S.CANCELED, "30"))
+    assert order.status.terminal
+    assert not order.settled
+    assert order.remaining == 30
+    assert advance(order, filled("30")).settled
+
+
+def test_news_of_more_fills_reaches_an_order_that_is_terminal_already() -> None:
+    order = after(order_closed(ENTRY, S.CANCELED))
+    later = advance(order, order_closed(ENTRY, S.CANCELED, "10"))
+    assert later.reported == 10
+    assert later.status is S.CANCELED
+
+
+def test_the_rejected_rest_of_a_partly_filled_order_is_a_cancellation() -> None:
+    assert after(filled("10"), rejected()).status is S.CANCELED
+    assert after(rejected()).status is S.REJECTED
+
+
+def test_an_order_being_cancelled_may_still_fill() -> None:
+    order = after(acknowledged(), cancel(), filled("40"))
+    assert order.status is S.CANCELLING
+    assert order.filled == 40
+    assert advance(order, filled("60")).status is S.FILLED
+
+
+@pytest.mark.parametrize("status", [S.ACCEPTED, S.DENIED, S.PLANNED])
+def test_a_closure_that_is_no_end_is_a_mistake_of_ours(status: OrderStatus) -> None:
+    with pytest.raises(AssertionError):
+        after(order_closed(ENTRY, status))
+
+
+def test_an_event_of_another_order_or_of_no_order_is_a_mistake_of_ours() -> None:
+    other = intent(Leg.STOP, plan())
+    with pytest.raises(AssertionError):
+        after(order_closed(other, S.CANCELED))
+    with pytest.raises(AssertionError):
+        after(e.DriftExplained(at_ms=NOON, reason=""))
+    with pytest.raises(AssertionError):
+        after(e.FillRecorded(at_ms=NOON, fill=fill(other, "1", "1"), source="stream"))
+
+
+def test_nothing_follows_a_terminal_status_in_the_table() -> None:
+    assert {s for s, after_ in NEXT.items() if not after_} == {s for s in S if s.terminal}
+    assert set(NEXT) == set(S)
+
+
+EVENTS = st.sampled_from(
+    [acknowledged(), unknown(), rejected(), cancel(), order_closed(ENTRY, S.CANCELED, "20")]
+) | st.sampled_from(["1", "20", "50"]).map(filled)
+
+
+@settings(max_examples=100)
+@given(st.lists(EVENTS, max_size=12))
+def test_no_order_ends_without_the_venues_word(told: list[e.Event]) -> None:
+    order = opened(ENTRY, NOON)
+    for event in told:
+        before, order = order, advance(order, event)
+        if order.status is not before.status:
+            assert order.status in NEXT[before.status]
+        if order.status.terminal and not before.status.terminal:
+            evidence = (e.OrderRejected, e.OrderClosed, e.FillRecorded)
+            assert isinstance(event, evidence)
+        assert order.filled >= before.filled

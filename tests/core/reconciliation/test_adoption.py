@@ -1,0 +1,88 @@
+"""Where the stop of a position that we did not know belongs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+from trading_cases import (
+    INSTRUMENTS,
+    NOON,
+    D,
+    plan,
+    quote,
+    venue_position,
+)
+
+from kamou.core.model import Side
+from kamou.core.reconciliation.adoption import adopted_stop
+from kamou.core.reconciliation.reconciliation import Terms
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.sizing import trade_costs
+
+PLAN = plan()
+NEXT_MS = NOON + 300_000
+TERMS = Terms(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
+
+
+# --- adoption ------------------------------------------------------------------------------
+
+
+def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
+    return adopted_stop(
+        attrs.evolve(venue_position("SOLUSDT", quantity), **changes),
+        instrument=INSTRUMENTS["SOLUSDT"],
+        q=D(10000),
+        limits=RiskLimits(),
+        costs=CostModel(),
+        gap=D("0.25"),
+        atr=D(atr) if atr else None,
+    )
+
+
+def test_an_adopted_stop_risks_what_is_mandated() -> None:
+    assert stop_for("100") == D("92.07")  # (100 / 10 - 0.08) / 1.25 = 7.936, towards the mark
+    assert stop_for("-100") == D("107.93")
+
+
+def test_two_atr_are_enough_where_that_is_nearer() -> None:
+    assert stop_for("100", "1.5") == 97
+    assert stop_for("100", "9") == D("92.07")
+
+
+def test_a_position_too_large_for_any_stop_is_stopped_at_one_tick() -> None:
+    assert stop_for("1000000") == D("99.99")
+    assert stop_for("-1000000") == D("100.01")
+
+
+def test_an_adopted_stop_keeps_its_distance_from_liquidation() -> None:
+    assert stop_for("1") == 60  # a long cannot lose more than its price: 100 / 2.5
+    assert stop_for("100", liquidation_price=D(90)) == 96
+
+
+@pytest.mark.parametrize(("own", "set_bps"), [("0.0010", "6"), ("0.0002", "6"), ("0.0006", "9")])
+def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setting(
+    own: str, set_bps: str
+) -> None:
+    worse = max(D(own), D(set_bps) / 10_000)
+    of = attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D(own))
+    costs = CostModel(taker_bps=D(set_bps), slippage_bps=D(0))
+    found = trade_costs(instrument=of, costs=costs, quote=quote(), side=Side.LONG, hold_ms=0)
+    assert (found.fee_in, found.fee_out) == (worse, worse)
+    stop = adopted_stop(
+        venue_position("SOLUSDT", "100"),
+        instrument=of,
+        q=D(10_000),
+        limits=RiskLimits(),
+        costs=costs,
+        gap=D("0.25"),
+        atr=None,
+    )
+    # 10 units may lose 100: (10 - the fee of leaving at 100) / 1.25, towards the mark.
+    assert stop == (100 - (10 - 100 * worse) / D("1.25")).quantize(D("0.01"), "ROUND_CEILING")
+
+
+def test_an_atr_of_nothing_says_nothing() -> None:
+    assert stop_for("100", "0") == stop_for("100")

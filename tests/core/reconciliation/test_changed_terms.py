@@ -1,0 +1,209 @@
+"""What the venue leaves out of a list, and what it makes of an instrument that is held."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import (
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    fill,
+    intent,
+    plan,
+    venue_order,
+    venue_position,
+)
+from venue_looks import HELD, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
+
+from kamou.core.book import events as e
+from kamou.core.market.instruments import changes
+from kamou.core.model import Leg, OrderSide, Side, VenueOrder
+from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
+from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.risk.limits import RiskLimits
+
+
+@pytest.fixture
+def holding() -> Story:
+    """100 contracts long, the stop confirmed, as the venue also has it."""
+    made = Story()
+    made.ready()
+    made.open(PLAN)
+    return made
+
+
+# --- a list that leaves something out ----------------------------------------------------
+
+
+def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story) -> None:
+    """Its stop would be swept as an orphan: a list is believed when all of a while agree."""
+    found = run(holding, look(open_orders=RESTING))
+    assert found.repairs == ()
+    assert found.deferred == ("SOLUSDT",)
+    assert not found.agreed  # no new risk meanwhile
+    assert (found.protect, found.sweep) == ((), ())
+    assert holding.book.trades["SOLUSDT"].protected
+    doubting = attrs.evolve(TERMS, doubts=found.doubts)
+    again = run(holding, look(open_orders=RESTING), doubting, now_ms=NEXT_MS + SURE_MS - 1)
+    assert again.doubts == {("SOLUSDT", D(0)): NEXT_MS}
+    assert run(holding, look(positions=HELD, open_orders=RESTING), doubting).doubts == {}
+
+
+def test_another_smaller_quantity_is_another_doubt(holding: Story) -> None:
+    doubting = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
+    seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
+    assert run(holding, seventy, doubting).deferred == ("SOLUSDT",)
+
+
+def test_a_larger_quantity_is_believed_at_once(holding: Story) -> None:
+    more = look(positions=(venue_position("SOLUSDT", "130"),), open_orders=RESTING)
+    assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
+
+
+def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_adopted() -> None:
+    """After a restored backup the venue holds what no journal knows, behind stops of ours."""
+    story = Story()
+    story.ready()
+    forgotten = venue_order(intent(Leg.STOP, PLAN, "forgotten"))
+    recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
+    view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
+    young = once(story, view, TERMS)
+    assert (young.deferred, young.sweep) == (("SOLUSDT",), ())  # in motion: not adopted yet
+    adopted = once(story, attrs.evolve(view, fills=()), TERMS)
+    assert "PositionAdopted" in kinds(adopted.repairs)
+    assert adopted.sweep == ()  # its own stop is not there yet
+    trade = story.book.trades["SOLUSDT"]
+    own = intent(Leg.STOP, PLAN, "own", trade_id=trade.trade_id, trigger_price=trade.stop_price)
+    story.send(own)
+    protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
+    (swept,) = once(story, protected, TERMS).sweep
+    assert swept.client_id == forgotten.client_id
+
+
+def test_a_fill_from_before_an_adoption_is_in_what_was_adopted() -> None:
+    story = Story()
+    story.ready()
+    run(story, look(positions=HELD, open_orders=()))
+    assert story.book.trades["SOLUSDT"].adopted
+    late = fill(None, "40", "97", side=OrderSide.SELL, at_ms=NEXT_MS - 60_000)
+    story.say(e.FillRecorded(at_ms=NEXT_MS, fill=late, source="reconcile"))
+    assert story.book.position("SOLUSDT") == 100
+    assert late.key in story.book.fills_seen
+
+
+def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
+    holding: Story,
+) -> None:
+    holding.fill(intent(Leg.TARGET, PLAN), "40", "104")
+    view = look(positions=HELD, open_orders=RESTING)
+    assert kinds(run(holding, view).repairs) == ["DriftFound", "PositionCorrected"]
+    trade = holding.book.trades["SOLUSDT"]
+    assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (100, True, 0)
+
+
+# --- an instrument that changes while it is held ---------------------------------------------
+
+
+def terms(**changes: object) -> Terms:
+    changed = attrs.evolve(INSTRUMENTS["SOLUSDT"], **changes)  # type: ignore[arg-type]
+    return attrs.evolve(TERMS, instruments={**INSTRUMENTS, "SOLUSDT": changed})
+
+
+def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holding: Story) -> None:
+    holding.fill(intent(Leg.TARGET, PLAN), "40", "104")
+    before = holding.book.trades["SOLUSDT"]
+    small = terms(contract_size=D("0.02"))
+    view = look(positions=(venue_position("SOLUSDT", "300"),), open_orders=(resting("300"),))
+    found = run(holding, view, small)
+    assert kinds(found.repairs) == ["TradeRestated", "StopConfirmed"]
+    assert found.agreed
+    trade = holding.book.trades["SOLUSDT"]
+    assert (trade.entered, trade.exited, trade.quantity) == (500, 200, 300)
+    assert (trade.entry_price, trade.exit_price) == (before.entry_price, before.exit_price)
+    assert trade.realised == before.realised
+    assert trade.protected
+
+
+def once(story: Story, view: VenueView, terms: Terms) -> Reconciliation:
+    """Reconcile and commit; a second look is another one."""
+    found = reconcile(story.book, view, terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    story.say(*found.events)
+    return found
+
+
+def resting(quantity: str) -> VenueOrder:
+    return venue_order(STOP, quantity)
+
+
+def test_positions_that_were_read_in_the_old_contracts_are_judged_next_time(
+    holding: Story,
+) -> None:
+    found = once(holding, look(positions=HELD, open_orders=RESTING), terms(contract_size=D("0.2")))
+    assert kinds(found.repairs)[0] == "TradeRestated"
+    assert found.deferred == ("SOLUSDT",)
+    assert holding.book.position("SOLUSDT") == 50
+
+
+def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) -> None:
+    """Nothing is taken on trust: the venue's quantity is compared in the new contracts."""
+    half = terms(contract_size=D("0.2"))
+    view = look(positions=(venue_position("SOLUSDT", "60"),), open_orders=(resting("60"),))
+    assert once(holding, view, half).deferred == ("SOLUSDT",)
+    found = run(holding, view, half, cycle_ms=NEXT_MS + 1)
+    assert kinds(found.repairs)[:2] == ["DriftFound", "PositionCorrected"]
+
+
+@pytest.mark.parametrize(("side", "on_tick"), [(Side.LONG, "97.3"), (Side.SHORT, "102.9")])
+def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
+    side: Side, on_tick: str
+) -> None:
+    story = Story()
+    story.ready()
+    of = plan(side=side)
+    story.open(of)
+    held = look(positions=(venue_position("SOLUSDT", str(100 * side.sign)),))
+    grown = terms(tick=D("0.7"))
+    old = venue_order(intent(Leg.STOP, of))
+    assert run(story, attrs.evolve(held, open_orders=(old,)), grown).protect == ()
+    trade = story.book.trades["SOLUSDT"]
+    assert trade.stop_price % D("0.7") != 0  # what rests is where it belongs
+    assert trade.target_price is not None
+    assert trade.target_price % D("0.7") == 0
+    (action,) = protect(trade, (), (), limits=RiskLimits(), now_ms=NEXT_MS)
+    assert isinstance(action, PlaceStop)
+    assert action.trigger_price == D(on_tick)
+
+
+def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) -> None:
+    near = attrs.evolve(HELD[0], liquidation_price=D(98))
+    found = run(holding, look(positions=(near,), open_orders=RESTING))
+    assert kinds(found.repairs) == ["TradeRestated", "ProtectionLost"]
+    assert found.protect == ("SOLUSDT",)
+    trade = holding.book.trades["SOLUSDT"]
+    assert 98 < trade.stop_price < 100
+    new = intent(Leg.STOP, PLAN, "nearer", trigger_price=trade.stop_price)
+    holding.send(new)
+    ours = holding.book.orders_of("SOLUSDT")
+    both = (*RESTING, venue_order(new))
+    confirm, cancel = protect(trade, ours, both, limits=RiskLimits(), now_ms=NEXT_MS)
+    assert isinstance(confirm, ConfirmStop)
+    assert isinstance(cancel, CancelOrder)
+    assert (confirm.client_id, cancel.client_id) == (new.client_id, STOP.client_id)
+
+
+def test_a_symbol_without_an_instrument_keeps_its_terms(holding: Story) -> None:
+    unlisted = attrs.evolve(TERMS, instruments={})
+    assert run(holding, look(positions=HELD, open_orders=RESTING), unlisted).repairs == ()
+
+
+def test_what_a_listing_says_anew_is_told_field_by_field() -> None:
+    known = {"SOLUSDT": INSTRUMENTS["SOLUSDT"]}
+    listed = attrs.evolve(known["SOLUSDT"], tick=D("0.7"), leverage_max=5)
+    (event,) = changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)
+    assert [(f.name, f.value) for f in event.figures] == [
+        ("tick", "0.01 -> 0.7"),
+        ("leverage_max", "20 -> 5"),
+    ]
+    assert changes(known, [known["SOLUSDT"]], NOON) == ()

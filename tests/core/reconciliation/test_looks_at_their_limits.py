@@ -1,0 +1,248 @@
+"""A look at the venue, at the very millisecond at which it is believed, and at its edges."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import NOON, D, Story, fill, income, intent, order_closed, plan, venue_order
+from trading_cases import venue_position as held
+from venue_looks import HELD, NEXT_MS, PLAN, RESTING, TERMS, kinds, look
+
+from kamou.core.book import events as e
+from kamou.core.book.trades import open_trade, restate
+from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.reconciliation.protection import Await, ConfirmStop, protect
+from kamou.core.reconciliation.reconciliation import Reconciliation, VenueView, reconcile
+
+IN_FLIGHT_MS = 5_000
+SURE_MS = 20_000
+
+
+@pytest.fixture
+def holding() -> Story:
+    """100 contracts long, the stop confirmed, as the venue also has it."""
+    story = Story()
+    story.ready()
+    story.open(PLAN)
+    return story
+
+
+def glance(story: Story, view: VenueView, now_ms: int = NEXT_MS, **terms: object) -> Reconciliation:
+    """A reconciliation that is not committed."""
+    seen = attrs.evolve(TERMS, **terms)  # type: ignore[arg-type]
+    return reconcile(story.book, view, seen, cycle_ms=NEXT_MS, now_ms=now_ms)
+
+
+GONE = (held("SOLUSDT", "150"),)  # more than the book has: never in doubt
+
+
+@pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
+def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
+    holding: Story, age_ms: int, moving: bool
+) -> None:
+    recent = fill(None, "1", "100", symbol="SOLUSDT", at_ms=NEXT_MS - age_ms)
+    holding.book.fills_seen[recent.key] = recent.at_ms  # known: only its time speaks
+    found = glance(holding, look(positions=GONE, open_orders=RESTING, fills=(recent,)))
+    assert (found.deferred == ("SOLUSDT",)) is moving
+    elsewhere = attrs.evolve(recent, symbol="ADAUSDT", at_ms=NEXT_MS)
+    holding.book.fills_seen[elsewhere.key] = NEXT_MS
+    other = glance(holding, look(positions=GONE, open_orders=RESTING, fills=(elsewhere,)))
+    assert other.deferred == ()
+
+
+@pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
+def test_a_trade_that_changed_within_the_time_in_flight_explains_a_difference(
+    holding: Story, age_ms: int, moving: bool
+) -> None:
+    changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_ms=NEXT_MS - age_ms)
+    holding.book.trades["SOLUSDT"] = changed
+    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    assert (found.deferred == ("SOLUSDT",)) is moving
+
+
+@pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
+@pytest.mark.parametrize("symbol", ["SOLUSDT", "ADAUSDT"])
+def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol_only(
+    holding: Story, age_ms: int, moving: bool, symbol: str
+) -> None:
+    other = plan(symbol, permit_id="o", signal_id="o")
+    ended = holding.send(intent(Leg.TARGET, other, "ended"))
+    closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED), at_ms=NEXT_MS - age_ms)
+    holding.say(closed)
+    assert ended.client_id in holding.book.closed
+    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    assert (found.deferred == ("SOLUSDT",)) is (moving and symbol == "SOLUSDT")
+
+
+@pytest.mark.parametrize("leg", list(Leg))
+@pytest.mark.parametrize(("age_ms", "young"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
+def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_does_not(
+    holding: Story, leg: Leg, age_ms: int, young: bool
+) -> None:
+    holding.send(intent(leg, PLAN, "new"), NEXT_MS - age_ms)
+    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    assert (found.deferred == ("SOLUSDT",)) is (young and leg in (Leg.ENTRY, Leg.CLOSE))
+
+
+@pytest.mark.parametrize(("age_ms", "moving"), [(SURE_MS - 1, True), (SURE_MS, False)])
+def test_fills_that_the_venue_counted_are_waited_for_as_long_as_evidence_takes(
+    holding: Story, age_ms: int, moving: bool
+) -> None:
+    ended = holding.send(intent(Leg.TARGET, PLAN, "ended"))
+    closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED, "7"), at_ms=NEXT_MS - age_ms)
+    holding.say(closed)
+    assert ended.client_id in holding.book.orders
+    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    assert (found.deferred == ("SOLUSDT",)) is moving
+
+
+@pytest.mark.parametrize(("age_ms", "asked"), [(IN_FLIGHT_MS - 1, False), (IN_FLIGHT_MS, True)])
+def test_an_order_is_asked_about_once_it_is_older_than_the_time_in_flight(
+    holding: Story, age_ms: int, asked: bool
+) -> None:
+    close = holding.send(intent(Leg.CLOSE, PLAN), NEXT_MS - age_ms)
+    found = glance(holding, look(positions=HELD, open_orders=RESTING))
+    assert (found.resolve == (close.client_id,)) is asked
+
+
+@pytest.mark.parametrize(("age_ms", "doubted"), [(SURE_MS - 1, True), (SURE_MS, False)])
+@pytest.mark.parametrize("quantity", ["0", "99"])
+def test_less_than_fills_say_is_doubted_for_as_long_as_evidence_takes(
+    holding: Story, age_ms: int, doubted: bool, quantity: str
+) -> None:
+    said = ("SOLUSDT", D(quantity))
+    view = look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING)
+    found = glance(holding, view, doubts={said: NEXT_MS - age_ms})
+    assert (found.deferred == ("SOLUSDT",)) is doubted
+    assert (said in found.doubts) is doubted
+    if doubted:
+        assert found.doubts[said] == NEXT_MS - age_ms
+
+
+@pytest.mark.parametrize("quantity", ["101", "-1"])
+def test_more_than_fills_say_or_the_other_side_is_never_doubted(
+    holding: Story, quantity: str
+) -> None:
+    found = glance(holding, look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING))
+    assert found.drift
+    assert found.doubts == {}
+
+
+@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.STOP])
+def test_orders_of_others_are_never_swept_however_old(holding: Story, leg: Leg) -> None:
+    foreign = attrs.evolve(venue_order(intent(leg, plan("ADAUSDT"))), client_id="web-7f3a")
+    assert glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).sweep == ()
+
+
+def test_fills_and_income_at_the_very_start_of_the_window_are_read_and_before_it_are_not(
+    holding: Story,
+) -> None:
+    since_ms = holding.book.fills_since_ms()
+    for early_ms, read in ((0, True), (1, False)):
+        at_ms = since_ms - early_ms
+        view = look(
+            positions=HELD,
+            open_orders=RESTING,
+            fills=(fill(None, "1", "100", symbol="ADAUSDT", at_ms=at_ms),),
+            income=(income("funding", "1", at_ms),),
+        )
+        told = kinds(glance(holding, view).repairs)
+        assert ("FillRecorded" in told, "IncomeRecorded" in told) == (read, read)
+
+
+@pytest.mark.parametrize(
+    ("side", "target", "expected"), [(Side.LONG, "106.3", "106"), (Side.SHORT, "93.7", "94")]
+)
+def test_a_target_off_the_new_tick_moves_towards_the_entry(
+    side: Side, target: str, expected: str
+) -> None:
+    trade = open_trade(plan(side=side, target_price=D(target)), "t", NOON)
+    told = e.TradeRestated(
+        at_ms=NOON,
+        trade_id="t",
+        symbol="SOLUSDT",
+        contract_size=trade.contract_size,
+        tick=D("0.5"),
+        stop_price=trade.stop_price,
+    )
+    assert restate(trade, told).target_price == D(expected)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "quantity", "kind"),
+    [
+        ("SOLUSDT", "70", "QUANTITY_DIFFERS"),  # held, and less of it
+        ("SOLUSDT", "-70", "INSTRUMENT_UNKNOWN"),  # the other side would have to be adopted
+        ("ADAUSDT", "70", "INSTRUMENT_UNKNOWN"),
+    ],
+)
+def test_only_what_would_be_adopted_needs_its_instrument(
+    holding: Story, symbol: str, quantity: str, kind: str
+) -> None:
+    others = () if symbol == "SOLUSDT" else HELD
+    doubts = {("SOLUSDT", D(70)): NEXT_MS - SURE_MS}
+    view = look(positions=(*others, held(symbol, quantity)), open_orders=RESTING)
+    (found,) = glance(holding, view, instruments={}, doubts=doubts).mismatches
+    assert (found.symbol, found.kind) == (symbol, kind)
+
+
+def test_an_order_that_was_asked_about_just_now_is_not_asked_about_again(holding: Story) -> None:
+    close = holding.send(intent(Leg.CLOSE, PLAN))
+    seen = look(positions=HELD, open_orders=RESTING)
+    assert glance(holding, seen).resolve == (close.client_id,)
+    asked = attrs.evolve(seen, queried=(venue_order(close),))
+    assert glance(holding, asked).resolve == ()
+
+
+def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story) -> None:
+    ours = fill(intent(Leg.TARGET, PLAN), "1", "106", at_ms=NEXT_MS)
+    external = fill(None, "1", "106", symbol="ADAUSDT", at_ms=NEXT_MS, venue_order_id="v-7")
+    found = glance(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
+    assert [r.cause_id for r in found.repairs[:2]] == [ours.client_id, "v-7"]
+
+
+def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
+    holding: Story,
+) -> None:
+    close = holding.send(intent(Leg.CLOSE, PLAN))
+    holding.say(order_closed(close, OrderStatus.CANCELED, "7"))
+    assert close.client_id in holding.book.orders
+    trade = holding.book.trades["SOLUSDT"]
+    orders = holding.book.orders_of("SOLUSDT")
+    assert protect(trade, orders, RESTING, limits=TERMS.limits, now_ms=NOON) == ()
+
+
+@pytest.mark.parametrize("quantity", ["0", "-99"])
+def test_less_of_a_short_than_fills_say_is_doubted_too(quantity: str) -> None:
+    story = Story()
+    story.ready()
+    story.open(plan(side=Side.SHORT))
+    view = look(positions=(held("SOLUSDT", quantity),))
+    assert glance(story, view).doubts == {("SOLUSDT", D(quantity)): NEXT_MS}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"client_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}]
+)
+def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirmed(
+    holding: Story, changes: dict[str, object]
+) -> None:
+    trade = holding.book.trades["SOLUSDT"]
+    assert trade.confirmed is not None
+    told = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
+    orders = holding.book.orders_of("SOLUSDT")
+    done = protect(told, orders, RESTING, limits=TERMS.limits, now_ms=NOON)
+    assert [type(action) for action in done] == ([ConfirmStop] if changes else [])
+
+
+def test_a_stop_that_was_there_and_is_not_read_back_is_given_the_time_of_a_new_one(
+    holding: Story,
+) -> None:
+    trade = holding.book.trades["SOLUSDT"]
+    assert trade.unprotected_since_ms == 0
+    orders = holding.book.orders_of("SOLUSDT")
+    for refused in (False, True):
+        done = protect(
+            trade, orders, (), limits=TERMS.limits, now_ms=NOON + 1, stop_refused=refused
+        )
+        assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)

@@ -1,0 +1,389 @@
+"""What a position needs to be protected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_order
+
+from kamou.core.book import events as e
+from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, Side, VenueOrder
+from kamou.core.reconciliation.protection import (
+    CLOSE_LEAD_MS,
+    UNSEEN_MAX_MS,
+    Action,
+    Await,
+    CancelOrder,
+    ClosePosition,
+    ConfirmStop,
+    PlaceStop,
+    is_covered,
+    orphans,
+    protect,
+)
+from kamou.core.risk.limits import RiskLimits
+
+PLAN = plan()
+STOP = intent(Leg.STOP, PLAN)
+LIMITS = RiskLimits()
+
+
+def naked(quantity: str = "100", at_ms: int = NOON) -> Story:
+    """A position whose stop was never sent."""
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.fill(entry, quantity, "100", at_ms=at_ms)
+    story.say(order_closed(entry, OrderStatus.CANCELED, quantity))
+    return story
+
+
+def actions(
+    story: Story, *resting: VenueOrder, now_ms: int = NOON + 1, **more: Any
+) -> tuple[Action, ...]:
+    return protect(
+        story.book.trades["SOLUSDT"],
+        story.book.orders_of("SOLUSDT"),
+        resting,
+        limits=LIMITS,
+        now_ms=now_ms,
+        **more,
+    )
+
+
+PLACE = PlaceStop(
+    symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), trigger_price=PLAN.stop_price
+)
+
+
+def test_a_naked_position_gets_its_stop() -> None:
+    assert actions(naked()) == (PLACE,)
+
+
+def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
+    story = naked()
+    story.send(STOP)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
+    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=STOP.client_id, venue_id="v"))
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
+
+
+def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
+    story = naked()
+    story.send(STOP)
+    resting = venue_order(STOP)
+    (confirm,) = actions(story, resting)
+    assert confirm == ConfirmStop(
+        symbol="SOLUSDT", client_id=STOP.client_id, quantity=D(100), trigger_price=D(97)
+    )
+    story.say(
+        e.StopConfirmed(
+            at_ms=NOON,
+            symbol="SOLUSDT",
+            client_id=STOP.client_id,
+            quantity=D(100),
+            trigger_price=D(97),
+        )
+    )
+    assert actions(story, resting) == ()
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"type": OrderType.LIMIT},
+        {"reduce_only": False},
+        {"side": OrderSide.BUY},
+        {"symbol": "ADAUSDT"},
+        {"status": OrderStatus.CANCELED},
+        {"trigger_price": None},
+        {"trigger_price": D("96.99")},  # farther than where it belongs
+        {"quantity": D(99)},
+        {"filled": D(1)},
+    ],
+)
+def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
+    story = naked()
+    story.send(STOP)
+    resting = attrs.evolve(venue_order(STOP), **flaw)
+    assert not any(isinstance(a, ConfirmStop) for a in actions(story, resting))
+    assert not is_covered(story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT"), [resting])
+
+
+def test_a_stranger_s_stop_is_not_ours_to_rely_on() -> None:
+    foreign = attrs.evolve(venue_order(STOP), client_id="someone")
+    assert actions(naked(), foreign) == (PLACE,)
+
+
+def test_a_nearer_stop_protects_too() -> None:
+    story = naked()
+    story.send(STOP)
+    (confirm,) = actions(story, venue_order(STOP, trigger_price=D("98")))
+    assert isinstance(confirm, ConfirmStop)
+
+
+def test_what_is_not_protected_in_time_is_closed() -> None:
+    story = naked()
+    story.send(STOP)
+    unprotected_ms = story.book.trades["SOLUSDT"].unprotected_since_ms
+    close_ms = unprotected_ms + 10_000 - CLOSE_LEAD_MS
+    assert not isinstance(actions(story, now_ms=close_ms - 1)[0], ClosePosition)
+    (close,) = actions(story, now_ms=close_ms)
+    assert close == ClosePosition(
+        symbol="SOLUSDT", side=OrderSide.SELL, quantity=D(100), reason="not protected in time"
+    )
+
+
+def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
+    story = naked()
+    story.send(STOP)
+    sent_ms = max(
+        story.book.orders[STOP.client_id].changed_ms,
+        story.book.trades["SOLUSDT"].unprotected_since_ms,
+    )
+    (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
+    assert isinstance(wait, Await)
+    assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
+
+
+def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
+    for leg in (Leg.STOP, Leg.CLOSE):
+        story = naked()
+        order = story.send(intent(leg, PLAN))
+        assert isinstance(actions(story)[0], Await)
+        story.say(e.OrderUnknown(at_ms=NOON, client_id=order.client_id, reason="timed out"))
+        assert actions(story) == (PLACE,)
+
+
+def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop() -> None:
+    story = naked()
+    close = story.send(intent(Leg.CLOSE, PLAN))
+    story.say(e.OrderUnknown(at_ms=NOON, client_id=close.client_id, reason="timed out"))
+    late = NOON + 11_000
+    assert actions(story, now_ms=late) == (PLACE,)
+    assert isinstance(actions(story, now_ms=late, stop_refused=True)[0], ClosePosition)
+
+
+def test_a_stop_that_is_refused_before_the_deadline_is_tried_again_at_the_next_look() -> None:
+    assert isinstance(actions(naked(), stop_refused=True)[0], Await)
+
+
+def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
+    story = naked()
+    late = NOON + 11_000
+    assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
+    assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
+
+
+def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
+    story = naked()
+    close = intent(Leg.CLOSE, PLAN)
+    story.send(close)
+    sent_ms = story.book.orders[close.client_id].changed_ms
+    (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
+    assert isinstance(wait, Await)
+
+
+def test_behind_a_close_that_nobody_answers_for_a_stop_is_placed() -> None:
+    story = naked()
+    close = intent(Leg.CLOSE, PLAN)
+    story.send(close)
+    sent_ms = story.book.orders[close.client_id].changed_ms
+    assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
+    assert actions(story, now_ms=sent_ms + 60_000) == (PLACE,)
+
+
+def confirmed(covering: str = "100", held: str = "100") -> Story:
+    story = naked(held)
+    story.send(STOP)
+    story.say(
+        e.StopConfirmed(
+            at_ms=NOON,
+            symbol="SOLUSDT",
+            client_id=STOP.client_id,
+            quantity=D(covering),
+            trigger_price=D(97),
+        )
+    )
+    return story
+
+
+def test_a_stop_larger_than_the_position_is_replaced_before_it_is_canceled() -> None:
+    story = confirmed("100", "60")
+    old = venue_order(STOP)
+    (place,) = actions(story, old)
+    assert isinstance(place, PlaceStop)
+    assert place.quantity == 60
+    smaller = story.send(intent(Leg.STOP, PLAN, "smaller", quantity=D(60)))
+    assert actions(story, old) == ()  # on its way; the old one protects meanwhile
+    new = venue_order(smaller)
+    confirm, cancel = actions(story, old, new)
+    assert isinstance(confirm, ConfirmStop)
+    assert confirm.client_id == smaller.client_id
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.client_id == STOP.client_id
+    story.say(e.CancelRequested(at_ms=NOON, client_id=STOP.client_id, reason=""))
+    (confirm_only,) = actions(story, old, new)
+    assert isinstance(confirm_only, ConfirmStop)
+
+
+def test_a_stop_smaller_than_the_position_stays_until_a_larger_one_is_read_back() -> None:
+    story = confirmed("60", "100")
+    old = venue_order(STOP, "60")
+    assert actions(story, old) == (PLACE,)
+
+
+def test_a_vanished_stop_is_replaced_at_once() -> None:
+    story = confirmed()
+    story.say(order_closed(STOP, OrderStatus.CANCELED))
+    assert actions(story, now_ms=NOON + 5_000) == (PLACE,)
+
+
+def test_a_short_is_protected_by_a_buy_above() -> None:
+    short = plan(side=Side.SHORT)
+    story = Story()
+    story.ready()
+    story.grant(short)
+    story.fill(story.send(intent(Leg.ENTRY, short)), "100", "100")
+    (place,) = actions(story)
+    assert place == PlaceStop(
+        symbol="SOLUSDT", side=OrderSide.BUY, quantity=D(100), trigger_price=D(103)
+    )
+    stop = story.send(intent(Leg.STOP, short))
+    assert isinstance(actions(story, venue_order(stop))[0], ConfirmStop)
+
+
+def test_an_inverted_trade_is_not_protections_business() -> None:
+    story = naked()
+    story.fill(story.send(STOP), "100", "97")
+    story.fill(STOP, "20", "97")
+    assert actions(story) == ()
+
+
+def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
+    story = confirmed()
+    target = story.send(intent(Leg.TARGET, PLAN))
+    assert orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
+    story.fill(STOP, "100", "97")
+    ours = story.book.orders_of("SOLUSDT")
+    (orphan,) = orphans(story.book.trades, ours)
+    assert orphan.client_id == target.client_id
+    story.say(e.CancelRequested(at_ms=NOON, client_id=target.client_id, reason=""))
+    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
+
+
+def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.send(STOP)
+    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
+    story.say(order_closed(entry, OrderStatus.EXPIRED))
+    assert len(orphans({}, story.book.orders_of("SOLUSDT"))) == 1
+
+
+@pytest.mark.parametrize(("sent", "bare"), [(0, -60_000), (-60_000, 0)])
+def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
+    sent: int, bare: int
+) -> None:
+    """Whichever is later: a stop attached to an entry sleeps until the entry fills."""
+    story = naked(at_ms=NOON + bare)
+    story.send(STOP, NOON + sent)
+    for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
+        now_ms = NOON + waited_ms
+        done = actions(story, now_ms=now_ms, silent_ms=100_000)
+        assert (done == (PLACE,)) is again
+        assert again or isinstance(done[0], Await)
+
+
+def test_while_a_close_is_under_way_it_is_looked_at_again_after_the_deadline() -> None:
+    story = naked()
+    story.send(intent(Leg.CLOSE, PLAN), NOON)
+    assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)
+
+
+@pytest.mark.parametrize(("after_ms", "closed"), [(5_999, False), (6_000, True)])
+def test_a_bare_position_is_closed_four_seconds_before_its_deadline(
+    after_ms: int, closed: bool
+) -> None:
+    done = actions(naked(), now_ms=NOON + after_ms, stop_refused=True)
+    assert isinstance(done[0], ClosePosition) is closed
+    if not closed:
+        assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
+    assert isinstance(actions(naked(), now_ms=NOON + after_ms)[0], ClosePosition) is closed
+
+
+@pytest.mark.parametrize("leg", [Leg.TARGET, Leg.ENTRY])
+def test_only_a_stop_that_is_on_its_way_is_waited_for(leg: Leg) -> None:
+    story = naked()
+    story.send(intent(leg, PLAN, "another"), NOON)
+    assert actions(story) == (PLACE,)
+    story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # too small for what is held
+    assert actions(story) == (PLACE,)
+
+
+def test_a_close_that_the_venue_took_is_waited_for_however_long_it_takes() -> None:
+    story = naked()
+    close = story.send(intent(Leg.CLOSE, PLAN), NOON)
+    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=close.client_id, venue_id="v"))
+    (waiting,) = actions(story, now_ms=NOON + 60_000)
+    assert isinstance(waiting, Await)
+
+
+def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    story.fill(entry, "60", "100")
+    story.fill(story.send(intent(Leg.CLOSE, PLAN)), "60", "101")
+    assert story.book.trades["SOLUSDT"].quantity == 0
+    assert actions(story) == ()
+
+
+def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_of_equals() -> None:
+    story = naked()
+    sizes = {
+        "a": ("150", "0", 5),
+        "b": ("130", "25", 9),
+        "c": ("110", "0", 7),
+        "d": ("105", "0", 8),
+    }
+    resting = []
+    for name, (quantity, filled, created_ms) in sizes.items():
+        stop = story.send(attrs.evolve(intent(Leg.STOP, PLAN, name), quantity=D(quantity)))
+        resting.append(
+            attrs.evolve(venue_order(stop), filled=D(filled), created_ms=NOON + created_ms)
+        )
+    names = {name: intent(Leg.STOP, PLAN, name).client_id for name in sizes}
+    done = actions(story, *resting)
+    kept = done[0]
+    assert isinstance(kept, ConfirmStop)
+    assert (kept.client_id, kept.quantity) == (
+        names["d"],
+        105,
+    )  # b has 105 left too, and is younger
+    canceled = {a.client_id for a in done if isinstance(a, CancelOrder)}
+    assert canceled == {names["a"], names["b"], names["c"]}
+
+
+def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:
+    story = Story()
+    story.ready()
+    stop = story.send(STOP)
+    assert [o.client_id for o in orphans({}, story.book.orders.values())] == [stop.client_id]
+    story.say(order_closed(stop, OrderStatus.FILLED, "100"))
+    assert stop.client_id in story.book.orders
+    assert orphans({}, story.book.orders.values()) == ()
+
+
+def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
+    story = naked()
+    stop = story.send(STOP, NOON)
+    assert isinstance(actions(story)[0], Await)
+    story.say(e.CancelRequested(at_ms=NOON, client_id=stop.client_id, reason=""))
+    assert actions(story) == (PLACE,)

@@ -1,0 +1,391 @@
+"""The exchange is the truth."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import (
+    NOON,
+    D,
+    Story,
+    account,
+    closed_cycle,
+    fill,
+    income,
+    intent,
+    order_closed,
+    plan,
+    venue_order,
+    venue_position,
+)
+from venue_looks import (
+    HELD,
+    NEXT_MS,
+    PLAN,
+    RESTING,
+    STOP,
+    SURE_MS,
+    TERMS,
+    kinds,
+    look,
+    run,
+    run_sure,
+)
+
+from kamou.core.book import events as e
+from kamou.core.model import Leg, OrderSide, OrderStatus, Side
+from kamou.core.reconciliation.reconciliation import reconcile
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+@pytest.fixture
+def holding(story: Story) -> Story:
+    """100 contracts long, the stop confirmed, as the venue also has it."""
+    story.open(PLAN)
+    return story
+
+
+# --- agreement -------------------------------------------------------------------------
+
+
+def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
+    found = run(holding, look(positions=HELD, open_orders=RESTING))
+    assert found.repairs == ()
+    assert kinds(found.marks) == ["EquityMarked", "CycleClosed"]
+    assert found.agreed
+    assert (found.protect, found.sweep, found.resolve) == ((), (), ())
+    marked, closed = found.marks
+    assert isinstance(marked, e.EquityMarked)
+    assert marked.open_risk == D("38.276")
+    # By hand: 10 units at 100 cost 8 bp to leave; the account was read at what the day began with.
+    assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
+    assert isinstance(closed, e.CycleClosed)
+    assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
+    assert holding.book.reconciled_ms == NEXT_MS
+
+
+def test_an_unsound_account_marks_no_equity(story: Story) -> None:
+    found = run(story, look(account=account("NaN", at_ms=NEXT_MS)))
+    assert kinds(found.marks) == ["CycleClosed"]
+
+
+# --- fills and income ------------------------------------------------------------------
+
+
+def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> None:
+    stopped = fill(STOP, "100", "97", at_ms=NOON + 60_000)
+    paid = income("funding", "-0.4", at_ms=NOON + 30_000)
+    left = account("9969.1", at_ms=NEXT_MS)  # less the stop's loss, its fee and the funding
+    found = run(holding, look(account=left, fills=(stopped,), income=(paid,)))
+    assert kinds(found.repairs) == ["FillRecorded", "IncomeRecorded"]
+    assert found.repairs[0].source == "reconcile"  # type: ignore[attr-defined]
+    assert found.agreed
+    (closure,) = holding.book.pending_closures(NEXT_MS)
+    assert closure.exit_reason == "stop"
+    assert closure.funding == D("-0.4")
+
+
+def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story) -> None:
+    holding.say(closed_cycle(NOON + 600_000))
+    assert holding.book.fills_seen != {}, "what one list left out is asked for in the next cycle"
+    holding.say(closed_cycle(NOON + 900_000))
+    assert holding.book.fills_seen == {}
+    old = fill(intent(Leg.ENTRY, PLAN), "100", "100", at_ms=NOON)
+    found = run(
+        holding,
+        look(positions=HELD, open_orders=RESTING, fills=(old,)),
+        cycle_ms=NOON + 900_000,
+        now_ms=NOON + 900_000,
+    )
+    assert found.repairs == ()
+
+
+# --- orders ----------------------------------------------------------------------------
+
+
+def in_flight(story: Story) -> None:
+    story.grant(PLAN)
+    story.send(intent(Leg.ENTRY, PLAN))
+    story.send(STOP)
+
+
+def test_an_order_seen_resting_is_acknowledged(holding: Story) -> None:
+    target = holding.send(intent(Leg.TARGET, PLAN), NOON)
+    found = run(holding, look(positions=HELD, open_orders=(*RESTING, venue_order(target))))
+    assert kinds(found.repairs) == ["OrderAcknowledged"]
+    assert found.resolve == ()
+
+
+def test_an_order_in_flight_too_long_is_asked_about(story: Story) -> None:
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    young = run(story, look(), now_ms=NOON + 4_999)
+    assert young.resolve == ()
+    old = run(story, look(), now_ms=NOON + 5_000, cycle_ms=NEXT_MS + 1)
+    assert old.resolve == (entry.client_id,)  # its stop sleeps at the venue until it fills
+    story.say(order_closed(entry, OrderStatus.EXPIRED))
+    ended = run(story, look(), cycle_ms=NEXT_MS + 2)
+    assert ended.resolve == (STOP.client_id,)
+
+
+def test_the_venues_answer_about_an_order_is_evidence(story: Story) -> None:
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    told = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
+    found = run(story, look(queried=(told, told)))
+    assert kinds(found.repairs) == ["OrderClosed"]
+    assert story.book.releasable(NEXT_MS) == ((PLAN.permit_id, "no_fill"),)
+
+
+def test_a_confirmed_order_that_is_gone_from_the_list_is_asked_about(holding: Story) -> None:
+    found = run(holding, look(positions=HELD))
+    assert found.resolve == (STOP.client_id,)
+
+
+# --- positions -------------------------------------------------------------------------
+
+
+def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> None:
+    view = look(positions=(venue_position("SOLUSDT", "70", "99"),), open_orders=RESTING)
+    found = run_sure(holding, view)
+    assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
+    assert found.drift
+    assert not found.agreed
+    assert holding.book.position("SOLUSDT") == 70
+    assert holding.book.drifting
+    assert holding.book.reconciled_ms == NOON  # this cycle did not agree
+    assert holding.book.trades["SOLUSDT"].exit_price == 99
+    assert found.protect == ("SOLUSDT",)  # its stop is too large now
+
+
+def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> None:
+    terms = attrs.evolve(TERMS, marks={"SOLUSDT": D(98)})
+    found = run_sure(holding, look(), terms)
+    assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
+    (closure,) = holding.book.pending_closures(NEXT_MS)
+    assert (closure.exit_price, closure.exit_reason) == (98, "external")
+
+
+def test_without_a_mark_a_vanished_position_is_booked_at_its_entry(holding: Story) -> None:
+    run_sure(holding, look())
+    (closure,) = holding.book.pending_closures(NEXT_MS)
+    assert closure.pnl_gross == 0
+
+
+def test_an_unknown_position_is_adopted_with_a_stop(story: Story) -> None:
+    found = run(story, look(positions=(venue_position("ADAUSDT", "-50"),)))
+    assert kinds(found.repairs) == ["DriftFound", "PositionAdopted"]
+    trade = story.book.trades["ADAUSDT"]
+    assert trade.signed == -50
+    assert trade.trade_id == f"{NEXT_MS}.adopted.ADAUSDT"
+    assert found.protect == ("ADAUSDT",)
+    assert found.mismatches[0].kind == "POSITION_UNKNOWN"
+    assert trade.stop_price > 100
+
+
+def test_an_inverted_position_is_closed_and_adopted_the_other_way(holding: Story) -> None:
+    found = run(holding, look(positions=(venue_position("SOLUSDT", "-30"),)))
+    assert kinds(found.repairs) == ["DriftFound", "PositionCorrected", "PositionAdopted"]
+    assert holding.book.position("SOLUSDT") == -30
+    assert len(holding.book.pending_closures(NEXT_MS)) == 1
+
+
+def test_a_reversal_by_our_own_fills_is_drift_too(holding: Story) -> None:
+    holding.fill(STOP, "100", "97")
+    holding.fill(STOP, "30", "97")
+    assert holding.book.position("SOLUSDT") == -30
+    found = run(holding, look(positions=(venue_position("SOLUSDT", "-30"),)))
+    assert found.drift
+    assert holding.book.trades["SOLUSDT"].side is Side.SHORT
+    assert holding.book.trades["SOLUSDT"].quantity == 30
+
+
+def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: Story) -> None:
+    view = look(positions=(venue_position("LUNAUSDT", "5"),))
+    found = run(story, view)
+    assert kinds(found.repairs) == ["DriftFound"]
+    later = run(story, view, cycle_ms=NEXT_MS + 300_000)
+    assert later.drift
+    assert later.repairs == ()
+    assert story.book.drifting
+
+
+def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
+    view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
+    run_sure(holding, view)
+    found = run(holding, view, cycle_ms=NEXT_MS + 300_000)
+    assert kinds(found.marks) == ["DriftExplained", "EquityMarked", "CycleClosed"]
+    assert not holding.book.drifting
+
+
+def test_what_is_in_motion_is_judged_next_time(holding: Story) -> None:
+    recent = fill(STOP, "1", "97", at_ms=NEXT_MS - 1_000)
+    found = run(holding, look(fills=(recent,), open_orders=RESTING))
+    assert found.deferred == ("SOLUSDT",)
+    assert not found.drift
+    assert not found.agreed
+    assert holding.book.reconciled_ms == NOON
+
+
+def test_a_view_older_than_the_book_resurrects_nothing(holding: Story) -> None:
+    """The stop filled, and its trade was published, while the venue was being read."""
+    late_ms = NEXT_MS + 200
+    done = fill(STOP, "100", "97", at_ms=late_ms)
+    holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source="stream"))
+    assert run(holding, look(positions=HELD, open_orders=RESTING)).deferred == ("SOLUSDT",)
+    holding.say(*holding.book.pending_closures(late_ms))
+    found = run(holding, look(positions=HELD), cycle_ms=NEXT_MS + 1, now_ms=late_ms)
+    assert found.deferred == ("SOLUSDT",)
+    assert not holding.book.trades
+    assert run(holding, look(at_ms=late_ms), cycle_ms=NEXT_MS + 2, now_ms=late_ms).agreed
+
+
+def test_an_entry_in_flight_defers_and_then_does_not(story: Story) -> None:
+    in_flight(story)
+    seen = look(positions=HELD, at_ms=NOON + 4_000)
+    assert run(story, seen, now_ms=NOON + 4_000).deferred == ("SOLUSDT",)
+    later = run(story, look(positions=HELD), cycle_ms=NEXT_MS + 1)
+    assert later.drift
+
+
+def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> None:
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    story.fill(entry, "40", "100")
+    story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
+    view = look(positions=(venue_position("SOLUSDT", "60"),))
+    assert run(story, view, now_ms=NOON + 19_999).deferred == ("SOLUSDT",)
+    found = run(story, view, now_ms=NOON + 20_000, cycle_ms=NEXT_MS + 1)
+    assert "PositionCorrected" in kinds(found.repairs)
+    assert not story.book.entry_live("SOLUSDT")
+
+
+# --- protection and sweeping -------------------------------------------------------------
+
+
+def test_a_vanished_stop_is_found_and_asked_for(holding: Story) -> None:
+    found = run(holding, look(positions=HELD))
+    assert kinds(found.repairs) == ["ProtectionLost"]
+    assert found.protect == ("SOLUSDT",)
+    assert not holding.book.trades["SOLUSDT"].protected
+
+
+def test_a_stop_that_is_back_is_confirmed_again(holding: Story) -> None:
+    run(holding, look(positions=HELD))
+    found = run(holding, look(positions=HELD, open_orders=RESTING), cycle_ms=NEXT_MS + 300_000)
+    assert kinds(found.repairs) == ["StopConfirmed"]
+    assert holding.book.trades["SOLUSDT"].protected
+
+
+def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) -> None:
+    holding.fill(STOP, "100", "97")
+    target = holding.send(intent(Leg.TARGET, PLAN))
+    forgotten = venue_order(intent(Leg.STOP, PLAN, "forgotten"))
+    young = attrs.evolve(venue_order(intent(Leg.STOP, PLAN, "young")), created_ms=NEXT_MS - 1_000)
+    foreign = attrs.evolve(forgotten, client_id="web-7f3a")
+    view = look(open_orders=(venue_order(target), forgotten, young, foreign))
+    assert [o.client_id for o in run(holding, view).sweep] == [target.client_id]
+    # What the book has no order of goes when no list tells of a position for a while.
+    doubt = forgotten.client_id, forgotten.quantity
+    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
+    found = run(holding, view, sure)
+    assert {o.client_id for o in found.sweep} == {target.client_id, forgotten.client_id}
+
+
+def test_an_entry_that_outlived_its_plan_is_swept(story: Story) -> None:
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    found = run(story, look(open_orders=(venue_order(entry),)))
+    assert [o.client_id for o in found.sweep] == [entry.client_id]
+
+
+def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
+    """Between the request in the journal and the one at the venue a process may die."""
+    in_flight(story)
+    entry = intent(Leg.ENTRY, PLAN)
+    story.say(e.CancelRequested(at_ms=NEXT_MS - 1_000, client_id=entry.client_id, reason=""))
+    resting = look(open_orders=(venue_order(entry),))
+    assert run(story, resting).sweep == ()  # just asked
+    again = run(story, resting, cycle_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
+    assert [o.client_id for o in again.sweep] == [entry.client_id]
+
+
+def test_a_fresh_entry_is_left_alone(story: Story) -> None:
+    in_flight(story)
+    entry = venue_order(intent(Leg.ENTRY, PLAN))
+    assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).sweep == ()
+
+
+@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.CLOSE])
+def test_an_order_that_the_book_does_not_know_is_swept_only_once_it_is_not_in_flight(
+    story: Story, leg: Leg
+) -> None:
+    """Its intent may be committed while the venue is being read."""
+    order = venue_order(intent(leg, PLAN, "not yet known"))
+    doubt = order.client_id, order.quantity
+    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
+    for age_ms, swept in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
+        seen = look(open_orders=(attrs.evolve(order, created_ms=NEXT_MS - age_ms),))
+        found = reconcile(story.book, seen, sure, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+        assert bool(found.sweep) is swept, age_ms
+
+
+# --- idempotence -----------------------------------------------------------------------------
+
+SYMBOLS = ["SOLUSDT", "ADAUSDT"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_a_second_pass_over_the_same_view_is_a_no_op(data: st.DataObject) -> None:
+    story = Story()
+    story.ready()
+    orders = []
+    for symbol in SYMBOLS:
+        of = plan(symbol, data.draw(st.sampled_from(Side)))
+        story.grant(of)
+        for leg in (Leg.ENTRY, Leg.STOP, Leg.CLOSE):
+            if data.draw(st.booleans()):
+                orders.append(story.send(intent(leg, of)))
+    for order in orders:
+        if data.draw(st.booleans()):
+            story.fill(order, data.draw(st.sampled_from(["40", "100"])), "100")
+        if data.draw(st.booleans()):
+            story.say(order_closed(order, OrderStatus.CANCELED, data.draw(st.sampled_from("07"))))
+    some = st.sampled_from([None, *orders])
+    view = look(
+        positions=tuple(
+            venue_position(s, q)
+            for s in SYMBOLS
+            if (q := data.draw(st.sampled_from(["0", "40", "-40", "100"]))) != "0"
+        ),
+        open_orders=tuple(venue_order(o) for o in orders if data.draw(st.booleans())),
+        queried=tuple(
+            venue_order(o, status=OrderStatus.CANCELED) for o in orders if data.draw(st.booleans())
+        ),
+        fills=tuple(
+            fill(
+                data.draw(some),
+                data.draw(st.sampled_from(["7", "60"])),
+                "100",
+                side=data.draw(st.sampled_from(OrderSide)),
+                at_ms=NOON + data.draw(st.sampled_from([0, 299_000])),
+            )
+            for _ in range(data.draw(st.integers(0, 3)))
+        ),
+    )
+    now_ms = NEXT_MS + data.draw(st.sampled_from([0, 30_000]))
+    found = run(story, view, now_ms=now_ms)
+    theirs = {p.symbol: p.quantity for p in view.positions}
+    for symbol in SYMBOLS:
+        if symbol not in found.deferred:
+            assert story.book.position(symbol) == theirs.get(symbol, 0)
+    assert found.agreed == (story.book.reconciled_ms == NEXT_MS)

@@ -1,0 +1,146 @@
+"""What one look leaves unexplained: positions of fills that a list leaves out, and money."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import NOON, D, Story, account, fill, income, intent, plan, venue_position
+from venue_looks import HELD, NEXT_MS, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
+
+from kamou.core.book import events as e
+from kamou.core.model import Leg, OrderSide
+from kamou.core.reconciliation.unexplained import positions_left_out, unexplained_money
+from kamou.core.reconciliation.venue_view import MONEY, ReconcileSettings
+
+SETTINGS = ReconcileSettings()
+TOLERANCE = SETTINGS.balance_tolerance
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+# --- fills without a position ----------------------------------------------------------
+
+
+def test_a_fill_of_no_trade_leaves_a_position_that_the_venue_must_list(story: Story) -> None:
+    story.fill(None, "3", "100", symbol="ETHUSDT", side=OrderSide.SELL, at_ms=NOON + 1_000)
+    now_ms = NOON + 2_000
+    assert positions_left_out(story.book, (), SETTINGS, now_ms) == {"ETHUSDT": D(-3)}
+    assert positions_left_out(story.book, ("ETHUSDT",), SETTINGS, now_ms) == {}
+    after_ms = NOON + 1_000 + SETTINGS.unassigned_ms
+    assert positions_left_out(story.book, (), SETTINGS, after_ms) == {}
+
+
+def test_what_others_opened_and_closed_again_leaves_nothing_to_list(story: Story) -> None:
+    for side in (OrderSide.SELL, OrderSide.BUY):
+        story.fill(None, "3", "100", symbol="ETHUSDT", side=side, at_ms=NOON + 1_000)
+    assert positions_left_out(story.book, (), SETTINGS, NOON + 2_000) == {}
+
+
+def test_a_look_that_leaves_out_such_a_position_does_not_agree_and_adopts_it_later(
+    story: Story,
+) -> None:
+    theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 10_000)
+    listed = (venue_position("ETHUSDT", "-3"),)
+    seen = look(fills=(theirs,))
+    blind = run(story, seen)
+    assert not blind.agreed
+    assert blind.deferred == ("ETHUSDT",)
+    assert list(blind.doubts) == [("ETHUSDT", D(-3))]
+    found = run(story, attrs.evolve(seen, positions=listed), now_ms=NEXT_MS + 5_000)
+    assert "PositionAdopted" in kinds(found.repairs)
+    assert story.book.unassigned == {}
+
+
+def test_a_position_that_no_list_ever_shows_is_given_up_after_a_minute(story: Story) -> None:
+    theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 60_000)
+    found = run(story, look(fills=(theirs,)))
+    assert found.agreed
+
+
+# --- money without a reason -------------------------------------------------------------
+
+
+def test_fills_fees_and_income_explain_a_balance_to_the_cent(story: Story) -> None:
+    story.open(plan(), at_ms=NOON + 1)
+    assert unexplained_money(story.book, account("9999.5", at_ms=NEXT_MS), D(0)) == 0
+    story.say(
+        e.FillRecorded(
+            at_ms=NEXT_MS, fill=fill(STOP, "100", "97", at_ms=NOON + 60_000), source="stream"
+        ),
+        e.IncomeRecorded(at_ms=NEXT_MS, income=income("transfer", "-500", at_ms=NOON + 70_000)),
+    )
+    # 3 a unit lost on 10 units, two fees of 0.5, and 500 taken out.
+    assert unexplained_money(story.book, account("9469", at_ms=NEXT_MS), D(0)) == 0
+    assert unexplained_money(story.book, account("9369", at_ms=NEXT_MS), TOLERANCE) == -100
+
+
+@pytest.mark.parametrize(
+    ("balance", "left"), [("9991", "0"), ("9989", "-11"), ("10011", "11"), ("NaN", "0")]
+)
+def test_a_change_beyond_the_tolerance_is_unexplained_in_both_directions(
+    story: Story, balance: str, left: str
+) -> None:
+    read = account(balance, at_ms=NEXT_MS)
+    assert unexplained_money(story.book, read, TOLERANCE) == D(left)
+
+
+def test_a_payment_of_the_very_instant_of_a_read_may_be_in_it_or_not(story: Story) -> None:
+    story.say(e.IncomeRecorded(at_ms=NEXT_MS, income=income("transfer", "-500", at_ms=NEXT_MS)))
+    for balance in ("10000", "9500"):
+        assert unexplained_money(story.book, account(balance, at_ms=NEXT_MS), TOLERANCE) == 0
+    later = account("10000", at_ms=NEXT_MS + 1)
+    assert unexplained_money(story.book, later, TOLERANCE) == 500
+
+
+def test_a_fill_whose_money_is_not_known_leaves_nothing_to_compare(story: Story) -> None:
+    story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NOON + 1_000)
+    assert unexplained_money(story.book, account("5000", at_ms=NEXT_MS), TOLERANCE) == 0
+
+
+def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed(
+    story: Story,
+) -> None:
+    view = look(account=account("2000", at_ms=NEXT_MS))
+    doubted = run(story, view)
+    assert doubted.doubts == {(MONEY, D(-8000)): NEXT_MS}
+    assert (doubted.agreed, doubted.money_explained, doubted.marks) == (False, False, ())
+    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
+    early = run(story, view, terms, now_ms=NEXT_MS + SURE_MS - 1)
+    assert (early.money_explained, early.marks) == (False, ())
+    sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
+    assert sure.money_explained
+    assert kinds(sure.marks) == ["EquityMarked", "CycleClosed"]
+    assert story.book.balance == D(2000)
+
+
+def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Story) -> None:
+    """Else the next look would doubt it again, and the next, until the cycle ends."""
+    run(story, look())
+    view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
+    doubted = run(story, view)
+    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
+    sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
+    assert kinds(sure.marks) == ["EquityMarked"]
+
+
+def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story) -> None:
+    view = look(account=account("2000", at_ms=NEXT_MS))
+    assert not run(story, view).agreed
+    moved = income("transfer", "-8000", at_ms=NEXT_MS - 100, symbol="")
+    found = run(story, attrs.evolve(view, income=(moved,)))
+    assert found.agreed
+    assert kinds(found.marks) == ["EquityMarked", "CycleClosed"]
+
+
+def test_a_stop_that_the_fills_leave_out_is_no_loss_yet_either(story: Story) -> None:
+    """What a list hides of a fill shows in the balance, before the position is compared."""
+    story.open(plan())
+    assert intent(Leg.STOP, plan()) == STOP
+    lost = account("9000", at_ms=NEXT_MS)
+    found = run(story, look(account=lost, positions=HELD, open_orders=RESTING))
+    assert not found.money_explained

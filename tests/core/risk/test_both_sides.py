@@ -1,0 +1,305 @@
+"""Longs and shorts at stake: each rule sees a short as the mirror image of a long.
+
+The figures are computed here a second time, from the definitions, for books of both sides.
+"""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trading_cases import (
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    account,
+    at_stake,
+    equity_now,
+    plan,
+    quote,
+    review,
+    venue_position,
+)
+from venue_looks import TERMS, look, run
+
+from kamou.core.model import Side
+from kamou.core.risk.equity import exit_costs
+from kamou.core.risk.exposure import room_for
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.verdict import Denied
+
+LIMITS = RiskLimits()
+MAJORS = {"BTCUSDT", "ETHUSDT"}
+LEAVING = D("0.0008")  # 6 bp taker and 2 bp slippage
+GAP = D("0.25")
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> object:
+    """A plan of 0.1 units a contract at 100, its stop 3 away, with names of its own."""
+    return plan(
+        symbol,
+        side,
+        permit_id=f"p{number}",
+        signal_id=f"s{number}",
+        quantity=D(quantity),
+        notional=D(quantity) * 10,
+        risk=D(quantity) * D("0.41"),
+    )
+
+
+@pytest.mark.parametrize(("side", "away"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_open_risk_grows_as_the_mark_moves_away_from_the_stop_on_either_side(
+    story: Story, side: Side, away: int
+) -> None:
+    story.open(wish("SOLUSDT", side))  # type: ignore[arg-type]
+    stop = D(100) - 3 * away
+    costs = 10 * (GAP * 3 + LEAVING * stop)  # 10 units
+    for gained, distance in ((0, 3), (5, 8), (-2, 1), (-3, 0), (-10, 0)):
+        marks = {"SOLUSDT": D(100 + gained * away)}
+        assert at_stake(story, marks).open_risk == 10 * distance + costs
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(INSTRUMENTS)),
+            st.sampled_from(Side),
+            st.integers(1, 90),
+            st.booleans(),  # opened, or only permitted
+        ),
+        max_size=6,
+        unique_by=lambda drawn: drawn[0],
+    )
+)
+def test_net_and_total_notional_and_the_cluster_of_each_direction_are_sums_by_side(
+    drawn: list[tuple[str, Side, int, bool]],
+) -> None:
+    story = Story()
+    story.ready()
+    net = total = D(0)
+    clusters = {Side.LONG: D(0), Side.SHORT: D(0)}
+    for number, (symbol, side, quantity, opened) in enumerate(drawn):
+        made = wish(symbol, side, quantity, number)
+        if opened:
+            story.open(made)  # type: ignore[arg-type]
+        else:
+            story.grant(made)  # type: ignore[arg-type]
+        long = side is Side.LONG
+        stop = 97 if long else 103
+        opened_risk = D(quantity) / 10 * (3 + GAP * 3 + LEAVING * stop)
+        risk = opened_risk if opened else D(quantity) * D("0.41")
+        total += quantity * 10
+        net += quantity * 10 if long else -quantity * 10
+        if symbol not in MAJORS:
+            clusters[side] += risk
+    seen = at_stake(story)
+    assert (seen.net_notional, seen.notional_total) == (net, total)
+    assert seen.cluster == clusters
+
+
+@pytest.mark.parametrize("held", list(Side))
+def test_a_hedge_makes_room_for_the_shock_and_more_of_the_same_side_takes_it(
+    story: Story, held: Side
+) -> None:
+    story.open(wish("BTCUSDT", held))  # type: ignore[arg-type]
+    other = Side.SHORT if held is Side.LONG else Side.LONG
+    limits = RiskLimits(shock_move=D("0.1"))
+    notionals = {
+        side: room_for(
+            story.book,
+            at_stake(story),
+            equity_now(story.book),
+            symbol="ETHUSDT",
+            side=side,
+            instruments=INSTRUMENTS,
+            limits=limits,
+        ).notionals["shock"]
+        for side in (held, other)
+    }
+    assert notionals[other] - notionals[held] == 2 * 1000
+
+
+@pytest.mark.parametrize("held", list(Side))
+def test_alts_of_one_direction_share_a_cluster_and_those_of_the_other_do_not(
+    story: Story, held: Side
+) -> None:
+    story.open(wish("SOLUSDT", held))  # type: ignore[arg-type]
+    other = Side.SHORT if held is Side.LONG else Side.LONG
+    tight = RiskLimits(cluster_risk_max=D("0.006"))  # 60: one trade of 38 or 41, not two
+    for side, expected in ((held, True), (other, False)):
+        verdict, _ = review_entry(
+            review(story.book, wish("ADAUSDT", side, number=1), limits=tight)  # type: ignore[arg-type]
+        )
+        found = {d.code for d in verdict.denials} if isinstance(verdict, Denied) else set()
+        assert ("RISK_CLUSTER_EXCEEDED" in found) is expected
+
+
+# --- what every limit is a fraction of ---------------------------------------------------
+
+
+@pytest.mark.parametrize(("mid", "smaller"), [("110", "balance"), ("98", "equity")])
+def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
+    story: Story, mid: str, smaller: str
+) -> None:
+    """An open profit may be gone before a stop fills: it makes no trade larger."""
+    story.open(plan("BTCUSDT"), at_ms=NOON + 100)
+    marks = {"BTCUSDT": quote("BTCUSDT", mid, NOON + 900)}
+    now = review(story.book, plan(), marks=marks).now
+    open_profit = 10 * (D(mid) - 100)  # 10 units
+    assert (now.balance, now.equity) == (D("9999.5"), D("9999.5") + open_profit)
+    assert now.q == {"balance": now.balance, "equity": now.equity}[smaller]
+    limits = attrs.evolve(LIMITS, notional_total_max=D(1))
+    room = room_for(
+        story.book,
+        at_stake(story, {"BTCUSDT": D(mid)}),
+        now,
+        symbol="SOLUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=limits,
+    )
+    assert room.notionals["notional_total"] == now.q - 10 * D(mid)
+
+
+@pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
+def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_the_two(
+    story: Story, equity: str, balance: str
+) -> None:
+    seen = look(
+        account=account(equity, NOON + 300_000, balance=D(balance)),
+        positions=(venue_position("SOLUSDT", "100"),),
+    )
+    run(story, seen, TERMS)
+    # 1 % of 8,000 over 10 units, less 8 bp of the mark, over 1.25: 6.336, towards the mark.
+    assert story.book.trades["SOLUSDT"].stop_price == D("93.67")
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
+def test_the_governor_reckons_the_same_worst_case_for_a_short_as_for_a_long(
+    story: Story, side: Side, sign: int
+) -> None:
+    parts = dict(review(story.book, plan("SOLUSDT", side)).risk_parts)
+    stop = 100 - 3 * sign
+    assert parts["price"] == 10 * 3
+    assert parts["gap"] == 10 * 3 * GAP
+    fees = D("0.0006") * (100 + stop) + D("0.0003") * (100 + stop)  # fee, spread and slippage
+    assert parts["costs"] == 10 * (fees + D("0.0003") * 100)  # and funding of 24 hours
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_leaving_costs_money_on_either_side_and_nothing_where_nothing_is_known(sign: int) -> None:
+    held = (
+        venue_position("SOLUSDT", str(100 * sign), "110"),
+        venue_position("ADAUSDT", "50", "20"),
+        venue_position("UNLISTED", "100", "110"),
+    )
+    # 10 units at 110 and 5 at 20, taker fee and slippage of 8 bp
+    assert exit_costs(held, INSTRUMENTS, CostModel()) == (1100 + 100) * LEAVING
+    dear = {"SOLUSDT": attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D("0.001"))}
+    assert exit_costs(held[:1], dear, CostModel()) == 1100 * D("0.0012")
+    cheap = {"SOLUSDT": attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D("0.0001"))}
+    assert exit_costs(held[:1], cheap, CostModel()) == 1100 * LEAVING
+
+
+@pytest.mark.parametrize(("opened_ms", "counted"), [(-1, 0), (0, 200), (100, 200)])
+def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
+    story: Story, opened_ms: int, counted: int
+) -> None:
+    story.open(plan("BTCUSDT"), at_ms=NOON + opened_ms)
+    story.book.margin_used = D(70)
+    story.grant(plan("DOTUSDT"))  # 200 more
+    room = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    q = equity_now(story.book).q
+    assert room.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_the_room_for_a_shock_is_what_the_day_leaves_less_what_promised_entries_cost(
+    story: Story, side: Side
+) -> None:
+    story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
+    room = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="ETHUSDT",
+        side=side,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert room.notionals["shock"] == (400 - D("3.5")) / D("0.1") - 1000 * side.sign
+    assert room.risks == {"day_budget": 400 - 41, "open_risk": 400 - 41}
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize(("open_risk", "day"), [("0.04", "0.03"), ("0.03", "0.04")])
+def test_the_risk_left_is_each_limit_less_what_is_at_stake_already(
+    story: Story, side: Side, open_risk: str, day: str
+) -> None:
+    story.grant(plan("DOTUSDT"))
+    limits = RiskLimits(open_risk_max=D(open_risk), daily_loss_max=D(day))
+    risks = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="ADAUSDT",
+        side=side,
+        instruments=INSTRUMENTS,
+        limits=limits,
+    ).risks
+    assert risks == {
+        "day_budget": D(day) * 10000 - 41,
+        "open_risk": 300 - 41,
+        "cluster": 200 - (41 if side is Side.LONG else 0),
+    }
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_stop_that_filled_beyond_its_place_teaches_the_gap_on_either_side(
+    story: Story, side: Side
+) -> None:
+    _, stop = story.open(plan("SOLUSDT", side))
+    story.fill(stop, "50", str(100 - 6 * side.sign))  # one stop distance of 3 beyond
+    story.fill(stop, "50", str(100 - 2 * side.sign))  # better than its place
+    assert [each.multiple for each in story.book.conduct.overshoots] == [1, 0]
+
+
+def test_a_permit_that_is_used_up_stakes_nothing(story: Story) -> None:
+    wanted = plan("DOTUSDT")
+    story.grant(wanted)
+    story.book.reservations[wanted.permit_id] = attrs.evolve(
+        story.book.reservations[wanted.permit_id], remaining=D(0)
+    )
+    assert at_stake(story) == at_stake(Story())
+
+
+def test_the_age_of_the_marks_is_that_of_the_oldest(story: Story) -> None:
+    for number, symbol in enumerate(("SOLUSDT", "ADAUSDT", "DOTUSDT")):
+        story.open(wish(symbol, Side.LONG, number=number))  # type: ignore[arg-type]
+    ages = {"SOLUSDT": 3, "ADAUSDT": 7, "DOTUSDT": 5}
+    marks = {symbol: quote(symbol, at_ms=NOON - age) for symbol, age in ages.items()}
+    assert review(story.book, plan("BTCUSDT"), marks=marks).now.marks_at_ms == NOON - 7
+
+
+def test_what_a_permit_costs_is_never_less_than_nothing(story: Story) -> None:
+    story.grant(plan("DOTUSDT", risk=D(30)))  # less than its stop and gap: 37.5
+    story.grant(plan("ADAUSDT", permit_id="p", signal_id="s"))  # 3.5 above them
+    assert at_stake(story).reserved_costs == D("3.5")

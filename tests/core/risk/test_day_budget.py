@@ -1,0 +1,289 @@
+"""The day's budget: one notion of equity, with its age, that forgets no realised loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trading_cases import (
+    DAY,
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    account,
+    closed_cycle,
+    fill,
+    income,
+    plan,
+    quote,
+    review,
+)
+
+from kamou.core.book import events as e
+from kamou.core.book.trades import apply_fill, gain, open_trade
+from kamou.core.model import Figure, OrderSide, Quote, Side
+from kamou.core.risk.exposure import day_budget
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.verdict import Approved, Denied
+
+SIX = sorted(INSTRUMENTS)
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def codes(story: Story, **changes: Any) -> set[str]:
+    """The codes of the denials of one more trade; empty if it is approved."""
+    wish = plan("BTCUSDT", permit_id="wish", signal_id="wish", strategy="oi_momentum")
+    verdict, _ = review_entry(review(story.book, wish, **changes))
+    if isinstance(verdict, Approved):
+        return set()
+    assert isinstance(verdict, Denied)
+    return {denial.code for denial in verdict.denials}
+
+
+def stopped_out(story: Story, number: int) -> None:
+    """Open trades after the account was read, and lose 71 on each: 70 at the stop, 1 in fees."""
+    for n, symbol in enumerate([s for s in SIX if s != "BTCUSDT"][:number]):
+        wish = plan(symbol, permit_id=f"p{n}", signal_id=f"s{n}", stop_price=D(93))
+        _, stop = story.open(wish, at_ms=NOON + 100)
+        story.fill(stop, "100", "93", at_ms=NOON + 200)  # 10 units, 7 below the entry
+        assert symbol not in story.book.trades
+
+
+def paid(story: Story, amount: str, at_ms: int) -> None:
+    story.say(e.IncomeRecorded(at_ms=at_ms, income=income("funding", amount, at_ms)))
+
+
+BUDGET = "RISK_DAY_BUDGET_EXCEEDED"
+
+
+def test_stops_in_one_bar_count_against_the_day_before_the_account_is_read_again(
+    story: Story,
+) -> None:
+    assert codes(story) == set()
+    stopped_out(story, 5)  # 355 of the day's 400 are lost; 41 is new
+    assert BUDGET not in codes(story)
+    assert review(story.book, plan("BTCUSDT")).day_lost == 355
+
+
+def test_a_loss_realised_since_the_account_was_read_is_in_the_day_at_once(story: Story) -> None:
+    stopped_out(story, 5)
+    paid(story, "-5", NOON + 300)
+    assert BUDGET in codes(story)
+    # The read that has seen it all leaves the same to spend: nothing is counted twice.
+    assert BUDGET in codes(story, account=account("9640", NOON + 400))
+    assert BUDGET not in codes(story, account=account("9645", NOON + 400))
+
+
+def test_a_loss_at_the_very_instant_of_the_read_counts_and_a_profit_does_not(story: Story) -> None:
+    paid(story, "-10", NOON)
+    paid(story, "7", NOON)
+    now = review(story.book, plan()).now
+    assert (now.equity, now.balance) == (9990, 9990)
+
+
+def test_what_a_stop_loses_leaves_open_risk_and_enters_the_day_at_the_same_moment(
+    story: Story,
+) -> None:
+    _, stop = story.open(plan(), at_ms=NOON + 100)
+    marks = {"SOLUSDT": quote(mid="97", at_ms=NOON + 900)}
+    held = review(story.book, plan("BTCUSDT"), marks=marks)
+    before = held.day_lost + held.stake.open_risk
+    assert held.stake.open_risk > 0
+    story.fill(stop, "100", "97", at_ms=NOON + 1_000)
+    after = review(story.book, plan("BTCUSDT"))
+    assert after.stake.open_risk == 0
+    assert after.day_lost == 31  # 30 at the stop, 1 in fees
+    assert before > after.day_lost
+
+
+def test_equity_now_values_what_is_open_at_the_marks_of_the_review(story: Story) -> None:
+    story.open(plan(), at_ms=NOON + 100)
+    marks = {"SOLUSDT": quote(mid="90", at_ms=NOON + 900)}
+    now = review(story.book, plan("BTCUSDT"), marks=marks).now
+    assert (now.balance, now.equity) == (D("9999.5"), D("9899.5"))
+    assert now.exit_costs == D("0.72")  # 8 bp of 900
+    assert (now.account_at_ms, now.marks_at_ms) == (NOON, NOON + 900)
+
+
+@pytest.mark.parametrize(
+    ("marks", "figure"),
+    [
+        ({}, "none"),
+        ({"SOLUSDT": quote(at_ms=NOON - 20_000)}, "21000"),
+        ({"SOLUSDT": quote(at_ms=NOON, mark=D("NaN"))}, "none"),
+    ],
+)
+def test_without_a_fresh_mark_of_what_is_held_nothing_is_entered(
+    story: Story, marks: dict[str, Quote], figure: str
+) -> None:
+    story.open(plan(), at_ms=NOON + 100)
+    wish = plan("BTCUSDT")
+    verdict, _ = review_entry(review(story.book, wish, marks=marks))
+    assert isinstance(verdict, Denied)
+    (stale,) = [d for d in verdict.denials if d.code == "MARK_STALE"]
+    assert ("age_ms", figure) in {(f.name, f.value) for f in stale.figures}
+    fresh = {"SOLUSDT": quote(at_ms=NOON + 500)}
+    assert isinstance(review_entry(review(story.book, wish, marks=fresh))[0], Approved)
+
+
+def test_what_cannot_be_known_denies_until_the_next_read(story: Story) -> None:
+    story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)  # of no trade of ours
+    assert codes(story) == {"ACCOUNT_STALE"}
+    assert codes(story, account=account(at_ms=NOON + 400)) == set()
+
+
+def test_funding_that_may_have_settled_since_the_read_is_waited_for(story: Story) -> None:
+    story.open(plan(), at_ms=NOON + 100)
+    hour_ms = NOON + 3_600_000
+    story.say(closed_cycle(hour_ms - 1_000))
+    wish = plan("BTCUSDT", expires_ms=hour_ms + 20_000)
+    marks = {"SOLUSDT": quote(at_ms=hour_ms)}
+    inputs: dict[str, Any] = {"marks": marks, "quote": quote("BTCUSDT", at_ms=hour_ms)}
+    before = account(at_ms=hour_ms - 1_000)
+    verdict, _ = review_entry(
+        review(story.book, wish, account=before, now_ms=hour_ms + 1_000, **inputs)
+    )
+    assert isinstance(verdict, Denied)
+    assert [d.code for d in verdict.denials] == ["ACCOUNT_STALE"]
+    after = account(at_ms=hour_ms + 500)
+    verdict, _ = review_entry(
+        review(story.book, wish, account=after, now_ms=hour_ms + 1_000, **inputs)
+    )
+    assert isinstance(verdict, Approved)
+
+
+def test_margin_of_trades_opened_since_the_read_counts(story: Story) -> None:
+    story.open(plan(), at_ms=NOON + 100)
+    c = review(story.book, plan("BTCUSDT"), marks={"SOLUSDT": quote()})
+    assert c.margin_used == 200  # 1,000 at leverage 5
+    later = review(story.book, plan("BTCUSDT"), account=account(at_ms=NOON + 200))
+    assert later.margin_used == 0
+
+
+def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
+    plain = review(story.book, plan())
+    dear = review(story.book, plan(), funding_rate=D("0.001"))  # 10 bp per interval, not 1
+    assert dict(dear.risk_parts)["costs"] - dict(plain.risk_parts)["costs"] == D("2.7")
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(1, 50), st.integers(50, 150)), min_size=1, max_size=12
+    ),
+    st.integers(50, 150),
+)
+def test_average_cost_and_totals_tell_the_same_money(
+    steps: list[tuple[bool, int, int]], mark: int
+) -> None:
+    """However fills come: gains so far and what is open are worth what cash and holdings are."""
+    trade = open_trade(plan(), "t", NOON)
+    made = cash = held = D(0)
+    for n, (buys, quantity, price) in enumerate(steps):
+        order_side = OrderSide.BUY if buys or not n else OrderSide.SELL
+        done = fill(None, str(quantity), str(price), side=order_side)
+        made += gain(trade, done)
+        trade = apply_fill(trade, done, None)
+        cash -= order_side.sign * done.quantity * done.price
+        held += order_side.sign * done.quantity
+    worth = (cash + held * mark) * trade.contract_size
+    assert abs(made + trade.unrealised(D(mark)) - worth) < D("1e-15")
+
+
+def test_a_deposit_is_a_flow_of_the_day_of_its_own_time(story: Story) -> None:
+    opened_ms = story.book.day_opened_ms
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
+    # Stamped 00:00 and listed late: the read that opened the day had counted it.
+    first = income("transfer", "70", at_ms=opened_ms)
+    story.say(e.IncomeRecorded(at_ms=NOON, income=first))
+    assert (story.book.flows, story.book.day_flows) == (570, 570)
+    assert story.book.day_equity == 9930
+    yesterdays = income("transfer", "30", at_ms=opened_ms - 1)
+    story.say(e.IncomeRecorded(at_ms=NOON, income=yesterdays))
+    assert (story.book.flows, story.book.day_flows, story.book.day_equity) == (600, 570, 9930)
+    story.say(e.DayOpened(at_ms=opened_ms + DAY, day="2024-01-02", equity=D(10600)))
+    assert (story.book.flows, story.book.day_flows) == (600, 0)
+    assert story.book.day_equity == 10600
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
+    story: Story, told_first: bool
+) -> None:
+    midnight = story.book.day_opened_ms + DAY
+    paid = e.IncomeRecorded(
+        at_ms=midnight, income=income("transfer", "150", at_ms=midnight + 3_000)
+    )
+    if told_first:
+        story.say(paid)
+    read_ms = midnight + 6_000
+    story.say(e.DayOpened(at_ms=read_ms, day="2024-01-02", equity=D(10150)))
+    if not told_first:
+        story.say(paid)
+    assert (story.book.day_equity, story.book.day_flows) == (10000, 150)
+
+
+@pytest.mark.parametrize("listed_first", [True, False])
+def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
+    story: Story, listed_first: bool
+) -> None:
+    """Its stamp is of the day that begins, so the position counts at the mark of 00:00."""
+    midnight = story.book.day_opened_ms + DAY
+    _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
+    marks = (Figure(name="SOLUSDT", value="98"),)
+    opened = e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9969.0"), marks=marks)
+    if not listed_first:
+        story.say(opened)
+    story.fill(stop, "100", "97", at_ms=midnight)  # 30 lost since the entry, 0.5 in fees
+    if listed_first:
+        story.say(opened)
+    # By the definition: balance 9,999.5 before midnight, and 10 units at 98 that cost 100.
+    assert story.book.day_equity == D("9979.5")
+    # The day has lost 10 between the mark and the fill, and the fee.
+    lost = review(story.book, plan("BTCUSDT"), account=account("9969", midnight + 6_000)).day_lost
+    assert lost == D("10.5")
+
+
+def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
+    midnight = story.book.day_opened_ms + DAY
+    story.open(plan(side=Side.SHORT, stop_price=D(103)), at_ms=midnight)
+    marks = (Figure(name="SOLUSDT", value="101"),)
+    story.say(
+        e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9989.5"), marks=marks)
+    )
+    assert story.book.day_equity == 10_000
+
+
+@pytest.mark.parametrize(
+    ("paid_in", "equity", "lost"), [("500", "10100", 400), ("-500", "9400", 100)]
+)
+def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
+    story: Story, paid_in: str, equity: str, lost: int
+) -> None:
+    moved = income("transfer", paid_in, NOON + 100)
+    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=moved))
+    read = account(equity, NOON + 200)
+    context = review(story.book, plan("BTCUSDT"), account=read)
+    assert context.day_lost == lost  # of 10,000 at the day's opening
+    assert day_budget(story.book, context.now, context.limits) == 400 - lost
+    assert (BUDGET in codes(story, account=read)) is (lost == 400)
+
+
+def test_a_profit_of_the_day_is_no_loss_below_zero(story: Story) -> None:
+    """It makes no room: the budget is the day's limit at most."""
+    context = review(story.book, plan("BTCUSDT"), account=account("10500"))
+    assert context.day_lost == 0
+    assert day_budget(story.book, context.now, context.limits) == 400
+
+
+def test_an_account_that_was_never_read_is_named_as_that() -> None:
+    now = review(Story().book, plan(), account=None).now
+    assert now.unknown == "the account was never read"

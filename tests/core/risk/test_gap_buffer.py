@@ -1,0 +1,225 @@
+"""The gap buffer: what stops and liquidations taught, as long as it counts."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import DAY, INSTRUMENTS, NOON, D, Story, equity_now, intent, plan, quote, review
+
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
+from kamou.core.book.recent_activity import Conduct, Overshoot
+from kamou.core.model import Candidate, Denial, Leg, Plan, Side
+from kamou.core.risk.exposure import exposure
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.planning import plan_entry
+from kamou.core.risk.verdict import Approved, Denied
+
+PLAN = plan()
+LIMITS = RiskLimits()
+MEMORY_MS = 30 * DAY
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def multiples(story: Story) -> list[Decimal]:
+    return [each.multiple for each in story.book.conduct.overshoots]
+
+
+def gap(story: Story, now_ms: int = NOON) -> Decimal:
+    return story.book.conduct.gap_buffer(LIMITS, now_ms).value
+
+
+# --- what is measured ----------------------------------------------------------------------
+
+
+def test_how_far_stops_overshoot_is_measured_in_planned_stop_distances(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "50", "97.3")  # better than its trigger: no overshoot
+    story.fill(stop, "50", "95.5")
+    assert multiples(story) == [0, D("0.5")]
+    assert gap(story) == D("0.5")
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_liquidation_teaches_how_far_beyond_the_stop_it_was(story: Story, side: Side) -> None:
+    of = plan(side=side)
+    story.open(of)
+    close = intent(Leg.CLOSE, of).side
+    price = D(100) - 20 * side.sign  # 17 beyond the stop, which was planned 3 away
+    story.fill(None, "100", str(price), side=close, reason="liquidation", at_ms=NOON + 9)
+    assert multiples(story) == [D(17) / 3]
+    assert story.book.conduct.overshoots[0].at_ms == NOON + 9
+    assert gap(story) == D(17) / 3
+
+
+def test_a_liquidation_of_what_no_plan_opened_teaches_nothing(story: Story) -> None:
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            trade_id="t",
+            symbol="SOLUSDT",
+            side=Side.LONG,
+            quantity=D(5),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D("99.99"),
+        )
+    )
+    story.fill(None, "5", "80", reason="liquidation")
+    assert multiples(story) == []
+    assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON}
+
+
+def test_a_close_and_a_target_teach_nothing(story: Story) -> None:
+    story.open(PLAN)
+    story.fill(story.send(intent(Leg.TARGET, PLAN)), "50", "90")
+    story.fill(story.send(intent(Leg.CLOSE, PLAN)), "50", "90")
+    assert multiples(story) == []
+
+
+# --- how long it counts --------------------------------------------------------------------
+
+
+@given(
+    seen=st.lists(st.tuples(st.integers(0, 80 * 24), st.integers(0, 4_000)), max_size=700),
+    now_h=st.integers(0, 120 * 24),
+    days=st.integers(30, 60),
+    least=st.integers(25, 200),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
+    seen: list[tuple[int, int]], now_h: int, days: int, least: int
+) -> None:
+    conduct = Conduct()
+    seen.sort(key=lambda each: each[0])
+    for hour, hundredths in seen:
+        conduct.record_overshoot(
+            Overshoot(at_ms=hour * 3_600_000, symbol="S", multiple=D(hundredths) / 100)
+        )
+    limits = RiskLimits(gap_buffer_min=D(least) / 100, gap_memory_days=days)
+    found = conduct.gap_buffer(limits, now_h * 3_600_000)
+    kept = sorted(h for hour, h in seen[-500:] if now_h - hour < days * 24)
+    wanted = max([least, *([kept[math.ceil(0.99 * len(kept)) - 1]] if kept else [])])
+    assert found.value * 100 == wanted
+    assert found.measured == len(kept)
+    assert (found.worst is None) == (not kept)
+    if found.worst is not None:
+        assert found.worst.multiple * 100 == kept[-1]
+
+
+def test_an_overshoot_that_denies_every_entry_is_forgotten_after_its_days(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "100", "7")  # 90 beyond a distance of 3
+    assert gap(story) == 30
+    denied = {each.code: str(each) for each in verdict_at(story, NOON + MEMORY_MS - 1)}
+    assert "STOP_BEYOND_LIQUIDATION" in denied
+    shown = "gap_buffer=30 = max(0.25, p99 30 of 1 measured in 30 days; worst 30 of SOLUSDT,"
+    assert f"{shown} counts until 2024-01-31)" in denied["STOP_BEYOND_LIQUIDATION"]
+    assert "gap_buffer=30 = max(0.25" in denied["RISK_PER_TRADE_EXCEEDED"]
+    freed = {each.code for each in verdict_at(story, NOON + MEMORY_MS)}
+    assert not {"STOP_BEYOND_LIQUIDATION", "RISK_PER_TRADE_EXCEEDED"} & freed
+    assert gap(story, NOON + MEMORY_MS) == D("0.25")
+
+
+def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "100", "95.5")
+    story.open(plan("XRPUSDT"))
+    at = {
+        now_ms: exposure(
+            story.book,
+            marks={"XRPUSDT": D(100)},
+            instruments=INSTRUMENTS,
+            costs=CostModel(),
+            limits=LIMITS,
+            now_ms=now_ms,
+        ).open_risk
+        for now_ms in (NOON, NOON + MEMORY_MS)
+    }
+    assert at[NOON] - at[NOON + MEMORY_MS] == (D("0.5") - D("0.25")) * 3 * 10
+
+
+def test_a_book_that_is_loaded_again_remembers_when_each_overshoot_was(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "100", "95.5", at_ms=NOON + 7)
+    assert Book.load(story.book.dump()).conduct == story.book.conduct
+    assert story.book.fork().conduct.overshoots is not story.book.conduct.overshoots
+
+
+def verdict_at(story: Story, now_ms: int) -> tuple[Denial, ...]:
+    verdict, _ = review_entry(review(story.book, two_percent(now_ms), now_ms=now_ms))
+    return () if isinstance(verdict, Approved) else verdict.denials
+
+
+def two_percent(now_ms: int) -> Plan:
+    return plan(
+        "XRPUSDT",
+        permit_id="next",
+        signal_id="next",
+        stop_price=D(98),
+        risk=D(30),
+        planned_ms=now_ms,
+        expires_ms=now_ms + 20_000,
+    )
+
+
+# --- where it is shown ---------------------------------------------------------------------
+
+
+def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) -> None:
+    _, event = review_entry(review(story.book, PLAN))
+    assert isinstance(event, e.PermitGranted)
+    figures = {each.name: each.value for each in event.figures}
+    assert figures["gap_buffer"] == "0.25 = max(0.25, none measured in 30 days)"
+    _, stop = story.open(PLAN)
+    story.fill(stop, "100", "7")
+    wanted = Candidate(
+        signal_id=f"{NOON}.mean_reversion.XRPUSDT",
+        strategy="mean_reversion",
+        symbol="XRPUSDT",
+        side=Side.LONG,
+        score=0.8,
+        close=100.0,
+        stop_distance=2.0,
+        target_distance=4.0,
+        hold_ms=DAY,
+        bar_open_ms=NOON - 900_000,
+        bar_close_ms=NOON,
+    )
+    stake = exposure(
+        story.book,
+        marks={},
+        instruments=INSTRUMENTS,
+        costs=CostModel(),
+        limits=LIMITS,
+        now_ms=NOON,
+    )
+    denied = plan_entry(
+        wanted,
+        fraction=D(1),
+        attempt=1,
+        quote=quote("XRPUSDT"),
+        stake=stake,
+        now=equity_now(story.book),
+        instruments=INSTRUMENTS,
+        book=story.book,
+        costs=CostModel(),
+        limits=LIMITS,
+        now_ms=NOON,
+    )
+    assert isinstance(denied, Denial)
+    assert denied.figures[-1].name == "gap_buffer"
+    assert denied.figures[-1].value.startswith("30 = max(0.25, p99 30 of 1 measured")
+    verdict, _ = review_entry(review(story.book, two_percent(NOON)))
+    assert isinstance(verdict, Denied)

@@ -1,0 +1,340 @@
+"""The risk governor: rules, reductions, and what holds under any interleaving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trading_cases import (
+    DAY,
+    NOON,
+    D,
+    Story,
+    account,
+    instrument,
+    intent,
+    mark,
+    order_closed,
+    plan,
+    quote,
+    review,
+    venue_position,
+)
+
+from kamou.core.book import events as e
+from kamou.core.book.recent_activity import Entry
+from kamou.core.model import Leg, OrderStatus, Plan, Side, TradingState
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.exposure import shock_loss
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.rules import RULES
+from kamou.core.risk.verdict import Approved, Denied, is_genuine
+
+LIMITS = RiskLimits()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, str]:
+    """Codes of the denials, each with its figures as text."""
+    verdict, event = review_entry(review(story.book, of or plan(), **changes))
+    assert isinstance(verdict, Denied)
+    assert isinstance(event, e.PermitDenied)
+    assert verdict.denials == event.denials
+    return {d.code: str(d) for d in verdict.denials}
+
+
+# --- yes -----------------------------------------------------------------------------
+
+
+def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
+    verdict, event = review_entry(review(story.book, plan()))
+    assert isinstance(verdict, Approved)
+    assert is_genuine(verdict)
+    assert isinstance(event, e.PermitGranted)
+    assert (verdict.symbol, verdict.side, verdict.quantity_max) == ("SOLUSDT", Side.LONG, 100)
+    assert verdict.permit_id == event.permit_id == plan().permit_id
+    assert verdict.snapshot_seq == story.book.seq
+    # 41 is more than the governor's own figure; worth is what the ask makes of it
+    assert event.plan == plan(notional=D("1000.1"))
+    assert {f.name for f in event.figures} >= {"risk", "exposure", "open_risk", "bound_by"}
+
+
+def test_a_permit_ends_with_the_plan_or_after_its_time_to_live(story: Story) -> None:
+    first, _ = review_entry(review(story.book, plan()))
+    assert isinstance(first, Approved)
+    assert first.expires_ms == plan().expires_ms
+    patient = plan(expires_ms=NOON + DAY)
+    second, _ = review_entry(review(story.book, patient))
+    assert isinstance(second, Approved)
+    assert second.expires_ms == NOON + 1_000 + 30_000
+
+
+# --- no: one row per rule --------------------------------------------------------------
+
+ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    # code, changes to the plan, changes to the review
+    ("DATA_INVALID", {"quantity": D("NaN")}, {}),
+    ("DATA_INVALID", {"leverage": 0}, {}),
+    ("DATA_INVALID", {}, {"quote": quote(ask=D(99))}),
+    ("DATA_INVALID", {}, {"account": account("NaN")}),
+    ("DATA_INVALID", {}, {"account": account("0")}),
+    ("DATA_STALE", {}, {"quote": quote(at_ms=NOON - 9_001)}),
+    ("DATA_STALE", {}, {"quote": quote(at_ms=NOON + 2_001)}),
+    ("ACCOUNT_STALE", {}, {"account": None}),
+    ("ACCOUNT_STALE", {}, {"account": account(at_ms=NOON - 899_001)}),
+    ("NOT_RECONCILED", {}, {"reconciled": False}),
+    ("CLOCK_SKEWED", {}, {"clock_offset_ms": 1_001}),
+    ("CLOCK_SKEWED", {}, {"clock_offset_ms": -1_001}),
+    ("PLAN_EXPIRED", {"expires_ms": NOON + 1_000}, {}),
+    ("STOP_MISSING", {"stop_price": D(0)}, {}),
+    ("STOP_MISSING", {"stop_price": D("NaN")}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D(100)}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D(103)}, {}),
+    ("STOP_WRONG_SIDE", {"stop_price": D("99.8")}, {"quote": quote(mark=D("99.8"))}),
+    ("STOP_BEYOND_LIQUIDATION", {"stop_price": D(91)}, {}),
+    ("PRICE_MARK_MISSING", {}, {"quote": None}),
+    ("PRICE_MARK_MISSING", {}, {"quote": quote(mark=D(0))}),
+    ("PRICE_COLLAR_EXCEEDED", {"limit_price": D("98.9")}, {}),
+    ("PRICE_COLLAR_EXCEEDED", {"entry_price": D("101.1")}, {}),
+    ("PRICE_COLLAR_EXCEEDED", {"limit_price": D("100.5")}, {}),
+    ("LEVERAGE_EXCEEDED", {"leverage": 6}, {}),
+    ("SIZE_BELOW_MINIMUM", {"quantity": D("0.5")}, {}),
+    ("SIZE_BELOW_MINIMUM", {}, {"instruments": {"SOLUSDT": instrument(notional_min=D(1001))}}),
+    ("SIZE_OFF_STEP", {"quantity": D("99.5")}, {}),
+    ("SIZE_OFF_STEP", {"contract_size": D("0.01")}, {}),
+    ("SIZE_MAX_EXCEEDED", {}, {"instruments": {"SOLUSDT": instrument(qty_max=D(99))}}),
+    ("SIZE_MAX_EXCEEDED", {}, {"limits": RiskLimits(order_contracts_max=D(99))}),
+    ("VALUE_MAX_EXCEEDED", {}, {"limits": RiskLimits(order_value_max=D(999))}),
+    ("RISK_PER_TRADE_EXCEEDED", {"stop_price": D(92)}, {}),
+    ("RISK_PER_TRADE_EXCEEDED", {"risk": D(101)}, {}),
+    ("EXPOSURE_SYMBOL_EXCEEDED", {"quantity": D(151)}, {}),
+    ("RISK_OPEN_EXCEEDED", {}, {"limits": RiskLimits(open_risk_max=D("0.003"))}),
+    ("RISK_DAY_BUDGET_EXCEEDED", {}, {"account": account("9635")}),
+    ("RISK_CLUSTER_EXCEEDED", {}, {"limits": RiskLimits(cluster_risk_max=D("0.003"))}),
+    ("RISK_SHOCK_EXCEEDED", {}, {"limits": RiskLimits(shock_move=D("0.41"))}),
+    ("CAPITAL_NOTIONAL_EXCEEDED", {}, {"limits": RiskLimits(notional_total_max=D("0.09"))}),
+    ("CAPITAL_MARGIN_EXCEEDED", {}, {"account": account(margin_used=D(7801))}),
+    ("SYMBOL_HELD", {}, {"positions": (venue_position("SOLUSDT", "-1"),)}),
+    ("SYMBOL_RESTRICTED", {}, {"excluded": frozenset({"SOLUSDT"})}),
+    ("SYMBOL_RESTRICTED", {"symbol": "LUNAUSDT"}, {}),
+    ("STRATEGY_NOT_LIVE", {}, {"grant": None}),
+    ("STRATEGY_NOT_LIVE", {}, {"grant": LiveGrant(strategy="other", basis="live")}),
+    ("RATE_MESSAGES_EXCEEDED", {}, {"tokens": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("code", "of", "changes"), ROWS)
+def test_each_rule_denies_what_it_is_for(
+    story: Story, code: str, of: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    assert code in denied(story, plan(**of), **changes)
+
+
+def test_every_rule_can_deny() -> None:
+    """A rule that no test makes deny is a rule that may be broken."""
+    with_state = {
+        "STATE_HALTED",
+        "DUPLICATE_INTENT",
+        "RATE_ENTRIES_EXCEEDED",
+        "RATE_REENTRIES_EXCEEDED",
+        "COOLDOWN_AFTER_STOP",
+        "MARK_STALE",  # in test_day_budget
+        "STRATEGY_DISABLED",  # in test_repetition
+    }
+    covered = {code for code, _, _ in ROWS} | with_state
+    assert len(covered) == len(RULES)
+
+
+def test_a_denial_says_its_figures_and_what_bound_it(story: Story) -> None:
+    wide = denied(story, plan(stop_price=D(92)))
+    shown = wide["RISK_PER_TRADE_EXCEEDED"]
+    assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
+
+
+def test_every_denial_is_kept(story: Story) -> None:
+    codes = denied(
+        story, plan(stop_price=D(92), leverage=9), grant=None, tokens=0, reconciled=False
+    )
+    assert set(codes) == {
+        "NOT_RECONCILED",
+        "STOP_BEYOND_LIQUIDATION",
+        "LEVERAGE_EXCEEDED",
+        "RISK_PER_TRADE_EXCEEDED",
+        "STRATEGY_NOT_LIVE",
+        "RATE_MESSAGES_EXCEEDED",
+    }
+
+
+def test_the_plans_own_risk_figure_is_not_believed_when_it_is_too_low(story: Story) -> None:
+    assert "RISK_PER_TRADE_EXCEEDED" in denied(story, plan(stop_price=D(92), risk=D(1)))
+
+
+def test_what_is_reserved_is_the_governors_figure_and_not_a_lower_claim(story: Story) -> None:
+    _, event = review_entry(review(story.book, plan(risk=D(1), notional=D(1))))
+    assert isinstance(event, e.PermitGranted)
+    # 10 units x (3 x 1.25 + (6 bp + 3 bp) x 197 + 3 bp x 100)
+    assert event.plan.risk == D("39.573")
+    assert event.plan.notional == D("1000.1")
+
+
+def test_a_canary_has_a_quarter_of_both_caps(story: Story) -> None:
+    canary = LiveGrant(strategy="mean_reversion", basis="canary", size_fraction=D("0.25"))
+    codes = denied(story, grant=canary)
+    assert {"RISK_PER_TRADE_EXCEEDED", "EXPOSURE_SYMBOL_EXCEEDED"} <= set(codes)
+    small = plan(quantity=D(37), risk=D(15))
+    assert isinstance(review_entry(review(story.book, small, grant=canary))[0], Approved)
+
+
+def test_before_the_day_is_open_nothing_is_entered() -> None:
+    fresh = Story()
+    fresh.say(mark("10000"))
+    codes = denied(fresh)
+    assert {"NOT_RECONCILED", "DATA_INVALID"} <= set(codes)
+
+
+def test_yesterdays_day_is_not_todays(story: Story) -> None:
+    tomorrow = NOON + DAY
+    story.say(
+        e.CycleClosed(at_ms=0, cycle_ms=tomorrow, positions=0, open_orders=0, drift=0, repaired=0)
+    )
+    codes = denied(
+        story,
+        plan(expires_ms=tomorrow + 9_000),
+        now_ms=tomorrow,
+        quote=quote(at_ms=tomorrow),
+        account=account(at_ms=tomorrow),
+    )
+    assert codes == {
+        "NOT_RECONCILED": "NOT_RECONCILED: day=2024-01-01 today=2024-01-02",
+    }
+
+
+def test_drift_and_old_agreement_deny(story: Story) -> None:
+    later = NOON + 901_000
+    old = denied(
+        story,
+        plan(expires_ms=later + 1),
+        now_ms=later,
+        quote=quote(at_ms=later),
+        account=account(at_ms=later),
+    )
+    assert set(old) == {"NOT_RECONCILED"}
+    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    assert denied(story) == {"NOT_RECONCILED": "NOT_RECONCILED: drift=ADAUSDT"}
+
+
+@pytest.mark.parametrize(
+    "state", [TradingState.HALT_NEW, TradingState.FLATTEN, TradingState.KILLED]
+)
+def test_no_entry_passes_a_halted_state(story: Story, state: TradingState) -> None:
+    story.say(e.StateChanged(at_ms=NOON, before=story.book.state, after=state, reason="X"))
+    assert "STATE_HALTED" in denied(story)
+
+
+def test_reduced_trades_half_size(story: Story) -> None:
+    story.say(
+        e.StateChanged(
+            at_ms=NOON, before=story.book.state, after=TradingState.REDUCED, reason="DAY_LOSS_HALF"
+        )
+    )
+    codes = denied(story)
+    assert codes["EXPOSURE_SYMBOL_EXCEEDED"].endswith("limit=7.50%")
+    half = plan(quantity=D(70), risk=D(30))
+    assert isinstance(review_entry(review(story.book, half))[0], Approved)
+
+
+def test_a_permit_id_and_a_signal_are_used_once(story: Story) -> None:
+    story.grant(plan())
+    assert "DUPLICATE_INTENT" in denied(story)
+    again = plan(permit_id=plan().permit_id + "x", attempt=1)
+    assert "DUPLICATE_INTENT" in denied(story, again)
+    story.send(intent(Leg.ENTRY, plan()))
+    released = e.PermitReleased(at_ms=NOON, permit_id=plan().permit_id, reason="expired")
+    story.say(released)
+    assert "DUPLICATE_INTENT" in denied(story)  # the id was released: it does not come back
+    codes = denied(story, again)
+    assert "order=km" in codes["DUPLICATE_INTENT"]  # its order may still fill
+    assert "SYMBOL_HELD" in codes
+
+
+def test_one_position_per_symbol(story: Story) -> None:
+    other = plan(signal_id="other", permit_id="other.0")
+    story.grant(plan())
+    assert "permit=" in denied(story, other)["SYMBOL_HELD"]
+    entry = story.send(intent(Leg.ENTRY, plan()))
+    story.fill(entry, "100", "100")
+    assert "trade=" in denied(story, other)["SYMBOL_HELD"]
+
+
+def test_a_symbol_with_a_stop_left_of_the_trade_before_is_held(story: Story) -> None:
+    left = story.send(intent(Leg.STOP, plan()))
+    other = plan(signal_id="other", permit_id="other.0")
+    assert left.client_id in denied(story, other)["SYMBOL_HELD"]
+
+
+def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
+    conduct = story.book.conduct
+    for n in range(5):
+        conduct.record_entry(
+            Entry(at_ms=NOON - n * 60_000, strategy="mean_reversion", symbol="ETHUSDT")
+        )
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+    story.grant(plan("ADAUSDT"))
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story)
+    calm = NOON + 3_600_000
+    late = denied(story, now_ms=calm)
+    assert "RATE_ENTRIES_EXCEEDED" not in late
+
+
+def test_entries_per_hour_count_an_entry_that_ended_partly_filled_before_its_fill_is_known(
+    story: Story,
+) -> None:
+    other = plan("ADAUSDT")
+    story.grant(other)
+    entry = story.send(intent(Leg.ENTRY, other))
+    limits = RiskLimits(entries_per_strategy_hour=1)
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    story.say(order_closed(entry, OrderStatus.CANCELED, filled="1"))
+    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    story.fill(entry, "1", "100")
+    assert "entries=1" in denied(story, limits=limits)["RATE_ENTRIES_EXCEEDED"]
+
+
+def test_two_reentries_a_day_and_no_more(story: Story) -> None:
+    conduct = story.book.conduct
+    for n in range(2):
+        conduct.record_entry(Entry(at_ms=NOON - n, strategy="x", symbol="SOLUSDT"))
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+    conduct.record_entry(Entry(at_ms=NOON - 9, strategy="x", symbol="SOLUSDT"))
+    assert set(denied(story)) == {"RATE_REENTRIES_EXCEEDED"}
+
+
+def test_a_symbol_rests_after_a_stop(story: Story) -> None:
+    story.book.conduct.record_stop_out("SOLUSDT", NOON - 3_598_999)
+    assert denied(story) == {"COOLDOWN_AFTER_STOP": "COOLDOWN_AFTER_STOP: left_ms=1"}
+    story.book.conduct.stop_outs_ms["SOLUSDT"] = NOON - 3_599_000
+    assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
+
+
+def test_majors_are_outside_the_alt_cluster(story: Story) -> None:
+    tight = RiskLimits(cluster_risk_max=D(0))
+    major = plan("BTCUSDT")
+    verdict, _ = review_entry(review(story.book, major, limits=tight))
+    assert isinstance(verdict, Approved)
+    assert set(denied(story, limits=tight)) == {"RISK_CLUSTER_EXCEEDED"}
+
+
+def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> None:
+    story.open(plan("BTCUSDT"))
+    tight = RiskLimits(shock_move=D("0.5"))
+    assert "RISK_SHOCK_EXCEEDED" in denied(story, limits=tight)
+    hedge = plan(side=Side.SHORT, quantity=D(90), risk=D(38))
+    assert isinstance(review_entry(review(story.book, hedge, limits=tight))[0], Approved)
+    assert shock_loss(D(-200), D("0.1")) == 20

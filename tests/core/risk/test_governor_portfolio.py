@@ -1,0 +1,245 @@
+"""What is at stake, what may leave, and what holds under any interleaving of approvals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import (
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    at_stake,
+    equity_now,
+    intent,
+    mark,
+    order_closed,
+    plan,
+    review,
+)
+
+from kamou.core.book import events as e
+from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.risk import governor
+from kamou.core.risk.exposure import room_for
+from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.pacing import full_bucket
+from kamou.core.risk.sizing import Sized, size
+from kamou.core.risk.verdict import Approved
+
+LIMITS = RiskLimits()
+
+LIMITS = RiskLimits()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+# --- exposure ------------------------------------------------------------------------
+
+
+def test_open_risk_runs_from_the_mark_to_the_stop(story: Story) -> None:
+    story.open(plan())
+    at_entry = at_stake(story, {"SOLUSDT": D(100)})
+    # 10 units x (3 + 0.25 x 3 + 8 bp x 97)
+    assert at_entry.open_risk == D("38.276")
+    assert at_stake(story, {"SOLUSDT": D(105)}).open_risk == D("88.276")
+    assert at_stake(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
+    assert at_stake(story).open_risk == D("38.276")  # no mark: the entry price
+    assert at_entry.cluster == {Side.LONG: D("38.276"), Side.SHORT: 0}
+    assert at_entry.net_notional == 1000
+
+
+def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
+    story.grant(plan())
+    before = at_stake(story)
+    assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
+    entry = story.send(intent(Leg.ENTRY, plan()))
+    story.fill(entry, "40", "100")
+    after = at_stake(story, {"SOLUSDT": D(100)})
+    assert after.notional_total == 1000
+    assert after.margin_reserved == 120
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    assert at_stake(story, {"SOLUSDT": D(100)}).notional_total == 400
+
+
+def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
+    room = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="SOLUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert (room.risk, room.notional) == (200, 4000)
+    story.open(plan("BTCUSDT"))
+    major = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 paid, 0.8 to leave
+    story.say(mark("9500"))
+    none = room_for(
+        story.book,
+        at_stake(story),
+        equity_now(story.book),
+        symbol="ETHUSDT",
+        side=Side.LONG,
+        instruments=INSTRUMENTS,
+        limits=LIMITS,
+    )
+    assert (none.risk, none.notional) == (0, 0)
+
+
+# --- reductions ------------------------------------------------------------------------
+
+
+def test_an_exit_within_the_position_always_passes() -> None:
+    long = plan()
+    for leg in (Leg.STOP, Leg.TARGET, Leg.CLOSE):
+        assert review_reduction(intent(leg, long), D(100)) is None
+    short = plan(side=Side.SHORT)
+    assert review_reduction(intent(Leg.CLOSE, short), D(-100)) is None
+
+
+@pytest.mark.parametrize(
+    ("leg", "position", "changes"),
+    [
+        (Leg.ENTRY, "100", {}),
+        (Leg.CLOSE, "100", {"reduce_only": False}),
+        (Leg.CLOSE, "0", {}),
+        (Leg.CLOSE, "-100", {}),
+        (Leg.CLOSE, "99", {}),
+        (Leg.STOP, "99", {}),
+    ],
+)
+def test_what_adds_or_reverses_exposure_is_no_exit(
+    leg: Leg, position: str, changes: dict[str, Any]
+) -> None:
+    denial = review_reduction(attrs.evolve(intent(leg, plan()), **changes), D(position))
+    assert denial is not None
+    assert denial.code == "EXIT_INCREASES_EXPOSURE"
+
+
+def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None:
+    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(60)))
+    orders = story.book.orders_of("SOLUSDT")
+    half = intent(Leg.CLOSE, plan(), "second", quantity=D(40))
+    assert review_reduction(half, D(100), orders) is None
+    assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
+    assert review_reduction(first, D(60), orders) is None  # it does not count against itself
+
+
+def test_a_close_that_timed_out_does_not_stand_in_the_way_of_another(story: Story) -> None:
+    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
+    second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
+    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None
+    story.say(e.OrderUnknown(at_ms=NOON, client_id=first.client_id, reason="timed out"))
+    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is None
+
+
+# --- pacing ----------------------------------------------------------------------------
+
+
+def test_messages_refill_at_their_rate_and_stops_may_overdraw() -> None:
+    bucket = full_bucket(10, NOON).take(10)
+    assert bucket.tokens == 0
+    assert bucket.at(NOON + 250).tokens == 2.5
+    assert bucket.at(NOON + 60_000).tokens == 10
+    assert bucket.at(NOON - 5) == bucket
+    assert bucket.take(3).at(NOON + 100).tokens == -2
+
+
+# --- under any interleaving --------------------------------------------------------------
+
+SYMBOLS = sorted(INSTRUMENTS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataObject) -> None:
+    story = Story()
+    story.ready()
+    entries: list[Any] = []
+    for n in range(data.draw(st.integers(1, 14))):
+        step = data.draw(st.integers(0, 5))
+        if step <= 2 or not entries:
+            symbol = data.draw(st.sampled_from(SYMBOLS))
+            side = data.draw(st.sampled_from(Side))
+            stop = D(100) - side.sign * D(data.draw(st.sampled_from(["1.5", "3", "9"])))
+            quantity = D(data.draw(st.integers(1, 200)))
+            wish = plan(
+                symbol,
+                side,
+                permit_id=f"p{n}",
+                signal_id=f"s{n}",
+                quantity=quantity,
+                stop_price=stop,
+                risk=D(0),
+                leverage=2,
+            )
+            verdict, event = review_entry(review(story.book, wish))
+            story.say(event)
+            if isinstance(verdict, Approved):
+                entries.append(story.send(intent(Leg.ENTRY, wish)))
+        elif step == 3:
+            entry = data.draw(st.sampled_from(entries))
+            order = story.book.orders.get(entry.client_id)
+            if order is not None:
+                part = data.draw(st.sampled_from([order.remaining, D(1)]))
+                story.fill(entry, str(part), "100")
+        else:
+            entry = data.draw(st.sampled_from(entries))
+            order = story.book.orders.get(entry.client_id)
+            if order is not None:
+                story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
+        # The plans claim no risk at all: what is reserved is what the governor computed.
+        stake = at_stake(story, {s: D(100) for s in SYMBOLS})
+        assert stake.open_risk <= D(400)
+        assert all(money <= D(1500) for money in stake.notional.values())
+        assert all(risk <= D(200) for risk in stake.cluster.values())
+        assert stake.notional_total <= D(30000)
+
+
+def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
+    """The two are written apart; a gap between them would show as a refused or a risky plan."""
+    for side in Side:
+        for distance in ("0.5", "1.5", "4", "8", "12"):
+            c = review(story.book, plan(side=side))
+            made = size(
+                q=story.book.q,
+                entry=D(100),
+                stop=D(100) - side.sign * D(distance),
+                side=side,
+                instrument=INSTRUMENTS["SOLUSDT"],
+                costs=c.trade_costs,
+                gap=c.gap,
+                limits=LIMITS,
+                worth=D("100.01"),
+            )
+            assert isinstance(made, Sized)
+            sized = plan(
+                side=side,
+                quantity=made.contracts,
+                stop_price=D(100) - side.sign * D(distance),
+                risk=made.risk,
+                leverage=made.leverage,
+            )
+            verdict, _ = governor.review_entry(review(story.book, sized))
+            assert isinstance(verdict, Approved), verdict

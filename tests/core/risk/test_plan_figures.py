@@ -1,0 +1,167 @@
+"""What a plan says, figure by figure, for a long and for its mirror image."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Any
+
+import attrs
+import pytest
+from test_planning import COSTS, LIMITS, candidate, planned, refused, stake_of
+from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
+
+from kamou.core.model import Denial, Plan, Side, TradingState
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.context import size_factor
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.planning import ROOM_USED, plan_entry, prices_for, size_fraction
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "stop", "target"),
+    [
+        # ask 100.01: 10 bp up to 100.11001, 2.003 down to 98.007, 4.003 up to 104.013
+        (Side.LONG, "100.12", "98.00", "104.02"),
+        # bid 99.99: 10 bp down to 99.89001, 2.003 up to 101.993, 4.003 down to 95.987
+        (Side.SHORT, "99.89", "102.00", "95.98"),
+    ],
+)
+def test_prices_are_distances_from_the_touch_rounded_away_from_the_entry(
+    side: Side, limit: str, stop: str, target: str
+) -> None:
+    wanted = attrs.evolve(candidate("SOLUSDT", side), stop_distance=2.003, target_distance=4.003)
+    made = prices_for(wanted, quote(), INSTRUMENTS["SOLUSDT"], COSTS)
+    assert (made.limit, made.stop, made.target) == (D(limit), D(stop), D(target))
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_plan_carries_its_candidate_its_prices_and_how_long_it_holds(
+    story: Story, side: Side
+) -> None:
+    made = planned(story.book, LIMITS, candidate("SOLUSDT", side))
+    assert isinstance(made, Plan)
+    assert (made.side, made.attempt, made.hold_ms) == (side, 1, 86_400_000)
+    assert (made.planned_ms, made.expires_ms) == (NOON, NOON + 30_000)
+    assert made.entry_price == made.limit_price == {1: D("100.12"), -1: D("99.89")}[side.sign]
+    # Exposure binds: 15 % of 10,000 at the worth of a unit, in lots of 0.1 units. A short is
+    # worth the mark, which is above the price that it may be sold at.
+    worth = {1: D("100.12"), -1: D(100)}[side.sign]
+    assert made.bound_by == "exposure"
+    assert made.quantity == 1500 // (worth * D("0.1"))
+    assert made.notional == made.quantity * D("0.1") * worth
+
+
+def test_a_plan_uses_ninety_nine_hundredths_of_what_the_limits_leave(story: Story) -> None:
+    story.open(plan("BTCUSDT"))  # 1,000
+    limits = RiskLimits(notional_total_max=D("0.2"))  # of 9,999.5: 999.9 are left
+    made = planned(story.book, limits, candidate())
+    assert isinstance(made, Plan)
+    assert made.bound_by == "notional_total"
+    left = (D("0.2") * D("9999.5") - 1000) * ROOM_USED
+    assert made.quantity == left // (D("100.12") * D("0.1"))
+
+
+def test_a_symbol_that_has_notional_already_is_given_the_rest_of_its_cap(story: Story) -> None:
+    story.grant(plan(permit_id="x", signal_id="x"))  # 1,000 of 1,500
+    made = planned(story.book, LIMITS, candidate())
+    assert isinstance(made, Plan)
+    assert made.quantity == 500 // (D("100.12") * D("0.1"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "side", "costs"),
+    [
+        (None, Side.LONG, "3"),  # 1 bp for each 8 of 24 hours
+        (D("0.0002"), Side.LONG, "6"),
+        (D("0.0002"), Side.SHORT, "0"),  # what would be received is not counted on
+        (D("-0.0002"), Side.SHORT, "6"),
+    ],
+)
+def test_funding_over_the_hold_is_part_of_a_plans_risk(
+    story: Story, rate: D | None, side: Side, costs: str
+) -> None:
+    wanted = candidate("SOLUSDT", side)
+    made = plan_entry(
+        wanted,
+        fraction=D(1),
+        attempt=0,
+        quote=quote(),
+        stake=stake_of(story.book, LIMITS),
+        now=equity_now(story.book),
+        instruments=INSTRUMENTS,
+        book=story.book,
+        costs=COSTS,
+        limits=LIMITS,
+        now_ms=NOON,
+        funding_rate=rate,
+    )
+    assert isinstance(made, Plan)
+    entry, stop, units = made.limit_price, made.stop_price, made.quantity * D("0.1")
+    distance = abs(entry - stop)
+    slip = D("0.01") / 100 + D("0.0002")
+    per_unit = distance * D("1.25") + (D("0.0006") + slip) * (entry + stop)
+    assert made.risk == (per_unit + D(costs) * D("0.0001") * entry) * units
+
+
+def figures(denial: Denial | None) -> dict[str, str]:
+    assert denial is not None
+    return {f.name: f.value for f in denial.figures}
+
+
+def test_a_candidate_is_given_up_only_when_less_than_the_smallest_order_is_left(
+    story: Story,
+) -> None:
+    """The instrument takes orders of 5 and more."""
+    story.open(plan("BTCUSDT"))
+    wanted: Any = candidate("ETHUSDT")
+    for left, given_up in (("5.06", False), ("5.04", True)):  # of which 99 % may be used
+        limits = RiskLimits(notional_total_max=(1000 + D(left)) / D("9999.5"))
+        assert (refused(story.book, limits, wanted) is not None) is given_up, left
+    told = figures(refused(story.book, limits, wanted))
+    assert (told["notional_left"], told["bound_by"]) == ("4.99", "notional_total")
+
+
+def test_a_candidate_without_risk_left_is_told_which_limit_it_was(story: Story) -> None:
+    story.open(plan("BTCUSDT"))
+    told = figures(refused(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT")))
+    assert (told["risk_left"], told["bound_by"]) == ("0.00", "open_risk")
+
+
+def test_a_candidate_in_a_symbol_that_is_full_is_told_so(story: Story) -> None:
+    story.grant(plan(permit_id="x", signal_id="x", notional=D(1500)))
+    told = figures(refused(story.book, LIMITS, candidate()))
+    assert (told["notional_left"], told["bound_by"]) == ("0.00", "exposure")
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "granted", "state", "expected"),
+    [
+        ("1", None, TradingState.NORMAL, "1"),
+        ("0.5", None, TradingState.NORMAL, "0.5"),
+        ("1", "0.25", TradingState.NORMAL, "0.25"),
+        ("1", None, TradingState.REDUCED, "0.4"),
+        ("0.5", "0.25", TradingState.REDUCED, "0.05"),
+    ],
+)
+def test_refiner_grant_and_state_each_scale_the_size(
+    story: Story, multiplier: str, granted: str | None, state: TradingState, expected: str
+) -> None:
+    limits = RiskLimits(reduced_size=D("0.4"))
+    grant = granted and LiveGrant(strategy="test", basis="canary", size_fraction=D(granted))
+    story.book.state = state
+    assert size_fraction(story.book, grant or None, D(multiplier), limits) == D(expected)
+    assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED else 1)
+
+
+@pytest.mark.parametrize(("cap", "given_up"), [("0.0005", False), ("0.000499", True)])
+def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, given_up: bool) -> None:
+    """5 of 10,000 are left in the symbol, and the instrument takes orders of 5."""
+    limits = RiskLimits(exposure_per_symbol=D(cap))
+    assert (refused(story.book, limits, candidate()) is not None) is given_up

@@ -1,0 +1,249 @@
+"""What a trade planned to risk: the basis of R and of overshoot, whatever its stop does later."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trading_cases import NOON, D, Story, fill, intent, plan, review, venue_position
+from venue_looks import NEXT_MS, look, run
+
+from kamou.core.book import events as e
+from kamou.core.book.trades import adopt, apply_fill, closed_trade, correct, open_trade, restate
+from kamou.core.model import Fill, Leg, OrderSide, Plan, Side, closing_side, opening_side
+from kamou.core.risk.exposure import trade_risk
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.verdict import Approved
+from kamou.messages.codec import decode_event, encode
+
+TWO_PERCENT = plan(stop_price=D(98), risk=D(30))  # 10 units at 100
+TICK = D("0.0001")
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def restated(of: Plan, stop: str) -> e.TradeRestated:
+    """The stop moved up to ``stop``, as if liquidation had come nearer than it was."""
+    return e.TradeRestated(
+        at_ms=NOON,
+        trade_id=of.signal_id,
+        symbol=of.symbol,
+        contract_size=of.contract_size,
+        tick=TICK,
+        stop_price=D(stop),
+    )
+
+
+def adopted(stop: str) -> e.PositionAdopted:
+    return e.PositionAdopted(
+        at_ms=NOON,
+        trade_id="adopted",
+        symbol="SOLUSDT",
+        side=Side.LONG,
+        quantity=D(100),
+        contract_size=D("0.1"),
+        entry_price=D(100),
+        stop_price=D(stop),
+    )
+
+
+def result(story: Story) -> e.TradeClosed:
+    (closed,) = story.book.pending_closures(NOON + 10)
+    return closed
+
+
+# --- the figures of the issue --------------------------------------------------------------
+
+
+def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: Story) -> None:
+    story.open(TWO_PERCENT)
+    story.say(restated(TWO_PERCENT, "99.9999"))
+    target = intent(Leg.TARGET, TWO_PERCENT)
+    story.send(target)
+    story.fill(target, "100", "100.03975", fee=D("-0.5"))  # the fees cancel out
+    closed = result(story)
+    assert closed.pnl_net == D("0.3975")
+    assert closed.r_multiple == D("0.019875")
+    assert closed.pnl_net / (abs(closed.entry_price - closed.stop_price) * 10) == D("397.5")
+    assert (closed.planned_entry, closed.planned_stop, closed.stop_price) == (
+        100,
+        98,
+        D("99.9999"),
+    )
+
+
+def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(story: Story) -> None:
+    story.open(TWO_PERCENT)
+    story.say(restated(TWO_PERCENT, "99.99"))
+    nearer = intent(Leg.STOP, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
+    story.send(nearer)
+    story.fill(nearer, "100", "99.69")
+    assert [each.multiple for each in story.book.conduct.overshoots] == [D("0.15")]
+    story.say(result(story))
+    verdict, _ = review_entry(review(story.book, another_two_percent_stop()))
+    assert isinstance(verdict, Approved)
+
+
+def test_an_adopted_position_has_no_r_and_teaches_no_overshoot(story: Story) -> None:
+    story.say(adopted("99.99"))
+    trade = story.book.trades["SOLUSDT"]
+    stop = intent(Leg.STOP, plan(), "own", trade_id=trade.trade_id, trigger_price=trade.stop_price)
+    story.send(stop)
+    story.fill(stop, "100", "99.69")
+    assert story.book.conduct.overshoots == []
+    closed = result(story)
+    assert (closed.r_multiple, closed.planned_entry, closed.planned_stop) == (None, None, None)
+    story.say(closed)
+    verdict, _ = review_entry(review(story.book, another_two_percent_stop()))
+    assert isinstance(verdict, Approved)
+
+
+def test_a_position_too_large_for_any_stop_is_adopted_at_one_tick_and_has_no_r(
+    story: Story,
+) -> None:
+    run(story, look(positions=(venue_position("SOLUSDT", "1000000"),)))
+    trade = story.book.trades["SOLUSDT"]
+    assert trade.stop_price == D("99.99")
+    story.fill(None, "1000000", "99.69", at_ms=NEXT_MS + 1)
+    (closed,) = story.book.pending_closures(NEXT_MS + 2)
+    assert closed.r_multiple is None
+
+
+def another_two_percent_stop() -> Plan:
+    return plan("XRPUSDT", permit_id="next", signal_id="next", stop_price=D(98), risk=D(30))
+
+
+# --- by definition -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Step:
+    """One thing that happens to a trade: a fill, or the venue's new terms."""
+
+    kind: str  # entry | outside | reduce | restated | moved
+    quantity: int
+    price: int
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from(["entry", "entry", "reduce", "restated", "moved", "outside"]),
+        st.integers(1, 40),
+        st.integers(80, 120),
+    ),
+    max_size=8,
+)
+
+
+@given(
+    side=st.sampled_from(Side),
+    distance=st.integers(1, 15),
+    first=st.integers(1, 90),
+    then=steps,
+    out=st.integers(80, 120),
+)
+def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
+    side: Side, distance: int, first: int, then: list[Step], out: int
+) -> None:
+    of = plan(side=side, stop_price=D(100) - side.sign * distance)
+    entry = intent(Leg.ENTRY, of)
+    trade = apply_fill(
+        open_trade(of, of.signal_id, NOON), fill(entry, str(first), "100"), Leg.ENTRY
+    )
+    size = D("0.1")  # of one contract, now
+    units = first * size  # that the plan opened
+    held, cash, enlarged = first * size, -first * size * 100, False
+    for step in then:
+        moved = step.quantity * size
+        if step.kind == "restated":
+            trade = restate(trade, attrs.evolve(restated(of, "99"), contract_size=size / 2))
+            size /= 2
+        elif step.kind == "moved":
+            trade = restate(trade, attrs.evolve(restated(of, str(step.price)), contract_size=size))
+        elif step.kind == "reduce":
+            if moved >= held:
+                continue
+            trade = apply_fill(trade, other(of, step, closing_side(side)), Leg.CLOSE)
+            held, cash = held - moved, cash + moved * step.price
+        else:
+            own = step.kind == "entry"
+            done = other(of, step, opening_side(side))
+            trade = apply_fill(trade, done, Leg.ENTRY if own else None)
+            held, cash = held + moved, cash - moved * step.price
+            units += moved if own else 0
+            enlarged = enlarged or not own
+    last = other(of, Step("reduce", 1, out), closing_side(side))
+    trade = apply_fill(trade, attrs.evolve(last, quantity=trade.quantity), Leg.STOP)
+    closed = closed_trade(trade, NOON)
+    gross = (cash + held * out) * side.sign
+    assert abs(closed.pnl_gross - gross) < D("1e-12")
+    if enlarged:
+        assert closed.r_multiple is None
+    else:
+        assert closed.r_multiple is not None
+        wanted = float(gross - trade.fees) / float(distance * units)
+        assert float(closed.r_multiple) == pytest.approx(wanted, abs=1e-6)
+
+
+def other(of: Plan, step: Step, side: OrderSide) -> Fill:
+    return fill(None, str(step.quantity), str(step.price), symbol=of.symbol, side=side)
+
+
+def test_a_correction_that_enlarges_a_trade_leaves_it_without_r() -> None:
+    trade = apply_fill(
+        open_trade(TWO_PERCENT, "t", NOON),
+        fill(intent(Leg.ENTRY, TWO_PERCENT), "100", "100"),
+        Leg.ENTRY,
+    )
+    assert trade.planned_risk == 20
+    assert correct(trade, D(70), D(99), NOON).planned_risk == 20
+    assert correct(trade, D(130), D(99), NOON).planned_risk is None
+
+
+@pytest.mark.parametrize(("mark", "stop"), [("100", "99.99"), ("110", "100"), ("90", "89")])
+def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distance(
+    mark: str, stop: str
+) -> None:
+    """Entry at 100: the farther of entry and mark from the stop, never nothing."""
+    trade = adopt(adopted(stop))
+    gap = D("0.25")
+    distance = D(mark) - D(stop)
+    farther = max(abs(100 - D(stop)), distance)
+    assert trade_risk(trade, D(mark), D(0), gap) == (distance + gap * farther) * 10
+
+
+def test_the_open_risk_of_a_restated_trade_holds_the_gap_over_its_planned_distance() -> None:
+    trade = apply_fill(
+        open_trade(TWO_PERCENT, "t", NOON),
+        fill(intent(Leg.ENTRY, TWO_PERCENT), "100", "100"),
+        Leg.ENTRY,
+    )
+    moved = attrs.evolve(trade, stop_price=D("99.99"))
+    assert trade_risk(moved, D(100), D(0), D("0.25")) == (D("0.01") + D("0.25") * 2) * 10
+
+
+# --- journals of before --------------------------------------------------------------------
+
+
+def test_a_result_that_an_older_journal_holds_is_folded_with_the_r_that_it_published(
+    story: Story,
+) -> None:
+    _, stop = story.open(TWO_PERCENT)
+    story.fill(stop, "100", "98")
+    body = encode(result(story))
+    for name in (b'"planned_entry":"100",', b'"planned_stop":"98",'):
+        assert name in body
+        body = body.replace(name, b"")
+    older = decode_event("trade_closed", body)
+    assert isinstance(older, e.TradeClosed)
+    assert (older.planned_entry, older.planned_stop) == (None, None)
+    assert older.r_multiple == result(story).r_multiple
+    story.say(older)
+    assert story.book.pending_closures(NOON) == ()

@@ -1,0 +1,115 @@
+"""Plans: what is never planned because nothing is left, and what is left is never overdrawn."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
+
+from kamou.core.book.book import Book
+from kamou.core.codes import Deny
+from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.planning import no_room, plan_entry, size_fraction
+
+COSTS, LIMITS = CostModel(), RiskLimits()
+
+
+def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
+    return Candidate(
+        signal_id=f"{NOON}.test.{symbol}",
+        strategy="test",
+        symbol=symbol,
+        side=side,
+        score=0.5,
+        close=100.0,
+        stop_distance=2.0,
+        target_distance=4.0,
+        hold_ms=86_400_000,
+        bar_open_ms=NOON - 900_000,
+        bar_close_ms=NOON,
+    )
+
+
+def stake_of(book: Book, limits: RiskLimits) -> Exposure:
+    return exposure(
+        book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
+    )
+
+
+def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:
+    return no_room(
+        wanted,
+        fraction=D(1),
+        stake=stake_of(book, limits),
+        now=equity_now(book),
+        instruments=INSTRUMENTS,
+        book=book,
+        limits=limits,
+    )
+
+
+def planned(book: Book, limits: RiskLimits, wanted: Candidate) -> Plan | Denial:
+    return plan_entry(
+        wanted,
+        fraction=D(1),
+        attempt=1,
+        quote=quote(wanted.symbol),
+        stake=stake_of(book, limits),
+        now=equity_now(book),
+        instruments=INSTRUMENTS,
+        book=book,
+        costs=COSTS,
+        limits=limits,
+        now_ms=NOON,
+    )
+
+
+def test_an_empty_book_has_room() -> None:
+    story = Story()
+    book = story.ready()
+    assert refused(book, LIMITS, candidate()) is None
+    assert isinstance(planned(book, LIMITS, candidate()), Plan)
+
+
+def test_a_spent_budget_is_told_without_a_quote() -> None:
+    story = Story()
+    story.ready()
+    story.open(plan())
+    spent = RiskLimits(open_risk_max=D("0.0001"))
+    denial = refused(story.book, spent, candidate("XRPUSDT"))
+    assert denial is not None
+    assert denial.code == Deny.SIZE_BELOW_MINIMUM.value
+    assert {f.name: f.value for f in denial.figures}["risk_left"] == "0.00"
+
+
+@given(
+    open_risk=st.decimals(D("0.0001"), D("0.04"), places=4),
+    notional=st.decimals(D("0.0001"), D("3"), places=4),
+    side=st.sampled_from(Side),
+)
+@settings(max_examples=60)
+def test_what_is_refused_without_a_quote_could_not_have_been_planned(
+    open_risk: D, notional: D, side: Side
+) -> None:
+    story = Story()
+    story.ready()
+    story.open(plan())
+    limits = RiskLimits(open_risk_max=open_risk, notional_total_max=notional)
+    wanted = candidate("BTCUSDT", side)
+    if refused(story.book, limits, wanted) is not None:
+        assert isinstance(planned(story.book, limits, wanted), Denial)
+
+
+def test_grant_refiner_and_state_all_shrink_an_entry() -> None:
+    story = Story()
+    book = story.ready()
+    assert size_fraction(book, None, D(1), LIMITS) == 1
+    quarter = LiveGrant(strategy="test", basis="canary", size_fraction=D("0.25"))
+    assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.125")
+    book.state = TradingState.REDUCED
+    assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.0625")

@@ -1,0 +1,91 @@
+"""Repeated execution: entries beyond a limit disable their strategy until it is resumed."""
+
+from __future__ import annotations
+
+import pytest
+from trading_cases import NOON, Story, plan, review
+
+from kamou.core.book.book import Book
+from kamou.core.book.recent_activity import Entry
+from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.repetition import repeating
+from kamou.core.risk.verdict import Approved, Denied
+
+LIMITS = RiskLimits()  # 6 entries per hour, 2 re-entries into a symbol per day
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def enter(story: Story, number: int, at_ms: int = NOON, symbol: str = "") -> None:
+    """Entries that filled, a minute apart, the last of them at ``at_ms``."""
+    for n in reversed(range(number)):
+        story.book.conduct.record_entry(
+            Entry(
+                at_ms=at_ms - n * MINUTE_MS, strategy="mean_reversion", symbol=symbol or f"S{n}USDT"
+            )
+        )
+
+
+def found(story: Story, now_ms: int = NOON) -> list[StrategyDisabled]:
+    return list(repeating(story.book, LIMITS, now_ms))
+
+
+def test_as_many_entries_as_the_limit_allows_disable_nothing(story: Story) -> None:
+    enter(story, 6)
+    enter(story, 3, NOON - 30 * MINUTE_MS - 3_600_000, "ADAUSDT")  # the first is no re-entry
+    assert found(story) == []
+
+
+def test_an_entry_beyond_the_hours_limit_disables_its_strategy_and_no_other(story: Story) -> None:
+    enter(story, 7)
+    (event,) = found(story)
+    assert (event.strategy, event.code) == ("mean_reversion", "RATE_ENTRIES_EXCEEDED")
+    assert [(f.name, f.value) for f in event.figures] == [("entries", "7"), ("limit", "6")]
+    story.say(event)
+    assert found(story) == []  # once
+    later_ms = NOON + 3 * 3_600_000  # the hour is long over
+    later = {"now_ms": later_ms, "limits": LIMITS}
+    verdict, _ = review_entry(review(story.book, plan(), **later))
+    assert isinstance(verdict, Denied)
+    assert f"STRATEGY_DISABLED: strategy=mean_reversion since_ms={NOON}" in map(
+        str, verdict.denials
+    )
+    other = plan("BTCUSDT", strategy="oi_momentum")
+    assert isinstance(review_entry(review(story.book, other))[0], Approved)
+
+
+def test_a_third_reentry_into_a_symbol_disables_its_strategy(story: Story) -> None:
+    enter(story, 4, symbol="ADAUSDT")
+    (event,) = found(story)
+    assert event.code == "RATE_REENTRIES_EXCEEDED"
+    assert ("symbol", "ADAUSDT") in {(f.name, f.value) for f in event.figures}
+    assert found(story, NOON + 86_400_000) == []  # another day
+
+
+def test_a_disabled_strategy_stays_disabled_in_a_snapshot(story: Story) -> None:
+    enter(story, 7)
+    story.say(*found(story))
+    assert Book.load(story.book.dump()).disabled == {"mean_reversion": NOON}
+
+
+def test_entries_before_the_operator_resumed_do_not_disable_again_and_new_ones_do(
+    story: Story,
+) -> None:
+    enter(story, 7)
+    story.say(*found(story))
+    resumed_ms = NOON + MINUTE_MS
+    story.say(StrategyResumed(at_ms=resumed_ms, strategy="mean_reversion", note="seen"))
+    assert story.book.disabled == {}
+    assert found(story, resumed_ms) == []
+    enter(story, 6, resumed_ms + 7 * MINUTE_MS)
+    assert found(story, resumed_ms + 7 * MINUTE_MS) == []
+    enter(story, 1, resumed_ms + 8 * MINUTE_MS, "ADAUSDT")
+    assert len(found(story, resumed_ms + 8 * MINUTE_MS)) == 1

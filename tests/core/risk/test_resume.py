@@ -1,0 +1,70 @@
+"""A human may resume only what is known: anything unknown refuses, whatever it is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from trading_cases import NOON, D, Story
+
+from kamou.core.book import events as e
+from kamou.core.codes import StateReason
+from kamou.core.model import TradingState
+from kamou.core.risk.governor import EquityRead, resume
+from kamou.core.risk.limits import RiskLimits
+
+LIMITS = RiskLimits()
+AGE_MS = LIMITS.account_age_max_s * 1000
+MARK_AGE_MS = LIMITS.quote_age_max_s * 1000
+
+
+@pytest.fixture(params=[TradingState.REDUCED, TradingState.HALT_NEW])
+def halted(request: pytest.FixtureRequest) -> Story:
+    """A book that a human may resume: nothing lost, agreed with the venue, its day open."""
+    story = Story()
+    story.ready()
+    reason = StateReason.HUMAN_HALT.value
+    before = story.book.state
+    story.say(e.StateChanged(at_ms=NOON, before=before, after=request.param, reason=reason))
+    return story
+
+
+def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
+    """Whether the state got better; a refusal changes nothing."""
+    before = story.book.state
+    decided = resume(story.book, read, limits=LIMITS, now_ms=now_ms)
+    assert (decided.reason is None) is (decided.after is before)
+    return decided.after is TradingState.NORMAL
+
+
+def test_drift_that_is_not_explained_refuses_a_resume_until_it_is(halted: Story) -> None:
+    read = EquityRead(equity=D(10000), at_ms=NOON)
+    halted.say(e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind="POSITION_UNKNOWN", figures=()))
+    assert not resumed(halted, read)
+    halted.say(e.DriftExplained(at_ms=NOON, reason="book and venue agree again"))
+    assert resumed(halted, read)
+
+
+def test_an_account_read_beyond_its_age_limit_refuses_a_resume(halted: Story) -> None:
+    read = EquityRead(equity=D(10000), at_ms=NOON)
+    assert resumed(halted, read, NOON + AGE_MS)
+    assert not resumed(halted, read, NOON + AGE_MS + 1)
+
+
+def test_a_mark_that_was_stale_when_it_was_read_refuses_a_resume(halted: Story) -> None:
+    fresh = EquityRead(equity=D(10000), at_ms=NOON, marks_at_ms=NOON - MARK_AGE_MS)
+    stale = EquityRead(equity=D(10000), at_ms=NOON, marks_at_ms=NOON - MARK_AGE_MS - 1)
+    assert resumed(halted, fresh)
+    assert not resumed(halted, stale)
+
+
+@pytest.mark.parametrize("equity", [D("NaN"), D("Infinity")])
+def test_an_equity_that_is_no_number_refuses_a_resume(halted: Story, equity: Decimal) -> None:
+    assert not resumed(halted, EquityRead(equity=equity, at_ms=NOON))
+    assert not resumed(halted, EquityRead(equity=D(10000), exit_costs=equity, at_ms=NOON))
+    assert not resumed(halted, None)
+
+
+def test_a_day_that_is_not_open_refuses_a_resume(halted: Story) -> None:
+    halted.book.day_equity = D(0)
+    assert not resumed(halted, EquityRead(equity=D(10000), at_ms=NOON))

@@ -1,0 +1,355 @@
+"""Sizing against reference vectors (computed with numpy, per the formula of the risk chapter)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trading_cases import D, instrument, quote
+
+from kamou.core.model import Denial, Side
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.sizing import (
+    Room,
+    Sized,
+    TradeCosts,
+    leverage_for,
+    liquidation_price,
+    size,
+    trade_costs,
+    unit_loss,
+)
+
+QUARTER = D("0.25")
+
+
+def costs(fee: str = "0.0006", slip: str = "0.0005", funding: str = "0") -> TradeCosts:
+    return TradeCosts(fee_in=D(fee), fee_out=D(fee), slip=D(slip), funding=D(funding))
+
+
+def sized(**changes: object) -> Sized | Denial:
+    inputs: dict[str, object] = {
+        "q": D(10000),
+        "entry": D(100),
+        "stop": D(97),
+        "side": Side.LONG,
+        "instrument": instrument(contract_size=D("0.1")),
+        "costs": costs(),
+        "gap": QUARTER,
+        "limits": RiskLimits(),
+    }
+    inputs.update(changes)
+    return size(**inputs)  # type: ignore[arg-type]
+
+
+# Reference vectors "sizing": equity, entry, stop, slip, contract size, leverage ->
+# loss per unit, contracts, notional, worst loss, margin.
+VECTORS = [
+    ("10000", "50000", "49250", "0.0005", "0.001", 5, "1046.675", 30, "1500", "31.40025", "300"),
+    ("10000", "2.0", "1.9", "0.001", "10", 5, "0.13124", 75, "1500", "98.43", "300"),
+    ("10000", "100", "90", "0.0005", "0.1", 3, "12.709", 78, "780", "99.1302", "260"),
+]
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> None:
+    q, entry, stop, slip, contract, leverage, loss, contracts, notional, worst, margin = vector
+    made = sized(
+        q=D(str(q)),
+        entry=D(str(entry)),
+        stop=D(str(stop)),
+        costs=costs(slip=str(slip)),
+        instrument=instrument(contract_size=D(str(contract))),
+        limits=RiskLimits(leverage_max=int(str(leverage))),
+    )
+    assert isinstance(made, Sized)
+    per_unit = unit_loss(D(str(entry)), D(str(stop)), costs(slip=str(slip)), QUARTER)
+    assert per_unit == D(str(loss))
+    assert made.contracts == contracts
+    assert made.notional == D(str(notional))
+    assert made.risk == D(str(worst))
+    assert made.margin == D(str(margin))
+
+
+def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
+    made = sized(
+        q=D(60), entry=D(50000), stop=D(49250), instrument=instrument(contract_size=D("0.001"))
+    )
+    assert isinstance(made, Denial)
+    assert made.code == "SIZE_BELOW_MINIMUM"
+
+
+def room(risk: D, notional: D) -> Room:
+    """So much is left of the day's budget, and of the total notional."""
+    return Room(risks={"day_budget": risk}, notionals={"notional_total": notional})
+
+
+# Reference vectors "liq_isolated_linear": entry, leverage, maintenance rate, side -> price.
+@pytest.mark.parametrize(
+    ("entry", "leverage", "rate", "side", "expected"),
+    [
+        ("50000", 5, "0.005", Side.LONG, 40225.26146419952),
+        ("50000", 5, "0.005", Side.SHORT, 59665.87112171839),
+        ("2", 20, "0.02", Side.LONG, 1.9399632428017153),
+    ],
+)
+def test_liquidation_prices_agree_with_the_reference_vectors(
+    entry: str, leverage: int, rate: str, side: Side, expected: float
+) -> None:
+    price = liquidation_price(D(entry), side, leverage, D(rate), D("0.0006"))
+    assert float(price) == pytest.approx(expected, rel=1e-12)
+
+
+def test_at_a_stop_of_one_and_a_half_percent_exposure_binds_and_is_named() -> None:
+    made = sized(entry=D(100), stop=D("98.5"))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "exposure"
+    assert made.notional == 1500
+
+
+def test_a_wide_stop_is_bound_by_risk() -> None:
+    made = sized(stop=D(90), limits=RiskLimits(leverage_max=2))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "risk"
+    assert made.risk <= 100
+
+
+def test_existing_notional_counts_against_the_exposure_cap() -> None:
+    made = sized(existing_notional=D(1400))
+    assert isinstance(made, Sized)
+    assert made.notional == 100
+
+
+def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
+    made = sized(room=room(D(20), D(5000)))
+    assert isinstance(made, Sized)
+    assert made.bound_by == "day_budget"
+    assert made.risk <= 20
+    nothing = sized(room=room(D(0), D(0)))
+    assert isinstance(nothing, Denial)
+
+
+def test_absolute_caps_bind_whatever_the_equity() -> None:
+    rich = D(100_000_000)
+    by_value = sized(q=rich)
+    assert isinstance(by_value, Sized)
+    assert (by_value.bound_by, by_value.notional) == ("value_max", 100_000)
+    by_quantity = sized(q=rich, instrument=instrument(contract_size=D("0.1"), qty_max=D(50)))
+    assert isinstance(by_quantity, Sized)
+    assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
+
+
+def test_a_fraction_shrinks_both_hard_caps() -> None:
+    whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
+    assert isinstance(whole, Sized)
+    assert isinstance(quarter, Sized)
+    assert (whole.notional, quarter.notional) == (1500, 370)  # 375, floored to the lot
+
+
+def test_leverage_falls_until_liquidation_is_far_enough() -> None:
+    near, far = sized(stop=D("98.5")), sized(stop=D(90))
+    assert isinstance(near, Sized)
+    assert isinstance(far, Sized)
+    assert near.leverage == 5
+    assert far.leverage == 3  # 2 x 12.5 % fits under 1/3, not under 1/4
+    assert abs(100 - far.liquidation_price) >= 2 * D("12.5")
+    beyond = sized(stop=D(50))
+    assert isinstance(beyond, Denial)
+    assert beyond.code == "STOP_BEYOND_LIQUIDATION"
+
+
+def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
+    chosen = leverage_for(
+        entry=D(100),
+        stop=D(130),
+        side=Side.SHORT,
+        instrument=instrument(),
+        fee=D("0.0006"),
+        gap=QUARTER,
+        limits=RiskLimits(),
+    )
+    assert chosen == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"stop": D(101)}, "STOP_WRONG_SIDE"),
+        ({"stop": D(100)}, "STOP_WRONG_SIDE"),
+        ({"side": Side.SHORT}, "STOP_WRONG_SIDE"),
+        ({"stop": D(0)}, "STOP_MISSING"),
+        ({"q": D("NaN")}, "DATA_INVALID"),
+        ({"q": D(0)}, "DATA_INVALID"),
+        ({"entry": D("Infinity")}, "DATA_INVALID"),
+        ({"costs": costs(slip="NaN")}, "DATA_INVALID"),
+    ],
+)
+def test_unsound_inputs_are_denied(changes: dict[str, object], code: str) -> None:
+    made = sized(**changes)
+    assert isinstance(made, Denial)
+    assert made.code == code
+
+
+def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None:
+    def made(side: Side, rate: Decimal | None) -> TradeCosts:
+        return trade_costs(
+            instrument=instrument(),
+            costs=CostModel(),
+            quote=quote(),
+            side=side,
+            hold_ms=86_400_000,
+            funding_rate=rate,
+        )
+
+    unknown = made(Side.LONG, None)
+    assert unknown.fee_in == D("0.0006")
+    assert unknown.slip == D("0.0001") + D("0.0002")
+    assert unknown.funding == D("0.0003")
+    assert made(Side.LONG, D("0.0002")).funding == D("0.0006")
+    assert made(Side.SHORT, D("0.0002")).funding == 0  # what we would receive is not counted on
+    dear = attrs.evolve(instrument(), taker_fee=D("0.001"))
+    fee = trade_costs(
+        instrument=dear, costs=CostModel(), quote=quote(), side=Side.LONG, hold_ms=0
+    ).fee_out
+    assert fee == D("0.001")
+
+
+@settings(max_examples=80)
+@given(
+    q=st.decimals("10", "1000000", places=2),
+    entry=st.decimals("0.01", "100000", places=2),
+    distance=st.decimals("0.001", "0.5", places=3),
+    side=st.sampled_from(Side),
+    lot=st.sampled_from([D(1), D("0.1"), D(10)]),
+    contract=st.sampled_from([D(1), D("0.001"), D(10)]),
+    gap=st.decimals("0.25", "5", places=2),
+    existing=st.decimals("0", "1000", places=0),
+)
+def test_no_size_ever_exceeds_a_cap(
+    q: Decimal,
+    entry: Decimal,
+    distance: Decimal,
+    side: Side,
+    lot: Decimal,
+    contract: Decimal,
+    gap: Decimal,
+    existing: Decimal,
+) -> None:
+    listed = instrument(lot=lot, contract_size=contract, qty_min=lot)
+    made = size(
+        q=q,
+        entry=entry,
+        stop=entry * (1 - distance * side.sign),
+        side=side,
+        instrument=listed,
+        costs=costs(),
+        gap=gap,
+        limits=RiskLimits(),
+        existing_notional=existing,
+    )
+    if isinstance(made, Denial):
+        return
+    assert made.risk <= D("0.01") * q
+    assert made.notional + existing <= D("0.15") * q
+    assert made.notional <= 100_000
+    assert made.contracts % lot == 0
+    assert made.contracts >= listed.qty_min
+    assert 1 <= made.leverage <= 5
+    assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance
+
+
+def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
+    def made(risk: str) -> object:
+        return size(
+            q=D(10_000),
+            entry=D(100),
+            stop=D(97),
+            side=Side.LONG,
+            instrument=instrument(contract_size=D("0.1")),
+            costs=costs(),
+            gap=QUARTER,
+            limits=RiskLimits(),
+            room=room(D(risk), D(10_000)),
+        )
+
+    alone = made("1000")
+    assert isinstance(alone, Sized)
+    quarter = alone.risk / 4
+    enough = made(str(quarter * D("1.02")))
+    assert isinstance(enough, Sized)
+    assert enough.bound_by == "day_budget"
+    refused = made(str(quarter * D("0.98")))
+    assert isinstance(refused, Denial)
+    assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}
+
+
+def test_room_for_exactly_a_quarter_of_a_trade_is_room_enough() -> None:
+    # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
+    enough = sized(room=room(D(10_000), D(375)))
+    assert isinstance(enough, Sized)
+    assert (enough.quantity, enough.bound_by) == (D("3.7"), "notional_total")
+    assert isinstance(sized(room=room(D(10_000), D("374.9"))), Denial)
+
+
+@pytest.mark.parametrize(("stop", "bound_by"), [("97", "exposure"), ("60", "risk")])
+def test_a_fraction_shrinks_whichever_cap_binds(stop: str, bound_by: str) -> None:
+    whole = sized(stop=D(stop))
+    half = sized(stop=D(stop), fraction=D("0.5"))
+    assert isinstance(whole, Sized)
+    assert isinstance(half, Sized)
+    assert (whole.bound_by, half.bound_by) == (bound_by, bound_by)
+    assert half.contracts == whole.contracts // 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"entry": D(0)}, "q,entry"), ({"q": D(0)}, "q,entry"), ({"gap": D("NaN")}, "gap")],
+)
+def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
+    changes: dict[str, object], what: str
+) -> None:
+    refused = sized(**changes)
+    assert isinstance(refused, Denial)
+    assert refused.code == "DATA_INVALID"
+    assert ("what", what) in {(f.name, f.value) for f in refused.figures}
+
+
+@pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
+def test_a_size_worth_less_than_the_smallest_order_is_refused(least: str, enough: bool) -> None:
+    listed = instrument(contract_size=D("0.1"), notional_min=D(least))
+    assert isinstance(sized(instrument=listed), Sized) is enough
+
+
+@pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
+def test_a_size_of_fewer_contracts_than_the_smallest_order_is_refused(
+    least: str, enough: bool
+) -> None:
+    listed = instrument(contract_size=D("0.1"), qty_min=D(least))
+    made = sized(instrument=listed)
+    assert isinstance(made, Sized) is enough
+    if isinstance(made, Denial):
+        assert str(made) == (
+            "SIZE_BELOW_MINIMUM: contracts=150 minimum=151 notional=1500.00 notional_min=5"
+            " bound_by=exposure"
+        )
+
+
+@pytest.mark.parametrize(("listed", "ours"), [(40, 10**9), (10**9, 40)])
+def test_the_smaller_of_the_venues_and_our_own_largest_order_holds(listed: int, ours: int) -> None:
+    made = sized(
+        instrument=instrument(contract_size=D("0.1"), qty_max=D(listed)),
+        limits=RiskLimits(order_contracts_max=D(ours)),
+    )
+    assert isinstance(made, Sized)
+    assert (made.contracts, made.bound_by) == (40, "quantity_max")
+
+
+@pytest.mark.parametrize(("listed", "ours"), [(3, 5), (5, 3)])
+def test_leverage_is_the_smaller_of_the_venues_and_our_own(listed: int, ours: int) -> None:
+    made = sized(instrument=instrument(leverage_max=listed), limits=RiskLimits(leverage_max=ours))
+    assert isinstance(made, Sized)
+    assert made.leverage == 3
+    assert made.margin == made.notional / 3

@@ -1,0 +1,196 @@
+"""The governor's states at the very millisecond and figure at which they turn."""
+
+from __future__ import annotations
+
+import pytest
+from test_governor_states import LIMITS, T, judge, next_day, put, read
+from trading_cases import DAY, NOON, D, Story, closed_cycle, income
+
+from kamou.core.book import events as e
+from kamou.core.codes import StateReason
+from kamou.core.risk.governor import Pending, command, resume
+from kamou.core.risk.states import EquityRead, overdue_ms
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def test_a_state_change_says_the_figures_of_the_day(story: Story) -> None:
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "-50")))
+    first = judge(story, read("9540", exit_costs=D("10.004")))
+    second = judge(story, read("9540", NOON + 5_000, exit_costs=D("10.004")), first.pending)
+    event = second.event(NOON + 5_000)
+    assert event is not None
+    assert event.at_ms == NOON + 5_000
+    assert {f.name: f.value for f in event.figures} == {
+        "day_pnl": "-4.20%",  # (9,540 - 10,000 + 50 - 10) / 10,000
+        "limit": "4.00%",
+        "equity": "9540",
+        "day_equity": "10000",
+        "flows": "-50",
+        "exit_costs": "10.00",
+    }
+
+
+@pytest.mark.parametrize(
+    ("read_at", "marks_at", "now", "expected"),
+    [
+        (0, None, 900_000, 0),
+        (0, None, 900_001, 1),
+        (0, 0, 900_000, 0),
+        (0, -10_000, 500_000, -400_000),  # fresh when it was read
+        (0, -10_001, 0, 1),  # stale when it was read
+        (0, -10_001, 500_000, 500_001),  # and its age goes on
+        (0, -10_001, 1_000_000, 1_000_001),  # the older of the two
+        (0, -15_000, 0, 5_000),
+    ],
+)
+def test_account_and_marks_are_overdue_from_their_age_limit_on(
+    read_at: int, marks_at: int | None, now: int, expected: int
+) -> None:
+    seen = EquityRead(
+        equity=D(1),
+        at_ms=NOON + read_at,
+        marks_at_ms=None if marks_at is None else NOON + marks_at,
+    )
+    assert overdue_ms(seen, LIMITS, NOON + now) == expected
+
+
+def test_a_halt_for_lack_of_a_read_says_how_long_it_is_overdue(story: Story) -> None:
+    late = judge(story, None, started_ms=NOON, now_ms=NOON + 900_000 + 60_001)
+    assert [(f.name, f.value) for f in late.figures] == [("overdue_ms", "60001")]
+    assert judge(story, None, started_ms=NOON, now_ms=NOON + 900_000 + 60_000).reason is None
+    full = judge(story, read("10000"), disk_full=True)
+    assert [(f.name, f.value) for f in full.figures] == [("overdue_ms", "0")]
+
+
+def test_a_full_disk_is_named_before_drift_and_drift_before_an_old_read(story: Story) -> None:
+    old = {"started_ms": NOON, "now_ms": NOON + 900_000 + 60_001}
+    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    assert judge(story, None, disk_full=True, **old).reason is StateReason.DISK_FULL
+    assert judge(story, None, **old).reason is StateReason.RECONCILE_MISMATCH
+
+
+def test_a_breach_that_waits_while_nothing_is_known_is_judged_with_the_next_read(
+    story: Story,
+) -> None:
+    waiting = judge(story, read("9500")).pending
+    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    kept = judge(story, None, waiting, started_ms=NOON, now_ms=NOON + 970_000)
+    assert kept.pending == waiting
+    assert kept.after is T.HALT_NEW
+
+
+def test_a_pending_breach_no_worse_than_the_state_is_begun_again(story: Story) -> None:
+    put(story, T.REDUCED, StateReason.DAY_LOSS_HALF)
+    old = Pending(level=T.REDUCED, at_ms=NOON - 60_000)
+    decided = judge(story, read("9500"), old)
+    assert (decided.after, decided.reason) == (T.REDUCED, None)
+    assert decided.pending == Pending(level=T.HALT_NEW, at_ms=NOON)
+    assert decided.read_again_ms == NOON + 5_000
+    done = judge(story, read("9500", NOON + 5_000), decided.pending)
+    assert (done.after, done.pending, done.read_again_ms) == (T.HALT_NEW, None, None)
+
+
+def test_a_second_breach_milder_than_the_first_sets_the_milder_state(story: Story) -> None:
+    first = judge(story, read("9300"))
+    assert first.pending == Pending(level=T.FLATTEN, at_ms=NOON)
+    second = judge(story, read("9700", NOON + 5_000), first.pending)
+    assert (second.after, second.reason) == (T.REDUCED, StateReason.DAY_LOSS_HALF)
+    assert (second.pending, second.read_again_ms) == (None, None)
+
+
+@pytest.mark.parametrize(("agreed_at", "ends"), [(NOON, False), (NOON + 1, True)])
+@pytest.mark.parametrize("reason", [StateReason.DISK_FULL, StateReason.EQUITY_UNKNOWN])
+def test_only_an_agreement_later_than_the_halt_ends_it(
+    story: Story, reason: StateReason, agreed_at: int, ends: bool
+) -> None:
+    put(story, T.HALT_NEW, reason)
+    story.say(closed_cycle(agreed_at))
+    decided = judge(story, read("10000", NOON + 5_000), fresh_since_ms=NOON)
+    assert (decided.after is T.NORMAL) is ends
+
+
+@pytest.mark.parametrize(
+    ("since", "agreed", "ends"),
+    [(-1, 0, True), (0, 0, False), (0, 1, False), (-1, -1, False)],  # around midnight
+)
+def test_a_days_halt_ends_with_an_agreement_of_the_next_day(
+    story: Story, since: int, agreed: int, ends: bool
+) -> None:
+    midnight = NOON + DAY // 2
+    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT, midnight + since)
+    at_ms = next_day(story)
+    story.say(closed_cycle(midnight + agreed))
+    decided = judge(story, read("9500", at_ms))
+    assert (decided.after is T.NORMAL) is ends
+
+
+def test_a_halt_of_the_day_ends_in_the_state_that_the_new_day_asks_for(story: Story) -> None:
+    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    story.say(closed_cycle(NOON + 1))
+    decided = judge(story, read("9750", NOON + 5_000), fresh_since_ms=NOON)
+    assert (decided.after, decided.reason) == (T.REDUCED, StateReason.DATA_RECOVERED)
+    assert decided.figures
+
+
+def test_a_human_halts_what_is_reduced_and_a_reduced_state_needs_no_human_to_end(
+    story: Story,
+) -> None:
+    put(story, T.REDUCED, StateReason.HUMAN_RESUME)
+    assert command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT).after is T.HALT_NEW
+    assert command(story.book, T.NORMAL, StateReason.HUMAN_HALT).reason is None
+    at_ms = next_day(story)
+    story.say(closed_cycle(at_ms))
+    assert judge(story, read("9500", at_ms)).after is T.NORMAL
+
+
+@pytest.mark.parametrize(
+    ("equity", "after"),
+    [("9801", T.NORMAL), ("9800", T.REDUCED), ("9601", T.REDUCED), ("9600", T.HALT_NEW)],
+)
+def test_a_resume_leads_to_what_the_days_loss_asks_for(
+    story: Story, equity: str, after: object
+) -> None:
+    put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
+    decided = resume(story.book, read(equity), limits=LIMITS, now_ms=NOON)
+    assert decided.after is after
+    assert decided.figures
+    assert (decided.reason is None) is (after is T.HALT_NEW)
+
+
+def test_a_failed_protection_flattens_from_every_milder_state_and_no_worse_one(
+    story: Story,
+) -> None:
+    pending = Pending(level=T.HALT_NEW, at_ms=NOON)
+    for state in (T.NORMAL, T.REDUCED, T.HALT_NEW):
+        put(story, state, StateReason.HUMAN_HALT)
+        decided = judge(story, None, pending, protection_failed=True)
+        assert (decided.before, decided.after, decided.pending) == (state, T.FLATTEN, pending)
+    put(story, T.KILLED, StateReason.HUMAN_FLATTEN)
+    kept = judge(story, read("10000"), pending, protection_failed=True)
+    assert (kept.after, kept.reason, kept.pending) == (T.KILLED, None, pending)
+
+
+def test_a_read_at_the_very_end_of_its_age_is_judged(story: Story) -> None:
+    seen = read("9500")
+    assert judge(story, seen, now_ms=NOON + 900_000).pending == Pending(
+        level=T.HALT_NEW, at_ms=NOON
+    )
+    assert judge(story, seen, now_ms=NOON + 900_001).pending is None
+
+
+def test_nothing_is_judged_before_the_first_read_of_a_run(story: Story) -> None:
+    decided = judge(story, None, Pending(level=T.HALT_NEW, at_ms=NOON), started_ms=NOON)
+    assert (decided.after, decided.reason) == (T.NORMAL, None)
+    assert decided.pending is not None
+
+
+def test_a_day_that_opened_with_nothing_is_not_judged(story: Story) -> None:
+    story.book.day_equity = D(0)
+    assert judge(story, read("9000")).pending is None
+    assert judge(story, read("9000")).reason is None

@@ -1,0 +1,228 @@
+"""T2: each veto, its code and figures, and that all of them are asked."""
+
+from __future__ import annotations
+
+import sys
+import types
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+from trading_cases import instrument
+
+from kamou.clock import HOUR_MS, MINUTE_MS
+from kamou.core import vetoes as package
+from kamou.core.codes import Veto
+from kamou.core.model import Candidate, Denial, Quote, Side
+from kamou.core.risk.costs import reward_to_risk, round_trip_cost
+from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.sizing import trade_costs
+from kamou.core.vetoes import ask_all, conflicting_symbols, discover
+from kamou.core.vetoes.base import VetoContext
+from kamou.errors import ConfigurationError
+
+PERIOD = 15 * MINUTE_MS
+NOW = 1_700_000_000_000
+VETOES = discover()
+
+
+def candidate(**changes: Any) -> Candidate:
+    made = Candidate(
+        signal_id="1.mean_reversion.ABC",
+        strategy="mean_reversion",
+        symbol="ABC",
+        side=Side.LONG,
+        score=0.7,
+        close=100.0,
+        stop_distance=1.0,
+        target_distance=2.0,
+        hold_ms=8 * HOUR_MS,
+        bar_open_ms=NOW - PERIOD,
+        bar_close_ms=NOW,
+    )
+    return attrs.evolve(made, **changes)
+
+
+def quote(at_ms: int = NOW, spread: str = "0.02") -> Quote:
+    return Quote(
+        symbol="ABC",
+        bid=Decimal("100"),
+        ask=Decimal("100") + Decimal(spread),
+        bid_qty=Decimal(1),
+        ask_qty=Decimal(1),
+        mark=Decimal("100"),
+        at_ms=at_ms,
+    )
+
+
+def context(**changes: Any) -> VetoContext:
+    made = VetoContext(
+        now_ms=NOW,
+        period_ms=PERIOD,
+        limits=VetoLimits(),
+        costs=CostModel(),
+        quotes={"ABC": quote()},
+        instruments={symbol: instrument(symbol) for symbol in ("ABC", "XYZ")},
+    )
+    return attrs.evolve(made, **changes)
+
+
+def codes(one: Candidate, about: VetoContext) -> list[str]:
+    return [denial.code for denial in ask_all(one, about, VETOES)]
+
+
+def figures(denial: Denial) -> dict[str, str]:
+    return {figure.name: figure.value for figure in denial.figures}
+
+
+def test_the_vetoes_are_found_by_their_files() -> None:
+    assert list(VETOES) == [
+        "conflict",
+        "cooldown",
+        "excluded",
+        "held",
+        "reward_to_risk",
+        "staleness",
+    ]
+
+
+def test_a_good_candidate_is_cleared() -> None:
+    assert codes(candidate(), context()) == []
+
+
+def test_every_veto_is_asked_and_every_denial_kept() -> None:
+    about = context(
+        quotes={},
+        held={"ABC"},
+        last_stop_ms={"ABC": NOW},
+        conflicting={"ABC"},
+        limits=VetoLimits(excluded=("ABC",)),
+    )
+    assert codes(candidate(target_distance=0.5), about) == [
+        Veto.CONFLICTING_SIGNALS,
+        Veto.COOLDOWN_AFTER_STOP,
+        Veto.SYMBOL_EXCLUDED,
+        Veto.SYMBOL_HELD,
+        Veto.REWARD_TO_RISK_LOW,
+        Veto.DATA_STALE,
+    ]
+    assert codes(candidate(symbol="XYZ"), attrs.evolve(about, quotes={"XYZ": quote()})) == []
+
+
+@pytest.mark.parametrize(("late_ms", "denied"), [(0, []), (1, [Veto.DATA_STALE])])
+def test_a_bar_is_stale_after_two_periods(late_ms: int, denied: list[str]) -> None:
+    now_ms = NOW + 2 * PERIOD + late_ms
+    assert codes(candidate(), context(now_ms=now_ms, quotes={"ABC": quote(now_ms)})) == denied
+
+
+@pytest.mark.parametrize(("late_ms", "denied"), [(0, []), (1, [Veto.DATA_STALE])])
+def test_a_quote_is_stale_after_ten_seconds(late_ms: int, denied: list[str]) -> None:
+    about = context(quotes={"ABC": quote(NOW - 10_000 - late_ms)})
+    assert codes(candidate(), about) == denied
+
+
+def test_no_quote_is_a_stale_quote() -> None:
+    (denied,) = ask_all(candidate(), context(quotes={}), VETOES)
+    assert denied.code == Veto.DATA_STALE
+    assert figures(denied)["quote_age_ms"] == "inf"
+
+
+def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> None:
+    # fees 2 x 6 bp, spread 0.02, slippage 2 x 2 bp, funding 1 bp for 8 h: c = 0.19 at 100
+    (denied,) = ask_all(candidate(target_distance=1.6), context(), VETOES)
+    assert denied.code == Veto.REWARD_TO_RISK_LOW
+    assert figures(denied)["cost"] == "0.19"
+    assert float(figures(denied)["net"]) == pytest.approx((1.6 - 0.19) / 1.19, rel=1e-5)
+    enough = 1.2 * 1.19 + 0.19
+    assert codes(candidate(target_distance=enough + 1e-9), context()) == []
+    assert codes(candidate(target_distance=enough - 1e-9), context()) == [Veto.REWARD_TO_RISK_LOW]
+
+
+@pytest.mark.parametrize(
+    ("own", "set_bps", "cost"),
+    [("0.0010", "6", "0.27"), ("0.0002", "6", "0.19"), ("0", "9", "0.25"), ("0.0009", "9", "0.25")],
+)
+def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
+    own: str, set_bps: str, cost: str
+) -> None:
+    """Beside the fees c is 0.07 at 100: the worse of the account's own rate and the setting."""
+    one = candidate(target_distance=1.6)
+    about = context(
+        costs=CostModel(taker_bps=Decimal(set_bps)),
+        instruments={"ABC": instrument("ABC", taker_fee=Decimal(own))},
+        limits=VetoLimits(reward_to_risk_min=100),
+    )
+    (denied,) = ask_all(one, about, VETOES)
+    assert figures(denied)["cost"] == cost
+    sized = trade_costs(
+        instrument=about.instruments["ABC"],
+        costs=about.costs,
+        quote=about.quotes["ABC"],
+        side=one.side,
+        hold_ms=one.hold_ms,
+    )
+    assert float(figures(denied)["cost"]) == pytest.approx(
+        float(sized.fee_in + sized.fee_out) * 100 + 0.07
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "rate", "paid"),
+    [
+        (Side.LONG, 0.001, 0.3),
+        (Side.LONG, -0.001, 0.0),  # to be received: not counted on
+        (Side.SHORT, 0.001, 0.0),
+        (Side.SHORT, -0.001, 0.3),
+        (Side.LONG, None, 0.03),
+        (Side.SHORT, None, 0.03),
+    ],
+)
+@pytest.mark.parametrize("interval_h", [1, 8])
+def test_funding_is_paid_for_the_hold_and_never_hoped_for(
+    side: Side, rate: float | None, paid: float, interval_h: int
+) -> None:
+    """``rate`` is of eight hours here; the venue tells that of one interval."""
+    per_interval = None if rate is None else Decimal(repr(rate)) * interval_h / 8
+    cost = round_trip_cost(
+        CostModel(),
+        instrument=instrument("ABC", funding_interval_h=interval_h),
+        side=side,
+        price=100.0,
+        spread=0.0,
+        hold_ms=24 * HOUR_MS,
+        funding_rate=per_interval,
+    )
+    assert cost.funding == pytest.approx(paid)
+    assert cost.total == pytest.approx(cost.fees + cost.slippage + paid)
+
+
+def test_a_known_funding_rate_reaches_the_veto() -> None:
+    about = context(funding_rates={"ABC": Decimal("0.01")})
+    assert codes(candidate(), about) == [Veto.REWARD_TO_RISK_LOW]
+    assert codes(candidate(side=Side.SHORT), about) == []
+
+
+def test_a_tight_scalp_at_taker_cost_has_a_net_reward_to_risk_below_one() -> None:
+    # strategies.md: 1.0 / 1.8 ATR(5m) at taker cost has a net reward-to-risk of 0.6
+    assert reward_to_risk(target_distance=1.8, stop_distance=1.0, cost=0.75) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("since_min", "denied"), [(59, [Veto.COOLDOWN_AFTER_STOP]), (60, [])])
+def test_a_symbol_rests_an_hour_after_a_stop(since_min: int, denied: list[str]) -> None:
+    about = context(last_stop_ms={"ABC": NOW - since_min * MINUTE_MS})
+    assert codes(candidate(), about) == denied
+
+
+def test_a_symbol_wanted_both_ways_is_conflicting() -> None:
+    both = [candidate(), candidate(side=Side.SHORT), candidate(symbol="XYZ")]
+    assert conflicting_symbols(both) == {"ABC"}
+    assert conflicting_symbols([candidate(), candidate()]) == frozenset()
+
+
+def test_a_veto_file_without_a_veto_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        sys.modules, "kamou.core.vetoes.held", types.ModuleType("kamou.core.vetoes.held")
+    )
+    with pytest.raises(ConfigurationError, match=r"held\.py gives no veto"):
+        package.discover()

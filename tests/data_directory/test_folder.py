@@ -1,0 +1,164 @@
+"""The data folder: its lock, its halt latch and the run's record."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kamou.data_directory.folder import DataFolder, RunRecord, write_atomically
+from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.lock import DataFolderLock, lock_holder
+from kamou.errors import AlreadyRunningError, StoreError
+
+NOW_MS = 1_700_000_000_000
+
+
+def test_a_second_run_on_the_same_folder_names_the_first(tmp_path: Path) -> None:
+    with DataFolderLock(tmp_path), pytest.raises(AlreadyRunningError) as caught:
+        DataFolderLock(tmp_path).acquire()
+    assert f"process {os.getpid()} is already running" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "--data-dir" in str(caught.value)
+
+
+def test_a_released_folder_may_be_taken_again(tmp_path: Path) -> None:
+    first = DataFolderLock(tmp_path / "made" / "for us")
+    with first:
+        assert lock_holder(tmp_path / "made" / "for us") == os.getpid()
+    assert lock_holder(tmp_path / "made" / "for us") is None
+    first.release()
+    with DataFolderLock(tmp_path / "made" / "for us"):
+        pass
+
+
+def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path;"
+        "from kamou.data_directory.lock import DataFolderLock;"
+        "DataFolderLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    died = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    assert died.returncode == -9
+    assert (tmp_path / "lock").read_text().strip().isdigit()
+    assert lock_holder(tmp_path) is None
+    with DataFolderLock(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_nobody_holds_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert lock_holder(tmp_path / "none") is None
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match=r"cannot write to the data folder .* --data-dir"):
+        DataFolderLock(tmp_path / "file").acquire()
+    (tmp_path / "folder" / "lock").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot write to the data folder"):
+        DataFolderLock(tmp_path / "folder").acquire()
+
+
+def test_the_latch_is_set_until_it_is_cleared_and_everything_is_logged(tmp_path: Path) -> None:
+    latch = HaltLatch(tmp_path / "new" / "halt-latch")
+    assert not latch.is_set()
+    assert latch.log() == ()
+    latch.set("storm", "operator", NOW_MS)
+    latch.set("again", "operator", NOW_MS + 1)
+    assert latch.is_set()
+    assert HaltLatch(latch.path).is_set()
+    latch.clear("calm", "operator", NOW_MS + 2)
+    assert not latch.is_set()
+    assert [(r.action, r.reason, r.at_ms - NOW_MS) for r in latch.log()] == [
+        ("set", "storm", 0),
+        ("set", "again", 1),
+        ("clear", "calm", 2),
+    ]
+
+
+def test_clearing_a_latch_that_is_not_set_does_nothing(tmp_path: Path) -> None:
+    latch = HaltLatch(tmp_path / "halt-latch")
+    latch.clear("calm", "operator", NOW_MS)
+    assert latch.log() == ()
+
+
+def test_a_latch_that_cannot_be_looked_at_is_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert HaltLatch(tmp_path / "file" / "halt-latch").is_set()
+
+
+def test_an_empty_latch_file_holds_entries_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "halt-latch").touch()
+    assert HaltLatch(tmp_path / "halt-latch").is_set()
+
+
+def test_a_latch_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot set the halt latch"):
+        HaltLatch(tmp_path / "file" / "halt-latch").set("storm", "operator", NOW_MS)
+    (tmp_path / "latch.log").mkdir()
+    (tmp_path / "latch").touch()
+    with pytest.raises(StoreError, match="cannot clear the halt latch"):
+        HaltLatch(tmp_path / "latch").clear("calm", "operator", NOW_MS)
+    assert (tmp_path / "latch").exists()
+
+
+def test_the_latch_holds_even_when_its_log_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "latch.log").mkdir()
+    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "it says so"
+    assert HaltLatch(tmp_path / "latch").is_set()
+
+
+def test_the_latch_holds_without_room_for_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("kamou.data_directory.latch.write_atomically", full)
+    HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS)
+    assert HaltLatch(tmp_path / "latch").is_set()
+
+
+def test_a_log_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
+    latch = HaltLatch(tmp_path / "latch")
+    latch.set("storm", "operator", NOW_MS)
+    with latch.log_path.open("a") as log:
+        log.write('{"action": "cl')
+    assert [record.action for record in latch.log()] == ["set"]
+
+
+def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert RunRecord.read(folder) is None
+    record = RunRecord(
+        pid=1,
+        mode="demo",
+        host="127.0.0.1",
+        port=8080,
+        operator_host="127.0.0.1",
+        operator_port=8081,
+        started_ms=NOW_MS,
+    )
+    record.write(folder)
+    assert RunRecord.read(folder) == record
+    folder.run_record.write_text('{"pid": 1}')
+    assert RunRecord.read(folder) is None
+
+
+def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", "one")
+    write_atomically(tmp_path / "a", "two")
+    assert (tmp_path / "a").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_every_file_of_a_data_folder_lies_inside_it(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    files = (folder.database, folder.exchange, folder.market, folder.token, folder.latch)
+    assert {file.parent for file in files} == {tmp_path}
+    assert len({file.name for file in files}) == len(files)

@@ -1,0 +1,9 @@
+"""The tests of the port build on the venue's markets and orders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if (folder := str(Path(__file__).parents[1] / "venue")) not in sys.path:
+    sys.path.append(folder)

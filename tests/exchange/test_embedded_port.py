@@ -1,0 +1,169 @@
+"""The embedded exchange behind the port: the contract, and what is its own."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+import trio
+from contract import PortContract, VenueUnderTest
+from memory_market import MemoryMarket, with_bars
+from port_fakes import Latch, LeapClock, Permits, Proofs, approve, close_of, intents_of, plan_of
+from venue_orders import EXACT, at, engine_at
+
+from kamou.clock import HOUR_MS
+from kamou.core.model import OrderStatus
+from kamou.errors import DiskFullError, PermitRefusedError, UnknownOutcomeError
+from kamou.exchange import embedded
+from kamou.exchange.base import ExchangePort, FillUpdate, GuardedPort, as_contracts
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.venue.engine import Engine
+from kamou.venue.models import VenueModels
+from kamou.venue.store import VenueStore
+
+D = Decimal
+LATENCY_MS = VenueModels().latency.latency_ms
+
+
+def venue_on(market: MemoryMarket, *, attached_stop: bool = True) -> VenueUnderTest:
+    permits, proofs, latch = Permits(), Proofs(), Latch()
+    clock = LeapClock(at(4))
+    port: ExchangePort = SimulatedExchange(
+        engine_at(market, models=EXACT),
+        clock=clock,
+        permits=permits,
+        halted=latch,
+        journal_proof=proofs.commit,
+        attached_stop=attached_stop,
+    )
+    return VenueUnderTest(port=port, clock=clock, permits=permits, proofs=proofs, halted=latch)
+
+
+class TestSimulatedExchange(PortContract):
+    @pytest.fixture
+    def venue(self):
+        return venue_on(
+            MemoryMarket(
+                {"AAA": with_bars(after=200), "BBB": with_bars(after=200)},
+                half_spread_bps=2,
+                funding={at(0) + 8 * HOUR_MS: 0.0001},
+            )
+        )
+
+
+@pytest.fixture
+def venue():
+    return venue_on(MemoryMarket({"AAA": with_bars((100, 100, 97, 97, 1000), before=4)}))
+
+
+@pytest.mark.parametrize("name", ["submit", "reduce"])
+def test_an_adapter_that_overrides_a_guard_does_not_load(name):
+    with pytest.raises(TypeError, match=f"may not override {name}"):
+        type("Loose", (GuardedPort,), {name: lambda self: None})
+
+
+async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
+    sent_ms = venue.clock.now_ms()
+    order = await venue.enter()
+    assert venue.clock.now_ms() == sent_ms + LATENCY_MS
+    assert order.created_ms == sent_ms + LATENCY_MS
+
+
+async def test_a_cancelled_submit_uses_up_its_permit_and_sends_nothing(venue):
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await venue.enter()
+    assert venue.permits.committed[plan_of().permit_id] != ""
+    assert await venue.port.fills(0) == ()
+    assert await venue.port.open_orders() == ()
+
+
+async def test_stepping_moves_the_market_and_pushes_what_happened(venue):
+    await venue.enter()
+    events = venue.port.events()
+    while events.statistics().current_buffer_used:
+        events.receive_nowait()
+    await venue.port.step(at(5))
+    pushed = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+    assert [e.fill.price for e in pushed if isinstance(e, FillUpdate)] == [D("98")]
+    assert await venue.port.positions() == ()
+
+
+async def test_a_latch_set_while_the_permit_commits_still_stops_the_entry(venue):
+    plan = plan_of()
+    approved = venue.permit(plan)
+    entry, attached = intents_of(plan, venue.clock.now_ms())
+    commit = venue.permits.consume
+
+    async def slow(*args):
+        await commit(*args)
+        venue.halted.closed = True
+
+    venue.port._permits.consume = slow
+    with pytest.raises(PermitRefusedError, match="HALT_LATCHED"):
+        await venue.port.submit(approved, entry, attached)
+    assert await venue.port.fills(0) == ()
+
+
+async def test_an_unread_stream_overflows_into_a_flag_and_never_blocks(monkeypatch):
+    monkeypatch.setattr(embedded, "EVENTS_MAX", 2)
+    venue = venue_on(MemoryMarket({"AAA": with_bars()}))
+    await venue.enter()
+    assert venue.port.needs_reconcile
+
+
+async def test_a_venue_without_attached_stops_refuses_them_and_takes_bare_entries():
+    venue = venue_on(MemoryMarket({"AAA": with_bars()}), attached_stop=False)
+    plan = plan_of()
+    entry, attached = intents_of(plan, venue.clock.now_ms())
+    approved = venue.permit(plan)
+    with pytest.raises(PermitRefusedError, match="ATTACHED_UNSUPPORTED"):
+        await venue.port.submit(approved, entry, attached)
+    assert (await venue.port.submit(approved, entry)).status is OrderStatus.FILLED
+
+
+async def test_an_order_the_venue_could_not_store_has_an_unknown_outcome(venue, monkeypatch):
+    def full(state: object) -> None:
+        raise DiskFullError("full")
+
+    monkeypatch.setattr(venue.port.engine._store, "save", full)
+    with pytest.raises(UnknownOutcomeError):
+        await venue.enter()
+    monkeypatch.undo()
+    stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
+    monkeypatch.setattr(venue.port.engine._store, "save", full)
+    with pytest.raises(UnknownOutcomeError):
+        await venue.port.cancel(stop.client_id, "AAA")
+
+
+async def test_trades_of_another_process_ask_for_reconciliation(tmp_path):
+    market = MemoryMarket({"AAA": with_bars()})
+    store = VenueStore(tmp_path / "venue.db", durable=False)
+    clock = LeapClock(at(4))
+    permits = Permits()
+    port = SimulatedExchange(
+        engine_at(market, store=store),
+        clock=clock,
+        permits=permits,
+        halted=Latch(),
+        journal_proof=Proofs().commit,
+    )
+    plan = plan_of()
+    permits.committed[plan.permit_id] = ""
+    approved = approve(plan, clock.now_ms() + 1000)
+    await port.submit(approved, *intents_of(plan, clock.now_ms()))
+    other = Engine(market, EXACT, VenueStore(tmp_path / "venue.db"), start_ms=0, balance=D(1))
+    other.place(embedded.as_request(close_of(100)))
+    await clock.sleep_until(at(4, 1_000))
+    assert await port.positions() == ()
+    assert port.needs_reconcile
+    other.close()
+    port.engine.close()
+
+
+async def test_ratios_of_the_future_are_not_served(venue):
+    assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)
+
+
+def test_contracts_are_floored_to_the_lot():
+    assert as_contracts(D("1.99"), D("0.5")) == D("1.5")

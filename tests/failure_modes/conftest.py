@@ -1,0 +1,15 @@
+"""What hurt others, one test per pain, each with a naive implementation that does not survive it.
+
+A test plays a scene with the product and finds nothing wrong, then plays the same scene with one
+piece replaced by what other bots do, or did, and finds the damage. The second half proves that
+the first can fail. ``docs/failure_modes.md`` is the table; ``scenes.py`` is what the tests share.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+for room in ("core", "actors"):
+    if (folder := str(Path(__file__).parents[1] / room)) not in sys.path:
+        sys.path.append(folder)

@@ -1,0 +1,150 @@
+"""Scenes on the actors' stage, a stranger's hand at the venue, and what went wrong in a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import screenplay
+from account_of import faults
+from stage import SETTINGS, Ended, Stage, at, perform
+from trouble import Trouble, TroubledExchange
+
+from kamou.core.book.events import IntentRecorded
+from kamou.core.model import Leg, OrderSide, OrderType, TimeInForce, VenueOrder
+from kamou.core.reconciliation import reconciliation
+from kamou.exchange.base import VenueEvent
+from kamou.venue.engine import Engine
+from kamou.venue.models import VenueModels
+from kamou.venue.state import OrderRequest
+from kamou.venue.store import VenueStore
+
+D = Decimal
+HELD = "DDD"  # nothing happens to it: held from minute two to its time stop at minute seven
+
+
+class Line(TroubledExchange):
+    """While everything is away, or the stream is, the stream tells nothing, and never will."""
+
+    def _forward(self, events: list[VenueEvent]) -> None:
+        if not self.trouble.away & {"stream", "*"}:
+            super()._forward(events)
+
+
+def play(
+    trouble: Trouble | None = None,
+    venue: type[Line] = Line,
+    **more: Any,
+) -> Ended:
+    """The screenplay over a line in trouble, or over a sound one."""
+    if folder := more.get("folder"):
+        folder.mkdir(exist_ok=True)
+    return perform(adapter=partial(venue, trouble=trouble or Trouble()), **more)
+
+
+def wrong(ended: Ended, until_minute: int = screenplay.MINUTES) -> list[str]:
+    """Everything lost, doubled, bare or forgotten; crashes too."""
+    return [
+        *faults(ended, until_minute=until_minute),
+        *(f"crash: {exit_.error!r}" for exit_ in ended.crashes),
+    ]
+
+
+def told_of(found: list[str], what: str) -> list[str]:
+    """Of what was found, that which says so: a naive version must fail for the right reason."""
+    return [line for line in found if what in line]
+
+
+def first(ended: Ended, symbol: str, leg: Leg = Leg.ENTRY) -> str:
+    """The client id of the first order of this leg."""
+    name: str = next(
+        event.intent.client_id
+        for event in ended.of(IntentRecorded)
+        if event.intent.symbol == symbol and event.intent.leg is leg
+    )
+    return name
+
+
+def stops_at(stage: Stage, symbol: str) -> list[VenueOrder]:
+    """The stops that rest at the venue now."""
+    return [
+        order
+        for order in stage.session.engine.open_orders()
+        if order.symbol == symbol and order.type is OrderType.STOP_MARKET
+    ]
+
+
+def held_at(stage: Stage, symbol: str) -> Decimal:
+    """What the venue holds now, signed."""
+    held = {p.symbol: p.quantity for p in stage.session.engine.positions()}
+    return held.get(symbol, D(0))
+
+
+def by_hand(symbol: str, quantity: Decimal, limit_price: Decimal | None = None) -> OrderRequest:
+    """An order that a human places on the same account; a negative quantity sells."""
+    return OrderRequest(
+        client_id=f"by-hand-{symbol}",
+        symbol=symbol,
+        side=OrderSide.BUY if quantity > 0 else OrderSide.SELL,
+        type=OrderType.MARKET if limit_price is None else OrderType.LIMIT,
+        quantity=abs(quantity),
+        limit_price=limit_price,
+        time_in_force=TimeInForce.GTC if limit_price else TimeInForce.IOC,
+        leverage=5,
+    )
+
+
+async def trade_by_hand(
+    stage: Stage, symbol: str, quantity: Decimal, limit_price: Decimal | None = None
+) -> None:
+    """A human does it now, and the venue's stream tells."""
+    await stage.tree.port.server_time_ms()  # the market is at this minute
+    stage.session.engine.place(by_hand(symbol, quantity, limit_price))
+    stage.tree.port._forward(stage.session.engine.take_events())
+
+
+@contextmanager
+def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
+    """The venue while no process of ours lives."""
+    with closing(VenueStore(folder / "venue.sqlite3", durable=False)) as store:
+        engine = Engine(
+            screenplay.market(),
+            VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs),
+            store,
+            start_ms=screenplay.START_MS,
+            balance=SETTINGS.equity,
+        )
+        engine.advance(at(minute))
+        yield engine
+        engine.close()
+
+
+def looks_at_its_own_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: of what the venue holds, only symbols that the journal holds are compared."""
+
+    def positions(work: Any) -> Any:
+        held = [p for p in work.view.positions if p.symbol in work.before.trades]
+        work.view = attrs.evolve(work.view, positions=tuple(held))
+        return original(work)
+
+    original = reconciliation._Work.positions
+    monkeypatch.setattr(reconciliation._Work, "positions", positions)
+
+
+def entries(ended: Ended, after_minute: float) -> list[str]:
+    return [
+        e.intent.symbol
+        for e in ended.of(IntentRecorded)
+        if e.intent.leg is Leg.ENTRY and e.at_ms > at(after_minute)
+    ]
+
+
+def denied(ended: Ended) -> set[str]:
+    """The codes of every veto and refusal."""
+    return {d.code for e in ended.events for d in getattr(e, "denials", ())}

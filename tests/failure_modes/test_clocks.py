@@ -1,0 +1,100 @@
+"""The venue's clock and ours apart: entries pause, and nothing is lost or closed for it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from harness import HELD, Line, denied, entries, play, told_of, wrong
+from stage import Stage, at
+from trouble import UNANSWERED, Trouble, every
+
+from kamou.actors import desk, reconciler
+from kamou.clock import MINUTE_MS
+from kamou.core.book.holdings import Holdings
+from kamou.core.codes import Deny
+from kamou.core.model import Leg
+from kamou.core.risk import rules_inputs
+
+
+class ApartLine(Line):
+    """A venue whose clock goes ``ahead_ms`` before ours from a minute on."""
+
+    ahead_ms = 0
+
+    def _theirs(self) -> int:
+        now_ms = self._clock.now_ms()
+        return now_ms + (self.ahead_ms if now_ms >= at(1.5) else 0)
+
+    async def _now(self) -> int:
+        await trio.lowlevel.checkpoint()
+        self._advance(self._theirs())
+        return self._theirs()
+
+    async def _travel(self) -> None:
+        await trio.sleep(0.15)
+        self._advance(self._theirs())
+
+    async def step(self, to_ms: int) -> None:
+        await self._now()
+
+
+class Behind(ApartLine):
+    ahead_ms = -4_000
+
+
+class Ahead(ApartLine):
+    ahead_ms = 4_000
+
+
+def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. By our time the fills were before their order."""
+    # As if our clock had leapt between the last comparison with the venue's and the entry.
+    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
+
+    def scene() -> list[str]:
+        trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD))
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(1.9)
+            trouble.away = frozenset({"stream"})
+            await stage.until(3.5)  # a bar closes late: so does the entry come
+            trouble.away = frozenset()
+
+        return wrong(play(trouble, Behind, direct=direct))
+
+    assert scene() == []
+
+    # Naive: fills are asked for from our own time of the order, or of the last reading, on.
+    monkeypatch.setattr(desk, "CLOCKS_APART_MS", 0)
+    monkeypatch.setattr(Holdings, "fills_since_ms", lambda book: book.reconciled_ms)
+    assert told_of(scene(), "lost")
+
+
+def test_entries_pause_while_the_venues_time_is_ahead_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. How old a quote is cannot be said."""
+    ended = play(venue=Ahead)
+    assert entries(ended, 0.0)
+    assert entries(ended, 1.5) == []
+    assert Deny.DATA_STALE.value in denied(ended)
+
+    # Naive: a quote from the future is a fresh one.
+    monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
+    assert entries(play(venue=Ahead), 1.5)
+
+
+def test_entries_pause_while_our_clock_is_ahead_of_the_venues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock skew: hummingbot#5502. Data look older than they are, and fresh enough all the same."""
+    ended = play(venue=Behind)
+    assert entries(ended, 0.0)
+    assert entries(ended, 1.5) == []
+    assert Deny.CLOCK_SKEWED.value in denied(ended)
+
+    # Naive: nobody compares the clocks.
+    monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, heard: 0)
+    assert entries(play(venue=Behind), 1.5)

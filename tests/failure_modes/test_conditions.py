@@ -1,0 +1,295 @@
+"""A feed that stands still, a venue that bans, a locked database, a misread loss."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import trio
+from harness import HELD, D, Line, denied, entries, play, told_of, wrong
+from stage import SETTINGS, Ended, Stage, at
+from trading_cases import NOON, Story, income
+from trouble import LIMITED, UNANSWERED, Trouble
+
+from kamou.actors.risk_governor import RiskGovernor
+from kamou.clock import MINUTE_MS
+from kamou.core.book.events import IncomeRecorded
+from kamou.core.codes import Deny
+from kamou.core.market.bars import Candles
+from kamou.core.model import Account, Denial, Intent, Leg, Quote, TradingState
+from kamou.core.risk import states
+from kamou.core.risk.governor import Decision, EquityRead, next_state
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.pacing import TokenBucket
+from kamou.errors import RateLimitedError, StoreError
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
+
+
+# --- a frozen feed ---------------------------------------------------------------------------
+
+FROZEN = 5.5  # minutes; signals come at six and eleven
+
+
+class FrozenQuotes(Line):
+    """Quotes stand still: each answer is the one of that minute, and says so."""
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        told = await super().quotes(symbols)
+        return {s: attrs.evolve(q, at_ms=min(q.at_ms, at(FROZEN))) for s, q in told.items()}
+
+
+class FrozenFeed(FrozenQuotes):
+    """No bar closes any more either."""
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        return await super().candles(period_ms, since_ms, min(until_ms, at(FROZEN)))
+
+
+class StampsQuotes(FrozenQuotes):
+    """Naive: a quote is as old as the call that fetched it."""
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        now_ms = self._clock.now_ms()
+        told = await super().quotes(symbols)
+        return {s: attrs.evolve(q, at_ms=now_ms) for s, q in told.items()}
+
+
+class StampsBars(StampsQuotes, FrozenFeed):
+    """Naive: where no bar has closed, the last one is taken for the newest."""
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        told = await Line.candles(self, period_ms, since_ms - MINUTE_MS, until_ms)
+        known = np.minimum(np.arange(len(told.open_ms)), 0)
+        if until_ms <= at(FROZEN) or not len(known):
+            return told
+        names = ("open", "high", "low", "close", "volume")
+        return attrs.evolve(told, **{name: getattr(told, name)[known] for name in names})
+
+
+@pytest.mark.parametrize(
+    ("venue", "naive"), [(FrozenQuotes, StampsQuotes), (FrozenFeed, StampsBars)]
+)
+def test_nothing_enters_on_a_feed_that_stands_still(venue: type[Line], naive: type[Line]) -> None:
+    """A frozen feed traded on: nofx#1107, passivbot_lighter#3."""
+    ended = play(venue=venue)
+    assert entries(ended, 0.0)
+    assert entries(ended, FROZEN) == []
+    assert ended.checked.violations == ()  # what was held stays behind its stops
+
+    assert entries(play(venue=naive), FROZEN)
+
+
+# --- 429 -------------------------------------------------------------------------------------
+
+BURST, BURST_S = 30, 10.0  # more calls than that within so long, while banned: banned anew
+BAN_S = 90.0
+
+
+@attrs.define
+class Ban(Trouble):
+    """A venue's limit: whoever does not wait is banned for longer."""
+
+    until_s: float = 0.0
+    prolonged: int = 0
+    calls: list[float] = attrs.Factory(list)
+
+    def banned(self) -> bool:
+        now_s = trio.current_time()
+        if now_s >= self.until_s:
+            return False
+        self.calls = [s for s in self.calls if s > now_s - BURST_S] + [now_s]
+        if len(self.calls) > BURST:
+            self.prolonged += 1
+            self.calls, self.until_s = [], now_s + BAN_S
+        return True
+
+    def read(self, name: str) -> None:
+        if self.banned():
+            raise RateLimitedError(f"{name}: 429")
+
+
+class RetriesAtOnce(Line):
+    """Naive: a limited read is tried again until it comes through."""
+
+    async def account(self) -> Account:
+        for _ in range(100):
+            try:
+                return await super().account()
+            except RateLimitedError:
+                await trio.sleep(0.05)
+        return await super().account()
+
+
+def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
+    """429 and ban: freqtrade#7187, ccxt#14639."""
+
+    def scene(venue: type[Line]) -> tuple[Ended, Ban]:
+        ban = Ban()
+
+        def fate(intent: Intent) -> str:
+            if not ban.banned() and intent.leg is Leg.ENTRY and intent.symbol == HELD:
+                ban.until_s = trio.current_time() + BAN_S
+                return UNANSWERED  # the worst moment: nobody knows what is held
+            return LIMITED if ban.banned() else ""
+
+        ban.fate = fate
+        return play(ban, venue), ban
+
+    ended, ban = scene(Line)
+    assert wrong(ended) == []
+    assert ban.calls
+    assert ban.prolonged == 0
+
+    assert scene(RetriesAtOnce)[1].prolonged > 0
+
+
+def test_stops_go_out_when_the_budget_of_messages_is_used_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """429 and ban, the stop's lane: freqtrade#7187, ccxt#14639."""
+    scarce = attrs.evolve(APART, risk=attrs.evolve(APART.risk, messages_per_s=1))
+
+    ended = play(settings=scarce)
+    assert Deny.RATE_MESSAGES_EXCEEDED.value in denied(ended)
+    assert wrong(ended) == []
+
+    # Naive: one lane for all.
+    def queued(self: RiskGovernor, intent: Intent) -> Denial | None:
+        self._bucket = self._bucket.at(self.clock.now_ms())
+        if self._bucket.tokens < 1:
+            return Denial(code=Deny.RATE_MESSAGES_EXCEEDED.value)
+        return original(self, intent)
+
+    original = RiskGovernor._review_reduction
+    monkeypatch.setattr(RiskGovernor, "_review_reduction", queued)
+    monkeypatch.setattr(TokenBucket, "at", lambda self, now_ms: self)  # and it is never refilled
+    assert told_of(wrong(play(settings=scarce)), "UNPROTECTED")
+
+
+# --- a locked database -----------------------------------------------------------------------
+
+OFTEN = attrs.evolve(SETTINGS, supervision=attrs.evolve(SETTINGS.supervision, intensity=50))
+"""SQLite waits for seconds before it says "locked"; here, on simulated time, it says so at once,
+and many more restarts fit into the same spell."""
+
+
+def test_whoever_reads_the_database_never_stands_in_the_writers_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Database locked: freqtrade#4653, freqtrade#6353."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)  # it would be waited for in real time
+
+    def scene(folder: Path) -> list[str]:
+        async def direct(stage: Stage) -> None:
+            with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
+                it.execute("BEGIN")
+                it.execute("SELECT count(*) FROM event").fetchone()
+                await stage.until(6)
+
+        return wrong(play(folder=folder, direct=direct, settings=OFTEN))
+
+    assert scene(tmp_path / "kamou") == []
+
+    # Naive: SQLite as it comes, without its write-ahead log.
+    def plain(connection: sqlite3.Connection, durable: bool) -> None:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+    monkeypatch.setattr(database, "set_durable", plain)
+    assert told_of(scene(tmp_path / "naive"), "database is locked")
+
+
+def test_a_database_that_another_process_locks_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Database locked, by a writer: freqtrade#4653, freqtrade#6353."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)
+
+    def scene(folder: Path) -> list[str]:
+        async def direct(stage: Stage) -> None:
+            with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
+                await stage.until(7.02)  # the time stop of what is held comes now
+                it.execute("BEGIN IMMEDIATE")
+                await stage.until(7.3)
+                it.execute("ROLLBACK")
+
+        found = wrong(play(folder=folder, direct=direct, settings=OFTEN))
+        # The journal may die of it, and whoever calls it meanwhile: they come back.
+        return [line for line in found if not line.startswith("crash")]
+
+    assert scene(tmp_path / "kamou") == []
+
+    # Naive: what could not be written is logged, and life goes on.
+    def shrugs(self: JournalWriter, batch: Sequence[Any], details: Sequence[Any] = ()) -> Any:
+        try:
+            return original(self, batch, details)
+        except StoreError:
+            return ()
+
+    original = JournalWriter.append_encoded
+    monkeypatch.setattr(JournalWriter, "append_encoded", shrugs)
+    assert told_of(scene(tmp_path / "naive"), "sent without an intent")
+
+
+# --- a misread loss --------------------------------------------------------------------------
+
+DAY_EQUITY, WITHDRAWN, REALISED, OPEN_PROFIT = D(10_000), D(-300), D(-250), D(171)
+DOWN_079 = DAY_EQUITY + WITHDRAWN + REALISED + OPEN_PROFIT  # 0.79 % of the day's equity are lost
+DOWN_200 = DAY_EQUITY + WITHDRAWN - D(200)
+
+
+def reads_the_balance(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+    return (equity - OPEN_PROFIT - day_equity - flows) / day_equity
+
+
+def takes_money_out_for_a_loss(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+    return (equity - day_equity) / day_equity
+
+
+def relates_it_to_the_margin(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+    return (equity - day_equity - flows) / (day_equity / 5)
+
+
+@pytest.mark.parametrize(
+    "naive", [reads_the_balance, takes_money_out_for_a_loss, relates_it_to_the_margin]
+)
+def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
+    naive: Callable[[Decimal, Decimal, Decimal], Decimal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawdown guard misread: freqtrade#11726 (fired at 0.79 %, 2 % expected)."""
+
+    def judged(equity: Decimal) -> Decision:
+        limits = RiskLimits(daily_loss_max=D("0.02"), reduced_at=D(1))
+        story = Story()
+        story.ready(str(DAY_EQUITY))
+        story.say(IncomeRecorded(at_ms=NOON, income=income("transfer", str(WITHDRAWN))))
+        pending = None
+        for at_ms in (NOON, NOON + 5_000):
+            read = EquityRead(equity=equity, at_ms=at_ms)
+            told = next_state(story.book, read, pending, limits=limits, now_ms=at_ms)
+            pending = told.pending
+        return told
+
+    assert judged(DOWN_079).after is TradingState.NORMAL
+    tripped = judged(DOWN_200)
+    assert tripped.after is TradingState.HALT_NEW
+    assert {f.name: f.value for f in tripped.figures} == {
+        "day_pnl": "-2.00%",
+        "limit": "2.00%",
+        "equity": "9500",
+        "day_equity": "10000",
+        "exit_costs": "0.00",
+        "flows": "-300",
+    }
+
+    monkeypatch.setattr(states, "day_pnl", naive)
+    assert judged(DOWN_079).after is not TradingState.NORMAL

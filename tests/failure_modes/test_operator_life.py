@@ -1,0 +1,215 @@
+"""What operators do: restart, upgrade, restore a backup, start twice, trade by hand."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from harness import (
+    HELD,
+    D,
+    between_runs,
+    held_at,
+    looks_at_its_own_symbols,
+    play,
+    stops_at,
+    told_of,
+    trade_by_hand,
+    wrong,
+)
+from stage import SETTINGS, Ended, Stage, at
+
+from kamou import app
+from kamou.actors.exchange import ExchangeActor
+from kamou.actors.follower import BookFollower
+from kamou.core.book.book import Book
+from kamou.core.book.events import PermitGranted, StateChanged
+from kamou.core.model import OrderType, TradingState
+from kamou.core.reconciliation import orphan_orders
+from kamou.data_directory.lock import DataFolderLock
+from kamou.errors import AlreadyRunningError
+
+# --- restarts --------------------------------------------------------------------------------
+
+
+def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: whoever goes cleans up, stops and all."""
+
+    async def run(self: ExchangeActor, *args: Any, **more: Any) -> None:
+        try:
+            await original(self, *args, **more)
+        finally:
+            engine = self._port.engine  # type: ignore[attr-defined]
+            for order in engine.open_orders():
+                engine.cancel(order.client_id)
+
+    original = ExchangeActor.run
+    monkeypatch.setattr(ExchangeActor, "run", run)
+
+
+def starts_with_an_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: what was known is known to the process only."""
+
+    async def recover(self: BookFollower) -> Book:
+        self.book = Book(seq=self._journal.head_seq)
+        return self.book
+
+    monkeypatch.setattr(BookFollower, "recover", recover)
+
+
+@pytest.mark.parametrize("naive", [cancels_as_it_stops, starts_with_an_empty_memory])
+def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
+) -> None:
+    """Planned restart with open positions."""
+
+    def scene(folder: Path) -> list[str]:
+        play(folder=folder, minutes=2.5)
+        with between_runs(folder, 2.95) as venue:
+            stops = [o.symbol for o in venue.open_orders() if o.type is OrderType.STOP_MARKET]
+            bare = {p.symbol for p in venue.positions()} - set(stops)
+        found = wrong(play(folder=folder, begin_ms=at(3)))
+        return [*(f"bare while down: {symbol}" for symbol in bare), *found]
+
+    assert scene(tmp_path / "kamou") == []
+    naive(monkeypatch)
+    found = scene(tmp_path / "naive")
+    assert told_of(found, "bare while down") or told_of(found, "PositionAdopted")
+
+
+OTHER = attrs.evolve(
+    SETTINGS,
+    cycle=attrs.evolve(SETTINGS.cycle, shards=1),
+    risk=attrs.evolve(SETTINGS.risk, risk_per_trade=D("0.005")),
+    change_reason="an upgrade",
+)
+
+
+def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upgrade with open positions: other code, other settings."""
+
+    def scene(folder: Path, before: str, after: str) -> list[str]:
+        def old_dump(self: Book) -> bytes:
+            """What the former version kept: trades under another name, which this one drops."""
+            former = self.fork()
+            former.trades.clear()
+            return dump(former)
+
+        with monkeypatch.context() as former:
+            former.setattr(app, "fold_hash", lambda: before)
+            former.setattr(Book, "dump", old_dump)
+            play(folder=folder, minutes=2.5)
+        with monkeypatch.context() as upgraded:
+            upgraded.setattr(app, "fold_hash", lambda: after)
+            return wrong(play(folder=folder, begin_ms=at(3), settings=OTHER))
+
+    dump = Book.dump
+    assert scene(tmp_path / "kamou", "former", "new") == []
+
+    # Naive: a state is a state, whoever wrote it.
+    assert told_of(scene(tmp_path / "naive", "same", "same"), "PositionAdopted")
+
+
+def test_after_a_restored_backup_the_venues_truth_is_taken_and_new_risk_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored backup: the journal of minutes ago, the venue of now."""
+
+    def scene(folder: Path) -> Ended:
+        journal, backup = folder / "journal.sqlite3", folder.with_suffix(".backup")
+        play(folder=folder, minutes=3.5)
+        shutil.copy(journal, backup)
+        play(folder=folder, begin_ms=at(3.85), minutes=6.5)  # AAA is entered again
+        for suffix in ("-wal", "-shm"):
+            journal.with_name(journal.name + suffix).unlink(missing_ok=True)
+        shutil.copy(backup, journal)
+        return play(folder=folder, begin_ms=at(6.85), minutes=8)
+
+    def broken(ended: Ended) -> list[str]:
+        # Intents, and so whose a fill was, went with the journal: their money is not explained.
+        lost = (
+            "sent without an intent",
+            "reserved for nothing: set()",  # what was adopted has no permit
+            "money",
+            "a crash is no drift",
+            "the state is halt_new",
+        )
+        return [line for line in wrong(ended, 8) if not line.startswith(lost)]
+
+    ended = scene(tmp_path / "kamou")
+    assert broken(ended) == []
+    assert ended.book.trades["AAA"].adopted
+    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in [
+        (e.after, e.reason) for e in ended.of(StateChanged)
+    ]
+    assert [e for e in ended.of(PermitGranted) if e.at_ms > at(6.85)] == []
+
+    looks_at_its_own_symbols(monkeypatch)
+    assert told_of(broken(scene(tmp_path / "naive")), "positions")
+
+
+# --- two at once -----------------------------------------------------------------------------
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a run could start on it."""
+    try:
+        with DataFolderLock(folder):
+            return True
+    except AlreadyRunningError:
+        return False
+
+
+def test_a_second_run_is_refused_and_a_dead_one_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs at once."""
+    with DataFolderLock(tmp_path / "held"):
+        assert not is_free(tmp_path / "held")
+    assert is_free(tmp_path / "held")  # its file is still there, its holder is not
+
+    # Naive: the file is looked at, and whether it is there decides.
+    def by_the_file(descriptor: int, operation: int) -> None:
+        return None
+
+    monkeypatch.setattr(fcntl, "flock", by_the_file)
+    with DataFolderLock(tmp_path / "held"):
+        assert is_free(tmp_path / "held")
+
+
+# --- by hand ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("symbol", ["HHH", HELD])
+def test_what_a_human_orders_on_the_account_is_left_alone_and_what_it_opens_is_protected(
+    symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manual orders on the account."""
+
+    def scene() -> tuple[Ended, list[Any]]:
+        seen: list[Any] = []
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(3.3)
+            await trade_by_hand(stage, "GGG", D(2), limit_price=D(50))  # rests far below
+            await trade_by_hand(stage, symbol, D("0.5"))
+            await stage.until(4.5)
+            stops = sum(o.quantity - o.filled for o in stops_at(stage, symbol))
+            seen.extend([stops, held_at(stage, symbol)])
+
+        return play(direct=direct), seen
+
+    ended, (covered, held) = scene()
+    assert covered == held > 0
+    assert ended.checked.violations == ()
+    assert "by-hand-GGG" in {order.client_id for order in ended.orders}
+
+    # Naive: whatever rests on the account is ours, and what is not known is swept.
+    monkeypatch.setattr(orphan_orders, "is_ours", lambda client: True)
+    assert "by-hand-GGG" not in {order.client_id for order in scene()[0].orders}

@@ -1,0 +1,254 @@
+"""Stops that others lost, believed in, left behind, or let block a close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from harness import (
+    HELD,
+    D,
+    Line,
+    between_runs,
+    first,
+    held_at,
+    play,
+    stops_at,
+    told_of,
+    trade_by_hand,
+    wrong,
+)
+from stage import SETTINGS, Ended, Stage, at
+from trouble import stops_of
+
+from kamou.actors.desk import Desk
+from kamou.actors.protection import Protector
+from kamou.core.book.events import StopConfirmed, TradeClosed
+from kamou.core.book.trades import OpenTrade
+from kamou.core.model import Intent, Leg, OrderStatus, OrderType, VenueOrder
+from kamou.core.reconciliation import orphan_orders, protection, reconciliation
+from kamou.errors import RejectedError
+
+APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
+
+
+# --- gone ------------------------------------------------------------------------------------
+
+
+def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop gone after a restart: OctoBot#3190, freqtrade#12610, freqtrade#7927, passivbot#477."""
+
+    def scene(folder: Path) -> list[str]:
+        play(folder=folder, minutes=2.5)
+        with between_runs(folder, 2.95) as venue:
+            (stop,) = [o for o in venue.open_orders() if stops_of(HELD)(o)]
+            venue.cancel(stop.client_id)
+        return wrong(play(folder=folder, begin_ms=at(3)))
+
+    assert scene(tmp_path / "kamou") == []
+
+    # Naive: positions are compared at a start; of orders the journal's word is taken.
+    monkeypatch.setattr(reconciliation._Work, "protection", lambda self: ())
+    monkeypatch.setattr(reconciliation._Work, "unresolved", lambda self: ())
+    assert told_of(scene(tmp_path / "naive"), "UNPROTECTED")
+
+
+class RefusesStops(Line):
+    """A venue that refuses the separate stops of one symbol."""
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if intent.leg is Leg.STOP and intent.symbol == HELD:
+            raise RejectedError("STOP_PRICE_INVALID", "not today")
+        return await super()._place(intent, attached)
+
+
+def test_a_position_whose_stop_is_refused_is_closed_and_the_failure_is_not_only_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stop whose failure was only logged: OctoBot#3190, freqtrade#12610, passivbot#477."""
+
+    def scene() -> Ended:
+        return play(venue=RefusesStops, settings=APART)
+
+    ended = scene()
+    assert wrong(ended) == []
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
+    assert closed.exit_reason == "close"
+
+    # Naive: an attempt was made, and that is that.
+    async def logged(self: Protector, trade: OpenTrade, action: protection.Action) -> None:
+        if isinstance(action, protection.ConfirmStop | protection.PlaceStop):
+            await original(self, trade, action)
+
+    original = Protector._do
+    monkeypatch.setattr(Protector, "_do", logged)
+    assert told_of(wrong(scene()), "UNPROTECTED")
+
+
+class AcceptsAndForgets(Line):
+    """A venue that acknowledges the first stop of one symbol and has it nowhere."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.forgotten: set[str] = set()
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if intent.leg is not Leg.STOP or intent.symbol != HELD or self.forgotten:
+            return await super()._place(intent, attached)
+        self.forgotten.add(intent.client_id)
+        now_ms = await self._now()
+        return VenueOrder(
+            client_id=intent.client_id,
+            venue_id="none",
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            status=OrderStatus.ACCEPTED,
+            quantity=intent.quantity,
+            filled=D(0),
+            average_price=None,
+            limit_price=None,
+            trigger_price=intent.trigger_price,
+            reduce_only=True,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        )
+
+
+def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stop that was placed and was not there: OctoBot#3190, freqtrade#7927, passivbot#477."""
+
+    def scene() -> Ended:
+        return play(venue=AcceptsAndForgets, settings=APART)
+
+    ended = scene()
+    assert wrong(ended) == []
+    assert first(ended, HELD, Leg.STOP) not in {e.client_id for e in ended.of(StopConfirmed)}
+
+    # Naive: protection believes its own submit.
+    async def believing(self: Desk, intent: Intent) -> OrderStatus:
+        told = await original(self, intent)
+        if intent.leg is Leg.STOP and not told.terminal:
+            assert intent.trigger_price is not None
+            await self.commit(
+                StopConfirmed(
+                    at_ms=self.clock.now_ms(),
+                    symbol=intent.symbol,
+                    client_id=intent.client_id,
+                    quantity=intent.quantity,
+                    trigger_price=intent.trigger_price,
+                )
+            )
+        return told
+
+    original = Desk.reduce
+    monkeypatch.setattr(Desk, "reduce", believing)
+    monkeypatch.setattr(protection, "protect", _unless(protection.protect))
+    assert told_of(wrong(scene()), "UNPROTECTED")
+
+
+def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
+    """Protection that does nothing for what the journal calls protected."""
+
+    def believing(trade: OpenTrade, *args: Any, **more: Any) -> Any:
+        return () if trade.protected else protect(trade, *args, **more)
+
+    return believing
+
+
+# --- left behind, in the way -----------------------------------------------------------------
+
+
+def test_stops_and_targets_without_a_position_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orphan stops: freqtrade#12681, hummingbot#2596."""
+    assert wrong(play()) == []
+
+    # Naive: whoever closes a position forgets its other orders.
+    for module in (protection, orphan_orders):
+        monkeypatch.setattr(module, "orphans", lambda trades, orders: ())
+    assert told_of(wrong(play()), "orders without a position")
+
+
+class OneReduction(Line):
+    """A venue that counts resting targets against the position: no more may reduce it."""
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if intent.leg is Leg.CLOSE:
+            await self._now()
+            resting = sum(
+                order.quantity - order.filled
+                for order in self.engine.open_orders()
+                if order.symbol == intent.symbol and order.type is OrderType.TARGET_LIMIT
+            )
+            held = {p.symbol: abs(p.quantity) for p in self.engine.positions()}
+            if intent.quantity + resting > held.get(intent.symbol, D(0)):
+                raise RejectedError("REDUCE_ONLY_REJECTED", "orders to reduce exceed the position")
+        return await super()._place(intent, attached)
+
+
+def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full-size reduce-only order blocks the close: freqtrade#12681, hummingbot#2596."""
+    ended = play(venue=OneReduction)
+    assert wrong(ended) == []
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
+    assert closed.exit_reason == "time"
+
+    # Naive: the close is sent, whatever rests.
+    async def leaving(self: Desk, client_id: str, symbol: str, reason: str) -> None:
+        order = self.book.order(client_id)
+        if reason != "time stop" or order is None or order.leg is not Leg.TARGET:
+            await original(self, client_id, symbol, reason)
+
+    original = Desk.cancel
+    monkeypatch.setattr(Desk, "cancel", leaving)
+    ended = play(venue=OneReduction)
+    assert HELD in {position.symbol for position in ended.positions}
+
+
+# --- the size --------------------------------------------------------------------------------
+
+
+def test_the_stop_has_the_size_that_was_filled_and_follows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Partial fills unprotected: freqtrade#8374."""
+
+    def scene() -> tuple[list[str], dict[str, list[object]]]:
+        seen: dict[str, list[object]] = {}
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(1.3)  # CCC filled in part, at minute one
+            seen["part"] = [held_at(stage, "CCC"), *_sizes(stage, "CCC")]
+            await trade_by_hand(stage, "CCC", D(4))  # as by a fill that comes later
+            await stage.until(2.3)
+            seen["more"] = [held_at(stage, "CCC"), *_sizes(stage, "CCC")]
+
+        return wrong(play(settings=APART, direct=direct)), seen
+
+    found, seen = scene()
+    assert [line for line in found if "by-hand" not in line and "drift" not in line] == []
+    (part, stop), (more, larger) = seen.values()
+    assert (part, more) == (stop, larger) == (D(6), D(10))
+
+    # Naive: a stop is a stop, whatever its size.
+    def any_size(trade: OpenTrade, *args: Any, **more: Any) -> Any:
+        return protect(attrs.evolve(trade, entered=trade.exited + D("0.1")), *args, **more)
+
+    protect = protection.protect
+    for module in (protection, reconciliation):
+        monkeypatch.setattr(module, "protect", any_size)
+    monkeypatch.setattr(reconciliation, "is_covered", lambda *args: True)
+    assert told_of(scene()[0], "UNPROTECTED")
+
+
+def _sizes(stage: Stage, symbol: str) -> list[object]:
+    return [order.quantity - order.filled for order in stops_at(stage, symbol)]

@@ -1,0 +1,22 @@
+"""``docs/failure_modes.md`` and the tests of this folder name the same pains."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"`(tests/[\w/]+\.py)` `(test_\w+)`")
+
+
+def test_the_page_of_pains_names_every_test_of_this_folder_and_no_other() -> None:
+    page = set(NAMED.findall((ROOT / "docs/failure_modes.md").read_text(encoding="utf-8")))
+    here = {
+        (path.relative_to(ROOT).as_posix(), node.name)
+        for path in Path(__file__).parent.glob("test_*.py")
+        if path.name != Path(__file__).name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    assert here == page

@@ -1,0 +1,318 @@
+"""Orders nobody answered for, a venue that is away, and restarts into another position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import screenplay
+import trio
+from harness import (
+    HELD,
+    D,
+    Line,
+    between_runs,
+    by_hand,
+    first,
+    looks_at_its_own_symbols,
+    play,
+    told_of,
+    trade_by_hand,
+    wrong,
+)
+from stage import SETTINGS, Ended, Stage, at
+from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
+
+from kamou.actors.desk import Desk, DeskSettings
+from kamou.actors.protection import Protector
+from kamou.core.book.events import (
+    FillRecorded,
+    OrderClosed,
+    OrderUnknown,
+    PositionAdopted,
+    StateChanged,
+    TradeClosed,
+)
+from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.model import (
+    Account,
+    Intent,
+    Leg,
+    OrderStatus,
+    TradingState,
+    VenueOrder,
+    VenuePosition,
+)
+from kamou.core.reconciliation import adoption as adopting
+from kamou.core.reconciliation import reconciliation
+from kamou.errors import UnknownOutcomeError, UnreachableError
+
+# --- nobody answered -------------------------------------------------------------------------
+
+
+class Resends(Line):
+    """Naive: what timed out is sent again, under a fresh client id."""
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        try:
+            return await super()._place(intent, attached)
+        except UnknownOutcomeError:
+            again = attrs.evolve(intent, client_id=f"{intent.client_id[:-1]}-")
+            self.trouble.fate = lambda intent: ""
+            return await super()._place(again, ())
+
+
+def test_an_order_that_timed_out_is_asked_for_and_never_sent_again() -> None:
+    """A duplicate after a time-out: hummingbot#493, hummingbot#601, nautilus_trader#4215."""
+
+    def scene(venue: type[Line]) -> Ended:
+        return play(Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD)), venue)
+
+    ended = scene(Line)
+    assert wrong(ended) == []
+    assert [e.client_id for e in ended.of(OrderUnknown)] == [first(ended, HELD)]
+    assert HELD in {e.symbol for e in ended.of(TradeClosed)}
+
+    assert told_of(wrong(scene(Resends)), "EXPOSURE")  # the position is twice what was allowed
+
+
+def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order forgotten in an outage: hummingbot#8457, nautilus_trader#4152, #4958."""
+
+    def scene() -> tuple[Ended, set[str]]:
+        reserved: set[str] = set()
+
+        def fate(intent: Intent) -> str:
+            if intent.leg is not Leg.ENTRY or intent.symbol != HELD:
+                return ""
+            trouble.away = ALL  # with the answer goes everything else
+            return UNANSWERED
+
+        trouble = Trouble(fate=fate)
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(4.5)
+            assert stage.session.engine.order(_entry(stage)) is not None  # it lives
+            reserved.update(r.plan.symbol for r in stage.book().reservations.values())
+            trouble.away = frozenset()
+
+        return play(trouble, direct=direct), reserved
+
+    ended, reserved = scene()
+    assert wrong(ended) == []
+    assert HELD in {e.symbol for e in ended.of(TradeClosed)}
+    assert HELD in reserved  # its risk stays counted as long as it may be there
+
+    # Naive: three queries without an answer, and the order is given up.
+    asked: list[str] = []
+
+    async def gives_up(self: Desk, known: OrderState) -> None:
+        await original(self, known)
+        asked.append(known.client_id)
+        now = self.book.orders.get(known.client_id)
+        if now is not None and now.status in IN_FLIGHT and asked.count(known.client_id) >= 3:
+            await self.commit(_ended(now, self.clock.now_ms()))
+
+    original = Desk.resolve
+    monkeypatch.setattr(Desk, "resolve", gives_up)
+    assert HELD not in scene()[1]  # twice the risk could have been taken
+
+
+def _entry(stage: Stage) -> str:
+    book = stage.book()
+    orders = (*book.orders.values(), *book.closed.values())
+    return next(o.client_id for o in orders if o.leg is Leg.ENTRY and o.intent.symbol == HELD)
+
+
+def _ended(order: OrderState, at_ms: int) -> OrderClosed:
+    return OrderClosed(
+        at_ms=at_ms,
+        client_id=order.client_id,
+        status=OrderStatus.EXPIRED,
+        filled=D(0),
+        reason="given up",
+    )
+
+
+class LearnsLate(Line):
+    """A venue that finds an order only some seconds after it was accepted."""
+
+    async def order(self, client_id: str) -> VenueOrder | None:
+        found = await super().order(client_id)
+        young = found is not None and self._clock.now_ms() - found.created_ms < 6_000
+        return None if young else found
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        """Nothing of it shows anywhere before."""
+        held = await super().positions()
+        return tuple(p for p in held if self._clock.now_ms() - p.updated_ms >= 6_000)
+
+
+def test_not_found_is_not_believed_before_the_receive_window_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same, where a venue learns late: hummingbot#8457, nautilus_trader#4152, #4958."""
+
+    def scene() -> Ended:
+        trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD))
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(1.9)
+            trouble.away = frozenset({"stream"})
+            await stage.until(2.5)
+            trouble.away = frozenset()
+
+        return play(trouble, LearnsLate, direct=direct)
+
+    def ends(ended: Ended) -> set[OrderStatus]:
+        name = first(ended, HELD)
+        return {e.status for e in ended.of(OrderClosed) if e.client_id == name}
+
+    assert OrderStatus.EXPIRED not in ends(scene())
+
+    # Naive: not found is not there.
+    original = DeskSettings.__init__
+    monkeypatch.setattr(DeskSettings, "__init__", lambda self: original(self, not_found_after_ms=0))
+    assert OrderStatus.EXPIRED in ends(scene())
+
+
+# --- the venue is away -----------------------------------------------------------------------
+
+HOUR = 60  # minutes
+AGAIN = 66  # the minute of a signal after the outage
+
+
+class ReadsFlat(Line):
+    """Naive: a read that failed is an empty list, and the account what it was."""
+
+    told: Account | None = None
+
+    async def account(self) -> Account:
+        try:
+            self.told = await super().account()
+        except UnreachableError:
+            assert self.told is not None
+        return self.told
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        try:
+            return await super().positions()
+        except UnreachableError:
+            return ()
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        try:
+            return await super().open_orders()
+        except UnreachableError:
+            return ()
+
+    async def fills(self, since_ms: int) -> tuple[Any, ...]:
+        return () if self.trouble.away else await super().fills(since_ms)
+
+
+def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_up_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exchange is down for an hour: freqtrade#4491, freqtrade#4770."""
+    monkeypatch.setattr(screenplay, "MINUTES", AGAIN + 4)
+    monkeypatch.setitem(screenplay.LINES, AGAIN, (screenplay.Line("BBB", 0.9),))
+
+    def scene(venue: type[Line] = Line, minutes_away: int = HOUR) -> Ended:
+        trouble = Trouble()
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(2.5)
+            trouble.away, trouble.cancel = ALL, "lost"
+            trouble.fate = lambda intent: UNREACHABLE
+            await stage.until(2.5 + minutes_away)
+            trouble.away, trouble.cancel, trouble.fate = frozenset(), "", lambda intent: ""
+
+        return play(trouble, venue, direct=direct, minutes=AGAIN + 4)
+
+    ended = scene()
+    assert wrong(ended, AGAIN + 4) == []
+    away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
+    assert away  # stops and targets did their work, and the book knows of it
+    assert ended.book.position("BBB") > 0  # trading goes on
+
+    # A minute is enough for it; in an hour it puts hundreds of orders beside what it forgot.
+    found = wrong(scene(ReadsFlat, minutes_away=1), AGAIN + 4)
+    assert told_of(found, "PositionCorrected")  # what was held was booked as gone
+
+
+# --- gone, and nobody said so ----------------------------------------------------------------
+
+
+def test_a_close_that_is_refused_because_nothing_is_held_is_no_failure_of_protection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. A human closed it, unheard."""
+    apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
+
+    def reasons() -> list[str]:
+        trouble = Trouble(fate=every(Leg.STOP, REJECTED, HELD))
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(2.1)  # entered, and no stop was taken: it is about to be closed
+            trouble.away = frozenset({"stream", "account"})  # nor does reconciliation see it
+            await trade_by_hand(stage, HELD, -stage.book().position(HELD))
+            await stage.until(4.5)
+            trouble.away = frozenset()
+
+        ended = play(trouble, direct=direct, settings=apart)
+        return [changed.reason for changed in ended.of(StateChanged)]
+
+    assert "PROTECTION_FAILED" not in reasons()
+
+    # Naive: whatever is refused has failed.
+    async def yes(self: Protector, symbol: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+    monkeypatch.setattr(Protector, "_held", yes)
+    assert "PROTECTION_FAILED" in reasons()
+
+
+# --- restarts into another position ----------------------------------------------------------
+
+
+def takes_sizes_for_longs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def adoption(position: VenuePosition, **more: Any) -> PositionAdopted:
+        return original(attrs.evolve(position, quantity=abs(position.quantity)), **more)
+
+    original = adopting.adoption
+    monkeypatch.setattr(reconciliation, "adoption", adoption)
+
+
+@pytest.mark.parametrize("naive", [looks_at_its_own_symbols, takes_sizes_for_longs])
+def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_never_knew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
+) -> None:
+    """Ghosts and longs as shorts: nautilus_trader#3104, #4736, freqtrade#9270, hummingbot#3324."""
+
+    def scene(folder: Path) -> Ended:
+        before = play(folder=folder, minutes=2.5)
+        held = before.book.position(HELD)
+        with between_runs(folder, 2.95) as venue:
+            venue.place(by_hand(HELD, -2 * held))  # turned round
+            venue.place(by_hand("HHH", D(3)))  # never heard of
+        return play(folder=folder, begin_ms=at(3), minutes=4.8)
+
+    def theirs(ended: Ended) -> dict[str, Any]:
+        return {p.symbol: p.quantity for p in ended.positions}
+
+    ended = scene(tmp_path / "kamou")
+    assert {s: t.signed for s, t in ended.book.trades.items()} == theirs(ended)
+    assert {HELD, "HHH"} <= {e.symbol for e in ended.of(PositionAdopted)}
+    assert theirs(ended)[HELD] < 0
+    assert all(t.protected for t in ended.book.trades.values())
+    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in [
+        (e.after, e.reason) for e in ended.of(StateChanged)
+    ]
+    assert ended.checked.violations == ()
+
+    naive(monkeypatch)
+    ended = scene(tmp_path / "naive")
+    assert {s: t.signed for s, t in ended.book.trades.items()} != theirs(ended)

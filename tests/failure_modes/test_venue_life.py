@@ -1,0 +1,210 @@
+"""What venues do to a position by themselves: delisting, auto-deleveraging, liquidation, margin.
+
+Changes of an instrument are in ``test_venue_changes.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import screenplay
+from harness import HELD, D, Line, first, held_at, play, stops_at, told_of, wrong
+from stage import Ended, Stage
+from trouble import Trouble
+
+from kamou.core.book.book import Book
+from kamou.core.book.events import (
+    IntentRecorded,
+    OrderRejected,
+    PermitReleased,
+    StateChanged,
+    TradeClosed,
+)
+from kamou.core.book.orders import OrderState
+from kamou.core.model import Fill, Intent, Leg, Quote, TradingState, VenueOrder
+from kamou.core.risk import states
+from kamou.errors import RejectedError
+from kamou.runs import session
+from kamou.simulator.venue import LivingEngine
+
+
+@pytest.fixture(autouse=True)
+def _living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage's venue does what venues do."""
+    monkeypatch.setattr(session, "Engine", LivingEngine)
+
+
+def engine_of(stage: Stage) -> LivingEngine:
+    engine = stage.session.engine
+    assert isinstance(engine, LivingEngine)
+    return engine
+
+
+async def by_force(stage: Stage, symbol: str, share: str, reason: str) -> None:
+    """The venue takes that share of the position, now, and its stream tells."""
+    await stage.tree.port.server_time_ms()  # the market is at this minute
+    assert engine_of(stage).close_by_force(symbol, D(share), reason)
+    stage.tree.port._forward(stage.session.engine.take_events())
+
+
+def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: what no order of its own did, did not happen."""
+
+    def trade_for(self: Book, fill: Fill, order: OrderState | None) -> Any:
+        return None if order is None else original(self, fill, order)
+
+    original = Book._trade_for
+    monkeypatch.setattr(Book, "_trade_for", trade_for)
+
+
+def unexplained(found: list[str]) -> list[str]:
+    """A position that differs, or one that had to be corrected without a reason."""
+    return told_of(found, "positions: ") or told_of(found, "PositionCorrected")
+
+
+class Delisted(Line):
+    """A venue that ends the market of one symbol: no quotes, and no order is taken or canceled."""
+
+    ended = False
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        return await super().quotes(tuple(s for s in symbols if s != HELD or not self.ended))
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if self.ended and intent.symbol == HELD:
+            raise RejectedError("MARKET_CLOSED", "the contract is delisted")
+        return await super()._place(intent, attached)
+
+
+def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_booked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Delisting: a time stop that nobody takes, a settlement that nobody ordered."""
+
+    def scene() -> Ended:
+        async def direct(stage: Stage) -> None:
+            await stage.until(6.5)
+            port = stage.tree.port
+            assert isinstance(port, Delisted)
+            port.ended = True
+            await stage.until(8.5)
+            assert held_at(stage, HELD)  # beyond its time stop: nobody takes the order
+            assert stops_at(stage, HELD)
+            await by_force(stage, HELD, "1", "settlement")
+            for order in stops_at(stage, HELD):
+                stage.session.engine.cancel(order.client_id)
+
+        return play(venue=Delisted, direct=direct)
+
+    ended = scene()
+    assert wrong(ended) == []
+    (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
+    assert closed.exit_reason == "delisting"
+
+    knows_its_own_fills_only(monkeypatch)
+    assert unexplained(wrong(scene()))
+
+
+def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Auto-deleveraging: the venue takes half of a position."""
+
+    def scene() -> tuple[Ended, list[Any]]:
+        seen: list[Any] = []
+
+        async def direct(stage: Stage) -> None:
+            await stage.until(4.4)
+            await by_force(stage, HELD, "0.5", "adl")
+            await stage.until(4.5)
+            seen.append(abs(stage.book().position(HELD)))
+            await stage.until(5.5)
+            seen.extend(o.quantity - o.filled for o in stops_at(stage, HELD))
+            seen.append(abs(held_at(stage, HELD)))
+
+        return play(direct=direct), seen
+
+    ended, (ours, stop, theirs) = scene()
+    assert wrong(ended) == []
+    assert ours == stop == theirs
+
+    knows_its_own_fills_only(monkeypatch)
+    assert unexplained(wrong(scene()[0]))
+
+
+def counts_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: a day's loss is what stops lost."""
+    monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, flows: D(0))
+
+
+@pytest.mark.parametrize("naive", [knows_its_own_fills_only, counts_stops_only])
+def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss(
+    monkeypatch: pytest.MonkeyPatch, naive: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Liquidation: the market gaps through the stop and through the liquidation price."""
+    monkeypatch.setitem(screenplay.MOVES, (5, "FFF"), (-0.1, 300.0, 250.0))  # of a short at 100
+
+    def scene() -> Ended:
+        return play()
+
+    def right(ended: Ended) -> bool:
+        closed = [e.exit_reason for e in ended.of(TradeClosed) if e.symbol == "FFF"]
+        halted = [e.reason for e in ended.of(StateChanged)]
+        money = told_of(wrong(ended), "money")
+        return closed == ["liquidation"] and "DAY_LOSS_HALF" in halted and not money
+
+    assert right(scene())
+    naive(monkeypatch)
+    assert not right(scene())
+
+
+class TriesAgain(Line):
+    """Naive: an order that was refused is tried again, smaller, under another name."""
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        try:
+            return await super()._place(intent, attached)
+        except RejectedError:
+            if intent.leg is not Leg.ENTRY:
+                raise
+            again = attrs.evolve(intent, client_id=f"{intent.client_id[:-1]}-", quantity=D(1))
+            return await super()._place(again, ())
+
+
+def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved() -> None:
+    """Insufficient margin: money leaves the account just before the order arrives."""
+
+    def scene(venue: type[Line]) -> tuple[Ended, Trouble]:
+        gone: list[Any] = []
+
+        def fate(intent: Intent) -> str:
+            if intent.leg is Leg.ENTRY and intent.symbol == HELD and not gone:
+                gone.append(engine[0].account().available)
+                engine[0].transfer(-gone[0])
+            return ""
+
+        async def direct(stage: Stage) -> None:
+            engine.append(engine_of(stage))
+            await stage.until(3.5)
+            engine_of(stage).transfer(gone[0])
+
+        engine: list[LivingEngine] = []
+        trouble = Trouble(fate=fate)
+        return play(trouble, venue, direct=direct), trouble
+
+    ended, trouble = scene(Line)
+    assert wrong(ended) == []
+    name = first(ended, HELD)
+    assert "MARGIN_INSUFFICIENT" in {e.code for e in ended.of(OrderRejected)}
+    assert [i.symbol for i in trouble.sent if i.leg is Leg.ENTRY].count(HELD) == 1
+    released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
+    intents = {e.intent.client_id: e.intent for e in ended.of(IntentRecorded)}
+    assert released[intents[name].permit_id] == "MARGIN_INSUFFICIENT"
+    assert "FFF" in {e.symbol for e in ended.of(TradeClosed)}  # it goes on when money is back
+    assert ended.book.state is TradingState.NORMAL
+
+    ended, _ = scene(TriesAgain)
+    assert told_of(wrong(ended), "sent without an intent")

@@ -1,0 +1,25 @@
+"""``kamou`` in a process of its own, with the machine's clock set ahead (or back).
+
+``python tests/runs/at_date.py AHEAD_MS VERB ...``: the generated market is then the same on any
+day.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from kamou.clock import SystemClock
+
+real_now_ms = SystemClock.now_ms
+ahead_ms = int(sys.argv[1])
+
+
+def now_ms(clock: SystemClock) -> int:
+    return real_now_ms(clock) + ahead_ms
+
+
+if __name__ == "__main__":
+    SystemClock.now_ms = now_ms  # type: ignore[method-assign]
+    from kamou.cli import main
+
+    main(sys.argv[2:])

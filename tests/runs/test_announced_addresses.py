@@ -1,0 +1,34 @@
+"""The addresses that a run prints can be opened as they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kamou.clock import SystemClock
+from kamou.operator.listeners import OperatorListeners
+from kamou.runs.service import Service
+from kamou.runtime.supervision import SupervisorSpec
+from kamou.settings.config import Settings, WebSettings
+
+BOUND = OperatorListeners(
+    spec=SupervisorSpec(id="operators", children=()), socket_path=None, tcp_port=8081, traffic={}
+)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_an_ipv6_address_stands_in_brackets(tmp_path: Path, host: str, shown: str) -> None:
+    lines: list[str] = []
+    Service(
+        settings=Settings(data_dir=tmp_path, web=WebSettings(host=host, operator_host=host)),
+        fast_forward=True,
+        replay=None,
+        progress=lambda what, done, total: None,
+        announce=lines.append,
+        clock=SystemClock(),
+    )._listening(8080, BOUND)
+    assert lines == [
+        f"results: http://{shown}:8080/results",
+        f"operator: http://{shown}:8081/healthz",
+    ]

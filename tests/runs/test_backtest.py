@@ -1,0 +1,205 @@
+"""A backtest is a function of its inputs, and nothing in it trades without the governor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import screenplay
+import trio
+from stage import SETTINGS, at, replaced, strategy_files
+from store import market_files, story
+
+from kamou.actors.base import Actor
+from kamou.app import Tree, cycle_for
+from kamou.clock import SimulatedClock
+from kamou.core.codes import Deny
+from kamou.core.model import Denial, Fill
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.verdict import Denied
+from kamou.errors import ConfigurationError, StoreError
+from kamou.messages.orders import ReviewEntry
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.backtest import replay, run
+from kamou.runs.backtest_report import _by_strategy, _max_drawdown
+from kamou.settings.config import CycleSettings, Resolved, Settings
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+SPAN = (screenplay.START_MS, at(screenplay.MINUTES))
+
+
+def replayed(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
+    with strategy_files():
+        return replay(settings, screenplay.market(), **({"timerange": SPAN} | more))
+
+
+@pytest.mark.parametrize("taker_bps", ["3", "17"])
+def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
+    fills: list[Fill] = []
+    costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
+    market = screenplay.market()
+    found = replayed(
+        attrs.evolve(SETTINGS, costs=costs), inspect=lambda engine: fills.extend(engine.fills(0))
+    )
+    size = {each.symbol: each.contract_size for each in market.instruments}
+    taken = [fill for fill in fills if not fill.maker]
+    assert taken
+    for fill in taken:
+        paid = fill.quantity * fill.price * size[fill.symbol] * D(taker_bps) / 10_000
+        assert fill.fee == pytest.approx(paid)
+    assert D(found["fees"]) == pytest.approx(sum(fill.fee for fill in fills))
+
+
+class DenyAll(Actor):
+    """A governor that hears everything and allows nothing."""
+
+    async def handle(self, message: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def answer(self, message: object) -> Denied | None:
+        await trio.lowlevel.checkpoint()
+        if not isinstance(message, ReviewEntry):
+            return None
+        denial = Denial(code=Deny.SYMBOL_RESTRICTED.value)
+        return Denied(permit_id=message.plan.permit_id, denials=(denial,))
+
+
+def deny_all(tree: Tree) -> Tree:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        await DenyAll(
+            name="risk_governor",
+            inbox=tree.governor,
+            clock=SimulatedClock(start_ms=screenplay.START_MS),
+            handler_deadline_s=30.0,
+        ).run(task_status)
+
+    return replaced(tree, "risk_governor", start)
+
+
+def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
+    assert replayed()["orders"] > 0
+    found = replayed(arrange=deny_all)
+    assert found["candidates"] > 0
+    assert (found["orders"], found["fills"], found["trades"]) == (0, 0, 0)
+    assert screenplay.D(found["equity_end"]) == screenplay.D(found["equity_start"])
+
+
+def test_a_strategy_that_has_not_earned_it_sends_no_order() -> None:
+    class NobodyLive:
+        label = "nobody"
+
+        def is_live(self, strategy: str) -> LiveGrant | None:
+            return None
+
+    found = replayed(gate=NobodyLive())
+    assert (found["orders"], found["refused"] > 0) == (0, True)
+
+
+def test_the_assumed_gate_grants_everybody_and_says_that_it_only_assumes() -> None:
+    grant = AssumedLiveGate().is_live("any")
+    assert grant == LiveGrant(strategy="any", basis="assumed")
+
+
+def test_the_report_counts_what_happened() -> None:
+    found = replayed()
+    assert found["violation_list"] == []
+    assert found["trades"] == 7
+    assert found["fills"] == 18
+    assert found["vetoed"] == 1
+    assert found["refused"] == 1
+    line = found["by_strategy"]["scripted"]
+    assert (line["trades"], line["wins"]) == (7, 3)
+    gained = screenplay.D(found["equity_end"]) - screenplay.D(found["equity_start"])
+    assert abs(gained - screenplay.D(line["pnl_net"])) < 5  # the rest is still open
+    assert found["max_drawdown"] < 0
+    assert screenplay.D(found["worst_overshoot_r"]) > 1  # the gap at minute 5
+    assert json.dumps(found)
+
+
+def test_the_deepest_fall_is_measured_from_the_peak_before_it() -> None:
+    assert _max_drawdown([]) == 0.0
+    assert _max_drawdown([100.0, 120.0, 90.0, 130.0, 117.0]) == pytest.approx(-0.25)
+
+
+def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
+    made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
+    with closing(database.open_writer(database.MEMORY)) as connection:
+        JournalWriter(connection, generation=1).append(
+            [
+                attrs.evolve(story.trade_closed(), trade_id=name, strategy=strategy, r_multiple=r)
+                for name, strategy, r in made
+            ]
+        )
+        found = _by_strategy(connection)
+    assert found["own"]["mean_r"] == 0.5
+    assert (found["own"]["trades"], found["own"]["without_r"]) == (3, 1)
+    assert (found["adopted"]["mean_r"], found["adopted"]["without_r"]) == (None, 1)
+
+
+def test_equal_inputs_give_an_equal_digest_and_another_input_another() -> None:
+    first, second = replayed(), replayed()
+    assert first == second
+    other = replayed(attrs.evolve(SETTINGS, equity=screenplay.D(20_000)))
+    assert other["digest"] != first["digest"]
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "4242"])
+def test_another_process_with_other_hashes_finds_the_same_digest(hash_seed: str) -> None:
+    here = Path(__file__).parent
+    program = "from test_backtest import replayed; print(replayed()['digest'])"
+    paths = [str(here), str(here.parent / "actors"), str(here.parent)]
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {program}"],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert found.stdout.strip() == replayed()["digest"]
+
+
+def test_progress_is_told_in_days() -> None:
+    told: list[tuple[str, int, int]] = []
+    replayed(progress=lambda what, done, total: told.append((what, done, total)))
+    assert told[-1] == ("days", 0, 1)
+
+
+def test_a_range_without_a_cycle_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="holds no cycle"):
+        replayed(timerange=(at(100), at(200)))
+
+
+def test_a_cycle_is_never_finer_than_the_markets_bars() -> None:
+    hourly = cycle_for(Settings(cycle=CycleSettings(period_s=300)), 3_600_000)
+    assert hourly.cycle.period_s == 3_600
+    assert cycle_for(SETTINGS, 60_000).cycle.period_s == SETTINGS.cycle.period_s
+
+
+def test_a_folder_of_data_is_traded_with_the_chosen_symbols_and_strategies(tmp_path: Path) -> None:
+    folder = market_files.good_folder(tmp_path / "data")
+    kept = tmp_path / "journal.sqlite3"
+    settings = Settings(data_dir=tmp_path / "stored")
+    resolved = Resolved(settings=settings, origins={}, digest="")
+    found = run(
+        resolved,
+        data=str(folder),
+        strategies=("mean_reversion",),
+        symbols=("BTCUSDT", "ETHUSDT"),
+        journal=kept,
+    )
+    assert (found["symbols"], found["bars"]) == (2, 2 * market_files.BARS)
+    assert found["abstained"] > 0
+    assert found["cpu_s"] >= 0
+    assert kept.exists()
+    with pytest.raises(StoreError, match="exists"):
+        run(resolved, data=str(folder), journal=kept)

@@ -1,0 +1,105 @@
+"""A run whose disk fills up: what a halt is worth then, and where the full disk is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from full_disk import fill, free, small_disk
+from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, venue
+
+from kamou.cli import main
+from kamou.clock import MINUTE_MS
+from kamou.commands.operator import Operator
+from kamou.commands.printing import show
+from kamou.commands.status import system_tables
+from kamou.core.model import TradingState
+from kamou.data_directory.folder import DataFolder
+from kamou.runs import flatten
+
+MARGIN_BYTES = 64 * 1024 * 1024  # what a run writes before the test fills the disk
+
+
+@pytest.fixture
+def on_small_disk(tmp_path: Path, traded: DataFolder) -> Iterator[DataFolder]:
+    with small_disk(tmp_path / "disk", MARGIN_BYTES) as disk:
+        folder = DataFolder(shutil.copytree(traded.path, disk / "data"))
+        folder.path.chmod(0o700)
+        yield folder
+
+
+async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_later(
+    on_small_disk: DataFolder,
+) -> None:
+    of, disk = settings(on_small_disk.path), on_small_disk.path.parent
+    async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        fill(disk, 0)
+        told = (await running.command("halt")).json()
+        assert told["journalled"] is (told["state"] == "halt_new")
+        assert not told["journalled"], "there was no room"
+        assert told["entries"] == "held"
+        status = await running.status()
+        assert (status["disk_full"], status["held"]) == (True, True)
+        ready = await running.get("/readyz", operator=True)
+        assert ready.status_code == 503
+        assert any("disk is full" in reason for reason in ready.json()["reasons"])
+        assert any("the disk is full" in line for line in running.said)
+        free(disk)
+        while (await running.status())["state"] != "halt_new":  # noqa: ASYNC110 - over HTTP
+            await trio.sleep(0.05)
+        assert any("room again" in line for line in running.said)
+        assert (await running.status())["held"] is False
+    assert folded(journal(on_small_disk)).state is TradingState.HALT_NEW
+
+
+def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    class Full:
+        def command(self, verb: str, reason: str) -> dict[str, object]:
+            return {"state": "normal", "journalled": False, "entries": "held"}
+
+    monkeypatch.setattr(Operator, "find", staticmethod(lambda folder: Full()))
+    with pytest.raises(SystemExit) as exited:
+        main(["halt", "--data-dir", str(tmp_path), "--json"])
+    out, err = capsys.readouterr()
+    assert exited.value.code == 6
+    assert json.loads(out)["entries"] == "held"
+    assert "not journalled yet" in err
+
+
+def test_status_names_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    show(*system_tables({"disk_full": True, "held": True}))
+    out = capsys.readouterr().out
+    assert "the disk is full" in out
+    assert "entries are held" in out
+
+
+async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(
+    on_small_disk: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of, disk = settings(on_small_disk.path), on_small_disk.path.parent
+    monkeypatch.setattr(flatten, "SystemClock", lambda: SetClock(NOW_MS + 2 * MINUTE_MS))
+
+    def flatten_now() -> tuple[int, dict[str, object]]:
+        with pytest.raises(SystemExit) as exited:
+            main(["flatten", "--json", "--data-dir", str(on_small_disk.path)])
+        return int(exited.value.code or 0), json.loads(capsys.readouterr().out)
+
+    async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        held = len(venue(on_small_disk).positions)
+        assert held
+        fill(disk, 0)
+        code, told = await trio.to_thread.run_sync(flatten_now)
+        assert (code, told["positions_left"]) == (6, held)
+        assert told["latch"] == "set", "its name alone holds"
+        free(disk)
+        code, told = await trio.to_thread.run_sync(flatten_now)
+        assert (code, told["positions_left"]) == (0, 0)
+    assert not venue(on_small_disk).positions

@@ -1,0 +1,107 @@
+"""A stop over two midnights: each day is in the record as the venue's own file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal as D
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from small_demo import NOW_MS, journal, of_kind, serving, settings
+from venue_ledger import DAY, Ledger, day_name
+
+from kamou.clock import HOUR_MS, MINUTE_MS
+from kamou.core.book.events import DayOpened
+from kamou.data_directory.folder import DataFolder
+from kamou.exchange import embedded
+from kamou.exchange.base import Capabilities
+from kamou.settings.config import DemoSettings, Settings
+from kamou.venue.market.generator import GeneratedMarket
+
+STOPPED_MS = NOW_MS + 6 * HOUR_MS + 5 * MINUTE_MS  # at 18:05
+LATER_MS = STOPPED_MS + 36 * HOUR_MS
+MIDNIGHT_MS = LATER_MS - LATER_MS % DAY
+
+
+async def record_of(folder: Path) -> tuple[Settings, dict[str, Any]]:
+    """Trade two days, stop at 18:05, start 36 hours later; what ``/results.json`` says then."""
+    of = settings(folder, demo=DemoSettings(seed=2, symbols=20, days=2, warmup_days=1))
+    async with serving(of, now_ms=STOPPED_MS) as demo:
+        await demo.ready()
+    async with serving(of, now_ms=LATER_MS) as demo:
+        await demo.ready()
+        while not of_kind(journal(demo.folder), DayOpened)[-1].at_ms > LATER_MS:  # noqa: ASYNC110 - by the file
+            await trio.sleep(0.1)
+        document = (await demo.get("/results.json")).json()
+        document["page"] = (await demo.get("/days")).text
+    return of, document
+
+
+def ledger_of(of: Settings) -> tuple[Ledger, Callable[[str, int], D]]:
+    """The exchange's file, and the price of a symbol at an instant."""
+    reached_ms = STOPPED_MS - STOPPED_MS % (of.cycle.period_s * 1000)
+    market = GeneratedMarket(
+        seed=of.demo.seed,
+        origin_ms=reached_ms - (of.demo.days + of.demo.warmup_days) * DAY,
+        symbols=of.demo.symbols,
+        step_ms=of.demo.bar_s * 1000,
+    )
+    sizes = {each.symbol: each.contract_size for each in market.instruments}
+
+    def mark(symbol: str, at_ms: int) -> D:
+        bars = market.candles(300_000, at_ms - 300_000, at_ms)
+        return D(repr(float(bars.close[-1][market.symbols.index(symbol)])))
+
+    return Ledger.read(DataFolder(of.data_dir).exchange, sizes, D(10_000)), mark
+
+
+async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_file(
+    tmp_path: Path,
+) -> None:
+    of, later = await record_of(tmp_path)
+    days = later["days"]
+    names = [day_name(MIDNIGHT_MS - n * DAY) for n in (2, 1, 0)]
+    assert [each["day"] for each in days[-3:]] == names
+    assert [bool(each["start_rebuilt_from"]) for each in days[-3:]] == [False, True, True]
+    assert later["page"].count(">rebuilt<") == 3  # and the day that ended at the first of them
+    ledger, mark = ledger_of(of)
+    for n, shown in enumerate(reversed(days[1:-1]), 1):
+        from_ms = MIDNIGHT_MS - n * DAY
+        expected = ledger.day(from_ms, from_ms + DAY, mark)
+        assert (shown["day"], shown["complete"]) == (day_name(from_ms), True)
+        for field in ("equity_start", "equity_end", "flows", "fees", "funding", "trades"):
+            assert D(shown[field]) == getattr(expected, field), (shown["day"], field)
+        assert D(shown["pnl"]) == expected.change
+    missed = ledger.day(MIDNIGHT_MS - DAY, MIDNIGHT_MS, mark)
+    assert missed.change, "the market of this date moves what was held on the day between"
+    assert missed.trades
+    assert sum(D(each["pnl"]) for each in days) == D(days[-1]["equity_end"]) - 10_000
+    assert sum(each["trades"] for each in days) == len(ledger.closes())
+    # The governor counts from the same equity.
+    today = of_kind(journal(DataFolder(tmp_path)), DayOpened)[-1]
+    assert today.opening == ledger.equity(MIDNIGHT_MS, mark)
+
+
+async def test_days_beyond_the_venues_look_back_are_one_row_without_a_return(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Twelve hours reach the second of the two midnights and not the first."""
+    short = partial(Capabilities, history_ms=12 * HOUR_MS)
+    monkeypatch.setattr(embedded, "Capabilities", short)
+    of, later = await record_of(tmp_path)
+    stretch, today = later["days"][-2:]
+    first, last = (day_name(MIDNIGHT_MS - n * DAY) for n in (2, 1))
+    assert (stretch["day"], stretch["last_day"]) == (first, last)
+    assert (stretch["separable"], stretch["complete"], stretch["return"]) == (False, False, None)
+    assert (today["day"], today["start_rebuilt_from"]) == (
+        day_name(MIDNIGHT_MS),
+        "last_price_bars",
+    )
+    ledger, mark = ledger_of(of)
+    expected = ledger.day(MIDNIGHT_MS - 2 * DAY, MIDNIGHT_MS, mark)
+    assert D(stretch["pnl"]) == expected.change
+    assert stretch["trades"] == expected.trades
+    assert sum(D(each["pnl"]) for each in later["days"]) == D(today["equity_end"]) - 10_000

@@ -1,0 +1,164 @@
+"""What the operator's listener is told when things are not as they should be."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kamou.actors.reconciler import Health
+from kamou.clock import SystemClock
+from kamou.core.book.book import Book
+from kamou.errors import KamouError, TimedOutError
+from kamou.messages.system import Halt
+from kamou.runs import operations
+from kamou.runs.operations import Running
+from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
+
+
+class Follower:
+    """A book that follows nothing, and may refuse to."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.trouble: Exception | None = None
+
+    def catch_up(self) -> Book:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.book
+
+
+@attrs.define
+class Tree:
+    """As much of a tree as the operator's commands need."""
+
+    governor: Mailbox[Any]
+    health: Health = attrs.Factory(Health)
+
+
+@attrs.define
+class Supervised:
+    state: str = "running"
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"id": "kamou", "state": self.state}
+
+
+@pytest.fixture
+def follower() -> Follower:
+    return Follower()
+
+
+@pytest.fixture
+def running(follower: Follower) -> Running:
+    tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
+    supervisor: Any = Supervised()
+    following: Any = follower
+    return Running(phase="trading", tree=tree, supervisor=supervisor, follower=following)
+
+
+async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None:
+    starting = Running()
+    assert starting.status() == {
+        "phase": "starting",
+        "state": None,
+        "disk_full": False,
+        "held": False,
+        "gauges": {},
+        "site": None,
+        "listeners": {},
+    }
+    assert starting.not_ready() == ["not trading yet: starting"]
+    assert starting.snapshot()["children"] == []
+    with pytest.raises(KamouError, match="nothing trades yet"):
+        await starting.halt("")
+
+
+async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
+    running: Running, follower: Follower
+) -> None:
+    running.supervisor.state = "stopping"  # type: ignore[union-attr]
+    follower.book.drift["BTCUSDT"] = 1
+    reasons = " and ".join(running.not_ready())
+    for said in ("starting or stopping", "do not agree", "has not agreed"):
+        assert said in reasons
+    running.supervisor.state = "running"  # type: ignore[union-attr]
+    follower.book.drift.clear()
+    running.tree.health.agreed = True  # type: ignore[union-attr]
+    assert running.not_ready() == []
+    assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
+
+
+async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
+    running: Running, follower: Follower
+) -> None:
+    follower.trouble = sqlite3.OperationalError("disk I/O error")
+    assert running.status()["state"] is None
+    assert running.not_ready() == ["not trading yet: trading"]
+    governor = running.tree.governor  # type: ignore[union-attr]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work_off, governor)
+        with pytest.raises(KamouError, match="the governor was told"):
+            await running.halt("")
+
+
+async def _work_off(governor: Mailbox[Any]) -> None:
+    await governor.get()
+    governor.finished(0)
+
+
+async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_before(
+    running: Running, autojump_clock: MockClock
+) -> None:
+    governor = running.tree.governor  # type: ignore[union-attr]
+    seen: list[str] = []
+
+    async def ask() -> None:
+        await running.halt("news")
+        seen.append("answered")
+
+    async with trio.open_nursery() as nursery:
+        governor.put_nowait("of before")
+        assert await governor.get() == "of before"
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        governor.finished(0)
+        assert await governor.get() == Halt(reason="HUMAN_HALT", note="news")
+        await trio.sleep(1)
+        assert seen == [], "the halt is still in the governor's hand"
+        governor.finished(0)
+    assert seen == ["answered"]
+
+
+async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
+    running: Running, autojump_clock: MockClock
+) -> None:
+    before = trio.current_time()
+    with pytest.raises(TimedOutError, match="did not answer"):
+        await running.resume("")
+    assert trio.current_time() - before == pytest.approx(operations.ANSWER_S, abs=0.1)
+
+
+async def test_a_full_lane_is_told_at_once(running: Running) -> None:
+    governor = running.tree.governor  # type: ignore[union-attr]
+    for _ in range(PRIORITY_CAPACITY):
+        assert governor.put_priority(Halt(reason="HUMAN_HALT"))
+    with pytest.raises(TimedOutError, match="lane is full"):
+        await running.halt("")
+
+
+async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
+    running: Running, follower: Follower, autojump_clock: MockClock
+) -> None:
+    trade: Any = object()
+    follower.book.trades["BTCUSDT"] = trade
+    governor = running.tree.governor  # type: ignore[union-attr]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work_off, governor)
+        told = await running.flatten("")
+    assert told["positions_left"] == 1

@@ -1,0 +1,293 @@
+"""``kamou run`` as a process: signals, kills, a second run, and one that hangs.
+
+Few tests, for each starts the whole system at least once. Each wait is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+from small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    run_table,
+    venue,
+)
+
+from kamou.cli import main
+from kamou.clock import MINUTE_MS, SystemClock
+from kamou.commands import operator
+from kamou.core.book.events import EquityMarked, PermitGranted, RunStarted, TradeClosed
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.runs import flatten
+from kamou.store import database, queries
+
+WITHIN_S = 60.0  # far beyond what any wait here takes
+GRACE_S = 10.0  # the default of supervision.grace_s
+
+CONFIGURATION = """
+[demo]
+seed = 7
+symbols = 8
+warmup_days = 1
+days = {days}
+
+[web]
+site_nice = 0
+
+[strategies]
+enabled = ["mean_reversion"]
+
+[strategies.mean_reversion]
+window = 50
+warmup = 60
+z_entry = 1.0
+rsi_low = 40.0
+rsi_high = 60.0
+adx_max = 60.0
+efficiency_max = 0.6
+"""
+
+
+@attrs.define(eq=False)
+class Running:
+    """A process under test."""
+
+    process: trio.Process
+    folder: DataFolder
+    said: list[str]
+    listening: trio.Event
+
+    async def ready(self) -> None:
+        """Recovered and reconciled."""
+        while True:
+            if (await self.ask("/readyz")).status_code == 200:
+                return
+            await trio.sleep(0.02)
+
+    async def ask(self, path: str) -> httpx.Response:
+        record = RunRecord.read(self.folder)
+        assert record is not None
+        assert record.pid == self.process.pid
+        bearer = {"Authorization": f"Bearer {self.folder.token.read_text().strip()}"}
+        async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, headers=bearer) as http:
+            return await http.get(f"http://127.0.0.1:{record.operator_port}{path}")
+
+    async def ended(self, by: signal.Signals) -> int:
+        self.process.send_signal(by)
+        return await self.process.wait()
+
+
+def command(folder: DataFolder, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
+    """The command line of a run whose clock says ``now_ms``."""
+    configuration = folder.path.with_name("kamou.toml")
+    configuration.write_text(CONFIGURATION.format(days=days))
+    launcher = Path(__file__).with_name("at_date.py")
+    ahead_ms = now_ms - SystemClock().now_ms()
+    verb = ["run", "--config", str(configuration), "--data-dir", str(folder.path)]
+    ports = ["--port", str(port), "--operator-port", "0"]
+    return [sys.executable, str(launcher), str(ahead_ms), *verb, *ports]
+
+
+@asynccontextmanager
+async def started(
+    folder: DataFolder,
+    now_ms: int = NOW_MS,
+    days: int = 2,
+    port: int = 0,
+    within_s: float = WITHIN_S,
+    **options: Any,
+) -> AsyncIterator[Running]:
+    """A run that listens; ``options``: of Popen. Killed at the end, and after ``within_s``."""
+    process = await trio.lowlevel.open_process(
+        command(folder, now_ms, days, port),
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+    running = Running(process=process, folder=folder, said=[], listening=trio.Event())
+    try:
+        with trio.fail_after(within_s):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_read, running)
+                await running.listening.wait()
+                yield running
+                nursery.cancel_scope.cancel()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            assert process.stderr is not None
+            await process.stderr.aclose()
+
+
+async def _read(running: Running) -> None:
+    assert running.process.stderr is not None
+    text = ""
+    async for chunk in running.process.stderr:
+        text += chunk.decode()
+        *lines, text = text.split("\n")
+        running.said.extend(lines)
+        if any(line.startswith("operator: ") for line in lines):
+            running.listening.set()
+    assert running.listening.is_set(), "\n".join(running.said)
+
+
+@pytest.fixture(autouse=True)
+def _hangup_not_ignored() -> Iterator[None]:
+    """Start every run as from a terminal: under nohup it would inherit an ignored SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def head_seq(folder: DataFolder) -> int:
+    with closing(database.open_reader(folder.database)) as reader:
+        return queries.head_seq(reader)
+
+
+# --- told to stop ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
+    traded: DataFolder, told: signal.Signals
+) -> None:
+    async with started(traded, NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        with trio.fail_after(GRACE_S):
+            assert await running.ended(told) == 0
+    assert run_table(traded)[-1] == (3, "stopped")
+    assert venue(traded).positions
+    assert_same_book(traded)
+
+
+async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: DataFolder) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with started(traded, NOW_MS + MINUTE_MS) as running:
+            signal.signal(signal.SIGHUP, before)
+            await running.ready()
+            running.process.send_signal(signal.SIGHUP)
+            await running.ready()
+            assert await running.ended(signal.SIGTERM) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run_table(traded)[-1] == (3, "stopped")
+
+
+async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(
+    traded: DataFolder,
+) -> None:
+    async with started(traded, NOW_MS + MINUTE_MS) as running:
+        second = await trio.run_process(command(traded, NOW_MS), capture_stderr=True, check=False)
+        assert second.returncode == 1
+        assert f"process {running.process.pid} is already running" in second.stderr.decode()
+        await running.ready()
+
+
+# --- killed ------------------------------------------------------------------------------
+
+
+async def in_history(running: Running) -> None:
+    before = head_seq(running.folder)
+    while head_seq(running.folder) < before + 400:  # noqa: ASYNC110 - another process's rows
+        await trio.sleep(0.005)
+
+
+async def at_its_end(running: Running) -> None:
+    while len(run_table(running.folder)) < 2:  # noqa: ASYNC110 - another process's rows
+        await trio.sleep(0.002)
+
+
+async def in_real_time(running: Running) -> None:
+    await running.ready()
+
+
+@pytest.mark.parametrize("moment", [in_history, at_its_end, in_real_time])
+async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
+    tmp_path: Path, moment: Callable[[Running], Any]
+) -> None:
+    folder = DataFolder(tmp_path / "data")
+    async with started(folder, days=3) as running:
+        await moment(running)
+        assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
+    before = journal(folder)
+    assert run_table(folder)[-1][1] is None, "it had no time to say that it stopped"
+
+    # A cycle later: the same one, closed twice, would leave no trace.
+    async with started(folder, NOW_MS + 6 * MINUTE_MS, days=3) as running:
+        await running.ready()
+        assert await running.ended(signal.SIGTERM) == 0
+    after = journal(folder)
+    assert after[: len(before)] == before
+    again = after[len(before) :]
+    assert type(again[0]) is RunStarted
+    assert min(e.at_ms for e in again) >= before[-1].at_ms, "no time is lived twice"
+    permits = [i for i, e in enumerate(again) if type(e) is PermitGranted]
+    reconciled = next(i for i, e in enumerate(again) if type(e) is EquityMarked)
+    assert not permits or reconciled < permits[0], "it reconciles before it trades"
+    assert len(of_kind(after, TradeClosed)) >= len(of_kind(before, TradeClosed))
+    assert_same_book(folder)
+
+
+# --- hung --------------------------------------------------------------------------------
+
+
+async def test_flatten_closes_what_a_hung_run_holds_and_the_run_respects_it_when_it_wakes(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = len(venue(traded).positions)
+    assert held
+    async with started(traded, NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        running.process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
+        clock = SetClock(NOW_MS + 2 * MINUTE_MS)
+        monkeypatch.setattr(flatten, "SystemClock", lambda: clock)
+        configuration = str(traded.path.with_name("kamou.toml"))
+        arguments = ["--config", configuration, "--data-dir", str(traded.path), "--json"]
+
+        def kill() -> int:
+            with pytest.raises(SystemExit) as ended:
+                main(["flatten", *arguments, "--reason", "it hangs"])
+            return int(ended.value.code or 0)
+
+        assert await trio.to_thread.run_sync(kill) == 0
+        done = json.loads(capsys.readouterr().out)
+        assert (done["by"], done["positions_closed"], done["positions_left"]) == (
+            "flatten",
+            held,
+            0,
+        )
+        assert not venue(traded).positions
+
+        running.process.send_signal(signal.SIGCONT)
+        while (await running.ask("/api/v1/status")).json()["gauges"]["open_positions"]:  # noqa: ASYNC110 - over HTTP
+            await trio.sleep(0.05)
+        assert await running.ended(signal.SIGTERM) == 0
+    assert_same_book(traded)
+    assert not folded(journal(traded)).trades
+
+    async with started(traded, NOW_MS + 3 * MINUTE_MS) as running:
+        await running.ready()
+        assert (await running.ask("/api/v1/status")).json()["state"] == "flatten"
+    assert_same_book(traded)

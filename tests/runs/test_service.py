@@ -1,0 +1,242 @@
+"""``kamou run`` in one process: comes up, serves, obeys, stops in order, and goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+from small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    resolved,
+    run_table,
+    serving,
+    settings,
+    venue,
+)
+from store.market_files import NOW_MS as RECORDED_MS
+from store.market_files import good_folder
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.book.events import RunStopped, StateChanged, TradeClosed
+from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HaltLatch
+from kamou.runs import demo, service
+from kamou.runtime.watchdog import StopDeadline
+from kamou.settings.config import DemoSettings, SupervisionSettings
+
+
+class Gate:
+    """A progress report that holds the fast-forward until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.reached.set()
+        assert self.open.wait(30)
+
+
+async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path) -> None:
+    gate = Gate()
+    try:
+        async with serving(settings(tmp_path), progress=gate) as demo:
+            assert await trio.to_thread.run_sync(gate.reached.wait, 20)
+            assert (await demo.get("/results")).status_code == 200
+            assert (await demo.get("/healthz", operator=True)).status_code == 200
+            waiting = await demo.get("/readyz", operator=True)
+            assert waiting.status_code == 503
+            assert "fast-forward" in waiting.text
+            refused = await demo.command("halt")
+            assert refused.status_code == 503
+            assert "nothing trades yet (fast-forward)" in refused.text
+            gate.open.set()
+            await demo.ready()
+            results = (await demo.get("/results.json")).json()
+            assert results["mode"] == "demo"
+            assert results["trades_total"] > 10
+    finally:
+        gate.open.set()
+
+
+async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path)) as demo:
+        await demo.ready()
+        assert venue(demo.folder).positions, "the market of this date ends with open positions"
+        halted = (await demo.command("halt", "news")).json()
+        assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
+        assert "trading state halt_new, before normal: HUMAN_HALT (note=news)" in demo.said
+        assert (await demo.status())["state"] == "halt_new"
+        assert (await demo.command("resume", "over")).json()["state"] == "normal"
+        flat = (await demo.command("flatten", "storm")).json()
+        assert (flat["state"], flat["positions_left"]) == ("flatten", 0)
+        while venue(demo.folder).live:  # noqa: ASYNC110 - another connection's rows
+            await trio.sleep(0.02)
+        assert (await demo.command("resume")).json()["state"] == "halt_new"
+        assert (await demo.command("resume")).json()["state"] == "normal"
+    assert not venue(demo.folder).positions
+    assert_same_book(demo.folder)
+    notes = [f.value for e in of_kind(journal(demo.folder), StateChanged) for f in e.figures]
+    assert {"news", "over", "storm"} <= set(notes)
+
+
+async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_book(
+    tmp_path: Path,
+) -> None:
+    async with serving(settings(tmp_path)) as demo:
+        await demo.ready()
+    folder = demo.folder
+    assert_same_book(folder)
+    assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
+    before, trades = folded(journal(folder)), len(of_kind(journal(folder), TradeClosed))
+    assert before.trades
+
+    async with serving(settings(tmp_path), now_ms=NOW_MS + MINUTE_MS) as demo:
+        await demo.ready()
+        assert not any("fast-forward" in line for line in demo.said)
+    after = folded(journal(folder))
+    assert run_table(folder)[-1] == (3, "stopped")
+    assert len(of_kind(journal(folder), TradeClosed)) >= trades
+    kept = {t.trade_id for t in after.trades.values()}
+    gone = {e.trade_id for e in of_kind(journal(folder), TradeClosed)}
+    assert {t.trade_id for t in before.trades.values()} <= kept | gone
+    assert_same_book(folder)
+
+
+def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_there(
+    tmp_path: Path,
+) -> None:
+    told: list[int] = []
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == 200:  # cycles: in the first of the two days
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def run(progress: service.Progress, announce: service.Announce) -> int:
+        return service.run(
+            resolved(settings(tmp_path)),
+            days=2,
+            fast_forward=True,
+            replay=None,
+            live=False,
+            progress=progress,
+            announce=announce,
+            clock=SetClock(),
+        )
+
+    assert run(interrupt, lambda line: None) == 0
+    folder = DataFolder(tmp_path)
+    events = journal(folder)
+    assert events[-1] == RunStopped(
+        at_ms=events[-1].at_ms, cause_id="run:1", generation=1, reason="stopped"
+    )
+    assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
+    assert_same_book(folder)
+
+    def then_stop(what: str, done: int, total: int) -> None:
+        if len(told) == 250:
+            os.kill(os.getpid(), signal.SIGINT)
+        told.append(done)
+
+    assert run(then_stop, lambda line: None) == 0
+    resumed = journal(folder)[len(events) :]
+    assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
+    assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
+    assert_same_book(folder)
+
+    trio.run(_says_since_when_it_made_history, tmp_path, NOW_MS + 36 * HOUR_MS)
+
+
+async def _says_since_when_it_made_history(folder: Path, now_ms: int) -> None:
+    async with serving(settings(folder), now_ms=now_ms) as running:
+        await running.ready()
+    (made,) = of_kind(journal(running.folder), HistoryCaughtUp)
+    assert now_ms <= made.since_ms <= made.at_ms, "what passed before is downtime, this is not"
+    async with serving(settings(folder), now_ms=now_ms + HOUR_MS) as running:
+        await running.ready()
+    assert of_kind(journal(running.folder), HistoryCaughtUp) == [made]
+
+
+@pytest.mark.parametrize("stuck_in", ["source", "history"])
+def test_a_signal_ends_a_run_whose_thread_does_not_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck_in: str
+) -> None:
+    monkeypatch.setattr(StopDeadline, "start", lambda _: None)  # it would end the tests
+    released = threading.Event()
+    said: list[str] = []
+
+    def stuck(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        released.wait(60)
+
+    if stuck_in == "source":
+        monkeypatch.setattr(demo, "open_source", stuck)
+    else:
+        monkeypatch.setattr(demo.FastForward, "run", stuck)
+    of = settings(tmp_path, supervision=SupervisionSettings(grace_s=1))
+    try:
+        code = service.run(
+            resolved(of),
+            days=2,
+            fast_forward=True,
+            replay=None,
+            live=False,
+            progress=lambda what, done, total: None,
+            announce=said.append,
+            clock=SetClock(),
+        )
+        assert not released.is_set()
+    finally:
+        released.set()
+    assert code == 0
+    assert any("history did not stop in time" in line for line in said) is (stuck_in == "history")
+
+
+async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everything(
+    tmp_path: Path,
+) -> None:
+    latch = HaltLatch(DataFolder(tmp_path).latch)
+    seen: list[int] = []
+
+    def latched(what: str, done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 250:
+            latch.set("test", "operator", NOW_MS)
+
+    async with serving(settings(tmp_path), progress=latched) as demo:
+        await demo.ready()
+        assert len(seen) < 300
+        assert (await demo.status())["state"] == "flatten"
+        while venue(demo.folder).positions:  # noqa: ASYNC110 - another connection's rows
+            await trio.sleep(0.02)
+    assert_same_book(demo.folder)
+
+
+async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path) -> None:
+    recorded = good_folder(tmp_path / "recorded")
+    of = settings(tmp_path / "data", demo=DemoSettings(days=1))
+    async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
+        while not any("replay has ended" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
+            await trio.sleep(0.01)
+        page = (await demo.get("/results")).text
+        assert "Demo: a replay of recorded market data, and simulated money" in page
+        assert "simulated market" not in page
+        assert "<dd>the replay has ended</dd>" in page
+        assert "replayed" in (await demo.get("/readyz", operator=True)).text
+    assert run_table(demo.folder) == [(1, "stopped")]
+
+    # Again: there is nothing left to replay, and its results come back.
+    async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
+        assert (await demo.get("/results")).status_code == 200
+    assert run_table(demo.folder) == [(1, "stopped")]

@@ -1,0 +1,261 @@
+"""What ``kamou run`` refuses, with what words, and what it does when it cannot hold itself up."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    resolved,
+    run_table,
+    serving,
+    settings,
+    venue,
+)
+from store.market_files import candle_rows, write_parquet
+
+from kamou.actors.reconciler import Reconciler
+from kamou.clock import MINUTE_MS, SimulatedClock
+from kamou.core import strategies
+from kamou.core.book.events import RunStopped, StateChanged
+from kamou.core.model import TradingState
+from kamou.data_directory.folder import DataFolder
+from kamou.errors import (
+    ConfigurationError,
+    DatabaseNewerError,
+    DataRefusedError,
+    ListenError,
+    StoreError,
+)
+from kamou.runs import demo, service
+from kamou.runtime.supervision import RestartStormError
+from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
+from kamou.store import database
+
+FRAGILE = SupervisionSettings(intensity=1, backoff_base_ms=1, backoff_cap_ms=1)
+
+
+def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
+    """``service.run`` as the command line calls it."""
+    given: dict[str, Any] = {"fast_forward": True, "replay": None, "clock": SetClock()}
+    return service.run(
+        resolved(of),
+        days=of.demo.days,
+        live=False,
+        progress=lambda what, done, total: None,
+        announce=([] if said is None else said).append,
+        **(given | options),
+    )
+
+
+def refused(kind: type[Exception], of: Settings, **options: Any) -> str:
+    """The words of the refusal; it is one plain error, not a group of them."""
+    with pytest.raises(kind) as caught:
+        run(of, **options)
+    return str(caught.value)
+
+
+# --- refused at the door -----------------------------------------------------------------
+
+
+def test_a_folder_begun_on_another_market_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    folder = _made(tmp_path)
+    begun = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    demo.keep_track(folder, begun)
+    other = attrs.evolve(of, demo=attrs.evolve(of.demo, seed=8))
+    words = refused(ConfigurationError, other)
+    for said in ("seed=7", "seed=8", "--data-dir"):
+        assert said in words
+    known = demo.open_track(of, folder, now_ms=0, fast_forward=False, replay=None)
+    assert known == begun, "the track of the first run stands"
+
+
+def _made(path: Path) -> DataFolder:
+    folder = DataFolder(path)
+    folder.create()
+    return folder
+
+
+def test_a_pricing_file_that_is_not_there_is_refused_with_its_setting(tmp_path: Path) -> None:
+    of = settings(tmp_path, web=WebSettings(port=0, operator_port=0, pricing_file="none.md"))
+    words = refused(ConfigurationError, of)
+    assert "web.pricing_file" in words
+    assert "none.md" in words
+
+
+@pytest.mark.parametrize(("key", "option"), [("port", "--port"), ("operator_port", "--operator")])
+def test_a_port_that_is_taken_is_refused_with_its_option(
+    tmp_path: Path, key: str, option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"port": 0, "operator_port": 0, key: taken.getsockname()[1]}
+        words = refused(ListenError, settings(tmp_path, web=WebSettings(**ports)))
+    assert "is taken" in words
+    assert option in words
+    assert not (tmp_path / "run.json").exists(), "nobody is told of a listener that never was"
+
+
+def test_a_database_of_a_newer_kamou_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    folder = _made(tmp_path)
+    database.migrate(folder.database)
+    with closing(sqlite3.connect(folder.database)) as newer:
+        newer.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('kamou', '9999_later', '')"
+        )
+        newer.commit()
+    before = folder.database.read_bytes()
+    assert "newer Kamou" in refused(DatabaseNewerError, settings(tmp_path))
+    assert folder.database.read_bytes() == before
+
+
+def test_an_exchange_file_of_a_newer_kamou_is_refused(tmp_path: Path) -> None:
+    folder = _made(tmp_path)
+    with closing(sqlite3.connect(folder.exchange)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    assert "newer Kamou" in refused(DatabaseNewerError, settings(tmp_path))
+
+
+def test_a_file_in_the_place_of_the_data_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("in the way")
+    words = refused(StoreError, settings(path))
+    assert str(path) in words
+    assert "--data-dir" in words
+
+
+def test_a_database_that_is_none_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    folder = _made(tmp_path)
+    folder.database.write_text("not a database, and long enough to have a header of its own" * 9)
+    words = refused(StoreError, settings(tmp_path))
+    assert "Kamou database" in words
+    assert folder.database.read_text().startswith("not a database")
+
+
+def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_error(
+    tmp_path: Path,
+) -> None:
+    rows = candle_rows()
+    rows[7]["close"] = float("nan")
+    write_parquet(tmp_path / "bad" / "candles_1h.parquet", rows)
+    of = settings(tmp_path / "data")
+    words = refused(DataRefusedError, of, replay=tmp_path / "bad")
+    assert "candles_1h.parquet" in words
+    assert "8" in words, "the row"
+    folder = DataFolder(tmp_path / "data")
+    new = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    assert new.replay is None, "the folder is not bound to a market that could not be opened"
+
+
+def test_a_strategy_file_that_does_not_import_is_a_configuration_error_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+    words = refused(ConfigurationError, settings(tmp_path / "data"))
+    assert "broken.py" in words
+    assert "no_such_package" in words
+
+
+async def test_an_operator_listener_that_others_can_reach_warns(tmp_path: Path) -> None:
+    web = WebSettings(port=0, operator_port=0, operator_host="0.0.0.0")
+    async with serving(settings(tmp_path, web=web), fast_forward=False) as running:
+        assert any("0.0.0.0" in line and "others can" in line for line in running.said)
+
+
+# --- restart storms ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """A reconciler that cannot recover in real time, for as long as the list is not empty."""
+    recover = Reconciler.recover
+    states = [True]
+
+    async def fail(self: Reconciler) -> None:
+        if states and not isinstance(self.clock, SimulatedClock):
+            raise RuntimeError("broken for good")
+        await recover(self)
+
+    monkeypatch.setattr(Reconciler, "recover", fail)
+    return states
+
+
+def test_a_restart_storm_halts_ends_the_run_and_leaves_the_stops(
+    tmp_path: Path, broken: list[bool]
+) -> None:
+    said: list[str] = []
+    words = refused(RestartStormError, settings(tmp_path, supervision=FRAGILE), said=said)
+    assert "broken for good" in words
+    assert RestartStormError.exit_code == 1
+    assert any("core/reconciler crashed: RuntimeError('broken for good')" in s for s in said)
+    folder = DataFolder(tmp_path)
+    assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
+    events = journal(folder)
+    state = of_kind(events, StateChanged)[-1]
+    assert (state.after, state.reason) == (TradingState.HALT_NEW, "RESTART_STORM")
+    assert type(events[-1]) is RunStopped
+    assert venue(folder).positions
+    assert_same_book(folder)
+
+    broken.clear()
+    trio.run(_halted_until_a_human_resumes, settings(tmp_path))
+
+
+async def _halted_until_a_human_resumes(of: Settings) -> None:
+    async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
+        await running.ready()
+        assert (await running.status())["state_reason"] == "RESTART_STORM"
+        assert (await running.command("resume")).json()["state"] == "normal"
+
+
+def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[int] = []
+    tick = Reconciler.tick
+
+    async def fail_later(self: Reconciler) -> None:
+        ticks.append(1)
+        if len(ticks) > 100:
+            raise RuntimeError("broken for good")
+        await tick(self)
+
+    monkeypatch.setattr(Reconciler, "tick", fail_later)
+    assert "broken for good" in refused(RestartStormError, settings(tmp_path, supervision=FRAGILE))
+    folder = DataFolder(tmp_path)
+    book = folded(journal(folder))
+    assert (book.state, book.state_reason) == (TradingState.HALT_NEW, "RESTART_STORM")
+    assert run_table(folder) == [(1, "crashed")]
+
+
+def test_an_error_that_is_not_ours_is_shown_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(demo, "open_source", defect)
+    with pytest.raises(ExceptionGroup) as caught:
+        run(settings(tmp_path, demo=DemoSettings(symbols=2)))
+    assert caught.group_contains(ZeroDivisionError)
+
+
+def test_a_second_interruption_during_the_stop_is_no_defect() -> None:
+    both = BaseExceptionGroup(
+        "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
+    )
+    assert type(service._plain(both)) is KeyboardInterrupt

@@ -1,0 +1,34 @@
+"""Seeded scheduling: the canary for Trio's private names."""
+
+from __future__ import annotations
+
+import trio
+
+from kamou.clock import JumpClock
+from kamou.runtime.determinism import seed_scheduler
+
+
+def order_of_tasks(seed: int) -> list[int]:
+    ran: list[int] = []
+
+    async def step(number: int) -> None:
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+            ran.append(number)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(step, number)
+
+    seed_scheduler(seed)
+    trio.run(main, clock=JumpClock())
+    return ran
+
+
+def test_the_same_seed_schedules_tasks_in_the_same_order() -> None:
+    assert order_of_tasks(1) == order_of_tasks(1)
+
+
+def test_the_seed_decides_the_order() -> None:
+    assert len({tuple(order_of_tasks(seed)) for seed in range(10)}) > 1

@@ -1,0 +1,139 @@
+"""Calls: an answer, a named error, or a refusal, and always before the deadline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kamou.errors import CallTimeoutError, CallUnavailableError, DiskFullError
+from kamou.runtime.calls import Call, answer
+from kamou.runtime.mailboxes import Mailbox, WhenFull, call
+
+
+def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT) -> Mailbox[Any]:
+    return Mailbox("box", capacity, when_full, now_ms=lambda: 0)
+
+
+def is_empty(mailbox: Mailbox[Any]) -> bool:
+    """Whether nothing that is still wanted waits in it."""
+    try:
+        mailbox.get_nowait()
+    except trio.WouldBlock:
+        return True
+    return False
+
+
+async def serve(mailbox: Mailbox[Any], result: Any) -> None:
+    mailbox.mark_up()
+    while True:
+        call_ = await mailbox.get()
+        assert type(call_) is Call
+        answer(call_, result)
+
+
+@pytest.mark.parametrize("when_full", [WhenFull.BLOCK, WhenFull.REJECT])
+async def test_a_call_returns_the_answer(when_full: WhenFull, nursery: trio.Nursery) -> None:
+    mailbox = box(when_full=when_full)
+    nursery.start_soon(serve, mailbox, 42)
+    await trio.testing.wait_all_tasks_blocked()
+    assert await call(mailbox, "question", timeout_s=1) == 42
+
+
+async def test_a_call_raises_the_error_it_was_answered_with(nursery: trio.Nursery) -> None:
+    mailbox = box()
+    nursery.start_soon(serve, mailbox, DiskFullError("no room"))
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(DiskFullError, match="no room"):
+        await call(mailbox, "question", timeout_s=1)
+
+
+async def test_a_call_to_an_actor_that_is_not_up_is_refused_at_once() -> None:
+    mailbox = box()
+    with pytest.raises(CallUnavailableError, match="not up"):
+        await call(mailbox, "question", timeout_s=1)
+    assert is_empty(mailbox)
+
+
+async def test_a_call_to_a_full_mailbox_is_refused_at_once() -> None:
+    mailbox = box(capacity=1)
+    mailbox.mark_up()
+    mailbox.put_nowait(1)
+    with pytest.raises(CallUnavailableError, match="full"):
+        await call(mailbox, "question", timeout_s=1)
+
+
+async def test_a_call_that_may_be_dropped_is_a_mistake() -> None:
+    with pytest.raises(AssertionError):
+        await call(box(when_full=WhenFull.OVERFLOW), "question", timeout_s=1)
+
+
+async def test_an_unanswered_call_times_out_and_expires_unread(autojump_clock: MockClock) -> None:
+    mailbox = box()
+    mailbox.mark_up()
+    with pytest.raises(CallTimeoutError, match="within 3 s"):
+        await call(mailbox, "question", timeout_s=3)
+    assert trio.current_time() == 3
+    assert is_empty(mailbox)
+    assert mailbox.statistics().expired == 1
+
+
+async def test_an_answer_that_comes_too_late_is_not_delivered(autojump_clock: MockClock) -> None:
+    mailbox = box()
+    mailbox.mark_up()
+    late: list[bool] = []
+
+    async def slow() -> None:
+        call_ = await mailbox.get()
+        await trio.sleep(10)
+        late.append(answer(call_, 42))
+        late.append(answer(call_, DiskFullError("no room")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slow)
+        with pytest.raises(CallTimeoutError):
+            await call(mailbox, "question", timeout_s=3)
+    assert late == [False, False]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_going_down_fails_every_outstanding_call_at_once(
+    taken: bool, autojump_clock: MockClock
+) -> None:
+    mailbox = box(capacity=1, when_full=WhenFull.BLOCK)
+    mailbox.mark_up()
+    failed: list[str] = []
+
+    async def caller() -> None:
+        with pytest.raises(CallUnavailableError, match="went down") as caught:
+            await call(mailbox, "question", timeout_s=60)
+        failed.append(str(caught.value))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):  # one in hand or in the buffer, the others waiting for room
+            nursery.start_soon(caller)
+        await trio.testing.wait_all_tasks_blocked()
+        if taken:
+            await mailbox.get()
+        mailbox.mark_down()
+        mailbox.mark_down()
+    assert len(failed) == 3
+    assert trio.current_time() == 0
+    assert is_empty(mailbox)
+
+
+async def test_a_cancelled_caller_leaves_nothing_to_answer() -> None:
+    mailbox = box()
+    mailbox.mark_up()
+    async with trio.open_nursery() as nursery:
+
+        async def caller() -> None:
+            await call(mailbox, "question", timeout_s=60)
+
+        nursery.start_soon(caller)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert is_empty(mailbox)
+    assert mailbox.statistics().expired == 1

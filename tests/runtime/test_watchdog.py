@@ -1,0 +1,158 @@
+"""The watchdog: a blocked loop ends the process, with every stack on record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from kamou.runtime.loop_lag import LoopLag
+from kamou.runtime.watchdog import LOOKS, StopDeadline, Watchdog, end_process
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[IO[str]]:
+    with (tmp_path / "stacks").open("w+") as file:
+        yield file
+
+
+def watched(stream: IO[str], beats: list[bool]) -> int:
+    """Look once per entry of ``beats``, the loop having beaten before that look or not."""
+    ended: list[int] = []
+    script = iter(beats)
+
+    def wait(seconds: float) -> bool:
+        assert seconds == 30 / LOOKS
+        beat = next(script, None)
+        if beat:
+            dog.beat()
+        return beat is None
+
+    dog = Watchdog(heartbeat_s=30, stream=stream, terminate=lambda: ended.append(1), wait=wait)
+    dog.watch()
+    stream.seek(0)
+    return len(ended)
+
+
+def test_a_loop_that_beats_is_left_alone(stream: IO[str]) -> None:
+    assert watched(stream, [True, False, False, False] * 5) == 0
+    assert stream.read() == ""
+
+
+def test_a_loop_without_a_beat_for_the_whole_heartbeat_ends_the_process(stream: IO[str]) -> None:
+    assert watched(stream, [True] + [False] * (LOOKS + 5)) == 1
+    told = stream.read()
+    assert "blocked for 30 s" in told
+    assert "test_watchdog.py" in told, "the stacks are there"
+
+
+def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[str]) -> None:
+    lag = LoopLag()
+    lag._samples.extend([(1.0, 0.002)] * 150 + [(2.0, 1.25)])
+    looks = iter([False] * (LOOKS + 2))
+    dog = Watchdog(
+        heartbeat_s=30,
+        stream=stream,
+        terminate=lambda: None,
+        wait=lambda seconds: next(looks, True),
+        describe_lag=lag.describe,
+    )
+    dog.watch()
+    stream.seek(0)
+    assert stream.readline() == (
+        "the event loop was blocked for 30 s; "
+        "loop lag of the last 60 s sampled: max 1.250 s, p99 0.002 s\n"
+    )
+
+
+def test_a_pause_of_the_whole_process_is_not_taken_for_a_blocked_loop(stream: IO[str]) -> None:
+    assert watched(stream, [True, False, True, False, True]) == 0
+
+
+def test_the_end_of_the_process_is_an_error_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+    end_process()
+    assert codes == [1]
+
+
+async def test_the_loop_beats_and_the_thread_ends_with_it(
+    stream: IO[str], autojump_clock: MockClock
+) -> None:
+    looks: list[float] = []
+    over = threading.Event()
+
+    def wait(seconds: float) -> bool:
+        looks.append(seconds)
+        return over.wait()
+
+    dog = Watchdog(heartbeat_s=8, stream=stream, wait=wait)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dog.run)
+        await trio.sleep(21)
+        nursery.cancel_scope.cancel()
+    over.set()
+    for thread in threading.enumerate():
+        if thread.name == "watchdog":
+            thread.join()
+    assert looks == [2.0]
+    assert dog._beats == 11
+
+
+async def test_a_cancelled_watchdog_ends_its_own_watch(stream: IO[str]) -> None:
+    ended: list[int] = []
+    dog = Watchdog(heartbeat_s=60, stream=stream, terminate=lambda: ended.append(1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dog.run)
+        nursery.cancel_scope.cancel()
+    for thread in threading.enumerate():
+        if thread.name == "watchdog":
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+    assert ended == []
+
+
+async def test_a_watchdog_that_is_not_armed_starts_no_thread(
+    stream: IO[str], autojump_clock: MockClock
+) -> None:
+    dog = Watchdog(heartbeat_s=1, stream=stream, armed=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dog.run)
+        await trio.sleep(100)
+        assert "watchdog" not in {thread.name for thread in threading.enumerate()}
+        nursery.cancel_scope.cancel()
+    assert dog._beats == 0
+
+
+def test_a_stop_that_is_over_in_time_leaves_the_process_alone(stream: IO[str]) -> None:
+    ended: list[int] = []
+    with StopDeadline(grace_s=600, stream=stream, terminate=lambda: ended.append(1)) as deadline:
+        deadline.start()
+        watching = next(t for t in threading.enumerate() if t.name == "stop deadline")
+    watching.join(10)
+    assert not watching.is_alive()
+    assert not ended
+
+
+def test_a_stop_that_takes_longer_than_its_grace_ends_the_process(stream: IO[str]) -> None:
+    ended: list[int] = []
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    with StopDeadline(
+        grace_s=10, stream=stream, terminate=lambda: ended.append(1), wait=wait
+    ) as deadline:
+        deadline.watch()
+    assert (waited, ended) == ([10], [1])
+    stream.seek(0)
+    told = stream.read()
+    assert "not over after 10 s" in told
+    assert "test_watchdog.py" in told, "the stacks are there"

@@ -1,0 +1,67 @@
+"""What the embedded exchange charges is what the settings say."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_market import FLAT, MemoryMarket, instrument, with_bars
+from venue_orders import BUY, SELL, at, engine_at, limit, order
+
+from kamou.core.risk.limits import CostModel
+from kamou.settings.config import ExchangeSettings
+from kamou.venue.models import VenueModels
+
+D = Decimal
+DIP = (100.0, 100.2, 98.5, 100.0, 10_000.0)  # a resting bid at 99 is filled
+HUNDRED_MILLIONTH = D("1e-8")  # money is kept in these
+
+
+def models(costs: CostModel) -> VenueModels:
+    return VenueModels.from_settings(ExchangeSettings(latency_ms=0), costs)
+
+
+@given(
+    taker=st.integers(0, 1_000),
+    maker=st.integers(-100, 1_000),
+    quantities=st.lists(st.integers(10, 500), min_size=1, max_size=4),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
+    taker: int, maker: int, quantities: list[int]
+) -> None:
+    """Rates in hundredths of a basis point: the venue's own figures play no part."""
+    costs = CostModel(taker_bps=D(taker) / 10, maker_bps=D(maker) / 10)
+    market = MemoryMarket(
+        {"AAA": with_bars(FLAT, DIP, FLAT)}, instruments=[instrument(taker_fee=D("0.0005"))]
+    )
+    engine = engine_at(market, models=models(costs))
+    for n, quantity in enumerate(quantities):
+        engine.place(order(f"in{n}", BUY, quantity))
+        engine.place(order(f"out{n}", SELL, quantity, reduce_only=True))
+    engine.place(limit("rests", BUY, 100, 99))
+    before = engine.account().balance
+    engine.advance(at(7))
+    fills = engine.fills(0)
+    assert {fill.maker for fill in fills} == {False, True}
+    for fill in fills:
+        notional = fill.quantity * fill.price * D("0.1")
+        tenths_of_bps = maker if fill.maker else taker
+        assert abs(fill.fee - notional * tenths_of_bps / 100_000) <= HUNDRED_MILLIONTH
+    made = [fill for fill in fills if fill.maker]
+    assert engine.account().balance == before - sum(fill.fee for fill in made)
+
+
+@pytest.mark.parametrize(("taker", "maker"), [("3", "-1"), ("6", "2"), ("25", "10")])
+def test_the_venue_states_the_rates_that_it_charges(taker: str, maker: str) -> None:
+    market = MemoryMarket({"AAA": with_bars(), "BBB": with_bars()})
+    costs = CostModel(taker_bps=D(taker), maker_bps=D(maker))
+    engine = engine_at(market, models=models(costs))
+    stated = engine.source.instruments
+    assert [each.symbol for each in stated] == ["AAA", "BBB"]
+    assert {(each.taker_fee, each.maker_fee) for each in stated} == {
+        (D(taker) / 10_000, D(maker) / 10_000)
+    }
+    assert tuple(engine.instruments.values()) == stated

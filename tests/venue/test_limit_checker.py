@@ -1,0 +1,75 @@
+"""The checker of the portfolio's limits charges the fee that the venue's own records state."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from memory_market import MemoryMarket, with_bars
+from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
+
+from kamou.core.model import ZERO
+from kamou.venue.checker import Checker, CheckLimits
+from kamou.venue.engine import Engine
+from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
+from kamou.venue.models import FeeModel
+
+import attrs  # isort: skip
+
+D = Decimal
+LIMITS = PortfolioLimits(
+    daily_loss=D("0.006"),  # 60 of the 10,000
+    open_risk=D(1),
+    cluster=D(1),
+    shock_move=ZERO,
+    notional=D(10),
+    margin=D(10),
+    entries_per_hour=10,
+    reentries_per_day=10,
+    tolerance=ZERO,
+)
+
+
+def two_entries(taker: str) -> Engine:
+    """A long of AAA, then one of BBB: each 10 units at 100 with its stop at 98, no spread."""
+    market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
+    models = attrs.evolve(EXACT, fee=FeeModel(taker=D(taker)))
+    engine = engine_at(market, models=models)
+    engine.place(*entry_with_exits())
+    engine.advance(at(3))
+    protection = attrs.evolve(stop("b-stop", SELL, 100, 98), symbol="BBB")
+    engine.place(order("b", BUY, 100, symbol="BBB"), (protection,))
+    engine.advance(at(4))
+    return engine
+
+
+def judged(engine: Engine) -> tuple[LimitChecker, list[str]]:
+    broken: list[str] = []
+    checker = Checker(CheckLimits())
+    limits = LimitChecker(
+        limits=LIMITS,
+        mark_at=lambda symbol, at_ms: D(100),
+        leverage_of=lambda client_id: 5,
+        strategy_of=lambda client_id: "",
+        wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
+    )
+    checker.portfolio = limits
+    for noted in engine.evidence:
+        checker.take(noted)
+    checker.until(engine.market_ms)
+    return limits, broken
+
+
+@pytest.mark.parametrize("taker", ["0", "0.0002", "0.0006", "0.0010", "0.0060"])
+def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: str) -> None:
+    limits, _ = judged(two_entries(taker))
+    fee, slip = D(taker), D("0.0002")
+    risk = 10 * (D(2) + D("0.25") * 2 + (fee + slip) * 98)  # of each of the two
+    lost = 1000 * fee + 1000 * (fee + slip)  # by the first: paid, and what leaving costs
+    assert limits.closest["OPEN_RISK"] == 2 * risk / (D("0.006") * (10_000 - 1000 * fee))
+    assert limits.closest["ADMISSION"] == (lost + 2 * risk) / 60
+
+
+def test_an_entry_that_only_a_dearer_fee_leaves_no_room_for_is_found() -> None:
+    assert judged(two_entries("0.0006"))[1] == []
+    assert judged(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]

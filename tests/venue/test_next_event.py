@@ -1,0 +1,61 @@
+"""The engine's watch: quiet stretches are passed by, and nothing that happens is missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kamou.venue.market.market import Segment
+from kamou.venue.next_event import Watch
+
+BAR_MS = 300_000
+
+
+class Path:
+    """One symbol that dips to ``low`` at ``at_ms`` and is at 100 otherwise; counts its readers."""
+
+    def __init__(self, low: float, at_ms: int) -> None:
+        self.low, self.at_ms, self.asked = low, at_ms, 0
+
+    def __call__(self, from_ms: int, to_ms: int) -> Segment:
+        self.asked += 1
+        low = self.low if from_ms < self.at_ms <= to_ms else 100.0
+        flat, one = np.array([100.0]), np.ones(1)
+        return Segment(
+            open=flat, high=flat, low=np.array([low]), close=flat, volume=one, range_atr=one
+        )
+
+
+@pytest.fixture
+def watch() -> Watch:
+    made = Watch(1, BAR_MS)
+    made.set(0, 98.0, np.inf)
+    return made
+
+
+def test_parts_of_a_quiet_bar_are_looked_at_once(watch: Watch) -> None:
+    path = Path(99.0, 200_000)
+    assert watch.quiet(0, 1_000, path)
+    assert watch.quiet(1_000, 250_000, path)
+    assert watch.quiet(250_000, BAR_MS, path)
+    assert path.asked == 1
+
+
+def test_a_level_that_is_reached_later_in_the_bar_does_not_happen_early(watch: Watch) -> None:
+    path = Path(97.0, 200_000)
+    assert watch.quiet(0, 1_000, path)
+    assert not watch.quiet(1_000, 250_000, path)
+
+
+def test_a_new_level_makes_the_rest_of_the_bar_worth_another_look(watch: Watch) -> None:
+    path = Path(99.0, 200_000)
+    assert watch.quiet(0, 1_000, path)
+    watch.set(0, 99.5, np.inf)
+    assert not watch.quiet(1_000, 250_000, path)
+
+
+def test_a_stretch_of_many_bars_is_one_look(watch: Watch) -> None:
+    path = Path(97.0, 5 * BAR_MS)
+    assert watch.quiet(0, 4 * BAR_MS, path)
+    assert not watch.quiet(4 * BAR_MS, 6 * BAR_MS, path)
+    assert path.asked == 2

@@ -1,0 +1,363 @@
+"""What is closed leaves the memory, and no answer of the venue changes by it.
+
+The reference keeps every order, fill and income in memory for ever and never asks its store.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_market import START_MS, STEP_MS, MemoryMarket
+from venue_orders import BUY, SELL, entry_with_exits, limit, order
+
+from kamou.clock import HOUR_MS
+from kamou.core.model import Fill, Income, OrderStatus
+from kamou.errors import RejectedError, StoreError
+from kamou.venue import schema
+from kamou.venue.engine import Engine
+from kamou.venue.models import FundingModel, VenueModels
+from kamou.venue.state import Evidence, WorkingOrder
+from kamou.venue.store import (
+    _FILLS_SINCE,
+    _INCOME_SINCE,
+    _LIVE_ORDERS,
+    MEMORY,
+    VenueStore,
+)
+
+D = Decimal
+MODELS = VenueModels(funding=FundingModel())
+UP, DOWN = (100.0, 105.0, 99.0, 103.0, 800.0), (103.0, 103.5, 90.0, 96.0, 800.0)
+CALM = (98.0, 99.0, 97.5, 98.5, 5_000.0)
+BARS = {"AAA": [UP, CALM, DOWN, CALM] * 400, "BBB": [DOWN, CALM, CALM, UP] * 400}
+FUNDING = {START_MS + hour * HOUR_MS: 0.0003 * (-1) ** hour for hour in range(0, 134, 2)}
+NAMES = [f"{kind}{n}{tail}" for kind in "elm" for n in range(40) for tail in ("", "-stop", "-x")]
+INSTANTS = st.integers(START_MS - 1, START_MS + 1600 * STEP_MS)
+
+
+class RemembersEverything(Engine):
+    """The engine as it was: whatever ever happened is in memory, and answered from there."""
+
+    def __init__(self, *given_: object, **more: object) -> None:
+        self.orders: dict[str, WorkingOrder] = {}
+        self.all_fills: list[Fill] = []
+        self.all_income: list[Income] = []
+        self.all_evidence: list[Evidence] = []
+        super().__init__(*given_, **more)  # type: ignore[arg-type]
+
+    def _commit(self) -> None:
+        state = self._state
+        self.orders |= {name: state.orders[name] for name in state.changes.orders}
+        self.all_fills += state.fills
+        self.all_income += state.income
+        self.all_evidence += state.evidence
+        super()._commit()
+
+    def _find(self, client_id: str) -> WorkingOrder | None:
+        return self.orders.get(client_id) or self._state.orders.get(client_id)
+
+    def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        return tuple(fill for fill in self.all_fills if fill.at_ms >= since_ms)
+
+    def income(self, since_ms: int) -> tuple[Income, ...]:
+        return tuple(income for income in self.all_income if income.at_ms >= since_ms)
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        return tuple(self.all_evidence)
+
+
+def opened(path: Path | str, engine: type[Engine] = Engine) -> Engine:
+    store = VenueStore(path, durable=False)
+    source = MemoryMarket(BARS, funding=FUNDING)
+    return engine(source, MODELS, store, start_ms=START_MS, balance=D(10_000))
+
+
+def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> object:
+    """One operation of a client at ``now_ms``; what the venue answered."""
+    try:
+        if what == "wait":
+            return engine.advance(now_ms + (which + 1) * STEP_MS // 3)
+        if what == "enter":
+            entry, exits = entry_with_exits(f"e{which}", quantity=60)
+            return engine.place(entry, exits)
+        if what == "rest":
+            return engine.place(limit(f"l{which}", BUY, 40, 97.5, symbol=symbol))
+        if what == "sell":
+            return engine.place(order(f"m{which}", SELL, 50, leverage=3, symbol=symbol))
+        return engine.cancel(NAMES[which * 9 % len(NAMES)])
+    except RejectedError as refused:
+        return refused.code
+    finally:
+        engine.take_events()
+
+
+def answers(engine: Engine, name: str, since_ms: int) -> list[object]:
+    found = engine.order(name)
+    return [
+        engine.account(),
+        engine.positions(),
+        engine.open_orders(),
+        engine.fills(since_ms),
+        engine.income(since_ms),
+        found,
+    ]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed_before_its_commit(engine: Engine, operation: Callable[[Engine], object]) -> None:
+    """The operation is done in memory and the process dies before anything of it is stored."""
+
+    def save(state: object) -> None:
+        raise Killed
+
+    engine._store.save = save  # type: ignore[method-assign]
+    with suppress(Killed, RejectedError):
+        operation(engine)
+    engine._store._db.close()
+
+
+OPERATIONS = st.tuples(
+    st.sampled_from(["wait", "wait", "enter", "rest", "sell", "cancel"]),
+    st.integers(0, 39),
+    st.sampled_from(["AAA", "BBB"]),
+    st.sampled_from(["go on", "go on", "go on", "reopen", "kill", "kill before commit"]),
+    st.sampled_from(NAMES),
+    INSTANTS,
+)
+Operation = tuple[str, int, str, str, str, int]
+
+
+def hold_equal(path: Path, operations: list[Operation]) -> None:
+    """Do the same at both; they answer the same and the one on disk holds only what is open."""
+    steady, mortal = opened(MEMORY, RemembersEverything), opened(path)
+    for what, which, symbol, fate, name, since_ms in operations:
+        now_ms = steady.market_ms
+        operation = partial(act, what=what, which=which, symbol=symbol, now_ms=now_ms)
+        if fate == "kill before commit":
+            killed_before_its_commit(mortal, operation)
+            mortal = opened(path)
+            mortal.advance(now_ms)
+        expected, told = operation(steady), operation(mortal)
+        assert told == expected
+        if fate == "reopen":
+            mortal.close()
+        elif fate == "kill":
+            mortal._store._db.close()
+        if fate in ("reopen", "kill"):
+            mortal = opened(path)
+            mortal.advance(steady.market_ms)
+        assert answers(mortal, name, since_ms) == answers(steady, name, since_ms)
+        state = mortal._state
+        assert list(state.orders) == list(state.live)
+        assert not state.fills + state.income + state.evidence
+    assert mortal.evidence == steady.evidence
+    assert mortal.evidence_count == len(steady.evidence)
+    middle = len(steady.evidence) // 2
+    assert tuple(mortal.evidence_since(middle)) == steady.evidence[middle:]
+    mortal.close()
+    steady.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(operations=st.lists(OPERATIONS, max_size=40))
+def test_the_venue_answers_as_one_that_keeps_everything_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, operations: list[Operation]
+) -> None:
+    hold_equal(tmp_path_factory.mktemp("venue") / "venue.db", operations)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_over_a_thousand_operations_too(tmp_path: Path, seed: int) -> None:
+    draw = Random(seed)
+    hold_equal(
+        tmp_path / "venue.db",
+        [
+            (
+                draw.choice(["wait", "enter", "enter", "rest", "sell", "cancel"]),
+                draw.randrange(40),
+                draw.choice(["AAA", "BBB"]),
+                draw.choice(["go on"] * 9 + ["reopen", "kill", "kill before commit"]),
+                draw.choice(NAMES),
+                START_MS + draw.randrange(1600) * STEP_MS,
+            )
+            for _ in range(1_000)
+        ],
+    )
+
+
+def test_a_client_id_that_ended_in_an_earlier_run_is_found_and_refused_for_ever(tmp_path):
+    engine = opened(tmp_path / "venue.db")
+    engine.advance(START_MS + 3 * STEP_MS)
+    entry, exits = entry_with_exits("e1", quantity=60)
+    engine.place(entry, exits)
+    engine.place(order("m1", SELL, 60, reduce_only=True))
+    engine.cancel("e1-stop")
+    engine.close()
+    again = opened(tmp_path / "venue.db")
+    assert "e1" not in again._state.orders
+    assert again.order("e1").status is OrderStatus.FILLED
+    assert again.order("e1-stop").status is OrderStatus.CANCELED
+    again.cancel("e1-stop")  # ended already: nothing happens
+    for repeated in (order("e1", BUY, 10), order("e1-stop", BUY, 10)):
+        with pytest.raises(RejectedError, match="DUPLICATE_CLIENT_ID"):
+            again.place(repeated)
+    with pytest.raises(RejectedError, match="DUPLICATE_CLIENT_ID"):
+        again.place(order("new", BUY, 60), (order("e1-stop", SELL, 60, reduce_only=True),))
+    assert again.order("new") is None
+    with pytest.raises(RejectedError, match="ORDER_UNKNOWN"):
+        again.cancel("never")
+    again.close()
+
+
+def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reload(tmp_path):
+    run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
+    run.advance(START_MS + 1)
+    find, calls = run._find, []
+
+    def meanwhile(client_id: str) -> WorkingOrder | None:
+        if not calls:  # between the look for another's writes and the look for the order
+            calls.append(client_id)
+            other.place(limit("l0", BUY, 40, 97.5))
+        return find(client_id)
+
+    run._find = meanwhile
+    run.cancel("l0")
+    assert run.order("l0").status is OrderStatus.CANCELED
+    assert run.open_orders() == ()
+    assert run.reloads == 1
+    run.close()
+    other.close()
+
+
+def test_catching_up_by_days_comes_to_what_advancing_at_once_does_and_keeps_the_events(tmp_path):
+    at_once, by_days = opened(MEMORY), opened(tmp_path / "venue.db")
+    for engine in (at_once, by_days):
+        engine.advance(START_MS + 3 * STEP_MS)
+        engine.place(*entry_with_exits("e1", quantity=60))
+        engine.place(limit("l1", BUY, 40, 97.0, symbol="BBB"))
+        assert len(engine.positions()) == 1
+        engine.take_events()
+    until_ms = START_MS + 5 * 24 * HOUR_MS + 77
+    by_days.catch_up(until_ms, lambda: False)
+    assert by_days.advance(until_ms) == at_once.advance(until_ms)
+    assert by_days.evidence == at_once.evidence
+    assert by_days.account() == at_once.account()
+    by_days.close()
+    assert opened(tmp_path / "venue.db").market_ms == until_ms
+
+
+def test_catching_up_asks_before_each_day_whether_to_stop():
+    engine = opened(MEMORY)
+    engine.advance(START_MS + HOUR_MS)
+    engine.place(limit("l1", BUY, 40, 50.0))
+    looks = iter([False, False, True])
+    engine.catch_up(START_MS + 5 * 24 * HOUR_MS, lambda: next(looks))
+    assert engine.market_ms == START_MS + 2 * 24 * HOUR_MS
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def test_the_index_of_live_orders_means_what_the_model_calls_terminal():
+    with closing(sqlite3.connect(MEMORY)) as db:
+        for status in OrderStatus:
+            query = f"SELECT {schema.ENDED} FROM (SELECT ? AS body)"
+            (ended,) = db.execute(query, (f'{{"status":"{status.value}"}}',)).fetchone()
+            assert bool(ended) is status.terminal
+
+
+@pytest.mark.parametrize(
+    ("query", "given_", "index"),
+    [
+        (_FILLS_SINCE, (1,), "fills_at"),
+        (_INCOME_SINCE, (1,), "income_at"),
+        (_LIVE_ORDERS, (), "orders_live"),
+        ("SELECT body FROM orders WHERE client_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
+    ],
+)
+def test_what_is_asked_of_the_file_is_found_by_an_index(query, given_, index, tmp_path):
+    with closing(VenueStore(tmp_path / "venue.db")) as store:
+        plan = [row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}", given_)]
+    assert any(index in step for step in plan), plan
+    assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
+
+
+def test_a_file_of_the_first_version_is_migrated_and_answers_the_same(tmp_path):
+    path = tmp_path / "venue.db"
+    engine = opened(path)
+    engine.advance(START_MS + 3 * STEP_MS)
+    engine.place(*entry_with_exits("e1", quantity=60))
+    engine.place(limit("l1", BUY, 40, 50.0))
+    engine.advance(START_MS + 40 * HOUR_MS)
+    told = answers(engine, "e1", 0)
+    assert engine.fills(0)
+    engine.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for name in ("INDEX orders_live", "INDEX fills_at", "INDEX income_at"):
+            db.execute(f"DROP {name}")
+        db.execute("DROP TABLE generator_state")
+        db.execute("PRAGMA user_version = 1")
+        old = dict(db.execute("SELECT name, sql FROM sqlite_master").fetchall())
+    again = opened(path)
+    assert answers(again, "e1", 0) == told
+    assert schema.version_of(again._store._db) == schema.SCHEMA_VERSION
+    migrated = dict(again._store._db.execute("SELECT name, sql FROM sqlite_master").fetchall())
+    assert old.items() <= migrated.items()
+    again.close()
+    fresh = VenueStore(tmp_path / "fresh.db")
+    assert dict(fresh._db.execute("SELECT name, sql FROM sqlite_master").fetchall()) == migrated
+    fresh.close()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE TABLE generator_state (rubbish TEXT)",
+        "CREATE INDEX fills_at ON orders (body)",
+        "CREATE INDEX orders_live ON orders (client_id)",
+    ],
+)
+def test_what_somebody_planted_under_a_name_of_ours_does_not_stop_the_migration(planted, tmp_path):
+    path = tmp_path / "venue.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema.migrate(db, 1)
+        db.execute(planted)
+    engine = opened(path)
+    engine._store.keep_state((10, 1, "x", b"state", ""))
+    engine.advance(START_MS + 3 * STEP_MS)
+    engine.place(*entry_with_exits("e1", quantity=60))
+    assert engine.fills(0)
+    assert engine._store.states_due() == ()
+    engine.close()
+
+
+def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_is(tmp_path):
+    path, told = tmp_path / "venue.db", []
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema.migrate(db, 1)
+        db.execute("CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END")
+    store = VenueStore(path, on_changed_schema=told.append)
+    source = MemoryMarket(BARS)
+    engine = Engine(source, MODELS, store, start_ms=START_MS, balance=D(10_000))
+    store.keep_state((10, 1, "x", b"state", ""))
+    engine.advance(START_MS + 3 * STEP_MS)
+    engine.place(*entry_with_exits("e1", quantity=60))
+    assert len(engine.fills(0)) == 1
+    assert engine.order("e1").status is OrderStatus.FILLED
+    engine.close()
+    assert len(told) == 1
+    with pytest.raises(StoreError, match="trigger"):
+        VenueStore(path)

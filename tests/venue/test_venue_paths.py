@@ -1,0 +1,345 @@
+"""What a bar does to orders and positions: stops, gaps, targets, funding, liquidation."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from memory_market import MemoryMarket, instrument, with_bars
+from venue_orders import (
+    BUY,
+    EXACT,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    stop,
+    target,
+)
+
+from kamou.clock import HOUR_MS
+from kamou.core.model import OrderStatus, OrderType
+from kamou.core.risk.limits import CostModel
+from kamou.settings.config import ExchangeSettings
+from kamou.venue.models import (
+    FillModel,
+    FundingModel,
+    LiquidationModel,
+    SlippageModel,
+    StopFillModel,
+    VenueModels,
+)
+
+D = Decimal
+
+
+def long_through(*bars, models=EXACT, **entry):
+    """A protected long from bar 2, then ``bars`` from bar 3 on, one hour later."""
+    engine = engine_at(MemoryMarket({"AAA": with_bars(*bars)}), models=models)
+    request, exits = entry_with_exits(**entry)
+    engine.place(request, exits)
+    engine.advance(at(3 + len(bars)))
+    return engine
+
+
+def test_a_stop_fills_at_its_trigger_inside_an_orderly_bar():
+    engine = long_through((100, 100, 97.5, 99, 1000))
+    stopped = engine.order("e-stop")
+    assert (stopped.status, stopped.average_price) == (OrderStatus.FILLED, 98)
+    assert engine.positions() == ()
+    assert engine.account().balance == 10_000 - 20 - D("0.6") - D("0.588")
+    assert [o.client_id for o in engine.open_orders()] == ["e-target"]  # an orphan: not swept here
+
+
+def test_a_stop_fills_at_the_open_of_a_bar_that_opens_beyond_it():
+    engine = long_through((97, 97.2, 96.9, 97, 1000))
+    assert engine.order("e-stop").average_price == 97
+
+
+def test_a_stop_in_a_very_wide_bar_fills_a_quarter_of_the_way_to_the_extreme():
+    engine = long_through((100, 100, 90, 95, 1000))  # ten times the trailing range
+    assert engine.order("e-stop").average_price == 98 - (98 - 90) / D(4)
+    fill = engine.fills(0)[-1]
+    assert fill.slippage == 20  # two units beyond the trigger on ten units of base
+
+
+def test_a_short_is_stopped_upwards_the_same_way():
+    bars = with_bars((100, 112, 100, 105, 1000))
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    engine.place(order("e", SELL, 100), (stop("s", BUY, 100, 102),))
+    engine.advance(at(4))
+    assert engine.order("s").average_price == 102 + (112 - 102) / D(4)
+
+
+def test_a_stop_pays_slippage_beyond_its_trigger():
+    models = VenueModels(slippage=SlippageModel(bps=10), funding=EXACT.funding)
+    engine = long_through((100, 100, 97.5, 99, 1000), models=models)
+    assert engine.order("e-stop").average_price == D("97.90")
+
+
+def test_the_stop_is_taken_first_when_stop_and_target_are_inside_one_bar():
+    engine = long_through((100, 104.5, 97.9, 100, 1000))
+    assert engine.order("e-stop").status is OrderStatus.FILLED
+    assert engine.order("e-target").status is OrderStatus.REJECTED  # reached with nothing to close
+
+
+def test_a_target_fills_only_when_traded_through():
+    touched = (100.0, 104.0, 99.5, 103.0, 1000.0)
+    through = (103.0, 104.01, 102.5, 103.5, 1000.0)
+    engine = long_through(touched)
+    assert engine.order("e-target").status is OrderStatus.ACCEPTED
+    engine = long_through(touched, through)
+    done = engine.order("e-target")
+    assert (done.status, done.average_price) == (OrderStatus.FILLED, 104)
+    assert engine.fills(0)[-1].maker
+    assert engine.positions() == ()
+
+
+def test_a_partial_target_leaves_a_stop_that_closes_only_what_is_left():
+    partly = (100.0, 105.0, 100.0, 100.0, 40.0)
+    engine = long_through(partly, (100, 100, 97, 97, 1000))
+    assert engine.order("e-target").filled == 40
+    stopped = engine.order("e-stop")
+    assert (stopped.status, stopped.filled, stopped.quantity) == (OrderStatus.FILLED, 60, 60)
+    assert engine.positions() == ()
+
+
+def test_an_orphan_stop_that_triggers_on_a_flat_position_is_rejected():
+    engine = long_through((100, 105, 100, 103, 1000), (103, 103, 97, 97, 1000))
+    assert engine.order("e-target").status is OrderStatus.FILLED
+    assert engine.order("e-stop").status is OrderStatus.REJECTED
+    assert engine.positions() == ()
+
+
+def test_a_market_target_fills_at_its_trigger_less_costs():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 105, 100, 103, 1000))}))
+    reached = order(
+        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=104, reduce_only=True
+    )
+    engine.place(order("e", BUY, 100), (reached,))
+    engine.advance(at(4))
+    assert engine.order("t").average_price == 104
+    assert not engine.fills(0)[-1].maker
+
+
+def test_an_entry_and_its_stop_may_fill_in_one_bar_but_its_target_waits():
+    bars = with_bars((100, 110, 97, 108, 1000))
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    _, exits = entry_with_exits("e")
+    engine.place(limit("e", BUY, 100, 99), exits)
+    engine.advance(at(4))
+    assert engine.order("e").status is OrderStatus.FILLED
+    assert engine.order("e-stop").status is OrderStatus.FILLED
+    assert engine.order("e-target").status is OrderStatus.ACCEPTED
+
+
+def test_a_stop_that_may_open_a_position_does():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 103, 100, 102, 1000))}))
+    engine.place(order("e", BUY, 100, type=OrderType.STOP_MARKET, trigger_price=102))
+    assert engine.account().margin_used == D("1020") / 5
+    engine.advance(at(4))
+    assert engine.positions()[0].entry_price == 102
+
+
+@pytest.mark.parametrize("names", [("far", "near"), ("near", "far")])
+def test_the_nearer_of_two_stops_fills_first_whichever_came_first(names):
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 96, 97, 1000))}))
+    triggers = {"far": 97, "near": 98}
+    engine.place(order("e", BUY, 100), tuple(stop(n, SELL, 100, triggers[n]) for n in names))
+    engine.advance(at(4))
+    assert engine.order("near").average_price == 98
+    assert engine.order("far").status is OrderStatus.REJECTED
+
+
+def test_a_stop_triggers_at_the_very_touch():
+    engine = long_through((100, 100, 98, 99, 1000))
+    assert engine.order("e-stop").average_price == 98
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 102, 100, 101, 1000))}))
+    engine.place(order("e", SELL, 100), (stop("s", BUY, 100, 102),))
+    engine.advance(at(4))
+    assert engine.order("s").average_price == 102
+
+
+# Reference vectors computed with the isolated linear formula, taker 6 bp (design, risk chapter).
+@pytest.mark.parametrize(
+    ("entry", "leverage", "rate", "sign", "expected"),
+    [
+        (50_000, 5, "0.005", 1, 40225.26146419952),
+        (50_000, 5, "0.005", -1, 59665.87112171839),
+        (2, 20, "0.02", 1, 1.9399632428017153),
+    ],
+)
+def test_the_liquidation_price_agrees_with_the_reference(entry, leverage, rate, sign, expected):
+    made = LiquidationModel().price(
+        instrument(maintenance_margin_rate=D(rate)), D(entry), leverage, D(sign)
+    )
+    assert float(made) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_liquidation_loses_the_isolated_margin_and_no_more():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 70, 75, 1000))}))
+    engine.place(order("e", BUY, 100, leverage=5))
+    before = engine.account()
+    engine.advance(at(4))
+    assert engine.positions() == ()
+    fill = engine.fills(0)[-1]
+    assert (fill.reason, fill.client_id, fill.side) == ("liquidation", "", SELL)
+    lost = before.balance - engine.account().balance
+    assert D(0) <= before.margin_used - lost < D("0.2")  # to the tick
+
+
+def test_a_short_is_liquidated_upwards():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 125, 100, 120, 1000))}))
+    engine.place(order("e", SELL, 100, leverage=5))
+    assert engine.positions()[0].liquidation_price == pytest.approx(D("119.33"), abs=D("0.01"))
+    engine.advance(at(4))
+    assert engine.positions() == ()
+
+
+def test_liquidation_comes_before_a_stop_that_could_only_fill_beyond_it():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 40, 50, 1000))}))
+    engine.place(order("e", BUY, 100, leverage=5), (stop("s", SELL, 100, 98),))
+    engine.advance(at(4))
+    assert engine.fills(0)[-1].reason == "order"  # 98 - 58/4 = 83.5: above 80.45
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 10, 30, 1000))}))
+    engine.place(order("e", BUY, 100, leverage=5), (stop("s", SELL, 100, 98),))
+    engine.advance(at(4))
+    assert engine.fills(0)[-1].reason == "liquidation"  # 98 - 88/4 = 76
+    assert engine.order("s").status is OrderStatus.REJECTED
+
+
+def test_a_position_without_leverage_is_never_liquidated_downwards():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 0.5, 1, 1000))}))
+    engine.place(order("e", BUY, 100, leverage=1))
+    assert engine.positions()[0].liquidation_price is None
+    engine.advance(at(4))
+    assert len(engine.positions()) == 1
+
+
+def test_longs_pay_the_settled_rate_and_shorts_receive_it():
+    eight = at(0) + 8 * HOUR_MS
+    for side, sign in ((BUY, -1), (SELL, 1)):
+        market = MemoryMarket({"AAA": with_bars(after=120)}, funding={eight + 7: 0.0003})
+        engine = engine_at(market)
+        engine.place(order("e", side, 100))
+        engine.advance(eight + HOUR_MS)
+        (paid,) = engine.income(0)
+        assert paid.amount == sign * D("0.3")  # 1,000 notional at 3 bp
+        assert (paid.kind, paid.at_ms, paid.symbol) == ("funding", eight, "AAA")
+        assert engine.income(eight + 1) == ()
+
+
+def test_both_sides_pay_the_assumed_rate_when_none_is_known():
+    models = VenueModels(slippage=EXACT.slippage, funding=FundingModel(assumed_per_8h=D("0.0001")))
+    for side in (BUY, SELL):
+        market = MemoryMarket({"AAA": with_bars(after=120)})
+        engine = engine_at(market, models=models)
+        engine.place(order("e", side, 100))
+        engine.advance(at(0) + 9 * HOUR_MS)
+        assert [i.amount for i in engine.income(0)] == [D("-0.1")]
+
+
+def test_a_four_hour_venue_settles_every_four_hours():
+    models = VenueModels(slippage=EXACT.slippage, funding=FundingModel(assumed_per_8h=D("0.0001")))
+    market = MemoryMarket(
+        {"AAA": with_bars(after=120)}, instruments=[instrument(funding_interval_h=4)]
+    )
+    engine = engine_at(market, models=models)
+    engine.place(order("e", BUY, 100))
+    engine.advance(at(0) + 9 * HOUR_MS)
+    assert [i.amount for i in engine.income(0)] == [D("-0.05"), D("-0.05")]
+
+
+def test_a_missed_hour_is_walked_bar_by_bar_to_the_same_end():
+    bars = with_bars((100, 103, 99, 101, 900), (101, 104.5, 97.9, 99, 900), (99, 99, 95, 95, 900))
+    stepped = engine_at(MemoryMarket({"AAA": bars}))
+    jumped = engine_at(MemoryMarket({"AAA": bars}))
+    for engine in (stepped, jumped):
+        engine.place(*entry_with_exits())
+    for bar in range(3, 16):
+        stepped.advance(at(bar))
+        stepped.advance(at(bar, 2_150))
+    jumped.advance(at(15, 2_150))
+    assert jumped.fills(0) == stepped.fills(0)
+    assert jumped.account() == stepped.account()
+    assert jumped.open_orders() == stepped.open_orders()
+
+
+@pytest.mark.parametrize(("volume", "depth"), [(100.0, 100), (0.0, 0), (float("nan"), 0), (0.9, 0)])
+def test_depth_is_a_share_of_volume_floored_to_the_lot(volume, depth):
+    assert FillModel().depth(instrument(), volume) == depth
+
+
+def test_an_orphan_limit_traded_through_on_a_flat_position_is_rejected():
+    engine = engine_at(MemoryMarket({"AAA": with_bars((100, 105, 100, 100, 1000))}))
+    engine.place(order("e", BUY, 100), (target("t", SELL, 100, 104),))
+    engine.place(order("x", SELL, 100, reduce_only=True))
+    engine.advance(at(4))
+    assert engine.order("t").status is OrderStatus.REJECTED
+    assert engine.positions() == ()
+
+
+def test_a_limit_waits_where_nothing_is_traded():
+    bars = with_bars((98.0, 98.0, 98.0, 98.0, 0.0), before=4)
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    engine.place(limit("a", BUY, 100, 99))
+    engine.advance(at(5))
+    assert engine.order("a").filled == 0
+
+
+def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
+    bars = with_bars((100, 103.9, 99, 103, 1000), (103, 105, 103, 104, 1000))
+    engine = engine_at(MemoryMarket({"AAA": bars}))
+    reached = order(
+        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=104, reduce_only=True
+    )
+    other = target("far", SELL, 100, 103.5)
+    engine.place(order("e", BUY, 100), (reached, stop("s", SELL, 100, 98), other))
+    engine.advance(at(4))  # the limit target fills; the one at market is not reached
+    assert engine.order("far").status is OrderStatus.FILLED
+    assert engine.order("t").status is OrderStatus.ACCEPTED
+
+
+def test_no_rate_of_zero_is_booked():
+    eight = at(0) + 8 * HOUR_MS
+    engine = engine_at(MemoryMarket({"AAA": with_bars(after=120)}, funding={eight: 0.0}))
+    engine.place(order("e", BUY, 100))
+    engine.advance(eight + HOUR_MS)
+    assert engine.income(0) == ()
+
+
+def test_the_models_are_built_from_the_settings():
+    made = VenueModels.from_settings(ExchangeSettings(), CostModel())
+    assert made == VenueModels()
+
+
+def test_an_unknown_range_makes_no_gap():
+    assert StopFillModel().price(SELL, 98.0, 100.0, 50.0, float("nan")) == 98.0
+
+
+def test_what_is_held_of_a_market_that_ends_is_settled_at_its_last_close():
+    market = MemoryMarket({"AAA": with_bars(*[(100, 101, 99, 100.5, 1000)] * 30)})
+    market.ends["AAA"] = (at(20), 100.5)
+    engine = engine_at(market)
+    request, exits = entry_with_exits()
+    engine.place(request, exits)
+    engine.advance(at(28))
+    assert engine.positions() == ()
+    assert engine.open_orders() == ()
+    settled = engine.fills(0)[-1]
+    assert (settled.price, settled.at_ms, settled.reason) == (D("100.5"), at(20), "settlement")
+    assert settled.client_id == ""
+    assert engine.income(at(20)) == ()  # no funding after its end
+
+
+@pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
+@pytest.mark.parametrize("mark", [90, 110])
+def test_funding_is_paid_on_the_notional_at_the_mark_and_not_at_the_entry(side, sign, mark):
+    eight = at(0) + 8 * HOUR_MS
+    moved = with_bars((100, max(100, mark), min(100, mark), mark, 1000), after=120)
+    engine = engine_at(MemoryMarket({"AAA": moved}, funding={eight: 0.0003}))
+    engine.place(order("e", side, 100))  # 10 units at 100
+    engine.advance(eight + HOUR_MS)
+    assert [i.amount for i in engine.income(0)] == [sign * 10 * mark * D("0.0003")]

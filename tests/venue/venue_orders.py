@@ -1,0 +1,90 @@
+"""Building blocks of the venue's tests: an engine at a known moment, and short orders."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from memory_market import START_MS, STEP_MS, MemoryMarket
+
+from kamou.core.model import OrderSide, OrderType, TimeInForce
+from kamou.venue.engine import Engine
+from kamou.venue.models import FundingModel, SlippageModel, VenueModels
+from kamou.venue.state import OrderRequest
+from kamou.venue.store import VenueStore
+
+D = Decimal
+BUY, SELL = OrderSide.BUY, OrderSide.SELL
+
+# No slippage and no assumed funding: what a test computes by hand is exact.
+EXACT = VenueModels(
+    slippage=SlippageModel(bps=0.0, cap_bps=0.0), funding=FundingModel(assumed_per_8h=D(0))
+)
+
+
+def at(bar: int, ms: int = 0) -> int:
+    """The time ``ms`` after bar number ``bar`` opened."""
+    return START_MS + bar * STEP_MS + ms
+
+
+def engine_at(
+    market: MemoryMarket,
+    bar: int = 2,
+    *,
+    models: VenueModels = EXACT,
+    store: VenueStore | None = None,
+    balance: str = "10000",
+) -> Engine:
+    made = Engine(
+        market,
+        models,
+        store or VenueStore(":memory:", durable=False),
+        start_ms=START_MS,
+        balance=D(balance),
+    )
+    made.advance(at(bar))
+    return made
+
+
+def order(client_id: str, side: OrderSide, quantity: int | str, **more: Any) -> OrderRequest:
+    fields: dict[str, Any] = {
+        "symbol": "AAA",
+        "type": OrderType.MARKET,
+        "leverage": 5,
+        "time_in_force": TimeInForce.GTC,
+    }
+    for price in ("limit_price", "trigger_price"):
+        if price in more:
+            more[price] = D(str(more[price]))
+    return OrderRequest(client_id=client_id, side=side, quantity=D(quantity), **{**fields, **more})
+
+
+def limit(
+    client_id: str, side: OrderSide, quantity: int, price: float, **more: Any
+) -> OrderRequest:
+    return order(client_id, side, quantity, type=OrderType.LIMIT, limit_price=price, **more)
+
+
+def stop(client_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
+    return order(
+        client_id, side, quantity, type=OrderType.STOP_MARKET, trigger_price=price, reduce_only=True
+    )
+
+
+def target(client_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
+    return order(
+        client_id, side, quantity, type=OrderType.TARGET_LIMIT, limit_price=price, reduce_only=True
+    )
+
+
+def entry_with_exits(
+    name: str = "e", quantity: int = 100, *, stop_at: float = 98.0, target_at: float = 104.0
+) -> tuple[OrderRequest, tuple[OrderRequest, ...]]:
+    """A long market-at-any-price IOC entry with its attached stop and target."""
+    return (
+        limit(name, BUY, quantity, 101.0, time_in_force=TimeInForce.IOC),
+        (
+            stop(f"{name}-stop", SELL, quantity, stop_at),
+            target(f"{name}-target", SELL, quantity, target_at),
+        ),
+    )
