@@ -7,7 +7,7 @@ from typing import Protocol
 import trio
 
 from kamou.clock import DAY_MS, HOUR_MS, Clock, next_ms
-from kamou.exchange.base import VenueEvent
+from kamou.core.book.updates import VenueEvent
 from kamou.messages.orders import ReconcileNow
 from kamou.runtime.mailboxes import Mailbox
 

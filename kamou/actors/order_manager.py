@@ -15,11 +15,11 @@ from kamou.clock import Clock, next_ms
 from kamou.core.book.book import Book
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import Instrument, Leg, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError
-from kamou.exchange.base import FillUpdate, OrderUpdate
 from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
 from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any, Protocol, final
 
 import attrs
@@ -19,6 +18,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.core.book.events import ReduceProved
+from kamou.core.book.updates import VenueEvent
 from kamou.core.codes import Deny
 from kamou.core.market.bars import Candles as Candles
 from kamou.core.market.bars import Floats as Floats
@@ -42,23 +42,6 @@ from kamou.core.model import (
 )
 from kamou.core.risk.verdict import Approved, is_genuine
 from kamou.errors import PermitRefusedError
-
-
-@attrs.frozen(kw_only=True)
-class OrderUpdate:
-    """Pushed by the venue: an order changed. A hint; the truth is queried."""
-
-    order: VenueOrder
-
-
-@attrs.frozen(kw_only=True)
-class FillUpdate:
-    """Pushed by the venue: a trade of ours."""
-
-    fill: Fill
-
-
-VenueEvent = OrderUpdate | FillUpdate
 
 
 class PermitStore(Protocol):
@@ -305,8 +288,3 @@ def _refuse_unprotected(approved: Approved, intent: Intent, attached: tuple[Inte
         raise PermitRefusedError(
             "STOP_NOT_ATTACHED", f"no attached stop at {approved.stop_price} covers the entry"
         )
-
-
-def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
-    """``quantity`` floored to the lot step."""
-    return (quantity // lot) * lot

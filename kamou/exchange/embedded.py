@@ -12,6 +12,7 @@ from typing import TypeVar
 import trio
 
 from kamou.clock import DAY_MS, Clock, floor_ms, next_ms
+from kamou.core.book.updates import VenueEvent
 from kamou.core.market.bars import Candles, Series
 from kamou.core.model import (
     Account,
@@ -25,14 +26,7 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.errors import DiskFullError, UnknownOutcomeError
-from kamou.exchange.base import (
-    Capabilities,
-    GuardedPort,
-    HaltLatch,
-    JournalProof,
-    PermitStore,
-    VenueEvent,
-)
+from kamou.exchange.base import Capabilities, GuardedPort, HaltLatch, JournalProof, PermitStore
 from kamou.runtime.runners import Runner, inline
 from kamou.venue.engine import Engine
 from kamou.venue.market.market import MadeInDays, MarketSource

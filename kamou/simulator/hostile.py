@@ -16,6 +16,7 @@ import numpy as np
 import trio
 
 from kamou.clock import Clock
+from kamou.core.book.updates import VenueEvent
 from kamou.core.market.bars import Candles, Series
 from kamou.core.model import (
     Account,
@@ -35,7 +36,6 @@ from kamou.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from kamou.exchange.base import VenueEvent
 from kamou.exchange.embedded import SimulatedExchange, as_request
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor

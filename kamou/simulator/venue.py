@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from kamou.core.book.updates import VenueEvent
 from kamou.core.model import (
     ZERO,
     Income,
@@ -24,7 +25,6 @@ from kamou.core.model import (
     VenueOrder,
 )
 from kamou.errors import RejectedError
-from kamou.exchange.base import VenueEvent
 from kamou.venue.account import Execution
 from kamou.venue.engine import Engine
 from kamou.venue.state import ContractNoted, MoneyNoted, OrderRequest, as_money

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.book.updates import FillUpdate, OrderUpdate, VenueEvent
 from kamou.core.model import (
     ZERO,
     Fill,
@@ -21,7 +22,6 @@ from kamou.core.model import (
     OrderType,
     VenuePosition,
 )
-from kamou.exchange.base import FillUpdate, OrderUpdate, VenueEvent
 from kamou.venue.models import VenueModels
 from kamou.venue.state import (
     FillNoted,

@@ -17,6 +17,8 @@ from typing import TypeVar
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS, next_ms
+from kamou.core.book.updates import VenueEvent
+from kamou.core.market.bars import Floats
 from kamou.core.model import (
     ZERO,
     Account,
@@ -30,7 +32,6 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.errors import DiskFullError, RejectedError
-from kamou.exchange.base import Floats, VenueEvent
 from kamou.venue.account import VenueAccount
 from kamou.venue.endings import next_stop_ms, settle_ended
 from kamou.venue.market.market import MarketSource

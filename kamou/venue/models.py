@@ -11,9 +11,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import attrs
 
+from kamou.core.book.intents import as_contracts
 from kamou.core.model import ZERO, Instrument, OrderSide
 from kamou.core.risk.limits import CostModel
-from kamou.exchange.base import as_contracts
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.state import as_money
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kamou.clock import floor_ms
+from kamou.core.market.bars import Floats
 from kamou.core.model import Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
-from kamou.exchange.base import Floats
 from kamou.venue.market.market import MarketSource, Segment
 from kamou.venue.matching import Spot, Stretch
 from kamou.venue.models import BPS, VenueModels, on_tick, on_tick_against

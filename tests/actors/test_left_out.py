@@ -23,6 +23,7 @@ from kamou.core.book.events import (
     PositionAdopted,
     StateChanged,
 )
+from kamou.core.book.updates import VenueEvent
 from kamou.core.model import (
     Fill,
     Income,
@@ -35,7 +36,6 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.errors import RejectedError
-from kamou.exchange.base import VenueEvent
 from kamou.runs import session
 from kamou.simulator.venue import LivingEngine
 from kamou.venue.state import OrderRequest

@@ -12,10 +12,12 @@ from port_fakes import Latch, LeapClock, Permits, Proofs, approve, close_of, int
 from venue_orders import EXACT, at, engine_at
 
 from kamou.clock import HOUR_MS
+from kamou.core.book.intents import as_contracts
+from kamou.core.book.updates import FillUpdate
 from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, PermitRefusedError, UnknownOutcomeError
 from kamou.exchange import embedded
-from kamou.exchange.base import ExchangePort, FillUpdate, GuardedPort, as_contracts
+from kamou.exchange.base import ExchangePort, GuardedPort
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels

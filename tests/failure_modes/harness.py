@@ -17,9 +17,9 @@ from stage import SETTINGS, Ended, Stage, at, perform
 from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import IntentRecorded
+from kamou.core.book.updates import VenueEvent
 from kamou.core.model import Leg, OrderSide, OrderType, TimeInForce, VenueOrder
 from kamou.core.reconciliation import reconciliation
-from kamou.exchange.base import VenueEvent
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest

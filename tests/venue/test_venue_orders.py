@@ -8,9 +8,9 @@ import pytest
 from memory_market import STEP_MS, MemoryMarket, instrument, with_bars
 from venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop, target
 
+from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import OrderStatus, OrderType, TimeInForce
 from kamou.errors import RejectedError
-from kamou.exchange.base import FillUpdate, OrderUpdate
 from kamou.venue.models import SlippageModel, VenueModels
 
 D = Decimal

@@ -154,3 +154,8 @@ def exit_intent(
         cause_id=cause_id,
     )
     return _sealed(draft, salt_of)
+
+
+def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
+    """``quantity`` floored to the lot step."""
+    return (quantity // lot) * lot
