@@ -16,10 +16,10 @@ from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.book import Book
 from kamou.core.book.events import EquityMarked
 from kamou.core.indicators.atr import atr
-from kamou.core.market.instruments import all_faults, changes
+from kamou.core.market.instruments import all_faults
 from kamou.core.model import Instrument, Quote, TradingState
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
-from kamou.core.reconciliation.venue_view import Doubt, certain_offset_ms
+from kamou.core.reconciliation.venue_view import Doubt, certain_offset_ms, changes
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.midnights import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from heapq import nlargest
 from math import ceil
+from typing import Protocol
 
 import attrs
 
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.model import ZERO
-from kamou.core.risk.limits import RiskLimits
 
 ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day
 OVERSHOOTS_KEPT = 500  # enough for a p99
@@ -38,6 +38,20 @@ class Overshoot:
     at_ms: int  # of the fill, by the venue's clock
     symbol: str
     multiple: Decimal  # of the planned stop distance, >= 0
+
+
+class GapLimits(Protocol):
+    """What the gap buffer reads of the risk limits, which stand above the book."""
+
+    @property
+    def gap_buffer_min(self) -> Decimal:
+        """Least multiple of the stop distance."""
+        ...
+
+    @property
+    def gap_memory_days(self) -> int:
+        """How long an overshoot counts."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +114,7 @@ class Conduct:
         """Trades opened in this symbol at or after ``since_ms``."""
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
 
-    def gap_buffer(self, limits: RiskLimits, now_ms: int) -> GapBuffer:
+    def gap_buffer(self, limits: GapLimits, now_ms: int) -> GapBuffer:
         """Return the gap buffer at ``now_ms``, from the overshoots that still count then."""
         since_ms = now_ms - limits.gap_memory_days * DAY_MS
         counted = [each for each in self.overshoots if each.at_ms > since_ms]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-import attrs
-
-from kamou.core.book.events import InstrumentChanged
-from kamou.core.model import ZERO, Figure, Instrument
+from kamou.core.model import ZERO, Instrument
 
 POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")
 FEE_MAX = Decimal("0.05")  # of notional; a hundred times what venues take: a unit was mistaken
@@ -65,25 +62,3 @@ def all_faults(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tup
     found += [f"{symbol}: listed {n} times" for symbol, n in named.items() if n > 1]
     found += [f"{symbol}: has no instrument" for symbol in symbols if symbol not in named]
     return tuple(found)
-
-
-def changes(
-    known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
-) -> tuple[InstrumentChanged, ...]:
-    """What the venue tells of its instruments that is news, field by field."""
-    return tuple(
-        InstrumentChanged(
-            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_news(before, each)
-        )
-        for each in listed
-        if (before := known.get(each.symbol)) is not None and before != each
-    )
-
-
-def _news(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
-    old, new = attrs.asdict(before), attrs.asdict(after)
-    return tuple(
-        Figure(name=name, value=f"{old[name]} -> {new[name]}")
-        for name in old
-        if old[name] != new[name]
-    )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.events import DriftFound, Event
-from kamou.core.model import Account, Fill, Income, Instrument, VenueOrder, VenuePosition
+from kamou.core.book.events import DriftFound, Event, InstrumentChanged
+from kamou.core.model import (
+    Account,
+    Figure,
+    Fill,
+    Income,
+    Instrument,
+    VenueOrder,
+    VenuePosition,
+)
 from kamou.core.reconciliation.protection import CancelOrder
 from kamou.core.risk.limits import CostModel, RiskLimits
 
@@ -105,3 +113,25 @@ class Terms:
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
     doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the look before, since when
     mark_due: bool = False  # equity is to be journalled, whether a cycle ends or not
+
+
+def changes(
+    known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
+) -> tuple[InstrumentChanged, ...]:
+    """What the venue tells of its instruments that is news, field by field."""
+    return tuple(
+        InstrumentChanged(
+            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_news(before, each)
+        )
+        for each in listed
+        if (before := known.get(each.symbol)) is not None and before != each
+    )
+
+
+def _news(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
+    old, new = attrs.asdict(before), attrs.asdict(after)
+    return tuple(
+        Figure(name=name, value=f"{old[name]} -> {new[name]}")
+        for name in old
+        if old[name] != new[name]
+    )

@@ -18,10 +18,10 @@ from trading_cases import (
 from venue_looks import HELD, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
 
 from kamou.core.book import events as e
-from kamou.core.market.instruments import changes
 from kamou.core.model import Leg, OrderSide, Side, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.reconciliation.venue_view import changes
 from kamou.core.risk.limits import RiskLimits
 
 
