@@ -82,7 +82,8 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
                 World(
                     settings=settings,
                     clock=clock,
-                    engine=session.engine,
+                    port=session.port(settings, adapter=TimedExchange),
+                    market=market,
                     writer=session.writer,
                     reader=session.reader,
                     runner=inline,
@@ -90,7 +91,6 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
                     salt_of=lambda *parts: salt_for(b"benchmark", *parts),
                     halted=lambda: False,
                     step_ms=market.step_ms,
-                    adapter=TimedExchange,
                 )
             )
             supervisor = Supervisor(tree.spec)

@@ -152,11 +152,11 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
             World(
                 settings=settings,
                 clock=clock,
-                engine=session.engine,
+                port=session.port(settings, runner=on_thread()),
+                market=source,
                 writer=session.writer,
                 reader=session.reader,
                 runner=on_thread(),
-                market_runner=on_thread(),
                 gate=AssumedLiveGate(),
                 salt_of=lambda *parts: salt_for(b"benchmark", *parts),
                 halted=lambda: False,

@@ -95,7 +95,8 @@ async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
     done: list[tuple[str, int, int]] = []  # kind, from, until
     async with running(bench, clock, exits) as tree:
         held = {p.symbol for p in await tree.port.positions()}
-        symbols = [s for s in tree.port.engine.source.symbols if s not in held]
+        listed = [each.symbol for each in await tree.port.instruments()]
+        symbols = [symbol for symbol in listed if symbol not in held]
         numbers = iter(range(1_000_000))
         for number, kind in product(range(rounds), ("idle", "crash")):
             began_ms = clock.now_ms()

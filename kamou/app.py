@@ -22,6 +22,7 @@ from kamou.actors.reconciler import Health, Reconciler
 from kamou.actors.refiner import Refiner
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.actors.scanner import Scanner
+from kamou.actors.venue_port import Listing, PortFactory, VenuePort
 from kamou.actors.veto import VetoActor
 from kamou.clock import Clock
 from kamou.core import strategies as t1
@@ -30,16 +31,14 @@ from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.exchange.base import HaltLatch
-from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import DiskFull, ProtectionFailed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
-from kamou.runtime.runners import Runner, inline
+from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.runtime.supervision import Strategy as Restarts
 from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import PermitStore
-from kamou.venue.engine import Engine
 
 ORDERS_CAPACITY = 4_096  # pushes of a busy minute; beyond it reconciliation is asked for
 CALLS_CAPACITY = 256
@@ -52,7 +51,8 @@ class World:
 
     settings: Settings
     clock: Clock
-    engine: Engine
+    port: PortFactory
+    market: Listing
     writer: JournalWriter
     reader: sqlite3.Connection
     runner: Runner
@@ -61,8 +61,6 @@ class World:
     halted: HaltLatch
     step_ms: int  # how often the venue's market moves
     keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
-    adapter: Callable[..., SimulatedExchange] = SimulatedExchange  # the port over the engine
-    market_runner: Runner = inline  # makes the generated market's days; a thread in real time
     on_disk_full: Callable[[bool], None] = lambda full: None  # at its start and its end
 
 
@@ -72,7 +70,7 @@ class Tree:
 
     spec: SupervisorSpec
     journal: Journal
-    port: SimulatedExchange
+    port: VenuePort
     strategies: dict[str, Strategy]
     mailboxes: dict[str, Mailbox[Any]]
     health: Health
@@ -128,7 +126,7 @@ class _Composer:
 
     def __init__(self, world: World, on_cycle: Callable[[int], None]) -> None:
         settings = world.settings
-        source = world.engine.source
+        source = world.market
         self.world = world
         self.settings = settings
         self.instruments = {i.symbol: i for i in source.instruments}  # kept true by the reconciler
@@ -169,14 +167,11 @@ class _Composer:
             runner=world.runner,
         )
         permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
-        self.port = world.adapter(
-            world.engine,
+        self.port = world.port(
             clock=world.clock,
             permits=permits,
             halted=StateFollower(self.journal, world.halted).halted,
             journal_proof=self._journal_proof,
-            attached_stop=settings.exchange.attached_stop,
-            runner=world.market_runner,
         )
         self.panels = PanelLoader(
             port=self.port,

@@ -19,17 +19,15 @@ from kamou.app import Tree, World, compose, cycle_for
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.core.record.gate import Gate
 from kamou.errors import ConfigurationError, StoreError
-from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_report import report
-from kamou.runs.session import Session, opened
+from kamou.runs.session import Adapter, Inspect, Session, opened
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import inline
 from kamou.settings.config import Resolved, Settings
 from kamou.store.importer import open_market
 from kamou.supervisor import Supervisor
 from kamou.venue import checker
-from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.store import MEMORY
 
@@ -87,8 +85,8 @@ def replay(
     journal: Path | None = None,
     progress: Progress = lambda what, done, total: None,
     arrange: Callable[[Tree], Tree] = lambda tree: tree,
-    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
-    inspect: Callable[[Engine], None] = lambda engine: None,
+    adapter: Adapter | None = None,
+    inspect: Inspect = lambda engine: None,
 ) -> dict[str, Any]:
     """Trade ``market`` from its first cycle, or within ``timerange``; the report.
 
@@ -142,7 +140,7 @@ async def _trade(
     gate: Gate | None,
     progress: Progress,
     arrange: Callable[[Tree], Tree],
-    adapter: Callable[..., SimulatedExchange],
+    adapter: Adapter | None,
 ) -> None:
     """The tree from now to ``end_ms``, then an orderly stop."""
     first_ms = clock.now_ms()
@@ -156,7 +154,8 @@ async def _trade(
         World(
             settings=settings,
             clock=clock,
-            engine=session.engine,
+            port=session.port(settings, adapter=adapter),
+            market=market,
             writer=session.writer,
             reader=session.reader,
             runner=inline,
@@ -164,7 +163,6 @@ async def _trade(
             salt_of=partial(ids.salt_for, salt),
             halted=lambda: False,
             step_ms=market.step_ms,
-            adapter=adapter,
         ),
         on_cycle=on_cycle,
     )

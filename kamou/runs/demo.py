@@ -223,7 +223,8 @@ class FastForward:
                 World(
                     settings=settings,
                     clock=clock,
-                    engine=session.engine,
+                    port=session.port(settings),
+                    market=self.source,
                     writer=session.writer,
                     reader=session.reader,
                     runner=inline,

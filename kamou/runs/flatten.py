@@ -22,22 +22,19 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.clock import Clock, SimulatedClock, SystemClock
+from kamou.clock import Clock, SystemClock
 from kamou.core.book.events import IntentRecorded, ReduceProved
 from kamou.core.book.intents import SaltOf, exit_intent
 from kamou.core.model import Intent, Leg, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.data_directory.folder import Announce, DataFolder
 from kamou.data_directory.private_files import create_file, give_to_folders_owner
-from kamou.errors import ExchangeError, NotRunningError, PermitRefusedError, StoreError
-from kamou.exchange.embedded import SimulatedExchange
+from kamou.errors import ExchangeError, PermitRefusedError, StoreError
+from kamou.exchange.base import ExchangePort
 from kamou.messages.codec import decode, encode
-from kamou.runs.demo import open_source, stored_track
 from kamou.runs.session import chance_key, salt_key
+from kamou.runs.venue_alone import venue_alone
 from kamou.settings.config import Resolved, Settings
-from kamou.venue.checkpoints import keep_checkpoints
-from kamou.venue.engine import Engine
-from kamou.venue.models import VenueModels
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
@@ -206,7 +203,7 @@ def _key(folder: DataFolder, warn: Announce) -> bytes:
     return chance_key()
 
 
-async def _held(port: SimulatedExchange) -> tuple[VenuePosition, ...]:
+async def _held(port: ExchangePort) -> tuple[VenuePosition, ...]:
     """What either of two answers tells: a list that leaves a position out must not end its stop."""
     told = (*await port.positions(), *await port.positions())
     return tuple({position.symbol: position for position in told}.values())
@@ -215,49 +212,19 @@ async def _held(port: SimulatedExchange) -> tuple[VenuePosition, ...]:
 @contextlib.contextmanager
 def _venue(
     settings: Settings, folder: DataFolder, log: FlattenLog, clock: Clock, warn: Announce
-) -> Iterator[SimulatedExchange]:
-    """The embedded venue, which two processes may share."""
-    if not folder.exchange.exists():
-        raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
-    store = VenueStore(folder.exchange, on_changed_schema=warn)
-    track = stored_track(store)
-    if track is None:
-        store.close()
-        raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
-    replay = track.replay
-    # The market that it was begun on, whatever a configuration says or fails to say.
-    settings = attrs.evolve(settings, demo=track.demo(settings.demo))
-    source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
-    keep_checkpoints(source, store)
-    engine = Engine(
-        source,
-        VenueModels.from_settings(settings.exchange, settings.costs),
-        store,
-        start_ms=track.genesis_ms,
-        balance=settings.equity,
-    )
-
-    # A recorded market has no prices now: its positions are closed where its time stands.
-    if replay is not None:
-        clock = SimulatedClock(engine.market_ms, trio.current_time())
+) -> Iterator[ExchangePort]:
+    """The port of the venue, which two processes may share."""
 
     async def journal_proof(event: ReduceProved) -> None:
         log.note("reduce_proved", client_id=event.client_id, position=str(event.position))
 
-    try:
-        yield SimulatedExchange(
-            engine,
-            clock=clock,
-            permits=NoPermits(),
-            halted=lambda: True,
-            journal_proof=journal_proof,
-            attached_stop=settings.exchange.attached_stop,
-        )
-    finally:
-        engine.close()
+    with venue_alone(
+        settings, folder, clock, permits=NoPermits(), journal_proof=journal_proof, warn=warn
+    ) as port:
+        yield port
 
 
-async def _cancel(port: SimulatedExchange, log: FlattenLog, *, entries_only: bool) -> int:
+async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
     """Cancel our resting orders; stops stay until there is nothing left that they protect."""
     canceled = 0
     for order in await port.open_orders():
@@ -286,7 +253,7 @@ def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf
     )
 
 
-async def _close(port: SimulatedExchange, log: FlattenLog, intent: Intent) -> None:
+async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
     """Intent first, then the order."""
     log.intend(intent)
     try:

@@ -252,11 +252,11 @@ class Service:
                 World(
                     settings=settings,
                     clock=clock,
-                    engine=session.engine,
+                    port=session.port(settings, runner=on_thread()),
+                    market=source,
                     writer=session.writer,
                     reader=session.reader,
                     runner=on_thread(),
-                    market_runner=on_thread(),
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=lambda: running.held or latch.is_set(),

@@ -18,10 +18,13 @@ import attrs
 import trio
 
 from kamou import __version__
+from kamou.actors.venue_port import PortFactory
 from kamou.core.book.events import RunStarted, RunStopped
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import is_open_to_others, keeps_modes
 from kamou.errors import DiskFullError, StoreError
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.runtime.runners import Runner, inline
 from kamou.settings.config import Settings, canonical_json, digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter, next_generation
@@ -34,6 +37,12 @@ from kamou.venue.store import VenueStore
 
 SALT_BYTES = 32
 
+Adapter = Callable[..., SimulatedExchange]
+"""Makes the port over an engine."""
+
+Inspect = Callable[[Engine], None]
+"""Is shown the venue when all is done."""
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class Session:
@@ -43,6 +52,25 @@ class Session:
     reader: sqlite3.Connection
     engine: Engine
     venue: VenueStore
+
+    def port(
+        self,
+        settings: Settings,
+        *,
+        adapter: Adapter | None = None,
+        runner: Runner = inline,
+    ) -> PortFactory:
+        """Return what makes the port over this session's venue.
+
+        Args:
+            settings: whether entries carry their stop.
+            adapter: another port than the embedded exchange's own.
+            runner: makes the generated market's days; a thread in real time.
+        """
+        attached_stop = settings.exchange.attached_stop
+        return partial(
+            adapter or SimulatedExchange, self.engine, attached_stop=attached_stop, runner=runner
+        )
 
 
 def never() -> bool:

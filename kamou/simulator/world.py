@@ -324,7 +324,17 @@ class Process:
             app.World(
                 settings=world.settings,
                 clock=self.skewed,
-                engine=world.engine,
+                port=partial(
+                    HostileExchange,
+                    world.engine,
+                    attached_stop=world.settings.exchange.attached_stop,
+                    venue=world.venue,
+                    chaos=world.chaos,
+                    monitor=world.monitor,
+                    power=self.power,
+                    true_clock=self.clock,
+                ),
+                market=world.engine.source,
                 writer=writer,
                 reader=reader,
                 runner=self._runner,
@@ -332,14 +342,6 @@ class Process:
                 salt_of=partial(ids.salt_for, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
                 step_ms=world.market.step_ms,
-                adapter=partial(
-                    HostileExchange,
-                    venue=world.venue,
-                    chaos=world.chaos,
-                    monitor=world.monitor,
-                    power=self.power,
-                    true_clock=self.clock,
-                ),
             )
         )
         supervisor = Supervisor(

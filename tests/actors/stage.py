@@ -183,7 +183,8 @@ def perform(
                 world = World(
                     settings=settings,
                     clock=clock,
-                    engine=session.engine,
+                    port=session.port(settings, adapter=adapter),
+                    market=market,
                     writer=session.writer,
                     reader=session.reader,
                     runner=inline,
@@ -191,7 +192,6 @@ def perform(
                     salt_of=partial(ids.salt_for, b"s" * 32),
                     halted=halted,
                     step_ms=market.step_ms,
-                    adapter=adapter,
                     keep_detail=keep_detail,
                 )
                 return await _run(arrange(compose(world), world), world, session, direct, minutes)

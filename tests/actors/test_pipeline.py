@@ -58,7 +58,7 @@ def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on
 
 def scanning(tree: Tree, world: World, kind: type[Scanner], index: int, **more: Any) -> Tree:
     """The tree with another kind of scanner for one shard."""
-    symbols = world.engine.source.symbols
+    symbols = world.market.symbols
     chosen = tuple(tree.strategies.values())
     parts = split_symbols(symbols, 2)
     panels = PanelLoader(
