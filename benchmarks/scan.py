@@ -24,8 +24,8 @@ from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.ranking.ranking import Columns, merge
-from kamou.core.risk.limits import MomentumParameters
 from kamou.core.strategies import make, panel_for
+from kamou.core.strategies.oi_momentum import MomentumParameters
 
 PERIOD_MS = 900_000
 WARM_BARS = 1_000

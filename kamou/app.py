@@ -135,13 +135,8 @@ class _Composer:
         self.on_cycle = on_cycle
         self.health = Health()
         self.boxes: dict[str, Mailbox[Any]] = {}
-        self.strategies = t1.make(
-            settings.strategies.enabled,
-            {
-                "mean_reversion": settings.strategies.mean_reversion,
-                "oi_momentum": settings.strategies.oi_momentum,
-            },
-        )
+        chosen = settings.strategies
+        self.strategies = t1.make(chosen.enabled, chosen.parameters)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
         for name, capacity, when_full in (

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from kamou.settings.config import Settings, flatten, plain
-from kamou.settings.table import SETTINGS
+from kamou.settings.table import settings_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
-Written by `make fix` from the table in `kamou/settings/table.py`; do not edit it here.
+Written by `make fix` from the table in `kamou/settings/table.py` and from what each file in
+`kamou/core/strategies/` declares of its parameters; do not edit it here.
 `kamou init` writes them as a commented file. Q is the smaller of equity and balance.
 
 | setting | default | unit | may be | what for |
@@ -20,9 +21,9 @@ Written by `make fix` from the table in `kamou/settings/table.py`; do not edit i
 
 def settings_page() -> str:
     """The whole page."""
-    rows = []
+    rows, table = [], settings_table()
     for key, value in flatten(Settings()).items():
-        setting = SETTINGS[key]
+        setting = table[key]
         shown = plain(value)
         default = ", ".join(map(str, shown)) if isinstance(shown, list) else str(shown).strip()
         allowed = setting.range_text().removesuffix(f" {setting.unit}")

@@ -18,7 +18,8 @@ from kamou.core.model import OrderType
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.runs.service import Service
-from kamou.settings.config import DemoSettings, Resolved, Settings, StrategySettings, WebSettings
+from kamou.settings.config import DemoSettings, Resolved, Settings, WebSettings
+from kamou.settings.strategies import StrategySettings
 from kamou.store import database
 from kamou.store.journal import read_events
 from kamou.venue.state import VenueState
@@ -51,7 +52,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
             demo=DemoSettings(seed=7, symbols=8, days=2, warmup_days=1),
             strategies=StrategySettings(
                 enabled=("mean_reversion",),
-                mean_reversion=EAGER,
+                parameters={"mean_reversion": EAGER},
             ),
             web=WebSettings(port=0, operator_port=0, site_nice=0),
         ),

@@ -12,7 +12,7 @@ from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved, commented_toml, flatten, plain
-from kamou.settings.table import SETTINGS
+from kamou.settings.table import settings_table
 
 
 @click.command()
@@ -54,6 +54,7 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, each with where its value came from."""
     resolved = resolve(config_path)
     values = {key: plain(value) for key, value in flatten(resolved.settings).items()}
+    table = settings_table()
     if as_json:
         print_json(
             {
@@ -61,7 +62,7 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
                 "settings": {
                     key: {
                         "value": value,
-                        "unit": SETTINGS[key].unit,
+                        "unit": table[key].unit,
                         "origin": resolved.origins[key],
                     }
                     for key, value in values.items()
@@ -70,8 +71,7 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
         )
         return
     rows = (
-        (key, _text(value), SETTINGS[key].unit, resolved.origins[key])
-        for key, value in values.items()
+        (key, _text(value), table[key].unit, resolved.origins[key]) for key, value in values.items()
     )
     print_table(f"digest {resolved.digest}", ("setting", "value", "unit", "from"), rows)
 

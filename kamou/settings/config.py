@@ -16,15 +16,11 @@ from typing import Any, TypeVar, get_type_hints
 
 import attrs
 
-from kamou.core.risk.limits import (
-    CostModel,
-    MeanReversionParameters,
-    MomentumParameters,
-    RiskLimits,
-    VetoLimits,
-)
+from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.errors import ConfigurationError
-from kamou.settings.table import SETTINGS
+from kamou.settings import strategies
+from kamou.settings.strategies import StrategySettings
+from kamou.settings.table import settings_table
 from kamou.settings.toml_text import line_of, lines_of_keys
 from kamou.settings.values import EXPECTED, PUBLIC_URL, Text, converted, is_network, is_public_url
 
@@ -42,13 +38,6 @@ class CycleSettings:
     shard_deadline_ms: int = 2_000  # a later shard is left out of this cycle
     candidate_ttl_s: int = 60  # a candidate not acted on by then expires
     top: int = 20  # candidates journalled and offered to T2
-
-
-@attrs.frozen(kw_only=True)
-class StrategySettings:
-    enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
-    mean_reversion: MeanReversionParameters = MeanReversionParameters()
-    oi_momentum: MomentumParameters = MomentumParameters()
 
 
 @attrs.frozen(kw_only=True)
@@ -144,7 +133,7 @@ class Settings:
     risk: RiskLimits = RiskLimits()
     costs: CostModel = CostModel()
     veto: VetoLimits = VetoLimits()
-    strategies: StrategySettings = StrategySettings()
+    strategies: StrategySettings = attrs.field(factory=StrategySettings)
     exchange: ExchangeSettings = ExchangeSettings()
     demo: DemoSettings = DemoSettings()
     web: WebSettings = WebSettings()
@@ -181,7 +170,7 @@ def load(
     raws.update(_from_environment(environ))
     raws.update({key: (option, value) for key, (option, value) in (overrides or {}).items()})
 
-    kinds = leaf_types(Settings)
+    kinds, table = leaf_types(Settings), settings_table()
     values: dict[str, object] = {}
     problems: list[str] = []
     for key, (origin, raw) in raws.items():
@@ -190,8 +179,9 @@ def load(
             continue
         value = converted(kinds[key], raw)
         if value is None:
-            problems.append(f"{origin}: {key} expects {_expectation(key, kinds[key])}, got {raw!r}")
-        elif refusal := SETTINGS[key].refusal(value):
+            expected = EXPECTED[kinds[key]] + (f" ({unit})" if (unit := table[key].unit) else "")
+            problems.append(f"{origin}: {key} expects {expected}, got {raw!r}")
+        elif refusal := table[key].refusal(value):
             problems.append(f"{origin}: {key} {refusal}")
         else:
             values[key] = value
@@ -220,9 +210,8 @@ def digest(settings: Settings) -> str:
 
 def canonical_json(settings: Settings) -> str:
     """The deciding settings as JSON: keys sorted, no spaces, decimals as shortest plain text."""
-    decisive = {
-        key: plain(value) for key, value in flatten(settings).items() if SETTINGS[key].decides
-    }
+    table = settings_table()
+    decisive = {key: plain(value) for key, value in flatten(settings).items() if table[key].decides}
     return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -241,10 +230,17 @@ def flatten(group: attrs.AttrsInstance) -> dict[str, object]:
     for field in attrs.fields(type(group)):
         value = getattr(group, field.name)
         if attrs.has(type(value)):
-            flat.update({f"{field.name}.{key}": item for key, item in flatten(value).items()})
+            flat.update(_under(field.name, flatten(value)))
+        elif isinstance(value, Mapping):  # the strategies' parameters: groups by their names
+            for name, inner in value.items():
+                flat.update(_under(name, flatten(inner)))
         else:
             flat[field.name] = value
     return flat
+
+
+def _under(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{key}": item for key, item in keys.items()}
 
 
 def leaf_types(group: type) -> dict[str, Any]:
@@ -253,17 +249,24 @@ def leaf_types(group: type) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for field in attrs.fields(group):
         kind = hints[field.name]
-        if attrs.has(kind):
-            kinds.update({f"{field.name}.{key}": item for key, item in leaf_types(kind).items()})
+        if _is_parameters(group, field.name):
+            for name, inner in strategies.parameter_classes().items():
+                kinds.update(_under(name, leaf_types(inner)))
+        elif attrs.has(kind):
+            kinds.update(_under(field.name, leaf_types(kind)))
         else:
             kinds[field.name] = kind
     return kinds
 
 
+def _is_parameters(group: type, field: str) -> bool:
+    return group is StrategySettings and field == "parameters"
+
+
 def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
     """Values that are fine alone and wrong together: the keys, and what does not hold."""
     cycle, web, demo = settings.cycle, settings.web, settings.demo
-    reversion, supervision = settings.strategies.mean_reversion, settings.supervision
+    supervision = settings.supervision
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0
     enabled = settings.strategies.enabled
     checks: list[tuple[bool, tuple[str, ...], str]] = [
@@ -284,11 +287,7 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         (is_public_url(settings.site.public_url), ("site.public_url",), PUBLIC_URL),
         (bool(enabled), ("strategies.enabled",), "names no strategy"),
         (len(set(enabled)) == len(enabled), ("strategies.enabled",), "names a strategy twice"),
-        (
-            reversion.warmup >= reversion.window,
-            ("strategies.mean_reversion.warmup", "strategies.mean_reversion.window"),
-            "the warm-up must cover the window",
-        ),
+        *((False, keys, what) for keys, what in strategies.contradictions(settings.strategies)),
         (
             supervision.backoff_cap_ms >= supervision.backoff_base_ms,
             ("supervision.backoff_cap_ms", "supervision.backoff_base_ms"),
@@ -305,13 +304,13 @@ def commented_toml() -> str:
         "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",
         "# Secrets do not belong in this file: they are read from the environment only.",
     ]
-    table = ""
+    group_before, table = "", settings_table()
     for key, value in flatten(Settings()).items():
         group, _, name = key.rpartition(".")
-        if group != table:
+        if group != group_before:
             text += ["", f"[{group}]"]
-            table = group
-        setting = SETTINGS[key]
+            group_before = group
+        setting = table[key]
         limits = "; ".join(part for part in (setting.range_text(), setting.why) if part)
         about = f"{setting.about} [{setting.unit}]" if setting.unit else setting.about
         text.append(f"# {about}" + (f" ({limits})" if limits else ""))
@@ -368,11 +367,6 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, object
     }
 
 
-def _expectation(key: str, kind: Any) -> str:
-    unit = SETTINGS[key].unit
-    return EXPECTED[kind] + (f" ({unit})" if unit else "")
-
-
 def _nearest(key: str, known: Iterable[str]) -> str:
     """The valid key most like this one: by the whole key, else by its last part."""
     keys = list(known)
@@ -390,7 +384,12 @@ def _built(group: type[Group], prefix: str, values: Mapping[str, object]) -> Gro
     given: dict[str, object] = {}
     for field in attrs.fields(group):
         key = f"{prefix}{field.name}"
-        if attrs.has(hints[field.name]):
+        if _is_parameters(group, field.name):
+            given[field.name] = {
+                name: _built(kind, f"{prefix}{name}.", values)
+                for name, kind in strategies.parameter_classes().items()
+            }
+        elif attrs.has(hints[field.name]):
             given[field.name] = _built(hints[field.name], f"{key}.", values)
         elif key in values:
             given[field.name] = values[key]

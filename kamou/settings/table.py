@@ -1,7 +1,8 @@
 """Every setting once: its unit, the values it may take, and what it is for.
 
 `kamou init`, `kamou show-config`, the range checks and the table in docs/settings.md all read
-this table; a test holds it equal to the fields of ``Settings``. A bound with a ``why`` is a
+``settings_table``: these rows, and what each strategy's file declares of its parameters. A test
+holds it equal to the fields of ``Settings``. A bound with a ``why`` is a
 promise of the product rather than a matter of taste, and its message says so.
 """
 
@@ -61,7 +62,6 @@ FLOOR = "a floor of the product; a setting may only raise it"
 
 Q = "of Q"
 ATR = "ATR"
-BARS = "bars"
 _S = Setting
 
 _GENERAL = (
@@ -154,34 +154,6 @@ _SIGNALS = (
     _S("veto.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
     _S("veto.excluded", "", "symbols never traded"),
     _S("strategies.enabled", "", "by file name; no two alike"),
-    _S("strategies.mean_reversion.window", BARS, "of the z-score", 10, 5_000),
-    _S("strategies.mean_reversion.warmup", BARS, "before the first opinion", 10, 10_000),
-    _S("strategies.mean_reversion.z_entry", "", "a smaller |z| is no setup", 0, 10),
-    _S("strategies.mean_reversion.rsi_period", BARS, "of the trigger", 2, 100),
-    _S("strategies.mean_reversion.rsi_low", "", "long below", 0, 50),
-    _S("strategies.mean_reversion.rsi_high", "", "short above", 50, 100),
-    _S("strategies.mean_reversion.variance_ratio_q", BARS, "of the variance ratio", 2, 100),
-    _S("strategies.mean_reversion.half_life_min", BARS, "shorter is noise", 0, 1_000),
-    _S("strategies.mean_reversion.efficiency_max", "", "above it the market trends", 0, 1),
-    _S("strategies.mean_reversion.efficiency_period", BARS, "of the efficiency ratio", 2, 1_000),
-    _S("strategies.mean_reversion.adx_max", "", "above it the market trends", 0, 100),
-    _S("strategies.mean_reversion.atr_period", BARS, "of the average true range", 2, 1_000),
-    _S("strategies.mean_reversion.stop_atr", ATR, "stop distance", "0.1", 20),
-    _S("strategies.mean_reversion.hold_bars", BARS, "then the time stop closes", 1, 10_000),
-    _S("strategies.oi_momentum.horizons_days", "days", "of the scaled returns", 1, 365),
-    _S("strategies.oi_momentum.warmup_days", "days", "before the first opinion", 1, 1_000),
-    _S("strategies.oi_momentum.efficiency_min", "", "below it nothing trends", 0, 1),
-    _S("strategies.oi_momentum.efficiency_period", BARS, "of the efficiency ratio", 2, 1_000),
-    _S("strategies.oi_momentum.adx_min", "", "below it nothing trends", 0, 100),
-    _S("strategies.oi_momentum.atr_period", BARS, "of the average true range", 2, 1_000),
-    _S("strategies.oi_momentum.stop_atr", ATR, "stop distance", "0.1", 20),
-    _S("strategies.oi_momentum.target_atr", ATR, "target distance", "0.1", 100),
-    _S("strategies.oi_momentum.hold_hours", "h", "then the time stop closes", 1, 10_000),
-    _S("strategies.oi_momentum.no_confirmation_weight", "", "without open interest", 0, 1),
-    _S("strategies.oi_momentum.oi_z_min", "", "change in ln(OI) that confirms", 0, 10),
-    _S("strategies.oi_momentum.oi_changes_min", "", "changes before their z is asked", 3, 100),
-    _S("strategies.oi_momentum.oi_deviation_min", "of open interest", "floor of the z", 0, 1),
-    _S("strategies.oi_momentum.rank_min", "", "only the tails speak", 0, 1),
 )
 
 _READERS = (
@@ -352,6 +324,17 @@ _MACHINE = (
     _S("supervision.heartbeat_s", "s", "a loop blocked for longer is ended", 1, 3_600),
 )
 
-SETTINGS: dict[str, Setting] = {
-    setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MACHINE)
-}
+_ROWS = {setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MACHINE)}
+
+
+def settings_table() -> dict[str, Setting]:
+    """Every setting by its dotted key; the strategies' files are read when it is first asked."""
+    from kamou.core.strategies import parameter_classes  # numpy, which many a verb does without
+    from kamou.core.strategies.base import declared
+
+    table = dict(_ROWS)
+    for name, kind in parameter_classes().items():
+        for field, said in declared(kind).items():
+            key = f"strategies.{name}.{field}"
+            table[key] = Setting(key, said.unit, said.about, said.low, said.high)
+    return table

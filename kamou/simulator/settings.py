@@ -7,13 +7,11 @@ from typing import Any
 
 import attrs
 
-from kamou.core.risk.limits import (
-    MeanReversionParameters,
-    MomentumParameters,
-    RiskLimits,
-    VetoLimits,
-)
-from kamou.settings.config import CycleSettings, Settings, StrategySettings
+from kamou.core.risk.limits import RiskLimits, VetoLimits
+from kamou.core.strategies.mean_reversion import MeanReversionParameters
+from kamou.core.strategies.oi_momentum import MomentumParameters
+from kamou.settings.config import CycleSettings, Settings
+from kamou.settings.strategies import StrategySettings
 from kamou.simulator.faults import drawn
 
 SETTINGS = Settings(
@@ -29,31 +27,33 @@ SETTINGS = Settings(
     ),
     veto=VetoLimits(reward_to_risk_min=0.1, cooldown_after_stop_min=1),
     strategies=StrategySettings(
-        mean_reversion=MeanReversionParameters(
-            window=20,
-            warmup=30,
-            z_entry=1.0,
-            rsi_low=35.0,
-            rsi_high=65.0,
-            variance_ratio_q=2,
-            half_life_min=0.1,
-            efficiency_max=0.7,
-            efficiency_period=5,
-            adx_max=60.0,
-            atr_period=7,
-            hold_bars=12,
-        ),
-        oi_momentum=MomentumParameters(
-            horizons_days=(0,),
-            warmup_days=0,
-            efficiency_min=0.3,
-            efficiency_period=5,
-            adx_min=20.0,
-            atr_period=7,
-            target_atr=3.0,
-            hold_hours=1,
-            rank_min=0.5,
-        ),
+        parameters={
+            "mean_reversion": MeanReversionParameters(
+                window=20,
+                warmup=30,
+                z_entry=1.0,
+                rsi_low=35.0,
+                rsi_high=65.0,
+                variance_ratio_q=2,
+                half_life_min=0.1,
+                efficiency_max=0.7,
+                efficiency_period=5,
+                adx_max=60.0,
+                atr_period=7,
+                hold_bars=12,
+            ),
+            "oi_momentum": MomentumParameters(
+                horizons_days=(0,),
+                warmup_days=0,
+                efficiency_min=0.3,
+                efficiency_period=5,
+                adx_min=20.0,
+                atr_period=7,
+                target_atr=3.0,
+                hold_hours=1,
+                rank_min=0.5,
+            ),
+        },
     ),
 )
 

@@ -29,7 +29,8 @@ from kamou.runs.session import Session, opened
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import inline
 from kamou.runtime.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
-from kamou.settings.config import CycleSettings, Settings, StoreSettings, StrategySettings
+from kamou.settings.config import CycleSettings, Settings, StoreSettings
+from kamou.settings.strategies import StrategySettings
 from kamou.store import queries
 from kamou.supervisor import Supervisor
 from kamou.venue import checker

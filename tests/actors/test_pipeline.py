@@ -22,7 +22,7 @@ from kamou.core.book.events import CandidateVetoed, CycleRanked, IntentRecorded,
 from kamou.core.model import Leg
 from kamou.messages.market import BarsClosed
 from kamou.runtime.supervision import START_TIMEOUT_S
-from kamou.settings.config import StrategySettings
+from kamou.settings.strategies import StrategySettings
 
 
 def ranked(ended: Ended, minute: int) -> CycleRanked:

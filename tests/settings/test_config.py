@@ -24,8 +24,10 @@ from kamou.settings.config import (
     leaf_types,
     load,
 )
-from kamou.settings.table import SETTINGS, Setting
+from kamou.settings.table import Setting, settings_table
 from kamou.settings.toml_text import line_of, lines_of_keys
+
+SETTINGS = settings_table()
 
 
 def load_text(tmp_path: Path, text: str, **environ: str) -> Resolved:
@@ -92,7 +94,7 @@ def test_the_environment_speaks_every_type() -> None:
     ).settings
     assert resolved.exchange.attached_stop is False
     assert resolved.veto.excluded == ("AUSDT", "BUSDT")
-    assert resolved.strategies.oi_momentum.horizons_days == (1, 3)
+    assert flatten(resolved)["strategies.oi_momentum.horizons_days"] == (1, 3)
     assert resolved.veto.reward_to_risk_min == 1.5
     assert resolved.data_dir == Path("some/where")
     assert resolved.change_reason == "a test"

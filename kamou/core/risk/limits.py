@@ -1,4 +1,4 @@
-"""Numbers a human chose: every limit, cost and parameter, with its unit and its reason.
+"""Numbers a human chose: every limit and cost, with its unit and its reason.
 
 Pure values, frozen. ``kamou.settings.config`` loads them from ``kamou.toml`` and the environment.
 """
@@ -67,43 +67,3 @@ class VetoLimits:
     bar_periods_max: int = 2  # bars older than this many periods are stale
     cooldown_after_stop_min: int = 60
     excluded: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class MeanReversionParameters:
-    """Windows are in bars of the trade timeframe."""
-
-    window: int = 100  # z window
-    warmup: int = 200
-    z_entry: float = 1.5  # |z| below this is no setup
-    rsi_period: int = 2
-    rsi_low: float = 10.0
-    rsi_high: float = 90.0
-    variance_ratio_q: int = 5
-    half_life_min: float = 2.0  # bars; the maximum is n/3
-    efficiency_max: float = 0.3
-    efficiency_period: int = 10
-    adx_max: float = 20.0
-    atr_period: int = 14
-    stop_atr: float = 1.5
-    hold_bars: int = 96
-
-
-@attrs.frozen(kw_only=True)
-class MomentumParameters:
-    """Horizons are in days; the panel turns them into bars."""
-
-    horizons_days: tuple[int, ...] = (1, 7)
-    warmup_days: int = 30
-    efficiency_min: float = 0.35
-    efficiency_period: int = 10
-    adx_min: float = 25.0
-    atr_period: int = 14
-    stop_atr: float = 2.0
-    target_atr: float = 4.6
-    hold_hours: int = 72
-    no_confirmation_weight: float = 0.3
-    oi_z_min: float = 0.5  # z of the change in ln(OI) that confirms
-    oi_changes_min: int = 20  # past changes needed before a z means anything
-    oi_deviation_min: float = 0.001  # floor of the z's deviation: 0.1 % of open interest
-    rank_min: float = 0.8  # only the tails of the cross-section speak

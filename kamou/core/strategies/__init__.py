@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.strategies.base import Strategy
+from kamou.core.strategies.base import Parameters, Strategy
 from kamou.errors import ConfigurationError
 
 # After so many bars an average of 14 has forgotten its seed to the last bit, (13/14)^500 < 2^-53,
@@ -29,18 +30,37 @@ def discover() -> dict[str, StrategyFactory]:
     Raises:
         ConfigurationError: a file does not end in ``strategy = ...``, or does not import.
     """
-    found: dict[str, StrategyFactory] = {}
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        if name == BASE_MODULE:
-            continue
-        try:
-            module = importlib.import_module(f"{__name__}.{name}")
-            found[name] = cast(StrategyFactory, module.strategy)
-        except Exception as problem:
-            raise ConfigurationError(
-                f"strategy file {name}.py gives no strategy: {problem!r}"
-            ) from problem
+    return {name: _factory(name) for name in _files()}
+
+
+def parameter_classes() -> dict[str, type[Parameters]]:
+    """The class of each strategy's parameters, by file name; of those that have parameters.
+
+    A file that gives no strategy is left out, so that settings can be read whatever stands in
+    the folder; ``discover`` says what is wrong with it to whoever trades.
+    """
+    found: dict[str, type[Parameters]] = {}
+    for name in _files():
+        with suppress(ConfigurationError):
+            kind = getattr(_factory(name), "parameter_class", None)
+            if kind is not None:
+                found[name] = kind
     return found
+
+
+def _files() -> Iterator[str]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return (name for name in names if name != BASE_MODULE)
+
+
+def _factory(name: str) -> StrategyFactory:
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+        return cast(StrategyFactory, module.strategy)
+    except Exception as problem:
+        raise ConfigurationError(
+            f"strategy file {name}.py gives no strategy: {problem!r}"
+        ) from problem
 
 
 def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, Strategy]:

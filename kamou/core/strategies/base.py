@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -12,11 +12,51 @@ from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Floats, Indicator
 from kamou.core.market.panel import Panel
 
+T = TypeVar("T")
+Bound = int | str | None  # decimals as text, so that 0.01 is exactly that
 Codes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 FLAT_RELATIVE = 1e-9  # of the price: a deviation below this is rounding, not a market
 STALE_PERIODS = 2  # data older than this many of its own periods is no basis for an opinion
+
+
+DECLARED = "parameter"  # the key of a field's metadata
+
+
+@attrs.frozen(kw_only=True)
+class Parameter:
+    """What a strategy's file says about one of its parameters, beside its type and default."""
+
+    about: str  # what it is for
+    unit: str
+    low: Bound  # None: no bound
+    high: Bound
+
+
+def parameter(
+    default: T, about: str, *, unit: str = "", low: Bound = None, high: Bound = None
+) -> T:
+    """Declare a field of ``Parameters``: a setting, with what is shown and checked of it.
+
+    The setting's key is ``strategies.FILE.FIELD``. ``low`` and ``high`` are allowed values.
+    """
+    declared = Parameter(about=about, unit=unit, low=low, high=high)
+    return attrs.field(default=default, metadata={DECLARED: declared})
+
+
+@attrs.frozen(kw_only=True)
+class Parameters:
+    """Base of a strategy's parameters. Its file names its own in ``Strategy.parameter_class``."""
+
+    def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Values that are fine alone and wrong together: the fields, and what does not hold."""
+        return ()
+
+
+def declared(kind: type[Parameters]) -> dict[str, Parameter]:
+    """Return what is declared of every field of a strategy's parameters, in their order."""
+    return {field.name: field.metadata[DECLARED] for field in attrs.fields(kind)}
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import attrs
 import numpy as np
 
 from kamou.core.codes import Abstain
@@ -20,11 +21,47 @@ from kamou.core.indicators.rsi import Rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.indicators.window import mean_and_deviation
 from kamou.core.market.panel import Panel
-from kamou.core.risk.limits import MeanReversionParameters
-from kamou.core.strategies.base import FLAT_RELATIVE, Mask, Opinion, Strategy, data_verdicts
+from kamou.core.strategies.base import (
+    FLAT_RELATIVE,
+    Mask,
+    Opinion,
+    Parameters,
+    Strategy,
+    data_verdicts,
+    parameter,
+)
 
 HALF_LIFE_SHARE = 3  # a half-life above n/3 cannot be told from none in n bars
 RANDOM_WALK = 1.0  # the variance ratio of a random walk
+
+
+@attrs.frozen(kw_only=True)
+class MeanReversionParameters(Parameters):
+    """Windows are in bars of the trade timeframe."""
+
+    window: int = parameter(100, "of the z-score", unit="bars", low=10, high=5_000)
+    warmup: int = parameter(200, "before the first opinion", unit="bars", low=10, high=10_000)
+    z_entry: float = parameter(1.5, "a smaller |z| is no setup", low=0, high=10)
+    rsi_period: int = parameter(2, "of the trigger", unit="bars", low=2, high=100)
+    rsi_low: float = parameter(10.0, "long below", low=0, high=50)
+    rsi_high: float = parameter(90.0, "short above", low=50, high=100)
+    variance_ratio_q: int = parameter(5, "of the variance ratio", unit="bars", low=2, high=100)
+    half_life_min: float = parameter(  # the maximum is n/3
+        2.0, "shorter is noise", unit="bars", low=0, high=1_000
+    )
+    efficiency_max: float = parameter(0.3, "above it the market trends", low=0, high=1)
+    efficiency_period: int = parameter(
+        10, "of the efficiency ratio", unit="bars", low=2, high=1_000
+    )
+    adx_max: float = parameter(20.0, "above it the market trends", low=0, high=100)
+    atr_period: int = parameter(14, "of the average true range", unit="bars", low=2, high=1_000)
+    stop_atr: float = parameter(1.5, "stop distance", unit="ATR", low="0.1", high=20)
+    hold_bars: int = parameter(96, "then the time stop closes", unit="bars", low=1, high=10_000)
+
+    def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        if self.warmup >= self.window:
+            return ()
+        return ((("warmup", "window"), "the warm-up must cover the window"),)
 
 
 class MeanReversion:
@@ -33,6 +70,7 @@ class MeanReversion:
     score_min: ClassVar[float] = 0.0  # z_entry is the threshold
     proxies: ClassVar[tuple[str, ...]] = ("",)
     interest_span_ms: ClassVar[int] = 0
+    parameter_class: ClassVar[type[Parameters]] = MeanReversionParameters
 
     def __init__(self, parameters: MeanReversionParameters | None = None) -> None:
         self.parameters = p = parameters or MeanReversionParameters()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS
@@ -18,23 +19,51 @@ from kamou.core.indicators.base import Floats, Indicator, Ints
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.interest import InterestChange, spacing_ms
 from kamou.core.market.panel import Panel
-from kamou.core.risk.limits import MomentumParameters
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
     STALE_PERIODS,
     Opinion,
+    Parameters,
     Strategy,
     data_verdicts,
+    parameter,
 )
 
 SKIPPED_BARS = 1  # the newest bar's bounce between bid and ask is not momentum
 NO_OI = 1  # index into ``proxies``
 
 
+@attrs.frozen(kw_only=True)
+class MomentumParameters(Parameters):
+    """Horizons are in days; the panel turns them into bars."""
+
+    horizons_days: tuple[int, ...] = parameter(
+        (1, 7), "of the scaled returns", unit="days", low=1, high=365
+    )
+    warmup_days: int = parameter(30, "before the first opinion", unit="days", low=1, high=1_000)
+    efficiency_min: float = parameter(0.35, "below it nothing trends", low=0, high=1)
+    efficiency_period: int = parameter(
+        10, "of the efficiency ratio", unit="bars", low=2, high=1_000
+    )
+    adx_min: float = parameter(25.0, "below it nothing trends", low=0, high=100)
+    atr_period: int = parameter(14, "of the average true range", unit="bars", low=2, high=1_000)
+    stop_atr: float = parameter(2.0, "stop distance", unit="ATR", low="0.1", high=20)
+    target_atr: float = parameter(4.6, "target distance", unit="ATR", low="0.1", high=100)
+    hold_hours: int = parameter(72, "then the time stop closes", unit="h", low=1, high=10_000)
+    no_confirmation_weight: float = parameter(0.3, "without open interest", low=0, high=1)
+    oi_z_min: float = parameter(0.5, "change in ln(OI) that confirms", low=0, high=10)
+    oi_changes_min: int = parameter(20, "changes before their z is asked", low=3, high=100)
+    oi_deviation_min: float = parameter(
+        0.001, "floor of the z", unit="of open interest", low=0, high=1
+    )
+    rank_min: float = parameter(0.8, "only the tails speak", low=0, high=1)
+
+
 class OiMomentum:
     name: ClassVar[str] = "oi_momentum"
     cross_sectional: ClassVar[bool] = True
     proxies: ClassVar[tuple[str, ...]] = ("", "no_oi")
+    parameter_class: ClassVar[type[Parameters]] = MomentumParameters
 
     def __init__(self, parameters: MomentumParameters | None = None) -> None:
         self.parameters = p = parameters or MomentumParameters()

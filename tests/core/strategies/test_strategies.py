@@ -17,11 +17,10 @@ from kamou.core import strategies as package
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Floats
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.risk.limits import MeanReversionParameters, MomentumParameters
 from kamou.core.strategies import make, panel_for
 from kamou.core.strategies.base import Opinion, failed
-from kamou.core.strategies.mean_reversion import MeanReversion
-from kamou.core.strategies.oi_momentum import OiMomentum
+from kamou.core.strategies.mean_reversion import MeanReversion, MeanReversionParameters
+from kamou.core.strategies.oi_momentum import MomentumParameters, OiMomentum
 from kamou.errors import ConfigurationError
 
 PERIOD = HOUR_MS

@@ -1,0 +1,73 @@
+"""A strategy is one file: what it declares of its parameters is in the settings, and used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from settings_page import settings_page
+
+from kamou.core import strategies
+from kamou.errors import ConfigurationError
+from kamou.settings.config import Settings, canonical_json, commented_toml, flatten, load
+
+FADER = """
+import attrs
+from kamou.core.strategies.base import Parameters, parameter
+
+@attrs.frozen(kw_only=True)
+class FaderParameters(Parameters):
+    patience: int = parameter(7, "before it fades", unit="bars", low=2, high=9)
+    haste: int = parameter(1, "once it fades", low=0, high=100)
+
+    def contradictions(self):
+        return () if self.haste < self.patience else ((("haste",), "must be below patience"),)
+
+class Fader:
+    name = "fader"
+    parameter_class = FaderParameters
+
+    def __init__(self, parameters=None):
+        self.parameters = parameters or FaderParameters()
+
+strategy = Fader
+"""
+
+
+@pytest.fixture
+def fader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fader.py").write_text(FADER)
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+
+
+@pytest.mark.usefixtures("fader")
+def test_a_strategys_file_alone_brings_its_settings_with_range_unit_and_reason() -> None:
+    assert flatten(Settings())["strategies.fader.patience"] == 7
+    assert '"strategies.fader.patience":7' in canonical_json(Settings())
+    written = commented_toml().partition("[strategies.fader]\n")[2].splitlines()[:2]
+    assert written == ["# before it fades [bars] (between 2 and 9 bars)", "#patience = 7"]
+    row = "| `strategies.fader.patience` | `7` | bars | between 2 and 9 | before it fades. |"
+    assert row in settings_page()
+
+
+@pytest.mark.usefixtures("fader")
+def test_a_declared_parameter_is_checked_and_reaches_its_strategy() -> None:
+    key = "KAMOU__STRATEGIES__FADER__PATIENCE"
+    chosen = load(None, {key: "9"}).settings.strategies
+    made = strategies.make(["fader"], chosen.parameters)["fader"]
+    assert made.parameters.patience == 9  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match=r"fader\.patience must be between 2 and 9 bars"):
+        load(None, {key: "10"})
+    with pytest.raises(ConfigurationError, match=r"fader\.haste .* must be below patience"):
+        load(None, {"KAMOU__STRATEGIES__FADER__HASTE": "7"})
+
+
+def test_a_file_that_gives_no_strategy_takes_no_setting_of_the_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = canonical_json(Settings())
+    (tmp_path / "gibberish.py").write_text("this is no Python")
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+    assert canonical_json(load(None, {}).settings) == before
+    with pytest.raises(ConfigurationError, match=r"gibberish\.py gives no strategy"):
+        strategies.discover()
