@@ -105,3 +105,14 @@ def test_a_circle_between_rooms_is_found() -> None:
     graph["kamou.core.book"].add("kamou.core.risk")
     with pytest.raises(CycleError, match=r"kamou\.core\.book"):
         in_order(graph)
+
+
+def test_every_room_has_its_line_in_the_architecture() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    lines = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = {name.strip("/") for line in lines for name in line.split("`")[1::2]}
+    rooms = {
+        path.parent.relative_to(ROOT / "kamou").as_posix()
+        for path in (ROOT / "kamou").rglob("__init__.py")
+    } - {".", "web/pages"}  # its files count for themselves, and so do the pages
+    assert rooms <= told, f"say what stands in {sorted(rooms - told)}"

@@ -1,4 +1,4 @@
-"""What hurt others, one test per pain, each with a naive implementation that does not survive it.
+"""What hurt others, one test per failure mode, each with a naive implementation that fails it.
 
 A test plays a scene with the product and finds nothing wrong, then plays the same scene with one
 piece replaced by what other bots do, or did, and finds the damage. The second half proves that

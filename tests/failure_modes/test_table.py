@@ -1,4 +1,4 @@
-"""``docs/failure_modes.md`` and the tests of this folder name the same pains."""
+"""``docs/failure_modes.md`` and the tests of this folder name the same failure modes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)` `(test_\w+)`")
 
 
-def test_the_page_of_pains_names_every_test_of_this_folder_and_no_other() -> None:
+def test_the_page_of_failure_modes_names_every_test_of_this_folder() -> None:
     page = set(NAMED.findall((ROOT / "docs/failure_modes.md").read_text(encoding="utf-8")))
     here = {
         (path.relative_to(ROOT).as_posix(), node.name)
