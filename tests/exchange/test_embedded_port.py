@@ -12,7 +12,6 @@ from port_fakes import Latch, LeapClock, Permits, Proofs, approve, close_of, int
 from venue_orders import EXACT, at, engine_at
 
 from kamou.clock import HOUR_MS
-from kamou.core.book.intents import as_contracts
 from kamou.core.book.updates import FillUpdate
 from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, PermitRefusedError, UnknownOutcomeError
@@ -165,7 +164,3 @@ async def test_trades_of_another_process_ask_for_reconciliation(tmp_path):
 
 async def test_ratios_of_the_future_are_not_served(venue):
     assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)
-
-
-def test_contracts_are_floored_to_the_lot():
-    assert as_contracts(D("1.99"), D("0.5")) == D("1.5")

@@ -22,11 +22,10 @@ from mutation_suite import DOCS, write_page
 
 MODULES = (
     "kamou/core/risk/*.py",
-    "kamou/core/risk/sizing.py",
-    "kamou/core/risk/planning.py",
     "kamou/core/book/account_fold.py",
     "kamou/core/book/book.py",
     "kamou/core/book/holdings.py",
+    "kamou/core/book/recent_activity.py",
     "kamou/core/book/trades.py",
     "kamou/core/reconciliation/protection.py",
     "kamou/core/reconciliation/reconciliation.py",
