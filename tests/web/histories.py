@@ -1,0 +1,189 @@
+"""Whole histories, traded by the whole system on a drawn market, with their venue's own file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import trio
+
+from kamou import ids
+from kamou.app import World, compose
+from kamou.clock import DAY_MS, HOUR_MS, JumpClock, SimulatedClock
+from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.model import Account
+from kamou.exchange.embedded import SimulatedExchange
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.session import opened
+from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.runners import inline
+from kamou.settings.config import CycleSettings, Settings
+from kamou.simulator.market import instrument
+from kamou.simulator.settings import SETTINGS as SIMULATED
+from kamou.simulator.venue import LivingEngine
+from kamou.supervisor import Supervisor
+from kamou.venue.engine import Engine
+from kamou.venue.market.recorded import RecordedMarket
+
+D = Decimal
+Command = Halt | Resume | Flatten
+MIDNIGHT_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
+STEP_MS = 900_000
+WARMUP = 60  # bars before the first day
+SYMBOLS = 6
+SETTINGS = Settings(
+    mode="demo",
+    cycle=CycleSettings(period_s=900, timeframe_s=900, shards=1),
+    risk=SIMULATED.risk,
+    veto=SIMULATED.veto,
+    strategies=SIMULATED.strategies,
+)
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """What happens. Hours count from the midnight of the first day."""
+
+    name: str
+    seed: int
+    runs: tuple[tuple[float, float], ...]  # the system is up from, until: hours
+    moves: tuple[tuple[float, int], ...] = ()  # deposits and withdrawals: from which hour on
+    commands: tuple[tuple[float, Command], ...] = ()  # the operator's, at which hour
+    killed: bool = False  # each run but the last ends without a word
+
+    def at_ms(self, hour: float) -> int:
+        return MIDNIGHT_MS + int(hour * HOUR_MS)
+
+    @property
+    def days(self) -> int:
+        return int(self.runs[-1][1] // 24) + 1
+
+
+def market(history: History) -> RecordedMarket:
+    """Random walks that all symbols share in part; funding every eight hours."""
+    chance = np.random.default_rng(history.seed)
+    bars = WARMUP + history.days * DAY_MS // STEP_MS
+    moves = chance.normal(0, 0.002, (bars, 1)) + chance.normal(0, 0.002, (bars, SYMBOLS))
+    close = 100.0 * np.exp(np.cumsum(moves, axis=0))
+    open_ = np.vstack([np.full(SYMBOLS, 100.0), close[:-1]])
+    spread = np.abs(chance.normal(0, 0.002, (2, bars, SYMBOLS)))
+    names = tuple(instrument(index).symbol for index in range(SYMBOLS))
+    candles = Candles(
+        symbols=names,
+        period_ms=STEP_MS,
+        open_ms=MIDNIGHT_MS + np.arange(-WARMUP, bars - WARMUP, dtype=np.int64) * STEP_MS,
+        open=open_,
+        high=np.maximum(open_, close) * (1 + spread[0]),
+        low=np.minimum(open_, close) * (1 - spread[1]),
+        close=close,
+        volume=np.full((bars, SYMBOLS), 50_000.0),
+    )
+    settled = MIDNIGHT_MS + np.arange(0, history.days * 3 + 1, dtype=np.int64) * 8 * HOUR_MS
+    funding = Series(
+        symbols=names,
+        available_ms=settled,
+        values=chance.normal(0.0001, 0.0002, (len(settled), SYMBOLS)),
+        period_ms=8 * HOUR_MS,
+    )
+    data = MarketSet(
+        name="drawn", candles=candles, funding=funding, interest=empty_series(names, DAY_MS)
+    )
+    return RecordedMarket(
+        data,
+        instruments=tuple(instrument(index) for index in range(SYMBOLS)),
+        half_spread=np.full(SYMBOLS, 1.0),
+    )
+
+
+class Owned(SimulatedExchange):
+    """Its owner moves money, each time shortly before somebody reads the account."""
+
+    def __init__(self, engine: Engine, *, moves: list[tuple[int, int]], **more: Any) -> None:
+        super().__init__(engine, **more)
+        self._owned, self._moves = engine, moves
+
+    async def account(self) -> Account:
+        while self._moves and self._moves[0][0] <= self._owned.market_ms:
+            LivingEngine.transfer(self._owned, D(self._moves.pop(0)[1]))
+        return await super().account()
+
+
+def trade(history: History, folder: Path) -> RecordedMarket:
+    """Run it; ``kamou.sqlite3`` and ``exchange.sqlite3`` are in ``folder``."""
+    drawn = market(history)
+    moves = [(history.at_ms(hour), amount) for hour, amount in history.moves]
+    for from_h, until_h in history.runs:
+        seed_scheduler(history.seed)
+        clock = SimulatedClock(start_ms=history.at_ms(from_h))
+        kept = history.killed and (from_h, until_h) != history.runs[-1]
+        run = partial(_run, drawn, folder, history, until_h, moves, clock, kept)
+        trio.run(run, clock=JumpClock())
+        for copy in folder.glob("*.kept"):
+            for left in folder.glob(f"{copy.stem}*-[sw][ha][ml]"):
+                left.unlink()
+            copy.replace(copy.with_suffix(""))
+    return drawn
+
+
+async def _run(
+    drawn: RecordedMarket,
+    folder: Path,
+    history: History,
+    until_h: float,
+    moves: list[tuple[int, int]],
+    clock: SimulatedClock,
+    keep: bool,
+) -> None:
+    """One run. With ``keep`` the files are copied as a kill at its end would leave them."""
+    journal, venue = folder / "kamou.sqlite3", folder / "exchange.sqlite3"
+    end_ms = history.at_ms(until_h)
+    with opened(
+        settings=SETTINGS,
+        database_path=journal,
+        venue_path=venue,
+        source=drawn,
+        start_ms=clock.now_ms(),
+        clock=clock.now_ms,
+        gate=AssumedLiveGate().label,
+        durable=False,
+    ) as session:
+        tree = compose(
+            World(
+                settings=SETTINGS,
+                clock=clock,
+                port=session.port(SETTINGS, adapter=partial(Owned, moves=moves)),
+                market=drawn,
+                writer=session.writer,
+                reader=session.reader,
+                runner=inline,
+                gate=AssumedLiveGate(),
+                salt_of=partial(ids.salt_for, b"s" * 32),
+                halted=lambda: False,
+                step_ms=drawn.step_ms,
+            )
+        )
+        supervisor = Supervisor(tree.spec)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            for hour, command in history.commands:
+                if clock.now_ms() < history.at_ms(hour) < end_ms:
+                    await clock.sleep_until(history.at_ms(hour))
+                    assert tree.governor.put_priority(command)
+            await clock.sleep_until(end_ms)
+            if keep:
+                for path in (journal, venue):
+                    _copy(path, path.with_name(path.name + ".kept"))
+            await supervisor.stop()
+            nursery.cancel_scope.cancel()
+
+
+def _copy(path: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)

@@ -1,0 +1,85 @@
+"""Every figure of the public record equals an outsider's recomputation of it."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+
+import pytest
+from histories import History, trade
+from recomputation import Ledger, MarkAt, Plans, differences
+from site_client import Client, inline
+
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.venue.market.recorded import RecordedMarket
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+HISTORIES = (
+    History(name="one day and parts", seed=1, runs=((6.3, 53.0),)),
+    History(name="thirteen complete days and parts", seed=2, runs=((5.0, 14 * 24 + 5.0),)),
+    History(name="fourteen complete days and parts", seed=3, runs=((20.0, 15 * 24 + 1.5),)),
+    History(name="begun at midnight", seed=4, runs=((0.0, 30.0),)),
+    History(
+        name="deposits and withdrawals",
+        seed=5,
+        runs=((9.0, 96.0),),
+        moves=((12.0, 700), (30.2, 1000), (37.7, -400), (60.0, -3000)),
+    ),
+    History(name="stopped across a midnight", seed=6, runs=((3.0, 42.1), (54.2, 80.0))),
+    History(name="stopped across two midnights", seed=7, runs=((3.0, 42.1), (78.1, 101.0))),
+    History(
+        name="killed across a midnight",
+        seed=8,
+        runs=((3.0, 47.97), (48.4, 73.0)),
+        killed=True,
+    ),
+    History(
+        name="halted for a whole day",
+        seed=9,
+        runs=((3.0, 100.0),),
+        commands=(
+            (20.0, Halt(reason="HUMAN_HALT", note="holiday")),
+            (76.0, Resume(note="back")),
+        ),
+    ),
+    History(
+        name="flattened",
+        seed=10,
+        runs=((3.0, 50.0),),
+        commands=((49.9, Flatten(reason="HUMAN_FLATTEN", note="enough")),),
+    ),
+)
+
+
+def marks(drawn: RecordedMarket) -> MarkAt:
+    """The venue's marks: the market's price, rounded to the tick."""
+    columns = {symbol: n for n, symbol in enumerate(drawn.symbols)}
+    ticks = {each.symbol: each.tick for each in drawn.instruments}
+
+    def mark_at(symbol: str, at_ms: int) -> Decimal:
+        price = Decimal(repr(float(drawn.prices(at_ms)[columns[symbol]])))
+        tick = ticks[symbol]
+        return (price / tick).quantize(Decimal(1), ROUND_HALF_EVEN) * tick
+
+    return mark_at
+
+
+@pytest.fixture(params=HISTORIES, ids=lambda history: history.name)
+def traded(request: pytest.FixtureRequest, tmp_path: Path) -> RecordedMarket:
+    """The market of a history that has been traded; its files are in ``tmp_path``."""
+    return trade(request.param, tmp_path)
+
+
+async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
+    traded: RecordedMarket, tmp_path: Path, client: Client
+) -> None:
+    journal = tmp_path / "kamou.sqlite3"
+    site = PublicSite(journal, Site(mode="demo", assumed_live=True), runner=inline)
+    async with client(site) as http:
+        answer = await http.get("/results.json")
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document["trades_total"] > 5
+    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded))
+    assert differences(document, ledger, Plans(journal)) == []
