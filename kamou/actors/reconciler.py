@@ -120,10 +120,13 @@ class Reconciler(Actor):
             self._again_ms = self.clock.now_ms() + RETRY_MS
 
     async def _reconcile(self, cycle_ms: int) -> None:
+        if self._snapshot_due(self._follower.catch_up()):
+            # After the fill that called for it, not in its millisecond: a page has what is stamped
+            # before its snapshot. The history "flattened" in tests/web/test_recomputation.py.
+            await self.clock.sleep_until(self.clock.now_ms() + 1)
         view, atrs = await self._view(self._follower.catch_up())
         book = self._follower.catch_up()  # with what the order manager learned while we read
-        flattening = book.state.severity >= TradingState.FLATTEN.severity
-        due = flattening and self._held_when_marked
+        due = self._snapshot_due(book)
         terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
         found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
         self._doubts = found.doubts
@@ -143,6 +146,10 @@ class Reconciler(Actor):
         was, self._restless = self._restless, bool(found.deferred or found.doubts)
         if self._restless or was:  # what came to rest is looked at once more: lists lie
             self._again_ms = self.clock.now_ms() + RETRY_MS
+
+    def _snapshot_due(self, book: Book) -> bool:
+        """A flatten is followed by a snapshot at once, not at the end of the cycle."""
+        return book.state.severity >= TradingState.FLATTEN.severity and self._held_when_marked
 
     async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:
         """One read of everything, and the ATR of positions that we did not know."""

@@ -11,9 +11,10 @@ import json
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import attrs
 D = Decimal
 DAY_MS = 86_400_000
 LAST_DIGIT = D("0.00000001")
-DAYS_MIN, TRADES_MIN = 14, 30
+DAYS_MIN = 14
+NEWEST = 20  # halts, downtime and transfers that the document lists
 MarkAt = Callable[[str, int], Decimal]
 """(symbol, at_ms) -> the venue's mark price then"""
 
@@ -189,6 +191,8 @@ class Plans:
             i["client_id"]: plans[i["permit_id"]] for i in intents if i["permit_id"] in plans
         }
         self.snapshot_ms = max(row["at_ms"] for row in bodies("equity_marked"))
+        self._states = [row for row in bodies("state_changed") if row["at_ms"] <= self.snapshot_ms]
+        self._closed_ms = [row["at_ms"] for row in bodies("cycle_closed")]
         connection.close()
 
     def r(self, trade: Stretch) -> float | None:
@@ -200,6 +204,26 @@ class Plans:
         distance = abs(D(plan["entry_price"]) - D(plan["stop_price"]))
         return float(trade.net / (distance * trade.added * trade.contract_size))
 
+    def spans(self, states: Collection[str]) -> list[tuple[int, int | None, str]]:
+        """When one of these states held: from, until (None: still), and why it began."""
+        found: list[tuple[int, int | None, str]] = []
+        for row in self._states:
+            was, is_ = row["before"] in states, row["after"] in states
+            if is_ and not was:
+                found.append((row["at_ms"], None, row["reason"]))
+            elif was and not is_:
+                found[-1] = (found[-1][0], row["at_ms"], found[-1][2])
+        return found
+
+    def silence(self, longer_than_ms: int) -> list[tuple[int, int]]:
+        """Where no cycle closed for longer than that: from the end of one to the next one's."""
+        known = [at_ms for at_ms in self._closed_ms if at_ms <= self.snapshot_ms]
+        return [(a, b) for a, b in pairwise(known) if b - a > longer_than_ms]
+
+    @property
+    def state(self) -> str:
+        return self._states[-1]["after"] if self._states else "normal"
+
     def strategy(self, trade: Stretch) -> str:
         return self.of_order[trade.entry_ids[0]]["strategy"]
 
@@ -207,7 +231,12 @@ class Plans:
 # --- the figures -----------------------------------------------------------------------------
 
 
-def differences(document: dict[str, Any], ledger: Ledger, plans: Plans) -> list[str]:
+HALTS = ("halt_new", "flatten", "killed")
+
+
+def differences(
+    document: dict[str, Any], ledger: Ledger, plans: Plans, *, period_ms: int
+) -> list[str]:
     """What ``/results.json`` says otherwise than it should: ``where: shown, right``."""
     as_of_ms = document["as_of_ms"]
     found: list[str] = []
@@ -243,6 +272,7 @@ def differences(document: dict[str, Any], ledger: Ledger, plans: Plans) -> list[
         same(f"{row['name']} pnl_net", row["pnl_net"], _sum(t.net for t in own))
         same(f"{row['name']} fees", row["fees"], _sum(t.fees for t in own))
         same(f"{row['name']} funding", row["funding"], _sum(t.funding for t in own))
+    _of_spans(document, ledger, plans, period_ms, same)
     total = _sum(D(day["pnl"]) for day in document["days"]) + D(document["flows"])
     same("sum of the days", str(total), ledger.equity(as_of_ms) - ledger.start)
     return found
@@ -272,6 +302,28 @@ def _day(
         "trades": sum(from_ms <= trade.closed_ms < end_ms for trade in trades),
         "complete": began and to_ms <= as_of_ms,
     }
+
+
+def _of_spans(
+    document: dict[str, Any], ledger: Ledger, plans: Plans, period_ms: int, same: Same
+) -> None:
+    same("state", document["state"], plans.state)
+    for name, states in (("halts", HALTS), ("reduced", ("reduced",))):
+        shown = [(row["from_ms"], row["until_ms"], row["reason"]) for row in document[name]]
+        same(name, shown, plans.spans(states)[-NEWEST:])
+        same(f"{name}_total", document[f"{name}_total"], len(plans.spans(states)))
+    silence = plans.silence(2 * period_ms)
+    gaps = [(row["from_ms"], row["until_ms"]) for row in document["downtime"]]
+    same("downtime", gaps, silence[-NEWEST:])
+    same("downtime_total", document["downtime_total"], len(silence))
+    paid = [
+        (row["at_ms"], D(row["amount"]))
+        for row in ledger.money
+        if row["kind"] == "transfer" and row["at_ms"] < document["as_of_ms"]
+    ]
+    shown = [(row["at_ms"], D(row["amount"])) for row in document["transfers"]]
+    same("transfers", shown, paid[-NEWEST:])
+    same("transfers_total", document["transfers_total"], len(paid))
 
 
 def _of_months(document: dict[str, Any], days: list[dict[str, Any]], same: Same) -> None:

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import pytest
-from histories import History, trade
+from histories import STEP_MS, History, trade
 from recomputation import Ledger, MarkAt, Plans, differences
 from site_client import Client, inline
 
@@ -82,4 +82,4 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     document = answer.json()
     assert document["trades_total"] > 5
     ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded))
-    assert differences(document, ledger, Plans(journal)) == []
+    assert differences(document, ledger, Plans(journal), period_ms=STEP_MS) == []
