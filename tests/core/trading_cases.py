@@ -249,7 +249,7 @@ class Story:
                 mode="demo",
                 version="0",
                 config_digest="",
-                config_json="",
+                config_json="{}",
                 change_reason="",
             ),
             e.DayOpened(at_ms=start_ms, day="2024-01-01", equity=D(equity)),
