@@ -84,6 +84,7 @@ class Monitor:
             outside=outside,
             wrong=self.violation,
         )
+        self._day_unknown = False  # an older journal came back that knows of no day
         self._sampled_ms = 0
         self._told = 0  # violations of the checker that are reported
         self._seen = 0  # pieces of evidence
@@ -117,6 +118,10 @@ class Monitor:
             self.trace.digest(body)
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
             self.duties.journalled(event)
+            if isinstance(event, e.DayOpened) and self._day_unknown:
+                # The record begins again, within the day, with what is there now (seed 910212).
+                self._day_unknown = False
+                self.portfolio.open_day(self._checker, self.engine.market_ms)
             self.coverage.update(f"bound {name}" for name in bound_by(event))
             learn = _LEARNS.get(type(event))
             if learn is not None:
@@ -150,6 +155,7 @@ class Monitor:
         self.state = book.state
         self.duties.rolled_back(book)
         self.portfolio.forgotten()
+        self._day_unknown = not book.day
 
     def _granted(self, event: e.PermitGranted) -> None:
         if event.permit_id in self._permits:

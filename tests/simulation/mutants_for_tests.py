@@ -92,15 +92,22 @@ FOR_TESTS = (
     survivor(
         name="a hedge counts as more of the same direction",
         file=EXPOSURE,
-        old="        net += money * side.sign\n",
-        new="        net += money\n",
+        old="        held += trade.notional(mark) * trade.side.sign\n",
+        new="        held += trade.notional(mark)\n",
+        tests=(SIDES,),
+    ),
+    survivor(
+        name="a promised entry is a hedge",
+        file=EXPOSURE,
+        old="net_notional={side: held + signed for side, signed in reserved.items()},",
+        new="net_notional=dict.fromkeys(reserved, held + sum(reserved.values())),",
         tests=(SIDES,),
     ),
     survivor(
         name="the room for the shock is that of a long",
         file=EXPOSURE,
-        old="- stake.net_notional * side.sign",
-        new="- stake.net_notional",
+        old="- stake.net_notional[side] * side.sign",
+        new="- stake.net_notional[side]",
         tests=(SIDES,),
     ),
     survivor(

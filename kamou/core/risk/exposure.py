@@ -28,7 +28,9 @@ class Exposure:
     margin_reserved: Decimal  # of permits whose orders have not filled
     reserved_costs: Decimal  # of them: what going in and out costs, spread and funding in
     cluster: Mapping[Side, Decimal]  # open risk of alts, by direction
-    net_notional: Decimal  # signed: what a move of the whole market hits
+    # Signed, what a move of the whole market hits, by the side of a trade that is added: what is
+    # held, and reserved entries of that side. One that may not fill is no hedge (seed 910259).
+    net_notional: Mapping[Side, Decimal]
 
 
 def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) -> Decimal:
@@ -66,26 +68,29 @@ def exposure(
     """
     gap = book.conduct.gap_buffer(limits, now_ms).value
     stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
+    held = ZERO  # signed notional
+    reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
         risk = trade_risk(trade, mark, exit_rate(instruments.get(symbol), costs), gap)
         stakes.append((symbol, trade.side, trade.notional(mark), risk))
+        held += trade.notional(mark) * trade.side.sign
     margin = reserved_costs = ZERO
     for reservation in book.reservations.values():
         if reservation.remaining > 0:
             plan, money = reservation.plan, reservation.notional
             stakes.append((plan.symbol, plan.side, money, reservation.risk))
+            reserved[plan.side] += money * plan.side.sign
             margin += money / plan.leverage
             units = reservation.remaining * plan.contract_size
             moves = (1 + gap) * plan.stop_distance * units  # the rest of the risk is costs
             reserved_costs += max(ZERO, reservation.risk - moves)
-    open_risk = total = net = ZERO
+    open_risk = total = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
     for symbol, side, money, risk in stakes:
         open_risk += risk
         total += money
-        net += money * side.sign
         notional[symbol] = notional.get(symbol, ZERO) + money
         if not is_major(instruments.get(symbol)):
             cluster[side] += risk
@@ -96,7 +101,7 @@ def exposure(
         margin_reserved=margin,
         reserved_costs=reserved_costs,
         cluster=cluster,
-        net_notional=net,
+        net_notional={side: held + signed for side, signed in reserved.items()},
     )
 
 
@@ -144,7 +149,7 @@ def room_for(
         risks["cluster"] = limits.cluster_risk_max * q - stake.cluster[side]
     left = budget - stake.reserved_costs
     notionals = {
-        "shock": left / limits.shock_move - stake.net_notional * side.sign,
+        "shock": left / limits.shock_move - stake.net_notional[side] * side.sign,
         "notional_total": limits.notional_total_max * q - stake.notional_total,
         "margin_total": limits.margin_total_max * q - margin,
     }

@@ -97,9 +97,10 @@ def cluster(c: ReviewContext) -> Denial | None:
 def shock(c: ReviewContext) -> Denial | None:
     """A jump of the market, either way, costs no more than what is left of the day's budget.
 
-    A trade that lowers the book's net direction is never denied for what was there before.
+    A trade that lowers the book's net direction is never denied for what was there before. What
+    may not fill lowers nothing.
     """
-    net = c.stake.net_notional
+    net = c.stake.net_notional[c.plan.side]
     loss = shock_loss(net + c.notional * c.plan.side.sign, c.limits.shock_move)
     left = c.day_left
     if loss <= left or loss < shock_loss(net, c.limits.shock_move):

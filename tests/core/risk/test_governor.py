@@ -338,3 +338,14 @@ def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> No
     hedge = plan(side=Side.SHORT, quantity=D(90), risk=D(38))
     assert isinstance(review_entry(review(story.book, hedge, limits=tight))[0], Approved)
     assert shock_loss(D(-200), D("0.1")) == 20
+
+
+def test_an_entry_that_may_not_fill_is_no_hedge_against_a_shock(story: Story) -> None:
+    """Seed 910259: a promised short, which never filled, carried a long beyond the limit."""
+    tight = RiskLimits(shock_move=D("0.25"))  # 250 of a position of 1,000; 400 may be lost a day
+    story.open(plan("BTCUSDT"))
+    story.grant(plan("ETHUSDT", side=Side.SHORT))
+
+    assert "RISK_SHOCK_EXCEEDED" in denied(story, plan("XRPUSDT"), limits=tight)
+    small = plan("XRPUSDT", side=Side.SHORT, quantity=D(5), risk=D(3))
+    assert isinstance(review_entry(review(story.book, small, limits=tight))[0], Approved)

@@ -56,7 +56,7 @@ def test_open_risk_runs_from_the_mark_to_the_stop(story: Story) -> None:
     assert at_stake(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
     assert at_stake(story).open_risk == D("38.276")  # no mark: the entry price
     assert at_entry.cluster == {Side.LONG: D("38.276"), Side.SHORT: 0}
-    assert at_entry.net_notional == 1000
+    assert at_entry.net_notional == {Side.LONG: 1000, Side.SHORT: 1000}
 
 
 def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:

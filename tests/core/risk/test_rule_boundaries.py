@@ -351,9 +351,9 @@ def test_a_plan_is_judged_at_the_worst_price_that_it_may_fill_and_be_valued_at(
 def test_a_hedge_passes_that_softens_a_shock_which_is_too_large_still(story: Story) -> None:
     tight = limits(shock_move="0.5", daily_loss_max="0.03")  # 1,000 of shock, 300 a day
     for side, quantity, passes in (
-        (Side.SHORT, 90, True),  # net 2,000 less 900
-        (Side.SHORT, 390, True),  # net -1,900: nearly as bad on the other side
-        (Side.SHORT, 400, False),  # net -2,000.4
+        (Side.SHORT, 90, True),  # 1,000 is held, less 900; 1,000 more is promised and no matter
+        (Side.SHORT, 190, True),  # net -900: nearly as bad on the other side
+        (Side.SHORT, 200, False),  # net -1,000.2
         (Side.LONG, 1, False),
     ):
         sign = side.sign
