@@ -35,6 +35,8 @@ class FundingRates:
         try:
             rates = await self._read(now_ms - DAY_MS, now_ms)
         except (UnreachableError, RateLimitedError):
+            if now_ms - self._read_ms > DAY_MS:
+                self.known = {}
             return
         self._read_ms = now_ms
         self.known = {

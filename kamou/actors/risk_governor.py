@@ -331,7 +331,7 @@ class RiskGovernor(Actor):
         if day <= book.day:
             self._opening_since_ms = None
             return book
-        if self._opening_since_ms is None:
+        if self._opening_since_ms is None or utc_day(self._opening_since_ms) != day:
             self._opening_since_ms = read.at_ms
         first, self._opening = self._opening, read
         if first is None or utc_day(first.at_ms) != day:
@@ -356,6 +356,7 @@ class RiskGovernor(Actor):
             balance=read.balance,
             positions=read.positions,
             midnights=read.midnights,
+            tolerance=self._limits.equity_agreement,
         )
         return openings(self._follower.book, opening_read, self._instruments, waited=waited)
 

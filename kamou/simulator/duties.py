@@ -150,9 +150,8 @@ class Duties:
         at_midnight = event.opening is not None and event.at_midnight
         self._day_equity = event.equity if event.opening is None else event.opening
         from_ms = event.midnight_ms if at_midnight else self.engine.market_ms + 1
-        paid = (amount for at_ms, amount in self._transfers if at_ms >= from_ms)
-        self._day_flows = sum(paid, Decimal(0))
-        self._transfers.clear()
+        self._transfers = [each for each in self._transfers if each[0] >= from_ms]
+        self._day_flows = sum((amount for _, amount in self._transfers), Decimal(0))
 
     def _written_off(self, client_id: str) -> None:
         """No order ends without the venue's evidence: it may not be live there."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, cast
 
 import attrs
 import numpy as np
 import pytest
 import screenplay
+import trio
+import trio.testing
 from stage import at, perform
 
+from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.actors.veto import VetoActor
-from kamou.clock import SimulatedClock
+from kamou.clock import HOUR_MS, SimulatedClock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
 from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.errors import UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.signals import ShardRanked
@@ -132,3 +137,29 @@ async def test_a_late_shard_is_told_even_when_no_bar_was_due() -> None:
     (event,) = told.events
     assert isinstance(event, CycleRanked)
     assert event.late_shards == 1
+
+
+async def test_a_rate_of_more_than_a_day_ago_says_nothing_though_no_newer_one_can_be_read(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock, away = SimulatedClock(start_ms=BAR_MS), False
+
+    async def read(since_ms: int, until_ms: int) -> Series:
+        await trio.lowlevel.checkpoint()
+        if away:
+            raise UnreachableError("no answer")
+        return Series(
+            symbols=("AAA",),
+            available_ms=np.array([until_ms], dtype=np.int64),
+            values=np.full((1, 1), 0.01),
+            period_ms=HOUR_MS,
+        )
+
+    rates = FundingRates(read, clock=clock)
+    await rates.learn()
+    assert rates.known == {"AAA": Decimal("0.01")}
+    away = True
+    for hours, known in ((24, ["AAA"]), (25, [])):
+        await clock.sleep_until(BAR_MS + hours * HOUR_MS)
+        await rates.learn()
+        assert list(rates.known) == known

@@ -45,6 +45,18 @@ class OpeningRead:
     balance: Decimal
     positions: tuple[VenuePosition, ...]
     midnights: tuple[MidnightMarks, ...]
+    tolerance: Decimal = Decimal("0.02")  # of equity, between account and positions
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list of positions is the one that the account's equity was made of.
+
+        They are read one after the other, so prices may move between them. A position that the
+        list leaves out would be missing at midnight, too, and today's budget would be wrong by it.
+        """
+        unrealised = sum((p.unrealised for p in self.positions), ZERO)
+        apart = self.equity - self.balance - unrealised
+        return apart.is_finite() and abs(apart) <= self.tolerance * abs(self.equity)
 
 
 def missed_midnights(book: Holdings, now_ms: int) -> tuple[int, ...]:
@@ -92,11 +104,15 @@ def equity_at(
     midnight: MidnightMarks,
     instruments: Mapping[str, Instrument],
 ) -> Decimal | None:
-    """Return the equity at ``midnight.at_ms``; None when a mark or a size is not known.
+    """Return the equity at ``midnight.at_ms``; None when something of it is not known.
+
+    That is a mark, a size, an entry price, or a position that the list leaves out.
 
     Args:
         book: with every entry that the venue lists since the midnight.
     """
+    if not read.complete:
+        return None
     marks = by_symbol(midnight.marks)
     worth = ZERO
     for symbol, held in units_at(book, read.positions, midnight.at_ms, instruments).items():
@@ -112,8 +128,11 @@ def equity_at(
         cash -= position.quantity * size * position.entry_price
     for paid in book.payments.values():
         if midnight.at_ms <= paid.at_ms <= read.at_ms:
+            if paid.contracts and paid.symbol not in instruments:
+                return None
             cash -= paid.amount - _units(paid, instruments) * paid.price
-    return cash + worth
+    found = cash + worth
+    return found if found.is_finite() else None
 
 
 def openings(
