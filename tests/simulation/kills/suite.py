@@ -157,8 +157,10 @@ def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -
         report = json.loads((folder / "report.json").read_text())
         left = [files(path) for path in lefts]
         found: list[str] = []
+        before = 0
         for number, one in enumerate(left):
-            found += after_a_kill(one, death_note(folder / f"note-{number}"))
+            found += after_a_kill(one, death_note(folder / f"note-{number}"), before)
+            before = len(one.events)
         every = [*lives, Life(begin_ms=begin_ms, ended_ms=report["ended_ms"])]
         found += after_recovery(folder / "files", left, every, report)
         verdict.write_text(json.dumps(found))

@@ -96,11 +96,15 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
         )
 
 
-def after_a_kill(left: Files, note: Note) -> Iterator[str]:
-    """What was acknowledged is there; what was not begun is not."""
+def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
+    """What was acknowledged is there; what was not begun is not.
+
+    ``before``: events that the life before had left. Who goes on brings the venue up to now first:
+    killed then, it has not opened the journal, and its note knows of none of them.
+    """
     if not left.sound:
         yield "a file is not sound"
-    head, told = len(left.events), note.acknowledged_seq
+    head, told = len(left.events), max(note.acknowledged_seq, before)
     most = told + note.pending if note.phase in (AMID, DONE) else told
     if not told <= head <= most:
         yield f"{head} events are in the journal; {told} were acknowledged, {most} possible"
