@@ -120,9 +120,13 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         daily = memo.daily(reader)
         now = open_row(reader)
         sums = as_of.sums(reader, then)
-        since = {"from_ms": daily.end_ms, "until_ms": then.at_ms + 1}
+        until_ms, last = then.at_ms + 1, daily.drawdown.last
+        # What was moved between the last snapshot of the days and their end lies in the first
+        # snapshot of the open day.
+        moved_ms = daily.end_ms if last is None else last[0] + 1
         drawdown = daily.drawdown.after(
-            public_queries.snapshots(reader, **since), public_queries.transfers(reader, **since)
+            public_queries.snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
+            public_queries.transfers(reader, from_ms=moved_ms, until_ms=until_ms),
         ).found
         curve = as_of.curve(reader, then, happened.halts, happened.downtime)
     whole = _strategy(_all(sums), daily)

@@ -166,3 +166,42 @@ async def test_each_stretch_of_the_curve_has_its_low_and_its_high(
         inside = [equity for at_ms, equity in marks if begin < at_ms <= point["at_ms"]]
         assert (D(point["low"]), D(point["high"])) == (min(inside), max(inside))
         begin = point["at_ms"]
+
+
+def marked(at_ms: int, equity: D) -> e.EquityMarked:
+    return e.EquityMarked(
+        at_ms=at_ms,
+        equity=equity,
+        balance=equity,
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+    )
+
+
+async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_day(
+    tmp_path: Path, demo: Site, client: Client
+) -> None:
+    midnight, path = START_MS + DAY_MS, tmp_path / "kamou.sqlite3"
+    out = Income(
+        income_id="out", kind="transfer", symbol="", amount=D(-4000), at_ms=midnight - 2 * MINUTE_MS
+    )
+    with closing(open_writer(path, durable=False)) as connection:
+        history = [
+            started_with(START_MS),
+            marked(START_MS, D(10_000)),
+            e.DayOpened(at_ms=START_MS, day="2025-07-26", equity=D(10_000)),
+            marked(midnight - 5 * MINUTE_MS + 1_000, D(10_000)),
+            e.IncomeRecorded(at_ms=out.at_ms, income=out),
+            marked(midnight + 1_000, D(6_000)),
+            e.DayOpened(at_ms=midnight + 1_000, day="2025-07-27", equity=D(6_000)),
+            marked(midnight + HOUR_MS, D(5_940)),
+        ]
+        JournalWriter(connection, generation=1).append(history)
+    found, _ = await shown(path, demo, client)
+    figures = found["performance"]
+    assert isinstance(figures, dict)
+    fall = figures["max_drawdown_snapshots"]
+    assert fall["value"] == pytest.approx(-0.01)
+    assert (fall["peak_ms"], fall["trough_ms"]) == (midnight + 1_000, midnight + HOUR_MS)
