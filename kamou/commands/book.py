@@ -84,19 +84,20 @@ def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
 def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any] | None:
     """Return the day's result and its loss against the limit, as of the newest read of the equity.
 
-    All are fractions of the equity at 00:00. ``loss`` is what the governor counts against the
-    limit: it has the exit costs of everything open in it. It is None, and with it ``exit_costs``,
-    when it cannot be known; ``loss_unknown`` says why, and the result stands in then.
+    All are fractions of the equity that the day opened with: at 00:00, where that can be known.
+    ``loss`` is what the governor counts against the limit: it has the exit costs of everything open
+    in it. It is None, and with it ``exit_costs``, when it cannot be known; ``loss_unknown`` says
+    why, and the result stands in then.
     """
     from kamou.store import queries
 
     latest = queries.latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
         return None
-    day, start = latest.day, latest.day.equity_start
+    day, start, read = latest.day, latest.day.equity_start, latest.equity
     result = Decimal(0)
-    if latest.equity.at_ms > day.opened_ms:  # else the read that opened the day is the newest
-        result = (latest.equity.equity - start - day.flows) / start
+    if utc_day(read.at_ms) >= day.day:  # else the day opened without a mark: nothing is known of it
+        result = (read.equity - _unchanged(reader, day, read.at_ms)) / start
     limit = settings.risk.daily_loss_max
     found = _loss(reader, day)
     loss, costs = (None, None) if isinstance(found, str) else found
@@ -114,7 +115,7 @@ def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]
 
 def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
     """Return the day's loss and the exit costs in it, as fractions; or why they are not known."""
-    from kamou.store.latest_events import latest_mark, since_midnight
+    from kamou.store.latest_events import latest_mark
 
     mark = latest_mark(reader)
     marked = "" if mark is None else utc_day(mark.at_ms)
@@ -124,13 +125,17 @@ def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] |
         return "what closing everything would cost was not read since 00:00"
     if mark.day_equity and mark.day_lost is not None:
         return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
-    # Taken before the day opened, and nothing is entered in that time. What was stamped between
-    # 00:00 and the read that opened the day is the day's, as in ``equity_at_midnight``.
-    since = since_midnight(reader, day.opened_ms)
-    begun = day.equity_start - since.funding - since.transfers
-    if since.traded or begun <= 0:
-        return "something was traded between 00:00 and the opening: the next read tells its worth"
-    return max(Decimal(0), mark.exit_costs - since.funding) / begun, mark.exit_costs / begun
+    # Taken before the day opened. Its opening is of 00:00 all the same, so the mark tells what was
+    # lost in between: after a late start that may be most of the budget.
+    lost = _unchanged(reader, day, mark.at_ms) - mark.equity + mark.exit_costs
+    return max(Decimal(0), lost) / day.equity_start, mark.exit_costs / day.equity_start
+
+
+def _unchanged(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
+    """Return what the equity would be at a time if the day had neither gained nor lost."""
+    from kamou.store.latest_events import transferred_after
+
+    return day.equity_start + day.flows - transferred_after(reader, at_ms)
 
 
 def loss_words(day: dict[str, Any] | None) -> str:

@@ -12,7 +12,6 @@ import attrs
 
 from kamou.core.book.events import EquityMarked
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.day import day_start_ms
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, decode_event
 from kamou.store.day_rows import TRANSFER
@@ -28,25 +27,12 @@ class DisabledSpan:
     reason: str  # the code of the limit that it exceeded
 
 
-@attrs.frozen(kw_only=True)
-class SinceMidnight:
-    """What is stamped between 00:00 and a read of the equity at the beginning of a day."""
-
-    traded: bool
-    funding: Decimal  # money, signed: everything paid that is no transfer
-    transfers: Decimal  # money, signed
-
-
-def since_midnight(reader: sqlite3.Connection, read_ms: int) -> SinceMidnight:
-    """Return what happened from 00:00 UTC up to ``read_ms``. Two look-ups by time."""
-    span = (day_start_ms(read_ms), read_ms)
-    fill = reader.execute("SELECT 1 FROM fill WHERE at_ms BETWEEN ? AND ? LIMIT 1", span).fetchone()
-    paid = {False: ZERO, True: ZERO}  # by whether it is a transfer
-    for kind, amount in reader.execute(
-        "SELECT kind, amount FROM income WHERE at_ms BETWEEN ? AND ?", span
-    ):
-        paid[kind == TRANSFER] += Decimal(amount)
-    return SinceMidnight(traded=fill is not None, funding=paid[False], transfers=paid[True])
+def transferred_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
+    """Return the net transfers, money, that are stamped after a time. One look-up by time."""
+    rows = reader.execute(
+        f"SELECT amount FROM income WHERE kind = '{TRANSFER}' AND at_ms > ?", (at_ms,)
+    )
+    return sum((Decimal(amount) for (amount,) in rows), ZERO)
 
 
 def latest_mark(reader: sqlite3.Connection) -> EquityMarked | None:

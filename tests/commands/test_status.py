@@ -14,7 +14,7 @@ from store import story
 from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, Event, IncomeRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.model import Income, OrderSide
+from kamou.core.model import Income
 from kamou.core.risk.equity import lost_of
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.lock import DataFolderLock
@@ -71,7 +71,13 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
 
 DAY1_MS = story.DAY0_MS + 86_400_000
 BEFORE_OPENING = attrs.evolve(story.marked(DAY1_MS + 1_000, "9990"), exit_costs=D(7))
-OPENING = DayOpened(at_ms=DAY1_MS + 6_000, day="2023-11-16", equity=D(9992))
+OPENING = DayOpened(
+    at_ms=DAY1_MS + 6_000,
+    day="2023-11-16",
+    equity=D(9990),
+    opening=D(9990),
+    midnight_ms=DAY1_MS,
+)
 
 
 def day_after(cli: Cli, folder: DataFolder, *events: Event) -> tuple[dict[str, Any], str]:
@@ -120,29 +126,56 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
     cli: Cli, journalled: DataFolder
 ) -> None:
     """It was read at 9,992 with 8 paid and 2,000 put in since 00:00: the day began with 8,000."""
-    told = (paid(DAY1_MS, "-8"), paid(DAY1_MS + 3_000, "2000", "transfer"))
+    read = attrs.evolve(BEFORE_OPENING, equity=D(7_992))
+    told = (paid(DAY1_MS, "-8"), read, paid(DAY1_MS + 3_000, "2000", "transfer"))
+    opening = attrs.evolve(OPENING, equity=D(9_992), opening=D(8_000))
     later = paid(DAY1_MS + 7_000, "-100")  # in the next read
-    day, _ = day_after(cli, journalled, BEFORE_OPENING, *told, OPENING, later)
+    day, _ = day_after(cli, journalled, *told, opening, later)
     assert day["exit_costs"] == 0.000875  # 7
     assert day["loss"] == 0.001875  # and 8
+    assert day["result"] == -0.001
     book = Book()
-    book.apply_all(enumerate((*story.opening(), BEFORE_OPENING, *told, OPENING), 1))
+    book.apply_all(enumerate((*story.opening(), *told, opening), 1))
     assert book.day_equity == 8_000  # as the governor counts it
-    assert lost_of(book, OPENING.equity, D(7)) / book.day_equity == D("0.001875")
+    assert lost_of(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
 
 
 def test_funding_received_at_midnight_is_no_negative_loss(cli: Cli, journalled: DataFolder) -> None:
-    day, _ = day_after(cli, journalled, BEFORE_OPENING, paid(DAY1_MS, "9"), OPENING)
-    assert day["loss"] == 0
+    read = attrs.evolve(BEFORE_OPENING, equity=D(9_999))
+    day, _ = day_after(cli, journalled, paid(DAY1_MS, "9"), read, OPENING)
+    assert (day["result"], day["loss"]) == (0.000901, 0)
 
 
-def test_a_fill_between_midnight_and_the_opening_leaves_the_loss_unknown_until_the_next_read(
+def test_after_a_late_start_the_loss_since_midnight_is_told_from_the_opening_on(
     cli: Cli, journalled: DataFolder
 ) -> None:
-    fill = story.filled(9, story.STOP, OrderSide.SELL, "0.10", DAY1_MS + 4_000)
-    day, row = day_after(cli, journalled, BEFORE_OPENING, fill, OPENING)
-    assert day["loss"] is None
-    assert "not known: something was traded between 00:00 and the opening" in row
+    """Down while 10,000 became 9,700; the read before the opening says so, and costs of 5."""
+    start_ms = DAY1_MS + 11 * 3_600_000
+    read = attrs.evolve(story.marked(start_ms, "9700"), exit_costs=D(5))
+    opening = attrs.evolve(OPENING, at_ms=start_ms + 5_000, equity=D(9_700), opening=D(10_000))
+    day, row = day_after(cli, journalled, read, opening)
+    assert (day["result"], day["loss"], day["exit_costs"]) == (-0.03, 0.0305, 0.0005)
+    assert day["loss_budget_left"] == 0.0095
+    assert "3.05% of 4.00%" in row
+
+
+def test_what_was_paid_in_before_the_opening_is_taken_off_once(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    paid_in = paid(DAY1_MS + 2_000, "9990", "transfer")
+    read = attrs.evolve(story.marked(DAY1_MS + 3_000, "10000"), exit_costs=D("0.1"))
+    opening = attrs.evolve(OPENING, equity=D(10_000), opening=D(10))
+    day, _ = day_after(cli, journalled, paid_in, read, opening)
+    assert (day["result"], day["loss"]) == (0, 0.01)
+
+
+def test_a_transfer_after_the_newest_read_is_no_result_of_an_open_day(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    read = story.marked(DAY1_MS + 300_000, "9990")
+    taken_out = paid(DAY1_MS + 400_000, "-900", "transfer")
+    day, _ = day_after(cli, journalled, OPENING, read, taken_out)
+    assert day["result"] == 0
 
 
 def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
@@ -168,6 +201,7 @@ def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
     )
     day, row = day_after(cli, journalled, yesterday, OPENING)
     assert (day["day"], day["loss"]) == ("2023-11-16", None)  # not the 17 of yesterday
+    assert day["result"] == 0
     assert "not known: what closing everything would cost was not read since 00:00" in row
 
 
