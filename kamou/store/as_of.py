@@ -66,14 +66,18 @@ def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
         candidates=known.candidates - sum(body["candidates"] for body in ranked),
         vetoed=known.vetoed - sum(kind == "candidate_vetoed" for kind, _ in of),
         refused=known.refused - refused,
-        trades=known.trades - sum(kind == "trade_closed" for kind, _ in of),
+        # By when it closed, as on every other page; its event may be stamped after the snapshot.
+        trades=known.trades - _closed_later(reader, as_of),
     )
 
 
 _CYCLES = ("cycle_ranked", "cycle_closed")
-_COUNTED = frozenset(
-    {*_CYCLES, "candidate_vetoed", "permit_denied", "signal_refined", "trade_closed"}
-)
+_COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "signal_refined"})
+
+
+def _closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:
+    query = "SELECT count(*) FROM trade WHERE closed_ms > ?"
+    return int(reader.execute(query, (as_of.at_ms,)).fetchone()[0])
 
 
 def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str, Any]]) -> int:

@@ -6,6 +6,7 @@ import re
 from contextlib import closing
 from decimal import Decimal as D
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -144,3 +145,33 @@ async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, clie
     assert found["config_digest"] == "e" * 64
     assert found["downtime"][-1]["until_ms"] == since[-1].at_ms
     assert found["halts"][-1]["steps"][-1]["note"] == "once more"
+
+
+async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], list[str], str]:
+    """The results, the two numbers of closed trades on other pages, and the front page."""
+    async with client(PublicSite(path, demo, runner=inline)) as http:
+        found = (await http.get("/results.json")).json()
+        front, trades = (await http.get("/")).text, (await http.get("/trades")).text
+    counted = re.search(r"<dt>Closed trades</dt><dd>(\d+)</dd>", front)
+    listed = re.search(r"(\d+) closed trades", trades)
+    assert counted is not None
+    assert listed is not None
+    return found, [counted[1], listed[1]], front
+
+
+async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_learned_after_it(
+    record: Path, demo: Site, client: Client
+) -> None:
+    """As after a restart in which its stop filled."""
+    with closing(open_reader(record)) as reader:
+        events = [committed.event for committed in read_events(reader, 0)]
+    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityMarked))
+    trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
+    learned = attrs.evolve(
+        trade, at_ms=snapshot_ms + 70_000, trade_id="learned", closed_ms=snapshot_ms - 70_000
+    )
+    with closing(open_writer(record, durable=False)) as connection:
+        JournalWriter(connection, generation=2).append([learned])
+    found, counted, _ = await shown(record, demo, client)
+    assert found["trades_total"] == 2 * DAYS + 1
+    assert counted == [str(2 * DAYS + 1)] * 2
