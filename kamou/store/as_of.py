@@ -26,6 +26,10 @@ from kamou.store.rows import ConfigRow, Counts, Downtime, RunRow, TradeRow, sele
 from kamou.store.state_history import Period, begins
 
 _REFUSED = "refuse"  # the refiner's verdict
+_MEANWHILE = 500
+"""Events that may be committed between a snapshot's read, whose time it bears, and the snapshot.
+A cycle's decisions are some hundred. They stand before it and are stamped later, as the lists see
+them; so counts look from so many events before it on, and never through the whole journal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +38,11 @@ class AsOf:
 
     at_ms: int
     seq: int
+
+    @property
+    def look_from_seq(self) -> int:
+        """Return an event before which nothing is stamped later than the snapshot."""
+        return self.seq - _MEANWHILE
 
 
 NOW = AsOf(at_ms=2**62, seq=2**62)
@@ -52,7 +61,8 @@ def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     """Return the totals since inception until then."""
     known = queries.counts(reader)
     later = reader.execute(
-        "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?", (as_of.seq, as_of.at_ms)
+        "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?",
+        (as_of.look_from_seq, as_of.at_ms),
     ).fetchall()
     of = [(kind, json.loads(body)) for kind, body in later if kind in _COUNTED]
     refused = sum(
@@ -86,7 +96,7 @@ def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str,
     query = "SELECT 1 FROM event WHERE kind = ? AND key = ? AND (seq <= ? OR at_ms <= ?)"
     return sum(
         not any(
-            reader.execute(query, (kind, str(cycle), as_of.seq, as_of.at_ms)).fetchone()
+            reader.execute(query, (kind, str(cycle), as_of.look_from_seq, as_of.at_ms)).fetchone()
             for kind in _CYCLES
         )
         for cycle in named
@@ -193,11 +203,12 @@ def state(reader: sqlite3.Connection, as_of: AsOf) -> str:
 
 def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
     """Count the halts, reduced sizes, downtimes and configurations that came later, by total."""
+    given = (as_of.look_from_seq, as_of.at_ms)
     moved = reader.execute(
-        'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', (as_of.seq, as_of.at_ms)
+        'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
     ).fetchall()
     down = reader.execute(
-        "SELECT count(*) FROM downtime WHERE seq > ? AND until_ms > ?", (as_of.seq, as_of.at_ms)
+        "SELECT count(*) FROM downtime WHERE seq > ? AND until_ms > ?", given
     ).fetchone()[0]
     configs = reader.execute(
         "SELECT count(*) FROM config WHERE first_ms > ?", (as_of.at_ms,)

@@ -175,3 +175,29 @@ async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_l
     found, counted, _ = await shown(record, demo, client)
     assert found["trades_total"] == 2 * DAYS + 1
     assert counted == [str(2 * DAYS + 1)] * 2
+
+
+async def test_what_was_committed_between_the_read_of_a_snapshot_and_the_snapshot_is_later(
+    record: Path, demo: Site, client: Client
+) -> None:
+    """A snapshot bears the time of its read: what is stamped since may stand before it."""
+    with closing(open_reader(record)) as reader:
+        events = [committed.event for committed in read_events(reader, 0)]
+    mark = next(each for each in reversed(events) if isinstance(each, e.EquityMarked))
+    read = attrs.evolve(mark, at_ms=mark.at_ms + 60_000)
+    meanwhile = [
+        each for each in later(record) if read.at_ms < each.at_ms < read.at_ms + HOUR_MS // 2
+    ]
+    assert {type(each) for each in meanwhile} > {e.StateChanged, e.PermitDenied, e.CycleRanked}
+    with closing(open_writer(record, durable=False)) as connection:
+        JournalWriter(connection, generation=2).append([read])
+    before = await shown(record, demo, client)
+    again = attrs.evolve(read, at_ms=read.at_ms + 1)
+    with closing(open_writer(record, durable=False)) as connection:
+        JournalWriter(connection, generation=2).append([*meanwhile, again])
+    after = await shown(record, demo, client)
+    for name in ("halts", "halts_total", "reduced", "reduced_total", "trades_total", "state"):
+        assert after[0][name] == before[0][name], name
+    assert after[1] == before[1]
+    numbers = re.compile(r"<dt>([^<]+)</dt><dd>([\d,]+)</dd>")
+    assert numbers.findall(HEAD.sub("", after[2])) == numbers.findall(HEAD.sub("", before[2]))
