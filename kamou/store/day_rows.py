@@ -222,6 +222,9 @@ def _row(
         "SELECT pnl_net FROM trade WHERE closed_ms >= ? AND closed_ms < ?", given
     ).fetchall()
     equity_start = equity_of(reader, start)
+    # Nothing lies before what is stamped with the start itself: the first stretch begins after it.
+    base = equity_start + sum((amount for at, amount in transfers if at == start.at_ms), ZERO)
+    later = [(at, amount) for at, amount in transfers if at > start.at_ms]
     return DayRow(
         day=utc_day(start.at_ms),
         last_day=utc_day(max(start.at_ms, last_ms)),
@@ -230,7 +233,7 @@ def _row(
         complete=complete,
         equity_start=equity_start,
         equity_end=equity_end,
-        return_=_time_weighted(reader, transfers, equity_start, equity_end, until_ms),
+        return_=_time_weighted(reader, later, base, equity_end, until_ms),
         flows=sum((amount for _, amount in transfers), ZERO),
         trades=len(trades),
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),

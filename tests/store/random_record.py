@@ -257,9 +257,12 @@ def time_weighted(
     known = sorted((at, equity) for at, equity in marks(events).items() if at < end.first)
     seen: dict[int, D] = {}  # index of the mark that first shows them -> transfers
     for at, amount in moved:
+        if at == start.at:
+            continue
         index = next((i for i, (mark, _) in enumerate(known) if mark >= at), len(known))
         seen[index] = seen.get(index, D(0)) + amount
     growth, base = Fraction(1), Fraction(start.equity)
+    base += sum(Fraction(amount) for at, amount in moved if at == start.at)  # no stretch before it
     for index in sorted(seen):
         after = Fraction(end.equity if index == len(known) else known[index][1])
         if base <= 0:

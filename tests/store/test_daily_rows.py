@@ -259,6 +259,24 @@ def test_what_is_stamped_exactly_at_midnight_belongs_to_the_day_that_begins() ->
     assert (second.equity_start, second.flows, second.change) == (D("10000"), D(1000), D(110))
 
 
+def test_a_deposit_at_the_very_start_of_a_day_is_what_the_day_begins_to_earn_with() -> None:
+    """Nothing lies before it: 10,900 became 11,000. By 9,900 it would be 1.01%."""
+    midnight = story.DAY0_MS + by_definition.DAY
+    start = attrs.evolve(opened(1, "10900"), opening=D(9_900), midnight_ms=midnight)
+    history = [
+        story.marked(story.DAY0_MS, "10000"),
+        opened(0, "10000"),
+        story.transferred(midnight, "1000"),
+        start,
+        story.marked(midnight + 300_000, "11000"),
+        opened(2, "11000"),
+    ]
+    with journal_of(history) as connection:
+        _, second = public_queries.all_days(connection)
+    assert (second.equity_start, second.flows, second.change) == (D(9_900), D(1000), D(100))
+    assert second.return_ == pytest.approx(11_000 / 10_900 - 1)
+
+
 def test_what_is_stamped_with_the_first_equity_is_in_it_already() -> None:
     begin = story.DAY0_MS + 3_600_000
     history = [
