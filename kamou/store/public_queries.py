@@ -167,14 +167,31 @@ def transfers(
     return tuple(rows.fetchall())
 
 
+def transfers_before_record(reader: sqlite3.Connection) -> int:
+    """Count the transfers that are no flows of the record: those from before it. They are few."""
+    return int(
+        reader.execute(
+            "SELECT count(*) FROM income INDEXED BY income_transfer"
+            " WHERE kind = 'transfer' AND at_ms < ?",
+            (_first_flow_ms(reader),),
+        ).fetchone()[0]
+    )
+
+
+def _first_flow_ms(reader: sqlite3.Connection) -> int:
+    """Return the first stamp whose transfers are flows, as in ``Boundary.first_ms``."""
+    row = reader.execute("SELECT at_ms, midnight FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
+    return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
+
+
 def newest_transfers(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
 ) -> tuple[Transfer, ...]:
-    """Return the newest deposits and withdrawals until then, oldest first."""
+    """Return the record's newest deposits and withdrawals until then, oldest first."""
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
-        " WHERE kind = 'transfer' AND at_ms <= ? ORDER BY at_ms DESC LIMIT ?",
-        (until_ms, limit),
+        " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
+        (_first_flow_ms(reader), until_ms, limit),
     ).fetchall()
     return tuple(Transfer(at_ms=at_ms, amount=Decimal(amount)) for at_ms, amount in rows[::-1])
 

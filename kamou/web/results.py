@@ -182,7 +182,7 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
         ),
         configs_total=totals["configs"],
         transfers=public_queries.newest_transfers(reader, limit=limit, until_ms=until_ms),
-        transfers_total=totals["transfers"],
+        transfers_total=totals["transfers"] - public_queries.transfers_before_record(reader),
     )
 
 

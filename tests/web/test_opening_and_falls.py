@@ -205,3 +205,33 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_da
     fall = figures["max_drawdown_snapshots"]
     assert fall["value"] == pytest.approx(-0.01)
     assert (fall["peak_ms"], fall["trough_ms"]) == (midnight + 1_000, midnight + HOUR_MS)
+
+
+@pytest.mark.parametrize(
+    ("begin_ms", "listed"), [(START_MS, ["30", "7"]), (START_MS + HOUR_MS, ["7"])]
+)
+async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
+    begin_ms: int, listed: list[str], tmp_path: Path, demo: Site, client: Client
+) -> None:
+    """Not what was paid in before the record began, nor what its first equity has in it."""
+    path = tmp_path / "kamou.sqlite3"
+    told = ((-MINUTE_MS, D(9_000)), (0, D(30)), (1, D(7)))
+    with closing(open_writer(path, durable=False)) as connection:
+        history: list[e.Event] = [started_with(begin_ms)]
+        for number, (after, amount) in enumerate(told):
+            income = Income(
+                income_id=str(number),
+                kind="transfer",
+                symbol="",
+                amount=amount,
+                at_ms=begin_ms + after,
+            )
+            history.append(e.IncomeRecorded(at_ms=begin_ms, income=income))
+        history += [marked(begin_ms, D(10_000)), marked(begin_ms + HOUR_MS, D(10_007))]
+        JournalWriter(connection, generation=1).append(history)
+    found, _ = await shown(path, demo, client)
+    transfers = found["transfers"]
+    assert isinstance(transfers, list)
+    assert [each["amount"] for each in transfers] == listed
+    assert found["transfers_total"] == len(listed)
+    assert D(str(found["flows"])) == sum(map(D, listed))
