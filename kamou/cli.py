@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The one place that turns an error into an exit code."""
+"""The command line: parse, call, print; the one way out, with an exit code, of every verb."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ from kamou.commands import (
     site,
     status,
 )
+from kamou.commands.endings import ending
 from kamou.commands.printing import say_error
 from kamou.data_directory.private_files import OTHERS
-from kamou.errors import KamouError
-
-EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
 
 VERBS: tuple[click.Command, ...] = (
     run.run,
@@ -79,19 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.umask(OTHERS)  # what a verb writes has positions and keys in it, libraries' files too
     sys.excepthook = show_defect
     try:
-        code = kamou_command.main(arguments, prog_name="kamou", standalone_mode=False)
-    except KamouError as error:
-        code = _refused(error)
-    except PermissionError as error:
-        say_error(
-            f"error: {error.filename}: {error.strerror}; run this as the user who runs the system"
-        )
-        code = 1
-    except click.ClickException as error:
-        code = _misused(error)
-    except (click.Abort, KeyboardInterrupt):
-        say_error("interrupted")
-        code = EXIT_INTERRUPTED
+        code = _run(arguments)
     except BrokenPipeError:
         # The reader of our output left (`kamou trades | head`); nothing is wrong. Point stdout
         # elsewhere so that the interpreter does not complain while it flushes at exit.
@@ -100,20 +86,19 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _refused(error: KamouError) -> int:
-    for number, line in enumerate(error.args):
-        say_error(line if number else f"error: {line}")
-    return error.exit_code
-
-
-def _misused(error: click.ClickException) -> int:
-    """What click shows of a wrong usage, with the words of the command line escaped."""
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        for line in error.ctx.get_usage().splitlines():
-            say_error(line)
-        say_error(f"Try '{error.ctx.command_path} --help' for help.")
-    say_error(f"Error: {error.format_message()}")
-    return error.exit_code
+def _run(arguments: list[str] | None) -> int:
+    try:
+        return int(kamou_command.main(arguments, prog_name="kamou", standalone_mode=False) or 0)
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        found = ending(error)
+        if found is None:
+            raise
+        lines, code = found
+    for line in lines:
+        say_error(line)
+    return code
 
 
 def show_defect(

@@ -23,6 +23,26 @@ class KamouError(Exception):
         return "\n".join(map(str, self.args))
 
 
+def plain(error: BaseException) -> BaseException:
+    """The one error that ended a verb, for one line to a human; else the whole group.
+
+    Ctrl-C is an interruption and no defect, whatever else came with it. A group that has an error
+    which nobody foresaw stays whole: a person who looks for the defect needs all of it.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    if error.subgroup(KeyboardInterrupt) is not None:
+        return KeyboardInterrupt()
+    foreseen, others = error.split((KamouError, OSError))
+    found: BaseException | None = foreseen if others is None else None
+    ours = error.subgroup(KamouError)
+    if found is not None and ours is not None:
+        found = ours  # it says more than the system's own error beside it
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or error
+
+
 class ConfigurationError(KamouError):
     """A setting is unknown, ill-typed or out of range."""
 

@@ -20,7 +20,7 @@ from kamou.clock import DAY_MS, Clock, SystemClock
 from kamou.core.book.run_events import HistoryCaughtUp
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import HaltLatch
-from kamou.errors import KamouError
+from kamou.errors import plain
 from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
@@ -351,19 +351,5 @@ def run(
     try:
         trio.run(service.main)
     except BaseExceptionGroup as group:
-        raise _plain(group) from group.__cause__
+        raise plain(group) from group.__cause__
     return 0
-
-
-def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of ours that ended the run, for one line to a human; else all that was raised.
-
-    A second Ctrl-C, during the stop, is an interruption and no defect.
-    """
-    if group.subgroup(KeyboardInterrupt) is not None:
-        return KeyboardInterrupt()
-    ours, others = group.split(KamouError)
-    found: BaseException | None = ours if others is None else None
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found or group

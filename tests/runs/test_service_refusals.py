@@ -38,6 +38,7 @@ from kamou.errors import (
     DataRefusedError,
     ListenError,
     StoreError,
+    plain,
 )
 from kamou.runs import demo, service
 from kamou.runtime.supervision import RestartStormError
@@ -258,4 +259,4 @@ def test_a_second_interruption_during_the_stop_is_no_defect() -> None:
     both = BaseExceptionGroup(
         "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
     )
-    assert type(service._plain(both)) is KeyboardInterrupt
+    assert type(plain(both)) is KeyboardInterrupt
