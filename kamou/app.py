@@ -30,6 +30,7 @@ from kamou.core import vetoes as t2
 from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
+from kamou.errors import ConfigurationError
 from kamou.exchange.base import HaltLatch
 from kamou.messages.system import DiskFull, ProtectionFailed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
@@ -87,7 +88,15 @@ def trade_period_ms(settings: Settings, native_ms: int) -> int:
 
 
 def cycle_for(settings: Settings, native_ms: int) -> Settings:
-    """A market of coarser bars than the cycle has nothing to say in between: follow its bars."""
+    """A market of coarser bars than the cycle has nothing to say in between: follow its bars.
+
+    Raises ``ConfigurationError`` when the timeframe cannot be made of the market's bars.
+    """
+    if trade_period_ms(settings, native_ms) % native_ms:
+        raise ConfigurationError(
+            f"cycle.timeframe_s = {settings.cycle.timeframe_s} does not fit this data, whose bars "
+            f"are of {native_ms // 1000} s: choose a multiple of {native_ms // 1000}"
+        )
     period_s = max(settings.cycle.period_s, native_ms // 1000)
     return attrs.evolve(settings, cycle=attrs.evolve(settings.cycle, period_s=period_s))
 

@@ -101,6 +101,7 @@ class Service:
             partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms),
             abandon_on_cancel=True,  # it only reads, and files may be many
         )
+        cycle_for(self.settings, source.step_ms)  # refused before anything of this is kept
         demo.keep_track(self.folder, track)
         began_ms = self.clock.now_ms()
         if await self._catch_up(running, track, source):

@@ -89,3 +89,26 @@ def test_an_unknown_symbol_is_refused_with_the_nearest(cli: Cli, tmp_path: Path)
     code, _, err = cli("backtest", "--data", good, "--symbols", "BTCUSD")
     assert code == 1
     assert "BTCUSDT" in err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("backtest", "--data", "good"),
+        ("run", "--replay", "good", "--port", 0, "--operator-port", 0),
+    ],
+)
+def test_a_timeframe_that_the_bars_cannot_make_is_refused_before_anything_trades(
+    cli: Cli, tmp_path: Path, verb: tuple[object, ...]
+) -> None:
+    good_folder(tmp_path / "good")
+    Path("kamou.toml").write_text("cycle.timeframe_s = 5400\n")
+    code, _, err = cli(*verb)
+    said = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 4, err
+    assert said == [
+        "error: cycle.timeframe_s = 5400 does not fit this data, whose bars are of 3600 s: "
+        "choose a multiple of 3600"
+    ]
+    assert "crashed" not in err
+    assert "Traceback" not in err
