@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import Report, print_json, print_table, progress, when
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
@@ -51,9 +51,20 @@ def _day_ms(text: str) -> int:
     return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
+class FolderOrName(UserPath):
+    """The name of a stored set, or a folder, as text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return str(self.home(value, param, ctx)) if value.startswith("~") else value
+
+
 @click.command()
 @click.option(
-    "--data", required=True, metavar="DIR|NAME", help="A folder of candles, or a stored set."
+    "--data",
+    type=FolderOrName(),
+    required=True,
+    metavar="DIR|NAME",
+    help="A folder of candles, or a stored set.",
 )
 @click.option(
     "--timerange",
@@ -67,13 +78,13 @@ def _day_ms(text: str) -> int:
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    type=UserPath(dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Write the report as JSON; - for standard output.",
 )
 @click.option(
     "--journal",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     metavar="FILE",
     help="Keep the journal of the run in this new SQLite file.",
 )

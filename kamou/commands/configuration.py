@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kamou.commands.options import CONFIG_FILE, config_option, json_option, resolve
+from kamou.commands.options import CONFIG_FILE, UserPath, config_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, say
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
@@ -16,7 +16,7 @@ from kamou.settings.table import settings_table
 
 
 @click.command()
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=CONFIG_FILE)
+@click.argument("path", type=UserPath(dir_okay=False), default=CONFIG_FILE)
 @click.option("--force", is_flag=True, help="Overwrite the file when there is one.")
 def init(path: Path, force: bool) -> None:
     """Write a commented kamou.toml (or PATH) with every setting and its default."""

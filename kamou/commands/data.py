@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
 from kamou.data_directory.folder import DataFolder
 
@@ -23,9 +23,7 @@ def data() -> None:
 
 
 @data.command("import")
-@click.argument(
-    "source", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR"
-)
+@click.argument("source", type=UserPath(exists=True, file_okay=False), metavar="DIR")
 @click.option("--name", metavar="NAME", help="What to call the set (default: the folder's name).")
 @click.option("--venue", metavar="VENUE", help="Only this venue, where the files hold several.")
 @click.option("--allow-gaps", is_flag=True, help="Keep missing bars as missing.")

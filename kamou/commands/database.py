@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, say, say_error
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.lock import DataFolderLock
@@ -37,7 +37,7 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 
 
 @db.command()
-@click.argument("to", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("to", type=UserPath(dir_okay=False), metavar="FILE")
 @config_option
 @data_dir_option
 @json_option
@@ -61,7 +61,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
 
 
 @db.command()
-@click.argument("copy", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("copy", type=UserPath(dir_okay=False), metavar="FILE")
 @config_option
 @data_dir_option
 @json_option

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from kamou.settings.config import Resolved, load
+from kamou.settings.values import with_home
 
 CONFIG_FILE = Path("kamou.toml")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -24,12 +25,29 @@ OPTION_OF = {
 }
 
 
+class UserPath(click.Path):
+    """A path of the command line; a leading ``~`` is a home, also where no shell replaced it."""
+
+    def __init__(self, **checks: bool) -> None:
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(self.home(value, param, ctx), param, ctx)
+
+    def home(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path without its ``~``. Refuses that of a user who has no home here."""
+        found = with_home(value)
+        if found is None:
+            self.fail(f"{value}: nobody of that name has a home folder here", param, ctx)
+        return found
+
+
 def config_option(verb: Verb) -> Verb:
     """``--config FILE``; without it ``kamou.toml`` here, when there is one."""
     return click.option(
         "--config",
         "config_path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=UserPath(dir_okay=False),
         help="Read the settings from FILE instead of ./kamou.toml.",
         metavar="FILE",
     )(verb)
@@ -39,7 +57,7 @@ def data_dir_option(verb: Verb) -> Verb:
     return click.option(
         "--data-dir",
         # Whether it may be read is said by the verb, which knows as whom to run it.
-        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        type=UserPath(file_okay=False, readable=False),
         help="Keep everything in DIR (default: ./kamou-data).",
         metavar="DIR",
     )(verb)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved
 
@@ -21,7 +21,7 @@ from kamou.settings.config import Resolved
 )
 @click.option(
     "--replay",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=UserPath(exists=True, file_okay=False),
     metavar="DIR",
     help="Trade the recorded market in DIR instead of the generated one.",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from kamou.commands.options import UserPath
 from kamou.commands.printing import print_json, print_table, say, say_error, when
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
@@ -70,19 +71,19 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    type=UserPath(dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Write the results as JSON; - for standard output.",
 )
 @click.option(
     "--trace",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     metavar="FILE",
     help="Write the trace of one seed.",
 )
 @click.option(
     "--against",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=UserPath(exists=True, dir_okay=False),
     metavar="FILE",
     help="Compare one seed's trace with one that was written before.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kamou.commands.options import config_option, data_dir_option, resolve
+from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import say_error
 from kamou.data_directory.folder import DataFolder
 from kamou.settings.config import Settings
@@ -17,7 +17,7 @@ from kamou.settings.config import Settings
 @data_dir_option
 @click.option(
     "--database",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     metavar="FILE",
     help="Serve this database, such as a backup, instead of a data folder's.",
 )

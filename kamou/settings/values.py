@@ -34,7 +34,7 @@ def converted(kind: Any, raw: object) -> object | None:
     if kind is str:
         return raw if isinstance(raw, str) else None
     if kind is Path:
-        return Path(raw) if isinstance(raw, str | Path) and str(raw) else None
+        return with_home(raw) if isinstance(raw, str | Path) and str(raw) else None
     if kind is bool:
         return raw if isinstance(raw, bool) else None
     if isinstance(raw, bool):
@@ -48,6 +48,17 @@ def converted(kind: Any, raw: object) -> object | None:
         return None
     items = tuple(converted(item, each) for each in raw)
     return None if None in items else items
+
+
+def with_home(path: str | Path) -> Path | None:
+    """The path with a leading ``~`` or ``~user`` replaced by that home; None: nobody has it.
+
+    A shell does so only where a word begins: not in ``--json=~/report.json``, not in a file.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return None
 
 
 def _number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal | None:

@@ -108,9 +108,9 @@ def read_pricing(file: str) -> str:
     if not file:
         return ""
     try:
-        with Path(file).open("rb") as opened:
+        with Path(file).expanduser().open("rb") as opened:
             text = opened.read(PRICING_BYTES_MAX + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # the last: no such ~user
         raise ConfigurationError(
             f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
             " correct the path or leave the setting empty"

@@ -1,0 +1,97 @@
+"""``~`` is a home in every path of the command line and of the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from store.market_files import good_folder
+
+from kamou.cli import kamou_command
+from kamou.commands.options import UserPath
+from kamou.data_directory.folder import DataFolder
+from kamou.errors import ConfigurationError
+from kamou.site.handover import read_pricing
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., None]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    found = tmp_path / "home"
+    found.mkdir()
+    monkeypatch.setenv("HOME", str(found))
+    return found
+
+
+def parameters(command: click.Command) -> Iterator[tuple[str, click.Parameter]]:
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from parameters(each)
+    for parameter in command.params:
+        yield f"{command.name} {parameter.name}", parameter
+
+
+def test_every_path_of_every_verb_is_one_of_the_user() -> None:
+    paths = {
+        name: each.type
+        for name, each in parameters(kamou_command)
+        if isinstance(each.type, click.Path) or str(each.metavar).startswith(("FILE", "DIR"))
+    }
+    assert {"run replay", "backtest data", "backup to", "init path", "simulate trace"} <= set(paths)
+    assert not [name for name, kind in paths.items() if not isinstance(kind, UserPath)]
+
+
+def test_a_report_an_import_and_a_stored_config_are_found_at_home(
+    cli: Cli, compose: Compose, home: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(resolved: object, **given: Any) -> dict[str, Any]:
+        seen.update(given)
+        return {"violations": 0}
+
+    compose("backtest", run)
+    good_folder(home / "good")
+    assert cli("init", "~/kamou.toml")[0] == 0
+    code, _, err = cli(
+        "backtest", "--config=~/kamou.toml", "--data=~/good", "--json=~/r.json", "--journal=~/j"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads((home / "r.json").read_text()) == {"violations": 0}
+    assert (seen["data"], seen["journal"]) == (str(home / "good"), home / "j")
+    assert cli("data", "import", "~/good", "--data-dir", "~/kept")[0] == 0
+    assert DataFolder(home / "kept").market.is_dir()
+
+
+def test_the_settings_that_are_paths_begin_at_home_too(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("kamou.toml").write_text("data_dir = '~/track'\n")
+    shown = json.loads(cli("show-config", "--json")[1])["settings"]
+    assert shown["data_dir"]["value"] == str(home / "track")
+    monkeypatch.setenv("KAMOU__DATA_DIR", "~/other")
+    shown = json.loads(cli("show-config", "--json")[1])["settings"]
+    assert shown["data_dir"]["value"] == str(home / "other")
+    (home / "prices.md").write_text("free")
+    assert read_pricing("~/prices.md") == "free"
+
+
+def test_the_home_of_nobody_is_refused_and_no_folder_of_that_name_is_made(
+    cli: Cli, tmp_path: Path
+) -> None:
+    code, _, err = cli("flatten", "--data-dir", "~nobody-of-that-name/track")
+    assert code == 2
+    assert "nobody of that name has a home folder here" in err
+    Path("kamou.toml").write_text("data_dir = '~nobody-of-that-name/track'\n")
+    code, _, err = cli("check-config")
+    assert code == 4
+    assert "data_dir expects a path, got '~nobody-of-that-name/track'" in err
+    with pytest.raises(ConfigurationError, match=r"web\.pricing_file"):
+        read_pricing("~nobody-of-that-name/prices.md")
+    assert not list(tmp_path.glob("~*"))
