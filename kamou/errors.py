@@ -69,6 +69,10 @@ class SocketsUnsupportedError(ListenError):
     exit_code = 4
 
 
+class UnwritableError(KamouError):
+    """A file that a verb was asked to write cannot be written."""
+
+
 class CheckFailedError(KamouError):
     """A check that the operator asked for did not hold."""
 

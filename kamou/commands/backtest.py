@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
+from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import Report, print_json, print_table, progress, when
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
@@ -78,13 +78,13 @@ class FolderOrName(UserPath):
 @click.option(
     "--json",
     "json_file",
-    type=UserPath(dir_okay=False, allow_dash=True),
+    type=OutputPath(allow_dash=True),
     metavar="FILE",
     help="Write the report as JSON; - for standard output.",
 )
 @click.option(
     "--journal",
-    type=UserPath(dir_okay=False),
+    type=OutputPath(),
     metavar="FILE",
     help="Keep the journal of the run in this new SQLite file.",
 )

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kamou.data_directory.private_files import create_temporary
+from kamou.errors import UnwritableError
 from kamou.settings.config import Resolved, load
 from kamou.settings.values import with_home
 
@@ -40,6 +42,38 @@ class UserPath(click.Path):
         if found is None:
             self.fail(f"{value}: nobody of that name has a home folder here", param, ctx)
         return found
+
+
+class OutputPath(UserPath):
+    """A file that the verb writes at its end: refused before its work when that cannot be done."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(dir_okay=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path: Path = super().convert(value, param, ctx)
+        if not (self.allow_dash and str(path) == "-"):
+            refuse_unwritable(path)
+        return path
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Try what ``write_atomically`` does, and leave nothing behind.
+
+    Raises:
+        UnwritableError: no file can be made there, or what is there is no file.
+    """
+    if path.exists() and not path.is_file():
+        raise UnwritableError(f"{path}: is there and is no file; name another file")
+    try:
+        descriptor, temporary = create_temporary(path)
+    except OSError as error:
+        raise UnwritableError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder that is there "
+            "and can be written"
+        ) from error
+    os.close(descriptor)
+    temporary.unlink()
 
 
 def config_option(verb: Verb) -> Verb:

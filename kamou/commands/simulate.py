@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from kamou.commands.options import UserPath
+from kamou.commands.options import OutputPath, UserPath
 from kamou.commands.printing import print_json, print_table, say, say_error, when
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
@@ -71,13 +71,13 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--json",
     "json_file",
-    type=UserPath(dir_okay=False, allow_dash=True),
+    type=OutputPath(allow_dash=True),
     metavar="FILE",
     help="Write the results as JSON; - for standard output.",
 )
 @click.option(
     "--trace",
-    type=UserPath(dir_okay=False),
+    type=OutputPath(),
     metavar="FILE",
     help="Write the trace of one seed.",
 )

@@ -76,3 +76,37 @@ def test_an_error_that_nobody_foresaw_is_not_made_a_line_of_ours(
     with pytest.raises(ExceptionGroup) as caught:
         cli("backtest", "--data", "any")
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("backtest", "--data", "any", "--json"),
+        ("backtest", "--data", "any", "--journal"),
+        ("simulate", "--seed", 1, "--json"),
+        ("simulate", "--seed", 1, "--trace"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    cli: Cli, compose: Compose, monkeypatch: pytest.MonkeyPatch, verb: tuple[object, ...]
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("it began")
+
+    compose("backtest", work)
+    monkeypatch.setattr("kamou.simulator.run.swarm", work)
+    said = "cannot be written: No such file or directory; name a file in a folder"
+    code, out, err = cli(*verb, "none/out")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: none/out: {said}")
+    assert err.count("\n") == 1
+    Path("taken").write_text("")
+    assert "taken/out: cannot be written: Not a directory" in cli(*verb, "taken/out")[2]
+    assert "/dev/null: is there and is no file" in cli(*verb, "/dev/null")[2]
+
+
+def test_looking_whether_a_file_can_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    Path("out.json").write_text("as it was")
+    assert cli("backtest", "--data", "none", "--json", "out.json", "--journal", "j")[0] == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["out.json"]
+    assert Path("out.json").read_text() == "as it was"
