@@ -23,8 +23,8 @@ from kamou.commands import (
     site,
     status,
 )
-from kamou.commands.endings import ending
-from kamou.commands.printing import say_error
+from kamou.commands.endings import defect, ending, wants_json
+from kamou.commands.printing import Output, print_json, say_error
 from kamou.data_directory.private_files import OTHERS
 
 VERBS: tuple[click.Command, ...] = (
@@ -87,18 +87,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    """The exit code of one verb. Asked for JSON, its standard output is one document, always."""
+    output = Output()
+    as_json = wants_json(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(kamou_command.main(arguments, prog_name="kamou", standalone_mode=False) or 0)
+        code = kamou_command.main(arguments, prog_name="kamou", standalone_mode=False, obj=output)
+        return int(code or 0)
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         found = ending(error)
+        if as_json and not output.begun:
+            print_json((found or defect(error)).document)
         if found is None:
             raise
-        lines, code = found
-    for line in lines:
+    for line in found.lines:
         say_error(line)
-    return code
+    return found.exit_code
 
 
 def show_defect(

@@ -1,9 +1,12 @@
-"""How a verb ends that could not do what it was asked: its lines and its exit code."""
+"""How a verb ends that could not do what it was asked: lines, an exit code, a JSON document."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
+from typing import Any
 
+import attrs
 import click
 
 from kamou.errors import KamouError, plain
@@ -25,25 +28,54 @@ REMEDIES = {
 }
 
 
-def ending(error: BaseException) -> tuple[list[str], int] | None:
-    """The lines that say why a verb ended, and its exit code; None for an unforeseen error."""
+@attrs.frozen
+class Ending:
+    """Why a verb ended: the messages, a line each, and what stands around them for a person."""
+
+    messages: tuple[str, ...]
+    exit_code: int
+    usage: tuple[str, ...] = ()  # before the messages
+    prefix: str = "error: "
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a person reads on standard error."""
+        first, *others = self.messages
+        return (*self.usage, f"{self.prefix}{first}", *others)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a program reads on standard output."""
+        return {"error": "\n".join(self.messages), "exit_code": self.exit_code}
+
+
+def ending(error: BaseException) -> Ending | None:
+    """Why a verb ended; None for an error that nobody foresaw."""
     found = plain(error)
     if isinstance(found, KamouError):
-        first, *others = map(str, found.args)
-        return [f"error: {first}", *others], found.exit_code
+        return Ending(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
     if isinstance(found, click.ClickException):
-        return _misused(found), found.exit_code
+        return Ending((found.format_message(),), found.exit_code, _usage(found), "Error: ")
     if isinstance(found, click.Abort | KeyboardInterrupt):
-        return ["interrupted"], EXIT_INTERRUPTED
+        return Ending(("interrupted",), EXIT_INTERRUPTED, prefix="")
     if isinstance(found, OSError) and found.filename is not None and found.errno in REMEDIES:
-        return [f"error: {found.filename}: {found.strerror}; {REMEDIES[found.errno]}"], 1
+        return Ending((f"{found.filename}: {found.strerror}; {REMEDIES[found.errno]}",), 1)
     return None
 
 
-def _misused(error: click.ClickException) -> list[str]:
-    """What click shows of a wrong usage."""
-    lines: list[str] = []
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        lines += error.ctx.get_usage().splitlines()
-        lines.append(f"Try '{error.ctx.command_path} --help' for help.")
-    return [*lines, f"Error: {error.format_message()}"]
+def defect(error: BaseException) -> Ending:
+    """What a program is told of an error that nobody foresaw; a person is shown its traceback."""
+    return Ending((f"a defect of Kamou: {error!r}",), 1)
+
+
+def _usage(error: click.ClickException) -> tuple[str, ...]:
+    """What click shows before a wrong usage."""
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return ()
+    help_ = f"Try '{error.ctx.command_path} --help' for help."
+    return (*error.ctx.get_usage().splitlines(), help_)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the words ask for JSON. They may be wrong otherwise, so no parser is asked."""
+    return any(word == "--json" or word.startswith("--json=") for word in arguments)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import click
 
 from kamou.escaping import escape_text
@@ -24,8 +25,23 @@ PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough tha
 LINE_CHARS_MAX = 4_000  # of one line of ours: two paths of any length that work, and the words
 
 
+@attrs.define
+class Output:
+    """Whether a verb has begun to print its results; the ``obj`` of the verb's context."""
+
+    begun: bool = False
+
+
+def _begin() -> None:
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, Output):
+        context.obj.begun = True
+
+
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, whatever is in it."""
+    if not err:
+        _begin()
     click.echo(escape_text(line, chars_max=LINE_CHARS_MAX), err=err)
 
 
@@ -39,7 +55,9 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 
     Its text is ASCII: every other character, control characters too, is a JSON escape.
     """
-    click.echo(json.dumps(value, indent=indent, default=str))
+    text = json.dumps(value, indent=indent, default=str)
+    _begin()
+    click.echo(text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -59,6 +77,7 @@ def show(*parts: object) -> None:
     """Print tables and lines; wide where no terminal is at the other end, so nothing is cut."""
     from rich.console import Console
 
+    _begin()
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)

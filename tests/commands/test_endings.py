@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from store.market_files import good_folder
 
+from kamou.cli import main
 from kamou.errors import DataRefusedError
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -28,7 +30,7 @@ def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
 
     monkeypatch.setattr("kamou.commands.backtest.progress", pressed)
     data = good_folder(tmp_path / "good")
-    assert cli("backtest", "--data", data, "--json", "-") == (130, "", "interrupted\n")
+    assert cli("backtest", "--data", data) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -96,8 +98,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     compose("backtest", work)
     monkeypatch.setattr("kamou.simulator.run.swarm", work)
     said = "cannot be written: No such file or directory; name a file in a folder"
-    code, out, err = cli(*verb, "none/out")
-    assert (code, out) == (1, "")
+    code, _, err = cli(*verb, "none/out")
+    assert code == 1
     assert err.startswith(f"error: none/out: {said}")
     assert err.count("\n") == 1
     Path("taken").write_text("")
@@ -110,3 +112,96 @@ def test_looking_whether_a_file_can_be_written_leaves_nothing(cli: Cli, tmp_path
     assert cli("backtest", "--data", "none", "--json", "out.json", "--journal", "j")[0] == 1
     assert [each.name for each in tmp_path.iterdir()] == ["out.json"]
     assert Path("out.json").read_text() == "as it was"
+
+
+def error_of(out: str) -> tuple[str, int]:
+    """The one document of standard output, which is an error and nothing else."""
+    document = json.loads(out)
+    assert set(document) == {"error", "exit_code"}
+    return document["error"], document["exit_code"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        (("status", "--config", "none.toml"), 4),
+        (("why", "BTCUSDT"), 3),
+        (("report",), 3),
+        (("halt",), 3),
+        (("resume",), 3),
+        (("check-config", "--config", "none.toml"), 4),
+        (("show-config", "--config", "none.toml"), 4),
+        (("data", "import", "none"), 2),
+        (("data", "list", "--config", "none.toml"), 4),
+        (("db", "migrate"), 3),
+        (("db", "backup", "copy"), 3),
+        (("db", "restore", "copy"), 1),
+        (("status", "--bogus"), 2),
+        (("why",), 2),
+    ],
+)
+def test_with_json_an_error_is_a_document_on_standard_output_too(
+    cli: Cli, verb: tuple[str, ...], expected: int
+) -> None:
+    code, out, err = cli(*verb, "--json")
+    assert code == expected, err
+    said, told = error_of(out)
+    assert told == code
+    assert said in err, "a person reads the same"
+
+
+@pytest.mark.parametrize("form", [("--json", "-"), ("--json=-",), ("--json", "report.json")])
+def test_a_backtest_or_simulation_that_fails_is_a_document_too(
+    cli: Cli, form: tuple[str, ...]
+) -> None:
+    code, out, err = cli("backtest", "--data", "none", *form)
+    said, told = error_of(out)
+    assert (code, told) == (1, 1)
+    assert err == f"error: {said}\n"
+    assert error_of(cli("simulate", *form)[1])[1] == 2
+
+
+def test_a_result_that_says_what_is_wrong_is_the_only_document(cli: Cli, compose: Compose) -> None:
+    code, out, err = cli("status", "--json")
+    seen = json.loads(out)
+    assert (code, seen["running"]) == (3, False)
+    assert err == f"error: {seen['why_not']}\n"
+    compose("backtest", lambda *_, **__: {"violations": 2})
+    code, out, _ = cli("backtest", "--data", "any", "--json", "-")
+    assert (code, json.loads(out)) == (6, {"violations": 2})
+
+
+def test_several_problems_are_one_document_with_a_line_each(cli: Cli) -> None:
+    Path("kamou.toml").write_text("equity = 0\nmode = 'none'\n")
+    code, out, err = cli("check-config", "--json")
+    said, _ = error_of(out)
+    assert code == 4
+    assert len(said.splitlines()) == 2
+    assert err == f"error: {said}\n"
+
+
+def test_an_interruption_is_a_document_too(cli: Cli, compose: Compose) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    compose("backtest", interrupted)
+    assert error_of(cli("backtest", "--data", "any", "--json", "-")[1]) == ("interrupted", 130)
+
+
+def test_a_defect_is_a_document_and_still_a_traceback(
+    compose: Compose, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a / b")
+
+    compose("backtest", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["backtest", "--data", "any", "--json", "-"])
+    said, code = error_of(capsys.readouterr().out)
+    assert code == 1
+    assert "ZeroDivisionError('a / b')" in said
+
+
+def test_without_json_nothing_of_an_error_is_on_standard_output(cli: Cli) -> None:
+    assert cli("report")[1] == ""
+    assert cli("why")[1] == ""
