@@ -302,8 +302,9 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
     {"0004_midnights": rebuild, "0006_downtime": projected_downtime.rebuild}
 )
-"""What fills the tables of 0002, unless they are filled: with what the projections write now, so
-only once the newest columns are there. In the transaction of the migration that adds them."""
+"""What fills tables that a migration made, in its transaction. Those of 0002, unless they are
+filled: with what the projections write now, so only once 0004 has added the newest columns. And the
+downtime of 0006, from the cycles of the journal."""
 
 TRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -19,6 +19,7 @@ NOT_SO = {
     "taken out": "the word is withdrawn",
     "put in since": "the word is deposited",
     "stopped by a human": "the word is operator",
+    "since the first day": "the return is over complete days, and the first may be none",
 }
 ALLOWED = "It publishes how it really does: every trade, every cost, every losing day."
 
