@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,20 +171,35 @@ def why(
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
+        nearest = None if rows else _nearest(reader, symbol.upper())
         day = day_budget(reader, resolved.settings)
     if as_json:
-        print_json({"symbol": symbol.upper(), "day": day, "reasons": rows})
+        found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
+        print_json(found)
         return
     say(f"the day's loss: {loss_words(day)}")
     if not rows:
-        say(
-            f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: it was not a "
-            "candidate, or it is not one of the symbols"
-        )
+        why_not = "it was not a candidate, or it is not one of the symbols"
+        if nearest is not None:
+            why_not = f"it is not one of the symbols; did you mean {nearest}?"
+        say(f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: {why_not}")
         return
     columns = ("time", "tier", "strategy", "answer", "figures")
     cells = ((when(row["at_ms"]), *(row[key] for key in columns[1:])) for row in rows)
     print_table(f"{symbol.upper()}: the last {cycles} cycles", columns, cells)
+
+
+def _nearest(reader: Any, symbol: str) -> str | None:
+    """The symbol of the newest scan that is most like this one: it begins so, or is spelt so."""
+    from kamou.core.ranking import scan_detail
+    from kamou.store import queries
+
+    known = [
+        name for _, body in queries.details(reader, limit=1) for name in scan_detail.symbols(body)
+    ]
+    begins = [name for name in known if name.startswith(symbol)]
+    close = difflib.get_close_matches(symbol, known, n=1)
+    return next(iter([*sorted(begins, key=len), *close]), None)
 
 
 def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:

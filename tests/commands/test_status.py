@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from store import story
 
 from kamou.core.book.book import Book
@@ -272,6 +273,24 @@ def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> N
     code, out, _ = cli("why", "NONEUSDT")
     assert code == 0
     assert "nothing is recorded of NONEUSDT" in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [("btc", "BTCUSDT"), ("ETH", "ETHUSDT"), ("BTCUSTD", "BTCUSDT"), ("QQQ", None)],
+)
+def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
+    cli: Cli, journalled: DataFolder, asked: str, nearest: str | None
+) -> None:
+    code, out, _ = cli("why", asked)
+    assert code == 0
+    assert ("did you mean" in out) == (nearest is not None)
+    assert f"did you mean {nearest}?" in out or nearest is None
+    assert json.loads(cli("why", asked, "--json")[1])["nearest"] == nearest
+
+
+def test_why_of_a_symbol_that_is_one_suggests_none(cli: Cli, journalled: DataFolder) -> None:
+    assert json.loads(cli("why", "BTCUSDT", "--json")[1])["nearest"] is None
 
 
 def test_why_without_a_database_is_not_running(cli: Cli) -> None:

@@ -52,3 +52,8 @@ def reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
         opinion = float(score[at]) if abstain is Abstain.NONE else None
         made.append(ScanReason(strategy=strategy, abstain=abstain, score=opinion))
     return tuple(made)
+
+
+def symbols(body: bytes) -> tuple[str, ...]:
+    """The symbols that were scanned."""
+    return tuple(json.loads(body.partition(b"\n")[0])["symbols"])
