@@ -1,4 +1,4 @@
-"""The funding rates that settled last, for whoever counts the cost of holding."""
+"""The funding rates that settled last, by symbol, read from the exchange once an hour."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
 class FundingRates:
     """``known``: symbol -> the last rate, a fraction per funding interval, > 0 when longs pay.
 
-    Without an answer those known before stay; one of more than a day ago says nothing.
+    If the exchange does not answer, the rates read before stay for a day.
     """
 
     def __init__(self, read: Read, *, clock: Clock) -> None:

@@ -50,7 +50,7 @@ class Ending:
 
 
 def ending(error: BaseException) -> Ending | None:
-    """Why a verb ended; None for an error that nobody foresaw."""
+    """Why a verb ended; None for a defect, which keeps its traceback."""
     found = plain(error)
     if isinstance(found, KamouError):
         return Ending(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
@@ -64,7 +64,7 @@ def ending(error: BaseException) -> Ending | None:
 
 
 def defect(error: BaseException) -> Ending:
-    """What a program is told of an error that nobody foresaw; a person is shown its traceback."""
+    """What a program is told of a defect; a person is shown its traceback."""
     return Ending((f"a defect of Kamou: {error!r}",), 1)
 
 

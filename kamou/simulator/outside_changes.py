@@ -1,4 +1,4 @@
-"""What others do with the account, and how long the system may not know of it."""
+"""External withdrawals in a simulated world, and when the system must know of them."""
 
 from __future__ import annotations
 

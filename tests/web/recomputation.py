@@ -1,8 +1,9 @@
 """The public record a second time: from the venue's own file and the market's prices.
 
 What only Kamou knows (which plan an order belongs to, halts) is read from the raw ``event`` rows.
-Nothing here calls code of ``kamou/core`` or reads a read model; the definitions are those of
-``docs/record.md``.
+Nothing here calls code of ``kamou/core`` or reads a read model. A day is a UTC day, an entry of
+the ledger belongs to the day of its own stamp, and equity at T is the wallet after all entries
+stamped before T with the open positions at the marks of T.
 """
 
 from __future__ import annotations
