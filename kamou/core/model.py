@@ -311,7 +311,10 @@ class Fill:
 
 @attrs.frozen(kw_only=True)
 class VenuePosition:
-    """A one-way position as the venue tells it; ``quantity`` is signed, in contracts."""
+    """A one-way position as the venue tells it; ``quantity`` is signed, in contracts.
+
+    Its numbers are finite and its mark is positive: an adapter refuses what is not, at the edge.
+    """
 
     symbol: str
     quantity: Decimal
@@ -322,6 +325,11 @@ class VenuePosition:
     leverage: int
     unrealised: Decimal
     updated_ms: int
+
+    def __attrs_post_init__(self) -> None:
+        numbers = (self.quantity, self.entry_price, self.mark_price, self.margin, self.unrealised)
+        assert all(number.is_finite() for number in numbers), self
+        assert self.mark_price > 0, self
 
 
 @attrs.frozen(kw_only=True)

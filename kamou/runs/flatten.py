@@ -154,7 +154,7 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str
             left = await _held(port)
             if left:
                 await trio.sleep(PAUSE_S)
-        if not left and not _positions(_stored(folder)):  # by the file, for stops go only now
+        if not _positions(_stored(folder)):  # by the file: a list may leave a position out
             canceled += await _cancel(port, log, entries_only=False)
     return _report(folder, log, sent, canceled=canceled, found=_positions(before))
 

@@ -262,8 +262,37 @@ async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
         for name in (ids.CLIENT_ID_PREFIX + 26 * "a", "somebody-else")
     ]
     at_the_venue(of, folder, *resting)
-    await kill(of)
+    done = await kill(of)
     assert list(venue(folder).live) == ["somebody-else"]
+    assert done["entries_left"] == 0, "an entry of others is not counted"
+
+
+async def test_a_position_that_opens_again_after_each_close_is_left_and_not_closed(
+    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, folder = settings(traded.path), traded
+    held = sorted(venue(folder).positions)
+    real = SimulatedExchange.reduce
+
+    async def opens_again(port: SimulatedExchange, intent: Any, **more: Any) -> Any:
+        done = await real(port, intent, **more)
+        if intent.symbol == held[0]:
+            again = OrderRequest(
+                client_id=f"other-{intent.client_id}",
+                symbol=intent.symbol,
+                side=OrderSide.BUY if intent.side is OrderSide.SELL else OrderSide.SELL,
+                type=OrderType.MARKET,
+                quantity=intent.quantity,
+                leverage=intent.leverage,
+            )
+            port.engine.place(again)
+        return done
+
+    monkeypatch.setattr(SimulatedExchange, "reduce", opens_again)
+    monkeypatch.setattr(flatten, "PAUSE_S", 0.0)
+    done = await kill(of)
+    told = [done[k] for k in ("positions_closed", "positions_closed_elsewhere", "positions_left")]
+    assert told == [len(held) - 1, 0, 1]
 
 
 async def test_a_position_is_closed_by_this_command_only_if_its_own_order_filled(

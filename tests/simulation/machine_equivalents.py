@@ -19,6 +19,12 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (ADOPTION, "adoption", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
+        "kamou/runs/flatten.py",
+        "_closing",
+        "position.quantity > 0",
+        "((position.quantity) >= (0))",
+    ): "The venue lists no position of 0.",
+    (
         BOOK,
         "Book._filled",
         "fill.client_id",

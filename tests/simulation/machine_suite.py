@@ -55,7 +55,7 @@ ONLY_OF = dict.fromkeys(
 )
 """Tests that run the whole service, 20 s of it: they judge the changes of this file only."""
 
-BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars", "vetoes")
+BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars")
 """Tests of the core that call none of these modules."""
 
 CAUGHT_MIN = 0.95

@@ -195,8 +195,8 @@ class Book(AccountHoldings):
         finished = self.finished.get(order.intent.trade_id)
         if finished is not None:
             return finished  # a late fill of a trade not yet published
-        if order.leg is not Leg.ENTRY or order.plan is None:
-            return None  # nothing known explains it: reconciliation will see the position
+        if order.plan is None:
+            return None  # no entry, or one without a permit: reconciliation will see the position
         plan, trade_id = order.plan, order.intent.trade_id
         part = 1
         while portfolio.result_id(trade_id, part) in self.published:

@@ -383,7 +383,7 @@ class _Work:
             now_ms=self.now_ms,
         )
         leaving = exit_costs(self.view.positions, terms.instruments, terms.costs)
-        opened = book.day == utc_day(account.at_ms) and leaving.is_finite()
+        opened = book.day == utc_day(account.at_ms)
         return EquityMarked(
             at_ms=account.at_ms,
             equity=account.equity,
@@ -392,7 +392,7 @@ class _Work:
             margin_used=account.margin_used,
             open_risk=stake.open_risk,
             flows=book.flows,
-            exit_costs=leaving if leaving.is_finite() else None,
+            exit_costs=leaving,
             day_equity=book.day_equity if opened else None,
             day_lost=lost_of(book, account.equity, leaving) if opened else None,
         )

@@ -231,6 +231,22 @@ def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
     )
     story.fill(None, "40", "97", at_ms=NOON - ms)
     assert story.book.position("SOLUSDT") == (60 if counted else 100)
+    assert story.book.unassigned == {}, "the adopted trade stands for an older fill"
+
+
+@pytest.mark.parametrize(
+    ("status", "protected"),
+    [(OrderStatus.CANCELED, False), (OrderStatus.EXPIRED, False), (OrderStatus.FILLED, True)],
+)
+def test_a_confirmed_stop_protects_until_the_venue_says_that_it_ended_unfilled(
+    story: Story, status: OrderStatus, protected: bool
+) -> None:
+    """What filled has closed the position: its fills say so."""
+    _, stop = story.open(PLAN)
+    story.say(e.CancelRequested(at_ms=NOON + 1, client_id=stop.client_id, reason=""))
+    assert story.book.trades["SOLUSDT"].protected
+    story.say(attrs.evolve(order_closed(stop, status), at_ms=NOON + 2))
+    assert story.book.trades["SOLUSDT"].protected is protected
 
 
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:

@@ -60,6 +60,25 @@ def test_a_trade_that_changed_within_the_time_in_flight_explains_a_difference(
     assert (found.deferred == ("SOLUSDT",)) is moving
 
 
+def test_a_trade_of_another_symbol_that_changed_just_now_explains_no_difference(
+    holding: Story,
+) -> None:
+    holding.open(plan("ADAUSDT"), at_ms=NEXT_MS)
+    view = look(positions=(*GONE, held("ADAUSDT", "100")), open_orders=RESTING)
+    assert "SOLUSDT" not in glance(holding, view).deferred
+
+
+@pytest.mark.parametrize(("early_ms", "swept"), [(1, False), (0, True)])
+def test_an_entry_is_swept_from_the_millisecond_at_which_its_plan_expires(
+    holding: Story, early_ms: int, swept: bool
+) -> None:
+    other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_ms=NEXT_MS + early_ms)
+    holding.grant(other)
+    entry = holding.send(intent(Leg.ENTRY, other), NEXT_MS - IN_FLIGHT_MS)
+    view = look(positions=HELD, open_orders=(*RESTING, venue_order(entry)))
+    assert bool(glance(holding, view).sweep) is swept
+
+
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
 @pytest.mark.parametrize("symbol", ["SOLUSDT", "ADAUSDT"])
 def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol_only(

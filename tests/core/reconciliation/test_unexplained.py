@@ -9,6 +9,7 @@ from venue_looks import HELD, NEXT_MS, RESTING, STOP, SURE_MS, TERMS, kinds, loo
 
 from kamou.core.book import events as e
 from kamou.core.model import Leg, OrderSide
+from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import positions_left_out, unexplained_money
 from kamou.core.reconciliation.venue_view import MONEY, ReconcileSettings
 
@@ -126,6 +127,21 @@ def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Stor
     terms = attrs.evolve(TERMS, doubts=doubted.doubts)
     sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
     assert kinds(sure.marks) == ["EquityMarked"]
+
+
+def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
+    """A cycle is closed by a whole look; only that one may say that book and venue agree."""
+    run(story, look())
+    view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
+    doubted = run(story, view)
+    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
+    story.say(e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    between = reconcile(story.book, view, terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
+    assert kinds(between.marks) == ["EquityMarked"]
+    closing = reconcile(
+        story.book, view, terms, cycle_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
+    )
+    assert kinds(closing.marks) == ["DriftExplained", "EquityMarked", "CycleClosed"]
 
 
 def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story) -> None:

@@ -45,6 +45,7 @@ from kamou.core.risk.midnights import (
     missed_midnights,
     on_tick,
     openings,
+    symbols_of,
 )
 
 
@@ -81,6 +82,23 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     assert close(story.book.day_equity, today)
     paid = [x.amount for x in entries if x.transfer and x.at_ms >= MIDNIGHTS[-1]]
     assert story.book.day_flows == sum(paid)
+
+
+@pytest.mark.parametrize(("unrealised", "left_out"), [("-250", "-250"), ("250", "250")])
+def test_a_read_is_complete_only_if_its_positions_make_up_its_equity(
+    unrealised: str, left_out: str
+) -> None:
+    """A list that leaves out a loss is as wrong as one that leaves out a gain."""
+    shown = venue_position("SOLUSDT", "10", unrealised=D(unrealised))
+    hidden = venue_position("ETHUSDT", "10", unrealised=D(left_out))
+    read = attrs.evolve(looked("10000"), balance=D(10_000) - D(unrealised) - D(left_out))
+    assert attrs.evolve(read, positions=(shown, hidden)).complete
+    assert not attrs.evolve(read, positions=(shown,)).complete
+
+
+def test_a_position_of_zero_needs_no_mark(story: Story) -> None:
+    gone, held = venue_position("SOLUSDT", "0"), venue_position("ETHUSDT", "-3")
+    assert symbols_of(story.book, (gone, held), MIDNIGHT) == {"ETHUSDT"}
 
 
 # --- some of it in words ----------------------------------------------------------------------
@@ -182,12 +200,22 @@ def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_bud
     assert (opened.at_midnight, opened.opening, opened.equity) == (False, 10300, 10300)
 
 
-@pytest.mark.parametrize("entry_price", [D("NaN"), D("Infinity")])
-def test_an_entry_price_that_is_no_number_makes_no_midnight(story: Story, entry_price: D) -> None:
-    marks = (Figure(name="SOLUSDT", value="98"),)
-    held = (venue_position("SOLUSDT", "100", entry_price=entry_price, unrealised=D(0)),)
+@pytest.mark.parametrize("price", ["NaN", "Infinity"])
+def test_a_mark_that_is_no_number_makes_no_midnight(story: Story, price: str) -> None:
+    marks = (Figure(name="SOLUSDT", value=price),)
+    held = (venue_position("SOLUSDT", "100", unrealised=D(0)),)
     read = looked("10000", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS), positions=held)
     assert equity_at(story.book, read, read.midnights[-1], INSTRUMENTS) is None
+
+
+@pytest.mark.parametrize("field", ["quantity", "entry_price", "mark_price", "margin", "unrealised"])
+def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: str) -> None:
+    """An adapter refuses them at the edge, so that nothing inside has to doubt them."""
+    sound = venue_position("SOLUSDT", "100")
+    wrong = ["NaN", "Infinity", *(["0", "-1"] if field == "mark_price" else [])]
+    for price in wrong:
+        with pytest.raises(AssertionError, match="SOLUSDT"):
+            attrs.evolve(sound, **{field: D(price)})
 
 
 def test_a_fill_in_a_symbol_that_is_gone_makes_no_midnight(story: Story) -> None:

@@ -44,6 +44,15 @@ def test_as_many_entries_as_the_limit_allows_disable_nothing(story: Story) -> No
     assert found(story) == []
 
 
+@pytest.mark.parametrize(("early_ms", "disabled"), [(0, False), (1, True)])
+def test_an_entry_exactly_an_hour_old_no_longer_counts(
+    story: Story, early_ms: int, disabled: bool
+) -> None:
+    enter(story, 7)
+    oldest_ms = NOON - 6 * MINUTE_MS
+    assert bool(found(story, oldest_ms + 3_600_000 - early_ms)) is disabled
+
+
 def test_an_entry_beyond_the_hours_limit_disables_its_strategy_and_no_other(story: Story) -> None:
     enter(story, 7)
     (event,) = found(story)

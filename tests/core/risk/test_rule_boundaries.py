@@ -213,6 +213,12 @@ CASES: list[Case] = [
         "side=long entry=100 mark=100.5 stop=100.2",
     ),
     (
+        "STOP_WRONG_SIDE",  # above the mark, and below the entry
+        ({"side": Side.SHORT, "stop_price": D("100.1")}, {"quote": quote(mark=D("99.5"))}),
+        ({"side": Side.SHORT, "stop_price": D("99.8")}, {"quote": quote(mark=D("99.5"))}),
+        "side=short entry=100 mark=99.5 stop=99.8",
+    ),
+    (
         "SIZE_OFF_STEP",
         ({}, venue(lot=D(50))),
         ({}, venue(lot=D(40))),
