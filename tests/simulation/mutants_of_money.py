@@ -94,6 +94,7 @@ MONEY = (
         new="        if pnl >= limit * share * 100:\n",
         notices=("DAY_LOSS",),
         faults="liquidation",
+        seeds=20,
     ),
     Mutant(
         name="frozen quotes are accepted",
@@ -105,6 +106,12 @@ MONEY = (
                 "kamou/core/vetoes/staleness.py",
                 "    if bar_age_ms <= bar_age_max_ms and quote_age_ms <= quote_age_max_ms:\n",
                 "    if bar_age_ms <= bar_age_max_ms:\n",
+            ),
+            # Without it the mark of anything that is held denies as well.
+            (
+                RULES,
+                "        if age_ms > limit_ms:\n            return denial(Deny.MARK_STALE",
+                "        if age_ms > 10**12:\n            return denial(Deny.MARK_STALE",
             ),
         ),
         notices=("STALE_QUOTE",),
