@@ -19,6 +19,12 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (ADOPTION, "adoption", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
+        "kamou/core/risk/governor.py",
+        "review_reduction",
+        "position > 0",
+        "((position) >= (0))",
+    ): "A position of 0 is denied before its side is looked at.",
+    (
         "kamou/runs/flatten.py",
         "_closing",
         "position.quantity > 0",

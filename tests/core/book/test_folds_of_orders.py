@@ -12,6 +12,7 @@ from trading_cases import (
     account,
     closed_cycle,
     equity_now,
+    fill,
     income,
     intent,
     order_closed,
@@ -247,6 +248,36 @@ def test_a_confirmed_stop_protects_until_the_venue_says_that_it_ended_unfilled(
     assert story.book.trades["SOLUSDT"].protected
     story.say(attrs.evolve(order_closed(stop, status), at_ms=NOON + 2))
     assert story.book.trades["SOLUSDT"].protected is protected
+
+
+@pytest.mark.parametrize(("known_ms", "since_ms"), [(NOON - 3_000, NOON - 3_000), (NOON + 9, NOON)])
+def test_the_deadline_of_a_stop_begins_with_the_fill_and_never_in_the_future_of_our_clock(
+    story: Story, known_ms: int, since_ms: int
+) -> None:
+    """The venue's clock may be ahead of ours: its stamps lie in our future then (seed 295)."""
+    story.grant(PLAN, NOON - 5_000)
+    entry = story.send(intent(Leg.ENTRY, PLAN), NOON - 5_000)
+    done = fill(entry, "100", "100", at_ms=NOON)
+    story.say(e.FillRecorded(at_ms=known_ms, fill=done, source="stream"))
+    assert story.book.trades["SOLUSDT"].unprotected_since_ms == since_ms
+
+
+@pytest.mark.parametrize(("symbol", "trade_id"), [("ETHUSDT", "t"), ("SOLUSDT", "other")])
+def test_terms_of_a_trade_that_is_not_held_change_nothing(
+    story: Story, symbol: str, trade_id: str
+) -> None:
+    story.open(PLAN)
+    before = dict(story.book.trades)
+    told = e.TradeRestated(
+        at_ms=NOON,
+        trade_id=trade_id,
+        symbol=symbol,
+        contract_size=D("0.2"),
+        tick=D("0.5"),
+        stop_price=D(96),
+    )
+    story.say(told)
+    assert story.book.trades == before
 
 
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:

@@ -68,6 +68,19 @@ def test_a_trade_of_another_symbol_that_changed_just_now_explains_no_difference(
     assert "SOLUSDT" not in glance(holding, view).deferred
 
 
+def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> None:
+    story = Story()
+    story.ready()
+    lasting = attrs.evolve(PLAN, expires_ms=NEXT_MS + 1)
+    story.grant(lasting)
+    entry = story.send(intent(Leg.ENTRY, lasting))
+    stop = story.send(intent(Leg.STOP, lasting))
+    story.fill(entry, "50", "100")
+    story.fill(stop, "50", "97")
+    assert story.book.trades["SOLUSDT"].quantity == 0
+    assert glance(story, look(open_orders=(venue_order(entry),))).mismatches == ()
+
+
 @pytest.mark.parametrize(("early_ms", "swept"), [(1, False), (0, True)])
 def test_an_entry_is_swept_from_the_millisecond_at_which_its_plan_expires(
     holding: Story, early_ms: int, swept: bool

@@ -12,7 +12,7 @@ from trading_cases import DAY, INSTRUMENTS, NOON, D, Story, equity_now, intent, 
 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
-from kamou.core.book.recent_activity import Conduct, Overshoot
+from kamou.core.book.recent_activity import Conduct, Overshoot, nearest_rank
 from kamou.core.model import Candidate, Denial, Leg, Plan, Side
 from kamou.core.risk.exposure import exposure
 from kamou.core.risk.governor import review_entry
@@ -116,6 +116,16 @@ def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
     assert (found.worst is None) == (not kept)
     if found.worst is not None:
         assert found.worst.multiple * 100 == kept[-1]
+
+
+@pytest.mark.parametrize(
+    ("number", "quantile", "found"),
+    [(1, "0.99", 1), (100, "0.99", 99), (101, "0.99", 100), (200, "0.99", 198), (200, "0.5", 100)],
+)
+def test_the_nearest_rank_is_the_smallest_value_that_enough_are_not_above(
+    number: int, quantile: str, found: int
+) -> None:
+    assert nearest_rank([D(n) for n in range(number, 0, -1)], D(quantile)) == found
 
 
 def test_an_overshoot_that_denies_every_entry_is_forgotten_after_its_days(story: Story) -> None:

@@ -286,6 +286,12 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
     assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}
 
 
+def test_a_symbol_that_has_more_than_its_share_leaves_a_size_of_zero_and_none_below() -> None:
+    full = sized(existing_notional=D(5_000))
+    assert isinstance(full, Denial)
+    assert str(full).startswith("SIZE_BELOW_MINIMUM: contracts=0 ")
+
+
 def test_room_for_exactly_a_quarter_of_a_trade_is_room_enough() -> None:
     # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
     enough = sized(room=room(D(10_000), D(375)))
