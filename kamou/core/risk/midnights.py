@@ -33,7 +33,7 @@ class MidnightMarks:
     at_ms: int
     marks: tuple[Figure, ...] = ()  # by symbol: what was held then, or traded since
     source: str = ""  # MARK_READ or LAST_PRICE_BARS; empty: they are not known
-    reachable: bool = True  # False: the venue does not list what has happened since
+    reachable: bool = True  # False: the venue does not list what happened since; then no source
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +155,7 @@ def openings(
     last_ms, last = book.day_last_ms, book.day_last_equity
     for midnight in read.midnights:
         opening = None
-        if midnight.reachable and midnight.source:
+        if midnight.source:
             opening = equity_at(book, read, midnight, instruments)
         if opening is not None:
             made.append(_opened(book, read, midnight, opening))
