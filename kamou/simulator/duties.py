@@ -113,7 +113,11 @@ class Duties:
         self._flatten_ms = (
             self.engine.market_ms if book.state.severity >= _T.FLATTEN.severity else 0
         )
+        # Its opening and the transfers that it counts from there belong together (seed 930124).
+        known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
+        forgotten = (paid for paid in self._transfers if paid not in known)
         self._day_equity = book.day_equity
+        self._day_flows = book.day_flows + sum((amount for _, amount in forgotten), Decimal(0))
         # What it does not know of is adopted, and when that was to end is forgotten.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}

@@ -248,7 +248,10 @@ class Book(AccountHoldings):
     # --- reconciliation, state ---------------------------------------------------
 
     def _adopted(self, event: e.PositionAdopted) -> None:
-        self.trades[event.symbol] = portfolio.adopt(event)
+        adopted = portfolio.adopt(event)
+        if self.position(event.symbol) == adopted.signed:
+            return  # fills that were committed while the venue was read explain it (seed 930009)
+        self.trades[event.symbol] = adopted
         self.unassigned.pop(event.symbol, None)
 
     def _corrected(self, event: e.PositionCorrected) -> None:

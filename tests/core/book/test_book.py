@@ -288,6 +288,28 @@ def test_an_adopted_position_is_ours(story: Story) -> None:
     assert story.book.trades["SOLUSDT"].adopted
 
 
+@pytest.mark.parametrize(("quantity", "adopted"), [("100", False), ("99", True)])
+def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
+    story: Story, quantity: str, adopted: bool
+) -> None:
+    """The order manager recorded the fill while the reconciler read a list without it."""
+    story.open(PLAN)
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            trade_id="t",
+            symbol="SOLUSDT",
+            side=Side.LONG,
+            quantity=D(quantity),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D(97),
+        )
+    )
+    trade = story.book.trades["SOLUSDT"]
+    assert (trade.adopted, trade.planned_distance is None) == (adopted, adopted)
+
+
 def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story) -> None:
     entry, _ = story.open(PLAN)
     assert len(story.book.fills_seen) == 1
