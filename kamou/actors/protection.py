@@ -65,14 +65,14 @@ class Protector:
         resting = await self._read_back()
         if resting is None:
             return
-        told: set[OrderStatus | None] = set()
+        refused = False  # a stop: then closes follow each other without another one (seed 930189)
         for _ in range(ROUNDS_MAX):
             book = desk.book
             trade = book.trades.get(symbol)
             if trade is None:
                 self._bare.pop(symbol, None)
                 return
-            told = {
+            told: set[OrderStatus | None] = {
                 await self._do(trade, action)
                 for action in protection.protect(
                     trade,
@@ -81,9 +81,10 @@ class Protector:
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
                     silent_ms=self._silent_since(trade.unprotected_since_ms),
-                    stop_refused=OrderStatus.REJECTED in told,
+                    stop_refused=refused,
                 )
             }
+            refused = refused or OrderStatus.REJECTED in told
             if not told & FAILED or not trade.unprotected_since_ms:
                 break  # else again at once: an order too many only reduces, and a read takes time
         after = desk.book.trades.get(symbol)

@@ -26,11 +26,11 @@ from trouble import stops_of
 
 from kamou.actors.desk import Desk
 from kamou.actors.protection import Protector
-from kamou.core.book.events import StopConfirmed, TradeClosed
+from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Intent, Leg, OrderStatus, OrderType, VenueOrder
 from kamou.core.reconciliation import orphan_orders, protection, reconciliation
-from kamou.errors import RejectedError
+from kamou.errors import RejectedError, UnknownOutcomeError
 
 APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
@@ -88,6 +88,30 @@ def test_a_position_whose_stop_is_refused_is_closed_and_the_failure_is_not_only_
     original = Protector._do
     monkeypatch.setattr(Protector, "_do", logged)
     assert told_of(wrong(scene()), "UNPROTECTED")
+
+
+class RefusesStopsAndIsSilent(RefusesStops):
+    """As ``RefusesStops``; and the first two closes of the symbol time out and never arrive."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.sent: list[Leg] = []
+
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        if intent.symbol == HELD and intent.leg in (Leg.STOP, Leg.CLOSE):
+            self.sent.append(intent.leg)
+        if intent.symbol == HELD and intent.leg is Leg.CLOSE and self.sent.count(Leg.CLOSE) <= 2:
+            raise UnknownOutcomeError("no answer")
+        return await super()._place(intent, attached)
+
+
+def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_between() -> None:
+    """Each refusal may take seconds, in which the position has no stop (seed 930189)."""
+    ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
+    assert wrong(ended) == []
+    legs = [e.intent.leg for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
+    from_first_close = legs[legs.index(Leg.CLOSE) :]
+    assert from_first_close[:4] == [Leg.CLOSE, Leg.STOP, Leg.CLOSE, Leg.CLOSE]
 
 
 class AcceptsAndForgets(Line):
