@@ -102,7 +102,6 @@ class SimulatedChecker(Checker):
             silent_ms=silent_ms,
             ours=is_ours,
         )
-        self._risk_limits = limits
         self._outside = outside
 
     def money(self, noted: MoneyNoted) -> None:
@@ -113,13 +112,3 @@ class SimulatedChecker(Checker):
     def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
         left = self._outside.unknown(noted.at_ms)
         return super()._allowed(fraction, noted) + fraction * left
-
-    def _exposure(self, noted: FillNoted, after: Decimal) -> None:
-        super()._exposure(noted, after)
-        total = sum(
-            (abs(held.position) * held.entry * held.contract_size for held in self.held.values()),
-            Decimal(0),
-        )
-        limit = self._allowed(self._risk_limits.notional_total_max, noted)
-        if total > limit:
-            self.violation("NOTIONAL", noted.at_ms, noted.symbol, f"{total} limit={limit}")
