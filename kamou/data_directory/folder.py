@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,6 @@ from kamou.data_directory.private_files import (
 from kamou.errors import StoreError
 
 Announce = Callable[[str], None]
-
-SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every database file
 
 
 @attrs.frozen
@@ -143,8 +142,7 @@ class DataFolder:
         with contextlib.suppress(OSError):
             found = self.database.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
-                with self.database.open("rb") as file:
-                    return file.read(len(SQLITE_HEADER)) == SQLITE_HEADER
+                return _is_database(self.database)
         return False
 
     def _holds_only_ours(self) -> bool:
@@ -162,6 +160,17 @@ class DataFolder:
             )
         }
         return name in ours or any(name.startswith((f"{each}-", f"{each}.")) for each in ours)
+
+
+def _is_database(path: Path) -> bool:
+    """Return True if SQLite can read the file. Asked of SQLite: see ``database.reading_uri``."""
+    uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        try:
+            found: tuple[int] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return found[0] > 0
+        except sqlite3.DatabaseError:
+            return False
 
 
 def _refuse_other_owner(path: Path) -> None:

@@ -22,8 +22,6 @@ from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, MIGRATIONS_TABLE, 
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
 MEMORY = ":memory:"
-WAL_VERSION_AT = 18  # the byte of a database's header that says how it is written
-WAL_VERSION = 2  # in it: with a write-ahead log (https://www.sqlite.org/fileformat.html, 1.3.3)
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
@@ -127,14 +125,16 @@ def reading_uri(path: Path) -> str:
 def _how_to_read(path: Path) -> str:
     """Return what a read-only connection adds to its URI; see ``open_reader``.
 
+    Never opens the file: closing it again would drop the POSIX locks of every connection that this
+    process has to it, and a writer that closes elsewhere would then delete the write-ahead log
+    under them (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
     Raises:
         OSError: the file may not be read.
         StoreError: its write-ahead log cannot be read here.
     """
-    with path.open("rb") as file:
-        header = file.read(WAL_VERSION_AT + 1)
-    if len(header) <= WAL_VERSION_AT or header[WAL_VERSION_AT] != WAL_VERSION:
-        return ""
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     if _is_writable(path.parent):
         return ""
     log, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))

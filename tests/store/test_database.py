@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import story
 
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -151,3 +155,34 @@ def test_a_body_that_is_not_a_blob_is_refused(path: Path, body: str) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         writer.execute(f"INSERT INTO event VALUES (1, 1, 0, 'x', NULL, '', 1, {body})")
     writer.close()
+
+
+WRITE_AND_CLOSE = """
+import sys
+from kamou.store import database
+writer = database.open_writer(sys.argv[1])
+writer.execute("INSERT OR REPLACE INTO meta VALUES ('key', ?)", (sys.argv[2],))
+writer.close()
+"""
+
+
+def test_a_second_reader_of_a_process_leaves_the_locks_of_the_first_in_place(path: Path) -> None:
+    """Else a writer that closes elsewhere deletes the log, and the first reader stands still."""
+
+    def write_elsewhere(value: str) -> None:
+        subprocess.run([sys.executable, "-c", WRITE_AND_CLOSE, str(path), value], check=True)
+
+    def read() -> list[object]:
+        return reader.execute("SELECT value FROM meta WHERE key = 'key'").fetchall()
+
+    write_elsewhere("first")
+    with closing(database.open_reader(path)) as reader:
+        assert read() == [("first",)]
+        database.open_reader(path).close()
+        path.parent.chmod(0o755)
+        DataFolder(path.parent).create()  # looks whether the database is ours
+        write_elsewhere("second")
+        assert path.with_name(path.name + "-wal").exists()
+        assert read() == [("second",)]
+        write_elsewhere("third")
+        assert read() == [("third",)]
