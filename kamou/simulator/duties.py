@@ -85,6 +85,8 @@ class Duties:
         self._flatten_ms = 0  # when FLATTEN was committed
         self._day_equity = Decimal(0)
         self._day_flows = Decimal(0)
+        self._fees = Decimal(0)
+        self._opening_most = Decimal(0)  # what a record that began within the day may count from
         self._transfers: list[tuple[int, Decimal]] = []  # since the day was opened
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
         self._outside = outside
@@ -116,7 +118,7 @@ class Duties:
         # Its opening and the transfers that it counts from there belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
         forgotten = (paid for paid in self._transfers if paid not in known)
-        self._day_equity = book.day_equity
+        self._day_equity = self._opening_most = book.day_equity
         self._day_flows = book.day_flows + sum((amount for _, amount in forgotten), Decimal(0))
         # What it does not know of is adopted, and when that was to end is forgotten.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
@@ -153,6 +155,9 @@ class Duties:
         """A day counts from the equity at 00:00; what was paid in since is no profit of it."""
         at_midnight = event.opening is not None and event.at_midnight
         self._day_equity = event.equity if event.opening is None else event.opening
+        # Without a midnight the fees that it knows of are taken back, and no gain of fills whose
+        # trades it does not know (seed 930695).
+        self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
         from_ms = event.midnight_ms if at_midnight else self.engine.market_ms + 1
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
         self._day_flows = sum((amount for _, amount in self._transfers), Decimal(0))
@@ -230,13 +235,12 @@ class Duties:
             "DAY_LOSS_LIMIT": Decimal(1),
             "DAY_LOSS_SEVERE": self.limits.flatten_at,
         }.get(event.reason)
-        worst = max((loss for loss in self._losses()), default=Decimal(0))
+        worst = max(self._losses(self._opening_most), default=Decimal(0))
         if share is not None and worst + LOSS_SLACK < self.limits.daily_loss_max * share:
             self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at {worst:.5f} lost")
 
-    def _losses(self) -> list[Decimal]:
-        """What the day has lost, as a fraction, at each moment that is remembered."""
-        opened = self._day_equity
+    def _losses(self, opened: Decimal) -> list[Decimal]:
+        """What the day has lost since ``opened``, as a fraction, at each remembered moment."""
         if not opened:
             return []
         return [(opened + self._day_flows - equity) / opened for _, equity in self._equity]
@@ -266,7 +270,7 @@ class Duties:
             age_ms = told_ms - quote.at_ms
             if age_ms > self.limits.quote_age_max_s * 1000 + SKEW_MAX_MS + READ_MS:
                 wrong("STALE_QUOTE", f"entered on a quote of {age_ms} ms before")
-        losses = self._losses()
+        losses = self._losses(self._day_equity)
         since_ms = self._equity[0][0] if self._equity else now_ms
         seen_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
         lost = min(losses, default=Decimal(0)) - LOSS_SLACK
@@ -286,6 +290,7 @@ class Duties:
                 self._transfers.append((noted.at_ms, noted.amount))
                 self._equity.clear()  # what was before is of another account
         elif isinstance(noted, FillNoted):
+            self._fees += noted.fee
             self._filled(noted)
         else:
             self._order(noted)

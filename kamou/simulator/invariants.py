@@ -155,6 +155,8 @@ class Monitor:
         self.state = book.state
         self.duties.rolled_back(book)
         self.portfolio.forgotten()
+        # What it does not know of is adopted: its stop bounds the risk from then on (seed 930640).
+        self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
         self._day_unknown = not book.day
 
     def _granted(self, event: e.PermitGranted) -> None:

@@ -281,6 +281,11 @@ class Checker:
                 "EXPOSURE", noted.at_ms, noted.symbol, f"notional={notional} limit={limit}"
             )
 
+    def forget_entries(self, symbols: Iterable[str]) -> None:
+        """Do not judge the entries of these symbols that have no stop yet: others own them now."""
+        for name in symbols:
+            self.held[name].unjudged.clear()
+
     # --- rules that need the whole instant ---------------------------------------
 
     def settle(self, at_ms: int) -> None:
