@@ -95,6 +95,7 @@ async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
     held = len(venue(folder).positions)
     done = await kill(of)
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
+    assert (done["positions_found"], done["positions_closed_elsewhere"]) == (held, 0)
     assert done["orders_canceled"] >= held, "their stops and targets"
     assert not venue(folder).positions
     assert not venue(folder).live

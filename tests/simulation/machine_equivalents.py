@@ -19,6 +19,24 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (ADOPTION, "adoption", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
+        RECONCILIATION,
+        "_Work._mismatch",
+        "held * trade.side.sign > 0",
+        "((held * trade.side.sign) >= (0))",
+    ): "With nothing held there is no position to adopt, and the correction is to 0 either way.",
+    (
+        ADOPTION,
+        "adopted_stop",
+        "sign > 0",
+        "((sign) >= (0))",
+    ): "A sign is 1 or -1.",
+    (
+        "kamou/core/risk/rules_conduct.py",
+        "_may_open",
+        "reservation.client_id",
+        "True",
+    ): "No order has the empty client id, so that the look-up finds None as well.",
+    (
         "kamou/core/risk/governor.py",
         "review_reduction",
         "position > 0",

@@ -5,15 +5,12 @@ from __future__ import annotations
 import attrs
 import pytest
 from trading_cases import (
-    DAY,
     NOON,
     D,
     Story,
     account,
-    closed_cycle,
     equity_now,
     fill,
-    income,
     intent,
     order_closed,
     plan,
@@ -199,21 +196,6 @@ def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> 
     assert not context.valid
 
 
-@pytest.mark.parametrize(("paid_ms", "of_the_new_day"), [(-1, False), (0, True), (1_000, True)])
-def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
-    story: Story, paid_ms: int, of_the_new_day: bool
-) -> None:
-    """The read that opens the day comes after them, and the day begins before them."""
-    midnight = NOON + DAY // 2
-    story.open(PLAN, at_ms=midnight + paid_ms)  # a fee of 0.5
-    funding = income("funding", "-2", midnight + paid_ms)
-    story.say(
-        e.IncomeRecorded(at_ms=midnight + 1_500, income=funding),
-        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D("9997.5")),
-    )
-    assert story.book.day_equity == (10000 if of_the_new_day else D("9997.5"))
-
-
 @pytest.mark.parametrize(("ms", "counted"), [(4_999, True), (5_000, True), (5_001, False)])
 def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
     story: Story, ms: int, counted: bool
@@ -286,13 +268,6 @@ def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
     assert story.book.releasable(NOON) == ((PLAN.permit_id, "trade_closed"),)
 
 
-def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
-    paid = income("funding", "-10000", NOON + 100)
-    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
-    assert equity_now(story.book).q == 0
-    assert denied(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
-
-
 @pytest.mark.parametrize(
     ("leg", "reason", "cools"),
     [
@@ -337,33 +312,6 @@ def test_only_the_trade_that_is_meant_is_restated(
     assert story.book.position("SOLUSDT") == (1000 if restated else 100)
 
 
-@pytest.mark.parametrize(("moved_ms", "flows"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)])
-def test_a_transfer_of_the_new_day_is_a_flow_of_it(story: Story, moved_ms: int, flows: int) -> None:
-    midnight = NOON + DAY // 2
-    moved = income("transfer", "500", midnight + moved_ms)
-    story.say(
-        e.IncomeRecorded(at_ms=midnight + 2_500, income=moved),
-        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(10500)),
-    )
-    assert story.book.day_flows == flows
-    assert story.book.day_equity == 10500 - flows
-
-
-@pytest.mark.parametrize(
-    ("moved", "begins_with", "flows"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
-)
-def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
-    story: Story, moved: str, begins_with: int, flows: int
-) -> None:
-    midnight = NOON + DAY // 2
-    paid_in = income("transfer", moved, midnight + 1_000)
-    story.say(
-        e.IncomeRecorded(at_ms=midnight + 1_500, income=paid_in),
-        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(500)),
-    )
-    assert (story.book.day_equity, story.book.day_flows) == (begins_with, flows)
-
-
 def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(Leg.ENTRY, PLAN))
@@ -372,13 +320,6 @@ def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story:
     story.say(order_closed(entry, OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
     assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
-
-
-def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
-    first_ms = story.book.started_ms
-    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, generation=2)
-    story.say(later)
-    assert (story.book.started_ms, story.book.generation) == (first_ms, 2)
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -399,12 +340,6 @@ def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
     no = review_reduction(intent(Leg.CLOSE, plan(side=side), quantity=D(0)), D(0))
     assert no is not None
     assert "nothing is held" in str(no)
-
-
-def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
-    fresh = Story()
-    fresh.say(closed_cycle())
-    assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
 
 
 def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:

@@ -60,6 +60,7 @@ def test_a_position_too_large_for_any_stop_is_stopped_at_one_tick() -> None:
 def test_an_adopted_stop_keeps_its_distance_from_liquidation() -> None:
     assert stop_for("1") == 60  # a long cannot lose more than its price: 100 / 2.5
     assert stop_for("100", liquidation_price=D(90)) == 96
+    assert stop_for("-100", liquidation_price=D(110)) == 104
 
 
 @pytest.mark.parametrize(("own", "set_bps"), [("0.0010", "6"), ("0.0002", "6"), ("0.0006", "9")])

@@ -79,6 +79,16 @@ def test_a_third_reentry_into_a_symbol_disables_its_strategy(story: Story) -> No
     assert found(story, NOON + 86_400_000) == []  # another day
 
 
+@pytest.mark.parametrize(("first_ms", "disabled"), [(0, True), (-1, False)])
+def test_an_entry_at_midnight_exactly_belongs_to_the_day_that_begins(
+    story: Story, first_ms: int, disabled: bool
+) -> None:
+    midnight_ms = NOON - NOON % 86_400_000
+    enter(story, 1, midnight_ms + first_ms, "ADAUSDT")
+    enter(story, 3, midnight_ms + 4 * 3_600_000, "ADAUSDT")
+    assert bool(found(story, NOON)) is disabled
+
+
 def test_a_disabled_strategy_stays_disabled_in_a_snapshot(story: Story) -> None:
     enter(story, 7)
     story.say(*found(story))

@@ -1,0 +1,129 @@
+"""Folds of opened days, transfers and runs."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import (
+    DAY,
+    NOON,
+    D,
+    Story,
+    closed_cycle,
+    equity_now,
+    income,
+    mark,
+    plan,
+    review,
+)
+
+from kamou.core.book import events as e
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.verdict import Denied
+
+PLAN = plan()
+
+
+@pytest.fixture
+def story() -> Story:
+    made = Story()
+    made.ready()
+    return made
+
+
+def denied(story: Story, **changes: object) -> dict[str, str]:
+    other = plan("ETHUSDT", permit_id="other", signal_id="other")
+    verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))  # type: ignore[arg-type]
+    return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}
+
+
+@pytest.mark.parametrize(("paid_ms", "of_the_new_day"), [(-1, False), (0, True), (1_000, True)])
+def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
+    story: Story, paid_ms: int, of_the_new_day: bool
+) -> None:
+    """The read that opens the day comes after them, and the day begins before them."""
+    midnight = NOON + DAY // 2
+    story.open(PLAN, at_ms=midnight + paid_ms)  # a fee of 0.5
+    funding = income("funding", "-2", midnight + paid_ms)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 1_500, income=funding),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D("9997.5")),
+    )
+    assert story.book.day_equity == (10000 if of_the_new_day else D("9997.5"))
+
+
+def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
+    paid = income("funding", "-10000", NOON + 100)
+    story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
+    assert equity_now(story.book).q == 0
+    assert denied(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
+
+
+@pytest.mark.parametrize(("moved_ms", "flows"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)])
+def test_a_transfer_of_the_new_day_is_a_flow_of_it(story: Story, moved_ms: int, flows: int) -> None:
+    midnight = NOON + DAY // 2
+    moved = income("transfer", "500", midnight + moved_ms)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 2_500, income=moved),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(10500)),
+    )
+    assert story.book.day_flows == flows
+    assert story.book.day_equity == 10500 - flows
+
+
+@pytest.mark.parametrize(("since_read_ms", "flows"), [(-1, 0), (0, 0), (1, 500)])
+def test_a_day_that_is_not_opened_at_its_midnight_counts_transfers_after_its_read(
+    story: Story, since_read_ms: int, flows: int
+) -> None:
+    read_ms = NOON + DAY
+    moved = income("transfer", "500", read_ms + since_read_ms)
+    opened = e.DayOpened(
+        at_ms=read_ms,
+        day="2024-01-02",
+        equity=D(10500),
+        opening=D(10500),
+        at_midnight=False,
+        midnight_ms=NOON + DAY // 2,
+    )
+    story.say(e.IncomeRecorded(at_ms=read_ms + 500, income=moved), opened)
+    assert (story.book.day_equity, story.book.day_flows) == (10500, flows)
+
+
+@pytest.mark.parametrize(("fill_ms", "known"), [(-1, True), (0, False), (1_000, False)])
+def test_a_mark_that_was_read_before_a_loss_does_not_hide_it(
+    story: Story, fill_ms: int, known: bool
+) -> None:
+    """The fill is recorded first; what the account shows of it depends on when it was read."""
+    _, stop = story.open(PLAN, at_ms=NOON - 10_000)
+    read_ms = NOON + 5_000
+    story.fill(stop, "100", "97", at_ms=read_ms + fill_ms)  # 30 of price and 0.5 of fee
+    story.say(mark("9999", read_ms))
+    assert equity_now(story.book).equity == (9999 if known else D("9968.5"))
+
+
+@pytest.mark.parametrize(
+    ("moved", "begins_with", "flows"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
+)
+def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
+    story: Story, moved: str, begins_with: int, flows: int
+) -> None:
+    midnight = NOON + DAY // 2
+    paid_in = income("transfer", moved, midnight + 1_000)
+    story.say(
+        e.IncomeRecorded(at_ms=midnight + 1_500, income=paid_in),
+        e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(500)),
+    )
+    assert (story.book.day_equity, story.book.day_flows) == (begins_with, flows)
+
+
+def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
+    first_ms = story.book.started_ms
+    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, generation=2)
+    story.say(later)
+    assert (story.book.started_ms, story.book.generation) == (first_ms, 2)
+
+
+def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
+    fresh = Story()
+    fresh.say(closed_cycle())
+    assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
