@@ -315,6 +315,7 @@ class EquityMarked(Event):
     exit_costs: Decimal | None = None  # money: what closing everything at these marks would cost
     day_equity: Decimal | None = None  # at 00:00 of this day; None: it was not open yet
     day_lost: Decimal | None = None  # money since then, exit costs included, transfers left out
+    marks: tuple[Figure, ...] = ()  # of what was held, by symbol
 
 
 @attrs.frozen(kw_only=True)

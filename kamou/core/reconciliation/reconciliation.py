@@ -39,6 +39,7 @@ from kamou.core.reconciliation.venue_view import (
     Reconciliation,
     Terms,
     VenueView,
+    marks_of,
 )
 from kamou.core.risk.equity import exit_costs, lost_of
 from kamou.core.risk.exposure import exposure
@@ -395,4 +396,5 @@ class _Work:
             exit_costs=leaving,
             day_equity=book.day_equity if opened else None,
             day_lost=lost_of(book, account.equity, leaving) if opened else None,
+            marks=marks_of(self.view.positions),
         )

@@ -32,6 +32,12 @@ class ReconcileSettings:
     balance_tolerance: Decimal = Decimal("0.001")
 
 
+def marks_of(positions: Iterable[VenuePosition]) -> tuple[Figure, ...]:
+    """Return the marks of what is held, in order of their symbols; a mark is a price above zero."""
+    sound = {p.symbol: p.mark_price for p in positions if p.quantity and p.mark_price.is_finite()}
+    return tuple(Figure(name=s, value=f"{sound[s]:f}") for s in sorted(sound) if sound[s] > 0)
+
+
 def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
     """The venue's clock less ours, less what the round trip leaves in doubt (Cristian, 1989).
 

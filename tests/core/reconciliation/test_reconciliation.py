@@ -37,6 +37,7 @@ from venue_looks import (
 from kamou.core.book import events as e
 from kamou.core.model import Leg, OrderSide, OrderStatus, Side
 from kamou.core.reconciliation.reconciliation import reconcile
+from kamou.core.reconciliation.venue_view import marks_of
 
 
 @pytest.fixture
@@ -67,9 +68,16 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     assert marked.open_risk == D("38.276")
     # By hand: 10 units at 100 cost 8 bp to leave; the account was read at what the day began with.
     assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
+    assert [(mark.name, mark.value) for mark in marked.marks] == [("SOLUSDT", "100")]
     assert isinstance(closed, e.CycleClosed)
     assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
     assert holding.book.reconciled_ms == NEXT_MS
+
+
+@pytest.mark.parametrize("mark", ["NaN", "Infinity", "0", "-1"])
+def test_a_mark_that_is_no_price_is_not_in_the_equity_snapshot(mark: str) -> None:
+    held = tuple(attrs.evolve(each, mark_price=D(mark)) for each in HELD)
+    assert marks_of(held) == ()
 
 
 def test_an_unsound_account_marks_no_equity(story: Story) -> None:
