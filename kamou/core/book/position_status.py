@@ -1,0 +1,159 @@
+"""What an operator asks of each open position and each pending entry, at the newest marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from kamou.core.book.holdings import Holdings
+from kamou.core.book.orders import OrderState
+from kamou.core.book.trades import OpenTrade, r_multiple
+from kamou.core.model import Leg
+
+
+@attrs.frozen(kw_only=True)
+class Mark:
+    """A mark price and the time at which it was read."""
+
+    price: Decimal
+    at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class PositionStatus:
+    """One open position. Money is in the account's currency; None is not known."""
+
+    symbol: str
+    side: str  # long | short
+    strategy: str
+    quantity: Decimal  # contracts, > 0
+    quantity_base: Decimal  # contracts x contract size
+    entry_price: Decimal  # of what is open, averaged as the venue does
+    mark_price: Decimal | None
+    mark_at_ms: int | None
+    stop_price: Decimal | None  # of the closing stop; None: there is none
+    stop_quantity: Decimal | None  # contracts that the stop covers, as read back; None: it was not
+    stop_status: str | None  # its order's; None: no order of ours
+    stop_confirmed: bool  # read back from the venue, and it covers all that is open
+    stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
+    unprotected_since_ms: int | None  # None while a confirmed stop covers it
+    target_price: Decimal | None
+    unrealized_pnl: Decimal | None  # at the mark, before the costs of leaving
+    net_pnl: Decimal | None  # and what was closed so far, less fees, with funding
+    r: Decimal | None  # net_pnl over the planned 1 R; None also where no plan opened it
+    opened_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class PendingEntry:
+    """An entry order that may still fill."""
+
+    symbol: str
+    side: str  # buy | sell
+    strategy: str
+    type: str
+    quantity: Decimal  # contracts
+    filled: Decimal
+    limit_price: Decimal | None
+    status: str
+    intended_ms: int
+
+
+def describe_positions(book: Holdings, marks: Mapping[str, Mark]) -> tuple[PositionStatus, ...]:
+    """Return every open position; the unprotected come first, then those nearest to their stop."""
+    found = [
+        describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
+        for trade in book.trades.values()
+        if trade.quantity
+    ]
+    return tuple(sorted(found, key=_urgency))
+
+
+def describe_position(
+    trade: OpenTrade, stop_order: OrderState | None, mark: Mark | None
+) -> PositionStatus:
+    """Return what the trade is worth at the mark, and how it is protected."""
+    stop = trade.confirmed.trigger_price if trade.confirmed else None
+    if stop is None and stop_order is not None:
+        stop = stop_order.intent.trigger_price
+    price = mark.price if mark else None
+    net = None if price is None else net_so_far(trade, price)
+    side = trade.side if trade.quantity > 0 else trade.side.opposite  # until drift is repaired
+    distance = None
+    if price and stop is not None:
+        distance = (price - stop) * side.sign / price
+    return PositionStatus(
+        symbol=trade.symbol,
+        side=side.value,
+        strategy=trade.strategy,
+        quantity=abs(trade.quantity),
+        quantity_base=abs(trade.quantity) * trade.contract_size,
+        entry_price=trade.open_cost / trade.quantity,
+        mark_price=price,
+        mark_at_ms=mark.at_ms if mark else None,
+        stop_price=stop,
+        stop_quantity=trade.confirmed.quantity if trade.confirmed else None,
+        stop_status=stop_order.status.value if stop_order else None,
+        stop_confirmed=trade.protected,
+        stop_distance=distance,
+        unprotected_since_ms=None if trade.protected else trade.unprotected_since_ms or None,
+        target_price=trade.target_price,
+        unrealized_pnl=None if price is None else trade.unrealised(price),
+        net_pnl=net,
+        r=None if net is None else r_multiple(net, trade.planned_risk),
+        opened_ms=trade.opened_ms,
+    )
+
+
+def net_so_far(trade: OpenTrade, mark: Decimal) -> Decimal:
+    """Return the net PnL that the trade would be published with if it ended at the mark.
+
+    What was closed counts at its prices, what is open at the mark; fees and funding so far are in
+    it, and the costs of leaving are not.
+    """
+    value = trade.exited_value + trade.quantity * mark - trade.entered_value
+    return value * trade.side.sign * trade.contract_size - trade.fees + trade.funding
+
+
+def pending_entries(book: Holdings) -> tuple[PendingEntry, ...]:
+    """Return the entry orders that may still fill, oldest first."""
+    entries = (o for o in book.orders.values() if o.leg is Leg.ENTRY and o.remaining > 0)
+    return tuple(
+        PendingEntry(
+            symbol=order.intent.symbol,
+            side=order.intent.side.value,
+            strategy=order.plan.strategy if order.plan else "",
+            type=order.intent.type.value,
+            quantity=order.intent.quantity,
+            filled=order.filled,
+            limit_price=order.intent.limit_price,
+            status=order.status.value,
+            intended_ms=order.intent.intended_ms,
+        )
+        for order in sorted(entries, key=lambda o: o.intent.intended_ms)
+    )
+
+
+def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
+    """Return the row for JSON: every decimal as its exact text."""
+    return {
+        name: f"{value:f}" if isinstance(value, Decimal) else value
+        for name, value in attrs.asdict(row).items()
+    }
+
+
+def _stop_order(book: Holdings, trade: OpenTrade) -> OrderState | None:
+    """Return the confirmed stop's order, else the newest stop that the venue may still have."""
+    if trade.confirmed is not None:
+        return book.order(trade.confirmed.client_id)
+    stops = [o for o in book.orders_of(trade.symbol) if o.leg is Leg.STOP and o.remaining > 0]
+    return max(stops, key=lambda o: (o.intent.intended_ms, o.client_id), default=None)
+
+
+def _urgency(row: PositionStatus) -> tuple[bool, bool, Decimal, str]:
+    distance = row.stop_distance
+    known = distance is not None
+    return (row.stop_confirmed, not known, Decimal(0) if distance is None else distance, row.symbol)
