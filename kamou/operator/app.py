@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kamou.core.model import TradingState
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.http.replies import JSON, NEVER, Reply, reply
@@ -33,7 +34,13 @@ PROOF_PATH = "/api/v1/proof"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 """What needs no token: health has no secrets, and the proof comes before the token."""
 
+HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
+
 Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the human's reason -> what it did
+
+
+async def _nothing_to_read() -> None:
+    """All that ``status`` says is known."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +54,7 @@ class Operations:
     resume: Command
     flatten: Command
     degraded: Callable[[], Sequence[str]] = tuple  # what fails beside the trading: the public site
+    refresh: Callable[[], Awaitable[None]] = _nothing_to_read  # before ``status``: newer marks
 
 
 class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -139,9 +147,15 @@ class _Endpoints:
         return _json({"alive": True})
 
     async def readyz(self, request: Request) -> Any:
+        """Whether it is ready, the trading state, and in words why it is not ready."""
         reasons = list(self.operations.not_ready())
+        status = self.operations.status()
         found = {
             "ready": not reasons,
+            "message": _readiness(reasons, status),
+            "phase": status.get("phase"),
+            "state": status.get("state"),
+            "state_reason": status.get("state_reason") or None,
             "reasons": reasons,
             "degraded": list(self.operations.degraded()),
         }
@@ -152,8 +166,10 @@ class _Endpoints:
         return reply(text.encode(), CONTENT_TYPE, cache=NEVER)
 
     async def status(self, request: Request) -> Any:
-        supervision = self.operations.snapshot()
-        return _json({**self.operations.status(), "supervision": supervision})
+        await self.operations.refresh()
+        operations = self.operations
+        health = {"not_ready": operations.not_ready(), "degraded": operations.degraded()}
+        return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
     def command(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
         async def endpoint(request: Request) -> Any:
@@ -167,6 +183,17 @@ class _Endpoints:
             return _json(done)
 
         return endpoint
+
+
+def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
+    """Return one sentence for a person: a halted system is ready, and enters nothing."""
+    state, why = status.get("state"), status.get("state_reason")
+    named = f"trading state {state}" + (f" ({why})" if why else "") if state else ""
+    if state in HALTED:
+        named += ", no entry is allowed"
+    if reasons:
+        return f"not ready: {'; '.join([*reasons, *([named] if named else [])])}"
+    return f"ready; {named}" if named else "ready"
 
 
 async def _reason(request: Request) -> str:

@@ -13,8 +13,15 @@ import trio
 
 from kamou.actors.follower import BookFollower
 from kamou.app import Tree
+from kamou.clock import Clock, SystemClock
 from kamou.core.book.book import Book
 from kamou.core.book.events import Event, StateChanged
+from kamou.core.book.position_status import (
+    Mark,
+    describe_positions,
+    pending_entries,
+    plain_row,
+)
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import StateReason
 from kamou.core.model import Figure, TradingState
@@ -30,7 +37,17 @@ ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
 STALE = "account or marks are too old: no new risk until two fresh reads"
+NOT_TRADING = {
+    "starting": "not trading yet: the run is starting",
+    "fast-forward": "not trading yet: the days before now are being simulated",
+    "trading": "the journal cannot be read",
+    "replayed": "not trading: the replay has ended",
+    "stopping": "not trading any more: the run is stopping",
+}
+"""Why nothing trades, by the phase of the run."""
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
+MARKS_FRESH_MS = 1_000  # younger marks are not read again, however many look
+MARKS_S = 1.0  # a venue that takes longer leaves the marks that were read before
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
 
 
@@ -76,6 +93,9 @@ class Running:
     lag: LoopLag | None = None  # of the loop that trades; none before it does
     disk_full: bool = False  # the journal cannot grow
     held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
+    clock: Clock = attrs.Factory(SystemClock)
+    marks: dict[str, Mark] = attrs.Factory(dict)  # of what is held, as last read for a status
+    marks_read_ms: int = 0
 
     async def take(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
@@ -107,6 +127,26 @@ class Running:
         self.disk_full = full
         announce(DISK_FULL if full else "the disk has room again: what waited is journalled")
 
+    async def refresh_marks(self) -> None:
+        """Read the marks of what is held, unless that was done a moment ago.
+
+        A venue that does not answer leaves the older marks, each with its time.
+        """
+        book, now_ms = self._book(), self.clock.now_ms()
+        if book is None or self.tree is None or now_ms - self.marks_read_ms < MARKS_FRESH_MS:
+            return
+        self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades}
+        if not book.trades:
+            return
+        self.marks_read_ms = now_ms
+        with trio.move_on_after(MARKS_S), contextlib.suppress(KamouError):
+            quotes = await self.tree.port.quotes(tuple(sorted(book.trades)))
+            self.marks |= {
+                symbol: Mark(price=quote.mark, at_ms=quote.at_ms)
+                for symbol, quote in quotes.items()
+                if quote.sound
+            }
+
     # --- reads -------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
@@ -136,8 +176,12 @@ class Running:
             "state": book.state.value,
             "state_reason": book.state_reason,
             "disabled_strategies": sorted(book.disabled),
+            "state_since_ms": book.state_since_ms or None,
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
+            "at_ms": self.clock.now_ms(),
+            "positions": [plain_row(row) for row in describe_positions(book, self.marks)],
+            "pending_entries": [plain_row(row) for row in pending_entries(book)],
             **beside,
             "disk_full": self.disk_full,
             "held": self._waits(book),
@@ -172,7 +216,7 @@ class Running:
         book = self._book()
         full = [DISK_FULL] if self.disk_full else []
         if book is None or self.supervisor is None:
-            return [*full, f"not trading yet: {self.phase}"]
+            return [*full, NOT_TRADING[self.phase]]
         reasons = full
         if self._waits(book):
             reasons.append("entries are held: a halt waits to be journalled")

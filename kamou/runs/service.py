@@ -87,7 +87,7 @@ class Service:
                 fast_forward=self.fast_forward,
                 replay=self.replay,
             )
-            running = Running()
+            running = Running(clock=self.clock)
             try:
                 async with self._operator(running) as operator, self._site(running) as port:
                     self._listening(port, operator)
@@ -142,6 +142,7 @@ class Service:
             status=running.status,
             not_ready=running.not_ready,
             degraded=running.degraded,
+            refresh=running.refresh_marks,
             halt=running.halt,
             resume=running.resume,
             flatten=running.flatten,

@@ -55,7 +55,9 @@ TREE: dict[str, Any] = {
 }
 STATUS: dict[str, Any] = {
     "mode": "demo",
+    "phase": "trading",
     "state": "halt_new",
+    "state_reason": "HUMAN_HALT",
     "equity": Decimal("10000.50"),
     "gauges": {"equity": 10_000.5, "open_positions": 3, "journal_seq": 42, "day_loss": None},
 }
@@ -99,6 +101,10 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         assert (await http.get("/healthz")).json() == {"alive": True}
         assert (await http.get("/readyz")).json() == {
             "ready": True,
+            "message": "ready; trading state halt_new (HUMAN_HALT), no entry is allowed",
+            "phase": "trading",
+            "state": "halt_new",
+            "state_reason": "HUMAN_HALT",
             "reasons": [],
             "degraded": [],
         }
@@ -106,16 +112,55 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
 
 async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
     waiting = attrs.evolve(
-        operations(), not_ready=lambda: ["not reconciled"], degraded=lambda: ["the site is down"]
+        operations(),
+        not_ready=lambda: ["not reconciled", "the disk is full"],
+        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
+        degraded=lambda: ["the site is down"],
     )
     async with client(app(waiting)) as http:
         answer = await http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
         "ready": False,
-        "reasons": ["not reconciled"],
+        "message": "not ready: not reconciled; the disk is full; trading state normal",
+        "phase": "trading",
+        "state": "normal",
+        "state_reason": None,
+        "reasons": ["not reconciled", "the disk is full"],
         "degraded": ["the site is down"],
     }
+
+
+async def test_before_anything_trades_readiness_names_the_phase_and_no_state(
+    client: Client,
+) -> None:
+    starting = attrs.evolve(
+        operations(),
+        not_ready=lambda: ["not trading yet: the run is starting"],
+        status=lambda: {"phase": "starting", "state": None},
+    )
+    async with client(app(starting)) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    body = answer.json()
+    assert (body["phase"], body["state"], body["state_reason"]) == ("starting", None, None)
+    assert body["message"] == "not ready: not trading yet: the run is starting"
+
+
+async def test_newer_marks_are_read_before_a_status_and_for_nothing_else(client: Client) -> None:
+    read: list[str] = []
+
+    async def refresh() -> None:
+        read.append("marks")
+
+    made = attrs.evolve(operations(), refresh=refresh, status=lambda: {**STATUS, "read": [*read]})
+    async with client(app(made)) as http:
+        for path in ("/readyz", "/healthz", "/metrics"):
+            assert (await http.get(path, headers=BEARER)).status_code == 200
+        assert read == []
+        told = (await http.get("/api/v1/status", headers=BEARER)).json()
+    assert told["read"] == ["marks"]
+    assert (told["not_ready"], told["degraded"]) == ([], [])
 
 
 async def test_a_public_site_that_is_down_is_named_and_does_not_make_it_unready(

@@ -8,12 +8,14 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from core.trading_cases import NOON, D, Story, plan, quote
 from trio.testing import MockClock
 
 from kamou.actors.reconciler import Health
 from kamou.clock import SystemClock
 from kamou.core.book.book import Book
-from kamou.errors import KamouError, TimedOutError
+from kamou.core.model import Quote
+from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
 from kamou.messages.system import Halt
 from kamou.runs import operations
 from kamou.runs.operations import Running
@@ -39,6 +41,7 @@ class Tree:
 
     governor: Mailbox[Any]
     health: Health = attrs.Factory(Health)
+    port: Any = None
 
 
 @attrs.define
@@ -73,7 +76,7 @@ async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None
         "site": None,
         "listeners": {},
     }
-    assert starting.not_ready() == ["not trading yet: starting"]
+    assert starting.not_ready() == ["not trading yet: the run is starting"]
     assert starting.snapshot()["children"] == []
     with pytest.raises(KamouError, match="nothing trades yet"):
         await starting.halt("")
@@ -99,7 +102,7 @@ async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
 ) -> None:
     follower.trouble = sqlite3.OperationalError("disk I/O error")
     assert running.status()["state"] is None
-    assert running.not_ready() == ["not trading yet: trading"]
+    assert running.not_ready() == ["the journal cannot be read"]
     governor = running.tree.governor  # type: ignore[union-attr]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_work_off, governor)
@@ -150,6 +153,99 @@ async def test_a_full_lane_is_told_at_once(running: Running) -> None:
         assert governor.put_priority(Halt(reason="HUMAN_HALT"))
     with pytest.raises(TimedOutError, match="lane is full"):
         await running.halt("")
+
+
+class Clock(SystemClock):
+    """Stands where it is put."""
+
+    at_ms = NOON
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+class Port:
+    """Quotes of one symbol; may answer nothing, or never."""
+
+    def __init__(self) -> None:
+        self.price = "103"
+        self.asked: list[tuple[str, ...]] = []
+        self.trouble: Exception | None = None
+        self.silent = False
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        self.asked.append(symbols)
+        if self.silent:
+            await trio.sleep_forever()
+        if self.trouble is not None:
+            raise self.trouble
+        return {"SOLUSDT": quote("SOLUSDT", self.price, at_ms=NOON + len(self.asked))}
+
+
+@pytest.fixture
+def holding(running: Running, follower: Follower) -> Running:
+    """A system that holds 10 units at 100, stop at 97."""
+    story = Story()
+    story.ready()
+    story.open(plan())
+    follower.book = story.book
+    running.clock = Clock()
+    running.tree.port = Port()  # type: ignore[union-attr]
+    return running
+
+
+def told(running: Running) -> dict[str, Any]:
+    (position,) = running.status()["positions"]
+    return dict(position)
+
+
+async def test_a_status_has_the_marks_of_the_moment(holding: Running) -> None:
+    assert told(holding)["mark_price"] is None
+    await holding.refresh_marks()
+    position = told(holding)
+    assert (position["mark_price"], position["mark_at_ms"]) == ("103", NOON + 1)
+    assert D(position["unrealized_pnl"]) == 30  # 10 units x 3
+    assert holding.status()["at_ms"] == NOON
+
+
+async def test_marks_are_read_once_a_second_however_many_look(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    for _ in range(3):
+        await holding.refresh_marks()
+    assert port.asked == [("SOLUSDT",)]
+    clock: Any = holding.clock
+    clock.at_ms += operations.MARKS_FRESH_MS
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+
+
+@pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
+async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
+    holding: Running, autojump_clock: MockClock, trouble: Exception | None
+) -> None:
+    await holding.refresh_marks()
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port.trouble, port.silent = trouble, trouble is None
+    clock: Any = holding.clock
+    clock.at_ms += 60_000
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+    assert (told(holding)["mark_price"], told(holding)["mark_at_ms"]) == ("103", NOON + 1)
+
+
+async def test_a_mark_that_is_no_price_is_not_taken(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port.price = "NaN"
+    await holding.refresh_marks()
+    assert told(holding)["mark_price"] is None
+
+
+async def test_with_nothing_held_no_mark_is_read(holding: Running, follower: Follower) -> None:
+    follower.book.trades.clear()
+    await holding.refresh_marks()
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    assert port.asked == []
+    assert holding.status()["positions"] == []
 
 
 async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
