@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kamou.commands.recorded_book import RecordedBook
 from kamou.core.day import utc_day
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import NotRunningError
 from kamou.settings.config import Settings
 
 if TYPE_CHECKING:
-    from kamou.store.rows import OpenDay
+    from kamou.store.rows import OpenDay, StateSpan
 
 
 def open_database(folder: DataFolder) -> sqlite3.Connection:
@@ -42,43 +44,59 @@ def _look_once(path: Path) -> None:
     open_whole(path).close()
 
 
-def describe(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]:
-    """State, equity, the day's loss budget, positions and their stops, as plain data."""
-    from kamou.store import queries
-    from kamou.store.latest_events import disabled_strategies
+def describe(
+    reader: sqlite3.Connection,
+    settings: Settings,
+    recorded: RecordedBook | None = None,
+    system: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """State, equity, the day's loss budget, positions, stops and pending entries, as plain data.
 
-    latest = queries.latest(reader)
+    Args:
+        reader: of the database.
+        settings: the daily loss limit in force.
+        recorded: a fold to follow the journal with; None: a new one.
+        system: what the running system says; its positions have newer marks.
+    """
+    from kamou.store import queries
+    from kamou.store.latest_events import disabled_strategies, latest_mark
+    from kamou.store.latest_run import DEFAULT_CURRENCY, latest_run
+
+    latest, run = queries.latest(reader), latest_run(reader)
     resting = queries.open_orders(reader)
-    stops = {order.trade_id: order for order in resting if order.leg == "stop"}
-    equity = latest.equity.equity if latest.equity else None
+    equity, span = latest.equity, latest.state
+    if system is not None and "positions" in system:
+        held, pending, at_ms = (system[k] for k in ("positions", "pending_entries", "at_ms"))
+    else:
+        held, pending = (recorded or RecordedBook()).rows(reader, latest_mark(reader))
+        at_ms = latest.at_ms
     return {
-        "as_of_ms": latest.at_ms,
+        "as_of_ms": at_ms,
         "mode": latest.mode,
-        "state": latest.state.state if latest.state else "normal",
-        "state_reason": latest.state.reason if latest.state else None,
-        "state_since_ms": latest.state.from_ms if latest.state else None,
+        "currency": run.currency if run else DEFAULT_CURRENCY,
+        "state": span.state if span else "normal",
+        "state_reason": span.reason if span else None,
+        "state_note": _note(span),
+        "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
-        "equity": _text(equity),
+        "equity": _text(equity.equity if equity else None),
+        "wallet_balance": _text(equity.balance if equity else None),
+        "unrealized_pnl": _text(equity.unrealised if equity else None),
+        "equity_at_ms": equity.at_ms if equity else None,
         "cycle_ms": latest.cycle.cycle_ms if latest.cycle else None,
         "day": day_budget(reader, settings),
-        "positions": [
-            {
-                "symbol": trade.symbol,
-                "side": trade.side,
-                "strategy": trade.strategy,
-                "quantity": str(trade.quantity),
-                "entry_price": _text(trade.entry_price),
-                "stop_price": _text(stops[trade.trade_id].trigger_price)
-                if trade.trade_id in stops
-                else None,
-                "stop_status": stops[trade.trade_id].status if trade.trade_id in stops else None,
-                "target_price": _text(trade.target_price),
-                "opened_ms": trade.opened_ms,
-            }
-            for trade in queries.open_trades(reader)
-        ],
+        "positions": held,
+        "pending_entries": pending,
         "resting_orders": len(resting),
     }
+
+
+def _note(span: StateSpan | None) -> str | None:
+    """Return the operator's own words for the state; None if the governor set it by itself."""
+    from kamou.store.state_history import NOTE
+
+    figures = span.figures if span else ()
+    return next((each.value for each in figures if each.name == NOTE and each.value), None)
 
 
 def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any] | None:

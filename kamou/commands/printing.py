@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +23,8 @@ Report = Callable[[str, int, int], None]  # what is being done, steps done, of h
 
 PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
 
+
+TROUBLE = "! "  # at the beginning of a line that says what needs the operator
 
 LINE_CHARS_MAX = 4_000  # of one line of ours: two paths of any length that work, and the words
 
@@ -85,11 +89,62 @@ def show(*parts: object) -> None:
         console.print(_plain(part) if isinstance(part, str) else part)
 
 
-def grouped(*parts: Any) -> Any:
-    """Several tables and lines as one, for a display that is redrawn."""
-    from rich.console import Group
+def output_size() -> tuple[int, int | None]:
+    """Return columns and lines of standard output; lines are None where it is no terminal.
 
-    return Group(*(_plain(part) if isinstance(part, str) else part for part in parts))
+    There the environment's ``COLUMNS`` says the width; without it a line is wide.
+    """
+    given = os.environ.get("COLUMNS", "")
+    columns = int(given) if given.isdecimal() and int(given) else 0
+    if not is_terminal():
+        return columns or PLAIN_WIDTH, None
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(sys.stdout.fileno())
+        if size.columns and size.lines:
+            return size.columns, size.lines
+    return columns or 80, 24
+
+
+def is_terminal() -> bool:
+    """Return True if standard output is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that were laid out."""
+    _begin()
+    for line in lines:
+        click.echo(_painted(line))
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Yield what draws a frame in place of the one before it, on a screen of its own.
+
+    At the end the terminal shows again what it showed before.
+    """
+    _begin()
+    click.echo("\x1b[?1049h\x1b[?25l\x1b[2J", nl=False)  # xterm: other screen, no cursor, clear
+    try:
+        yield _draw
+    finally:
+        click.echo("\x1b[?25h\x1b[?1049l", nl=False)
+
+
+def _draw(lines: Sequence[str]) -> None:
+    """Draw from the top; the rest of each line and of the screen is cleared. Nothing scrolls."""
+    drawn = "\x1b[K\r\n".join(_painted(line) for line in lines)
+    click.echo(f"\x1b[H{drawn}\x1b[K\x1b[J", nl=False)
+
+
+def _painted(line: str) -> str:
+    """Return the line, escaped, and red where it says that something is wrong."""
+    line = escape_text(line, chars_max=LINE_CHARS_MAX)
+    if not is_terminal():
+        return line
+    if "NO_COLOR" in os.environ or not line.startswith(TROUBLE):
+        return line
+    return click.style(line, fg="red", bold=True)
 
 
 def _plain(value: object) -> Any:

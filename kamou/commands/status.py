@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import threading
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kamou.commands.book import day_budget, describe, loss_words, open_database
-from kamou.commands.operator import Operator
+from kamou.commands.book import day_budget, loss_words, open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import grouped, print_json, print_table, say, show, table, when
+from kamou.commands.printing import (
+    output_size,
+    print_json,
+    print_lines,
+    print_table,
+    say,
+    when,
+)
+from kamou.commands.recorded_book import RecordedBook
 from kamou.data_directory.folder import DataFolder
-from kamou.errors import KamouError, NotRunningError
-from kamou.settings.config import Resolved
-
-Tables = list[object]
+from kamou.errors import NotRunningError
 
 
 @click.command()
@@ -33,129 +36,28 @@ Tables = list[object]
 def status(
     config_path: Path | None, data_dir: Path | None, as_json: bool, watch: bool, interval: float
 ) -> None:
-    """Show the supervision tree, positions and their stops, and today's loss budget.
+    """Show the account, positions and their stops, then the supervision tree.
 
-    Exit code 3 when nothing runs; what the database last said is printed all the same.
+    Exit code 3 when nothing runs; what the database last said is printed all the same. With
+    --watch it looks every 2 s (--interval) and Ctrl-C ends it with exit code 0; where standard
+    output is no terminal the looks follow each other, an empty line between them.
     """
+    from kamou.commands import watch as watching
+    from kamou.commands.look import look
+    from kamou.commands.status_text import whole
+
     resolved = resolve(config_path, data_dir=data_dir)
+    recorded = RecordedBook()
     if watch:
-        _watch(resolved, interval, as_json)
+        watching.watch(partial(look, resolved, recorded), interval_s=interval, as_json=as_json)
         return
-    seen = look(resolved)
+    seen = look(resolved, recorded)
     if as_json:
         print_json(seen)
-    else:
-        show(*status_tables(seen))
+    elif seen["running"] or seen["book"] is not None:
+        print_lines(whole(seen, output_size()[0]))
     if not seen["running"]:
         raise NotRunningError(str(seen["why_not"]))
-
-
-def look(resolved: Resolved) -> dict[str, Any]:
-    """One look: what the running system says, if one answers, and what the database says."""
-    folder = DataFolder(resolved.settings.data_dir)
-    seen: dict[str, Any] = {"running": False, "why_not": None, "system": None, "book": None}
-    try:
-        operator = Operator.find(folder)
-        seen["run"] = {"pid": operator.record.pid, "started_ms": operator.record.started_ms}
-        seen["run"] |= {"port": operator.record.port, "mode": operator.record.mode}
-        seen["system"] = operator.status()
-        seen["running"] = True
-    except KamouError as error:
-        seen["why_not"] = str(error)
-    with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
-        seen["book"] = describe(reader, resolved.settings)
-    return seen
-
-
-def status_tables(seen: dict[str, Any]) -> Tables:
-    """What one look saw, as tables."""
-    shown: Tables = []
-    book = seen["book"]
-    if seen["running"]:
-        shown += system_tables(seen["system"])
-    if book is None:
-        return shown
-    day = book["day"]
-    rows = [
-        ("state", f"{book['state']} {book['state_reason'] or ''}".strip()),
-        ("disabled strategies", ", ".join(book["disabled_strategies"]) or None),
-        ("mode", book["mode"]),
-        ("equity", book["equity"]),
-        ("today", f"{day['result']:+.2%}" if day else None),
-        ("loss today", loss_words(day)),
-        ("loss budget left", f"{day['loss_budget_left']:.2%}" if day else None),
-        ("last cycle", when(book["cycle_ms"])),
-        ("as of", when(book["as_of_ms"])),
-    ]
-    shown.append(table("account", ("", ""), rows))
-    columns = ("symbol", "side", "quantity", "entry_price", "stop_price", "stop_status")
-    positions = [[row[column] for column in columns] for row in book["positions"]]
-    shown.append(table("positions", columns, positions))
-    return shown
-
-
-def system_tables(system: dict[str, Any]) -> Tables:
-    """The supervision tree and the mailboxes of a snapshot."""
-    children: list[tuple[object, ...]] = []
-    boxes: list[tuple[object, ...]] = []
-    for depth, node in _nodes(system.get("supervision", {}), 0):
-        facts = ("state", "incarnation", "restarts", "last_error")
-        children.append(("  " * depth + str(node.get("id")), *(node.get(key) for key in facts)))
-        boxes += [
-            tuple(box[key] for key in ("name", "depth", "peak", "dropped", "expired"))
-            for box in node.get("mailboxes", ())
-        ]
-    site = system.get("site") or {}
-    lag = [
-        (name, f"{1000 * value:.1f} ms")
-        for name, key in (("max", "loop_lag_max_seconds"), ("p99", "loop_lag_p99_seconds"))
-        if (value := system.get("gauges", {}).get(key)) is not None
-    ]
-    trouble = [
-        (name.replace("_", " "), words)
-        for name, words in (
-            ("disk_full", "the disk is full: nothing can be journalled; free some space"),
-            ("held", "entries are held by this run; the halt is not journalled yet"),
-        )
-        if system.get(name)
-    ]
-    return [
-        *([table("trouble", ("", ""), trouble)] if trouble else []),
-        table("public site", ("", ""), [(name.replace("_", " "), site[name]) for name in site]),
-        *([table("loop lag", ("", ""), lag)] if lag else []),
-        table("system", ("child", "state", "incarnation", "restarts", "last error"), children),
-        table("mailboxes", ("mailbox", "depth", "peak", "dropped", "expired"), boxes),
-    ]
-
-
-def _nodes(node: dict[str, Any], depth: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The tree, parents before children, each with its depth."""
-    yield depth, node
-    for child in node.get("children", ()):
-        yield from _nodes(child, depth + 1)
-
-
-def _watch(resolved: Resolved, interval: float, as_json: bool) -> None:
-    """Look again and again; Ctrl-C ends it. With --json a line for each look."""
-    if as_json:
-        while True:
-            print_json(look(resolved), indent=None)
-            pause(interval)
-    from rich.live import Live
-
-    with Live(auto_refresh=False, screen=False) as live:
-        while True:
-            seen = look(resolved)
-            shown = status_tables(seen)
-            if not seen["running"]:
-                shown.append(str(seen["why_not"]))
-            live.update(grouped(*shown), refresh=True)
-            pause(interval)
-
-
-def pause(seconds: float) -> None:
-    """Wait; Ctrl-C ends the wait at once."""
-    threading.Event().wait(seconds)
 
 
 @click.command()

@@ -15,7 +15,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from kamou.commands import operator, status
+from kamou.commands import operator, watch
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock
@@ -253,9 +253,9 @@ def test_a_listener_on_every_address_is_reached_on_the_loopback(bound: str, reac
     assert operator._reachable(bound) == reached
 
 
-@pytest.fixture
-def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let `--watch` look twice without waiting, then interrupt it."""
+def test_watching_a_running_system_shows_it_until_it_is_interrupted(
+    cli: Cli, running: System, journalled: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waited: list[float] = []
 
     def pause(seconds: float) -> None:
@@ -263,27 +263,12 @@ def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         if len(waited) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(status, "pause", pause)
-    return waited
-
-
-def test_watching_looks_again_until_it_is_interrupted(
-    cli: Cli, running: System, journalled: DataFolder, two_looks: list[float]
-) -> None:
-    code, out, _ = cli("status", "--watch", "--interval", 3)
-    assert code == 130
-    assert two_looks == [3, 3]
-    assert "ETHUSDT" in out
-
-
-def test_watching_nothing_says_why(cli: Cli, two_looks: list[float]) -> None:
-    assert "nothing is running" in cli("status", "--watch")[1]
-
-
-def test_watching_in_json_is_a_line_for_each_look(cli: Cli, two_looks: list[float]) -> None:
-    looks = cli("status", "--watch", "--json")[1].splitlines()
-    assert [json.loads(line)["running"] for line in looks] == [False, False]
-
-
-def test_a_pause_ends() -> None:
-    assert status.pause(0) is None
+    monkeypatch.setattr(watch, "pause", pause)
+    code, out, err = cli("status", "--watch", "--interval", 3)
+    assert (code, err) == (0, "")
+    assert waited == [3, 3]
+    first, second = out.split("\n\n")
+    for look in (first, second):
+        assert "kamou demo  running" in look
+        assert "ETHUSDT" in look
+        assert "veto: 1 restarts, last error ValueError: boom" in look

@@ -110,43 +110,6 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         }
 
 
-async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
-    waiting = attrs.evolve(
-        operations(),
-        not_ready=lambda: ["not reconciled", "the disk is full"],
-        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
-        degraded=lambda: ["the site is down"],
-    )
-    async with client(app(waiting)) as http:
-        answer = await http.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json() == {
-        "ready": False,
-        "message": "not ready: not reconciled; the disk is full; trading state normal",
-        "phase": "trading",
-        "state": "normal",
-        "state_reason": None,
-        "reasons": ["not reconciled", "the disk is full"],
-        "degraded": ["the site is down"],
-    }
-
-
-async def test_before_anything_trades_readiness_names_the_phase_and_no_state(
-    client: Client,
-) -> None:
-    starting = attrs.evolve(
-        operations(),
-        not_ready=lambda: ["not trading yet: the run is starting"],
-        status=lambda: {"phase": "starting", "state": None},
-    )
-    async with client(app(starting)) as http:
-        answer = await http.get("/readyz")
-    assert answer.status_code == 503
-    body = answer.json()
-    assert (body["phase"], body["state"], body["state_reason"]) == ("starting", None, None)
-    assert body["message"] == "not ready: not trading yet: the run is starting"
-
-
 async def test_newer_marks_are_read_before_a_status_and_for_nothing_else(client: Client) -> None:
     read: list[str] = []
 

@@ -6,6 +6,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -14,12 +16,16 @@ from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, ven
 
 from kamou.cli import main
 from kamou.clock import MINUTE_MS
+from kamou.commands.look import unread
 from kamou.commands.operator import Operator
-from kamou.commands.printing import show
-from kamou.commands.status import system_tables
+from kamou.commands.status_text import whole
+from kamou.core.book.book import Book
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataFolder
 from kamou.runs import flatten
+from kamou.runs.operations import Running
+from kamou.runtime.supervision import SupervisorSpec
+from kamou.supervisor import Supervisor
 
 MARGIN_BYTES = 64 * 1024 * 1024  # what a run writes before the test fills the disk
 
@@ -73,11 +79,15 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
     assert "not journalled yet" in err
 
 
-def test_status_names_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
-    show(*system_tables({"disk_full": True, "held": True}))
-    out = capsys.readouterr().out
-    assert "the disk is full" in out
-    assert "entries are held" in out
+async def test_status_names_a_full_disk_and_held_entries_first() -> None:
+    full: Any = Running(disk_full=True, held=True)
+    full.follower = SimpleNamespace(catch_up=Book)
+    full.supervisor = Supervisor(SupervisorSpec(id="kamou", children=()))
+    reasons = full.not_ready()[:2]
+    assert reasons[0].startswith("the disk is full")
+    assert reasons[1].startswith("entries are held")
+    seen = unread(None, gone=False) | {"running": True, "system": {"not_ready": reasons}}
+    assert whole(seen, 200)[2:4] == [f"! {reason}" for reason in reasons]
 
 
 async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(

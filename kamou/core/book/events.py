@@ -1,7 +1,6 @@
 """What happened. Past tense, frozen, serialisable: the journal's vocabulary.
 
-State changes only by applying these (``core/book/book.py``). The store keeps
-UNIQUE(kind, unique_key).
+State changes only by applying these (``core/book/book.py``). UNIQUE(kind, unique_key) holds.
 """
 
 from __future__ import annotations

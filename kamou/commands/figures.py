@@ -1,0 +1,68 @@
+"""Figures for a terminal: rounded, with their sign and unit, in plain ASCII."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kamou.clock import MINUTE_MS
+from kamou.commands.printing import when
+from kamou.web import format as web
+
+NONE = "-"  # a figure that does not exist or is not known
+HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these a figure is shown as 1.234e+15
+
+
+def money(value: str | Decimal | None, *, signed: bool = False) -> str:
+    """``12,345.60``; ``+3.20`` when ``signed``."""
+    if value is None or abs(Decimal(value)) >= HUGE:
+        return _scientific(value)
+    return _ascii(web.money(Decimal(value), signed=signed))
+
+
+def price(value: str | Decimal | None) -> str:
+    """A price or a quantity in eight significant digits at most."""
+    exact = None if value is None else Decimal(value)
+    if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
+        return _scientific(value)
+    return _ascii(web.price(exact))
+
+
+def percent(value: str | Decimal | float | None, *, signed: bool = False) -> str:
+    """A fraction as ``1.25%``."""
+    return NONE if value is None else _ascii(web.percent(float(value), signed=signed))
+
+
+def r_multiple(value: str | Decimal | None) -> str:
+    """``+0.34 R``; a dash for a position without R."""
+    return NONE if value is None else f"{money(value, signed=True)} R"
+
+
+def span(from_ms: int | None, until_ms: int | None) -> str:
+    """The time between, in its two largest units: ``2 h 14 min``."""
+    if from_ms is None or until_ms is None:
+        return NONE
+    lasting_ms = max(0, until_ms - from_ms)
+    return f"{lasting_ms // 1000} s" if lasting_ms < MINUTE_MS else web.duration(lasting_ms)
+
+
+def moment(at_ms: int | None) -> str:
+    """``2025-10-10 21:00:02 UTC``."""
+    return NONE if at_ms is None else f"{when(at_ms)} UTC"
+
+
+def cause(code: str) -> str:
+    """Why the trading state changed, in plain words."""
+    return web.cause(code)
+
+
+def state(code: str) -> str:
+    """The trading state in plain words."""
+    return web.state(code)
+
+
+def _scientific(value: str | Decimal | None) -> str:
+    return NONE if value is None else f"{Decimal(value):.3e}"
+
+
+def _ascii(text: str) -> str:
+    return text.replace(web.MINUS, "-").replace(web.DASH, NONE)

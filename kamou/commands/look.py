@@ -1,0 +1,55 @@
+"""One look at a data folder: what the running system says, and what the database says."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from kamou.clock import SystemClock
+from kamou.commands.book import describe, open_database
+from kamou.commands.operator import Operator
+from kamou.commands.recorded_book import RecordedBook
+from kamou.commands.status_text import troubles
+from kamou.data_directory.folder import DataFolder
+from kamou.errors import KamouError, NotRunningError
+from kamou.settings.config import Resolved
+
+
+def look(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
+    """Return what the running system says, if one answers, and what the database says.
+
+    Raises:
+        StoreError: there is a database, and it cannot be read.
+    """
+    folder = DataFolder(resolved.settings.data_dir)
+    seen = unread(None, gone=False)
+    try:
+        operator = Operator.find(folder)
+        record = operator.record
+        seen["run"] = {
+            "pid": record.pid,
+            "started_ms": record.started_ms,
+            "port": record.port,
+            "mode": record.mode,
+        }
+        seen["system"] = operator.status()
+        seen["running"] = True
+    except KamouError as error:
+        seen |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
+    with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
+        seen["book"] = describe(reader, resolved.settings, recorded, seen["system"])
+    return seen | {"troubles": troubles(seen)}
+
+
+def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
+    """Return a look that saw nothing. ``gone``: no run holds the data folder, or none listens."""
+    return {
+        "at_ms": SystemClock().now_ms(),
+        "running": False,
+        "why_not": why_not,
+        "gone": gone,
+        "troubles": [],
+        "run": None,
+        "system": None,
+        "book": None,
+    }

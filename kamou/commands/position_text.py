@@ -1,0 +1,207 @@
+"""Open positions and pending entries as lines for a person, at any width and height."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from kamou.commands.figures import NONE, moment, money, percent, price, r_multiple, span
+from kamou.commands.text_layout import cells, columns, cut, flow, limited, widest, wrap
+from kamou.core.day import utc_day
+from kamou.core.model import ZERO
+from kamou.escaping import escape_text
+
+Row = Mapping[str, Any]
+
+SYMBOL_CELLS_MAX = 24  # of a symbol in a table; a longer one is cut there, and whole in --json
+NO_STOP = "NO STOP"
+UNCONFIRMED = "NOT CONFIRMED"
+
+WIDE = (
+    "symbol", "side", "size", "entry", "mark", "stop", "to stop", "unrealized", "R", "age",
+    "strategy",
+)  # fmt: skip
+BRIEF = ("symbol", "side", "unrealized", "R", "to stop", "age", "size", "mark")
+"""Most needed first: as many as fit."""
+LEFT = frozenset({"symbol", "side", "strategy"})
+
+
+def position_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
+    """Return the positions with a heading: a table where it fits, else some lines for each.
+
+    Args:
+        book: what ``commands.book.describe`` returned.
+        width: cells of a line.
+        height: lines at most; None: every position with everything.
+    """
+    rows, now_ms = book["positions"], book["as_of_ms"]
+    heading = flow(_heading(book), width, indent="")
+    if not rows:
+        return heading
+    shown = [_figures(row, now_ms) for row in rows]
+    table = _table(WIDE, shown)
+    body = table if widest(table) <= width else _cards(shown, width)
+    if height is None or len(heading) + len(body) <= height:
+        return [*heading, *body]
+    heading = [cut(GAP.join(_heading(book)), width)]
+    brief = _brief(shown, width)
+    room = height - len(heading)
+    if len(brief) > room:
+        kept = max(0, room - 2)  # the header of the table, and the line that says what is left
+        brief = [*brief[: kept + 1], cut(_rest(rows[kept:]), width)][-max(0, room) :]
+    return [*heading, *brief][: max(0, height)]
+
+
+def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
+    """Return the entry orders that may still fill; nothing where there are none."""
+    rows = book["pending_entries"]
+    if not rows:
+        return []
+    lines = [f"pending entries: {len(rows)}"]
+    for row in rows:
+        filled = f"filled {price(row['filled'])}" if Decimal(row["filled"]) else ""
+        limit = f"limit {price(row['limit_price'])}" if row["limit_price"] else _safe(row["type"])
+        parts = (
+            f"{_safe(row['symbol'])} {_safe(row['side'])} {price(row['quantity'])}",
+            limit,
+            filled,
+            f"{_safe(row['status'])}, {span(row['intended_ms'], book['as_of_ms'])}",
+            _safe(row["strategy"]),
+        )
+        pieces = [part for part in parts if part]
+        if height is None:
+            lines += flow(pieces, width)
+        else:
+            lines.append(cut("  " + GAP.join(pieces), width))
+    return lines if height is None else limited(lines, height, "more pending entries")
+
+
+def unprotected(book: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each position that no confirmed stop covers."""
+    return [_unprotected(row, book["as_of_ms"]) for row in book["positions"] if _is_bare(row)]
+
+
+GAP = "  "
+
+
+def _unprotected(row: Row, now_ms: int) -> str:
+    since = row.get("unprotected_since_ms")
+    lasting = f" for {span(since, now_ms)}" if since else ""
+    at = price(row["stop_price"])
+    if row["stop_price"] is None:
+        stop = "there is no stop"
+    elif row["stop_quantity"] is None:
+        status = _safe(row["stop_status"])
+        stop = f"its stop at {at} was not read back from the venue (its order is {status})"
+    else:
+        covered, held = price(row["stop_quantity"]), price(row["quantity"])
+        stop = f"its stop at {at} covers {covered} of {held} contracts"
+    return f"{_safe(row['symbol'])} {_safe(row['side'])} is NOT PROTECTED{lasting}: {stop}"
+
+
+def _is_bare(row: Row) -> bool:
+    return not row["stop_confirmed"]
+
+
+def _heading(book: Mapping[str, Any]) -> list[str]:
+    rows = book["positions"]
+    if not rows:
+        return ["positions: none"]
+    pieces = [f"positions: {len(rows)}", _sum(rows, str(book["currency"]))]
+    times = [row["mark_at_ms"] for row in rows if row["mark_at_ms"] is not None]
+    if times:
+        pieces.append(f"marks as of {_clock_time(min(times), book['as_of_ms'])}")
+    return pieces
+
+
+def _clock_time(at_ms: int, now_ms: int) -> str:
+    """Return the time of day, with the day where it is another one."""
+    said = moment(at_ms)
+    return said.partition(" ")[2] if utc_day(at_ms) == utc_day(now_ms) else said
+
+
+def _sum(rows: Sequence[Row], currency: str) -> str:
+    known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
+    if not known:
+        return "marks not known"
+    total = f"unrealized {money(sum(known, ZERO), signed=True)} {_safe(currency)}"
+    missing = len(rows) - len(known)
+    return f"{total}, {missing} without a mark" if missing else total
+
+
+def _rest(rows: Sequence[Row]) -> str:
+    """Say how many positions are left out, and what they are worth together."""
+    known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
+    line = f"+ {len(rows)} more"
+    return f"{line}, unrealized {money(sum(known, ZERO), signed=True)}" if known else line
+
+
+def _figures(row: Row, now_ms: int) -> dict[str, str]:
+    stop, to_stop = price(row["stop_price"]), percent(row["stop_distance"])
+    if row["stop_price"] is None:
+        stop = to_stop = NO_STOP
+    elif _is_bare(row):
+        stop, to_stop = f"{stop} {UNCONFIRMED}", UNCONFIRMED
+    return {
+        "symbol": _safe(row["symbol"]),
+        "side": _safe(row["side"]),
+        "size": price(row["quantity_base"]),
+        "entry": price(row["entry_price"]),
+        "mark": price(row["mark_price"]),
+        "stop": stop,
+        "to stop": to_stop,
+        "unrealized": money(row["unrealized_pnl"], signed=True),
+        "R": NONE if row["r"] is None else money(row["r"], signed=True),
+        "R in words": r_multiple(row["r"]),
+        "age": span(row["opened_ms"], now_ms),
+        "strategy": _safe(row["strategy"]) or NONE,
+    }
+
+
+def _table(names: Sequence[str], shown: Sequence[Mapping[str, str]]) -> list[str]:
+    def cell(each: Mapping[str, str], name: str) -> str:
+        return cut(each[name], SYMBOL_CELLS_MAX) if name in ("symbol", "strategy") else each[name]
+
+    rows = [tuple(names), *(tuple(cell(each, name) for name in names) for each in shown)]
+    right = [number for number, name in enumerate(names) if name not in LEFT]
+    return ["  " + line for line in columns(rows, right=right)]
+
+
+def _brief(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Return one line for each position, with the figures that fit, and a header."""
+    for count in range(len(BRIEF), 1, -1):
+        table = _table(BRIEF[:count], shown)
+        if widest(table) <= width:
+            return table
+    return [cut(line, width) for line in _table(BRIEF[:1], shown)]
+
+
+def _cards(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Return some lines for each position, with every figure named."""
+    lines = []
+    for each in shown:
+        left = f"  {each['symbol']} {each['side']} {each['size']}"
+        right = f"{each['unrealized']}{GAP}{each['R in words']}"
+        gap = width - cells(left) - cells(right)
+        if gap >= len(GAP):
+            lines.append(left + " " * gap + right)
+        else:
+            lines += wrap(left, width, hang="    ") + wrap(f"    {right}", width, hang="    ")
+        away = f" ({each['to stop']} away)" if each["to stop"][:1].isdigit() else ""
+        beyond = f" (mark beyond it by {each['to stop'][1:]})"
+        if each["to stop"].startswith("-") and each["to stop"] != NONE:
+            away = beyond
+        pieces = (
+            f"entry {each['entry']}",
+            f"mark {each['mark']}",
+            each["stop"] if each["stop"] == NO_STOP else f"stop {each['stop']}{away}",
+            each["age"],
+            each["strategy"],
+        )
+        lines += flow(pieces, width, indent="    ")
+    return lines
+
+
+def _safe(text: object) -> str:
+    return escape_text(str(text), chars_max=100)

@@ -1,0 +1,114 @@
+"""``kamou status --watch``: look again and again, and show each look until interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kamou.commands.figures import moment
+from kamou.commands.look import unread
+from kamou.commands.printing import drawing, is_terminal, output_size, print_json, print_lines
+from kamou.commands.status_text import frame, snapshot
+from kamou.errors import KamouError
+
+Look = Callable[[], dict[str, Any]]
+
+EXIT_TERMINATED = 128 + signal.SIGTERM  # the shell's own convention
+
+
+class Watch:
+    """Looks that follow each other: each knows whether the one before found a run."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._run: dict[str, Any] | None = None  # of the newest look that found one
+        self._ended_ms: int | None = None  # when a look first found it gone
+
+    def look(self) -> dict[str, Any]:
+        """Look once. What cannot be read now is said in ``notice``, and may be there next time."""
+        try:
+            seen = self._look()
+        except KamouError as error:  # a database that is being restored, say
+            seen = unread(str(error), gone=False)
+        notice = seen["why_not"]
+        if seen["running"]:
+            self._run, self._ended_ms = seen["run"], None
+        elif self._run is not None and seen["gone"]:
+            self._ended_ms = self._ended_ms or seen["at_ms"]
+            ended = f"the run (process {self._run['pid']}) has ended, seen {moment(self._ended_ms)}"
+            notice = f"{ended}; looking for the next one: {notice}"
+        return {**seen, "notice": notice}
+
+
+def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
+    """Show each look until Ctrl-C, which ends it quietly.
+
+    A terminal is redrawn in place. Elsewhere the looks follow each other, an empty line between
+    them; with JSON a line for each.
+    """
+    watched = Watch(look)
+    with contextlib.suppress(KeyboardInterrupt), _ended_in_order():
+        if as_json:
+            while True:
+                print_json(watched.look(), indent=None)
+                pause(interval_s)
+        if is_terminal():
+            _draw_looks(watched, interval_s)
+        _print_looks(watched, interval_s)
+
+
+def _print_looks(watched: Watch, interval_s: float) -> None:
+    first = True
+    while True:
+        lines = snapshot(watched.look(), output_size()[0])
+        print_lines(lines if first else ["", *lines])
+        first = False
+        pause(interval_s)
+
+
+def _draw_looks(watched: Watch, interval_s: float) -> None:
+    resized = threading.Event()
+    with drawing() as draw, _told_of_resizes(resized):
+        while True:
+            seen = watched.look()
+            draw(_sized(seen))
+            if pause(interval_s, resized):
+                resized.clear()
+                draw(_sized(seen))
+
+
+def _sized(seen: dict[str, Any]) -> list[str]:
+    """Return the frame of the terminal as it is now, a column short of where lines wrap."""
+    columns, lines = output_size()
+    return frame(seen, max(1, columns - 1), lines or 24)
+
+
+def pause(seconds: float, woken: threading.Event | None = None) -> bool:
+    """Wait; return True if woken before. Ctrl-C ends the wait at once."""
+    return (woken or threading.Event()).wait(seconds)
+
+
+@contextlib.contextmanager
+def _told_of_resizes(resized: threading.Event) -> Iterator[None]:
+    before = signal.signal(signal.SIGWINCH, lambda *_: resized.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the watch as Ctrl-C does, so that the terminal is left as it was."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

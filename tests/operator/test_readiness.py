@@ -1,0 +1,92 @@
+"""``/readyz``: whether it is ready, the trading state, and why it is not ready in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from site_client import Client
+
+from kamou.operator.app import Operations, default_hosts, operator_app
+
+
+async def never(reason: str) -> dict[str, Any]:
+    """No command is given here."""
+    raise AssertionError
+
+
+def operations() -> Operations:
+    return Operations(
+        snapshot=dict,
+        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
+        not_ready=lambda: (),
+        halt=never,
+        resume=never,
+        flatten=never,
+    )
+
+
+def app(made: Operations) -> Any:
+    return operator_app(made, token="t", allowed_hosts=default_hosts("127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "message"),
+    [
+        ("normal", "", "ready; trading state normal"),
+        ("reduced", "DAY_LOSS_HALF", "ready; trading state reduced (DAY_LOSS_HALF)"),
+        (
+            "flatten",
+            "HUMAN_FLATTEN",
+            "ready; trading state flatten (HUMAN_FLATTEN), no entry is allowed",
+        ),
+    ],
+)
+async def test_a_system_that_is_ready_names_its_trading_state(
+    client: Client, state: str, reason: str, message: str
+) -> None:
+    status = {"phase": "trading", "state": state, "state_reason": reason}
+    async with client(app(attrs.evolve(operations(), status=lambda: status))) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["ready"], body["state"], body["message"]) == (True, state, message)
+    assert body["state_reason"] == (reason or None)
+
+
+async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
+    waiting = attrs.evolve(
+        operations(),
+        not_ready=lambda: ["not reconciled", "the disk is full"],
+        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
+        degraded=lambda: ["the site is down"],
+    )
+    async with client(app(waiting)) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "ready": False,
+        "message": "not ready: not reconciled; the disk is full; trading state normal",
+        "phase": "trading",
+        "state": "normal",
+        "state_reason": None,
+        "reasons": ["not reconciled", "the disk is full"],
+        "degraded": ["the site is down"],
+    }
+
+
+async def test_before_anything_trades_readiness_names_the_phase_and_no_state(
+    client: Client,
+) -> None:
+    starting = attrs.evolve(
+        operations(),
+        not_ready=lambda: ["not trading yet: the run is starting"],
+        status=lambda: {"phase": "starting", "state": None},
+    )
+    async with client(app(starting)) as http:
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    body = answer.json()
+    assert (body["phase"], body["state"], body["state_reason"]) == ("starting", None, None)
+    assert body["message"] == "not ready: not trading yet: the run is starting"
