@@ -38,6 +38,8 @@ def look(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
         seen |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
     with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
         seen["book"] = describe(reader, resolved.settings, recorded, seen["system"])
+        for name in ("positions", "pending_entries") if seen["running"] else ():
+            seen["system"].pop(name, None)  # they stand in the book
     return seen | {"troubles": troubles(seen)}
 
 

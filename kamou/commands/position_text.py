@@ -44,7 +44,7 @@ def position_lines(book: Mapping[str, Any], width: int, height: int | None = Non
     body = table if widest(table) <= width else _cards(shown, width)
     if height is None or len(heading) + len(body) <= height:
         return [*heading, *body]
-    heading = [cut(GAP.join(_heading(book)), width)]
+    heading = [cut(GAP.join(_heading(book, "at")), width)]
     brief = _brief(shown, width)
     room = height - len(heading)
     if len(brief) > room:
@@ -104,14 +104,14 @@ def _is_bare(row: Row) -> bool:
     return not row["stop_confirmed"]
 
 
-def _heading(book: Mapping[str, Any]) -> list[str]:
+def _heading(book: Mapping[str, Any], as_of: str = "marks as of") -> list[str]:
     rows = book["positions"]
     if not rows:
         return ["positions: none"]
     pieces = [f"positions: {len(rows)}", _sum(rows, str(book["currency"]))]
     times = [row["mark_at_ms"] for row in rows if row["mark_at_ms"] is not None]
     if times:
-        pieces.append(f"marks as of {_clock_time(min(times), book['as_of_ms'])}")
+        pieces.append(f"{as_of} {_clock_time(min(times), book['as_of_ms'])}")
     return pieces
 
 

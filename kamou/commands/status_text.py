@@ -16,6 +16,7 @@ from kamou.escaping import escape_text
 Seen = Mapping[str, Any]
 
 CHILD_CELLS_MAX = 28
+WAITING = "backing-off"  # the state of a child whose next start is delayed
 PHASES = {
     "starting": "starting",
     "fast-forward": "simulating the days before now",
@@ -55,18 +56,17 @@ def frame(seen: Seen, width: int, height: int) -> list[str]:
     head += limited(trouble_lines(seen, width, most=2), most, "more lines; see kamou status")
     tail = [] if system is None else summary_lines(system, width, most=max(1, height // 4))
     if book is None:
-        return _fitted([head, tail], height)
+        return _fitted([head, tail], width, height)
     facts = {**dict(account_facts(book)), "state": str(book["state"])}  # its reason is above
     pieces = [f"{name} {value}" for name, value in facts.items()]
     account = limited(flow(pieces, width, indent=""), max(2, height // 3))
     entries = entry_lines(book, width, max(2, height // 6))
-    taken = sum(len(block) + 1 for block in (head, account, entries, tail) if block)
-    needed = min(4, 2 + len(book["positions"]))  # heading, header, one position, the rest
-    if height - taken < needed:
-        entries, tail = entries[:1], tail[:1]
-        taken = sum(map(len, (head, account, entries, tail)))
-    positions = position_lines(book, width, max(2, height - taken))
-    return _fitted([head, account, positions, entries, tail], height)
+    room = height - sum(map(len, (head, account, entries, tail)))
+    if room < min(5, 2 + len(book["positions"])):  # heading, header, two positions, the rest
+        entries, tail = limited(entries, 2, "more pending entries"), tail[:1]
+        room = height - sum(map(len, (head, account, entries, tail)))
+    positions = position_lines(book, width, max(2, room))
+    return _fitted([head, account, positions, entries, tail], width, height)
 
 
 def title_lines(seen: Seen, width: int) -> list[str]:
@@ -107,9 +107,14 @@ def troubles(seen: Seen) -> list[str]:
     if book is not None:
         found += unprotected(book)
         if book["state"] != "normal":
-            found.append(f"trading state {_state_words(book)}")
+            found.append(f"trading state {_state_in_full(book)}")
         if not seen["running"]:
             found += [f"strategy {_safe(name)} is disabled" for name in book["disabled_strategies"]]
+    found += [
+        f"{_safe(node.get('id'))} waits for its next start, {_safe(node.get('last_error'))}"
+        for _, node in nodes(system)
+        if node.get("state") == WAITING
+    ]
     found += map(_safe, system.get("degraded") or ())
     return found
 
@@ -135,14 +140,18 @@ def account_facts(book: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _state_words(book: Mapping[str, Any]) -> str:
-    """Name the trading state, since when, and why, with the operator's own words."""
+    """Name the trading state and its cause."""
     code, reason = str(book["state"]), book["state_reason"]
     if code == "normal":
         return "normal"
-    said = f"{_safe(code)}, {state(code)}, for {span(book['state_since_ms'], book['as_of_ms'])}"
-    if reason:
-        said += f": {_safe(cause(reason))}"
-    return said + (f' ("{_safe(book["state_note"])}")' if book["state_note"] else "")
+    return f"{_safe(code)}, {_safe(state(code))}" + (f": {_safe(cause(reason))}" if reason else "")
+
+
+def _state_in_full(book: Mapping[str, Any]) -> str:
+    """Name the trading state, its cause, how long it lasts, and the operator's own words."""
+    lasting = f"for {span(book['state_since_ms'], book['as_of_ms'])}"
+    said = f', "{_safe(book["state_note"])}"' if book["state_note"] else ""
+    return f"{_state_words(book)}, {lasting}{said}"
 
 
 # --- the system ------------------------------------------------------------------
@@ -167,13 +176,13 @@ def summary_lines(system: Mapping[str, Any], width: int, *, most: int | None = N
     restarts = sum(int(node["restarts"]) for node in restarted)
     boxes = [box for node in workers for box in node.get("mailboxes", ())]
     site = system.get("site") or {}
-    pieces = [f"system: {running} of {len(workers)} children running, {restarts} restarts"]
+    pieces = [f"system: {running} of {len(workers)} children running, {_counted(restarts)}"]
     if boxes:
         counts = (f"{sum(box[name] for box in boxes)} {name}" for name in ("dropped", "expired"))
         waiting = sum(box["depth"] for box in boxes)
         pieces.append(f"mailboxes: {waiting} waiting, {', '.join(counts)}")
     if site:
-        pieces.append(f"site: {_safe(site.get('state'))}, {site.get('restarts')} restarts")
+        pieces.append(f"site: {_safe(site.get('state'))}, {_counted(site.get('restarts'))}")
     pieces += [f"loop lag {name} {value}" for name, value in _lag(system)]
     lines = flow(pieces, width, indent="")
     lines += [cut("  " + line, width) for line in _errors(restarted)]
@@ -193,10 +202,14 @@ def nodes(system: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _errors(restarted: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each child that was restarted, with its last error."""
     return [
-        f"{_safe(node.get('id'))}: {node['restarts']} restarts, last error"
+        f"{_safe(node.get('id'))}: {_counted(node['restarts'])}, last error"
         f" {_safe(node.get('last_error') or 'not known')}"
         for node in sorted(restarted, key=lambda node: -int(node["restarts"]))
     ]
+
+
+def _counted(restarts: Any) -> str:
+    return f"{_safe(restarts)} restart" + ("" if restarts == 1 else "s")
 
 
 def _tree(system: Mapping[str, Any], width: int) -> list[str]:
@@ -265,12 +278,12 @@ def _apart(blocks: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _fitted(blocks: Sequence[Sequence[str]], height: int) -> list[str]:
+def _fitted(blocks: Sequence[Sequence[str]], width: int, height: int) -> list[str]:
     """Return the blocks in at most ``height`` lines; empty lines between them go first."""
     lines = _apart(blocks)
     if len(lines) > height:
         lines = [line for block in blocks for line in block]
-    return limited(lines, height)
+    return [cut(line, width) for line in limited(lines, height)]
 
 
 def _safe(text: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -118,85 +120,108 @@ def seen(**changes: Any) -> dict[str, Any]:
 
 # --- anything at all -------------------------------------------------------------
 
-words = st.text(max_size=80)
-times = st.integers(0, 2 * NOW_MS)
-amounts = st.one_of(
-    st.decimals("-1e30", "1e30", allow_nan=False, allow_infinity=False),
-    st.decimals("-1000000", "1000000", places=2),
-    st.decimals("1e-20", "1e-6"),
-).map(lambda value: f"{value:f}")
-prices = amounts.map(lambda text: text.lstrip("-")).filter(lambda text: Decimal(text) > 0)
+CHARACTERS = "abcXYZ019 ._-\\/'\"[]{}%=:;,!\n\t\x1b\u202e\u0301\u00e9\u6f22\u5b57\U0001f4a9"
 
 
-def maybe(some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | some
+class AnyLook:
+    """Draws a look of everything that may be there or may be missing."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+
+    def maybe(self, value: Any) -> Any:
+        return value if self.random.random() < 0.7 else None
+
+    def words(self) -> str:
+        length = self.random.choice((0, 3, 10, 30, 90))
+        return "".join(self.random.choices(CHARACTERS, k=length))
+
+    def price(self) -> str:
+        exponent = self.random.choice((-20, -10, -6, -2, 0, 3, 8, 20))
+        return f"{Decimal(self.random.randint(1, 10**6)).scaleb(exponent - 3):f}"
+
+    def amount(self) -> str:
+        return self.random.choice(("", "-")) + self.price()
+
+    def time(self) -> int:
+        return self.random.choice((0, NOW_MS, self.random.randint(0, 2 * NOW_MS)))
+
+    def some(self, most: int, draw: Callable[[], Any]) -> list[Any]:
+        return [draw() for _ in range(self.random.choice((0, 1, 2, 5, most)))]
+
+    def position(self) -> dict[str, Any]:
+        return position(
+            symbol=self.random.choice(("BTCUSDT", self.words())),
+            side=self.random.choice(("long", "short")),
+            strategy=self.words(),
+            quantity=self.price(),
+            quantity_base=self.price(),
+            entry_price=self.price(),
+            mark_price=self.maybe(self.price()),
+            mark_at_ms=self.maybe(self.time()),
+            stop_price=self.maybe(self.price()),
+            stop_quantity=self.maybe(self.price()),
+            stop_status=self.maybe(self.words()),
+            stop_confirmed=self.random.random() < 0.7,
+            stop_distance=self.maybe(self.amount()),
+            unprotected_since_ms=self.maybe(self.time()),
+            unrealized_pnl=self.maybe(self.amount()),
+            r=self.maybe(self.amount()),
+            opened_ms=self.time(),
+        )
+
+    def pending(self) -> dict[str, Any]:
+        return pending(
+            symbol=self.words(),
+            strategy=self.words(),
+            quantity=self.price(),
+            filled=self.price(),
+            limit_price=self.maybe(self.price()),
+            status=self.words(),
+        )
+
+    def book(self) -> dict[str, Any]:
+        return book(
+            as_of_ms=self.time(),
+            currency=self.random.choice(("USDT", self.words())),
+            state=self.random.choice(("normal", "reduced", "halt_new", "flatten")),
+            state_reason=self.maybe(self.random.choice(("HUMAN_HALT", self.words()))),
+            state_note=self.maybe(self.words()),
+            state_since_ms=self.maybe(self.time()),
+            disabled_strategies=self.some(3, self.words),
+            equity=self.maybe(self.amount()),
+            wallet_balance=self.maybe(self.amount()),
+            unrealized_pnl=self.maybe(self.amount()),
+            day=self.maybe(book()["day"]),
+            positions=self.some(40, self.position),
+            pending_entries=self.some(9, self.pending),
+        )
+
+    def child(self) -> dict[str, Any]:
+        return child(
+            self.words(),
+            state=self.random.choice(("running", "backing-off")),
+            restarts=self.random.choice((0, 1, 2000)),
+            last_error=self.maybe(self.words()),
+        )
+
+    def system(self) -> dict[str, Any]:
+        down = {"state": "down", "restarts": 3, "last_trouble": self.words()}
+        return system(
+            *self.some(25, self.child),
+            phase=self.random.choice(("starting", "fast-forward", "trading", "replayed")),
+            not_ready=self.some(6, self.words),
+            degraded=self.some(2, self.words),
+            site=self.maybe(down),
+        )
+
+    def look(self) -> dict[str, Any]:
+        return seen(
+            running=self.random.random() < 0.7,
+            notice=self.maybe(self.words()),
+            system=self.maybe(self.system()),
+            book=self.maybe(self.book()),
+        )
 
 
-any_position = st.builds(
-    position,
-    symbol=words,
-    side=st.sampled_from(["long", "short"]),
-    strategy=words,
-    quantity=prices,
-    quantity_base=prices,
-    entry_price=prices,
-    mark_price=maybe(prices),
-    mark_at_ms=maybe(times),
-    stop_price=maybe(prices),
-    stop_quantity=maybe(prices),
-    stop_status=maybe(words),
-    stop_confirmed=st.booleans(),
-    stop_distance=maybe(amounts),
-    unprotected_since_ms=maybe(times),
-    unrealized_pnl=maybe(amounts),
-    r=maybe(amounts),
-    opened_ms=times,
-)
-any_pending = st.builds(
-    pending,
-    symbol=words,
-    strategy=words,
-    quantity=prices,
-    filled=prices,
-    limit_price=maybe(prices),
-    status=words,
-    intended_ms=times,
-)
-any_book = st.builds(
-    book,
-    as_of_ms=times,
-    currency=words,
-    state=st.sampled_from(["normal", "reduced", "halt_new", "flatten", "killed"]),
-    state_reason=maybe(words | st.sampled_from(["HUMAN_HALT", "DAY_LOSS_LIMIT"])),
-    state_note=maybe(words),
-    state_since_ms=maybe(times),
-    disabled_strategies=st.lists(words, max_size=3),
-    equity=maybe(amounts),
-    wallet_balance=maybe(amounts),
-    unrealized_pnl=maybe(amounts),
-    day=maybe(st.just(book()["day"])),
-    positions=st.lists(any_position, max_size=30),
-    pending_entries=st.lists(any_pending, max_size=5),
-)
-any_child = st.builds(
-    child,
-    words,
-    state=st.sampled_from(["running", "backing-off"]),
-    restarts=st.integers(0, 2000),
-    last_error=maybe(words),
-)
-any_system = st.builds(
-    lambda children, **changes: system(*children, **changes),
-    st.lists(any_child, max_size=25),
-    phase=st.sampled_from(["starting", "fast-forward", "trading", "replayed", "stopping"]),
-    not_ready=st.lists(words, max_size=6),
-    degraded=st.lists(words, max_size=2),
-    site=maybe(st.just({"state": "down", "restarts": 3, "last_trouble": "boom"})),
-)
-any_look = st.builds(
-    seen,
-    running=st.booleans(),
-    notice=maybe(words),
-    system=maybe(any_system),
-    book=maybe(any_book),
-)
+seeds = st.integers(0, 2**32 - 1)

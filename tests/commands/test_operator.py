@@ -271,4 +271,4 @@ def test_watching_a_running_system_shows_it_until_it_is_interrupted(
     for look in (first, second):
         assert "kamou demo  running" in look
         assert "ETHUSDT" in look
-        assert "veto: 1 restarts, last error ValueError: boom" in look
+        assert "veto: 1 restart, last error ValueError: boom" in look
