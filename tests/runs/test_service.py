@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,32 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
     assert_same_book(demo.folder)
     notes = [f.value for e in of_kind(journal(demo.folder), StateChanged) for f in e.figures]
     assert {"news", "over", "storm"} <= set(notes)
+
+
+async def test_the_operators_status_agrees_with_the_venues_own_positions(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path)) as demo:
+        await demo.ready()
+        told = await demo.status()
+        held = venue(demo.folder).positions
+        assert {row["symbol"] for row in told["positions"]} == set(held)
+        for row in told["positions"]:
+            of = held[row["symbol"]]
+            sign = 1 if of.quantity > 0 else -1
+            assert row["side"] == ("long" if sign > 0 else "short")
+            assert D(row["quantity"]) * sign == of.quantity
+            assert abs(D(row["entry_price"]) - of.entry_price) < D("1e-9")
+            units = D(row["quantity_base"]) * sign
+            made = units * (D(row["mark_price"]) - of.entry_price)
+            assert abs(D(row["unrealized_pnl"]) - made) < D("1e-6")
+            assert row["stop_confirmed"], "the run is ready: every stop was proved"
+            away = (D(row["mark_price"]) - D(row["stop_price"])) * sign / D(row["mark_price"])
+            assert abs(D(row["stop_distance"]) - away) < D("1e-20")
+        oldest_ms = min(row["mark_at_ms"] for row in told["positions"])
+        assert oldest_ms >= 1000 * told["gauges"]["equity_timestamp_seconds"], (
+            "newer than its cycle"
+        )
+        ready = (await demo.get("/readyz", operator=True)).json()
+        assert (ready["state"], ready["message"]) == ("normal", "ready; trading state normal")
 
 
 async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_book(
