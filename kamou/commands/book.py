@@ -13,7 +13,6 @@ from kamou.commands.recorded_book import RecordedBook
 from kamou.core.day import utc_day
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import NotRunningError
-from kamou.settings.config import Settings
 
 if TYPE_CHECKING:
     from kamou.store.rows import OpenDay, StateSpan
@@ -46,7 +45,6 @@ def _look_once(path: Path) -> None:
 
 def describe(
     reader: sqlite3.Connection,
-    settings: Settings,
     recorded: RecordedBook | None = None,
     system: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -54,7 +52,6 @@ def describe(
 
     Args:
         reader: of the database.
-        settings: the daily loss limit in force.
         recorded: a fold to follow the journal with; None: a new one.
         system: what the running system says; its positions have newer marks.
     """
@@ -84,7 +81,7 @@ def describe(
         "unrealized_pnl": _text(equity.unrealised if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
         "cycle_ms": latest.cycle.cycle_ms if latest.cycle else None,
-        "day": day_budget(reader, settings),
+        "day": day_budget(reader),
         "positions": held,
         "pending_entries": pending,
         "resting_orders": len(resting),
@@ -99,15 +96,17 @@ def _note(span: StateSpan | None) -> str | None:
     return next((each.value for each in figures if each.name == NOTE and each.value), None)
 
 
-def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any] | None:
+def day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     """Return the day's result and its loss against the limit, as of the newest read of the equity.
 
     All are fractions of the equity that the day opened with: at 00:00, where that can be known.
     ``loss`` is what the governor counts against the limit: it has the exit costs of everything open
     in it. It is None, and with it ``exit_costs``, when it cannot be known; ``loss_unknown`` says
-    why, and the result stands in then.
+    why, and the result stands in then. The limit is that of the newest run, whatever the settings
+    of this command are.
     """
     from kamou.store import queries
+    from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 
     latest = queries.latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
@@ -116,7 +115,8 @@ def day_budget(reader: sqlite3.Connection, settings: Settings) -> dict[str, Any]
     result = Decimal(0)
     if utc_day(read.at_ms) >= day.day:  # else the day opened without a mark: nothing is known of it
         result = (read.equity - _unchanged(reader, day, read.at_ms)) / start
-    limit = settings.risk.daily_loss_max
+    run = latest_run(reader)
+    limit = DAILY_LOSS_MAX if run is None else run.daily_loss_max
     found = _loss(reader, day)
     loss, costs = (None, None) if isinstance(found, str) else found
     lost = max(Decimal(0), -result) if loss is None else loss

@@ -37,7 +37,7 @@ def look(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
     except KamouError as error:
         seen |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
     with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
-        seen["book"] = describe(reader, resolved.settings, recorded, seen["system"])
+        seen["book"] = describe(reader, recorded, seen["system"])
         for name in ("positions", "pending_entries") if seen["running"] else ():
             seen["system"].pop(name, None)  # they stand in the book
     return seen | {"troubles": troubles(seen)}

@@ -74,7 +74,7 @@ def why(
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
         nearest = None if rows else _nearest(reader, symbol.upper())
-        day = day_budget(reader, resolved.settings)
+        day = day_budget(reader)
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
         print_json(found)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from decimal import Decimal
 
 import attrs
 
 from kamou.core.book.events import Event, RunStarted
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
+from kamou.core.risk.limits import RiskLimits
 from kamou.messages.codec import decode, kind_of
 
 
@@ -20,6 +22,7 @@ class LatestRun:
     mode: str  # demo | paper | live
     currency: str
     gate: str  # label of the gate: "assumed" where every strategy was granted size
+    daily_loss_max: Decimal  # the limit of its settings, a fraction of the day's opening equity
     recorded: bool = False  # the market is a replay of recorded data
     ended: bool = False  # the replay has come to its end
 
@@ -37,11 +40,13 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
     if row is None:
         return None
     run = decode(RunStarted, row[0])
+    settings = json.loads(run.config_json)
     return LatestRun(
         generation=run.generation,
         mode=run.mode,
-        currency=str(json.loads(run.config_json).get("currency", DEFAULT_CURRENCY)),
+        currency=str(settings.get("currency", DEFAULT_CURRENCY)),
         gate=run.gate,
+        daily_loss_max=Decimal(str(settings.get("risk.daily_loss_max", DAILY_LOSS_MAX))),
         recorded=_is_there(reader, ReplayStarted),
         ended=_is_there(reader, ReplayEnded),
     )
@@ -55,3 +60,4 @@ def _is_there(reader: sqlite3.Connection, kind: type[Event]) -> bool:
 
 
 DEFAULT_CURRENCY = "USDT"  # of a journal whose configuration names none
+DAILY_LOSS_MAX = RiskLimits().daily_loss_max  # likewise

@@ -13,7 +13,7 @@ import pytest
 from store import story
 
 from kamou.core.book.book import Book
-from kamou.core.book.events import DayOpened, Event, IncomeRecorded
+from kamou.core.book.events import DayOpened, Event, IncomeRecorded, RunStarted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import Income
 from kamou.core.risk.equity import lost_of
@@ -68,6 +68,27 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
     assert words in cli("status")[1]
     assert f"the day's loss: {words}" in cli("why", "ETHUSDT")[1]
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["day"] == day
+
+
+def test_the_limit_of_the_days_loss_is_that_of_the_run_and_not_of_the_reader(
+    cli: Cli, journalled: DataFolder
+) -> None:
+    read = attrs.evolve(
+        story.marked(story.DAY0_MS + 40_000_000, "9900"),
+        exit_costs=D(7),
+        day_equity=D(10_000),
+        day_lost=D(107),
+    )
+    again = attrs.evolve(
+        next(event for event in story.opening() if isinstance(event, RunStarted)),
+        at_ms=read.at_ms - 1,
+        generation=2,
+        config_json='{"risk.daily_loss_max":"0.02"}',
+    )
+    day, row = day_after(cli, journalled, again, read)
+    assert (day["loss_limit"], day["loss_budget_left"]) == (0.02, 0.0093)
+    assert "1.07% of 2.00%" in row
+    assert "1.07% of 2.00%" in cli("why", "ETHUSDT")[1]
 
 
 DAY1_MS = story.DAY0_MS + 86_400_000
