@@ -22,6 +22,7 @@ from kamou.commands import (
     simulate,
     site,
     status,
+    why,
 )
 from kamou.commands.endings import defect, ending, wants_json
 from kamou.commands.printing import Output, print_json, say_error
@@ -34,7 +35,7 @@ VERBS: tuple[click.Command, ...] = (
     configuration.check_config,
     configuration.show_config,
     status.status,
-    status.why,
+    why.why,
     control.halt,
     control.resume,
     control.flatten,
