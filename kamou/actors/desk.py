@@ -31,6 +31,7 @@ from kamou.core.book.events import (
 from kamou.core.book.intents import SaltOf, entry_intents
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, VenueOrder
+from kamou.core.risk.planning import silent_governor
 from kamou.core.risk.verdict import Approved, Denied, Verdict
 from kamou.errors import (
     CallTimeoutError,
@@ -106,8 +107,8 @@ class Desk:
             verdict: Verdict = await call(
                 self._governor, message, timeout_s=self.settings.review_timeout_s
             )
-        except (CallTimeoutError, CallUnavailableError):
-            denial = Denial(code="GOVERNOR_SILENT")
+        except (CallTimeoutError, CallUnavailableError) as silence:
+            denial = silent_governor(self.settings.review_timeout_s, str(silence))
             self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
             return Denied(permit_id=plan.permit_id, denials=(denial,))
         return verdict

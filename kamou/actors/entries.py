@@ -22,7 +22,7 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.planning import no_room, plan_entry, size_fraction
+from kamou.core.risk.planning import no_room, plan_entry, size_fraction, unusable_quote
 from kamou.core.risk.verdict import Approved
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.ids import permit_id
@@ -150,8 +150,7 @@ class Entries:
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
-            code = Deny.PRICE_MARK_MISSING if quote is None else Deny.DATA_INVALID
-            self._deny(candidate, Denial(code=code.value))
+            self._deny(candidate, unusable_quote(quote))
             return None
         valued, rate = self._value(quotes), self._funding.known.get(candidate.symbol)
         plan = plan_entry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import numpy as np
 
 from kamou.actors.base import Actor
@@ -93,7 +94,8 @@ class Scanner(Actor):
                 columns.append(_as_columns(strategy.evaluate(panel, now)))
             except Exception as error:  # reported below, then raised: the supervisor restarts us
                 failed = error
-                columns.append(_as_columns(failed_opinion(strategy.name, len(self._symbols))))
+                opinion = failed_opinion(strategy.name, len(self._symbols))
+                columns.append(attrs.evolve(_as_columns(opinion), error=repr(error)))
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))
         if failed is not None:
@@ -114,6 +116,8 @@ class Scanner(Actor):
                 bar_close_ms=bar_close_ms,
                 close=close,
                 columns=columns,
+                bars=self._panel.count.astype(float),
+                last_close_ms=self._panel.last_close_ms.astype(float),
             )
         )
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-import numpy as np
-
 from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
+from kamou.core.book.book import Book
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.model import Candidate, Instrument, Leg, Quote
-from kamou.core.ranking.ranking import merge, ranked
-from kamou.core.ranking.scan_detail import pack
+from kamou.core.ranking.ranking import Ranking, merge, ranked
+from kamou.core.ranking.scan_detail import details_of, pack
 from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
-from kamou.messages.signals import CandidatesCleared, ShardRanked, StrategyColumns
+from kamou.messages.signals import CandidatesCleared, ShardRanked
 from kamou.runtime.mailboxes import Mailbox
 from kamou.settings.config import CycleSettings
 
@@ -126,23 +125,31 @@ class VetoActor(Actor):
             )
         ]
         if self._keep_detail and ranking.bar_close_ms:
-            self._journal.cast_detail(cycle_ms, self._detail(shards))
+            self._journal.cast_detail(cycle_ms, self._detail(ranking, shards))
         cleared = await self._clear(cycle_ms, ranking.top, events) if ranking.top else None
         self._journal.cast(*events)
         if cleared is not None:
             self._refiner.put_nowait(cleared)
 
-    def _detail(self, shards: Sequence[ShardRanked]) -> bytes:
-        """Every symbol's scores and abstentions, for ``kamou why``."""
-        fresh = sorted((s for s in shards if s.columns), key=lambda s: s.shard)
-        columns = {
-            name: (
-                np.concatenate([_column(s, name).score for s in fresh]),
-                np.concatenate([_column(s, name).abstain for s in fresh]),
-            )
-            for name in self._strategies
-        }
-        return pack([name for s in fresh for name in self._universe[s.shard]], columns)
+    def _detail(self, ranking: Ranking, shards: Sequence[ShardRanked]) -> bytes:
+        """Every symbol's scores, abstentions and their figures, for ``kamou why``."""
+        bars: dict[str, float] = {}
+        last_close_ms: dict[str, float] = {}
+        errors: dict[str, str] = {}
+        for shard in shards:
+            names = self._universe[shard.shard]
+            bars.update(zip(names, shard.bars.tolist(), strict=False))
+            last_close_ms.update(zip(names, shard.last_close_ms.tolist(), strict=False))
+            errors.update({c.strategy: c.error for c in shard.columns if c.error})
+        details = details_of(
+            ranking,
+            bars=bars,
+            last_close_ms=last_close_ms,
+            errors=errors,
+            period_ms=self._period_ms,
+            now_ms=self.clock.now_ms(),
+        )
+        return pack(ranking.names, details)
 
     async def _clear(
         self, cycle_ms: int, candidates: Sequence[Candidate], events: list[Event]
@@ -181,7 +188,6 @@ class VetoActor(Actor):
             quotes = {symbol: quote for symbol, quote in told.items() if quote.sound}
         await self._funding.learn()
         book = self._follower.catch_up()
-        working = {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
         return VetoContext(
             now_ms=self.clock.now_ms(),
             period_ms=self._period_ms,
@@ -190,11 +196,21 @@ class VetoActor(Actor):
             quotes=quotes,
             instruments=self._instruments,
             funding_rates=self._funding.known,
-            held=book.trades.keys() | working,
+            held=_held(book),
             last_stop_ms=book.conduct.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),
         )
 
 
-def _column(shard: ShardRanked, strategy: str) -> StrategyColumns:
-    return next(c for c in shard.columns if c.strategy == strategy)
+def _held(book: Book) -> dict[str, str]:
+    """What takes a symbol's one place, in words: its working entry, or else its position."""
+    working = {
+        o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"
+        for o in book.orders.values()
+        if o.leg is Leg.ENTRY
+    }
+    positions = {
+        symbol: f"a {trade.side.value} position of {trade.quantity} contracts, {trade.strategy}"
+        for symbol, trade in book.trades.items()
+    }
+    return working | positions

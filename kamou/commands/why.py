@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ import click
 from kamou.commands.book import day_budget, loss_words, open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, say, when
+from kamou.core.codes import MEANINGS
+from kamou.core.model import Figure
 from kamou.data_directory.folder import DataFolder
+
+VENUE = "venue"  # the tier of an entry that was rejected
+WANTED = "wanted"  # the figure that says what a strategy wants
+INSTANTS_FROM_MS = 10**11  # a longer duration would be three years
 
 
 @click.command()
@@ -41,8 +48,9 @@ def why(
             why_not = f"it is not one of the symbols; did you mean {nearest}?"
         say(f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: {why_not}")
         return
-    columns = ("time", "tier", "strategy", "answer", "figures")
-    cells = ((when(row["at_ms"]), *(row[key] for key in columns[1:])) for row in rows)
+    columns = ("time", "tier", "strategy", "answer", "why, with figures")
+    keys = ("tier", "strategy", "answer", "words")
+    cells = ((when(row["at_ms"]), *(row[key] for key in keys)) for row in rows)
     print_table(f"{symbol.upper()}: the last {cycles} cycles", columns, cells)
 
 
@@ -59,59 +67,88 @@ def _nearest(reader: Any, symbol: str) -> str | None:
     return next(iter([*sorted(begins, key=len), *close]), None)
 
 
-def reasons(reader: Any, symbol: str, cycles: int) -> list[dict[str, Any]]:
-    """Every answer about one symbol, newest first: T1's scans, T2, T3, the governor, signals."""
+Row = dict[str, Any]
+
+
+def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
+    """Every answer about one symbol, newest first: T1's scans, T2, T3, governor, venue, signals."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
+    from kamou.store.latest_events import rejected_entries
 
     seen = queries.cycles(reader, limit=cycles)
     since_ms = seen[-1].cycle_ms if seen else 0
     rows = [
-        {
-            "at_ms": refusal.at_ms,
-            "tier": refusal.tier,
-            "strategy": refusal.strategy,
-            "answer": denial.code,
-            "figures": " ".join(f"{each.name}={each.value}" for each in denial.figures),
-        }
+        _row(refusal.at_ms, refusal.tier, refusal.strategy, denial.code, denial.figures)
         for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
         for denial in refusal.denials
+    ]
+    rows += [
+        _row(
+            at_ms,
+            VENUE,
+            signal_id.split(".")[1],  # BAR.STRATEGY.SYMBOL
+            reason.partition(": ")[0],
+            (Figure(name="reason", value=reason.partition(": ")[2] or "none given"),),
+        )
+        for at_ms, signal_id, reason in rejected_entries(reader, symbol, since_ms)
     ]
     signals = [
         signal
         for signal in queries.signals(reader, symbol=symbol, limit=500)
         if signal.cycle_ms >= since_ms
     ]
-    rows += [
-        {
-            "at_ms": signal.cycle_ms,
-            "tier": "T3",
-            "strategy": signal.strategy,
-            "answer": signal.verdict,
-            "figures": f"score={signal.score:.3f} size={signal.size_multiplier}",
-        }
-        for signal in signals
-    ]
-    rows += [
-        {
-            "at_ms": granted.at_ms,
-            "tier": "governor",
-            "strategy": signal.strategy,
-            "answer": "GRANTED",
-            "figures": " ".join(f"{each.name}={each.value}" for each in granted.figures),
-        }
-        for signal in signals
-        for granted in queries.grants_of(reader, signal.signal_id)
-    ]
-    for cycle_ms, body in queries.details(reader, limit=cycles):
+    for signal in signals:
+        sized = {"score": f"{signal.score:.3f}", "size": str(signal.size_multiplier)}
+        figures = tuple(Figure(name=name, value=value) for name, value in sized.items())
+        rows.append(_row(signal.cycle_ms, "T3", signal.strategy, signal.verdict, figures))
         rows += [
-            {
-                "at_ms": cycle_ms,
-                "tier": "T1",
-                "strategy": reason.strategy,
-                "answer": "SCORED" if reason.score is not None else reason.abstain.name,
-                "figures": "" if reason.score is None else f"score={reason.score:.3f}",
-            }
-            for reason in scan_detail.reasons(body, symbol)
+            _row(granted.at_ms, "governor", signal.strategy, "GRANTED", granted.figures)
+            for granted in queries.grants_of(reader, signal.signal_id)
         ]
+    for cycle_ms, body in queries.details(reader, limit=cycles):
+        for reason in scan_detail.reasons(body, symbol):
+            answer, figures = reason.abstain.name, reason.figures
+            if reason.score is not None:
+                answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
+            rows.append(_row(cycle_ms, "T1", reason.strategy, answer, figures))
     return sorted(rows, key=lambda row: -int(row["at_ms"]))
+
+
+def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]) -> Row:
+    """One answer, as `--json` has it; ``words`` say the same to people."""
+    return {
+        "at_ms": at_ms,
+        "tier": tier,
+        "strategy": strategy,
+        "answer": answer,
+        "figures": " ".join(f"{each.name}={each.value}" for each in figures),
+        "words": explain(answer, figures, tier),
+    }
+
+
+def explain(code: str, figures: Sequence[Figure], tier: str = "") -> str:
+    """Return what a code means, with its figures, in words."""
+    meaning = "the exchange rejected the entry" if tier == VENUE else MEANINGS.get(code, "")
+    found = [_figure_words(each) for each in figures if each.name != WANTED]
+    wanted = [f"wanted: {each.value}" for each in figures if each.name == WANTED]
+    shown = "; ".join([*([", ".join(found)] if found else []), *wanted])
+    return ": ".join(part for part in (meaning, shown) if part)
+
+
+def _figure_words(figure: Figure) -> str:
+    """``age_ms=12000`` as ``age 12.0 s``; what is no time keeps its value."""
+    from kamou.web.format import duration
+
+    name, value = figure.name, figure.value
+    for unit, factor in (("_ms", 1), ("_s", 1000)):
+        if name.endswith(unit) and not name.endswith("_per_s") and _is_number(value):
+            at_ms = round(float(value) * factor)
+            value = f"{when(at_ms)} UTC" if at_ms > INSTANTS_FROM_MS else duration(at_ms)
+            name = name.removesuffix(unit)
+            break
+    return f"{name.replace('_', ' ')} {value}"
+
+
+def _is_number(value: str) -> bool:
+    return value.replace(".", "", 1).removeprefix("-").isdecimal()

@@ -29,6 +29,7 @@ class StrategyColumns:
     proxy: Codes
     feature_names: tuple[str, ...]
     features: Floats  # [features, symbols]
+    error: str = ""  # what the strategy raised
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -40,6 +41,8 @@ class ShardRanked(Message):
     bar_close_ms: int  # 0 when no bar closed
     close: Floats
     columns: tuple[StrategyColumns, ...]
+    bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # known per symbol
+    last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none
 
 
 @attrs.frozen(kw_only=True)

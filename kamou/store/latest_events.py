@@ -111,3 +111,19 @@ def times_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
             (until_ms,),
         ).fetchone()[0]
     )
+
+
+def rejected_entries(
+    reader: sqlite3.Connection, symbol: str, since_ms: int
+) -> tuple[tuple[int, str, str], ...]:
+    """Return time, signal id and reason of every rejected entry of a symbol, oldest first.
+
+    The venue rejected it, or our own port did before it was sent: the reason begins with the code.
+    """
+    return tuple(
+        reader.execute(
+            "SELECT closed_ms, trade_id, reason FROM order_ WHERE leg = 'entry' AND symbol = ?"
+            " AND intended_ms >= ? AND status = 'rejected' ORDER BY intended_ms",
+            (symbol, since_ms),
+        ).fetchall()
+    )

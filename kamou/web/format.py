@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.codes import StateReason
+from kamou.core.codes import CAUSES, StateReason
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -168,23 +168,6 @@ DISABLED_FOR = {
 def disabled_for(code: str) -> str:
     """Why a strategy was disabled, in plain words."""
     return DISABLED_FOR.get(code, words(code))
-
-
-CAUSES = {
-    StateReason.DAY_LOSS_HALF: "the day's loss came close to its limit",
-    StateReason.DAY_LOSS_LIMIT: "the day's loss reached its limit",
-    StateReason.DAY_LOSS_SEVERE: "the day's loss went beyond its limit",
-    StateReason.EQUITY_UNKNOWN: "account or prices were too old",
-    StateReason.RECONCILE_MISMATCH: "the book and the exchange differed",
-    StateReason.PROTECTION_FAILED: "a position could not be protected",
-    StateReason.DISK_FULL: "the disk was full",
-    StateReason.HUMAN_HALT: "halted by the operator",
-    StateReason.HUMAN_FLATTEN: "flattened by the operator",
-    StateReason.HUMAN_RESUME: "resumed by the operator",
-    StateReason.DAY_ROLLED: "a new day began",
-    StateReason.DATA_RECOVERED: "account and prices were known again",
-    StateReason.RESTART_STORM: "too many restarts",
-}
 
 
 def cause(code: str) -> str:

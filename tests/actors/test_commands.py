@@ -23,10 +23,12 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.intents import proves
 from kamou.core.book.operator_events import CommandNoted
-from kamou.core.model import Leg, TradingState
+from kamou.core.codes import Abstain
+from kamou.core.model import Figure, Leg, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
 from kamou.messages.system import Flatten, Halt, Resume
+from kamou.settings.strategies import StrategySettings
 
 D = Decimal
 
@@ -139,6 +141,31 @@ def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
     (body,) = bodies
     (reason,) = scan_detail.reasons(body, "DDD")
     assert "scripted" in str(reason)
+
+
+def test_what_a_strategy_raised_is_kept_with_the_reasons_of_its_cycle() -> None:
+    bodies: list[bytes] = []
+    minute = screenplay.RAISES_AT_MINUTE
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(minute + 1.5)
+        rows = stage.session.reader.execute(
+            "SELECT body FROM detail WHERE cycle_ms = ?", (at(minute),)
+        )
+        bodies.extend(row[0] for row in rows)
+
+    both = attrs.evolve(SETTINGS, strategies=StrategySettings(enabled=("scripted", "raising")))
+    perform(direct=direct, keep_detail=True, minutes=minute + 2, settings=both)
+    (body,) = bodies
+    (failed,) = [r for r in scan_detail.reasons(body, "AAA") if r.strategy == "raising"]
+    assert failed.abstain is Abstain.STRATEGY_FAILED
+    error = 'ZeroDivisionError("a strategy\'s own mistake")'
+    assert failed.figures == (Figure(name="error", value=error),)
+    (quiet,) = [r for r in scan_detail.reasons(body, "GGG") if r.strategy == "raising"]
+    assert quiet.figures == (
+        Figure(name="script", value="0"),
+        Figure(name="wanted", value="a line of the script"),
+    )
 
 
 def test_every_order_proves_its_commitment() -> None:

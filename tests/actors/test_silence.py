@@ -25,7 +25,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.codes import Deny
-from kamou.core.model import Denial, Leg, TradingState, VenuePosition
+from kamou.core.model import Denial, Figure, Leg, TradingState, VenuePosition
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
@@ -90,6 +90,7 @@ def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: An
     assert max(e.at_ms for e in entries(ended)) < at(2.5)
     silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_SILENT"]
     assert "AAA" in {e.symbol for e in silent}
+    assert {e.denials[0].figures[0] for e in silent} == {Figure(name="timeout_s", value="2")}
     proofs = {proof.symbol for proof in ended.of(ReduceProved)}
     assert "DDD" in proofs  # the time stop
     (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]

@@ -61,8 +61,12 @@ def journalled(tmp_path: Path) -> DataFolder:
     detail = scan_detail.pack(
         ("BTCUSDT", "ETHUSDT"),
         {
-            "mean_reversion": (np.array([0.0, 0.75]), np.array([6, 0], np.uint8)),
-            "oi_momentum": (np.array([0.5, 0.0]), np.array([0, 1], np.uint8)),
+            "mean_reversion": scan_detail.StrategyDetail(
+                score=np.array([0.0, 0.75]), abstain=np.array([6, 0], np.uint8)
+            ),
+            "oi_momentum": scan_detail.StrategyDetail(
+                score=np.array([0.5, 0.0]), abstain=np.array([0, 1], np.uint8)
+            ),
         },
     )
     journal.append_encoded((), [(story.CYCLE_MS, detail)])

@@ -277,7 +277,7 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder)
     code, out, _ = cli("why", "btcusdt")
     assert code == 0
     assert "REWARD_TO_RISK_LOW" in out
-    assert "b=1.1" in out
+    assert "what may be won after costs is too little for what may be lost: b 1.1" in out
     reasons = json.loads(cli("why", "ETHUSDT", "--json")[1])["reasons"]
     answers = {(row["tier"], row["strategy"], row["answer"]) for row in reasons}
     assert answers == {

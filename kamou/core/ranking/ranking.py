@@ -67,6 +67,8 @@ class Ranking:
     abstained: tuple[Figure, ...]
     late_shards: int
     top: tuple[Candidate, ...]
+    names: tuple[str, ...] = attrs.field(eq=False, repr=False)  # of the symbols that took part
+    scored: tuple[Scored, ...] = attrs.field(eq=False, repr=False)  # every strategy's columns
 
 
 def cross_section_rank(values: Floats) -> Floats:
@@ -103,7 +105,7 @@ def merge(
     late = len(universe) - len({s.shard for s in fresh})
     close = np.concatenate([s.close for s in fresh]) if bar_close_ms else np.zeros(0)
     scored = [
-        _Scored(strategy, [_columns_of(s, name) for s in fresh])
+        Scored(strategy, [_columns_of(s, name) for s in fresh])
         for name, strategy in strategies.items()
         if bar_close_ms
     ]
@@ -122,6 +124,8 @@ def merge(
             part.candidate(i, symbols[i], float(close[i]), bar_close_ms, period_ms)
             for *_, i, part in ordered[:top]
         ),
+        names=tuple(symbols),
+        scored=tuple(scored),
     )
 
 
@@ -142,7 +146,7 @@ def _columns_of(shard: Shard, strategy: str) -> Columns:
     raise AssertionError(f"shard {shard.shard} has no columns of {strategy}")
 
 
-class _Scored:
+class Scored:
     """One strategy's columns over all fresh shards, scored."""
 
     def __init__(self, strategy: Strategy, parts: Sequence[Columns]) -> None:
@@ -171,6 +175,17 @@ class _Scored:
             if code and counts[code]:
                 name = f"{self.strategy.name}.{code.name}"
                 yield Figure(name=name, value=str(counts[code]))
+
+    def features(self) -> tuple[tuple[str, ...], Floats]:
+        """Every feature of every symbol, ``[features, symbols]``; NaN where a strategy failed."""
+        names: tuple[str, ...] = max((p.feature_names for p in self.parts), key=len, default=())
+        blocks = [
+            part.features
+            if part.feature_names == names
+            else np.full((len(names), len(part.abstain)), np.nan)
+            for part in self.parts
+        ]
+        return names, np.concatenate(blocks, axis=1) if blocks else np.zeros((len(names), 0))
 
     def speaking(self) -> Iterator[tuple[int, float]]:
         """Position and |weighted score| of every symbol that it has an opinion of."""

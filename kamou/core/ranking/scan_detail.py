@@ -1,21 +1,47 @@
 """Why each symbol was or was not a candidate in one cycle: a few kilobytes, for `kamou why`.
 
 Kept for the last cycles only and never read back by a decision, so it is compact rather than
-canonical: a line of JSON with the names, then per strategy the scores and the abstentions.
+canonical: a line of JSON with the names, then per strategy the scores, the abstentions and the
+figures that they rest on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from kamou.core.codes import Abstain
+from kamou.core.model import Figure
+from kamou.core.ranking.ranking import Ranking, Scored
+from kamou.core.strategies.base import STALE_PERIODS, Requirement
 
-Columns = tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]  # scores, abstentions: [symbols]
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint8]
+
+ERROR_CHARS_MAX = 300  # of a strategy's error
+SCORE, BARS, BAR_AGE_S = "score", "bars", "bar_age_s"  # figures of every strategy
+BYTES = 4  # of a score or a figure
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StrategyDetail:
+    """What one strategy made of every symbol.
+
+    ``requirements`` say what is shown with each code: a name of ``figures`` or ``SCORE``.
+    """
+
+    score: Floats  # [symbols]
+    abstain: Codes  # [symbols]
+    names: tuple[str, ...] = ()
+    figures: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))  # [names, symbols]
+    requirements: Mapping[Abstain, Requirement] = attrs.field(factory=dict)
+    error: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,33 +51,133 @@ class ScanReason:
     strategy: str
     abstain: Abstain
     score: float | None
+    figures: tuple[Figure, ...] = ()  # what an abstention rests on
 
 
-def pack(symbols: Sequence[str], opinions: Mapping[str, Columns]) -> bytes:
+def details_of(
+    ranking: Ranking,
+    *,
+    bars: Mapping[str, float],
+    last_close_ms: Mapping[str, float],
+    errors: Mapping[str, str],
+    period_ms: int,
+    now_ms: int,
+) -> dict[str, StrategyDetail]:
+    """Return every strategy's detail of a cycle.
+
+    Args:
+        ranking: of the cycle.
+        bars: how many are known, by symbol.
+        last_close_ms: of the newest bar, by symbol; negative when there is none.
+        errors: what a strategy raised, by its name.
+        period_ms: of the trade timeframe.
+        now_ms: the time of the scan.
+    """
+    unknown = math.nan
+    known = [bars.get(name, unknown) for name in ranking.names]
+    closed_ms = [last_close_ms.get(name, -1.0) for name in ranking.names]
+    age_s = [(now_ms - at_ms) / 1000 if at_ms >= 0 else unknown for at_ms in closed_ms]
+    return {
+        scored.strategy.name: _detail(scored, (known, age_s), errors, period_ms)
+        for scored in ranking.scored
+    }
+
+
+def _detail(
+    scored: Scored,
+    data: tuple[Sequence[float], Sequence[float]],
+    errors: Mapping[str, str],
+    period_ms: int,
+) -> StrategyDetail:
+    strategy = scored.strategy
+    names, features = scored.features()
+    asked = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS,))
+    young = f"a newest bar of at most {STALE_PERIODS * period_ms // 1000} s"
+    least = f"a score of at least {strategy.score_min:g} either way, and not 0"
+    return StrategyDetail(
+        score=scored.score,
+        abstain=scored.abstain,
+        names=(*names, BARS, BAR_AGE_S),
+        figures=np.concatenate((features, np.array(data, dtype=float))),
+        requirements={
+            Abstain.WARMING_UP: asked,
+            Abstain.DATA_MISSING: asked,
+            Abstain.DATA_STALE: Requirement(wanted=young, figures=(BAR_AGE_S,)),
+            Abstain.SCORE_TOO_SMALL: Requirement(wanted=least, figures=(SCORE,)),
+            **strategy.requirements,
+        },
+        error=errors.get(strategy.name, ""),
+    )
+
+
+def pack(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> bytes:
     """The detail of one cycle; every column is in the order of ``symbols``."""
-    names = {"symbols": list(symbols), "strategies": list(opinions)}
-    parts = [json.dumps(names, separators=(",", ":")).encode(), b"\n"]
-    for score, abstain in opinions.values():
-        assert len(score) == len(abstain) == len(symbols)
-        parts += [score.astype("<f4").tobytes(), abstain.astype(np.uint8).tobytes()]
+    head = {
+        "symbols": list(symbols),
+        "strategies": list(strategies),
+        "figures": {name: detail.names for name, detail in strategies.items()},
+        "requirements": {
+            name: {code.name: attrs.asdict(r) for code, r in detail.requirements.items()}
+            for name, detail in strategies.items()
+        },
+        "errors": {name: detail.error[:ERROR_CHARS_MAX] for name, detail in strategies.items()},
+    }
+    parts = [json.dumps(head, separators=(",", ":")).encode(), b"\n"]
+    for detail in strategies.values():
+        assert len(detail.score) == len(detail.abstain) == len(symbols)
+        assert not detail.names or detail.figures.shape == (len(detail.names), len(symbols))
+        parts += [detail.score.astype("<f4").tobytes(), detail.abstain.astype(np.uint8).tobytes()]
+        parts.append(detail.figures.astype("<f4").tobytes())
     return b"".join(parts)
 
 
 def reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
     """What each strategy said of ``symbol``; none when it was not scanned."""
-    head, _, columns = body.partition(b"\n")
-    names = json.loads(head)
-    if symbol not in names["symbols"]:
+    line, _, columns = body.partition(b"\n")
+    head = json.loads(line)
+    if symbol not in head["symbols"]:
         return ()
-    count, at = len(names["symbols"]), names["symbols"].index(symbol)
-    made = []
-    for number, strategy in enumerate(names["strategies"]):
-        start = number * count * 5  # four bytes of score and one of abstention per symbol
-        score = np.frombuffer(columns, "<f4", count, start)
-        abstain = Abstain(int(np.frombuffer(columns, np.uint8, count, start + 4 * count)[at]))
-        opinion = float(score[at]) if abstain is Abstain.NONE else None
-        made.append(ScanReason(strategy=strategy, abstain=abstain, score=opinion))
+    count, at = len(head["symbols"]), head["symbols"].index(symbol)
+    made, start = [], 0
+    for strategy in head["strategies"]:
+        names = head.get("figures", {}).get(strategy, ())  # none in details of older versions
+        score = float(np.frombuffer(columns, "<f4", count, start)[at])
+        start += BYTES * count
+        abstain = Abstain(int(np.frombuffer(columns, np.uint8, count, start)[at]))
+        start += count
+        block = np.frombuffer(columns, "<f4", len(names) * count, start)
+        start += BYTES * len(names) * count
+        values = dict(zip(names, block.reshape(-1, count)[:, at].tolist(), strict=True))
+        spoke = abstain is Abstain.NONE
+        made.append(
+            ScanReason(
+                strategy=strategy,
+                abstain=abstain,
+                score=score if spoke else None,
+                figures=()
+                if spoke
+                else tuple(_figures(head, strategy, abstain, values | {SCORE: score})),
+            )
+        )
     return tuple(made)
+
+
+def _figures(
+    head: Mapping[str, Any], strategy: str, code: Abstain, values: Mapping[str, float]
+) -> Iterator[Figure]:
+    """What an abstention rests on, and what the strategy wants instead."""
+    if code is Abstain.STRATEGY_FAILED:
+        yield Figure(name="error", value=head.get("errors", {}).get(strategy) or "not recorded")
+        return
+    asked = head.get("requirements", {}).get(strategy, {}).get(code.name)
+    if asked is None:
+        return
+    if asked["found"]:
+        yield Figure(name="found", value=asked["found"])
+    for name in asked["figures"]:
+        value = values.get(name, math.nan)
+        yield Figure(name=name, value=f"{value:.4g}" if math.isfinite(value) else "unknown")
+    yield Figure(name="wanted", value=asked["wanted"])
 
 
 def symbols(body: bytes) -> tuple[str, ...]:

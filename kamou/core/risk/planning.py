@@ -95,6 +95,18 @@ def no_room(
     )
 
 
+def unusable_quote(quote: Quote | None) -> Denial:
+    """Return the denial of a candidate whose quote is missing or unsound."""
+    if quote is None:
+        return denial(Deny.PRICE_MARK_MISSING, mark="no quote")
+    return denial(Deny.DATA_INVALID, what="quote", bid=quote.bid, ask=quote.ask, mark=quote.mark)
+
+
+def silent_governor(timeout_s: float, why: str) -> Denial:
+    """Return the denial of an entry that the governor did not review."""
+    return denial(Deny.GOVERNOR_SILENT, timeout_s=f"{timeout_s:g}", why=why)
+
+
 def size_fraction(
     book: Book, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
 ) -> Decimal:

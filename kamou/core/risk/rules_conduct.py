@@ -58,7 +58,8 @@ def restricted(c: ReviewContext) -> Denial | None:
 def strategy_live(c: ReviewContext) -> Denial | None:
     if c.grant is not None and c.grant.strategy == c.plan.strategy:
         return None
-    return denial(Deny.STRATEGY_NOT_LIVE, strategy=c.plan.strategy)
+    granted = "none" if c.grant is None else c.grant.strategy
+    return denial(Deny.STRATEGY_NOT_LIVE, strategy=c.plan.strategy, granted=granted)
 
 
 def strategy_enabled(c: ReviewContext) -> Denial | None:

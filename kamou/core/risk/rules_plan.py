@@ -66,7 +66,8 @@ def stop_within_liquidation(c: ReviewContext) -> Denial | None:
 def mark_present(c: ReviewContext) -> Denial | None:
     if c.quote is not None and c.quote.mark.is_finite() and c.quote.mark > 0:
         return None
-    return denial(Deny.PRICE_MARK_MISSING)
+    mark = "no quote" if c.quote is None else c.quote.mark
+    return denial(Deny.PRICE_MARK_MISSING, mark=mark)
 
 
 @numeric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 import attrs
@@ -59,6 +60,15 @@ def declared(kind: type[Parameters]) -> dict[str, Parameter]:
     return {field.name: field.metadata[DECLARED] for field in attrs.fields(kind)}
 
 
+@attrs.frozen(kw_only=True)
+class Requirement:
+    """What a strategy asks of a symbol before it says anything of it; for `kamou why`."""
+
+    wanted: str  # completes "the strategy wants", with its limits
+    figures: tuple[str, ...]  # names of the features that it is asked of
+    found: str = ""  # what a symbol that does not meet it has instead, in two words
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Opinion:
     """A strategy's columns over the panel's symbols at its newest closed bar, each ``[symbols]``.
@@ -103,6 +113,14 @@ class Strategy(Protocol):
     @property
     def indicators(self) -> tuple[Indicator, ...]:
         """The recursive states that ``evaluate`` reads from the panel."""
+        ...
+
+    @property
+    def requirements(self) -> Mapping[Abstain, Requirement]:
+        """What it asks before it speaks, by the code that it abstains with otherwise.
+
+        Codes of ``data_verdicts`` and of the ranking are left out.
+        """
         ...
 
     @property

@@ -26,6 +26,7 @@ from kamou.core.strategies.base import (
     Mask,
     Opinion,
     Parameters,
+    Requirement,
     Strategy,
     data_verdicts,
     parameter,
@@ -76,6 +77,30 @@ class MeanReversion:
         self.parameters = p = parameters or MeanReversionParameters()
         self._atr, self._adx, self._rsi = Atr(p.atr_period), Adx(p.atr_period), Rsi(p.rsi_period)
         self.indicators: tuple[Indicator, ...] = (self._atr, self._adx, self._rsi)
+
+    @property
+    def requirements(self) -> dict[Abstain, Requirement]:
+        p = self.parameters
+        return {
+            Abstain.DATA_DEGENERATE: Requirement(
+                wanted=f"prices that move within {p.window} bars", figures=FEATURES
+            ),
+            Abstain.REGIME_WRONG: Requirement(
+                wanted=f"a range: efficiency below {p.efficiency_max:g}, adx below {p.adx_max:g}",
+                figures=("efficiency", "adx"),
+                found="no range",
+            ),
+            Abstain.NO_TRIGGER: Requirement(
+                wanted=f"z at most {-p.z_entry:g} and rsi at most {p.rsi_low:g}, or z at least"
+                f" {p.z_entry:g} and rsi at least {p.rsi_high:g}",
+                figures=("z", "rsi"),
+            ),
+            Abstain.NOT_MEAN_REVERTING: Requirement(
+                wanted=f"variance_ratio below {RANDOM_WALK:g}, half_life from"
+                f" {p.half_life_min:g} to {p.window / HALF_LIFE_SHARE:.3g} bars",
+                figures=("variance_ratio", "half_life"),
+            ),
+        }
 
     def hold_ms(self, period_ms: int) -> int:
         return self.parameters.hold_bars * period_ms

@@ -24,6 +24,7 @@ from kamou.core.strategies.base import (
     STALE_PERIODS,
     Opinion,
     Parameters,
+    Requirement,
     Strategy,
     data_verdicts,
     parameter,
@@ -77,6 +78,24 @@ class OiMomentum:
             deviation_min=p.oi_deviation_min,
         )
         self.interest_span_ms = self._change.span_ms + 2 * self._change.lag_ms
+
+    @property
+    def requirements(self) -> dict[Abstain, Requirement]:
+        p = self.parameters
+        return {
+            Abstain.DATA_DEGENERATE: Requirement(
+                wanted="prices that move over every horizon", figures=FEATURES
+            ),
+            Abstain.REGIME_WRONG: Requirement(
+                wanted=f"a trend: efficiency above {p.efficiency_min:g}, adx above {p.adx_min:g}",
+                figures=("efficiency", "adx"),
+                found="no trend",
+            ),
+            Abstain.NO_TRIGGER: Requirement(
+                wanted="a rank among all symbols (score) with the sign of the symbol's momentum",
+                figures=("score", "momentum"),
+            ),
+        }
 
     def hold_ms(self, period_ms: int) -> int:
         return self.parameters.hold_hours * HOUR_MS

@@ -22,7 +22,7 @@ class VetoContext:
     costs: CostModel
     quotes: Mapping[str, Quote]
     instruments: Mapping[str, Instrument]  # of every symbol of the universe, in newest terms
-    held: Collection[str] = frozenset()  # symbols with a position or a working entry
+    held: Mapping[str, str] = attrs.field(factory=dict)  # by symbol: its position or working entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)

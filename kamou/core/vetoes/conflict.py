@@ -10,4 +10,9 @@ from kamou.core.vetoes.base import VetoContext, denial
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.conflicting:
         return None
-    return denial(Veto.CONFLICTING_SIGNALS, symbol=candidate.symbol, side=candidate.side.value)
+    return denial(
+        Veto.CONFLICTING_SIGNALS,
+        side=candidate.side.value,
+        score=candidate.score,
+        another_wants=candidate.side.opposite.value,
+    )

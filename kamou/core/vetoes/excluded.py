@@ -10,4 +10,4 @@ from kamou.core.vetoes.base import VetoContext, denial
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.limits.excluded:
         return None
-    return denial(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol)
+    return denial(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol, setting="veto.excluded")

@@ -10,4 +10,4 @@ from kamou.core.vetoes.base import VetoContext, denial
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.held:
         return None
-    return denial(Veto.SYMBOL_HELD, symbol=candidate.symbol)
+    return denial(Veto.SYMBOL_HELD, held=context.held[candidate.symbol])

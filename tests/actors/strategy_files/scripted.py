@@ -11,7 +11,7 @@ from kamou.clock import MINUTE_MS
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Opinion, data_verdicts
+from kamou.core.strategies.base import Opinion, Requirement, data_verdicts
 
 
 class Scripted:
@@ -21,6 +21,9 @@ class Scripted:
     proxies: ClassVar[tuple[str, ...]] = ("",)
     interest_span_ms: ClassVar[int] = 0
     indicators: ClassVar[tuple[Indicator, ...]] = ()
+    requirements: ClassVar[dict[Abstain, Requirement]] = {
+        Abstain.NO_TRIGGER: Requirement(wanted="a line of the script", figures=("script",))
+    }
 
     def hold_ms(self, period_ms: int) -> int:
         return HOLD_MS

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.core.codes import Abstain
-from kamou.core.ranking.scan_detail import ScanReason, pack, reasons
+from kamou.core.model import Figure
+from kamou.core.ranking.scan_detail import ScanReason, StrategyDetail, pack, reasons
+from kamou.core.strategies.base import Requirement
 
 CODES = [code.value for code in Abstain]
+ASKED = Requirement(wanted="more", figures=("score", "seen"), found="less")
+
+
+def shown(strategy: StrategyDetail, at: int) -> tuple[Figure, ...]:
+    """What an abstention that asks ``ASKED`` shows, written out here."""
+    if strategy.abstain[at] == Abstain.STRATEGY_FAILED:
+        return (Figure(name="error", value="not recorded"),)
+    return (
+        Figure(name="found", value="less"),
+        Figure(name="score", value=f"{np.float32(strategy.score[at]):.4g}"),
+        Figure(name="seen", value=f"{np.float32(strategy.figures[0][at]):.4g}"),
+        Figure(name="wanted", value="more"),
+    )
 
 
 @given(
@@ -17,25 +34,57 @@ CODES = [code.value for code in Abstain]
     count=st.integers(1, 5),
     strategies=st.lists(st.text("ab_", min_size=1), unique=True, max_size=3),
 )
-def test_every_answer_is_read_back(data: st.DataObject, count: int, strategies: list[str]) -> None:
+def test_every_answer_is_read_back_with_its_figures(
+    data: st.DataObject, count: int, strategies: list[str]
+) -> None:
     symbols = [f"S{n}USDT" for n in range(count)]
     scores = st.lists(st.floats(-1, 1, width=32), min_size=count, max_size=count)
     codes = st.lists(st.sampled_from(CODES), min_size=count, max_size=count)
-    opinions = {
-        name: (np.array(data.draw(scores)), np.array(data.draw(codes), np.uint8))
+    details = {
+        name: StrategyDetail(
+            score=np.array(data.draw(scores)),
+            abstain=np.array(data.draw(codes), np.uint8),
+            names=("seen",),
+            figures=np.array([data.draw(scores)]),
+            requirements=dict.fromkeys(Abstain, ASKED),
+        )
         for name in strategies
     }
-    body = pack(symbols, opinions)
+    body = pack(symbols, details)
     for at, symbol in enumerate(symbols):
         assert reasons(body, symbol) == tuple(
             ScanReason(
                 strategy=name,
-                abstain=Abstain(int(abstain[at])),
-                score=None if abstain[at] else float(score[at]),
+                abstain=Abstain(int(detail.abstain[at])),
+                score=None if detail.abstain[at] else float(detail.score[at]),
+                figures=() if detail.abstain[at] == 0 else shown(detail, at),
             )
-            for name, (score, abstain) in opinions.items()
+            for name, detail in details.items()
         )
 
 
 def test_a_symbol_that_was_not_scanned_has_no_reasons() -> None:
     assert reasons(pack(["AUSDT"], {}), "BUSDT") == ()
+
+
+def test_the_detail_of_an_older_version_is_read_without_figures() -> None:
+    head = json.dumps({"symbols": ["A", "B"], "strategies": ["x", "y"]}).encode() + b"\n"
+    column = np.array([0.5, 0.25], "<f4").tobytes() + bytes([0, Abstain.REGIME_WRONG])
+    told = reasons(head + column + column, "B")
+    assert [(one.strategy, one.abstain, one.figures) for one in told] == [
+        ("x", Abstain.REGIME_WRONG, ()),
+        ("y", Abstain.REGIME_WRONG, ()),
+    ]
+    assert reasons(head + column + column, "A")[1].score == 0.5
+
+
+def test_a_figure_that_is_not_known_is_said_to_be_unknown() -> None:
+    detail = StrategyDetail(
+        score=np.zeros(1),
+        abstain=np.array([Abstain.REGIME_WRONG], np.uint8),
+        names=("adx",),
+        figures=np.array([[np.nan]]),
+        requirements={Abstain.REGIME_WRONG: Requirement(wanted="a range", figures=("adx", "atr"))},
+    )
+    (one,) = reasons(pack(["A"], {"x": detail}), "A")
+    assert [f.value for f in one.figures] == ["unknown", "unknown", "a range"]

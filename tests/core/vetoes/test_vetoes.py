@@ -94,7 +94,7 @@ def test_a_good_candidate_is_cleared() -> None:
 def test_every_veto_is_asked_and_every_denial_kept() -> None:
     about = context(
         quotes={},
-        held={"ABC"},
+        held={"ABC": "a long position of 3 contracts"},
         last_stop_ms={"ABC": NOW},
         conflicting={"ABC"},
         limits=VetoLimits(excluded=("ABC",)),

@@ -1,0 +1,252 @@
+"""``kamou why`` renders every code of every tier in words, with figures that the rules made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from denial_cases import ROWS
+from strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
+from trading_cases import NOON, D, Story, intent, plan, quote, review
+from vetoes.test_vetoes import NOW, VETOES, candidate, context
+
+from kamou.cli import main
+from kamou.core.book import events as e
+from kamou.core.book.recent_activity import Entry
+from kamou.core.book.strategy_events import StrategyDisabled
+from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto
+from kamou.core.model import Denial, Leg, TradingState
+from kamou.core.ranking.ranking import merge
+from kamou.core.ranking.scan_detail import details_of, pack
+from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.limits import VetoLimits
+from kamou.core.risk.planning import silent_governor, unusable_quote
+from kamou.core.risk.verdict import Denied
+from kamou.core.strategies import make
+from kamou.core.strategies.base import Opinion, Strategy, failed
+from kamou.core.vetoes import ask_all
+from kamou.data_directory.folder import DataFolder
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+Row = dict[str, str]
+
+
+def denied(story: Story, **changes: Any) -> tuple[Denial, ...]:
+    verdict, _ = review_entry(review(story.book, plan(**changes.pop("of", {})), **changes))
+    assert isinstance(verdict, Denied)
+    return verdict.denials
+
+
+def ready() -> Story:
+    story = Story()
+    story.ready()
+    return story
+
+
+def halted(story: Story) -> None:
+    story.say(
+        e.StateChanged(
+            at_ms=NOON, before=story.book.state, after=TradingState.HALT_NEW, reason="HUMAN_HALT"
+        )
+    )
+
+
+def entered_often(story: Story) -> None:
+    for n in range(9):
+        story.book.conduct.record_entry(
+            Entry(at_ms=NOON - n, strategy="mean_reversion", symbol="SOLUSDT")
+        )
+
+
+def disabled(story: Story) -> None:
+    story.say(
+        StrategyDisabled(
+            at_ms=NOON, strategy="mean_reversion", code="RATE_ENTRIES_EXCEEDED", figures=()
+        )
+    )
+
+
+STORIES: dict[str, Callable[[Story], object]] = {
+    "halted": halted,
+    "granted before": lambda story: story.grant(plan()),
+    "entered often": entered_often,
+    "stopped out": lambda story: story.book.conduct.record_stop_out("SOLUSDT", NOON),
+    "disabled": disabled,
+}
+
+
+def denials() -> Iterator[Denial]:
+    """Every denial of the governor and of the order manager, made by their rules."""
+    for _, of, changes in ROWS:
+        if "symbol" not in of:
+            yield from denied(ready(), of=of, **changes)
+    for happens in STORIES.values():
+        story = ready()
+        happens(story)
+        yield from denied(story)
+    held = ready()
+    held.open(plan("BTCUSDT"), at_ms=NOON + 100)
+    yield from denied(held, marks={})
+    not_reducing = review_reduction(intent(Leg.CLOSE, plan()), D(0))
+    assert not_reducing is not None
+    yield not_reducing
+    yield silent_governor(2.0, "risk_governor did not answer")
+    yield unusable_quote(None)
+    yield unusable_quote(quote(ask=D(99)))
+
+
+def vetoes() -> tuple[Denial, ...]:
+    refused = context(
+        quotes={},
+        held={"ABC": "a long position of 3 contracts, mean_reversion"},
+        last_stop_ms={"ABC": NOW - 61_000},
+        conflicting={"ABC"},
+        limits=VetoLimits(excluded=("ABC",)),
+    )
+    return ask_all(candidate(target_distance=0.5), refused, VETOES)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Shard:
+    shard: int
+    bar_close_ms: int
+    close: Any
+    columns: tuple[Opinion, ...]
+
+
+def broken_market() -> Any:
+    """Some symbols that trade as in MARKET, and one each that is missing, stale, new and flat."""
+    market = MARKET.copy()
+    for column in ("open", "high", "low", "close"):
+        values = getattr(market, column)
+        values[:, 0] = np.nan
+        values[700:, 1] = np.nan
+        values[:740, 2] = np.nan
+        values[:, 3] = 100.0
+    return market
+
+
+def scans() -> Iterator[tuple[int, bytes]]:
+    """Details of cycles over a market in which both strategies find every reason to abstain."""
+    made = make(["mean_reversion", "oi_momentum"], {})
+    market = broken_market()
+    for last in (760, 803, 880, 998):
+        yield detail(made, market, last, broken=False)
+    yield detail(made, market, 999, broken=True)
+
+
+def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -> tuple[int, bytes]:
+    names = tuple(f"S{s:02}" for s in range(SYMBOLS))
+    panels = {name: fresh(strategy, market, last) for name, strategy in made.items()}
+    panel = panels["mean_reversion"]
+    told = [made[name].evaluate(panels[name], panel.close_ms) for name in made]
+    if broken:
+        told[0] = failed("mean_reversion", SYMBOLS)
+    shard = Shard(
+        shard=0, bar_close_ms=panel.close_ms, close=panel.row("close"), columns=tuple(told)
+    )
+    ranking = merge([shard], universe=(names,), strategies=made, period_ms=PERIOD, top=20)
+    found = details_of(
+        ranking,
+        bars=dict(zip(names, panel.count.tolist(), strict=True)),
+        last_close_ms=dict(zip(names, panel.last_close_ms.tolist(), strict=True)),
+        errors={"mean_reversion": "ValueError('broken on purpose')"} if broken else {},
+        period_ms=PERIOD,
+        now_ms=panel.close_ms,
+    )
+    return NOON + last, pack(ranking.names, found)
+
+
+@pytest.fixture
+def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What ``kamou why`` prints of a symbol, over a folder in which every code was journalled."""
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    writer = database.open_writer(folder.database, durable=False)
+    journal = JournalWriter(writer, generation=1)
+    where = {"signal_id": "1.mean_reversion.SOLUSDT", "strategy": "mean_reversion"}
+    journal.append(
+        [
+            *ready().told,
+            e.CandidateVetoed(at_ms=NOON, symbol="SOLUSDT", denials=vetoes(), **where),
+            e.PermitDenied(
+                at_ms=NOON,
+                symbol="SOLUSDT",
+                permit_id="1.mean_reversion.SOLUSDT.0",
+                leg="entry",
+                denials=tuple(denials()),
+                **where,
+            ),
+        ]
+    )
+    journal.append_encoded((), list(scans()))
+    writer.close()
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*words: str) -> str:
+        with pytest.raises(SystemExit) as exited:
+            main(["why", *words])
+        assert not exited.value.code
+        return capsys.readouterr().out
+
+    return ask
+
+
+def test_why_says_every_code_of_every_tier_in_words_with_its_figures(
+    why: Callable[..., str],
+) -> None:
+    rows: list[Row] = json.loads(why("SOLUSDT", "--json"))["reasons"]
+    for number in range(SYMBOLS):
+        rows += json.loads(why(f"S{number:02}", "--json"))["reasons"]
+    by_tier = {
+        tier: {row["answer"] for row in rows if row["tier"] == tier}
+        for tier in ("T1", "T2", "governor")
+    }
+    assert by_tier["T1"] == {code.name for code in Abstain if code} | {"SCORED"}
+    assert by_tier["T2"] == {code.value for code in Veto}
+    assert by_tier["governor"] == {code.value for code in Deny}
+    for row in rows:
+        assert row["figures"], row
+        if row["answer"] != "SCORED":
+            assert row["words"].startswith(f"{MEANINGS[row['answer']]}: "), row
+            assert len(row["words"]) > len(MEANINGS[row["answer"]]) + 5, row
+
+
+def test_a_wrong_regime_shows_the_figures_and_what_the_strategy_wants(
+    why: Callable[..., str],
+) -> None:
+    rows: list[Row] = []
+    for number in range(SYMBOLS):
+        rows += json.loads(why(f"S{number:02}", "--json"))["reasons"]
+    wrong = {row["strategy"]: row["words"] for row in rows if row["answer"] == "REGIME_WRONG"}
+    range_wanted = "; wanted: a range: efficiency below 0.3, adx below 20"
+    trend_wanted = "; wanted: a trend: efficiency above 0.35, adx above 25"
+    meaning = "the market is not in the regime that the strategy wants: found "
+    assert wrong["mean_reversion"].startswith(meaning + "no range, efficiency 0.")
+    assert wrong["mean_reversion"].endswith(range_wanted)
+    assert wrong["oi_momentum"].startswith(meaning + "no trend, efficiency 0.")
+    assert wrong["oi_momentum"].endswith(trend_wanted)
+    for row in rows:
+        if row["answer"] == "REGIME_WRONG" and row["strategy"] == "mean_reversion":
+            seen = dict(part.rsplit(" ", 1) for part in row["words"].split("; ")[0].split(", ")[1:])
+            assert float(seen["efficiency"]) >= 0.3 or float(seen["adx"]) >= 20
+
+
+def test_the_table_has_the_words_and_no_bare_code(why: Callable[..., str]) -> None:
+    shown = " ".join(why("SOLUSDT").split())
+    for code in (*Veto, *Deny):
+        assert code.value in shown
+    assert "GOVERNOR_SILENT" in shown
+    assert "the risk governor did not answer in time: timeout 2.0 s, why risk_governor" in shown
+
+
+def test_every_code_has_a_meaning() -> None:
+    codes = {code.name for code in Abstain if code} | {c.value for c in (*Veto, *Deny)}
+    assert set(MEANINGS) == codes
+    assert set(CAUSES) == set(StateReason)
