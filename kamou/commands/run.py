@@ -76,16 +76,12 @@ def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
 
 
 def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
-    from kamou.commands.paused_terminal import PatientLines
-    from kamou.commands.printing import progress, say_error
+    from kamou.commands.run_output import RunOutput
     from kamou.data_directory.lock import DataFolderLock
 
     settings = resolved.settings
-    with (
-        DataFolderLock(settings.data_dir, announce=say_error),
-        progress() as report,
-        PatientLines(say_error) as announce,
-    ):
+    output = RunOutput()
+    with DataFolderLock(settings.data_dir, announce=output.write), output:
         from kamou.runs import service  # after the lock: a second run is refused at once
 
         return service.run(
@@ -94,6 +90,6 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
             fast_forward=fast_forward,
             replay=replay,
             live=live,
-            progress=report,
-            announce=announce,
+            progress=output.report,
+            announce=output.announce,
         )

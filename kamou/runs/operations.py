@@ -15,28 +15,27 @@ from kamou.actors.follower import BookFollower
 from kamou.app import Tree
 from kamou.clock import Clock, SystemClock
 from kamou.core.book.book import Book
-from kamou.core.book.events import Event, StateChanged
+from kamou.core.book.events import Event
 from kamou.core.book.position_status import (
     Mark,
     describe_positions,
     pending_entries,
     plain_row,
 )
-from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import StateReason
-from kamou.core.model import Figure, TradingState
+from kamou.core.model import TradingState
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
+from kamou.runs.state_lines import DISABLED, STALE, announce_states, cause_of
+from kamou.runtime.levels import failure, warning
 from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
-from kamou.store.journal import Committed
 from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
-STALE = "account or marks are too old: no new risk until two fresh reads"
 NOT_TRADING = {
     "starting": "not trading yet: the run is starting",
     "fast-forward": "not trading yet: the days before now are being simulated",
@@ -45,38 +44,9 @@ NOT_TRADING = {
     "stopping": "not trading any more: the run is stopping",
 }
 """Why nothing trades, by the phase of the run."""
-DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 MARKS_FRESH_MS = 1_000  # younger marks are not read again, however many look
 MARKS_S = 1.0  # a venue that takes longer leaves the marks that were read before
 LOOK_S = 0.05  # an operator's command is rare: looking costs less than a signal through the core
-
-
-def announce_states(announce: Callable[[str], None], done: Sequence[Committed]) -> None:
-    """Write a line to the terminal for every committed change of what may trade."""
-    for committed in done:
-        match committed.event:
-            case StateChanged() as event:
-                announce(state_line(event))
-            case StrategyDisabled() as event:
-                line = f"{DISABLED.format(event.strategy)}: {event.code}"
-                announce(line + _in_brackets(event.figures))
-            case StrategyResumed() as event:
-                announce(f"strategy {event.strategy} may enter again: the operator resumed it")
-            case _:
-                pass
-
-
-def state_line(event: StateChanged) -> str:
-    """Return a change of the trading state in one line, with its figures."""
-    line = f"trading state {event.after.value}, before {event.before.value}: {event.reason}"
-    if event.reason == StateReason.EQUITY_UNKNOWN.value:
-        line += f", {STALE}"
-    return line + _in_brackets(event.figures)
-
-
-def _in_brackets(figures: Sequence[Figure]) -> str:
-    shown = " ".join(f"{each.name}={each.value}" for each in figures)
-    return f" ({shown})" if shown else ""
 
 
 @attrs.define(eq=False)
@@ -108,11 +78,11 @@ class Running:
         self.follower = follower
         self.phase = "trading"
         if not book.state.entries_allowed:
-            announce(
-                f"trading state {book.state.value}, from before this start: {book.state_reason}"
-            )
+            cause = cause_of(book.state_reason)
+            line = f"trading state {book.state.value}, from before this start: {cause}"
+            announce(warning(f"{line} ({book.state_reason})"))
         for strategy in sorted(book.disabled):
-            announce(DISABLED.format(strategy))
+            announce(warning(DISABLED.format(strategy)))
 
     async def follow(self) -> None:
         """Keep up with the journal, so that a request finds little left to fold."""
@@ -125,7 +95,13 @@ class Running:
     def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
         """Note that the disk is full, or is no longer, and tell the terminal."""
         self.disk_full = full
-        announce(DISK_FULL if full else "the disk has room again: what waited is journalled")
+        room = "the disk has room again: what waited is journalled"
+        announce(failure(DISK_FULL) if full else room)
+
+    async def agrees(self) -> None:
+        """Return once the tree that trades now has agreed with the venue."""
+        while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see LOOK_S
+            await trio.sleep(LOOK_S)
 
     async def refresh_marks(self) -> None:
         """Read the marks of what is held, unless that was done a moment ago.

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -25,20 +26,23 @@ from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runs import demo, flatten
+from kamou.runs.account_words import account_words, carried_over, say_time
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import refuse_unusable
+from kamou.runs.crash_lines import CrashLines
+from kamou.runs.farewell import Farewell
 from kamou.runs.handover import halted_by_storm, take_over
 from kamou.runs.operations import Running
 from kamou.runs.session import Session, opened_in_thread, salt_key
 from kamou.runtime.heap import freeze_heap
+from kamou.runtime.levels import warn_by
 from kamou.runtime.loop_lag import LoopLag
 from kamou.runtime.runners import on_thread
 from kamou.runtime.stop_signals import stop_signals
-from kamou.runtime.supervision import ChildExit, ExitKind
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
 from kamou.site.child import public_site
-from kamou.store import database
+from kamou.store import database, queries
 from kamou.supervisor import Supervisor
 from kamou.venue.market.market import MarketSource
 
@@ -58,6 +62,11 @@ class Service:
     progress: Progress
     announce: Announce
     clock: Clock
+    crashes: CrashLines = attrs.field(init=False)
+
+    @crashes.default
+    def _announced_crashes(self) -> CrashLines:
+        return CrashLines(self.announce)
 
     @property
     def folder(self) -> DataFolder:
@@ -70,12 +79,18 @@ class Service:
             ListenError, StoreError, ConfigurationError: it cannot start, and why.
             RestartStormError: it gave up; new risk is halted and stops are on the exchange.
         """
+        farewell = Farewell(self.announce, self.folder, self.clock)
         with StopDeadline(grace_s=self.settings.supervision.grace_s, stream=_stderr()) as deadline:
-            await self._main(deadline)
+            try:
+                await self._main(deadline, farewell)
+            except BaseException as error:
+                farewell.say(error)
+                raise
+            farewell.say(None)
 
-    async def _main(self, deadline: StopDeadline) -> None:
+    async def _main(self, deadline: StopDeadline, farewell: Farewell) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_until_signal, nursery.cancel_scope, deadline)
+            await nursery.start(_until_signal, nursery.cancel_scope, deadline, farewell)
             self.folder.create()
             await trio.to_thread.run_sync(refuse_unusable, self.folder, abandon_on_cancel=True)
             database.migrate(self.folder.database)
@@ -91,6 +106,9 @@ class Service:
             try:
                 async with self._operator(running) as operator, self._site(running) as port:
                     self._listening(port, operator)
+                    farewell.listens()
+                    left = carried_over(self.folder, self.settings.risk)
+                    self.announce(left or "the data directory is new: nothing is carried over")
                     await self._open_and_serve(running, track, now_ms)
             finally:
                 database.settle(self.folder.database)
@@ -126,7 +144,7 @@ class Service:
             self.settings,
             self.folder,
             gate=AssumedLiveGate.label,
-            announce=self.announce,
+            announce=warn_by(self.announce),
             record=running.record,
             clock=self.clock,
         ) as running.site:
@@ -147,11 +165,10 @@ class Service:
             resume=running.resume,
             flatten=running.flatten,
         )
-        with bound_listeners(self.folder, self.settings.web, operations, self.announce) as bound:
+        warn = warn_by(self.announce)
+        with bound_listeners(self.folder, self.settings.web, operations, warn) as bound:
             running.traffic = bound.traffic
-            supervisor = running.operators = Supervisor(
-                bound.spec, on_exit=partial(_crashes, self.announce)
-            )
+            supervisor = running.operators = Supervisor(bound.spec, on_exit=self.crashes.hear)
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run)
                 try:
@@ -174,11 +191,26 @@ class Service:
             started_ms=self.clock.now_ms(),
         ).write(self.folder)
         self.announce(f"results: http://{literal(web.host)}:{port}/results")
+        self.announce(f"operator: {self._operator_address(operator)}")
+
+    def _operator_address(self, operator: OperatorListeners) -> str:
         if operator.tcp_port is None:
-            self.announce(f"operator: {operator.socket_path}")
-        else:
-            host = literal(web.operator_host)
-            self.announce(f"operator: http://{host}:{operator.tcp_port}/healthz")
+            return str(operator.socket_path)
+        host = literal(self.settings.web.operator_host)
+        return f"http://{host}:{operator.tcp_port}/healthz"
+
+    async def _say_ready(self, running: Running) -> None:
+        """Announce once that it trades: when this run has agreed with the venue."""
+        await running.agrees()
+        record = RunRecord.read(self.folder)
+        assert record is not None
+        port = record.operator_port
+        operator = str(self.folder.operator_socket) if port is None else f"port {port}"
+        self.announce(
+            f"ready: pages at http://{literal(record.host)}:{record.port}/, operator at"
+            f" {operator}, trading state {running.status()['state']}, data directory"
+            f" {self.folder.path}"
+        )
 
     # --- history -----------------------------------------------------------------
 
@@ -197,6 +229,9 @@ class Service:
             return True
         running.phase = "fast-forward"
         stop = threading.Event()
+        span = f"{say_time(start_ms)} to {say_time(until_ms)}"
+        kind = "recorded" if self.replay is not None else "simulated"
+        self.announce(f"fast-forward begins: {kind} time from {span}")
         forward = demo.FastForward(
             settings=self.settings,
             folder=self.folder,
@@ -204,7 +239,7 @@ class Service:
             start_ms=start_ms,
             until_ms=until_ms,
             progress=self.progress,
-            announce=partial(_crashes, self.announce),
+            announce=self.crashes.hear,
             stop=stop,
             recorded=self.replay is not None,
         )
@@ -225,8 +260,16 @@ class Service:
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
             if patience.cancelled_caught:
                 self.announce("history did not stop in time; the next run takes up its last commit")
+            self._say_forwarded(reached)
             nursery.cancel_scope.cancel()
         return reached
+
+    def _say_forwarded(self, reached: bool) -> None:
+        with closing(database.open_reader(self.folder.database)) as reader:
+            words = account_words(reader, self.settings.risk)
+            at_ms = queries.head_at_ms(reader)
+        how = "ends" if reached else "was stopped"
+        self.announce(f"fast-forward {how} at {say_time(at_ms)}: {words}")
 
     @property
     def _history_grace_s(self) -> float:
@@ -267,7 +310,7 @@ class Service:
                     keep_detail=True,
                 )
             )
-            supervisor = Supervisor(tree.spec, on_exit=partial(_crashes, self.announce))
+            supervisor = Supervisor(tree.spec, on_exit=self.crashes.hear)
             running.lag = LoopLag()
             watchdog = Watchdog(
                 heartbeat_s=settings.supervision.heartbeat_s,
@@ -281,6 +324,7 @@ class Service:
                     await nursery.start(supervisor.run)
                     await running.take(tree, supervisor, self.announce)
                     nursery.start_soon(running.follow)
+                    nursery.start_soon(self._say_ready, running)
                     try:
                         await trio.sleep_forever()
                     finally:
@@ -306,12 +350,14 @@ class Service:
 async def _until_signal(
     scope: trio.CancelScope,
     deadline: StopDeadline,
+    farewell: Farewell,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     with trio.open_signal_receiver(*stop_signals()) as signals:
         task_status.started()
-        async for _ in signals:
+        async for signal in signals:
             deadline.start()
+            farewell.hear(signal)
             scope.cancel()
             return
 
@@ -319,13 +365,6 @@ async def _until_signal(
 def _stderr() -> IO[str]:
     """The process's own standard error, a real file, whatever stands in its place."""
     return sys.__stderr__ or sys.stderr
-
-
-def _crashes(announce: Announce, exit_: ChildExit) -> None:
-    """A crash, or a child that would not end, is written to the terminal."""
-    if exit_.kind in (ExitKind.CRASHED, ExitKind.STUCK):
-        error = f": {exit_.error!r}" if exit_.error else ""
-        announce(f"{exit_.supervisor}/{exit_.child} {exit_.kind.value}{error}")
 
 
 def run(

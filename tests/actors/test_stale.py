@@ -96,10 +96,14 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     assert 'kamou_trading_state{state="halt_new"} 1.0' in seen["metrics"]
     halted, resumed = lines
     assert halted.startswith(
-        "trading state halt_new, before normal: EQUITY_UNKNOWN, account or marks are too old:"
-        " no new risk until two fresh reads (overdue_ms="
+        "halted by the risk governor: account or prices were too old (account or marks are too old:"
+        " no new risk until two fresh reads); trading state halt_new, before normal"
+        " (EQUITY_UNKNOWN overdue_ms="
     )
-    assert resumed.startswith("trading state normal, before halt_new: DATA_RECOVERED (")
+    assert resumed.startswith(
+        "resumed by the risk governor: account and prices were known again; trading state normal,"
+        " before halt_new (DATA_RECOVERED "
+    )
 
 
 def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:

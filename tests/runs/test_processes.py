@@ -145,7 +145,7 @@ async def _read(running: Running) -> None:
         text += chunk.decode()
         *lines, text = text.split("\n")
         running.said.extend(lines)
-        if any(line.startswith("operator: ") for line in lines):
+        if any(" INFO operator: " in line for line in lines):
             running.listening.set()
     assert running.listening.is_set(), "\n".join(running.said)
 

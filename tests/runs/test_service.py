@@ -76,7 +76,10 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         assert venue(demo.folder).positions, "the market of this date ends with open positions"
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
-        assert "trading state halt_new, before normal: HUMAN_HALT (note=news)" in demo.said
+        assert (
+            "halted by the operator: news; trading state halt_new, before normal (HUMAN_HALT)"
+            in demo.said
+        )
         assert (await demo.status())["state"] == "halt_new"
         assert (await demo.command("resume", "over")).json()["state"] == "normal"
         flat = (await demo.command("flatten", "storm")).json()
@@ -131,6 +134,9 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
     async with serving(settings(tmp_path), now_ms=NOW_MS + MINUTE_MS) as demo:
         await demo.ready()
         assert not any("fast-forward" in line for line in demo.said)
+        assert any(
+            line.startswith("carried over from run 2, which stopped at ") for line in demo.said
+        )
     after = folded(journal(folder))
     assert run_table(folder)[-1] == (3, "stopped")
     assert len(of_kind(journal(folder), TradeClosed)) >= trades

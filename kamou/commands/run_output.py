@@ -1,0 +1,145 @@
+"""What `kamou run` writes to standard error: lines, and on a terminal a bar of progress.
+
+On a terminal the bar has the last line for itself: it is erased before each line and drawn again
+below it, and nothing of it is left when its task ends. Without a terminal each line has its time
+and its level, and progress is a line at each tenth.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+
+from kamou.clock import SystemClock
+from kamou.commands.paused_terminal import PatientLines
+from kamou.commands.printing import LINE_CHARS_MAX
+from kamou.escaping import escape_text
+from kamou.runtime.levels import LeveledLine, level_of
+
+ERASE = "\r\x1b[K"
+STEPS = 10  # lines of progress without a terminal
+BAR_CHARS_MAX = 30
+COLUMNS = 80  # of a terminal that does not say
+
+DRAW = LeveledLine("draw the bar")  # to the writing thread; told apart by identity
+
+
+class RunOutput:
+    """Lines and progress of one run; use as a context manager.
+
+    ``announce`` and ``report`` take from any thread and never wait: one thread writes.
+    ``now_ms`` and ``on_terminal`` are for tests.
+    """
+
+    def __init__(
+        self, *, now_ms: Callable[[], int] | None = None, on_terminal: bool | None = None
+    ) -> None:
+        self._now_ms = now_ms or SystemClock().now_ms
+        self._on_terminal = is_terminal() if on_terminal is None else on_terminal
+        self._lines = PatientLines(self.write)
+        self._task: tuple[str, int, int] | None = None  # what is being done, steps, of how many
+        self._began_ms = 0  # the task
+        self._stepped_ms = 0  # its newest step was done
+        self._step = 0  # tenths that were logged
+        self._drawing = False  # the writing thread was asked to draw
+        self._bar = ""  # as it stands on the terminal
+
+    def __enter__(self) -> RunOutput:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._task = None
+        self._lines(DRAW)
+        self._lines.__exit__(kind, error, trace)
+
+    # --- from any thread ---------------------------------------------------------
+
+    def announce(self, line: str) -> None:
+        """Write a line soon."""
+        self._lines(line)
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """Show progress: ``done`` of ``total`` steps; the task ends with the last one."""
+        if self._task is None or self._task[0] != what:
+            self._began_ms, self._step = self._now_ms(), 0
+        if self._task is None or self._task[1] != done:
+            self._stepped_ms = self._now_ms()
+        self._task = (what, done, total) if done < total else None
+        if self._on_terminal:
+            if not self._drawing:
+                self._drawing = True
+                self._lines(DRAW)
+        elif (step := STEPS * done // max(1, total)) > self._step and done < total:
+            self._step = step
+            self._lines(f"{what}: {done} of {total}")
+
+    # --- the writing thread ------------------------------------------------------
+
+    def write(self, line: str) -> None:
+        """Write a line, or draw the bar as it is now."""
+        if line is DRAW:
+            self._drawing = False
+            self._draw()
+            return
+        text = escape_text(line, chars_max=LINE_CHARS_MAX)
+        if not self._on_terminal:
+            at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)
+            _put(f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} {text}\n")
+            return
+        erased, self._bar = ERASE if self._bar else "", self._bar_now()
+        _put(f"{erased}{text}\n{self._bar}")
+
+    def _draw(self) -> None:
+        bar = self._bar_now()
+        if bar != self._bar:
+            _put(ERASE + bar)
+            self._bar = bar
+
+    def _bar_now(self) -> str:
+        """The bar as it is to be; empty without a task, and without a terminal."""
+        task = self._task
+        return self._bar_of(*task) if task is not None and self._on_terminal else ""
+
+    def _bar_of(self, what: str, done: int, total: int) -> str:
+        """The bar in one line, shorter than the terminal: a full line would wrap."""
+        columns = _columns()
+        head = f"{escape_text(what)} {done}/{total} "
+        tail = self._left(done, total)
+        width = min(BAR_CHARS_MAX, columns - len(head) - len(tail) - 3)
+        filled = width * done // total
+        bar = f"[{'#' * filled}{'.' * (width - filled)}]" if width > 0 else ""
+        return f"{head}{bar}{tail}"[: columns - 1]
+
+    def _left(self, done: int, total: int) -> str:
+        """How long the other steps take if each takes as long as those that are done."""
+        if done == 0:
+            return ""
+        all_ms = (self._stepped_ms - self._began_ms) * (total - done) // done
+        left_s = max(0, all_ms - (self._now_ms() - self._stepped_ms)) // 1000
+        return f" about {left_s // 60} min left" if left_s >= 120 else f" about {left_s} s left"
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal on which a line can be erased."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
+    except (OSError, ValueError):  # it is no terminal, or has no size
+        return COLUMNS
+
+
+def _put(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -1,0 +1,92 @@
+"""What a run begins and ends with, in words: the account, and what is left at the exchange."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+
+from kamou.core.model import TradingState
+from kamou.core.risk.limits import RiskLimits
+from kamou.data_directory.folder import DataFolder
+from kamou.runs.state_lines import NOTE, cause_of
+from kamou.store import database, queries
+from kamou.store.latest_events import latest_mark
+
+DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
+
+
+def say_time(at_ms: int) -> str:
+    """``2026-01-02 12:00 UTC``."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def carried_over(folder: DataFolder, limits: RiskLimits) -> str | None:
+    """Return what the newest run on this folder left for the next one; None: there was none.
+
+    Ask before the next run opens its journal.
+    """
+    with closing(database.open_reader(folder.database)) as reader:
+        run = queries.latest(reader).run
+        if run is None:
+            return None
+        ended = "ended without an orderly stop"
+        if run.stopped_ms is not None:
+            ended = f"{run.stop_reason} at {say_time(run.stopped_ms)}"
+        words = account_words(reader, limits)
+    return f"carried over from run {run.generation}, which {ended}: {words}"
+
+
+def account_words(reader: sqlite3.Connection, limits: RiskLimits) -> str:
+    """Return positions, orders, the day's loss, the trading state and the decisions, in words."""
+    total = sum(queries.totals(reader)[name] for name in DECISIONS)
+    parts = (
+        left_words(reader),
+        counted(len(queries.open_orders(reader)), "open order"),
+        f"day's loss {_loss(reader, limits)}",
+        f"trading state {_state(reader)}",
+        f"{counted(total, 'decision')} on record",
+    )
+    return ", ".join(parts)
+
+
+def left_words(reader: sqlite3.Connection) -> str:
+    """Return ``3 positions with stops``; or how many of them have one."""
+    trades = queries.open_trades(reader)
+    stopped = {order.trade_id for order in queries.open_orders(reader) if order.leg == "stop"}
+    covered = sum(1 for trade in trades if trade.trade_id in stopped)
+    if not trades:
+        return "no positions"
+    shown = counted(len(trades), "position")
+    if covered == len(trades):
+        return f"{shown} with {'its stop' if covered == 1 else 'their stops'}"
+    return f"{shown}, {covered} of them with a stop"
+
+
+def left_at_the_exchange(folder: DataFolder) -> str:
+    """Return what stays open while nothing runs."""
+    with closing(database.open_reader(folder.database)) as reader:
+        return left_words(reader)
+
+
+def counted(number: int, name: str) -> str:
+    """``1 position``, ``1,204 positions``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _state(reader: sqlite3.Connection) -> str:
+    span = queries.latest(reader).state
+    if span is None:
+        return "normal"
+    if span.state == TradingState.NORMAL.value:
+        return span.state
+    note = next((each.value for each in span.figures if each.name == NOTE), "")
+    return f"{span.state} ({cause_of(span.reason, note)})"
+
+
+def _loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
+    """The day's loss as the newest mark has it: what the rules count against the limit."""
+    mark = latest_mark(reader)
+    if mark is None or not mark.day_equity or mark.day_lost is None:
+        return "not known"
+    return f"{mark.day_lost / mark.day_equity:.2%} of {limits.daily_loss_max:.2%}"

@@ -1,0 +1,75 @@
+"""A crash in one line: where it happened, once; after that only how often."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+import kamou
+from kamou.runtime.levels import failure, warning
+from kamou.runtime.supervision import ChildExit, ExitKind
+
+PACKAGE = Path(kamou.__file__).parent
+LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
+NOWHERE = "an unknown place"
+
+
+@attrs.define(eq=False)
+class CrashLines:
+    """Announces the crashes of a run's children. One object for the whole run."""
+
+    announce: Callable[[str], None]
+    _times: dict[str, int] = attrs.Factory(dict)  # crashes of each child
+    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # child, type and place, told before
+
+    def hear(self, exit_: ChildExit) -> None:
+        """Announce a crash, or a child that does not end. Other exits are no news."""
+        name = f"{exit_.supervisor}/{exit_.child}"
+        if exit_.kind is ExitKind.STUCK:
+            self.announce(failure(f"{name} was told to stop and does not end: left behind"))
+        if exit_.kind is not ExitKind.CRASHED:
+            return
+        times = self._times[name] = self._times.get(name, 0) + 1
+        place = place_of(exit_.error)
+        crash = (name, type(exit_.error).__name__, place)
+        if crash in self._known:
+            self.announce(warning(f"{name} crashed again ({ordinal(times)} time)"))
+            return
+        self._known.add(crash)
+        often = "" if times == 1 else f" ({ordinal(times)} time)"
+        self.announce(
+            failure(f"{name} crashed{often}: {exit_.error!r}, at {place}; its supervisor acts")
+        )
+
+
+def place_of(error: BaseException | None) -> str:
+    """Return ``kamou/actors/feed.py:97``: the deepest line behind an error that is no library's.
+
+    An error that was raised from another one is placed where the first was raised.
+    """
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    ours = [frame for frame in frames if not is_library(Path(frame.filename))]
+    for frame in (ours or frames)[-1:]:
+        path = Path(frame.filename)
+        inside = path.is_relative_to(PACKAGE)
+        shown = path.relative_to(PACKAGE.parent) if inside else Path(*path.parts[-2:])
+        return f"{shown.as_posix()}:{frame.lineno}"
+    return NOWHERE
+
+
+def is_library(path: Path) -> bool:
+    """Whether a file is Python's own or of an installed package other than ours."""
+    return not path.is_relative_to(PACKAGE) and any(map(path.is_relative_to, LIBRARIES))
+
+
+def ordinal(number: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``, ``21st``."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"

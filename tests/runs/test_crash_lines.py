@@ -1,0 +1,85 @@
+"""A crash is announced with its place once, and counted after that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kamou.clock import floor_ms
+from kamou.runs.crash_lines import CrashLines, ordinal, place_of
+from kamou.runtime.levels import Level, level_of
+from kamou.runtime.supervision import ChildExit, ExitKind
+
+HERE = f"runs/{Path(__file__).name}"
+
+
+def exit_of(error: Exception | None, kind: ExitKind = ExitKind.CRASHED) -> ChildExit:
+    return ChildExit(supervisor="shards", child="scanner-3", incarnation=1, kind=kind, error=error)
+
+
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    """The error as it is when it was raised, from its cause if it has one."""
+    with pytest.raises(type(error)) as found:  # noqa: PT012 - two ways to raise
+        if cause is not None:
+            raise error from cause
+        raise error
+    return found.value
+
+
+def line_of(text: str) -> int:
+    """The number of the first line of this file that is this text."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(n for n, line in enumerate(lines, 1) if line.strip() == text)
+
+
+def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
+    said: list[str] = []
+    crashes = CrashLines(said.append)
+    for _ in range(4):
+        crashes.hear(exit_of(raised(ValueError("bad bar"))))
+    place = f"{HERE}:{line_of('raise error')}"
+    assert said == [
+        f"shards/scanner-3 crashed: ValueError('bad bar'), at {place}; its supervisor acts",
+        "shards/scanner-3 crashed again (2nd time)",
+        "shards/scanner-3 crashed again (3rd time)",
+        "shards/scanner-3 crashed again (4th time)",
+    ]
+    assert [level_of(line) for line in said] == [Level.ERROR] + 3 * [Level.WARNING]
+
+
+def test_another_error_of_the_same_child_has_its_own_place_and_the_same_count() -> None:
+    said: list[str] = []
+    crashes = CrashLines(said.append)
+    crashes.hear(exit_of(raised(ValueError("a"))))
+    crashes.hear(exit_of(raised(KeyError("b"))))
+    assert said[1].startswith("shards/scanner-3 crashed (2nd time): KeyError('b'), at runs/")
+
+
+def test_other_exits_are_no_news_and_a_child_that_does_not_end_is() -> None:
+    said: list[str] = []
+    crashes = CrashLines(said.append)
+    for kind in (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.STUCK):
+        crashes.hear(exit_of(None, kind))
+    assert said == ["shards/scanner-3 was told to stop and does not end: left behind"]
+
+
+def test_an_error_raised_from_another_is_placed_where_the_first_was_raised() -> None:
+    with pytest.raises(ZeroDivisionError) as found:
+        floor_ms(1, 0)
+    first = found.value
+    assert place_of(first).startswith("kamou/clock.py:")
+    assert place_of(raised(RuntimeError("shard 3"), first)) == place_of(first)
+
+
+def test_a_line_of_ours_stands_for_the_library_below_it() -> None:
+    with pytest.raises(ValueError, match="Expecting") as found:
+        json.loads("nonsense")
+    assert place_of(found.value).startswith(HERE)
+    assert place_of(None) == "an unknown place"
+
+
+def test_ordinals_are_english() -> None:
+    shown = [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 112, 122)]
+    assert shown == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th", "122nd"]

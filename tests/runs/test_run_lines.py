@@ -1,0 +1,235 @@
+"""What `kamou run` says: ready, what it carried over, fast-forward, halts, goodbye."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from decimal import Decimal as D
+from pathlib import Path
+
+import pytest
+import trio
+from small_demo import NOW_MS, SetClock, serving, settings, venue
+from store import story
+
+from kamou.clock import MINUTE_MS
+from kamou.core.book import events as e
+from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.strategy_events import StrategyDisabled
+from kamou.core.model import Figure, OrderStatus, TradingState
+from kamou.core.risk.limits import RiskLimits
+from kamou.data_directory.folder import DataFolder
+from kamou.errors import StoreError
+from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
+from kamou.runs.farewell import Farewell
+from kamou.runs.state_lines import line_of
+from kamou.runtime.levels import Level, level_of
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+
+LIMITS = RiskLimits()
+AT_MS = story.DAY0_MS + 40_000_000
+
+
+def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -> None:
+    """Two runs: the first makes history and is halted, the second carries it over."""
+
+    async def both() -> tuple[list[str], list[str]]:
+        async with serving(settings(tmp_path)) as first:
+            await first.ready()
+            await first.command("halt", "news")
+        async with serving(settings(tmp_path), now_ms=NOW_MS + MINUTE_MS) as second:
+            await second.ready()
+        return first.said, second.said
+
+    first, second = trio.run(both)
+    held = len(venue(DataFolder(tmp_path)).positions)
+    assert first[2] == "the data directory is new: nothing is carried over"
+    span = "2025-12-31 12:00 UTC to 2026-01-02 12:00 UTC"
+    assert first[3] == f"fast-forward begins: simulated time from {span}"
+    assert first[4].startswith("fast-forward ends at 2026-01-02 1")
+    assert f"{held} position" in first[4]
+    (ready,) = [line for line in first if line.startswith("ready: ")]
+    assert f", trading state normal, data directory {tmp_path}" in ready
+    assert "pages at http://127.0.0.1:" in ready
+    assert ", operator at port " in ready
+    assert first[-1].startswith("stopped by its caller; left at the exchange: ")
+    assert f": {held} position" in first[-1]
+    carried = second[2]
+    assert carried.startswith("carried over from run 2, which stopped at 2026-01-02 ")
+    assert "trading state halt_new (halted by the operator: news), " in carried
+    assert carried.endswith(" decisions on record")
+    halted = "trading state halt_new, from before this start: halted by the operator (HUMAN_HALT)"
+    assert halted in second
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> DataFolder:
+    """A folder in which one long of ETHUSDT is open with its stop."""
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    append(folder, *story.opening())
+    return folder
+
+
+def append(folder: DataFolder, *events: e.Event) -> None:
+    with closing(database.open_writer(folder.database, durable=False)) as writer:
+        JournalWriter(writer, generation=1).append(list(events))
+
+
+def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
+    told: DataFolder,
+) -> None:
+    mark = e.EquityMarked(
+        at_ms=AT_MS,
+        equity=D(9_900),
+        balance=D(9_900),
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+        exit_costs=D(7),
+        day_equity=D(10_000),
+        day_lost=D(107),
+    )
+    halt = e.StateChanged(
+        at_ms=AT_MS,
+        before=TradingState.NORMAL,
+        after=TradingState.HALT_NEW,
+        reason="HUMAN_HALT",
+        figures=(Figure(name="note", value="news"),),
+    )
+    append(told, mark, halt)
+    with closing(database.open_reader(told.database)) as reader:
+        totals = dict(reader.execute("SELECT name, value FROM total").fetchall())
+        words = account_words(reader, LIMITS)
+        orders = reader.execute("SELECT count(*) FROM order_ WHERE closed_ms IS NULL").fetchone()[0]
+    decisions = totals["vetoed"] + totals["refused"] + totals["permits"]
+    assert decisions == 2, "the story has a veto and a permit"
+    assert words == (
+        f"1 position with its stop, {orders} open order{'' if orders == 1 else 's'}, day's loss"
+        " 1.07% of 4.00%, trading state halt_new (halted by the operator: news), 2 decisions on"
+        " record"
+    )
+    carried = carried_over(told, LIMITS)
+    assert carried is not None
+    assert carried.startswith("carried over from run 1, which ended without an orderly stop: ")
+
+
+def test_nothing_is_carried_over_from_no_run(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    database.open_writer(folder.database, durable=False).close()
+    assert carried_over(folder, LIMITS) is None
+
+
+def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
+    told: DataFolder,
+) -> None:
+    assert left_at_the_exchange(told) == "1 position with its stop"
+    gone = e.OrderClosed(
+        at_ms=AT_MS,
+        client_id=story.STOP,
+        status=OrderStatus.CANCELED,
+        filled=D(0),
+        reason="venue",
+    )
+    append(told, gone)
+    assert left_at_the_exchange(told) == "1 position, 0 of them with a stop"
+
+
+def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
+    said: list[str] = []
+    farewell = Farewell(said.append, told, SetClock())
+    farewell.say(None)
+    assert said == [], "a run that never listened leaves its error alone"
+    farewell.listens()
+    farewell.hear(15)
+    farewell.say(None)
+    assert said == [
+        "stopping in order: SIGTERM",
+        "stopped by SIGTERM; left at the exchange: 1 position with its stop; `kamou run` on the"
+        " same data directory goes on from here",
+    ]
+    farewell.say(BaseExceptionGroup("", [StoreError("the disk is gone")]))
+    assert said[-1] == (
+        "ended by an error: the disk is gone; left at the exchange: 1 position with its stop"
+    )
+    assert level_of(said[-1]) is Level.ERROR
+
+
+def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
+    return e.StateChanged(
+        at_ms=AT_MS,
+        before=TradingState.NORMAL,
+        after=after,
+        reason=reason,
+        figures=tuple(Figure(name=name, value=value) for name, value in figures.items()),
+    )
+
+
+LINES = [
+    (
+        changed(TradingState.HALT_NEW, "HUMAN_HALT", note="news"),
+        "halted by the operator: news; trading state halt_new, before normal (HUMAN_HALT)",
+        Level.WARNING,
+    ),
+    (
+        changed(TradingState.REDUCED, "DAY_LOSS_HALF", day_pnl="-2.10%", equity="9790.1234567"),
+        "size reduced by the risk governor: the day's loss came close to its limit; trading state"
+        " reduced, before normal (DAY_LOSS_HALF day_pnl=-2.10% equity=9790.12)",
+        Level.WARNING,
+    ),
+    (
+        changed(TradingState.HALT_NEW, "RESTART_STORM"),
+        "halted by the supervisor: too many restarts; trading state halt_new, before normal"
+        " (RESTART_STORM)",
+        Level.WARNING,
+    ),
+    (
+        changed(TradingState.NORMAL, "DAY_ROLLED"),
+        "resumed by the risk governor: a new day began; trading state normal, before normal"
+        " (DAY_ROLLED)",
+        Level.INFO,
+    ),
+    (
+        CommandNoted(at_ms=AT_MS, reason="HUMAN_HALT", note="again"),
+        "halted by the operator: again; the trading state stays as it was",
+        Level.INFO,
+    ),
+    (
+        StrategyDisabled(
+            at_ms=AT_MS,
+            strategy="x",
+            code="RATE_ENTRIES_EXCEEDED",
+            figures=(Figure(name="entries", value="7"),),
+        ),
+        "strategy x is disabled until the operator resumes it with `kamou resume`: the strategy"
+        " entered too often within an hour (RATE_ENTRIES_EXCEEDED entries=7)",
+        Level.WARNING,
+    ),
+    (
+        e.DriftFound(
+            at_ms=AT_MS,
+            symbol="ETHUSDT",
+            kind="quantity",
+            figures=(Figure(name="book", value="1"), Figure(name="venue", value="2")),
+        ),
+        "book and exchange differ on ETHUSDT (quantity book=1 venue=2): no entry until that is"
+        " explained",
+        Level.WARNING,
+    ),
+    (
+        e.DriftExplained(at_ms=AT_MS, reason="a late fill"),
+        "book and exchange agree again: a late fill",
+        Level.INFO,
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "line", "level"), LINES)
+def test_each_change_of_what_may_trade_has_its_line(
+    event: e.Event, line: str, level: Level
+) -> None:
+    told = line_of(event)
+    assert told == line
+    assert told is not None
+    assert level_of(told) is level
