@@ -26,6 +26,7 @@ PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough tha
 
 TROUBLE = "! "  # at the beginning of a line that says what needs the operator
 
+ERASE = "\r\x1b[K"  # the line on which the cursor stands
 LINE_CHARS_MAX = 4_000  # of one line of ours: two paths of any length that work, and the words
 
 
@@ -52,6 +53,26 @@ def say(line: str, *, err: bool = False) -> None:
 def say_error(line: str) -> None:
     """Print one line on standard error."""
     say(line, err=True)
+
+
+def put_line(line: str, *, prefix: str = "", erase: bool = False, bar: str = "") -> None:
+    """Print one line on standard error, and a bar of progress below it.
+
+    Args:
+        line: whatever is in it.
+        prefix: before it, its time for one.
+        erase: a bar stands on the line where it goes.
+        bar: one short line; empty for none.
+    """
+    text = escape_text(line, chars_max=LINE_CHARS_MAX)
+    sys.stderr.write(f"{ERASE if erase else ''}{prefix}{text}\n{escape_text(bar)}")
+    sys.stderr.flush()
+
+
+def put_bar(bar: str) -> None:
+    """Draw a bar of progress over the one that stands there; erase it if ``bar`` is empty."""
+    sys.stderr.write(ERASE + escape_text(bar))
+    sys.stderr.flush()
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

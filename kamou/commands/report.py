@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,68 @@ from kamou.commands.printing import print_json, print_table, say, when
 from kamou.data_directory.folder import DataFolder
 from kamou.settings.config import Resolved
 
-DAY_COLUMNS = ("day", "return", "pnl", "trades", "fees", "funding", "equity_end")
-STRATEGY_COLUMNS = ("name", "trades", "pnl_net", "fees", "funding", "slippage")
+MINUS = "\N{MINUS SIGN}"  # of the pages; other tools read the hyphen as one
+TRADES = "closed trades"
 
-MONEY = frozenset({"pnl", "pnl_net", "fees", "funding", "slippage", "equity_end"})
+Cell = Callable[[Any], str]
+
+
+# The rounding is the pages'. It is imported late: a run, which imports every verb, needs no page.
+
+
+def money(value: str) -> str:
+    """An amount to cents."""
+    from kamou.web import format as fmt
+
+    return fmt.money(Decimal(value)).replace(MINUS, "-")
+
+
+def percent(value: float, *, signed: bool = False, places: int = 2) -> str:
+    """A fraction in percent."""
+    from kamou.web import format as fmt
+
+    return fmt.percent(value, signed=signed, places=places).replace(MINUS, "-")
+
+
+def number(value: float, *, signed: bool = False, places: int = 2) -> str:
+    """A ratio."""
+    from kamou.web import format as fmt
+
+    return fmt.number(value, signed=signed, places=places).replace(MINUS, "-")
+
+
+def in_r(value: float) -> str:
+    """A multiple of what a trade planned to risk."""
+    return f"{number(value, signed=True, places=3)} R"
+
+
+FIGURES: dict[str, tuple[str, Cell, str]] = {  # name for people, how it is shown, what is counted
+    "return_twr": ("Return", partial(percent, signed=True), "complete days"),
+    "max_drawdown": ("Maximum drawdown at day closes", percent, "complete days"),
+    "sharpe": ("Sharpe ratio", number, "complete days"),
+    "sortino": ("Sortino ratio", number, "complete days"),
+    "max_drawdown_snapshots": ("Maximum drawdown", percent, "equity snapshots"),
+    "win_rate": ("Win rate", partial(percent, places=1), TRADES),
+    "expectancy_r": ("Expectancy", in_r, TRADES),
+    "profit_factor": ("Profit factor", number, TRADES),
+}
+DAY_COLUMNS: dict[str, tuple[str, Cell]] = {
+    "day": ("Day", str),
+    "return": ("Return", partial(percent, signed=True)),
+    "pnl": ("Result", money),
+    "trades": ("Trades", str),
+    "fees": ("Fees", money),
+    "funding": ("Funding", money),
+    "equity_end": ("Equity", money),
+}
+STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
+    "name": ("Strategy", lambda name: name.replace("_", " ")),
+    "trades": ("Trades", str),
+    "pnl_net": ("Net", money),
+    "fees": ("Fees", money),
+    "funding": ("Funding", money),
+    "slippage": ("Slippage", money),
+}
 
 
 @click.command()
@@ -34,36 +94,50 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
         print_json(results)
         return
     since, until = when(results["since_ms"]), when(results["as_of_ms"])
+    trades = results["performance"]["trades"]["n"]
     print_table(
-        f"{results['mode']}: {since} to {until} UTC",
-        ("figure", "value", "low", "high", "n", ""),
-        [(name, *figure_cells(figure)) for name, figure in results["performance"].items()],
+        f"{results['mode']}: {since} to {until} UTC, {trades:,} closed trades",
+        ("figure", "value", "95% interval", "counted", "why not"),
+        [
+            figure_cells(name, figure)
+            for name, figure in results["performance"].items()
+            if name in FIGURES
+        ],
     )
+    currency = results["currency"]
     if rows:
-        print_table("days", DAY_COLUMNS, _cells(rows, DAY_COLUMNS))
+        _print_rows(f"days, money in {currency}", rows, DAY_COLUMNS)
     if results["strategies"]:
-        print_table("strategies", STRATEGY_COLUMNS, _cells(results["strategies"], STRATEGY_COLUMNS))
+        _print_rows(f"strategies, money in {currency}", results["strategies"], STRATEGY_COLUMNS)
     for notice in results["notices"]:
         say(notice)
 
 
-def figure_cells(figure: dict[str, Any]) -> tuple[object, ...]:
-    """Value, interval and count; or the reason for having no figure."""
-    shown = (_rounded(figure.get(name)) for name in ("value", "low", "high"))
-    return (*shown, figure.get("n"), figure.get("reason", ""))
+def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
+    """Name, value, interval and count of one figure; or the reason for having no figure."""
+    title, show, counted = FIGURES[name]
+    value, low, high = (figure.get(key) for key in ("value", "low", "high"))
+    interval = ""
+    if low is not None:
+        interval = f"{show(low)} to {show(high) if high is not None else 'no upper bound'}"
+    count = f"{figure['n']:,} {counted if figure['n'] != 1 else counted.removesuffix('s')}"
+    return (
+        title,
+        "" if value is None else show(value),
+        interval,
+        count,
+        figure.get("reason") or "",
+    )
 
 
-def _cells(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[list[object]]:
-    return [[_cell(row, column) for column in columns] for row in rows]
-
-
-def _cell(row: dict[str, Any], column: str) -> object:
-    value = row.get(column)
-    return f"{Decimal(value):,.2f}" if column in MONEY and value is not None else _rounded(value)
-
-
-def _rounded(value: object) -> object:
-    return f"{value:.4f}" if isinstance(value, float) else value
+def _print_rows(
+    title: str, rows: list[dict[str, Any]], columns: dict[str, tuple[str, Cell]]
+) -> None:
+    cells = [
+        [None if row.get(key) is None else show(row[key]) for key, (_, show) in columns.items()]
+        for row in rows
+    ]
+    print_table(title, [name for name, _ in columns.values()], cells)
 
 
 def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

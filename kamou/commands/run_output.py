@@ -15,11 +15,10 @@ from types import TracebackType
 
 from kamou.clock import SystemClock
 from kamou.commands.paused_terminal import PatientLines
-from kamou.commands.printing import LINE_CHARS_MAX
+from kamou.commands.printing import put_bar, put_line
 from kamou.escaping import escape_text
 from kamou.runtime.levels import LeveledLine, level_of
 
-ERASE = "\r\x1b[K"
 STEPS = 10  # lines of progress without a terminal
 BAR_CHARS_MAX = 30
 COLUMNS = 80  # of a terminal that does not say
@@ -90,18 +89,17 @@ class RunOutput:
             self._drawing = False
             self._draw()
             return
-        text = escape_text(line, chars_max=LINE_CHARS_MAX)
         if not self._on_terminal:
             at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)
-            _put(f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} {text}\n")
+            put_line(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} ")
             return
-        erased, self._bar = ERASE if self._bar else "", self._bar_now()
-        _put(f"{erased}{text}\n{self._bar}")
+        before, self._bar = self._bar, self._bar_now()
+        put_line(line, erase=bool(before), bar=self._bar)
 
     def _draw(self) -> None:
         bar = self._bar_now()
         if bar != self._bar:
-            _put(ERASE + bar)
+            put_bar(bar)
             self._bar = bar
 
     def _bar_now(self) -> str:
@@ -138,8 +136,3 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
     except (OSError, ValueError):  # it is no terminal, or has no size
         return COLUMNS
-
-
-def _put(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()

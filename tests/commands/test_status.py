@@ -324,7 +324,7 @@ def test_report_prints_figures_with_counts_days_and_the_notices(
     close_the_trade(journalled)
     code, out, _ = cli("report")
     assert code == 0
-    assert "win_rate" in out
+    assert "Win rate" in out
     assert "2023-11-15" in out
     assert "not financial advice" in out
     assert "2023-11-15" not in cli("report", "--days", 0)[1].split("\n", 1)[1]
