@@ -41,9 +41,7 @@ class CrashLines:
             return
         self._known.add(crash)
         often = "" if times == 1 else f" ({ordinal(times)} time)"
-        self.announce(
-            failure(f"{name} crashed{often}: {exit_.error!r}, at {place}; its supervisor acts")
-        )
+        self.announce(failure(f"{name} crashed{often}: {exit_.error!r}, at {place}"))
 
 
 def place_of(error: BaseException | None) -> str:

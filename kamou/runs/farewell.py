@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Callable
 
 import attrs
@@ -43,8 +44,8 @@ class Farewell:
             return
         try:
             left = left_at_the_exchange(self.folder)
-        except KamouError as unknown:  # the disk is full, or the file is damaged
-            left = f"what, is not known ({unknown})"
+        except (KamouError, OSError, sqlite3.Error) as unknown:  # the error that ended it counts
+            left = f"not known ({unknown})"
         left = f"left at the exchange: {left}"
         if error is None or is_cancellation(error):
             again = "`kamou run` on the same data directory goes on from here"

@@ -41,7 +41,7 @@ def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
         crashes.hear(exit_of(raised(ValueError("bad bar"))))
     place = f"{HERE}:{line_of('raise error')}"
     assert said == [
-        f"shards/scanner-3 crashed: ValueError('bad bar'), at {place}; its supervisor acts",
+        f"shards/scanner-3 crashed: ValueError('bad bar'), at {place}",
         "shards/scanner-3 crashed again (2nd time)",
         "shards/scanner-3 crashed again (3rd time)",
         "shards/scanner-3 crashed again (4th time)",

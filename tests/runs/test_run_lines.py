@@ -156,6 +156,19 @@ def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
     assert level_of(said[-1]) is Level.ERROR
 
 
+def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
+    told: DataFolder,
+) -> None:
+    said: list[str] = []
+    farewell = Farewell(said.append, told, SetClock())
+    farewell.listens()
+    told.database.write_bytes(b"no database at all" * 100)
+    farewell.say(StoreError("the disk is gone"))
+    assert said[0].startswith(
+        "ended by an error: the disk is gone; left at the exchange: not known ("
+    )
+
+
 def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
     return e.StateChanged(
         at_ms=AT_MS,
