@@ -15,7 +15,7 @@ from kamou.clock import MINUTE_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.model import Figure, OrderStatus, TradingState
+from kamou.core.model import Figure, Leg, OrderStatus, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import StoreError
@@ -132,7 +132,8 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
         filled=D(0),
         reason="venue",
     )
-    append(told, gone)
+    target = e.IntentRecorded(at_ms=AT_MS, intent=story.intent("km" + "c" * 26, Leg.TARGET))
+    append(told, gone, target)  # a target is open, and no stop
     assert left_at_the_exchange(told) == "1 position, 0 of them with a stop"
 
 
