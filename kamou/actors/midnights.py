@@ -76,20 +76,10 @@ class MidnightReader:
         return tuple(reversed(found))
 
     async def _read_bar(self, at_ms: int) -> Marks:
-        """The close of every symbol's bar that ends at ``at_ms``, on the tick."""
         try:
-            bars = await self.port.candles(self.period_ms, at_ms - self.period_ms, at_ms)
+            return await closes_at(self.port, self.period_ms, at_ms, self.instruments)
         except SILENT:
             return {}
-        ends = bars.open_ms + bars.period_ms == at_ms
-        if bars.period_ms != self.period_ms or not ends.any():
-            return {}
-        closes = bars.close[ends][-1]
-        return {
-            symbol: on_tick(float(close), self.instruments[symbol].tick)
-            for symbol, close in zip(bars.symbols, closes, strict=True)
-            if symbol in self.instruments and 0 < close < float("inf")
-        }
 
     async def _read_quotes(self, symbols: set[str]) -> Marks:
         """The marks of now."""
@@ -98,3 +88,22 @@ class MidnightReader:
         except SILENT:
             return {}
         return {symbol: quote.mark for symbol, quote in quotes.items() if quote.sound}
+
+
+async def closes_at(
+    port: ExchangePort, period_ms: int, at_ms: int, instruments: Mapping[str, Instrument]
+) -> Marks:
+    """Return the close of every symbol's bar that ends at ``at_ms``, on the tick.
+
+    Raises: UnreachableError or RateLimitedError as the port does.
+    """
+    bars = await port.candles(period_ms, at_ms - period_ms, at_ms)
+    ends = bars.open_ms + bars.period_ms == at_ms
+    if bars.period_ms != period_ms or not ends.any():
+        return {}
+    closes = bars.close[ends][-1]
+    return {
+        symbol: on_tick(float(close), instruments[symbol].tick)
+        for symbol, close in zip(bars.symbols, closes, strict=True)
+        if symbol in instruments and 0 < close < float("inf")
+    }

@@ -173,6 +173,7 @@ class OrderManager(Actor):
             *book.pending_closures(now),
             *book.pending_corrections(now),
             *book.pending_day_corrections(now),
+            *book.pending_valuations(now),
         ]
         if closures:
             book = await self._desk.commit(*closures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -12,9 +12,10 @@ from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.actors.midnights import MidnightReader
+from kamou.actors.transfers import TransferValuer
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.book import Book
-from kamou.core.book.events import EquityMarked
+from kamou.core.book.events import EquityMarked, Event
 from kamou.core.indicators.atr import atr
 from kamou.core.market.instruments import all_faults
 from kamou.core.model import Instrument, Quote, TradingState
@@ -92,6 +93,12 @@ class Reconciler(Actor):
         self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
         self._marks_at_ms: int | None = None
         self._midnights = MidnightReader(port=port, period_ms=period_ms, instruments=instruments)
+        self._transfers = TransferValuer(
+            port=port,
+            period_ms=period_ms,
+            instruments=instruments,
+            tolerance=limits.equity_agreement,
+        )
         self._held_when_marked = True  # positions, or not known
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
@@ -130,15 +137,14 @@ class Reconciler(Actor):
         terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
         found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
         self._doubts = found.doubts
-        for event in found.repairs:
-            try:
-                await self._journal.commit(event)
-            except DuplicateEventError:
-                continue  # the stream brought it in the meantime
+        await self._commit_new(found.repairs)
         self._journal.cast(*found.marks)
         if any(isinstance(mark, EquityMarked) for mark in found.marks):
             self._held_when_marked = bool(view.positions)
         book = self._follower.catch_up()
+        if found.agreed and found.money_explained and book.unvalued:
+            await self._commit_new(await self._transfers.value(book, view))
+            book = self._follower.catch_up()
         self._tell(found, view, await self._midnights.read(book, view))
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
@@ -146,6 +152,13 @@ class Reconciler(Actor):
         was, self._restless = self._restless, bool(found.deferred or found.doubts)
         if self._restless or was:  # what came to rest is looked at once more: lists lie
             self._again_ms = self.clock.now_ms() + RETRY_MS
+
+    async def _commit_new(self, events: Iterable[Event]) -> None:
+        for event in events:
+            try:
+                await self._journal.commit(event)
+            except DuplicateEventError:
+                continue  # the stream brought it in the meantime
 
     def _snapshot_due(self, book: Book) -> bool:
         """A flatten is followed by a snapshot at once, not at the end of the cycle."""

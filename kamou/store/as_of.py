@@ -19,8 +19,14 @@ from kamou.core.book.events import EquityMarked
 from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
-from kamou.store.day_rows import TRANSFER
-from kamou.store.public_queries import Curve, CurveMark, StrategySums, strategy_sums, transfers
+from kamou.store.day_rows import TRANSFER, first_flow_ms
+from kamou.store.public_queries import (
+    Curve,
+    CurveMark,
+    StrategySums,
+    count_transfers,
+    strategy_sums,
+)
 from kamou.store.public_queries import curve as whole_curve
 from kamou.store.rows import ConfigRow, Counts, Downtime, RunRow, TradeRow, select, select_one
 from kamou.store.state_history import Period, begins
@@ -179,7 +185,8 @@ def curve(
     kept = [mark for mark in whole.marks if mark.start_ms < start_ms]
     kept += [mark for mark, is_there in zip(last, ended, strict=True) if is_there]
     for kind, query in (("flow", _FLOWS), ("config", _CONFIGS)):
-        found = reader.execute(query, (start_ms, as_of.at_ms)).fetchall()
+        from_ms = max(start_ms, first_flow_ms(reader)) if kind == "flow" else start_ms
+        found = reader.execute(query, (from_ms, as_of.at_ms)).fetchall()
         if found:
             amount = sum((Decimal(row[0]) for row in found), ZERO)
             kept.append(CurveMark(kind=kind, start_ms=start_ms, amount=amount))
@@ -218,7 +225,7 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
         "reductions": sum(begins("reduced", *each) for each in moved),
         "downtimes": int(down),
         "configs": int(configs),
-        "transfers": len(transfers(reader, from_ms=as_of.at_ms + 1, until_ms=2**62)),
+        "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),
     }
 
 

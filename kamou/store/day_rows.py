@@ -84,6 +84,12 @@ def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
     return _boundary(reader, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
 
 
+def first_flow_ms(reader: Reader) -> int:
+    """Return the first stamp whose transfers are flows of the record: see ``first_ms`` of a cut."""
+    row = reader.execute("SELECT at_ms, midnight FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
+    return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
+
+
 def midnight_of(at_ms: int) -> int | None:
     """Return the midnight for which a read at this time stands, None when it is too late."""
     return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
@@ -253,29 +259,38 @@ def _time_weighted(
 ) -> float | None:
     """Chain the stretches between transfers, given oldest first.
 
-    Equity just before a transfer is the first mark at or after it, less the transfers since the
-    mark before; the mark itself is the equity just after.
+    Each ends with the equity just before a transfer; the next begins with that and the amount. In
+    journals of before, a transfer has no valuation: then the first mark at or after it, less the
+    transfers since, is the equity just before, and the mark itself the equity just after.
     """
-    growth, base, pending, mark = 1.0, start, ZERO, None
+    growth, base = 1.0, start
+    moved: dict[int, Decimal] = {}
     for at_ms, amount in transfers:
-        if mark is not None and at_ms > mark[0]:
-            if base <= 0:
-                return None
-            growth *= float((mark[1] - pending) / base)
-            base, pending, mark = mark[1], ZERO, None
-        pending += amount
-        if mark is None:
-            mark = _mark_from(reader, at_ms, until_ms)
-            if mark is None:
-                mark = (until_ms, end)
-    if base <= 0:
-        return None
-    if mark is not None and mark[0] < until_ms:
-        growth *= float((mark[1] - pending) / base)
-        base, pending = mark[1], ZERO
+        moved[at_ms] = moved.get(at_ms, ZERO) + amount
+    while moved:
+        at_ms = next(iter(moved))
+        before = value_before(reader, at_ms)
+        if before is None:
+            mark_ms, after = _mark_from(reader, at_ms, until_ms) or (until_ms, end)
+            counted = [at for at in moved if at <= mark_ms]
+            before = after - sum((moved.pop(at) for at in counted), ZERO)
+        else:
+            after = before + moved.pop(at_ms)
         if base <= 0:
             return None
-    return growth * float((end - pending) / base) - 1.0
+        growth, base = growth * float(before / base), after
+    return None if base <= 0 else growth * float(end / base) - 1.0
+
+
+def value_before(reader: Reader, transfer_ms: int) -> Decimal | None:
+    """Return the equity just before the transfers of a millisecond; None if nothing valued it."""
+    row = reader.execute(
+        "SELECT json_extract(CAST(body AS TEXT), '$.equity') FROM event"
+        " WHERE kind = 'transfer_valued' AND key BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1",
+        # Keys are TIME#NUMBER; "$" is the character after "#".
+        (f"{transfer_ms}#", f"{transfer_ms}$"),
+    ).fetchone()
+    return None if row is None else Decimal(row[0])
 
 
 def _mark_from(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal] | None:

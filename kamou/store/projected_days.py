@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from kamou.core.book.events import DayOpened
-from kamou.core.book.late_events import DayCorrected
+from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.day import midnight_ms_of
 from kamou.core.risk.midnights import IN_TIME_MS
 from kamou.store.day_rows import (
@@ -27,10 +27,15 @@ from kamou.store.rows import DayRow, select
 MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 
-def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
-    """Begin the record with the first equity; later ones only correct a day that has ended."""
-    if not entry_recorded(cursor, at_ms):
+def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
+    """Begin the record with the first equity; later ones only correct a day that has ended.
+
+    Returns whether the record began.
+    """
+    known = entry_recorded(cursor, at_ms)
+    if not known:
         _begin(cursor, at_ms, equity)
+    return not known
 
 
 def day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
@@ -77,6 +82,11 @@ def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None
         _write(cursor, before, cut)
     if after is not None:
         _write(cursor, cut, after)
+
+
+def transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
+    """Add up the day of a transfer anew; ``day_rows`` finds the valuation among the events."""
+    entry_recorded(cursor, event.transfer_ms)
 
 
 def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:

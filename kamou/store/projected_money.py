@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 
 import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
-from kamou.store.day_rows import TRANSFER
+from kamou.store.day_rows import TRANSFER, first_flow_ms
 from kamou.store.projected_totals import count, trade_counted
 from kamou.store.rows import TradeRow, select_one
 
@@ -22,7 +23,8 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
     )
     if income.kind == TRANSFER:
         count(cursor, transfers=1)
-        projected_curve.moment_marked(cursor, "flow", income.at_ms, income.amount)
+        if income.at_ms >= first_flow_ms(cursor):
+            projected_curve.moment_marked(cursor, "flow", income.at_ms, income.amount)
     projected_days.entry_recorded(cursor, income.at_ms)
 
 
@@ -100,4 +102,14 @@ def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> No
     if replaced:
         cursor.execute("REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     projected_curve.mark_added(cursor, event.at_ms, equity, replaced=replaced)
-    projected_days.equity_read(cursor, event.at_ms, equity)
+    if projected_days.equity_read(cursor, event.at_ms, equity):
+        mark_flows(cursor)
+
+
+def mark_flows(cursor: sqlite3.Cursor) -> None:
+    """Mark the transfers of the record that were known before it began on the curve."""
+    for at_ms, amount in cursor.execute(
+        "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
+        (TRANSFER, first_flow_ms(cursor)),
+    ).fetchall():
+        projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))

@@ -13,7 +13,7 @@ from typing import Any
 
 from kamou.clock import DAY_MS
 from kamou.core.book import events as e
-from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import Denial
 from kamou.messages.codec import encode
@@ -278,5 +278,6 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.EquityMarked: money.equity_marked,
         e.DayOpened: _day_opened,
         DayCorrected: projected_days.day_corrected,
+        TransferValued: projected_days.transfer_valued,
     }
 )

@@ -14,6 +14,7 @@ import attrs
 
 from kamou.core.book.late_events import ResultCorrected
 from kamou.messages.codec import decode, kind_of
+from kamou.store.day_rows import first_flow_ms, value_before
 from kamou.store.rows import DayRow, MonthRow, select
 
 
@@ -55,6 +56,7 @@ class Transfer:
 
     at_ms: int
     amount: Decimal
+    equity_before: Decimal | None  # all transfers of its time; None: nothing valued it
 
 
 @attrs.frozen(kw_only=True)
@@ -157,14 +159,27 @@ def snapshots(
 
 def transfers(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
-) -> tuple[tuple[int, float], ...]:
-    """Return ``(at_ms, amount)`` with ``from_ms <= at_ms < until_ms``, oldest first."""
+) -> tuple[tuple[int, float, float | None], ...]:
+    """Return what was moved at each time with ``from_ms <= at_ms < until_ms``, oldest first.
+
+    ``(at_ms, amount, equity just before it)``; the equity is None where nothing valued it.
+    """
     rows = reader.execute(
-        "SELECT at_ms, CAST(amount AS REAL) FROM income INDEXED BY income_transfer"
-        " WHERE kind = 'transfer' AND at_ms >= ? AND at_ms < ? ORDER BY at_ms",
+        "SELECT at_ms, total(CAST(amount AS REAL)) FROM income INDEXED BY income_transfer"
+        " WHERE kind = 'transfer' AND at_ms >= ? AND at_ms < ? GROUP BY at_ms ORDER BY at_ms",
         (from_ms, until_ms),
+    ).fetchall()
+    found = [(at_ms, amount, value_before(reader, at_ms)) for at_ms, amount in rows]
+    return tuple((at, amount, None if v is None else float(v)) for at, amount, v in found)
+
+
+def count_transfers(reader: sqlite3.Connection, *, from_ms: int) -> int:
+    """Count the deposits and withdrawals with ``from_ms <= at_ms``."""
+    query = (
+        "SELECT count(*) FROM income INDEXED BY income_transfer"
+        " WHERE kind = 'transfer' AND at_ms >= ?"
     )
-    return tuple(rows.fetchall())
+    return int(reader.execute(query, (from_ms,)).fetchone()[0])
 
 
 def transfers_before_record(reader: sqlite3.Connection) -> int:
@@ -173,15 +188,9 @@ def transfers_before_record(reader: sqlite3.Connection) -> int:
         reader.execute(
             "SELECT count(*) FROM income INDEXED BY income_transfer"
             " WHERE kind = 'transfer' AND at_ms < ?",
-            (_first_flow_ms(reader),),
+            (first_flow_ms(reader),),
         ).fetchone()[0]
     )
-
-
-def _first_flow_ms(reader: sqlite3.Connection) -> int:
-    """Return the first stamp whose transfers are flows, as in ``Boundary.first_ms``."""
-    row = reader.execute("SELECT at_ms, midnight FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
-    return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
 
 
 def newest_transfers(
@@ -191,9 +200,12 @@ def newest_transfers(
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
-        (_first_flow_ms(reader), until_ms, limit),
+        (first_flow_ms(reader), until_ms, limit),
     ).fetchall()
-    return tuple(Transfer(at_ms=at_ms, amount=Decimal(amount)) for at_ms, amount in rows[::-1])
+    return tuple(
+        Transfer(at_ms=at_ms, amount=Decimal(amount), equity_before=value_before(reader, at_ms))
+        for at_ms, amount in rows[::-1]
+    )
 
 
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:

@@ -9,13 +9,12 @@ plain sums over the old tables before it is committed.
 from __future__ import annotations
 
 import sqlite3
-from decimal import Decimal
 
 from kamou.core.book.events import DayOpened
 from kamou.core.model import ZERO
 from kamou.errors import StoreError
 from kamou.messages.codec import decode
-from kamou.store import projected_curve, projected_days, projected_totals
+from kamou.store import projected_curve, projected_days, projected_money, projected_totals
 from kamou.store.day_rows import TRANSFER, open_row
 from kamou.store.rows import HALTED, DayRow, TradeRow, select
 from kamou.store.state_history import begins
@@ -35,6 +34,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
     _totals(cursor)
     _curve(cursor)
     _days(cursor)
+    projected_money.mark_flows(cursor)
     _check(cursor)
 
 
@@ -49,6 +49,8 @@ def _totals(cursor: sqlite3.Cursor) -> None:
     ).fetchone()
     names = ("cycles", "candidates", "abstained", "vetoed", "refused")
     projected_totals.count(cursor, **dict(zip(names, sums, strict=True)))
+    moved = cursor.execute("SELECT count(*) FROM income WHERE kind = ?", (TRANSFER,)).fetchone()[0]
+    projected_totals.count(cursor, transfers=moved)
     tables = {"permit": "permits", "order_": "orders", "fill": "fills", "config": "configs"}
     for table, name in tables.items():
         found = cursor.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -74,11 +76,6 @@ def _totals(cursor: sqlite3.Cursor) -> None:
 
 def _curve(cursor: sqlite3.Cursor) -> None:
     projected_curve.remake_all(cursor)
-    for at_ms, amount in cursor.execute(
-        "SELECT at_ms, amount FROM income WHERE kind = ? ORDER BY at_ms", (TRANSFER,)
-    ).fetchall():
-        projected_totals.count(cursor, transfers=1)
-        projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))
     configs = cursor.execute("SELECT first_ms FROM config ORDER BY first_ms, digest").fetchall()
     for (first_ms,) in configs[1:]:  # the first is what the record began with
         projected_curve.moment_marked(cursor, "config", first_ms)

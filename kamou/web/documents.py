@@ -48,7 +48,14 @@ def results_document(results: Results) -> dict[str, object]:
         ],
         "downtime": [_downtime(gap) for gap in results.downtime],
         "downtime_total": results.downtime_total,
-        "transfers": [{"at_ms": t.at_ms, "amount": _text(t.amount)} for t in results.transfers],
+        "transfers": [
+            {
+                "at_ms": t.at_ms,
+                "amount": _text(t.amount),
+                "equity_before": _text(t.equity_before),
+            }
+            for t in results.transfers
+        ],
         "transfers_total": results.transfers_total,
         "config_digest": results.config_digest,
         "config_changes": [

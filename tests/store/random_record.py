@@ -16,7 +16,7 @@ import story
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
-from kamou.core.book.late_events import DayCorrected
+from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.model import Income, OrderSide
 
 DAY = 86_400_000
@@ -58,10 +58,30 @@ def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
     made += draw(_opened(begin, as_read))
     for n, at_ms in enumerate(draw(st.lists(stamps(), max_size=14))):
         later = draw(st.sampled_from([0, 0, 0, 2_000, 8_000, DAY, 2 * DAY]))
-        made.append(Journaled(at_ms + later, draw(_entry(n, at_ms))))
+        entry = draw(_entry(n, at_ms))
+        made.append(Journaled(at_ms + later, entry))
+        if isinstance(entry, e.IncomeRecorded) and entry.income.kind == "transfer" and not as_read:
+            values = draw(st.lists(equities, max_size=2))
+            made += [
+                Journaled(at_ms + later + i * 5_000, _valued(at_ms, n, i, value))
+                for i, value in enumerate(values, 1)
+            ]
     if draw(st.integers(0, 9)) == 0:
         made.insert(0, Journaled(0, draw(_entry(99, BEGIN - 5))))  # before the record
     return [each.event for each in sorted(made, key=lambda each: each.at_ms)]
+
+
+def _valued(transfer_ms: int, entry: int, number: int, equity: D) -> e.Event:
+    return TransferValued(
+        at_ms=transfer_ms + 5_000,
+        transfer_ms=transfer_ms,
+        number=10 * entry + number,  # several entries may have one stamp
+        equity=equity,
+        marks=(),
+        marks_ms=0,
+        rests_on="last_price_bars",
+        read_ms=transfer_ms + 5_000,
+    )
 
 
 @st.composite
@@ -253,24 +273,33 @@ def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
 def time_weighted(
     events: list[e.Event], moved: list[tuple[int, D]], start: Cut, end: Cut
 ) -> float | None:
-    """The product over the stretches between transfers, each seen at the next mark."""
+    """The product over the stretches between transfers.
+
+    A transfer that nothing valued is seen at the next mark, with all others until then.
+    """
     known = sorted((at, equity) for at, equity in marks(events).items() if at < end.first)
-    seen: dict[int, D] = {}  # index of the mark that first shows them -> transfers
-    for at, amount in moved:
-        if at == start.at:
-            continue
-        index = next((i for i, (mark, _) in enumerate(known) if mark >= at), len(known))
-        seen[index] = seen.get(index, D(0)) + amount
+    values = {x.transfer_ms: x.equity for x in events if isinstance(x, TransferValued)}
     growth, base = Fraction(1), Fraction(start.equity)
     base += sum(Fraction(amount) for at, amount in moved if at == start.at)  # no stretch before it
-    for index in sorted(seen):
-        after = Fraction(end.equity if index == len(known) else known[index][1])
+    seen_ms = start.at
+    for at in sorted({at for at, _ in moved}):
+        if at <= seen_ms:
+            continue
+        if at in values:
+            seen_ms, before = at, Fraction(values[at])
+            after = before + sum(Fraction(amount) for when, amount in moved if when == at)
+        else:
+            seen_ms, found = next(
+                ((mark, equity) for mark, equity in known if mark >= at), (end.first, end.equity)
+            )
+            after = Fraction(found)
+            before = after - sum(
+                Fraction(amount) for when, amount in moved if at <= when <= seen_ms
+            )
         if base <= 0:
             return None
-        growth *= (after - Fraction(seen[index])) / base
+        growth *= before / base
         base = after
-    if len(known) in seen:  # nothing lies between the last transfers and the end
-        return float(growth) - 1
     if base <= 0:
         return None
     return float(growth * Fraction(end.equity) / base) - 1

@@ -194,30 +194,14 @@ def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
             assert point.low == min(marks[at] for at in inside)
             assert point.high == max(marks[at] for at in inside)
         flows = [mark for mark in curve.marks if mark.kind == "flow"]
-        first = min(marks)
+        first = next(event.at_ms for event in events if isinstance(event, e.EquityMarked))
         moved = [
             amount
-            for x, (at, amount) in _with_times(events, by_definition.incomes(events, "transfer"))
-            if at >= x
+            for at, amount in by_definition.incomes(events, "transfer")
+            if at > first or (at == first and at % by_definition.DAY == 0)
         ]
         assert sum((mark.amount for mark in flows), D(0)) == sum(moved, D(0))
-        assert curve.points[0].at_ms >= first
-
-
-def _with_times(
-    events: list[e.Event], pairs: list[tuple[int, D]]
-) -> list[tuple[int, tuple[int, D]]]:
-    """Each transfer with the first time on the curve when the journal learned of it."""
-    found, first, rest = [], 2**62, list(pairs)
-    for event in events:
-        if isinstance(event, e.EquityMarked):
-            first = min(first, event.at_ms)
-        elif isinstance(event, e.IncomeRecorded) and event.income.kind == "transfer":
-            pair = rest.pop(0)
-            found.append((first, pair))
-            if pair[0] >= first:
-                first = min(first, pair[0])
-    return found
+        assert curve.points[0].at_ms >= min(marks)
 
 
 @given(by_definition.histories())

@@ -7,7 +7,6 @@ from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -17,8 +16,6 @@ from kamou import ids
 from kamou.app import World, compose
 from kamou.clock import DAY_MS, HOUR_MS, JumpClock, SimulatedClock
 from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
-from kamou.core.model import Account
-from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import opened
@@ -31,9 +28,13 @@ from kamou.simulator.venue import LivingEngine
 from kamou.supervisor import Supervisor
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
+from kamou.venue.models import VenueModels
+from kamou.venue.store import VenueStore
 
 D = Decimal
 Command = Halt | Resume | Flatten
+Moves = list[tuple[float, int]]
+VENUE = "exchange.sqlite3"
 MIDNIGHT_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 STEP_MS = 900_000
 WARMUP = 60  # bars before the first day
@@ -54,7 +55,7 @@ class History:
     name: str
     seed: int
     runs: tuple[tuple[float, float], ...]  # the system is up from, until: hours
-    moves: tuple[tuple[float, int], ...] = ()  # deposits and withdrawals: from which hour on
+    moves: tuple[tuple[float, int], ...] = ()  # deposits and withdrawals: at which hour
     commands: tuple[tuple[float, Command], ...] = ()  # the operator's, at which hour
     killed: bool = False  # each run but the last ends without a word
 
@@ -102,25 +103,42 @@ def market(history: History) -> RecordedMarket:
     )
 
 
-class Owned(SimulatedExchange):
-    """Its owner moves money, each time shortly before somebody reads the account."""
+def _transfer(engine: Engine, history: History, moves: Moves) -> None:
+    """The owner moves money, at a time that nobody else knows of."""
+    hour, amount = moves.pop(0)
+    engine.catch_up(history.at_ms(hour), lambda: False)
+    LivingEngine.transfer(engine, D(amount))  # type: ignore[arg-type]
 
-    def __init__(self, engine: Engine, *, moves: list[tuple[int, int]], **more: Any) -> None:
-        super().__init__(engine, **more)
-        self._owned, self._moves = engine, moves
 
-    async def account(self) -> Account:
-        while self._moves and self._moves[0][0] <= self._owned.market_ms:
-            LivingEngine.transfer(self._owned, D(self._moves.pop(0)[1]))
-        return await super().account()
+def _transfer_while_stopped(
+    drawn: RecordedMarket, folder: Path, history: History, from_h: float, moves: Moves
+) -> None:
+    """Move money while Kamou does not run; nothing before the venue's first day."""
+    if not (moves and moves[0][0] < from_h and (folder / VENUE).exists()):
+        return
+    with closing(VenueStore(folder / VENUE, durable=False)) as store:
+        models = VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs)
+        engine = Engine(drawn, models, store, start_ms=0, balance=D(0))
+        while moves and moves[0][0] < from_h:
+            _transfer(engine, history, moves)
+        engine.close()
+
+
+async def _transfer_in_time(
+    engine: Engine, history: History, until_h: float, moves: Moves, clock: SimulatedClock
+) -> None:
+    while moves and moves[0][0] < until_h:
+        await clock.sleep_until(history.at_ms(moves[0][0]))
+        _transfer(engine, history, moves)
 
 
 def trade(history: History, folder: Path) -> RecordedMarket:
     """Run it; ``kamou.sqlite3`` and ``exchange.sqlite3`` are in ``folder``."""
     drawn = market(history)
-    moves = [(history.at_ms(hour), amount) for hour, amount in history.moves]
+    moves = list(history.moves)
     for from_h, until_h in history.runs:
         seed_scheduler(history.seed)
+        _transfer_while_stopped(drawn, folder, history, from_h, moves)
         clock = SimulatedClock(start_ms=history.at_ms(from_h))
         kept = history.killed and (from_h, until_h) != history.runs[-1]
         run = partial(_run, drawn, folder, history, until_h, moves, clock, kept)
@@ -137,12 +155,12 @@ async def _run(
     folder: Path,
     history: History,
     until_h: float,
-    moves: list[tuple[int, int]],
+    moves: Moves,
     clock: SimulatedClock,
     keep: bool,
 ) -> None:
     """One run. With ``keep`` the files are copied as a kill at its end would leave them."""
-    journal, venue = folder / "kamou.sqlite3", folder / "exchange.sqlite3"
+    journal, venue = folder / "kamou.sqlite3", folder / VENUE
     end_ms = history.at_ms(until_h)
     with opened(
         settings=SETTINGS,
@@ -158,7 +176,7 @@ async def _run(
             World(
                 settings=SETTINGS,
                 clock=clock,
-                port=session.port(SETTINGS, adapter=partial(Owned, moves=moves)),
+                port=session.port(SETTINGS),
                 market=drawn,
                 writer=session.writer,
                 reader=session.reader,
@@ -171,6 +189,7 @@ async def _run(
         )
         supervisor = Supervisor(tree.spec)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_transfer_in_time, session.engine, history, until_h, moves, clock)
             await nursery.start(supervisor.run)
             for hour, command in history.commands:
                 if clock.now_ms() < history.at_ms(hour) < end_ms:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import pytest
 from histories import STEP_MS, History, trade
-from recomputation import Ledger, MarkAt, Plans, differences
+from raw_events import Plans
+from recomputation import differences
 from site_client import Client, inline
+from venue_ledger import Ledger, MarkAt
 
 from kamou.messages.system import Flatten, Halt, Resume
+from kamou.store import as_of
+from kamou.store.database import open_reader
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -25,6 +30,28 @@ HISTORIES = (
         seed=5,
         runs=((9.0, 96.0),),
         moves=((12.0, 700), (30.2, 1000), (37.7, -400), (60.0, -3000)),
+    ),
+    History(
+        name="transfers between the reads",
+        seed=11,
+        runs=((9.0, 96.0),),
+        moves=(
+            (9.0, 250),  # stamped as the first equity of the record
+            (12.13, 700),
+            (30.41, 1000),
+            (30.47, -400),  # in the same bar
+            (48.0, 500),  # at 00:00:00.000
+            (60.07, -3000),
+            (70.09, 300),
+            (70.09, -100),  # at the same time
+            (71.99999, 800),  # 36 ms before 00:00
+        ),
+    ),
+    History(
+        name="transfers while stopped",
+        seed=12,
+        runs=((3.0, 42.1), (54.2, 80.0)),
+        moves=((44.3, 1000), (48.0, 300), (50.77, -2000)),
     ),
     History(name="stopped across a midnight", seed=6, runs=((3.0, 42.1), (54.2, 80.0))),
     History(name="stopped across two midnights", seed=7, runs=((3.0, 42.1), (78.1, 101.0))),
@@ -81,5 +108,9 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     assert answer.status_code == 200
     document = answer.json()
     assert document["trades_total"] > 5
-    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded))
+    with closing(open_reader(journal)) as reader:
+        drawn = as_of.curve(reader, as_of.newest(reader), (), ()).marks
+    moved = sum(mark.amount for mark in drawn if mark.kind == "flow")
+    assert Decimal(document["flows"]) == moved, "the curve shows the transfers that are counted"
+    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded), bar_ms=STEP_MS)
     assert differences(document, ledger, Plans(journal), period_ms=STEP_MS) == []

@@ -12,13 +12,21 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.attribution import attribute, published_trade
-from kamou.core.book.holdings import BalanceChange, Holdings, OpenedMidnight, by_symbol
-from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.holdings import (
+    OVERLAP_MS,
+    BalanceChange,
+    Holdings,
+    OpenedMidnight,
+    ValuedTransfer,
+    by_symbol,
+)
+from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.trades import OpenTrade
-from kamou.core.day import day_start_ms, utc_day
+from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, Fill
 
 CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
+TRANSFERS_KEPT = 100  # that wait for a valuation, or that late entries may change
 SEEN_KEPT = 20_000  # fills and incomes remembered against repetition
 
 
@@ -44,6 +52,12 @@ class AccountHoldings(Holdings):
         self._pay(income.income_id, paid)
         if transfer:
             self.flows += income.amount
+            # Before the first mark it is in the equity that the record begins with.
+            # Before the payments that are still known, nothing values it.
+            known = income.at_ms >= self.day_from_ms - OVERLAP_MS
+            if self.marked_ms and known and income.at_ms not in self.valued:
+                self.unvalued[income.at_ms] = income.income_id
+                bound(self.unvalued, TRANSFERS_KEPT)
         elif income.kind == "funding":
             self.unattributed[income.income_id] = income
             bound(self.unattributed, CLOSED_KEPT)
@@ -70,6 +84,10 @@ class AccountHoldings(Holdings):
             if opened.at_ms <= paid.at_ms <= opened.read_ms:
                 equity = opened.equity - paid.worth(opened.marks)
                 self.midnights[day] = attrs.evolve(opened, equity=equity, cause=key)
+        for at_ms, valued in self.valued.items():
+            if at_ms <= paid.at_ms <= valued.event.read_ms:
+                equity = valued.equity - paid.worth(valued.marks)
+                self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
     def _pay_fill(self, fill: Fill, trade: OpenTrade | None) -> None:
         """As ``_pay``, of a fill; ``trade`` is what it belongs to, or what was adopted since."""
@@ -125,7 +143,10 @@ class AccountHoldings(Holdings):
         self.day_from_ms = from_ms if event.at_midnight else counted_ms
         if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
             self.day_equity, counted_ms = event.equity, event.at_ms + 1
-        self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= from_ms}
+        # A transfer of which the bars do not come within a day is not waited for any longer.
+        self.unvalued = {at: of for at, of in self.unvalued.items() if at >= from_ms - DAY_MS}
+        kept_ms = min((from_ms - OVERLAP_MS, *self.unvalued))
+        self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= kept_ms}
         later = (p for p in self.payments.values() if p.at_ms >= counted_ms)
         self.day_flows = sum((p.amount for p in later if p.transfer), ZERO)
 
@@ -142,6 +163,13 @@ class AccountHoldings(Holdings):
             )
         self.midnights = kept
 
+    def _transfer_valued(self, event: TransferValued) -> None:
+        self.unvalued.pop(event.transfer_ms, None)
+        self.valued[event.transfer_ms] = ValuedTransfer(
+            event=event, equity=event.equity, marks=by_symbol(event.marks)
+        )
+        bound(self.valued, TRANSFERS_KEPT)
+
     def _day_corrected(self, event: DayCorrected) -> None:
         opened = self.midnights.get(event.day)
         if opened is not None:
@@ -150,7 +178,7 @@ class AccountHoldings(Holdings):
             )
 
 
-def bound(items: dict[str, Any], kept: int) -> None:
+def bound(items: dict[Any, Any], kept: int) -> None:
     """Forget the oldest beyond ``kept``."""
     while len(items) > kept:
         del items[next(iter(items))]

@@ -18,7 +18,7 @@ from kamou.core.book import snapshot, strategy_events
 from kamou.core.book import trades as portfolio
 from kamou.core.book.account_fold import CLOSED_KEPT, SEEN_KEPT, AccountHoldings, bound
 from kamou.core.book.holdings import OVERLAP_MS, Reservation, Unassigned
-from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Entry, Overshoot
 from kamou.core.book.trades import ConfirmedStop, OpenTrade
@@ -328,6 +328,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.EquityMarked: Book._marked,
     e.DayOpened: Book._day_opened,
     DayCorrected: Book._day_corrected,
+    TransferValued: Book._transfer_valued,
     e.PositionAdopted: Book._adopted,
     e.PositionCorrected: Book._corrected,
     e.TradeRestated: Book._restated,

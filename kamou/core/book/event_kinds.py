@@ -41,6 +41,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.EquityMarked,
     e.DayOpened,
     late.DayCorrected,
+    late.TransferValued,
     e.PositionAdopted,
     e.PositionCorrected,
     e.DriftFound,

@@ -11,7 +11,7 @@ from kamou.clock import HOUR_MS, floor_ms
 from kamou.core.book import events as e
 from kamou.core.book import trades as portfolio
 from kamou.core.book.attribution import PublishedTrade, correction
-from kamou.core.book.late_events import DayCorrected, ResultCorrected
+from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Conduct
 from kamou.core.book.trades import OpenTrade
@@ -83,6 +83,16 @@ class OpenedMidnight:
     cause: str = ""  # the newest entry that changed it
 
 
+@attrs.frozen(kw_only=True)
+class ValuedTransfer:
+    """A transfer whose equity just before it was published; late entries may still change it."""
+
+    event: TransferValued  # the newest one
+    equity: Decimal  # as now known
+    marks: dict[str, Decimal]
+    cause: str = ""  # the newest entry that changed it
+
+
 def by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
     """Return the marks of an event or a message, whose figures are named by symbol."""
     return {mark.name: Decimal(mark.value) for mark in marks}
@@ -126,6 +136,8 @@ class Holdings:
     # Fills, funding and transfers since the last day began: the opening of the next sorts them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     flows: Decimal = ZERO  # since inception
+    unvalued: dict[int, str] = attrs.field(factory=dict)  # transfers by time, each with an id
+    valued: dict[int, ValuedTransfer] = attrs.field(factory=dict)  # the newest, by time
 
     equity: Decimal = ZERO  # at the last mark
     balance: Decimal = ZERO
@@ -228,6 +240,20 @@ class Holdings:
             )
             for day, opened in self.midnights.items()
             if opened.equity != opened.published
+        )
+
+    def pending_valuations(self, at_ms: int) -> tuple[TransferValued, ...]:
+        """Valued transfers that a late entry changed. Gone once ``TransferValued`` is applied."""
+        return tuple(
+            attrs.evolve(
+                valued.event,
+                at_ms=at_ms,
+                cause_id=valued.cause,
+                number=valued.event.number + 1,
+                equity=valued.equity,
+            )
+            for valued in self.valued.values()
+            if valued.equity != valued.event.equity
         )
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:

@@ -1,7 +1,8 @@
 """The maximum drawdown over all equity snapshots, by the time-weighted index, with its dates.
 
-The index multiplies equity over the equity of the snapshot before it. What was deposited or
-withdrawn between the two is taken off again, so a transfer is neither a gain nor a fall.
+The index multiplies equity over the equity of the snapshot before it. A transfer between the two
+divides the stretch, so it is neither a gain nor a fall. Where nothing valued the equity just before
+it, its amount is taken off the later snapshot.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 Snapshot = tuple[int, float]  # time in ms, equity
-Transfer = tuple[int, float]  # time in ms, amount: positive for a deposit
+Transfer = tuple[int, float, float | None]
+"""Time in ms; amount, positive for a deposit; equity just before it, None if it is not known."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,14 +49,19 @@ class DrawdownFold:
         at = 0
         for at_ms, equity in snapshots:
             count += 1
-            moved = 0.0
+            moved, base = 0.0, 0.0 if last is None else last[1]
             while at < len(pending) and pending[at][0] <= at_ms:
-                moved += pending[at][1]
+                _, amount, before = pending[at]
                 at += 1
+                if before is None:
+                    moved += amount
+                elif base > 0 and before + amount > 0:
+                    index *= (before - moved) / base
+                    base, moved = before + amount, 0.0
             if last is None:
                 peak = (at_ms, index)
-            elif last[1] > 0:
-                index *= (equity - moved) / last[1]
+            elif base > 0:
+                index *= (equity - moved) / base
             last = (at_ms, equity)
             if found.trough_ms is not None and found.recovery_ms is None and index >= deepest_peak:
                 found = attrs.evolve(found, recovery_ms=at_ms)

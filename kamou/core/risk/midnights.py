@@ -28,7 +28,7 @@ WAIT_MS = 60_000  # for marks of 00:00, from the first read of a day: bars may c
 
 @attrs.frozen(kw_only=True)
 class MidnightMarks:
-    """The marks of one 00:00 of which no equity is known yet."""
+    """The marks of one 00:00 of which no equity is known yet, or of a transfer's time."""
 
     at_ms: int
     marks: tuple[Figure, ...] = ()  # by symbol: what was held then, or traded since

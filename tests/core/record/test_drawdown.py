@@ -14,17 +14,29 @@ from kamou.core.record.drawdown import DrawdownFold, Snapshot, Transfer
 snapshots = st.lists(st.integers(500, 2_000), min_size=1, max_size=25).map(
     lambda equity: [(10 * at, float(one)) for at, one in enumerate(equity)]
 )
-transfers = st.lists(st.tuples(st.integers(1, 240), st.integers(-300, 300)), max_size=4).map(
-    lambda moved: [(at, float(amount)) for at, amount in sorted(moved)]
-)
+transfers = st.lists(
+    st.tuples(
+        st.integers(1, 240), st.integers(-300, 300), st.none() | st.integers(500, 2_000).map(float)
+    ),
+    max_size=4,
+    unique_by=lambda moved: moved[0],
+).map(lambda moved: [(at, float(amount), value) for at, amount, value in sorted(moved)])
 
 
 def by_definition(marks: list[Snapshot], moved: list[Transfer]) -> list[tuple[int, Fraction]]:
     """The index at every snapshot, in exact fractions."""
     index = [(marks[0][0], Fraction(1))]
     for (before_ms, before), (at_ms, equity) in pairwise(marks):
-        own = sum(Fraction(amount) for at, amount in moved if before_ms < at <= at_ms)
-        index.append((at_ms, index[-1][1] * (Fraction(equity) - own) / Fraction(before)))
+        growth, base, own = Fraction(1), Fraction(before), Fraction(0)
+        for at, amount, value in moved:
+            if not before_ms < at <= at_ms:
+                continue
+            if value is None:  # seen only in what follows
+                own += Fraction(amount)
+            else:
+                growth *= (Fraction(value) - own) / base
+                base, own = Fraction(value) + Fraction(amount), Fraction(0)
+        index.append((at_ms, index[-1][1] * growth * (Fraction(equity) - own) / base))
     return index
 
 
@@ -53,10 +65,16 @@ def test_the_deepest_fall_is_the_worst_of_all_pairs_wherever_the_fold_is_cut(
 
 def test_a_withdrawal_is_no_fall_and_a_deposit_hides_none() -> None:
     marks = [(0, 1000.0), (10, 600.0), (20, 540.0), (30, 1540.0), (40, 1600.0)]
-    moved = [(5, -400.0), (25, 1000.0)]
+    moved = [(5, -400.0, None), (25, 1000.0, None)]
     found = DrawdownFold().after(marks, moved).found
     assert found.value == pytest.approx(-0.1)
     assert (found.peak_ms, found.trough_ms, found.recovery_ms) == (10, 20, None)
+
+
+def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known() -> None:
+    """1,000 fell to 800, then 800 was paid in, and 1,600 fell to 1,520: 20 % and 5 %."""
+    found = DrawdownFold().after([(0, 1000.0), (10, 1520.0)], [(5, 800.0, 800.0)]).found
+    assert found.value == pytest.approx(0.8 * 0.95 - 1)
 
 
 def test_no_snapshot_has_no_drawdown() -> None:

@@ -1,0 +1,100 @@
+"""The equity just before a transfer, against the venue's own ledger added up forwards."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from midnight_cases import (
+    MIDNIGHTS,
+    READ_MS,
+    SYMBOLS,
+    Entry,
+    close,
+    equity_by_definition,
+    ledgers,
+    marks_drawn,
+    prices,
+    read_of,
+    tell,
+)
+from trading_cases import INSTRUMENTS, NOON, Story, income
+
+from kamou.core.book import events as e
+from kamou.core.book.late_events import TransferValued
+from kamou.core.model import Figure
+from kamou.core.risk.midnights import MidnightMarks, OpeningRead, openings, symbols_of
+from kamou.core.risk.transfer_values import value_transfer
+
+BAR_MS = 900_000
+
+
+@given(ledgers(), marks_drawn, st.data())
+@settings(deadline=None)
+def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
+    entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
+) -> None:
+    story = Story()
+    story.ready()
+    late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
+    for entry in entries:
+        if entry not in late:
+            tell(story, entry)
+    read = read_of(story, entries, marks)
+    moved = {x.at_ms for x in entries if x.transfer and x not in late}
+    assert set(story.book.unvalued) == moved
+    if data.draw(st.booleans(), label="the days open first"):
+        story.say(*openings(story.book, read, INSTRUMENTS, waited=False))
+    assert set(story.book.unvalued) <= moved
+    drawn = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
+    found: dict[int, TransferValued] = {}
+    closes: dict[int, dict[str, D]] = {}
+    for at_ms in tuple(story.book.unvalued):
+        closes[at_ms] = data.draw(drawn, label="closes")
+        found[at_ms] = valued(story, read, at_ms, closes[at_ms])
+        story.say(found[at_ms])
+    assert not story.book.unvalued
+    for entry in late:
+        tell(story, entry, known_ms=READ_MS + 60_000)
+    corrected = story.book.pending_valuations(READ_MS + 61_000)
+    story.say(*corrected)
+    assert not story.book.pending_valuations(READ_MS + 62_000)
+    found |= {each.transfer_ms: each for each in corrected}
+    for at_ms, event in found.items():
+        assert close(event.equity, equity_by_definition(entries, at_ms, closes[at_ms]))
+        assert event.number == 1 + (event in corrected)
+
+
+def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) -> TransferValued:
+    named = sorted(symbols_of(story.book, read.positions, at_ms))
+    marks = tuple(Figure(name=symbol, value=str(closes[symbol])) for symbol in named)
+    event = value_transfer(
+        story.book,
+        read,
+        MidnightMarks(at_ms=at_ms, marks=marks),
+        INSTRUMENTS,
+        marks_ms=at_ms - at_ms % BAR_MS,
+    )
+    assert event is not None
+    return event
+
+
+def test_a_transfer_from_before_the_records_first_equity_waits_for_no_valuation() -> None:
+    story = Story()
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", NOON - 1)))
+    assert not story.book.unvalued
+
+
+def test_a_mark_that_is_not_known_leaves_the_transfer_for_the_next_look() -> None:
+    story = Story()
+    story.ready()
+    entries = [
+        Entry(NOON + 1, "SOLUSDT", D(5), D(100), D("-0.5")),
+        Entry(NOON + 2, "", D(0), D(0), D(50), transfer=True),
+    ]
+    for entry in entries:
+        tell(story, entry)
+    read = read_of(story, entries, {at: dict.fromkeys(SYMBOLS, D(100)) for at in MIDNIGHTS})
+    nothing = MidnightMarks(at_ms=NOON + 2)
+    assert value_transfer(story.book, read, nothing, INSTRUMENTS, marks_ms=NOON) is None

@@ -1,0 +1,190 @@
+"""The venue's own file, added up by definition: what an outsider knows of money and trades.
+
+Nothing here calls code of ``kamou/core`` or reads a read model. A day is a UTC day, an entry of
+the ledger belongs to the day of its own stamp, and equity at T is the wallet after all entries
+stamped before T with the open positions at the marks of T.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+D = Decimal
+DAY_MS = 86_400_000
+LAST_DIGIT = D("0.00000001")
+MarkAt = Callable[[str, int], Decimal]
+"""(symbol, at_ms) -> the venue's mark price then"""
+
+
+@attrs.frozen(kw_only=True)
+class Stretch:
+    """A position from flat to flat: what readers call a trade."""
+
+    symbol: str
+    opened_ms: int
+    closed_ms: int
+    entry_ids: tuple[str, ...]  # of the orders that filled in it, in order
+    net: Decimal  # after fees and funding
+    fees: Decimal
+    funding: Decimal
+    added: Decimal  # contracts, by the orders that opened or enlarged it
+    contract_size: Decimal
+
+
+@attrs.define
+class _Open:
+    opened_ms: int
+    quantity: Decimal = D(0)  # signed
+    cash: Decimal = D(0)  # bought is negative, sold positive: money
+    fees: Decimal = D(0)
+    funding: Decimal = D(0)
+    added: Decimal = D(0)
+    ids: list[str] = attrs.Factory(list)
+
+
+class Ledger:
+    """Everything that the venue's file says of money, oldest first."""
+
+    def __init__(self, venue: Path, mark_at: MarkAt, *, bar_ms: int) -> None:
+        connection = sqlite3.connect(f"file:{venue}?mode=ro", uri=True)
+        rows = connection.execute("SELECT kind, body FROM evidence ORDER BY n").fetchall()
+        connection.close()
+        read = [(kind, json.loads(body)) for kind, body in rows]
+        self.fills = [row for kind, row in read if kind == "fill"]
+        self.money = [row for kind, row in read if kind == "money"]
+        self._mark_at = mark_at
+        (opening,) = [row for row in self.money if row["kind"] == "opening"]
+        self.bar_ms, self.began_ms = bar_ms, opening["at_ms"]
+        at_midnight = self.began_ms % DAY_MS == 0  # entries of 00:00 belong to the day that begins
+        self.first_ms = self.began_ms + (not at_midnight)
+        self.start = total(D(row["amount"]) for row in self.money if row["at_ms"] < self.first_ms)
+        if at_midnight:
+            self.start = D(opening["amount"])
+
+    # --- sums over a stretch of time, its end not included ---------------------------
+
+    def funding(self, from_ms: int, to_ms: int) -> Decimal:
+        return total(
+            D(row["amount"])
+            for row in self.money
+            if row["kind"] == "funding" and from_ms <= row["at_ms"] < to_ms
+        )
+
+    def moved(self, from_ms: int, to_ms: int) -> Decimal:
+        """Deposits less withdrawals."""
+        return total(D(row["amount"]) for row in self.transfers(from_ms, to_ms))
+
+    def fees(self, from_ms: int, to_ms: int) -> Decimal:
+        return total(D(f["fee"]) for f in self.fills if from_ms <= f["at_ms"] < to_ms)
+
+    def transfers(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+        """Those of the record: what is stamped with its first equity is in that equity."""
+        return [
+            row
+            for row in self.money
+            if row["kind"] == "transfer" and max(from_ms, self.first_ms) <= row["at_ms"] < to_ms
+        ]
+
+    def equity(self, to_ms: int, *, marks_ms: int | None = None) -> Decimal:
+        """Wallet after all entries before ``to_ms``, positions at the marks of that time."""
+        wallet = total(D(row["amount"]) for row in self.money if row["at_ms"] < to_ms)
+        open_ = defaultdict(lambda: [D(0), D(0), D(0)])  # symbol -> quantity, cost, contract size
+        for fill in self.fills:
+            if fill["at_ms"] >= to_ms:
+                continue
+            wallet -= D(fill["fee"])
+            quantity, price, size = signed(fill), D(fill["price"]), D(fill["contract_size"])
+            held = open_[fill["symbol"]]
+            same = held[0] * quantity >= 0
+            closed = D(0) if same else min(abs(held[0]), abs(quantity))
+            if closed:
+                average = held[1] / held[0]
+                gain = (price - average) * closed * size * (1 if held[0] > 0 else -1)
+                wallet += gain.quantize(LAST_DIGIT)
+                held[1] -= held[1] * closed / abs(held[0])
+            opened = quantity if same else quantity + (closed if held[0] > 0 else -closed)
+            held[0] += quantity
+            held[1] = (D(0) if held[0] == opened else held[1]) + opened * price
+            held[2] = size
+        marks = (
+            (held[0] * self._mark_at(symbol, marks_ms or to_ms) - held[1]) * held[2]
+            for symbol, held in open_.items()
+            if held[0]
+        )
+        return wallet + total(marks)
+
+    def growth(self, from_ms: int, to_ms: int) -> float:
+        """Time-weighted return: from just after one transfer to just before the next."""
+        growth = 1.0
+        start = self.start if from_ms <= self.began_ms else self.equity(from_ms)
+        moved: dict[int, Decimal] = defaultdict(D)
+        for row in self.transfers(from_ms, to_ms):
+            moved[row["at_ms"]] += D(row["amount"])
+        for at_ms, amount in moved.items():
+            before = self.just_before(at_ms)
+            growth *= float(before / start)
+            start = before + amount
+        return growth * float(self.equity(to_ms) / start) - 1.0
+
+    def just_before(self, transfer_ms: int) -> Decimal:
+        """Open positions count at the close of the last bar that had ended."""
+        return self.equity(transfer_ms, marks_ms=transfer_ms - transfer_ms % self.bar_ms)
+
+    def trades(self, until_ms: int) -> list[Stretch]:
+        """Positions that were closed before ``until_ms``, oldest first."""
+        entries = [(f["at_ms"], 1, f) for f in self.fills]
+        entries += [(m["at_ms"], 0, m) for m in self.money if m["kind"] == "funding"]
+        open_: dict[str, _Open] = {}
+        done: list[Stretch] = []
+        for at_ms, is_fill, row in sorted(entries, key=lambda entry: entry[:2]):
+            if at_ms >= until_ms:
+                break
+            if is_fill:
+                done.extend(_filled(open_, row))
+            else:
+                open_[row["symbol"]].funding += D(row["amount"])
+        return done
+
+
+def signed(fill: dict[str, Any]) -> Decimal:
+    return D(fill["quantity"]) * (1 if fill["side"] == "buy" else -1)
+
+
+def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
+    quantity, size = signed(fill), D(fill["contract_size"])
+    held = open_.setdefault(fill["symbol"], _Open(fill["at_ms"]))
+    assert abs(held.quantity + quantity) <= max(abs(held.quantity), abs(quantity)) or (
+        held.quantity * quantity >= 0
+    )
+    if held.quantity * quantity >= 0:
+        held.added += abs(quantity)
+        if fill["client_id"] not in held.ids:
+            held.ids.append(fill["client_id"])
+    held.cash -= quantity * D(fill["price"]) * size
+    held.fees += D(fill["fee"])
+    held.quantity += quantity
+    if held.quantity == 0:
+        del open_[fill["symbol"]]
+        yield Stretch(
+            symbol=fill["symbol"],
+            opened_ms=held.opened_ms,
+            closed_ms=fill["at_ms"],
+            entry_ids=tuple(held.ids),
+            net=held.cash - held.fees + held.funding,
+            fees=held.fees,
+            funding=held.funding,
+            added=held.added,
+            contract_size=size,
+        )
+
+
+def total(values: Iterable[Decimal]) -> Decimal:
+    return sum(values, D(0))
