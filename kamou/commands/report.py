@@ -144,7 +144,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     """The same document as ``/results.json``, and this many days, oldest first."""
     from kamou.store.day_rows import open_row
     from kamou.store.latest_run import latest_run
-    from kamou.store.public_queries import newest_days
+    from kamou.store.public_queries import midnight_marks, newest_days
     from kamou.web.daily import Memo
     from kamou.web.documents import day_document, results_document
     from kamou.web.results import gather
@@ -157,5 +157,6 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
         site = given.as_run(latest_run(reader))
         document = results_document(gather(reader, site, Memo()))
         now = open_row(reader)
-        rows = ((now,) if now else ()) + newest_days(reader, limit=days)
-    return document, [day_document(row) for row in rows[:days][::-1]]
+        rows = (((now,) if now else ()) + newest_days(reader, limit=days))[:days]
+        marks = midnight_marks(reader, rows)
+    return document, [day_document(row, marks) for row in rows[::-1]]

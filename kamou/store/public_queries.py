@@ -6,8 +6,9 @@ Every function takes a connection of ``store.database.open_reader``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, timedelta
 from decimal import Decimal
 
 import attrs
@@ -113,6 +114,29 @@ def newest_days(
     where = "WHERE day < ?" if before else "WHERE day > ?"
     tail = f"{where} ORDER BY day DESC LIMIT ?"
     return select(reader, DayRow, "day", tail, before or "", limit)
+
+
+def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
+    """Return where the marks of the midnights around some days are from, by the day that begins.
+
+    In time or rebuilt, see ``core/risk/midnights.py``. A midnight of which no equity is known, or
+    whose equity was read as the account stated it, is absent.
+    """
+    if not days:
+        return {}
+    first = min(day.day for day in days)
+    last = _day_after(max(day.last_day for day in days))
+    rows = reader.execute(
+        "SELECT key, json_extract(CAST(body AS TEXT), '$.rests_on') FROM event"
+        " WHERE kind = 'day_opened' AND key BETWEEN ? AND ?"
+        " AND json_extract(CAST(body AS TEXT), '$.at_midnight')",
+        (first, last),
+    )
+    return {day: source for day, source in rows.fetchall() if source}
+
+
+def _day_after(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date, timedelta
 from decimal import Decimal
 
 from kamou.core.record.drawdown import Drawdown
@@ -31,7 +33,7 @@ def results_document(results: Results) -> dict[str, object]:
             "max_drawdown_snapshots": _drawdown(results.drawdown),
             **results.by_trade.as_dict(),
         },
-        "days": [day_document(day) for day in reversed(results.days)],
+        "days": [day_document(day, results.marks) for day in reversed(results.days)],
         "days_total": results.days_total,
         "days_url": "/api/v1/public/days",
         "months": [_month(month) for month in reversed(results.months)],
@@ -81,8 +83,13 @@ def _drawdown(found: Drawdown) -> dict[str, object]:
     }
 
 
-def day_document(day: DayRow) -> dict[str, object]:
-    """One row of the record. What cannot be separated into days has no return."""
+def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
+    """One row of the record. What cannot be separated into days has no return.
+
+    Args:
+        marks: where those of its midnights are from, by the day that begins.
+    """
+    after = (date.fromisoformat(day.last_day) + timedelta(days=1)).isoformat()
     return {
         "day": day.day,
         "last_day": day.last_day,
@@ -99,6 +106,8 @@ def day_document(day: DayRow) -> dict[str, object]:
         "down": not day.separable,
         "start_rebuilt_from": day.start_rebuilt or None,
         "end_rebuilt_from": day.end_rebuilt or None,
+        "start_marks_from": marks.get(day.day),
+        "end_marks_from": marks.get(after),
         "corrections": day.corrections,
     }
 

@@ -8,6 +8,7 @@ changes when a day ends comes from ``web/daily.py``. So it costs the same in eve
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -100,6 +101,7 @@ class Results(Happenings):
     daily: Daily
     days: tuple[DayRow, ...]
     days_total: int
+    marks: Mapping[str, str]  # where those of the days' midnights are from
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
@@ -128,6 +130,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
             public_queries.snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
             public_queries.transfers(reader, from_ms=moved_ms, until_ms=until_ms),
         ).found
+        days = ((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1]
+        marks = public_queries.midnight_marks(reader, days)
         curve = as_of.curve(reader, then, happened.halts, happened.downtime)
     whole = _strategy(_all(sums), daily)
     start = daily.equity_start if daily.rows else now.equity_start if now else None
@@ -146,7 +150,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         by_trade=whole.statistics,
         open_day=now,
         daily=daily,
-        days=((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1],
+        days=days,
+        marks=marks,
         days_total=daily.rows + (now is not None),
         months=_months(daily, now),
         strategies=tuple(_strategy(each, daily) for each in sums),

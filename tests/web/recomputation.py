@@ -84,8 +84,11 @@ def _day(
     start = ledger.equity(from_ms) if from_ms > ledger.began_ms else ledger.start
     end = ledger.equity(end_ms)
     flows = ledger.moved(from_ms, end_ms)
+    read = "last_price_bars"  # the drawn market always has the bar that ended at 00:00
     return {
         "day": first,
+        "start_marks_from": read if from_ms >= ledger.began_ms else None,
+        "end_marks_from": read if to_ms <= as_of_ms else None,
         "equity_start": start,
         "equity_end": end,
         "flows": flows,

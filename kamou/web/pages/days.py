@@ -60,12 +60,13 @@ def render_json(ask: Ask) -> Page:
         ended = limit - (now is not None)
         found = public_queries.newest_days(reader, limit=ended + 1, before=before)
         total = queries.totals(reader)["days"]
-    days = ((now,) if now else ()) + found[:ended]
+        days = ((now,) if now else ()) + found[:ended]
+        marks = public_queries.midnight_marks(reader, days)
     document = {
         "mode": ask.site.mode,
         "currency": ask.site.currency,
         "as_of_ms": now.end_ms if now else None,
-        "days": [day_document(day) for day in days],
+        "days": [day_document(day, marks) for day in days],
         "limit": limit,
         "next_before": days[-1].day if days and len(found) > ended else None,
         "ended_total": total,
