@@ -13,6 +13,7 @@ from typing import Any
 from venue_ledger import Stretch
 
 D = Decimal
+COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "signal_refined")
 
 
 class Plans:
@@ -26,12 +27,34 @@ class Plans:
             return [json.loads(body) for (body,) in rows]
 
         plans = {row["permit_id"]: row["plan"] for row in bodies("permit_granted")}
-        intents = (row["intent"] for row in bodies("intent_recorded"))
+        intents = [row["intent"] for row in bodies("intent_recorded")]
+        self._legs = {intent["client_id"]: intent["leg"] for intent in intents}
         self.of_order = {
             i["client_id"]: plans[i["permit_id"]] for i in intents if i["permit_id"] in plans
         }
         self.snapshot_ms = max(row["at_ms"] for row in bodies("equity_marked"))
         self._states = [row for row in bodies("state_changed") if row["at_ms"] <= self.snapshot_ms]
+        self.snapshots_ms = sorted({row["at_ms"] for row in bodies("equity_marked")})
+        self._said = [row for row in bodies("command_noted") if row["at_ms"] <= self.snapshot_ms]
+        self._lives = [
+            (row["at_ms"], kind, row.get("reason", ""))
+            for kind in ("run_started", "run_stopped")
+            for row in bodies(kind)
+        ]
+        self._any_ms = [at_ms for (at_ms,) in connection.execute("SELECT at_ms FROM event")]
+        known = {
+            kind: [row for row in bodies(kind) if row["at_ms"] <= self.snapshot_ms]
+            for kind in COUNTED
+        }
+        ranked = known["cycle_ranked"]
+        self.cycles = len(
+            {row["cycle_ms"] for row in ranked} | {row["cycle_ms"] for row in known["cycle_closed"]}
+        )
+        self.candidates = sum(row["candidates"] for row in ranked)
+        refined = [row for row in known["signal_refined"] if row["verdict"] == "refuse"]
+        denied = known["permit_denied"]
+        self.refusals = len(known["candidate_vetoed"]) + len(denied) + len(refined)
+        self.newest_seq = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
         self._closed_ms = [row["at_ms"] for row in bodies("cycle_closed")]
         connection.close()
 
@@ -60,9 +83,49 @@ class Plans:
         known = [at_ms for at_ms in self._closed_ms if at_ms <= self.snapshot_ms]
         return [(a, b) for a, b in pairwise(known) if b - a > longer_than_ms]
 
+    def steps(self, from_ms: int, until_ms: int | None) -> list[tuple[int, str]]:
+        """What happened in a halt: when, and what the operator wrote of it."""
+        end_ms = 2**62 if until_ms is None else until_ms
+        rows = [row for row in self._states if from_ms <= row["at_ms"] < end_ms]
+        made = [(row["at_ms"], _note(row)) for row in rows]
+        return sorted(
+            made
+            + [
+                (row["at_ms"], row["note"])
+                for row in self._said
+                if from_ms <= row["at_ms"] < end_ms
+            ]
+        )
+
+    def ending(self, until_ms: int) -> tuple[str, str]:
+        """Why a halt ended, and what the operator wrote of it."""
+        (row,) = [row for row in self._states if row["at_ms"] == until_ms]
+        return row["reason"], _note(row)
+
+    def cause(self, from_ms: int, until_ms: int, longer_than_ms: int) -> str:
+        """Why no cycle closed: the run before said goodbye, or not; or nothing was said at all."""
+        for at_ms, kind, reason in sorted(self._lives):
+            if from_ms <= at_ms <= until_ms:
+                return "stop" if kind == "run_stopped" and reason != "crashed" else "crash"
+        inside = sorted(at for at in self._any_ms if from_ms <= at <= until_ms)
+        heard = [from_ms, *inside, until_ms]
+        silent = max(later - earlier for earlier, later in pairwise(heard))
+        return "sleep" if silent > longer_than_ms else "unknown"
+
     @property
     def state(self) -> str:
         return self._states[-1]["after"] if self._states else "normal"
 
+    def planned_stop(self, trade: Stretch) -> Decimal:
+        return D(self.of_order[trade.entry_ids[0]]["stop_price"])
+
+    def ended_by(self, trade: Stretch) -> str:
+        """``stop``, ``target`` or ``close``: what the order that closed it was for."""
+        return str(self._legs[trade.last_id])
+
     def strategy(self, trade: Stretch) -> str:
         return self.of_order[trade.entry_ids[0]]["strategy"]
+
+
+def _note(row: dict[str, Any]) -> str:
+    return next((figure["value"] for figure in row["figures"] if figure["name"] == "note"), "")

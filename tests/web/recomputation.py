@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from raw_events import Plans
+from recomputed_statistics import bounds_of_days, snapshots_drawdown
 from venue_ledger import DAY_MS, LAST_DIGIT, Ledger, Stretch, total
 
 D = Decimal
@@ -59,6 +60,17 @@ def differences(
     _of_months(document, days, same)
     complete = [day["return"] for day in days if day["complete"]]
     _of_days(document["performance"], complete, same)
+    if len(complete) >= DAYS_MIN:
+        # By the published returns: the resamples are seeded by their last bits.
+        shown_returns = [row["return"] for row in document["days"] if row["complete"]]
+        for name, (low, high) in bounds_of_days(shown_returns).items():
+            same(f"{name} low", document["performance"][name]["low"], low)
+            same(f"{name} high", document["performance"][name]["high"], high)
+            same(f"{name} days", document["performance"][name]["interval"]["days"], len(complete))
+    fall = snapshots_drawdown(ledger, plans.snapshots_ms)
+    for name, value in fall.items():
+        same(f"drawdown {name}", document["performance"]["max_drawdown_snapshots"][name], value)
+    same("journal_seq", document["journal_seq"], plans.newest_seq)
     _of_trades("all", document["performance"], trades, plans, len(complete), same)
     for row in document["strategies"]:
         own = [trade for trade in trades if plans.strategy(trade) == row["name"]]
@@ -109,9 +121,16 @@ def _of_spans(
         shown = [(row["from_ms"], row["until_ms"], row["reason"]) for row in document[name]]
         same(name, shown, plans.spans(states)[-NEWEST:])
         same(f"{name}_total", document[f"{name}_total"], len(plans.spans(states)))
+        for row in document[name]:
+            steps = [(step["at_ms"], step["note"]) for step in row["steps"]]
+            same(f"{name} steps", steps, plans.steps(row["from_ms"], row["until_ms"]))
+            if row["end"] is not None:
+                ended = (row["end"]["reason"], row["end"]["note"])
+                same(f"{name} end", ended, plans.ending(row["until_ms"]))
     silence = plans.silence(2 * period_ms)
-    gaps = [(row["from_ms"], row["until_ms"]) for row in document["downtime"]]
-    same("downtime", gaps, silence[-NEWEST:])
+    right = [(a, b, plans.cause(a, b, 2 * period_ms)) for a, b in silence]
+    gaps = [(row["from_ms"], row["until_ms"], row["cause"]) for row in document["downtime"]]
+    same("downtime", gaps, right[-NEWEST:])
     same("downtime_total", document["downtime_total"], len(silence))
     paid = [
         (row["at_ms"], D(row["amount"]), ledger.just_before(row["at_ms"]).quantize(LAST_DIGIT))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from histories import STEP_MS, History, trade
+from page_numerals import expected_numbers, front_numbers, numbers_of
 from raw_events import Plans
 from recomputation import differences
+from recomputed_trades import fill_differences, interval_differences, trade_differences
 from site_client import Client, inline
 from venue_ledger import Ledger, MarkAt
 
@@ -20,10 +24,16 @@ from kamou.venue.market.recorded import RecordedMarket
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
+AS_JSON = {"accept": "application/json"}
 HISTORIES = (
     History(name="one day and parts", seed=1, runs=((6.3, 53.0),)),
     History(name="thirteen complete days and parts", seed=2, runs=((5.0, 14 * 24 + 5.0),)),
-    History(name="fourteen complete days and parts", seed=3, runs=((20.0, 15 * 24 + 1.5),)),
+    History(
+        name="fourteen complete days and parts",
+        seed=3,
+        runs=((20.0, 15 * 24 + 1.5),),
+        moves=((75.31, 1500), (200.77, -2500)),
+    ),
     History(name="begun at midnight", seed=4, runs=((0.0, 30.0),)),
     History(
         name="deposits and withdrawals",
@@ -104,13 +114,41 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     journal = tmp_path / "kamou.sqlite3"
     site = PublicSite(journal, Site(mode="demo", assumed_live=True), runner=inline)
     async with client(site) as http:
-        answer = await http.get("/results.json")
-    assert answer.status_code == 200
-    document = answer.json()
-    assert document["trades_total"] > 5
+        document = (await http.get("/results.json")).json()
+        results, front = [(await http.get(path)).text for path in ("/results", "/")]
+        days = (await http.get("/api/v1/public/days", params={"limit": 200})).json()
+        listed = await _listed_trades(http)
+        single = [
+            (await http.get(f"/trades/{row['trade_id']}", headers=AS_JSON)).json()
+            for row in listed[::7]
+        ]
+    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded), bar_ms=STEP_MS)
+    plans = Plans(journal)
+    assert document["trades_total"] == len(listed) > 5
+    assert differences(document, ledger, plans, period_ms=STEP_MS) == []
+    assert trade_differences(listed, ledger, plans) == []
+    assert interval_differences(document, listed) == []
+    assert fill_differences(single, ledger) == []
+    assert numbers_of(results) == expected_numbers(document)
+    assert numbers_of(front) == front_numbers(document, plans)
+    assert days["days"] == document["days"][::-1]
+    assert (days["as_of_ms"], days["ended_total"]) == (
+        document["as_of_ms"],
+        document["days_total"] - 1,
+    )
     with closing(open_reader(journal)) as reader:
         drawn = as_of.curve(reader, as_of.newest(reader), (), ()).marks
     moved = sum(mark.amount for mark in drawn if mark.kind == "flow")
     assert Decimal(document["flows"]) == moved, "the curve shows the transfers that are counted"
-    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded), bar_ms=STEP_MS)
-    assert differences(document, ledger, Plans(journal), period_ms=STEP_MS) == []
+
+
+async def _listed_trades(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """All pages of ``/trades`` for programs, oldest first."""
+    found: list[dict[str, Any]] = []
+    address = "/trades"
+    while address:
+        page = (await http.get(address, headers=AS_JSON)).json()
+        found += page["trades"]
+        address = page["older_url"]
+    assert page["total"] == len(found)
+    return found[::-1]

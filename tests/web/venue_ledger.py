@@ -37,6 +37,10 @@ class Stretch:
     funding: Decimal
     added: Decimal  # contracts, by the orders that opened or enlarged it
     contract_size: Decimal
+    side: str
+    entry_price: Decimal  # averages of what opened or enlarged it, and of what reduced it
+    exit_price: Decimal
+    last_id: str  # of the order that closed it; empty: the venue did
 
 
 @attrs.define
@@ -47,6 +51,8 @@ class _Open:
     fees: Decimal = D(0)
     funding: Decimal = D(0)
     added: Decimal = D(0)
+    paid_in: Decimal = D(0)  # contracts x price of what was added, and of what was taken off
+    paid_out: Decimal = D(0)
     ids: list[str] = attrs.Factory(list)
 
 
@@ -61,6 +67,9 @@ class Ledger:
         self.fills = [row for kind, row in read if kind == "fill"]
         self.money = [row for kind, row in read if kind == "money"]
         self._mark_at = mark_at
+        self._entries = sorted([*self.money, *self.fills], key=lambda row: row["at_ms"])
+        self._reached_ms, self._next, self._wallet = 0, 0, D(0)
+        self._open: dict[str, list[Decimal]] = {}
         (opening,) = [row for row in self.money if row["kind"] == "opening"]
         self.bar_ms, self.began_ms = bar_ms, opening["at_ms"]
         at_midnight = self.began_ms % DAY_MS == 0  # entries of 00:00 belong to the day that begins
@@ -95,25 +104,7 @@ class Ledger:
 
     def equity(self, to_ms: int, *, marks_ms: int | None = None) -> Decimal:
         """Wallet after all entries before ``to_ms``, positions at the marks of that time."""
-        wallet = total(D(row["amount"]) for row in self.money if row["at_ms"] < to_ms)
-        open_ = defaultdict(lambda: [D(0), D(0), D(0)])  # symbol -> quantity, cost, contract size
-        for fill in self.fills:
-            if fill["at_ms"] >= to_ms:
-                continue
-            wallet -= D(fill["fee"])
-            quantity, price, size = signed(fill), D(fill["price"]), D(fill["contract_size"])
-            held = open_[fill["symbol"]]
-            same = held[0] * quantity >= 0
-            closed = D(0) if same else min(abs(held[0]), abs(quantity))
-            if closed:
-                average = held[1] / held[0]
-                gain = (price - average) * closed * size * (1 if held[0] > 0 else -1)
-                wallet += gain.quantize(LAST_DIGIT)
-                held[1] -= held[1] * closed / abs(held[0])
-            opened = quantity if same else quantity + (closed if held[0] > 0 else -closed)
-            held[0] += quantity
-            held[1] = (D(0) if held[0] == opened else held[1]) + opened * price
-            held[2] = size
+        wallet, open_ = self._until(to_ms)
         marks = (
             (held[0] * self._mark_at(symbol, marks_ms or to_ms) - held[1]) * held[2]
             for symbol, held in open_.items()
@@ -125,14 +116,34 @@ class Ledger:
         """Time-weighted return: from just after one transfer to just before the next."""
         growth = 1.0
         start = self.start if from_ms <= self.began_ms else self.equity(from_ms)
-        moved: dict[int, Decimal] = defaultdict(D)
-        for row in self.transfers(from_ms, to_ms):
-            moved[row["at_ms"]] += D(row["amount"])
-        for at_ms, amount in moved.items():
+        for at_ms, amount in self.moved_by_time(from_ms, to_ms).items():
             before = self.just_before(at_ms)
             growth *= float(before / start)
             start = before + amount
         return growth * float(self.equity(to_ms) / start) - 1.0
+
+    def _until(self, to_ms: int) -> tuple[Decimal, dict[str, list[Decimal]]]:
+        """Wallet, and quantity, cost and contract size by symbol, after all entries before then.
+
+        Goes on from where the last call ended, if that was not later.
+        """
+        if to_ms < self._reached_ms:
+            self._next, self._wallet, self._open = 0, D(0), {}
+        self._reached_ms = to_ms
+        while self._next < len(self._entries) and self._entries[self._next]["at_ms"] < to_ms:
+            row = self._entries[self._next]
+            self._next += 1
+            if "fee" in row:
+                self._wallet += _take(self._open.setdefault(row["symbol"], [D(0)] * 3), row)
+            else:
+                self._wallet += D(row["amount"])
+        return self._wallet, self._open
+
+    def moved_by_time(self, from_ms: int, to_ms: int) -> dict[int, Decimal]:
+        found: dict[int, Decimal] = defaultdict(D)
+        for row in self.transfers(from_ms, to_ms):
+            found[row["at_ms"]] += D(row["amount"])
+        return found
 
     def just_before(self, transfer_ms: int) -> Decimal:
         """Open positions count at the close of the last bar that had ended."""
@@ -154,6 +165,23 @@ class Ledger:
         return done
 
 
+def _take(held: list[Decimal], fill: dict[str, Any]) -> Decimal:
+    """Change what is held by a fill; return what the wallet changes by."""
+    quantity, price, size = signed(fill), D(fill["price"]), D(fill["contract_size"])
+    gain = D(0)
+    same = held[0] * quantity >= 0
+    closed = D(0) if same else min(abs(held[0]), abs(quantity))
+    if closed:
+        average = held[1] / held[0]
+        gain = (price - average) * closed * size * (1 if held[0] > 0 else -1)
+        held[1] -= held[1] * closed / abs(held[0])
+    opened = quantity if same else quantity + (closed if held[0] > 0 else -closed)
+    held[0] += quantity
+    held[1] = (D(0) if held[0] == opened else held[1]) + opened * price
+    held[2] = size
+    return gain.quantize(LAST_DIGIT) - D(fill["fee"])
+
+
 def signed(fill: dict[str, Any]) -> Decimal:
     return D(fill["quantity"]) * (1 if fill["side"] == "buy" else -1)
 
@@ -166,8 +194,11 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
     )
     if held.quantity * quantity >= 0:
         held.added += abs(quantity)
+        held.paid_in += abs(quantity) * D(fill["price"])
         if fill["client_id"] not in held.ids:
             held.ids.append(fill["client_id"])
+    else:
+        held.paid_out += abs(quantity) * D(fill["price"])
     held.cash -= quantity * D(fill["price"]) * size
     held.fees += D(fill["fee"])
     held.quantity += quantity
@@ -183,6 +214,10 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
             funding=held.funding,
             added=held.added,
             contract_size=size,
+            side="long" if quantity < 0 else "short",
+            entry_price=held.paid_in / held.added,
+            exit_price=held.paid_out / held.added,
+            last_id=fill["client_id"] or "",
         )
 
 
