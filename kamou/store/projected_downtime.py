@@ -1,7 +1,8 @@
 """Projection of downtime: more than two periods in which no cycle closed, with its cause.
 
 Measured between the ends of two cycles by the time of the venue (``at_ms``), so it does not matter
-what kept a cycle from closing. The real time that a fast-forward takes is none.
+what kept a cycle from closing. The real time that a fast-forward takes is none. ``HistoryCaughtUp``
+says what it took; a journal of before, which has no such event, is read for simulated time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kamou.store.projected_curve import span_marked
 PERIODS = 2  # without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # of a journal whose configuration names none
 PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
+SIMULATED_CYCLES = 8  # that end after equally many ms each: real commits take a time of their own
 STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
 
 
@@ -28,6 +30,13 @@ class _Said:
     at_ms: int
     kind: str
     body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class _Stretch:
+    begin_ms: int
+    end_ms: int
+    said: tuple[_Said, ...]  # what was journalled between its ends, in order
 
 
 def period_of(config_json: str) -> int:
@@ -45,10 +54,13 @@ def last_closed(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
     return None if row is None else (int(row[0]), int(row[1]))
 
 
-def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
+def cycle_followed(
+    cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int], *, old: bool = False
+) -> int:
     """Record the downtime between the end of a cycle and the next one's.
 
     Args:
+        old: the journal was written before ``HistoryCaughtUp`` was.
         cursor: inside the transaction of the event.
         seq: of the event that says that a cycle closed.
         at_ms: when it closed.
@@ -63,13 +75,17 @@ def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[i
     if at_ms - before[1] <= limit_ms:
         return 0
     said = _said(cursor, before[0], seq)
+    simulated = old and _simulated(cursor, before[0])
     found = [
-        (begin, end) for begin, end in _stretches(said, before[1], at_ms) if end - begin > limit_ms
+        stretch
+        for stretch in _stretches(said, before[1], at_ms, simulated=simulated)
+        if stretch.end_ms - stretch.begin_ms > limit_ms
     ]
-    for number, (begin, end) in enumerate(found):
+    for number, stretch in enumerate(found):
+        begin, end = stretch.begin_ms, stretch.end_ms
         cursor.execute(
             "INSERT INTO downtime (seq, number, from_ms, until_ms, cause) VALUES (?, ?, ?, ?, ?)",
-            (seq, number, begin, end, _cause(said, begin, end, limit_ms)),
+            (seq, number, begin, end, _cause(stretch, limit_ms)),
         )
         span_marked(cursor, "down", begin, end)
     return len(found)
@@ -92,7 +108,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
     ).fetchall()
     for seq, at_ms, key in closed:
         if before is not None:
-            total += cycle_followed(cursor, seq, at_ms, before)
+            total += cycle_followed(cursor, seq, at_ms, before, old=True)
         if before is None or int(key) > before[0]:
             before = (int(key), at_ms)
     cursor.execute("UPDATE total SET value = ? WHERE name = 'downtimes'", (total,))
@@ -119,26 +135,47 @@ def _said(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> list[_Said]:
     return [_Said(at_ms=at_ms, kind=kind, body=body) for at_ms, kind, body in rows]
 
 
-def _stretches(said: list[_Said], begin: int, end: int) -> Iterator[tuple[int, int]]:
+def _simulated(cursor: sqlite3.Cursor, cycle_ms: int) -> bool:
+    """Whether the newest cycles until this one ended in simulated time."""
+    rows = cursor.execute(
+        "SELECT closed_ms - cycle_ms FROM cycle WHERE cycle_ms <= ? AND closed_ms IS NOT NULL"
+        " ORDER BY cycle_ms DESC LIMIT ?",
+        (cycle_ms, SIMULATED_CYCLES),
+    ).fetchall()
+    return len(rows) == SIMULATED_CYCLES and len(set(rows)) == 1
+
+
+def _stretches(
+    said: list[_Said], begin_ms: int, end_ms: int, *, simulated: bool
+) -> Iterator[_Stretch]:
     """Yield the time between two cycles without what a fast-forward took of it."""
+    inside: list[_Said] = []
     for each in said:
+        since_ms = None
         if each.kind == "history_caught_up":
-            made = decode(HistoryCaughtUp, each.body)
-            if made.since_ms > begin:
-                yield begin, made.since_ms
-            begin = max(begin, made.at_ms)
-    yield begin, end
+            since_ms = decode(HistoryCaughtUp, each.body).since_ms
+        elif simulated and each.kind == "run_started":
+            # Simulated time ended where the next run began to make it; both are one process.
+            since_ms, simulated = begin_ms, False
+        if since_ms is None:
+            inside.append(each)
+            continue
+        if since_ms > begin_ms:
+            yield _Stretch(begin_ms=begin_ms, end_ms=since_ms, said=tuple(inside))
+        begin_ms, inside = max(begin_ms, each.at_ms), []
+    yield _Stretch(begin_ms=begin_ms, end_ms=end_ms, said=tuple(inside))
 
 
-def _cause(said: list[_Said], begin: int, end: int, limit_ms: int) -> str:
+def _cause(stretch: _Stretch, limit_ms: int) -> str:
     """What ended the run before; without a new run, whether anything was journalled at all."""
-    inside = [each for each in said if begin <= each.at_ms <= end]
+    begin_ms, end_ms = stretch.begin_ms, stretch.end_ms
+    inside = [each for each in stretch.said if begin_ms <= each.at_ms <= end_ms]
     for each in inside:
         if each.kind == "run_stopped":
             return STOP if json.loads(each.body)["reason"] != "crashed" else CRASH
         if each.kind == "run_started":
             return CRASH  # the run before said no goodbye
     # A run that is awake says something in every cycle, if only that nothing was ranked.
-    heard = [begin, *(each.at_ms for each in inside), end]
+    heard = [begin_ms, *(each.at_ms for each in inside), end_ms]
     silent = max(later - earlier for earlier, later in pairwise(heard))
     return SLEEP if silent > limit_ms else UNKNOWN

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 
+import attrs
 import pytest
 import story
 from hypothesis import given
@@ -17,7 +18,7 @@ from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp
 from kamou.settings.table import settings_table
-from kamou.store import database, queries
+from kamou.store import database, projected_downtime, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_downtime import PERIOD_MIN_MS
 
@@ -139,6 +140,42 @@ def test_the_longer_period_counts_where_it_was_changed(connection: sqlite3.Conne
 
 def test_no_cycle_can_be_shorter_than_the_shortest_that_is_looked_at() -> None:
     assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= PERIOD_MIN_MS
+
+
+def rebuilt(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
+    """Downtime as the migration finds it in a journal of the version before."""
+    downtime(connection, *events)
+    connection.execute("DELETE FROM downtime")
+    connection.execute("UPDATE total SET value = 0 WHERE name = 'downtimes'")
+    projected_downtime.rebuild(connection)
+    return downtime(connection)
+
+
+def in_real_time(first_ms: int, count: int) -> list[Event]:
+    """Ends of cycles that the time of a commit moves by some milliseconds."""
+    return [
+        attrs.evolve(each, at_ms=each.at_ms + 3 + 7 * i)
+        for i, each in enumerate(cycles(first_ms, count))
+    ]
+
+
+def test_a_journal_of_before_shows_the_time_of_its_fast_forward_as_no_stop(
+    connection: sqlite3.Connection,
+) -> None:
+    """It has no word of the end of a fast-forward; but simulated cycles end to the millisecond."""
+    history = (started(1, T0), *cycles(T0, 9), stopped(1, minute(42)))
+    live = (started(2, minute(60)), *in_real_time(minute(65), 9), stopped(2, minute(106)))
+    later = (started(3, minute(200)), *in_real_time(minute(205), 9))
+    assert rebuilt(connection, *history, *live, *later) == [(105, 205, "stop")]
+
+
+def test_a_journal_of_before_keeps_the_downtime_after_a_fast_forward_that_was_stopped_for_long(
+    connection: sqlite3.Connection,
+) -> None:
+    """What a fast-forward takes lies between its stop and the start that follows it at once."""
+    history = (started(1, T0), *cycles(T0, 9), stopped(1, minute(42)))
+    live = (started(2, minute(60)), *in_real_time(minute(120), 9))
+    assert rebuilt(connection, *history, *live) == [(60, 120, "sleep")]
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
