@@ -286,6 +286,10 @@ _TRANSFERS = (
 )
 
 
+# A halt is found by how it began (0005) since it is a period.
+_UNUSED = ("DROP INDEX state_halted",)
+
+
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "0001_journal_and_read_models": (*_JOURNAL, *_SYSTEM, *_DECISIONS, *_EXECUTION, *_MONEY),
@@ -295,6 +299,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0005_periods": _PERIODS,
         "0006_downtime": _DOWNTIME,
         "0007_transfers": _TRANSFERS,
+        "0008_unused": _UNUSED,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""

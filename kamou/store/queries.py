@@ -19,10 +19,8 @@ from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import TRANSFER
 from kamou.store.rows import (
-    ConfigRow,
     Counts,
     CycleRow,
-    Downtime,
     EquityPoint,
     FillRow,
     Latest,
@@ -221,23 +219,6 @@ def state_spans(reader: sqlite3.Connection, *, limit: int | None = None) -> tupl
     """The newest states that the governor was put in, with their duration, oldest first."""
     rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_every(limit),)).fetchall()
     return tuple(_state_span(row) for row in rows[::-1])
-
-
-def runs(reader: sqlite3.Connection) -> tuple[RunRow, ...]:
-    """Every generation, oldest first."""
-    return select(reader, RunRow, "run", "ORDER BY generation")
-
-
-def downtime(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[Downtime, ...]:
-    """The newest times of downtime, oldest first."""
-    tail = "ORDER BY seq DESC, number DESC LIMIT ?"
-    return select(reader, Downtime, "downtime", tail, _every(limit))[::-1]
-
-
-def configs(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[ConfigRow, ...]:
-    """The newest configurations that ran, in order of first use."""
-    tail = "ORDER BY first_ms DESC, digest DESC LIMIT ?"
-    return select(reader, ConfigRow, "config", tail, _every(limit))[::-1]
 
 
 def refusals(

@@ -85,12 +85,8 @@ class Memo:
         rows = public_queries.all_days(reader)
         complete = [row for row in rows if row.complete and row.return_ is not None]
         as_of_ms = complete[-1].end_ms if complete else None
-        moving = [row for row in rows if row.return_ is not None]
-        days = DayReturns(
-            returns=np.array([row.return_ for row in moving], dtype=np.float64),
-            complete=np.array([row.complete for row in moving], dtype=np.bool_),
-            as_of_ms=as_of_ms,
-        )
+        returns = np.array([row.return_ for row in complete], dtype=np.float64)
+        days = DayReturns(returns=returns, as_of_ms=as_of_ms)
         trades = _trade_days(reader, complete)
         end_ms = rows[-1].end_ms if rows else 0
         moved = public_queries.transfers(reader, from_ms=0, until_ms=end_ms)
@@ -119,9 +115,7 @@ class Memo:
     ) -> tuple[DayStatistics, Mapping[str, TradeBounds]]:
         columns = [c for each in trades.values() for c in attrs.astuple(each, recurse=False)]
         as_of = np.array([days.as_of_ms or 0], dtype=np.float64)
-        digest = "|".join(trades) + data_digest(
-            as_of, days.returns, days.complete.astype(np.float64), *columns
-        )
+        digest = "|".join(trades) + data_digest(as_of, days.returns, *columns)
         if digest not in self._intervals:
             if len(self._intervals) >= INTERVALS_KEPT:
                 self._intervals.pop(next(iter(self._intervals)))

@@ -18,7 +18,7 @@ from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp
 from kamou.settings.table import settings_table
-from kamou.store import database, projected_downtime, queries
+from kamou.store import as_of, database, projected_downtime, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_downtime import PERIOD_MIN_MS
 
@@ -58,7 +58,7 @@ def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, 
     for event in events:
         generation = event.generation if isinstance(event, RunStarted) else generation
         JournalWriter(connection, generation=generation).append([event])
-    found = queries.downtime(connection)
+    found = as_of.downtime(connection, as_of.NOW, limit=1_000)
     assert queries.totals(connection)["downtimes"] == len(found)
     return [((d.from_ms - T0) // MINUTE_MS, (d.until_ms - T0) // MINUTE_MS, d.cause) for d in found]
 
@@ -188,5 +188,8 @@ def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
         JournalWriter(connection, generation=1).append(
             [started(1, T0), *(story.closed(at_ms) for at_ms in ends)]
         )
-        found = [(each.from_ms, each.until_ms) for each in queries.downtime(connection)]
+        found = [
+            (each.from_ms, each.until_ms)
+            for each in as_of.downtime(connection, as_of.NOW, limit=1_000)
+        ]
     assert found == expected

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from kamou.core.record.bootstrap import (
     Floats,
@@ -115,13 +114,13 @@ UNITS = {
 
 @attrs.frozen(kw_only=True, eq=False)
 class DayReturns:
-    """Returns of the rows of the record that have ended, oldest first; idle days are 0.
+    """Returns of the complete days of the record, oldest first; idle days are 0.
 
-    A row that is not a complete day is no observation of a daily return.
+    Not among them: the part of a day with which the record began, the day that runs, and days
+    that cannot be separated.
     """
 
-    returns: Floats  # [rows]
-    complete: npt.NDArray[np.bool_]  # [rows]
+    returns: Floats  # [days]
     as_of_ms: int | None = None  # the close of the last complete day
 
 
@@ -161,10 +160,8 @@ class TradeBounds:
 
 
 def day_statistics(days: DayReturns) -> DayStatistics:
-    """Statistics of complete days. What is no complete day is in none of them: the part of a day
-    with which the record began, the day that runs, and days that cannot be separated.
-    """
-    daily = _finite(days.returns)[days.complete]
+    """Return the statistics of complete days."""
+    daily = _finite(days.returns)
     counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
     if daily.size < DAYS_MIN:
         none = {
@@ -238,18 +235,6 @@ def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
 
 
 # --- the figures themselves ------------------------------------------------------------------
-
-
-def return_twr(subperiods: Sequence[tuple[float, float]]) -> float:
-    """Time-weighted return over ``(equity after the flow, equity before the next flow)`` pairs.
-
-    Deposits and withdrawals end a sub-period, so they are never profit (GIPS).
-    """
-    total = 1.0
-    for start, end in subperiods:
-        assert start > 0, "a time-weighted return needs equity to start from"
-        total *= end / start
-    return total - 1.0
 
 
 def max_drawdown(returns: Sequence[float] | Floats) -> float:

@@ -36,9 +36,7 @@ fractions = st.floats(-0.2, 0.25, allow_nan=False)
 def ended(returns: Sequence[float]) -> p.DayStatistics:
     """Statistics of complete days."""
     values = np.asarray(returns, dtype=np.float64)
-    return p.day_statistics(
-        p.DayReturns(returns=values, complete=np.ones(len(values), dtype=np.bool_), as_of_ms=7)
-    )
+    return p.day_statistics(p.DayReturns(returns=values, as_of_ms=7))
 
 
 def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums, p.TradeDays]:
@@ -77,11 +75,6 @@ def test_the_ratios_agree_with_empyrical() -> None:
     assert p.sharpe(DAILY) == pytest.approx(-0.820298479788915, rel=1e-12)
     assert p.sortino(DAILY) == pytest.approx(-1.2210260957439296, rel=1e-12)
     assert p.max_drawdown(DAILY) == pytest.approx(-0.15446900959834847, rel=1e-12)
-
-
-def test_the_time_weighted_return_agrees_with_its_vector_and_ignores_deposits() -> None:
-    found = p.return_twr([(10_000, 10_200), (15_200, 14_896), (12_896, 13_412.0)])
-    assert found == pytest.approx(0.03959640198511183, rel=1e-12)
 
 
 def test_the_wilson_interval_agrees_with_its_vector() -> None:
@@ -171,13 +164,6 @@ def test_the_unit_of_the_sharpe_ratio_is_printed_beside_it() -> None:
     assert "daily" in unit
     assert "sqrt(365)" in unit
     assert "idle days included" in unit
-
-
-def test_a_row_that_is_no_complete_day_is_in_no_figure_of_days() -> None:
-    returns = np.array([0.01, *DAILY[:20], -0.3, *DAILY[20:], 0.2])
-    complete = np.array([False, *[True] * 20, False, *[True] * 40, False])
-    found = p.day_statistics(p.DayReturns(returns=returns, complete=complete, as_of_ms=7))
-    assert found == ended(DAILY)
 
 
 def test_an_interval_names_its_own_count_and_time() -> None:
