@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from kamou.venue.market.recorded import RecordedMarket
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
+DRAWN = range(100, 103)
 AS_JSON = {"accept": "application/json"}
 HISTORIES = (
     History(name="one day and parts", seed=1, runs=((6.3, 53.0),)),
@@ -89,6 +91,21 @@ HISTORIES = (
 )
 
 
+def drawn_history(seed: int) -> History:
+    """Two or three runs with stops across no, one or two midnights, and transfers at any time."""
+    chance = Random(seed)
+    hour, runs = chance.uniform(0, 23), []
+    for _ in range(chance.randint(2, 3)):
+        end = hour + chance.uniform(8, 30)
+        runs.append((round(hour, 2), round(end, 2)))
+        hour = end // 24 * 24 + 24 * chance.randint(0, 2) + chance.uniform(0.1, 20)
+        hour = max(hour, end + 0.1)
+    times = sorted(chance.uniform(runs[0][0], runs[-1][1]) for _ in range(chance.randint(2, 7)))
+    moves = tuple((at, chance.choice([900, 250, -120, -1_500])) for at in times)
+    killed = chance.random() < 0.5
+    return History(name=f"drawn {seed}", seed=seed, runs=tuple(runs), moves=moves, killed=killed)
+
+
 def marks(drawn: RecordedMarket) -> MarkAt:
     """The venue's marks: the market's price, rounded to the tick."""
     columns = {symbol: n for n, symbol in enumerate(drawn.symbols)}
@@ -102,7 +119,7 @@ def marks(drawn: RecordedMarket) -> MarkAt:
     return mark_at
 
 
-@pytest.fixture(params=HISTORIES, ids=lambda history: history.name)
+@pytest.fixture(params=[*HISTORIES, *map(drawn_history, DRAWN)], ids=lambda history: history.name)
 def traded(request: pytest.FixtureRequest, tmp_path: Path) -> RecordedMarket:
     """The market of a history that has been traded; its files are in ``tmp_path``."""
     return trade(request.param, tmp_path)
