@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal as D
 from typing import Any, cast
 
-import attrs
-import numpy as np
 import pytest
+from bars_port import HOUR, Port
 from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, venue_position
 
 from kamou.actors.midnights import READS_MAX, MidnightReader
-from kamou.core.market.bars import Candles
-from kamou.core.model import Quote
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnights import LAST_PRICE_BARS, MARK_READ, MidnightMarks
-from kamou.errors import UnreachableError
-from kamou.exchange.base import Capabilities, ExchangePort
+from kamou.exchange.base import ExchangePort
 
-HOUR = 3_600_000
 MIDNIGHT = NOON - NOON % DAY + DAY
-
-
-@attrs.define
-class Port:
-    """Has a bar of one symbol for every hour; what it is asked for is noted."""
-
-    close: Callable[[int], float] = lambda end_ms: 98.004
-    silent: bool = False
-    late_ms: int = 0  # by which its bars end elsewhere
-    quoted: dict[str, Quote] = attrs.Factory(dict)
-    history_ms: int | None = None
-    asked: list[int] = attrs.Factory(list)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            attached_stop=True,
-            open_interest=True,
-            long_short_ratio=True,
-            reduce_only=True,
-            withdraw_check=True,
-            history_ms=self.history_ms,
-        )
-
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        self.asked.append(until_ms)
-        if self.silent:
-            raise UnreachableError("silent")
-        price = np.array([[self.close(until_ms)]])
-        return Candles(
-            symbols=("SOLUSDT",),
-            period_ms=period_ms,
-            open_ms=np.array([since_ms - self.late_ms], dtype=np.int64),
-            open=price,
-            high=price,
-            low=price,
-            close=price,
-            volume=price,
-        )
-
-    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        if self.silent:
-            raise UnreachableError("silent")
-        return self.quoted
 
 
 def reader(port: Port) -> MidnightReader:

@@ -23,7 +23,7 @@ from kamou.core.book.holdings import (
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
-from kamou.core.model import ZERO, Fill
+from kamou.core.model import ZERO, Fill, Income
 
 CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
 TRANSFERS_KEPT = 100  # that wait for a valuation, or that late entries may change
@@ -51,17 +51,23 @@ class AccountHoldings(Holdings):
         paid = BalanceChange(at_ms=income.at_ms, amount=income.amount, transfer=transfer)
         self._pay(income.income_id, paid)
         if transfer:
+            self._await_value(income)
             self.flows += income.amount
-            # Before the first mark it is in the equity that the record begins with.
-            # Before the payments that are still known, nothing values it.
-            known = income.at_ms >= self.day_from_ms - OVERLAP_MS
-            if self.marked_ms and known and income.at_ms not in self.valued:
-                self.unvalued[income.at_ms] = income.income_id
-                bound(self.unvalued, TRANSFERS_KEPT)
         elif income.kind == "funding":
             self.unattributed[income.income_id] = income
             bound(self.unattributed, CLOSED_KEPT)
             self._attribute_late(income.symbol)
+
+    def _await_value(self, transfer: Income) -> None:
+        """Remember that nothing has valued this transfer yet.
+
+        One from before the first mark is in the equity that the record begins with, and one from
+        before the payments that are still known cannot be valued.
+        """
+        known = transfer.at_ms >= self.day_from_ms - OVERLAP_MS
+        if self.marked_ms and known and transfer.at_ms not in self.valued:
+            self.unvalued[transfer.at_ms] = transfer.income_id
+            bound(self.unvalued, TRANSFERS_KEPT)
 
     def _attribute_late(self, symbol: str) -> None:
         """Give funding that no known trade was charged with to the trade that a fill made known."""

@@ -1,0 +1,59 @@
+"""A port with bars of one symbol, for what the reconciler reads of past marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import numpy as np
+
+from kamou.core.market.bars import Candles
+from kamou.core.model import Quote
+from kamou.errors import UnreachableError
+from kamou.exchange.base import Capabilities
+
+HOUR = 3_600_000
+
+
+@attrs.define
+class Port:
+    """Has a bar of one symbol for every hour; what it is asked for is noted."""
+
+    close: Callable[[int], float] = lambda end_ms: 98.004
+    silent: bool = False
+    late_ms: int = 0  # by which its bars end elsewhere
+    quoted: dict[str, Quote] = attrs.Factory(dict)
+    history_ms: int | None = None
+    asked: list[int] = attrs.Factory(list)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            attached_stop=True,
+            open_interest=True,
+            long_short_ratio=True,
+            reduce_only=True,
+            withdraw_check=True,
+            history_ms=self.history_ms,
+        )
+
+    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+        self.asked.append(until_ms)
+        if self.silent:
+            raise UnreachableError("silent")
+        price = np.array([[self.close(until_ms)]])
+        return Candles(
+            symbols=("SOLUSDT",),
+            period_ms=period_ms,
+            open_ms=np.array([since_ms - self.late_ms], dtype=np.int64),
+            open=price,
+            high=price,
+            low=price,
+            close=price,
+            volume=price,
+        )
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        if self.silent:
+            raise UnreachableError("silent")
+        return self.quoted

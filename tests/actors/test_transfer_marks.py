@@ -1,0 +1,83 @@
+"""Which bars the reconciler reads to value a transfer, and what it does without them."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import cast
+
+import pytest
+from bars_port import HOUR, Port
+from core.trading_cases import INSTRUMENTS, NOON, Story, account, income, venue_position
+
+from kamou.actors.transfers import TransferValuer
+from kamou.core.book import events as e
+from kamou.core.model import Figure
+from kamou.core.reconciliation.venue_view import VenueView
+from kamou.core.risk.midnights import LAST_PRICE_BARS
+from kamou.exchange.base import ExchangePort
+
+READ = NOON + 3 * HOUR
+
+
+def valuer(port: Port) -> TransferValuer:
+    return TransferValuer(
+        port=cast(ExchangePort, port),
+        period_ms=HOUR,
+        instruments=dict(INSTRUMENTS),
+        tolerance=D("0.02"),
+    )
+
+
+def looked() -> VenueView:
+    """10 contracts of 0.1 were bought at 100 before all transfers; now they are marked at 100."""
+    return VenueView(
+        account=account("10300", at_ms=READ),
+        positions=(venue_position("SOLUSDT", "10", entry_price=D(100), unrealised=D(0)),),
+        open_orders=(),
+        fills=(),
+        income=(),
+        at_ms=READ,
+    )
+
+
+def told(*moved: tuple[int, str]) -> Story:
+    story = Story()
+    story.ready()
+    for at_ms, amount in moved:
+        story.say(e.IncomeRecorded(at_ms=READ, income=income("transfer", amount, at_ms)))
+    return story
+
+
+async def test_a_transfer_is_valued_at_the_close_of_the_last_bar_that_had_ended() -> None:
+    """A bar that ends with the transfer is the last one; bars are read once for all in them."""
+    port = Port(close=lambda end_ms: 90.0 + (end_ms - NOON) // HOUR)
+    story = told((NOON + HOUR - 1, "200"), (NOON + HOUR, "60"), (NOON + HOUR + 5, "40"))
+    found = await valuer(port).value(story.book, looked())
+    assert [(x.transfer_ms, x.marks_ms, x.equity) for x in found] == [
+        (NOON + HOUR - 1, NOON, D(10_000) - 10),
+        (NOON + HOUR, NOON + HOUR, D(10_200) - 9),
+        (NOON + HOUR + 5, NOON + HOUR, D(10_260) - 9),
+    ]
+    assert {(x.number, x.rests_on, x.read_ms) for x in found} == {(1, LAST_PRICE_BARS, READ)}
+    assert found[0].marks == (Figure(name="SOLUSDT", value="90.0"),)
+    assert port.asked == [NOON, NOON + HOUR]
+
+
+@pytest.mark.parametrize(
+    "port",
+    [Port(silent=True), Port(close=lambda end_ms: float("nan")), Port(late_ms=HOUR)],
+    ids=["silent", "no price", "another bar"],
+)
+async def test_a_transfer_without_a_bar_is_left_to_the_next_pass(port: Port) -> None:
+    story = told((NOON + HOUR, "300"))
+    assert await valuer(port).value(story.book, looked()) == ()
+    port.silent, port.late_ms, port.close = False, 0, lambda end_ms: 100.0
+    (found,) = await valuer(port).value(story.book, looked())
+    assert found.equity == 10_000
+
+
+async def test_a_transfer_from_before_the_venues_look_back_is_not_valued() -> None:
+    port = Port(history_ms=HOUR)
+    story = told((NOON + HOUR, "300"))
+    assert await valuer(port).value(story.book, looked()) == ()
+    assert port.asked == []
