@@ -18,6 +18,7 @@ from raw_events import Plans
 D = Decimal
 MINUS = "\N{MINUS SIGN}"
 NUMBER = re.compile(rf"[+{MINUS}]?\d(?:[\d,]*\d)?(?:\.\d+)?%?")
+DAYS_SHOWN, TRADES_SHOWN = 30, 50  # on one page
 STATIC = {  # numbers in the meaning of a figure
     "return_twr": "",
     "max_drawdown": "",
@@ -48,6 +49,36 @@ def front_numbers(document: dict[str, Any], plans: Plans) -> list[str]:
     counted = [plans.cycles, plans.candidates, plans.refusals, document["trades_total"]]
     shown = [money(document["equity"]), *(f"{n:,}" for n in counted)]
     return NUMBER.findall(" | ".join([*shown, moment(document["as_of_ms"])]))
+
+
+def days_numbers(document: dict[str, Any]) -> list[str]:
+    """The numbers of the first page of ``/days``."""
+    rows = [_day(day) for day in document["days"][::-1]][:DAYS_SHOWN]
+    return NUMBER.findall(" | ".join([*rows, str(document["days_total"])]))
+
+
+def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
+    """The numbers of the first page of ``/trades``; ``names`` stand in its form."""
+    rows = listed[: -TRADES_SHOWN - 1 : -1]
+    shown = [str(len(listed)), *names]
+    for row in rows:
+        shown.append(f"{row['symbol']} {moment(row['closed_ms'])}")
+        shown.append(f"{_price(row['entry_price'])} {_price(row['exit_price'])}")
+        shown.append(_lasted({"from_ms": row["opened_ms"], "until_ms": row["closed_ms"]}))
+        shown.append(money(D(row["fees"]) - D(row["funding"])))
+        shown.append(money(row["pnl_net"], signed=True))
+        if row["r_multiple"] is not None:
+            shown.append(number(row["r_multiple"], signed=True))
+    shown += [moment(rows[-1]["closed_ms"]), moment(rows[0]["closed_ms"])]
+    return NUMBER.findall(" | ".join([*shown, f"{MINUS}1"]))  # R of a clean stop
+
+
+def _price(value: str) -> str:
+    """Eight significant digits, without zeros at the end."""
+    exact = D(value)
+    rounded = exact.quantize(D(1).scaleb(-max(0, 7 - exact.adjusted())), ROUND_HALF_EVEN)
+    text = f"{rounded:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _page(d: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from histories import STEP_MS, History, trade
-from page_numerals import expected_numbers, front_numbers, numbers_of
+from page_numerals import (
+    days_numbers,
+    expected_numbers,
+    front_numbers,
+    numbers_of,
+    trades_numbers,
+)
 from raw_events import Plans
 from recomputation import differences
 from recomputed_trades import fill_differences, interval_differences, trade_differences
@@ -132,7 +138,8 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     site = PublicSite(journal, Site(mode="demo", assumed_live=True), runner=inline)
     async with client(site) as http:
         document = (await http.get("/results.json")).json()
-        results, front = [(await http.get(path)).text for path in ("/results", "/")]
+        pages = [(await http.get(path)).text for path in ("/results", "/", "/days", "/trades")]
+        results, front, day_rows, trade_rows = pages
         days = (await http.get("/api/v1/public/days", params={"limit": 200})).json()
         listed = await _listed_trades(http)
         single = [
@@ -148,6 +155,9 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     assert fill_differences(single, ledger) == []
     assert numbers_of(results) == expected_numbers(document)
     assert numbers_of(front) == front_numbers(document, plans)
+    assert numbers_of(day_rows) == days_numbers(document)
+    symbols = sorted({row["symbol"] for row in listed})
+    assert numbers_of(trade_rows) == trades_numbers(listed, symbols)
     assert days["days"] == document["days"][::-1]
     assert (days["as_of_ms"], days["ended_total"]) == (
         document["as_of_ms"],
