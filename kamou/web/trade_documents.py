@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -20,30 +20,35 @@ def trades_document(
     as_of_ms: int,
     trades: Iterable[TradeRow],
     *,
+    worst: Mapping[str, float | None],
     total: int,
     newer: str,
     older: str,
 ) -> dict[str, object]:
-    """One page of trades, newest first, with the addresses of its neighbors."""
+    """One page of trades, newest first, with the addresses of its neighbors.
+
+    ``worst`` has the ``worst_case_r`` of each by trade id.
+    """
     return {
         "mode": site.mode,
         "currency": site.currency,
         "as_of_ms": as_of_ms if as_of_ms < 2**53 else None,
         "total": total,
-        "trades": [_plain(trade) for trade in trades],
+        "trades": [_trade(trade, worst[trade.trade_id]) for trade in trades],
         "newer_url": newer or None,
         "older_url": older or None,
     }
 
 
 def trade_document(
-    site: Site, chain: TradeChain, late: Iterable[ResultCorrected]
+    site: Site, chain: TradeChain, late: Iterable[ResultCorrected], worst: float | None
 ) -> dict[str, object]:
-    """One trade with everything that led to it."""
+    """One trade with everything that led to it; ``worst`` is its ``worst_case_r``."""
+    assert chain.trade is not None
     return {
         "mode": site.mode,
         "currency": site.currency,
-        "trade": _plain(chain.trade),
+        "trade": _trade(chain.trade, worst),
         "fills": [_plain(fill) for fill in chain.fills[:FILLS_MAX]],
         "fills_total": len(chain.fills),
         "orders": [_plain(order) for order in chain.orders[:FILLS_MAX]],
@@ -56,6 +61,16 @@ def trade_document(
             for each in late
         ],
     }
+
+
+def _trade(trade: TradeRow, worst: float | None) -> dict[str, object]:
+    """Put ``worst_case_r`` beside R; both are null for a trade of which no plan opened a part."""
+    found: dict[str, object] = {}
+    for name, value in (_plain(trade) or {}).items():
+        found[name] = value
+        if name == "r_multiple":
+            found["worst_case_r"] = worst
+    return found
 
 
 def _plain(row: attrs.AttrsInstance | None) -> dict[str, object] | None:

@@ -14,6 +14,7 @@ from kamou.core.model import Leg
 from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.rows import TradeChain
+from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, Page
 from kamou.web.trade_documents import trade_document
@@ -51,12 +52,13 @@ def render(ask: Ask) -> Page:
         late = public_queries.result_corrections(
             reader, ask.path["trade_id"], limit=CORRECTIONS_SHOWN
         )
-    if chain is None or chain.trade is None:
-        raise HTTPException(404)
+        if chain is None or chain.trade is None:
+            raise HTTPException(404)
+        worst = worst_case_r(reader, chain.trade)
     trade = chain.trade
     if ask.json:
         return Page(
-            body=msgspec.json.encode(trade_document(ask.site, chain, late)), media_type=JSON
+            body=msgspec.json.encode(trade_document(ask.site, chain, late, worst)), media_type=JSON
         )
     fills, orders = len(chain.fills), len(chain.orders)
     chain = attrs.evolve(chain, fills=chain.fills[:FILLS_SHOWN], orders=chain.orders[:ORDERS_SHOWN])
@@ -70,6 +72,7 @@ def render(ask: Ask) -> Page:
         " its money, its orders and fills, and the signal that caused it.",
         chain=chain,
         trade=trade,
+        worst=worst,
         legs=LEGS,
         diary=sorted((*_diary(chain), *_late(late)), key=lambda moment: moment.at_ms),
     )

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from kamou.http.replies import HTML, JSON
 from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
+from kamou.store.worst_cases import worst_case_r
 from kamou.web.pages.base import Ask, Page
 from kamou.web.trade_documents import trades_document
 
@@ -48,9 +49,10 @@ def render(ask: Ask) -> Page:
             outcome=outcome,
         )
         strategies, symbols = as_of.traded_names(reader, then)
+        trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
+        worst = {t.trade_id: worst_case_r(reader, t) for t in trades} if ask.json else {}
     if not found and (before or after):
         raise HTTPException(404)
-    trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
     more = len(found) > PAGE_SIZE
     has_newer, has_older = (more, True) if after else (before is not None, more)
     chosen = {name: value or "" for name, value in filters.items()}
@@ -58,7 +60,7 @@ def render(ask: Ask) -> Page:
     older = _address(chosen, "before", trades[-1].cursor) if has_older else ""
     if ask.json:
         listed = trades_document(
-            ask.site, then.at_ms, trades, total=total, newer=newer, older=older
+            ask.site, then.at_ms, trades, worst=worst, total=total, newer=newer, older=older
         )
         return Page(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(

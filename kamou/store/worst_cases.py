@@ -1,0 +1,40 @@
+"""A closed trade's net PnL over the worst case of its permit, from the events that it rests on."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from kamou.core.book.events import PermitGranted, TradeClosed
+from kamou.core.book.trades import r_multiple
+from kamou.core.model import Leg
+from kamou.messages.codec import decode, kind_of
+from kamou.store.rows import TradeRow
+
+# A late fill of an entry opens a trade again, whose result has an id of its own: the orders and
+# fills of both bear the trade's id, which is the cause of each result.
+_PERMIT = """SELECT granted.body FROM event closed
+    CROSS JOIN fill ON fill.trade_id = closed.cause_id AND fill.at_ms BETWEEN ? AND ?
+    CROSS JOIN order_ ON order_.client_id = fill.client_id AND order_.leg = ?
+    CROSS JOIN event granted ON granted.kind = ? AND granted.key = order_.permit_id
+    WHERE closed.kind = ? AND closed.key = ? ORDER BY fill.rowid LIMIT 1"""
+
+
+def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
+    """Return net PnL / the permit's worst case of the filled part; None for a trade without R.
+
+    The permit's worst case is its plan's ``risk``, for the planned quantity. The filled part is
+    what entry orders filled of it, both in units of the base currency: the venue may have changed
+    the contract size since.
+    """
+    if trade.r_multiple is None:
+        return None
+    given = (trade.opened_ms, trade.closed_ms, Leg.ENTRY.value)
+    kinds = (kind_of(PermitGranted), kind_of(TradeClosed))
+    row = reader.execute(_PERMIT, (*given, *kinds, trade.trade_id)).fetchone()
+    if row is None:
+        return None
+    plan = decode(PermitGranted, row[0]).plan
+    planned = plan.quantity * plan.contract_size
+    filled = trade.quantity * trade.contract_size
+    found = r_multiple(trade.pnl_net, plan.risk * filled / planned)
+    return None if found is None else float(found)
