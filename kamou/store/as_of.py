@@ -170,10 +170,13 @@ def curve(
     reader: sqlite3.Connection,
     as_of: AsOf,
     halts: Iterable[Period],
-    down: Iterable[Downtime],
+    down: Sequence[Downtime],
 ) -> Curve:
-    """Return the curve; what is marked in its last stretch is what was known by then."""
-    whole = whole_curve(reader)
+    """Return the curve; what is marked in its last stretch is what was known by then.
+
+    ``down`` are the newest times of downtime that had ended by then, oldest first.
+    """
+    whole = _without_downtime(whole_curve(reader), downtime_later(reader, as_of), down)
     if not whole.points:
         return whole
     start_ms = as_of.at_ms - as_of.at_ms % whole.width_ms
@@ -191,6 +194,23 @@ def curve(
             amount = sum((Decimal(row[0]) for row in found), ZERO)
             kept.append(CurveMark(kind=kind, start_ms=start_ms, amount=amount))
     return attrs.evolve(whole, marks=tuple(sorted(kept, key=lambda m: (m.kind, m.start_ms))))
+
+
+def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[Downtime]) -> Curve:
+    """Take the marks of later downtime off the curve, but not those that an earlier one made too.
+
+    A time of downtime that ended after the snapshot may have begun long before it.
+    """
+    if not later:
+        return curve
+    earlier_ms = known[-1].until_ms if known else 0
+    free_ms = min(gap.from_ms for gap in later) - curve.width_ms
+    kept = (
+        mark
+        for mark in curve.marks
+        if mark.kind != "down" or mark.start_ms < earlier_ms or mark.start_ms <= free_ms
+    )
+    return attrs.evolve(curve, marks=tuple(kept))
 
 
 _FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER}'"
@@ -214,16 +234,13 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
     moved = reader.execute(
         'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
     ).fetchall()
-    down = reader.execute(
-        "SELECT count(*) FROM downtime WHERE seq > ? AND until_ms > ?", given
-    ).fetchone()[0]
     configs = reader.execute(
         "SELECT count(*) FROM config WHERE first_ms > ?", (as_of.at_ms,)
     ).fetchone()[0]
     return {
         "halts": sum(begins("halt", *each) for each in moved),
         "reductions": sum(begins("reduced", *each) for each in moved),
-        "downtimes": int(down),
+        "downtimes": len(downtime_later(reader, as_of)),
         "configs": int(configs),
         "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),
     }
@@ -233,6 +250,12 @@ def downtime(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Do
     """The newest times of downtime that had ended by then, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
     return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
+
+
+def downtime_later(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
+    """Return the times of downtime that ended later, oldest first: of one pass, or none."""
+    tail = "WHERE seq > ? AND until_ms > ? ORDER BY seq, number"
+    return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)
 
 
 def configs(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[ConfigRow, ...]:

@@ -1,0 +1,71 @@
+"""The chart, its legend and the list speak of the same times of downtime."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from decimal import Decimal as D
+from pathlib import Path
+
+import pytest
+from published_record import START_MS, write_record
+from site_client import Client, inline
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.book import events as e
+from kamou.store.database import open_writer
+from kamou.store.journal import JournalWriter
+from kamou.web.app import PublicSite
+from kamou.web.site import Site
+
+DAYS = 3
+STOPPED_MS = START_MS + DAYS * DAY_MS + 11 * HOUR_MS  # the last cycle of the record
+
+
+def mark(at_ms: int) -> e.EquityMarked:
+    return e.EquityMarked(
+        at_ms=at_ms,
+        equity=D(10_000),
+        balance=D(10_000),
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+    )
+
+
+def closed(at_ms: int) -> e.CycleClosed:
+    return e.CycleClosed(
+        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+    )
+
+
+async def shown(path: Path, client: Client) -> tuple[int, int, int]:
+    """How many grey bands the chart has, what its legend counts, and how many the list has."""
+    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    async with client(site) as http:
+        page = (await http.get("/results")).text
+        document = (await http.get("/results.json")).json()
+    site.close()
+    total: int = document["downtime_total"]
+    assert f"downtime ({total})" in page
+    assert page.count('data-label="What">downtime<') == len(document["downtime"])
+    band = re.search(r'<path class="band down" d="([^"]+)"', page)
+    return band[1].count("M") if band else 0, total, len(document["downtime"])
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["the first downtime", "not the first"])
+async def test_chart_legend_and_list_agree_from_a_start_on(
+    tmp_path: Path, client: Client, before: bool
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=DAYS, halt_day=None, outage_day=1 if before else None, down_days=2)
+    stopped_ms = STOPPED_MS + (2 * DAY_MS if before else 0)
+    started_ms = stopped_ms + 9 * HOUR_MS
+    with closing(open_writer(path, durable=False)) as connection:
+        # A pass reads the account, and its cycle closes seconds later.
+        first = [mark(started_ms), closed(started_ms + 5_000)]
+        JournalWriter(connection, generation=3).append(first)
+        assert await shown(path, client) == (int(before),) * 3
+        JournalWriter(connection, generation=3).append([mark(started_ms + 5 * MINUTE_MS)])
+    assert await shown(path, client) == (1 + before,) * 3
