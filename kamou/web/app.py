@@ -99,7 +99,8 @@ class PublicSite:
         self._replies = Replies(CACHE_BYTES)
         # apart, or somebody who asks for many addresses empties the cache of everybody's pages
         self._chosen = Replies(CHOSEN_BYTES)
-        self._errors: dict[tuple[int, bool], Reply] = {}  # by status, of those in ERRORS, and kind
+        # By status, of those in ERRORS, by kind, and by what a page says of a parameter.
+        self._errors: dict[tuple[int, bool, str], Reply] = {}
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
         self._page_reader: sqlite3.Connection | None = None
@@ -210,27 +211,40 @@ class PublicSite:
         as_json = _is_for_machines(request.scope)
         if headers or error.status_code not in ERRORS:
             return error_reply(self._templates, error.status_code, headers, as_json=as_json)
-        return self._error_page(error.status_code, as_json)
+        said = error.detail if error.status_code == 400 else ""
+        return self._error_page(error.status_code, as_json, said)
 
     async def _failed(self, request: Request, error: Exception) -> Any:
         if self._on_error is not None:
             self._on_error(request.scope["path"], error)
         return self._error_page(500, _is_for_machines(request.scope))
 
-    def _error_page(self, status: int, as_json: bool) -> Reply:
-        """Return the page of a known status, made once: unknown addresses cost no rendering."""
+    def _error_page(self, status: int, as_json: bool, said: str = "") -> Reply:
+        """Return the page of a known status, made once: unknown addresses cost no rendering.
+
+        ``said`` is one of the pages' own sentences, never a part of the request: they are few.
+        """
         assert status in ERRORS, "other statuses are not kept"
-        key = (status, as_json)
+        key = (status, as_json, said)
         if key not in self._errors:
-            self._errors[key] = error_reply(self._templates, status, {}, as_json=as_json)
+            self._errors[key] = error_reply(self._templates, status, {}, said, as_json=as_json)
         return self._errors[key]
 
 
 def error_reply(
-    templates: Templates, status: int, headers: dict[str, str], *, as_json: bool = False
+    templates: Templates,
+    status: int,
+    headers: dict[str, str],
+    said: str = "",
+    *,
+    as_json: bool = False,
 ) -> Reply:
-    """An error page in the site's own style, or a document for a program."""
+    """An error page in the site's own style, or a document for a program.
+
+    ``said`` is a sentence that follows the text of the status.
+    """
     heading, text = ERRORS.get(status, ("Request refused", "The site cannot answer this."))
+    text = f"{text} {said}" if said else text
     if as_json:
         document = msgspec.json.encode({"error": heading, "detail": text, "status": status})
         extra = {**headers, **cross_origin(JSON)}

@@ -61,10 +61,7 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
     assert f"{len(wanted)} closed trades" in page
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["before=0", "before=x-1", "after=1", "before=0-0", "after=999999999999999-9", "outcome=odd"],
-)
+@pytest.mark.parametrize("query", ["before=0-0", "after=999999999999999-9"])
 async def test_a_page_of_trades_that_does_not_exist_is_not_found(
     public: PublicSite, client: Client, query: str
 ) -> None:

@@ -18,6 +18,8 @@ PAGE_SIZE = 30  # rows: a month
 LIMIT_MAX = 200  # rows of a document: 100 KB at most
 PARAMETERS = ("before",)
 JSON_PARAMETERS = ("before", "limit")
+NO_DAY = "before must be a day: 2025-10-10."
+NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
 def render(ask: Ask) -> Page:
@@ -88,16 +90,16 @@ def _before(ask: Ask) -> str | None:
     try:
         day = date.fromisoformat(given)
     except ValueError:
-        raise HTTPException(400) from None
+        raise HTTPException(400, NO_DAY) from None
     if day.isoformat() != given:  # one spelling for each day
-        raise HTTPException(400)
+        raise HTTPException(400, NO_DAY)
     return given
 
 
 def _limit(ask: Ask) -> int:
     given = ask.query.get("limit") or str(PAGE_SIZE)
     if not (given.isascii() and given.isdigit() and len(given) < 5):
-        raise HTTPException(400)
+        raise HTTPException(400, NO_LIMIT)
     if not 1 <= int(given) <= LIMIT_MAX:
-        raise HTTPException(400)
+        raise HTTPException(400, NO_LIMIT)
     return int(given)

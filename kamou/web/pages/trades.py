@@ -26,13 +26,14 @@ def render(ask: Ask) -> Page:
     """One page of trades, read from its place in the index of its filters; JSON for programs.
 
     Raises:
-        HTTPException: 404 for a place or an outcome that does not exist.
+        HTTPException: 400 for a parameter that is no place and no outcome, 404 for a place that
+            has no trades.
     """
     strategy, symbol = ask.query.get("strategy") or None, ask.query.get("symbol") or None
     outcome = ask.query.get("outcome") or None
     if outcome is not None and outcome not in OUTCOMES:
-        raise HTTPException(404)
-    before, after = _place(ask.query.get("before")), _place(ask.query.get("after"))
+        raise HTTPException(400, "outcome must be win or loss.")
+    before, after = _place(ask, "before"), _place(ask, "after")
     filters = {"strategy": strategy, "symbol": symbol, "outcome": outcome}
     with public_queries.snapshot(ask.reader) as reader:
         then = as_of.newest(reader)
@@ -80,13 +81,16 @@ def render(ask: Ask) -> Page:
     return Page(body=body, media_type=HTML)
 
 
-def _place(given: str | None) -> TradeCursor | None:
+def _place(ask: Ask, name: str) -> TradeCursor | None:
     """A place that a link of ours names: the closing time and the row of a trade."""
+    given = ask.query.get(name)
     if not given:
         return None
     named = PLACE.fullmatch(given)
     if named is None:
-        raise HTTPException(404)
+        raise HTTPException(
+            400, f"{name} must be a closing time in ms and a row: 1753488000000-12."
+        )
     return TradeCursor(closed_ms=int(named[1]), rowid=int(named[2]))
 
 

@@ -1,0 +1,61 @@
+"""Every query parameter of the site: a value that is not allowed is 400, and the answer says why."""
+
+from __future__ import annotations
+
+from html import unescape
+
+import pytest
+from site_client import Client
+
+from kamou.web.app import ROUTES, PublicSite
+
+PLACE = "must be a closing time in ms and a row"
+DAY = "before must be a day"
+LIMIT = "limit must be a whole number from 1 to 200"
+INVALID = [
+    ("/trades", "before", "zz", PLACE),
+    ("/trades", "before", "0", PLACE),
+    ("/trades", "before", "x-1", PLACE),
+    ("/trades", "before", "1-2-3", PLACE),
+    ("/trades", "after", "1", PLACE),
+    ("/trades", "after", "-1", PLACE),
+    ("/trades", "outcome", "odd", "outcome must be win or loss"),
+    ("/days", "before", "1", DAY),
+    ("/days", "before", "2025-02-30", DAY),
+    ("/days", "before", "20250201", DAY),
+    ("/api/v1/public/days", "before", "x", DAY),
+    ("/api/v1/public/days", "limit", "0", LIMIT),
+    ("/api/v1/public/days", "limit", "201", LIMIT),
+    ("/api/v1/public/days", "limit", "1e1", LIMIT),
+]
+FREE = {("/trades", "strategy"), ("/trades", "symbol")}  # any name; none may match
+
+
+@pytest.mark.parametrize(("path", "name", "value", "why"), INVALID)
+async def test_a_value_that_is_not_allowed_is_400_and_says_what_is(
+    public: PublicSite, client: Client, path: str, name: str, value: str, why: str
+) -> None:
+    async with client(public) as http:
+        page = await http.get(f"{path}?{name}={value}")
+        document = await http.get(f"{path}?{name}={value}", headers={"accept": "application/json"})
+    assert (page.status_code, document.status_code) == (400, 400)
+    assert why in unescape(page.text)
+    found = document.json()
+    assert why in found["detail"]
+    assert name in found["detail"]
+    assert found["status"] == 400
+
+
+def test_every_parameter_of_every_route_was_tried() -> None:
+    known = {(row.path, name) for row in ROUTES for name in row.query}
+    assert known == {(path, name) for path, name, *_ in INVALID} | FREE
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(FREE))
+async def test_a_name_that_no_trade_has_is_an_empty_page(
+    public: PublicSite, client: Client, path: str, name: str
+) -> None:
+    async with client(public) as http:
+        page = await http.get(f"{path}?{name}=<nothing>")
+    assert page.status_code == 200
+    assert "No closed trade matches." in page.text
