@@ -155,7 +155,7 @@ MEANINGS = {
 """What each code of a refusal means, for people."""
 
 CAUSES = {
-    StateReason.DAY_LOSS_HALF: "the day's loss came close to its limit",
+    StateReason.DAY_LOSS_HALF: "the day's loss reached half of its limit",
     StateReason.DAY_LOSS_LIMIT: "the day's loss reached its limit",
     StateReason.DAY_LOSS_SEVERE: "the day's loss went beyond its limit",
     StateReason.EQUITY_UNKNOWN: "account or prices were too old",

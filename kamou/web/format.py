@@ -140,6 +140,21 @@ def feature_name(name: str) -> str:
     return FEATURES.get(name, words(name))
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 complete day``, ``2 complete days``; ``noun`` is in the singular."""
+    return f"{n} {nouns(n, noun)}"
+
+
+def contracts(quantity: Decimal) -> str:
+    """``1 contract``, ``0.5 contracts``."""
+    return f"{exact(quantity)} {nouns(quantity, 'contract')}"
+
+
+def nouns(n: int | Decimal, noun: str) -> str:
+    """Return the noun that follows a count."""
+    return noun if n == 1 else f"{noun}s"
+
+
 def words(code: str) -> str:
     """``mean_reversion`` as ``mean reversion``; ``DAY_LOSS_LIMIT`` as ``day loss limit``."""
     return code.replace("_", " ").lower()
@@ -154,9 +169,25 @@ STATES = {
 }
 
 
-def state(code: str) -> str:
-    """The governor's state in plain words."""
+def state(code: str, *, holding: bool = True) -> str:
+    """The governor's state in plain words; ``holding``: a position is open."""
+    if code == "flatten" and not holding:
+        return "flattened: no new trades"
     return STATES.get(code, words(code))
+
+
+EXITS = {"time": "time limit", "external": "an external order"}
+
+
+def exit_of(reason: str, cause_: str | None) -> str:
+    """How a trade ended: its exit reason, and what the system was flattened for.
+
+    ``cause_`` is a StateReason, or None for a close outside of a flatten.
+    """
+    if cause_ is None:
+        return f"ended by {EXITS.get(reason, words(reason))}"
+    said = cause(cause_)
+    return said if said.startswith("flattened") else f"flattened: {said}"
 
 
 DISABLED_FOR = {

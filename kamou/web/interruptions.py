@@ -29,7 +29,9 @@ class Interruption:
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:
     """Return everything that kept the system from trading at its full size, newest first."""
-    found = [_of_period(period) for period in (*results.halts, *results.reduced)]
+    found = [
+        _of_period(period, holding=results.holding) for period in (*results.halts, *results.reduced)
+    ]
     found += [_of_downtime(gap) for gap in results.downtime]
     inside = [(each.from_ms, each.until_ms or 2**62) for each in found]
     oldest = min((begin for begin, _ in inside), default=0)
@@ -48,11 +50,11 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
     return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
 
 
-def _of_period(period: Period) -> Interruption:
+def _of_period(period: Period, *, holding: bool) -> Interruption:
     return Interruption(
         from_ms=period.from_ms,
         until_ms=period.until_ms,
-        what=fmt.state(period.state),
+        what=fmt.state(period.state, holding=holding and period.until_ms is None),
         why=tuple(_lines(period)),
     )
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.day import midnight_ms_of, utc_day
 from kamou.core.model import ZERO
 from kamou.core.record.drawdown import Drawdown
 from kamou.core.record.performance import (
@@ -27,6 +28,7 @@ from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, StrategySums, Transfer
 from kamou.store.rows import DayRow, Downtime, MonthRow
 from kamou.store.state_history import Command, Period, commands, periods
+from kamou.web import format as fmt
 from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
@@ -110,6 +112,22 @@ class Results(Happenings):
     notices: tuple[str, ...]
     curve: Curve
     drawdown: Drawdown  # over all snapshots
+    holding: bool  # a position was open at the newest snapshot
+
+    @property
+    def part_month(self) -> str:
+        """The month in which the record began, if that was after the month's first midnight."""
+        if self.since_ms is None:
+            return ""
+        month = utc_day(self.since_ms)[:7]
+        return month if self.since_ms > midnight_ms_of(f"{month}-01") else ""
+
+    @property
+    def shown_state(self) -> str:
+        """The state in plain words: nothing is being closed where nothing is held."""
+        if self.ended:
+            return "the replay has ended"
+        return fmt.state(self.state, holding=self.holding)
 
 
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
@@ -161,6 +179,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         notices=site.notices,
         curve=curve,
         drawdown=drawdown,
+        holding=latest.equity is not None and latest.equity.margin_used > 0,
     )
 
 

@@ -21,34 +21,42 @@ def trades_document(
     trades: Iterable[TradeRow],
     *,
     worst: Mapping[str, float | None],
+    flattened: Mapping[str, str | None],
     total: int,
     newer: str,
     older: str,
 ) -> dict[str, object]:
     """One page of trades, newest first, with the addresses of its neighbors.
 
-    ``worst`` has the ``worst_case_r`` of each by trade id.
+    ``worst`` has the ``worst_case_r`` of each by trade id, ``flattened`` what it was flattened for.
     """
     return {
         "mode": site.mode,
         "currency": site.currency,
         "as_of_ms": as_of_ms if as_of_ms < 2**53 else None,
         "total": total,
-        "trades": [_trade(trade, worst[trade.trade_id]) for trade in trades],
+        "trades": [_trade(t, worst[t.trade_id], flattened[t.trade_id]) for t in trades],
         "newer_url": newer or None,
         "older_url": older or None,
     }
 
 
 def trade_document(
-    site: Site, chain: TradeChain, late: Iterable[ResultCorrected], worst: float | None
+    site: Site,
+    chain: TradeChain,
+    late: Iterable[ResultCorrected],
+    worst: float | None,
+    flattened: str | None,
 ) -> dict[str, object]:
-    """One trade with everything that led to it; ``worst`` is its ``worst_case_r``."""
+    """One trade with everything that led to it.
+
+    ``worst`` is its ``worst_case_r``, ``flattened`` what it was flattened for.
+    """
     assert chain.trade is not None
     return {
         "mode": site.mode,
         "currency": site.currency,
-        "trade": _trade(chain.trade, worst),
+        "trade": _trade(chain.trade, worst, flattened),
         "fills": [_plain(fill) for fill in chain.fills[:FILLS_MAX]],
         "fills_total": len(chain.fills),
         "orders": [_plain(order) for order in chain.orders[:FILLS_MAX]],
@@ -63,13 +71,14 @@ def trade_document(
     }
 
 
-def _trade(trade: TradeRow, worst: float | None) -> dict[str, object]:
+def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[str, object]:
     """Put ``worst_case_r`` beside R; both are null for a trade of which no plan opened a part."""
     found: dict[str, object] = {}
     for name, value in (_plain(trade) or {}).items():
         found[name] = value
         if name == "r_multiple":
             found["worst_case_r"] = worst
+    found["flattened_for"] = flattened  # a StateReason; null: no flatten closed it
     return found
 
 

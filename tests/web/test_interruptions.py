@@ -170,7 +170,7 @@ async def test_the_page_says_that_the_governor_reduced_the_size(
     assert found["reduced_total"] == 2
     shown = [row for row in rows_of(page) if "trading at reduced size" in row]
     assert len(shown) == 2
-    assert all("day's loss came close to its limit" in unescape(row) for row in shown)
+    assert all("day's loss reached half of its limit" in unescape(row) for row in shown)
 
 
 async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(

@@ -1,4 +1,4 @@
-"""Every query parameter of the site: a value that is not allowed is 400, and the answer says why."""
+"""Query parameters: a value that is not allowed is 400, and the answer says what is allowed."""
 
 from __future__ import annotations
 

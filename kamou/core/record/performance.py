@@ -165,7 +165,7 @@ def day_statistics(days: DayReturns) -> DayStatistics:
     counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
     if daily.size < DAYS_MIN:
         none = {
-            name: _insufficient(name, daily.size, daily.size, "complete days", DAYS_MIN)
+            name: _insufficient(name, daily.size, daily.size, "complete day", DAYS_MIN)
             for name in _names(DayStatistics)
         }
         return DayStatistics(**none)
@@ -220,15 +220,15 @@ def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
         "expectancy_r": sums.r / sums.with_r if sums.with_r else None,
         "profit_factor": sums.profit / sums.loss if sums.loss else None,
     }
-    with_r = "closed trades with R" if sums.with_r < n else "closed trades"
+    with_r = "closed trade with R" if sums.with_r < n else "closed trade"
     of_r = (sums.with_r, attrs.evolve(counted, n=bounds.with_r), with_r)
     made = {}
     for name, value in values.items():
-        own, found, what = of_r if name == "expectancy_r" else (n, counted, "closed trades")
+        own, found, what = of_r if name == "expectancy_r" else (n, counted, "closed trade")
         if found.n < TRADES_MIN:
-            made[name] = _insufficient(name, own, found.n, what, TRADES_MIN)
+            made[name] = _insufficient(name, own, found.n, what, TRADES_MIN, " on complete days")
         elif (interval := getattr(bounds, name)) is None:
-            made[name] = _insufficient(name, own, found.days, "complete days", DAYS_MIN)
+            made[name] = _insufficient(name, own, found.days, "complete day", DAYS_MIN)
         else:
             made[name] = _estimate(name, value, interval, found, n=own)
     return TradeStatistics(trades=counted_trades, **made)
@@ -365,6 +365,11 @@ def _estimate(
     )
 
 
-def _insufficient(name: str, n: int, found: int, what: str, minimum: int) -> Estimate:
-    why = f"{INSUFFICIENT}: {found} {what}, {minimum} needed"
+def _insufficient(
+    name: str, n: int, found: int, what: str, minimum: int, where: str = ""
+) -> Estimate:
+    """Say how many were found of what ``minimum`` are needed; ``n`` may count more than those."""
+    noun, *more = what.split(" with ")
+    several = " with ".join((noun if found == 1 else f"{noun}s", *more))
+    why = f"{INSUFFICIENT}: {found} {several}{where}, {minimum} needed"
     return Estimate(n=n, unit=UNITS[name], reason=why)

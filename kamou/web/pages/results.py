@@ -69,7 +69,7 @@ def _html(ask: Ask) -> Page:
         # Keyed by the open month: the first request of a month may come before its first day ends.
         months=ask.memo.piece(
             f"months {results.months[0].month if results.months else ''}",
-            lambda: ask.templates.macro("month_rows", results.months[1:]),
+            lambda: ask.templates.macro("month_rows", results.months[1:], results.part_month),
         ),
         ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
     )
@@ -92,14 +92,14 @@ def _rows(results: Results) -> Iterator[Row]:
         " its mark, without the costs of closing it. Deposits are not profit.",
         day.return_twr,
         lambda v: fmt.percent(v, signed=True),
-        "complete days",
+        "complete day",
     )
     yield _row(
         "Maximum drawdown at day closes",
         "The index against its highest before it, at closes of complete days.",
         day.max_drawdown,
         fmt.percent,
-        "complete days",
+        "complete day",
     )
     yield _row(
         "Sharpe ratio",
@@ -107,14 +107,14 @@ def _rows(results: Results) -> Iterator[Row]:
         " included.",
         day.sharpe,
         fmt.number,
-        "complete days",
+        "complete day",
     )
     yield _row(
         "Sortino ratio",
         "As Sharpe, but only losing days count as risk. Target 0, times \N{SQUARE ROOT}365.",
         day.sortino,
         fmt.number,
-        "complete days",
+        "complete day",
     )
     yield _row(
         "Win rate",
@@ -122,7 +122,7 @@ def _rows(results: Results) -> Iterator[Row]:
         " for one large loss, or not.",
         trade.win_rate,
         lambda v: fmt.percent(v, places=1),
-        "closed trades",
+        "closed trade",
         neutral=None,
     )
     yield _row(
@@ -130,14 +130,15 @@ def _rows(results: Results) -> Iterator[Row]:
         "Mean net result of a trade in R: 1 R is what the trade planned to risk.",
         trade.expectancy_r,
         lambda v: fmt.number(v, signed=True, places=3) + " R",
-        f"closed trades, {without_r} without R" if without_r else "closed trades",
+        "closed trade",
+        aside=f", {without_r} without R" if without_r else "",
     )
     yield _row(
         "Profit factor",
         "Net profits over net losses. Below 1 it loses money.",
         trade.profit_factor,
         fmt.number,
-        "closed trades",
+        "closed trade",
         neutral=1.0,
     )
 
@@ -149,6 +150,7 @@ def _row(
     show: fmt.Show,
     counted: str,
     *,
+    aside: str = "",
     neutral: float | None = 0.0,
 ) -> Row:
     drawn = None
@@ -162,7 +164,7 @@ def _row(
         high=show(estimate.high) if estimate.high is not None else "no upper bound",
         estimate=estimate,
         whisker=drawn,
-        counted=counted,
+        counted=fmt.nouns(estimate.n, counted) + aside,
     )
 
 

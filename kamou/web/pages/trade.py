@@ -14,6 +14,7 @@ from kamou.core.model import Leg
 from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.rows import TradeChain
+from kamou.store.trade_exits import flattened_for
 from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, Page
@@ -55,10 +56,12 @@ def render(ask: Ask) -> Page:
         if chain is None or chain.trade is None:
             raise HTTPException(404)
         worst = worst_case_r(reader, chain.trade)
+        flattened = flattened_for(reader, chain.trade)
     trade = chain.trade
     if ask.json:
         return Page(
-            body=msgspec.json.encode(trade_document(ask.site, chain, late, worst)), media_type=JSON
+            body=msgspec.json.encode(trade_document(ask.site, chain, late, worst, flattened)),
+            media_type=JSON,
         )
     fills, orders = len(chain.fills), len(chain.orders)
     chain = attrs.evolve(chain, fills=chain.fills[:FILLS_SHOWN], orders=chain.orders[:ORDERS_SHOWN])
@@ -73,8 +76,9 @@ def render(ask: Ask) -> Page:
         chain=chain,
         trade=trade,
         worst=worst,
+        ended=fmt.exit_of(trade.exit_reason, flattened),
         legs=LEGS,
-        diary=sorted((*_diary(chain), *_late(late)), key=lambda moment: moment.at_ms),
+        diary=sorted((*_diary(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms),
     )
     return Page(body=body, media_type=HTML)
 
@@ -86,7 +90,7 @@ def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
         yield Moment(at_ms=event.at_ms, what="Funding added to the result", detail=detail)
 
 
-def _diary(chain: TradeChain) -> Iterator[Moment]:
+def _diary(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
     trade, signal, permit = chain.trade, chain.signal, chain.permit
     assert trade is not None
     if signal is not None:
@@ -100,8 +104,8 @@ def _diary(chain: TradeChain) -> Iterator[Moment]:
         detail = f"{fmt.words(signal.strategy)}, {signal.side}, score {score}"
         yield Moment(at_ms=signal.cycle_ms, what="Signal ranked", detail=detail)
     if permit is not None:
-        size, risk = fmt.exact(permit.quantity), fmt.money(permit.risk)
-        detail = f"{size} contracts, worst case {risk}, size bound by {fmt.words(permit.bound_by)}"
+        size, risk = fmt.contracts(permit.quantity), fmt.money(permit.risk)
+        detail = f"{size}, worst case {risk}, size bound by {fmt.words(permit.bound_by)}"
         yield Moment(at_ms=permit.granted_ms, what="Permit granted", detail=detail)
         if permit.consumed_ms is not None:
             yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
@@ -121,4 +125,5 @@ def _diary(chain: TradeChain) -> Iterator[Moment]:
     for fill in chain.fills:
         detail = f"{fill.side} {fmt.exact(fill.quantity)} at {fmt.price(fill.price)}"
         yield Moment(at_ms=fill.at_ms, what="Filled", detail=detail)
-    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=fmt.words(trade.exit_reason))
+    ended = fmt.exit_of(trade.exit_reason, flattened)
+    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=ended)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from kamou.http.replies import HTML, JSON
 from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
+from kamou.store.trade_exits import flattened_for
 from kamou.store.worst_cases import worst_case_r
 from kamou.web.pages.base import Ask, Page
 from kamou.web.trade_documents import trades_document
@@ -52,6 +53,7 @@ def render(ask: Ask) -> Page:
         strategies, symbols = as_of.traded_names(reader, then)
         trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
         worst = {t.trade_id: worst_case_r(reader, t) for t in trades} if ask.json else {}
+        flattened = {t.trade_id: flattened_for(reader, t) for t in trades}
     if not found and (before or after):
         raise HTTPException(404)
     more = len(found) > PAGE_SIZE
@@ -61,7 +63,14 @@ def render(ask: Ask) -> Page:
     older = _address(chosen, "before", trades[-1].cursor) if has_older else ""
     if ask.json:
         listed = trades_document(
-            ask.site, then.at_ms, trades, worst=worst, total=total, newer=newer, older=older
+            ask.site,
+            then.at_ms,
+            trades,
+            worst=worst,
+            flattened=flattened,
+            total=total,
+            newer=newer,
+            older=older,
         )
         return Page(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(
@@ -71,6 +80,7 @@ def render(ask: Ask) -> Page:
         description="Every closed trade with its costs, net result and R, each followed back to the"
         " candle that caused it.",
         trades=trades,
+        flattened=flattened,
         total=total,
         chosen=chosen,
         strategies=strategies,

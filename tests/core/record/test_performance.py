@@ -282,10 +282,30 @@ def test_too_few_trades_are_insufficient_evidence_but_are_counted(n: int) -> Non
     for figure in (found.win_rate, found.expectancy_r, found.profit_factor):
         assert figure.as_dict() == {
             "value": None,
-            "reason": f"insufficient evidence: {n} closed trades, 30 needed",
+            "reason": f"insufficient evidence: {n} closed trades on complete days, 30 needed",
             "n": n,
             "unit": figure.unit,
         }
+
+
+def test_trades_that_closed_on_no_complete_day_are_counted_and_are_no_evidence() -> None:
+    days = p.TradeDays(
+        trades=np.array([15.0, 1.0]),
+        wins=np.array([8.0, 0.0]),
+        r=np.array([2.0, -1.0]),
+        with_r=np.array([15.0, 0.0]),
+        profit=np.array([30.0, 0.0]),
+        loss=np.array([20.0, 1.0]),
+    )
+    (bounds,) = p.trade_bounds((days,), 3)
+    sums = p.TradeSums(trades=26, wins=12, r=3.0, with_r=25, profit=50.0, loss=40.0)
+    found = p.trade_statistics(sums, bounds)
+    reason = "insufficient evidence: 16 closed trades on complete days, 30 needed"
+    assert (found.win_rate.n, found.win_rate.reason) == (26, reason)
+    assert (found.expectancy_r.n, found.expectancy_r.reason) == (
+        25,
+        "insufficient evidence: 15 closed trades with R on complete days, 30 needed",
+    )
 
 
 def test_without_a_losing_trade_there_is_no_profit_factor() -> None:

@@ -1,0 +1,37 @@
+"""What a trade was flattened for: its result says only that an order of ours closed it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from kamou.core.book.events import IntentRecorded
+from kamou.core.codes import StateReason
+from kamou.core.model import TradingState
+from kamou.messages.codec import kind_of
+from kamou.store.projected_orders import KILL_SWITCH
+from kamou.store.rows import TradeRow
+
+_CLOSED = "close"  # the exit reason of a trade that our own market order closed
+
+_INTENT = """SELECT CAST(event.body AS TEXT) FROM fill
+    CROSS JOIN event ON event.kind = ? AND event.key = fill.client_id
+    WHERE fill.trade_id = ? ORDER BY fill.at_ms DESC, fill.rowid DESC LIMIT 1"""
+_STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1'
+
+
+def flattened_for(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
+    """Return the StateReason of the flatten that closed a trade; None if none did.
+
+    The kill switch works without a run, so its orders are known by their own intents. Any other
+    flatten is a state of the governor.
+    """
+    if trade.exit_reason != _CLOSED:
+        return None
+    row = reader.execute(_INTENT, (kind_of(IntentRecorded), trade.trade_id)).fetchone()
+    if row is not None and json.loads(row[0])["intent"]["trade_id"].startswith(KILL_SWITCH):
+        return StateReason.HUMAN_FLATTEN.value
+    state = reader.execute(_STATE, (trade.closed_ms,)).fetchone()
+    if state is None or state[0] != TradingState.FLATTEN.value:
+        return None
+    return str(state[1])
