@@ -10,6 +10,7 @@ import pytest
 from kamou.web.chart import CURVE_FRAMES
 
 CSS = (resources.files("kamou.web") / "static" / "site.css").read_text(encoding="utf-8")
+LEAST_GRAPHIC = 3.0  # WCAG 2.2, 1.4.11
 LEAST_PX = 12.0
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
 REM_PX = 16.0
@@ -52,6 +53,46 @@ def test_text_stands_out_from_its_ground(text: str, ground: str, dark: bool) -> 
     assert contrast(found[text], found[ground]) >= LEAST_CONTRAST
 
 
+GRAPHICS = (
+    # rule, and the property that carries the meaning
+    (".swatch.halt", "background"),
+    (".swatch.down", "background"),
+    (".swatch.config", "border-left"),
+    ("svg .band.halt", "stroke"),
+    ("svg .band.down", "stroke"),
+    ("svg .bar.gain", "fill"),
+    ("svg .bar.loss", "fill"),
+    ("svg .bar.idle", "fill"),
+    ("svg .bar.unseparated", "fill"),
+    ("svg .line", "stroke"),
+    ("svg .start", "stroke"),
+    ("svg .marker", "stroke"),
+    ("svg .end", "fill"),
+    (".whisker .neutral", "stroke"),
+    (".whisker .reach", "stroke"),
+    (".whisker .value", "fill"),
+)
+
+
+def blended(colour: str, ground: str, opacity: float) -> str:
+    pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a * opacity + b * (1 - opacity)):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("rule", GRAPHICS, ids=lambda rule: rule[0])
+def test_a_drawn_mark_stands_out_from_its_ground(rule: tuple[str, str], dark: bool) -> None:
+    selector, property_ = rule
+    body = re.search(rf"^{re.escape(selector)} \{{(.*?)\}}", CSS, re.MULTILINE)
+    assert body is not None
+    named = re.search(rf"(?:^|[ ;]){property_}: [^;]*var\(--([\w-]+)\)", body[1])
+    thin = re.search(r"(?:^|[ ;])opacity: ([\d.]+)", body[1])
+    assert named is not None
+    found = colours(dark)
+    seen = blended(found[named[1]], found["paper"], float(thin[1]) if thin else 1.0)
+    assert contrast(seen, found["paper"]) >= LEAST_GRAPHIC
+
+
 def test_the_badge_of_the_mode_has_the_colour_that_was_measured() -> None:
     assert re.search(r"\.mode-demo \.mode, \.mode-paper \.mode \{ color: var\(--badge\); \}", CSS)
     assert contrast("#c98a00", "#ffffff") < 3, "what it had before"
@@ -90,3 +131,16 @@ def test_tables_are_whole_in_print() -> None:
     printed = CSS.partition("@media print")[2]
     assert ".scroll { overflow: visible; }" in printed
     assert "td.more, th.more { display: table-cell; }" in printed
+
+
+def test_no_heading_stands_alone_at_the_foot_of_a_printed_page() -> None:
+    printed = CSS.partition("@media print")[2]
+    kept = re.search(r"([^{}]*)\{ break-after: avoid; \}", printed)
+    assert kept is not None
+    named = {each.strip() for each in kept[1].rpartition("*/")[2].split(",")}
+    assert {"h1", "h2", "h3", "dt", "h2 + .note", "thead"} <= named
+
+
+def test_times_and_keys_break_on_a_telephone() -> None:
+    small = CSS.partition("@media (max-width: 44rem)")[2].partition("@media")[0]
+    assert ".facts time, .lede time, .key { white-space: normal; }" in small
