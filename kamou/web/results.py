@@ -123,6 +123,12 @@ class Results(Happenings):
         return month if self.since_ms > midnight_ms_of(f"{month}-01") else ""
 
     @property
+    def moved_one_way(self) -> bool:
+        """Whether all deposits and withdrawals are known here to be of one kind."""
+        signs = {transfer.amount > 0 for transfer in self.transfers}
+        return len(signs) == 1 and self.transfers_total == len(self.transfers)
+
+    @property
     def shown_state(self) -> str:
         """The state in plain words: nothing is being closed where nothing is held."""
         if self.ended:

@@ -76,7 +76,10 @@ async def page(path: Path, client: Client, address: str = "/results") -> str:
 
 async def test_deposits_less_withdrawals_are_called_net(record: Path, client: Client) -> None:
     assert "Since then" not in await page(record, client)
-    add(record, [moved(NOW_MS, "2693.5"), moved(NOW_MS + 1, "-1233.88"), mark(NOW_MS + 2)])
+    add(record, [moved(NOW_MS - 2, "2000"), moved(NOW_MS - 1, "693.5"), mark(NOW_MS)])
+    both = 'Since then <span class="num">2,693.50</span> was deposited. It'
+    assert both in await page(record, client)
+    add(record, [moved(NOW_MS + 1, "-1233.88"), mark(NOW_MS + 2)])
     assert (
         'Since then <span class="num">1,459.62</span> was deposited, deposits and withdrawals'
         " netted." in await page(record, client)

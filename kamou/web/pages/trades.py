@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,6 +21,10 @@ PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
 SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
+DESCRIPTION = (
+    "Every closed trade with its costs, net result and R, each followed back to the candle that"
+    " caused it."
+)
 PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
@@ -30,12 +35,8 @@ def render(ask: Ask) -> Page:
         HTTPException: 400 for a parameter that is no place and no outcome, 404 for a place that
             has no trades.
     """
-    strategy, symbol = ask.query.get("strategy") or None, ask.query.get("symbol") or None
-    outcome = ask.query.get("outcome") or None
-    if outcome is not None and outcome not in OUTCOMES:
-        raise HTTPException(400, "outcome must be win or loss.")
+    filters = _filters(ask)
     before, after = _place(ask, "before"), _place(ask, "after")
-    filters = {"strategy": strategy, "symbol": symbol, "outcome": outcome}
     with public_queries.snapshot(ask.reader) as reader:
         then = as_of.newest(reader)
         total = queries.trades_count(reader, **filters)
@@ -46,9 +47,9 @@ def render(ask: Ask) -> Page:
             before=before,
             after=after,
             until_ms=then.at_ms,
-            strategy=strategy,
-            symbol=symbol,
-            outcome=outcome,
+            strategy=filters["strategy"],
+            symbol=filters["symbol"],
+            outcome=filters["outcome"],
         )
         strategies, symbols = as_of.traded_names(reader, then)
         trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
@@ -59,36 +60,35 @@ def render(ask: Ask) -> Page:
     more = len(found) > PAGE_SIZE
     has_newer, has_older = (more, True) if after else (before is not None, more)
     chosen = {name: value or "" for name, value in filters.items()}
-    newer = _address(chosen, "after", trades[0].cursor) if has_newer else ""
-    older = _address(chosen, "before", trades[-1].cursor) if has_older else ""
+    shown: dict[str, Any] = {
+        "flattened": flattened,
+        "total": total,
+        "newer": _address(chosen, "after", trades[0].cursor) if has_newer else "",
+        "older": _address(chosen, "before", trades[-1].cursor) if has_older else "",
+    }
     if ask.json:
-        listed = trades_document(
-            ask.site,
-            then.at_ms,
-            trades,
-            worst=worst,
-            flattened=flattened,
-            total=total,
-            newer=newer,
-            older=older,
-        )
+        listed = trades_document(ask.site, then.at_ms, trades, worst=worst, **shown)
         return Page(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(
         "trades.html",
         title="Trades",
         path="/trades",
-        description="Every closed trade with its costs, net result and R, each followed back to the"
-        " candle that caused it.",
+        description=DESCRIPTION,
         trades=trades,
-        flattened=flattened,
-        total=total,
         chosen=chosen,
         strategies=strategies,
         symbols=symbols if len(symbols) <= SYMBOLS_MAX else (),
-        newer=newer,
-        older=older,
+        **shown,
     )
     return Page(body=body, media_type=HTML)
+
+
+def _filters(ask: Ask) -> dict[str, str | None]:
+    """Return the filters of ``queries.trades``; None: every trade."""
+    found = {name: ask.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
+    if found["outcome"] not in (None, *OUTCOMES):
+        raise HTTPException(400, "outcome must be win or loss.")
+    return found
 
 
 def _place(ask: Ask, name: str) -> TradeCursor | None:
