@@ -258,12 +258,3 @@ async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
         nursery.start_soon(_work_off, governor)
         told = await running.flatten("")
     assert told["positions_left"] == 1
-
-
-async def test_an_ended_replay_does_not_say_that_it_will_trade() -> None:
-    replayed = Running(phase="replayed")
-    (said,) = replayed.not_ready()
-    assert said == "nothing trades any more: replayed to the end of the recorded data"
-    with pytest.raises(KamouError, match="nothing trades any more") as refused:
-        await replayed.halt("")
-    assert "try again" not in str(refused.value)
