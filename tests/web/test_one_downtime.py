@@ -69,3 +69,28 @@ async def test_chart_legend_and_list_agree_from_a_start_on(
         assert await shown(path, client) == (int(before),) * 3
         JournalWriter(connection, generation=3).append([mark(started_ms + 5 * MINUTE_MS)])
     assert await shown(path, client) == (1 + before,) * 3
+
+
+async def test_a_stretch_that_two_times_of_downtime_share_stays_grey_for_the_earlier_one(
+    tmp_path: Path, client: Client
+) -> None:
+    path = tmp_path / "kamou.sqlite3"
+    write_record(path, days=DAYS, halt_day=None, outage_day=None)
+    ended_ms = STOPPED_MS + 5 * HOUR_MS + MINUTE_MS
+    again_ms = ended_ms + 9 * HOUR_MS
+    known = [mark(ended_ms - 1), closed(ended_ms), closed(ended_ms + MINUTE_MS), mark(again_ms)]
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, generation=3).append(known)
+        before = await band_of(path, client)
+        JournalWriter(connection, generation=3).append([closed(again_ms + 5_000)])
+    assert before
+    assert await band_of(path, client) == before
+
+
+async def band_of(path: Path, client: Client) -> str:
+    """The grey bands of the wide chart, as drawn."""
+    site = PublicSite(path, Site(mode="demo"), runner=inline)
+    async with client(site) as http:
+        found = re.search(r'<path class="band down" d="([^"]+)"', (await http.get("/results")).text)
+    site.close()
+    return found[1] if found else ""

@@ -179,6 +179,7 @@ async def test_the_month_in_which_the_record_began_is_a_part_unless_it_began_wit
 async def test_pricing_speaks_of_keys_where_there_is_something_to_open_with_them(
     record: Path, client: Client
 ) -> None:
+    assert "Your keys" not in await page(record, client, "/how-it-works")
     assert "your own keys" not in await page(record, client, "/pricing")
     assert "no exchange account and no keys" in await page(record, client, "/pricing")
 
