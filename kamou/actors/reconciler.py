@@ -99,7 +99,7 @@ class Reconciler(Actor):
             instruments=instruments,
             tolerance=limits.equity_agreement,
         )
-        self._held_when_marked = True  # positions, or not known
+        self._held_when_marked: bool | None = None  # positions; None: this incarnation made no mark
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
 
     async def recover(self) -> None:
@@ -161,7 +161,12 @@ class Reconciler(Actor):
                 continue  # the stream brought it in the meantime
 
     def _snapshot_due(self, book: Book) -> bool:
-        """A flatten is followed by a snapshot at once, not at the end of the cycle."""
+        """A flatten is followed by a snapshot at once, not at the end of the cycle.
+
+        So is a start into a halt: what was flattened while nothing ran may be the cause of it.
+        """
+        if self._held_when_marked is None:
+            return not book.state.entries_allowed
         return book.state.severity >= TradingState.FLATTEN.severity and self._held_when_marked
 
     async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,25 @@ from kamou.commands.lenient import resolve_what_holds
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, say, say_error
+from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataFolder
-from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
 from kamou.errors import CheckFailedError, KamouError, NotRunningError, StoreError
+from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_reason
 from kamou.settings.config import Resolved
 
 ACTOR = "operator"
+HALTED = frozenset(each.value for each in TradingState if not each.entries_allowed)
+RESUME_LATER = "a run that starts now is halted; `kamou resume` lets it trade once it is ready"
 
 
 def reason_option(verb: Any) -> Any:
     return click.option(
-        "--reason", default="", metavar="TEXT", help="Why; it is written in the journal."
+        "--reason",
+        default="",
+        metavar="TEXT",
+        help=f"Why, in at most {REASON_CHARS_MAX} characters. It is published on the results page.",
     )(verb)
 
 
@@ -34,11 +42,19 @@ def reason_option(verb: Any) -> Any:
 def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
     """Stop new risk now; stops and targets stay on the exchange.
 
+    If no run answers, or it is still starting, this sets the halt latch: no entry passes, and a
+    run that starts is halted. `kamou resume` ends both. A reason that is too long is shortened.
+
     Exit code 6: entries are held by the run that is alive, and the halt is not journalled yet.
     """
     resolved = resolve(config_path, data_dir=data_dir)
-    operator = Operator.find(DataFolder(resolved.settings.data_dir))
-    told = operator.command("halt", reason or "halt by the operator")
+    folder = DataFolder(resolved.settings.data_dir)
+    reason = _published(reason)
+    try:
+        told = Operator.find(folder).command("halt", reason)
+    except KamouError as error:
+        _hold(folder, reason, error, as_json=as_json)
+        return
     print_facts(told, as_json=as_json)
     if not told.get("journalled", True):
         raise CheckFailedError(
@@ -46,6 +62,27 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
             "entries meanwhile, and a later one would not; free space on the disk, then look at "
             "`kamou status`; `kamou flatten` sets the halt latch"
         )
+
+
+def _hold(folder: DataFolder, reason: str, error: KamouError, *, as_json: bool) -> None:
+    """Set the halt latch, because no run took the halt: whatever runs or starts respects it.
+
+    Raises:
+        KamouError: there is no data directory in which anything could start; or the latch cannot be
+            set and nothing is held; or a run is there and did not confirm the halt, which the
+            latch holds all the same.
+    """
+    if not folder.path.is_dir():
+        raise error
+    try:
+        HaltLatch(folder.latch).set(reason, ACTOR, _now_ms(), action=HALT)
+    except StoreError as unset:
+        raise type(error)(f"{error}; nothing is held", str(unset)) from unset
+    if not isinstance(error, NotRunningError):
+        raise type(error)(f"{error}; the halt latch is set: no entry passes until `kamou resume`")
+    say(f"without the running system: {error}", err=True)
+    held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
+    print_facts(held, as_json=as_json)
 
 
 @click.command()
@@ -57,22 +94,27 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     """Resume trading after a halt. After `flatten` it takes two steps.
 
     The first removes the halt latch that `flatten` left, also without a running system, and
-    takes a running one from FLATTEN to halted; the second lets it trade again.
+    takes FLATTEN to halted; the second lets a running system trade again. If nothing runs, the
+    next run starts halted and waits for the second. A reason that is too long is refused.
     """
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataFolder(resolved.settings.data_dir)
     latch = HaltLatch(folder.latch)
-    reason = reason or "resumed by the operator"
+    reason = reason.strip()
+    if excess := describe_excess(reason):
+        raise click.UsageError(excess)
     lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
     if not latch.is_set():
         print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
         return
     latch.clear(reason, ACTOR, _now_ms())
-    done: dict[str, Any] = {"latch": "removed", "next": "`kamou resume` again lets it trade"}
+    done: dict[str, Any] = {"latch": "removed"}
     try:
         done |= Operator.find(folder).command("resume", reason)
+        if done.get("state") in HALTED:
+            done["next"] = "`kamou resume` again lets it trade"
     except KamouError as error:
-        done["system"] = str(error)
+        done |= {"system": str(error), "next": RESUME_LATER}
     print_facts(done, as_json=as_json)
 
 
@@ -86,9 +128,9 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
 
     First of all it sets the halt latch: while that file is there no entry passes, and a later
     `run` respects it. `kamou resume` removes it. The positions that are left are counted at the
-    exchange, whoever closed them.
+    exchange, whoever closed them. A reason that is too long is shortened.
     """
-    reason = reason or "flatten by the operator"
+    reason = _published(reason)
     warn = Once()
     latch = "" if data_dir is None else _set_latch(DataFolder(data_dir), reason)
     resolved = resolve_what_holds(config_path, warn, data_dir=data_dir)
@@ -156,7 +198,16 @@ class Once:
 
 
 def _set_latch(folder: DataFolder, reason: str) -> str:
-    """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing."""
+    """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing.
+
+    Raises:
+        NotRunningError: there is no such directory. A name that was mistyped is not made.
+    """
+    if not os.path.lexists(folder.path):
+        raise NotRunningError(
+            f"there is no data directory {folder.path}: nothing is open there; name the one that "
+            "`kamou run` uses with --data-dir"
+        )
     try:
         if not HaltLatch(folder.latch).set(reason, ACTOR, _now_ms()):
             say("warning: the halt latch is set; its log could not be written", err=True)
@@ -164,6 +215,14 @@ def _set_latch(folder: DataFolder, reason: str) -> str:
         say(f"error: {error}", err=True)
         return "not set"
     return ""
+
+
+def _published(reason: str) -> str:
+    """The reason as it is published; a warning is printed if that is not all of it."""
+    shown, warning = shorten_reason(reason.strip())
+    if warning:
+        say(f"warning: {warning}", err=True)
+    return shown
 
 
 def _now_ms() -> int:

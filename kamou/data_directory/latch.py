@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -17,14 +18,15 @@ from kamou.data_directory.folder import sync_folder, write_atomically
 from kamou.data_directory.private_files import create_file, create_folder, give_to_folders_owner
 from kamou.errors import StoreError
 
-SET, CLEAR = "set", "clear"
+SET, HALT, CLEAR = "set", "halt", "clear"
+"""What a line of the log did. SET asks a run to close everything; HALT only holds entries."""
 
 
 @attrs.frozen(kw_only=True)
 class LatchRecord:
     """One line of the latch's log: who set or cleared it, when and why."""
 
-    action: str  # set | clear
+    action: str  # set | halt | clear
     reason: str
     actor: str
     at_ms: int
@@ -47,10 +49,16 @@ class HaltLatch:
             return True
         return True
 
-    def set(self, reason: str, actor: str, at_ms: int) -> bool:
+    def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET) -> bool:
         """Hold entries; durable when it returns. Setting it again keeps it and is logged.
 
         On a full disk an empty file holds as well.
+
+        Args:
+            reason: the operator's words; empty: none.
+            actor: who set it.
+            at_ms: when.
+            action: SET, or HALT if positions stay open.
 
         Returns:
             Whether it was logged, too.
@@ -58,7 +66,7 @@ class HaltLatch:
         Raises:
             StoreError: the file could not be written; entries are NOT held.
         """
-        record = LatchRecord(action=SET, reason=reason, actor=actor, at_ms=at_ms)
+        record = LatchRecord(action=action, reason=reason, actor=actor, at_ms=at_ms)
         try:
             create_folder(self.path.parent)
             self._write(record)
@@ -115,6 +123,12 @@ class HaltLatch:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def standing(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
+    """Return the lines since the latch was last cleared, oldest first; all if it never was."""
+    cleared = max((place for place, each in enumerate(log, 1) if each.action == CLEAR), default=0)
+    return tuple(log[cleared:])
 
 
 def _parsed(line: str) -> LatchRecord | None:

@@ -25,10 +25,10 @@ from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.http.replies import JSON, NEVER, Reply, reply
 from kamou.operator.metrics import CONTENT_TYPE, exposition
+from kamou.operator.reason import describe_excess, shorten_reason
 from kamou.operator.token import prove, token_matches
 
 BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
-REASON_CHARS_MAX = 200
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 PROOF_PATH = "/api/v1/proof"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
@@ -36,7 +36,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 
 HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
 
-Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the human's reason -> what it did
+Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the operator's reason -> what it did
 
 
 async def _nothing_to_read() -> None:
@@ -87,9 +87,9 @@ def operator_app(
             Route(PROOF_PATH, endpoints.proof),
             Route("/metrics", endpoints.metrics),
             Route("/api/v1/status", endpoints.status),
-            Route("/api/v1/halt", endpoints.command(operations.halt), methods=["POST"]),
-            Route("/api/v1/resume", endpoints.command(operations.resume), methods=["POST"]),
-            Route("/api/v1/flatten", endpoints.command(operations.flatten), methods=["POST"]),
+            Route("/api/v1/halt", endpoints.stop(operations.halt), methods=["POST"]),
+            Route("/api/v1/resume", endpoints.resume(operations.resume), methods=["POST"]),
+            Route("/api/v1/flatten", endpoints.stop(operations.flatten), methods=["POST"]),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _failed},
     )
@@ -171,18 +171,35 @@ class _Endpoints:
         health = {"not_ready": operations.not_ready(), "degraded": operations.degraded()}
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
-    def command(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+    def stop(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+        """A halt or a flatten: a reason that is too long does not cost it."""
+
         async def endpoint(request: Request) -> Any:
-            reason = await _reason(request)
-            try:
-                done = await act(reason)
-            except TimedOutError as error:
-                return _json({"error": str(error)}, 504)
-            except KamouError as error:
-                return _json({"error": str(error)}, 503)
-            return _json(done)
+            body = await _body(request)
+            if body is None:
+                warning = f"the body has over {BODY_BYTES_MAX} bytes: its reason was left out"
+                return await _acted(act, "", warning)
+            reason, warning = shorten_reason(_reason(body))
+            return await _acted(act, reason, warning)
 
         return endpoint
+
+    def resume(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+        """A resume, which is refused if its reason is too long: everything stays held."""
+
+        async def endpoint(request: Request) -> Any:
+            body = await _body(request)
+            if body is None:
+                raise HTTPException(413, f"a command is at most {BODY_BYTES_MAX} bytes")
+            reason = _reason(body)
+            if excess := describe_excess(reason):
+                raise HTTPException(400, excess)
+            return await _acted(act, reason, "")
+
+        return endpoint
+
+
+HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
 
 
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
@@ -196,25 +213,38 @@ def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     return f"ready; {named}" if named else "ready"
 
 
-async def _reason(request: Request) -> str:
-    """The reason in the body, or the plain fact that a human asked."""
-    too_large = HTTPException(413, f"a command is at most {BODY_BYTES_MAX} bytes")
+async def _acted(act: Command, reason: str, warning: str) -> Reply:
+    try:
+        done = await act(reason)
+    except TimedOutError as error:
+        return _json({"error": str(error)}, 504)
+    except KamouError as error:
+        return _json({"error": str(error)}, 503)
+    return _json({**done, "warning": warning} if warning else done)
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body of a command; None if it is larger than any command."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > BODY_BYTES_MAX:
-        raise too_large
+        return None
     body = b""
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:  # a body may come in chunks, without a declared length
             body += chunk
             if len(body) > BODY_BYTES_MAX:
-                raise too_large
+                return None
+    return body
+
+
+def _reason(body: bytes) -> str:
+    """The reason in the body; empty if the operator gave none."""
     if not body:
-        return "operator"
+        return ""
     try:
-        reason = msgspec.json.decode(body, type=CommandBody).reason.strip()
+        return msgspec.json.decode(body, type=CommandBody).reason.strip()
     except ValueError as error:  # of msgspec, and of a text that is not UTF-8
         raise HTTPException(400, f'the body is not {{"reason": "..."}}: {error}') from error
-    return reason[:REASON_CHARS_MAX] or "operator"
 
 
 async def _http_error(request: Request, error: Exception) -> Any:

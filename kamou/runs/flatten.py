@@ -262,10 +262,10 @@ async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
         log.note("refused", client_id=intent.client_id, reason=str(error))
 
 
-def imported(folder: DataFolder, now_ms: int) -> tuple[IntentRecorded, ...]:
+def imported(folder: DataFolder) -> tuple[IntentRecorded, ...]:
     """The kill switch's intents as events, for the journal of the run that comes after it."""
     log = FlattenLog(path=folder.flatten_log)
     return tuple(
-        IntentRecorded(at_ms=now_ms, cause_id=intent.cause_id, intent=intent)
+        IntentRecorded(at_ms=intent.intended_ms, cause_id=intent.cause_id, intent=intent)
         for intent in log.intents()
     )

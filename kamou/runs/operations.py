@@ -24,6 +24,7 @@ from kamou.core.book.position_status import (
 )
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
+from kamou.data_directory.latch import HALT, HaltLatch, standing
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
@@ -63,6 +64,7 @@ class Running:
     lag: LoopLag | None = None  # of the loop that trades; none before it does
     disk_full: bool = False  # the journal cannot grow
     held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
+    latch: HaltLatch | None = None  # takes a halt while nothing trades yet
     clock: Clock = attrs.Factory(SystemClock)
     marks: dict[str, Mark] = attrs.Factory(dict)  # of what is held, as last read for a status
     marks_read_ms: int = 0
@@ -83,6 +85,19 @@ class Running:
             announce(warning(f"{line} ({book.state_reason})"))
         for strategy in sorted(book.disabled):
             announce(warning(DISABLED.format(strategy)))
+        self._respect_latch(book)
+
+    def _respect_latch(self, book: Book) -> None:
+        """Have the governor journal a latch that was set since this start read the latch's log."""
+        if self.tree is None or self.latch is None or not self.latch.is_set():
+            return
+        if book.state.entries_allowed:
+            since_clear = standing(self.latch.log())
+            note = since_clear[-1].reason if since_clear else ""
+            only_halt = bool(since_clear) and all(each.action == HALT for each in since_clear)
+            told = Halt(reason=StateReason.HUMAN_HALT.value, note=note)
+            closing = Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note)
+            self.tree.governor.put_priority(told if only_halt else closing)
 
     async def follow(self) -> None:
         """Keep up with the journal, so that a request finds little left to fold."""
@@ -238,6 +253,14 @@ class Running:
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
+        """Stop new risk. While nothing trades yet the halt latch takes it: this start respects it.
+
+        Raises:
+            StoreError: the latch cannot be set. Else as ``_stop``.
+        """
+        if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
+            self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
+            return {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
         return await self._stop(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:

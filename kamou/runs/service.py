@@ -102,7 +102,7 @@ class Service:
                 fast_forward=self.fast_forward,
                 replay=self.replay,
             )
-            running = Running(clock=self.clock)
+            running = Running(latch=HaltLatch(self.folder.latch), clock=self.clock)
             try:
                 async with self._operator(running) as operator, self._site(running) as port:
                     self._listening(port, operator)
@@ -340,7 +340,7 @@ class Service:
         take_over(
             session.writer,
             session.reader,
-            flatten.imported(self.folder, now_ms),
+            flatten.imported(self.folder),
             latched=latch.is_set(),
             latch_log=latch.log(),
             now_ms=now_ms,

@@ -124,6 +124,10 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     projected_days.entry_recorded(cursor, fill.at_ms)
     if order is None:
         return
+    if trade_id != order[0]:  # the kill switch's order, in the chain of the trade that it closed
+        cursor.execute(
+            "UPDATE order_ SET trade_id = ? WHERE client_id = ?", (trade_id, fill.client_id)
+        )
     filled = Decimal(order[2]) + fill.quantity
     whole = filled >= Decimal(order[1])
     status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
 from kamou.settings.config import Resolved
@@ -20,14 +22,81 @@ def nothing_left(*_: object, **__: object) -> int:
     return 0
 
 
-def test_halt_needs_a_running_system(cli: Cli) -> None:
-    assert cli("halt")[0] == 3
+@pytest.fixture
+def made(tmp_path: Path) -> DataFolder:
+    """The data directory that the verbs look for, made by somebody."""
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["halt", "resume", "flatten"])
+def test_a_data_directory_that_is_not_there_is_not_made(
+    cli: Cli, tmp_path: Path, verb: str
+) -> None:
+    code, _, err = cli(verb, "--data-dir", tmp_path / "typo")
+    assert code == 3
+    assert f"{tmp_path / 'typo'}" in err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataFolder) -> None:
+    code, out, err = cli("halt", "--json", "--reason", " bad news ")
+    assert code == 0
+    assert json.loads(out) == {
+        "latch": "set",
+        "entries": "held",
+        "next": "`kamou resume` removes the latch",
+    }
+    assert "nothing is running" in err
+    latch = HaltLatch(made.latch)
+    assert latch.is_set()
+    assert [(each.action, each.reason) for each in latch.log()] == [("halt", "bad news")]
+
+
+@pytest.mark.parametrize("verb", ["halt", "flatten"])
+def test_a_reason_that_is_too_long_is_shortened_and_does_not_cost_the_halt(
+    cli: Cli, compose: Compose, made: DataFolder, verb: str
+) -> None:
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
+    code, _, err = cli(verb, "--reason", 5_000 * "w")
+    assert code == 0
+    assert "warning: the reason was shortened from 5000 to 200 characters" in err
+    latch = HaltLatch(made.latch)
+    assert latch.is_set()
+    assert [record.reason for record in latch.log()] == [200 * "w"]
+
+
+def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
+    cli: Cli, made: DataFolder
+) -> None:
+    latch = HaltLatch(made.latch)
+    latch.set("", "operator", 0)
+    code, _, err = cli("resume", "--reason", 201 * "w")
+    assert code == 2
+    assert "the reason has 201 characters and 200 are published at most" in err
+    assert latch.is_set()
+
+
+@pytest.mark.parametrize("verb", ["halt", "flatten"])
+@pytest.mark.parametrize("given", [(), ("--reason", "   ")])
+def test_without_a_reason_none_is_made_up(
+    cli: Cli, compose: Compose, made: DataFolder, verb: str, given: tuple[str, ...]
+) -> None:
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
+    assert cli(verb, *given)[0] == 0
+    assert [record.reason for record in HaltLatch(made.latch).log()] == [""]
+
+
+@pytest.mark.parametrize("verb", ["halt", "resume", "flatten"])
+def test_the_help_says_that_a_reason_is_published(cli: Cli, verb: str) -> None:
+    assert "is published on the results page" in " ".join(cli(verb, "--help")[1].split())
 
 
 def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
-    cli: Cli, compose: Compose, tmp_path: Path
+    cli: Cli, compose: Compose, made: DataFolder
 ) -> None:
-    latch = HaltLatch(DataFolder(tmp_path / "kamou-data").latch)
+    latch = HaltLatch(made.latch)
     seen: list[bool] = []
 
     def flatten(_: Resolved, **__: Any) -> dict[str, Any]:
@@ -48,20 +117,26 @@ def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
     assert [record.reason for record in latch.log()] == ["storm"]
 
 
-def test_flatten_that_leaves_a_position_open_fails_loudly(cli: Cli, compose: Compose) -> None:
+def test_flatten_that_leaves_a_position_open_fails_loudly(
+    cli: Cli, compose: Compose, made: DataFolder
+) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 1)
     code, _, err = cli("flatten")
     assert code == 6
     assert "1 positions are still open" in err
 
 
-def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, tmp_path: Path) -> None:
+def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, made: DataFolder) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
     cli("flatten")
-    latch = HaltLatch(DataFolder(tmp_path / "kamou-data").latch)
-    code, out, _ = cli("resume")
+    latch = HaltLatch(made.latch)
+    code, out, _ = cli("resume", "--json")
     assert code == 0
-    assert "removed" in out
+    told = json.loads(out)
+    assert told["latch"] == "removed"
+    assert told["next"] == (
+        "a run that starts now is halted; `kamou resume` lets it trade once it is ready"
+    )
     assert not latch.is_set()
     assert cli("resume")[0] == 3
 
@@ -80,7 +155,7 @@ def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
 
 
 def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
-    cli: Cli, compose: Compose
+    cli: Cli, compose: Compose, made: DataFolder
 ) -> None:
     compose(
         "flatten", lambda *_, **__: {"positions_left": 0}, positions_at_venue=lambda *_, **__: 3
@@ -91,7 +166,9 @@ def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
     assert "3 positions are still open" in err
 
 
-def test_a_warning_of_the_kill_switch_is_said_once(cli: Cli, compose: Compose) -> None:
+def test_a_warning_of_the_kill_switch_is_said_once(
+    cli: Cli, compose: Compose, made: DataFolder
+) -> None:
     def warned(*_: object, warn: Callable[[str], None]) -> dict[str, Any]:
         warn("the schema was changed")
         return {}

@@ -85,6 +85,7 @@ def test_the_latch_is_tried_before_anything_is_read(
         raise AssertionError("read before the latch")
 
     monkeypatch.setattr("kamou.commands.control.resolve_what_holds", refused)
+    (tmp_path / "data").mkdir()
     with pytest.raises(AssertionError, match="before the latch"):
         cli("flatten", "--data-dir", tmp_path / "data")
     assert HaltLatch(tmp_path / "data" / "halt-latch").is_set()

@@ -29,7 +29,6 @@ from store.market_files import HOUR_MS, candle_rows, write_parquet
 from kamou import ids
 from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IntentRecorded, StateChanged
-from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
@@ -133,9 +132,9 @@ async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_re
     HaltLatch(folder.latch).clear("over", "operator", NOW_MS + 7 * MINUTE_MS // 2)
     async with serving(of, now_ms=NOW_MS + 4 * MINUTE_MS) as running:
         await running.ready()
-        said = [(e.reason, e.note) for e in of_kind(journal(folder), CommandNoted)]
-        assert said == [("HUMAN_RESUME", "over")], "also what was said while nothing ran"
-        assert (await running.command("resume")).json()["state"] == "halt_new"
+        changed = of_kind(journal(folder), StateChanged)[-1]
+        assert (changed.after.value, changed.reason) == ("halt_new", "HUMAN_RESUME")
+        assert [f.value for f in changed.figures] == ["over"], "the first resume is this one"
         assert (await running.command("resume")).json()["state"] == "normal"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,8 +16,9 @@ from kamou.actors.reconciler import Health
 from kamou.clock import SystemClock
 from kamou.core.book.book import Book
 from kamou.core.model import Quote
+from kamou.data_directory.latch import HaltLatch
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
-from kamou.messages.system import Halt
+from kamou.messages.system import Flatten, Halt
 from kamou.runs import operations
 from kamou.runs.operations import Running
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
@@ -80,6 +82,32 @@ async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None
     assert starting.snapshot()["children"] == []
     with pytest.raises(KamouError, match="nothing trades yet"):
         await starting.halt("")
+
+
+@pytest.mark.parametrize("phase", ["starting", "fast-forward", "stopping"])
+async def test_a_halt_while_nothing_trades_yet_is_held_by_the_latch(
+    tmp_path: Path, phase: str
+) -> None:
+    latch = HaltLatch(tmp_path / "halt-latch")
+    starting = Running(phase=phase, latch=latch)
+    assert (await starting.halt("news"))["entries"] == "held"
+    assert latch.is_set()
+    assert [(each.action, each.reason) for each in latch.log()] == [("halt", "news")]
+
+
+@pytest.mark.parametrize(("action", "asked"), [("halt", Halt), ("set", Flatten)])
+async def test_a_latch_set_after_the_start_read_its_log_is_journalled_by_the_governor(
+    running: Running, follower: Follower, tmp_path: Path, action: str, asked: type[Halt | Flatten]
+) -> None:
+    running.latch = HaltLatch(tmp_path / "halt-latch")
+    governor = running.tree.governor  # type: ignore[union-attr]
+    running._respect_latch(follower.book)
+    assert governor.priority_pending == 0, "the latch is not set"
+    running.latch.set("news", "operator", 1, action=action)
+    running._respect_latch(follower.book)
+    told = await governor.get()
+    assert isinstance(told, asked)
+    assert told.note == "news"
 
 
 async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(

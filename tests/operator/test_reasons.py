@@ -1,0 +1,31 @@
+"""The operator's words to a command at the API: published, and never worth a halt."""
+
+from __future__ import annotations
+
+import pytest
+from test_operator_listener import BEARER, Client, Commands, app, operations
+
+
+@pytest.mark.parametrize("name", ["halt", "flatten"])
+async def test_a_reason_that_is_too_long_does_not_cost_a_halt(client: Client, name: str) -> None:
+    commands = Commands()
+    async with client(app(operations(commands))) as http:
+        path = f"/api/v1/{name}"
+        fits = await http.post(path, headers=BEARER, json={"reason": 200 * "w"})
+        long = await http.post(path, headers=BEARER, json={"reason": 201 * "w"})
+        large = await http.post(path, headers=BEARER, json={"reason": 5_000 * "w"})
+    assert commands.told == [(name, 200 * "w"), (name, 200 * "w"), (name, "")]
+    assert fits.json() == {"done": name}
+    assert "shortened from 201 to 200 characters" in long.json()["warning"]
+    assert "its reason was left out" in large.json()["warning"]
+
+
+async def test_a_resume_with_a_reason_that_is_too_long_is_refused(client: Client) -> None:
+    commands = Commands()
+    async with client(app(operations(commands))) as http:
+        long = await http.post("/api/v1/resume", headers=BEARER, json={"reason": 201 * "w"})
+        assert long.status_code == 400
+        assert "201 characters and 200 are published at most" in long.json()["error"]
+        assert commands.told == []
+        await http.post("/api/v1/resume", headers=BEARER, json={"reason": 200 * "w"})
+    assert commands.told == [("resume", 200 * "w")]

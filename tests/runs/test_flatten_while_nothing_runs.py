@@ -1,0 +1,135 @@
+"""A flatten and a resume while nothing runs, as the next run journals and publishes them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+import trio
+from small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    fills_of,
+    journal,
+    of_kind,
+    resolved,
+    serving,
+    settings,
+    venue,
+)
+
+from kamou.clock import MINUTE_MS
+from kamou.core.book.events import EquityMarked, IntentRecorded, RunStarted, StateChanged
+from kamou.core.book.operator_events import CommandNoted
+from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HALT, HaltLatch
+from kamou.runs import flatten
+from kamou.store import database
+
+SET_MS, CLEARED_MS, START_MS = (NOW_MS + minute * MINUTE_MS for minute in (1, 2, 3))
+
+
+async def close_all(folder: DataFolder, at_ms: int = SET_MS) -> None:
+    """As `kamou flatten` does it: the latch first, then everything else."""
+    HaltLatch(folder.latch).set("storm", "operator", at_ms)
+    of = settings(folder.path)
+    await trio.to_thread.run_sync(lambda: flatten.run(resolved(of), clock=SetClock(at_ms)))
+
+
+def states(folder: DataFolder) -> list[tuple[Any, ...]]:
+    """Every change of state: when, to what, why, and in whose words."""
+    return [
+        (e.at_ms, e.after.value, e.reason, *(f.value for f in e.figures if f.name == "note"))
+        for e in of_kind(journal(folder), StateChanged)
+    ]
+
+
+async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_and_stays_halted(
+    traded: DataFolder,
+) -> None:
+    before = states(traded)
+    await close_all(traded)
+    HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
+    async with serving(settings(traded.path), now_ms=START_MS) as running:
+        await running.ready()
+        assert states(traded)[len(before) :] == [
+            (SET_MS, "flatten", "HUMAN_FLATTEN", "storm"),
+            (CLEARED_MS, "halt_new", "HUMAN_RESUME", "over"),
+        ]
+        assert (await running.status())["state"] == "halt_new", "a second resume lets it trade"
+        assert (await running.command("resume")).json()["state"] == "normal"
+    assert_same_book(traded)
+    assert not of_kind(journal(traded), CommandNoted)
+    closes = [e for e in of_kind(journal(traded), IntentRecorded) if e.intent.cause_id == "flatten"]
+    assert closes
+    assert [e.at_ms for e in closes] == [e.intent.intended_ms for e in closes]
+    assert all(SET_MS <= e.at_ms < CLEARED_MS for e in closes)
+
+
+async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataFolder) -> None:
+    await close_all(traded)
+    HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
+    for minute in (0, 1):
+        async with serving(settings(traded.path), now_ms=START_MS + minute * MINUTE_MS) as running:
+            await running.ready()
+    assert [e[1:] for e in states(traded)[-2:]] == [
+        ("flatten", "HUMAN_FLATTEN", "storm"),
+        ("halt_new", "HUMAN_RESUME", "over"),
+    ]
+    assert sum(change[2] == "HUMAN_FLATTEN" for change in states(traded)) == 1
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_once(
+    traded: DataFolder, cleared: bool
+) -> None:
+    await close_all(traded)
+    if cleared:
+        HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
+    async with serving(settings(traded.path), now_ms=START_MS) as running:
+        await running.ready()
+    events = journal(traded)
+    started = max(seq for seq, event in enumerate(events) if isinstance(event, RunStarted))
+    marks = of_kind(events[started:], EquityMarked)
+    assert marks
+    assert marks[0].unrealised == 0
+    assert START_MS <= marks[0].at_ms < START_MS + MINUTE_MS
+    balance = marks[0].balance
+    state = venue(traded)
+    assert not state.positions
+    assert balance == state.balance
+
+
+async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed(
+    traded: DataFolder,
+) -> None:
+    held = set(venue(traded).positions)
+    fills = fills_of(traded)
+    await close_all(traded)
+    async with serving(settings(traded.path), now_ms=START_MS) as running:
+        await running.ready()
+    assert len(fills_of(traded) - fills) >= len(held)
+    with closing(database.open_reader(traded.database)) as reader:
+        rows = reader.execute(
+            "SELECT symbol, trade_id FROM order_ WHERE leg = 'close' AND client_id IN"
+            " (SELECT key FROM event WHERE kind = 'intent_recorded' AND cause_id = 'flatten')"
+        ).fetchall()
+        trades = dict(reader.execute("SELECT trade_id, symbol FROM trade").fetchall())
+    assert {symbol for symbol, _ in rows} == held
+    assert all(trades[trade_id] == symbol for symbol, trade_id in rows)
+
+
+async def test_a_halt_that_the_latch_took_is_journalled_at_its_time_and_closes_nothing(
+    traded: DataFolder,
+) -> None:
+    before, held = states(traded), set(venue(traded).positions)
+    latch = HaltLatch(traded.latch)
+    latch.set("news", "operator", SET_MS, action=HALT)
+    async with serving(settings(traded.path), now_ms=START_MS) as running:
+        await running.ready()
+        assert states(traded)[len(before) :] == [(SET_MS, "halt_new", "HUMAN_HALT", "news")]
+        latch.clear("", "operator", START_MS)
+        assert (await running.command("resume")).json()["state"] == "normal"
+    assert set(venue(traded).positions) == held
