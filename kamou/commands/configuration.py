@@ -28,7 +28,10 @@ def init(path: Path, force: bool) -> None:
             )
         write_atomically(path, commented_toml())
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
+        raise ConfigurationError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder that is there "
+            "and can be written"
+        ) from error
     say(f"wrote {path}; `kamou check-config` validates it")
 
 

@@ -74,6 +74,7 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     from kamou.runs import backup
 
     folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    backup.refuse_missing(copy)  # before a data directory is made for it
     with DataFolderLock(folder.path, announce=say_error):
         backup.restore(copy, folder)
     if as_json:

@@ -34,14 +34,17 @@ class Ending:
 
     messages: tuple[str, ...]
     exit_code: int
-    usage: tuple[str, ...] = ()  # before the messages
     prefix: str = "error: "
+    hint: tuple[str, ...] = ()  # for a person, after the messages
+    help_: tuple[str, ...] = ()  # for a person, instead of all else
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What a person reads on standard error."""
+        if self.help_:
+            return self.help_
         first, *others = self.messages
-        return (*self.usage, f"{self.prefix}{first}", *others)
+        return (f"{self.prefix}{first}", *others, *self.hint)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def ending(error: BaseException) -> Ending | None:
     if isinstance(found, KamouError):
         return Ending(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
     if isinstance(found, click.ClickException):
-        return Ending((found.format_message(),), found.exit_code, _usage(found), "Error: ")
+        return _of_click(found)
     if isinstance(found, click.Abort | KeyboardInterrupt):
         return Ending(("interrupted",), EXIT_INTERRUPTED, prefix="")
     if isinstance(found, OSError) and found.filename is not None and found.errno in REMEDIES:
@@ -68,12 +71,17 @@ def defect(error: BaseException) -> Ending:
     return Ending((f"a defect of Kamou: {error!r}",), 1)
 
 
-def _usage(error: click.ClickException) -> tuple[str, ...]:
-    """What click shows before a wrong usage."""
-    if not isinstance(error, click.UsageError) or error.ctx is None:
-        return ()
-    help_ = f"Try '{error.ctx.command_path} --help' for help."
-    return (*error.ctx.get_usage().splitlines(), help_)
+def _of_click(error: click.ClickException) -> Ending:
+    """One line for what was wrong with the words, and a hint; for a group alone, its help."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context is not None else "kamou"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        help_ = tuple(error.format_message().splitlines())
+        words = f"no command was given; `{path} --help` lists them"
+        return Ending((words,), error.exit_code, help_=help_)
+    words = " ".join(error.format_message().split())
+    hint = (f"`{path} --help` says how it is used",) if isinstance(error, click.UsageError) else ()
+    return Ending((words,), error.exit_code, hint=hint)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ import trio
 from kamou import ids
 from kamou.app import Tree, World, compose, cycle_for
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
+from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -100,7 +101,7 @@ def replay(
     start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_ms)
     end_ms = min(market.last_ms, until_ms or market.last_ms)
     if start_ms >= end_ms:
-        raise ConfigurationError("the time range holds no cycle of this data")
+        raise ConfigurationError(_describe_empty_range(market, timerange))
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
     with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as folder:
@@ -129,6 +130,22 @@ def replay(
                 return report(session.reader, market, checked, start=settings.equity)
 
         return trio.run(main, clock=JumpClock())
+
+
+def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:
+    """Return one line: what was asked for, what the data covers, and what to pass."""
+    first, last = (utc_day(at_ms) for at_ms in (market.first_ms, market.last_ms))
+    asked = "-".join("" if at_ms is None else _as_given(at_ms) for at_ms in timerange)
+    after = _as_given(market.last_ms + DAY_MS)
+    return (
+        f"the time range {asked} holds no cycle of this data, which covers {first} to {last}; "
+        f"pass --timerange {_as_given(market.first_ms)}-{after}, or a part of it"
+    )
+
+
+def _as_given(at_ms: int) -> str:
+    """A UTC day as ``--timerange`` takes it."""
+    return utc_day(at_ms).replace("-", "")
 
 
 async def _trade(

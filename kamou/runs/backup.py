@@ -85,13 +85,7 @@ def restore(copy: Path, folder: DataFolder) -> None:
     """
     beside = exchange_of(copy)
     _refuse_occupied(folder)
-    if not copy.exists():
-        raise StoreError(f"{copy}: there is no such backup")
-    if not beside.exists():
-        raise StoreError(
-            f"{beside} is missing: a backup is the journal and the exchange's file together; "
-            "copy both, or make a new one with `kamou db backup`"
-        )
+    refuse_missing(copy)
     database.check_whole(copy)
     with closing(VenueStore(beside, read_only=True)) as venue:
         venue.check_whole()
@@ -107,6 +101,22 @@ def restore(copy: Path, folder: DataFolder) -> None:
         for temporary, _, to in made:  # the exchange's first: a run refuses a journal alone
             temporary.rename(to)
         sync_folder(folder.path)
+
+
+def refuse_missing(copy: Path) -> None:
+    """Look for both files of a backup.
+
+    Raises:
+        StoreError: one of them is not there.
+    """
+    beside = exchange_of(copy)
+    if not copy.exists():
+        raise StoreError(f"{copy}: there is no such backup; name one that `kamou db backup` wrote")
+    if not beside.exists():
+        raise StoreError(
+            f"{beside} is missing: a backup is the journal and the exchange's file together; "
+            "copy both, or make a new one with `kamou db backup`"
+        )
 
 
 def refuse_unusable(folder: DataFolder) -> None:

@@ -8,10 +8,12 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from store.market_files import good_folder
 
-from kamou.cli import main
+from kamou.cli import kamou_command, main
+from kamou.data_directory.folder import DataFolder
 from kamou.errors import DataRefusedError
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -205,3 +207,99 @@ def test_a_defect_is_a_document_and_still_a_traceback(
 def test_without_json_nothing_of_an_error_is_on_standard_output(cli: Cli) -> None:
     assert cli("report")[1] == ""
     assert cli("why")[1] == ""
+
+
+GROUPS = [("kamou",)] + [("kamou", name) for name in ("data", "db")]
+
+
+def test_these_are_all_groups() -> None:
+    found = [("kamou", name) for name, each in kamou_command.commands.items() if is_group(each)]
+    assert [("kamou",), *found] == GROUPS
+
+
+def is_group(command: click.Command) -> bool:
+    return isinstance(command, click.Group)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
+    cli: Cli, group: tuple[str, ...]
+) -> None:
+    code, out, err = cli(*group[1:])
+    assert (code, out) == (2, "")
+    assert err == cli(*group[1:], "--help")[1]
+    assert "\\n" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "of"),
+    [
+        (("nope",), "No such command 'nope'.", "kamou"),
+        (("db", "nope"), "No such command 'nope'.", "kamou db"),
+        (("--nope",), "No such option '--nope'.", "kamou"),
+        (("data", "list", "--nope"), "No such option '--nope'.", "kamou data list"),
+        (("backtest",), "Missing option '--data'.", "kamou backtest"),
+        (("db", "backup"), "Missing argument 'FILE'.", "kamou db backup"),
+        (("why", "A", "b"), "Got unexpected extra argument (b)", "kamou why"),
+        (
+            ("run", "--port", "x"),
+            "Invalid value for '--port': 'x' is not a valid integer.",
+            "kamou run",
+        ),
+    ],
+)
+def test_a_wrong_usage_is_one_line_and_a_hint(
+    cli: Cli, words: tuple[str, ...], said: str, of: str
+) -> None:
+    assert cli(*words) == (2, "", f"error: {said}\n`{of} --help` says how it is used\n")
+
+
+def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:
+    code, out, _ = cli("status", "--json", "--nope")
+    assert json.loads(out) == {"error": "No such option '--nope'.", "exit_code": code}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backtest", "--data", "any", "--json"),
+        ("backtest", "--data", "any", "--journal"),
+        ("simulate", "--seed", "1", "--json"),
+        ("init",),
+        ("db", "backup"),
+    ],
+)
+def test_a_file_in_a_folder_that_is_not_there_is_refused_with_a_remedy_and_makes_none(
+    cli: Cli, journalled: DataFolder, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    code, _, err = cli(*words, tmp_path / "typo" / "file")
+    assert code in (1, 4)
+    assert f"{tmp_path / 'typo' / 'file'}" in err
+    assert "folder" in err.partition(";")[2], "what to do about it"
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("why", "BTCUSDT"),
+        ("halt",),
+        ("resume",),
+        ("flatten",),
+        ("report",),
+        ("site", "--port", 0),
+        ("data", "list"),
+        ("db", "migrate"),
+        ("db", "backup", "copy"),
+        ("db", "restore", "copy"),
+        ("backtest", "--data", "any"),
+    ],
+)
+def test_a_verb_that_begins_no_record_makes_no_data_directory(
+    cli: Cli, tmp_path: Path, words: tuple[object, ...]
+) -> None:
+    code, _, err = cli(*words, "--data-dir", tmp_path / "typo")
+    assert code == (0 if words == ("data", "list") else code or 1), err
+    assert not (tmp_path / "typo").exists()

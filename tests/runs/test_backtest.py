@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -22,6 +23,7 @@ from kamou.actors.base import Actor
 from kamou.app import Tree, cycle_for
 from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
+from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
 from kamou.core.model import Denial, Fill
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied
@@ -174,9 +176,21 @@ def test_progress_is_told_in_days() -> None:
     assert told[-1] == ("days", 0, 1)
 
 
-def test_a_range_without_a_cycle_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="holds no cycle"):
-        replayed(timerange=(at(100), at(200)))
+@pytest.mark.parametrize("asked", [(at(100_000), at(200_000)), (at(100_000), None), (None, DAY_MS)])
+def test_a_range_without_a_cycle_is_refused_with_the_range_of_the_data(
+    asked: tuple[int | None, int | None],
+) -> None:
+    with pytest.raises(ConfigurationError, match="holds no cycle") as refused:
+        replayed(timerange=asked)
+    line = str(refused.value)
+    found = re.search(r"covers (\S+) to (\S+); pass --timerange (\d{8})-(\d{8}), or", line)
+    assert found is not None, line
+    since, until = (
+        midnight_ms_of(f"{day[:4]}-{day[4:6]}-{day[6:]}") for day in (found[3], found[4])
+    )
+    market = screenplay.market()
+    assert since <= market.first_ms <= market.last_ms < until
+    assert [found[1], found[2]] == [utc_day(market.first_ms), utc_day(market.last_ms)]
 
 
 def test_a_cycle_is_never_finer_than_the_markets_bars() -> None:
