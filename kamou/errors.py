@@ -55,6 +55,10 @@ class NotRunningError(KamouError):
     exit_code = 3
 
 
+class NothingTradesError(NotRunningError):
+    """No run holds the data folder, or the one that does is starting: nothing trades on it."""
+
+
 class AlreadyRunningError(KamouError):
     """Another run holds the lock of this data folder."""
 

@@ -79,6 +79,7 @@ class Desk:
         self.settings = settings
         self.follower = BookFollower(journal)
         self._governor = governor
+        self._began_ms = clock.now_ms()
 
     @property
     def book(self) -> Book:
@@ -279,7 +280,7 @@ class Desk:
         if order.status.terminal and not known.status.terminal:
             events.append(
                 OrderClosed(
-                    at_ms=now,
+                    at_ms=self._ended_ms(order, now),
                     cause_id=order.client_id,
                     client_id=order.client_id,
                     status=order.status,
@@ -288,6 +289,10 @@ class Desk:
                 )
             )
         await self.commit(*events)
+
+    def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
+        """When an order ended: by the venue's clock if nobody was there to hear of it."""
+        return order.updated_ms if 0 < order.updated_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:
         """Ask the venue by client id what became of an order. Errors leave it unresolved.

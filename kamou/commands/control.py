@@ -16,7 +16,13 @@ from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
-from kamou.errors import CheckFailedError, KamouError, NotRunningError, StoreError
+from kamou.errors import (
+    CheckFailedError,
+    KamouError,
+    NothingTradesError,
+    NotRunningError,
+    StoreError,
+)
 from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_reason
 from kamou.settings.config import Resolved
 
@@ -78,7 +84,7 @@ def _hold(folder: DataFolder, reason: str, error: KamouError, *, as_json: bool) 
         HaltLatch(folder.latch).set(reason, ACTOR, _now_ms(), action=HALT)
     except StoreError as unset:
         raise type(error)(f"{error}; nothing is held", str(unset)) from unset
-    if not isinstance(error, NotRunningError):
+    if not isinstance(error, NothingTradesError):
         raise type(error)(f"{error}; the halt latch is set: no entry passes until `kamou resume`")
     say(f"without the running system: {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}

@@ -17,7 +17,7 @@ import attrs
 
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.lock import lock_holder
-from kamou.errors import KamouError, NotRunningError, TimedOutError
+from kamou.errors import KamouError, NothingTradesError, NotRunningError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.operator.token import new_nonce, proof_holds
 from kamou.operator.unix_socket import Peer, listening_peer, reachable_name
@@ -41,19 +41,19 @@ class Operator:
         """Return the running system of this data folder.
 
         Raises:
-            NotRunningError: nobody holds the folder, it is still starting, or whoever answers is
-                not proved to be the run.
+            NothingTradesError: nobody holds the folder, or it is still starting.
+            NotRunningError: whoever answers is not proved to be the run.
             TimedOutError: it does not take the connection.
             KamouError: this user may not look.
         """
         holder = lock_holder(folder.path)
         if holder is None:
-            raise NotRunningError(
+            raise NothingTradesError(
                 f"nothing is running on the data folder {folder.path}; `kamou run` starts it"
             )
         record = RunRecord.read(folder)
         if record is None or record.pid != holder:
-            raise NotRunningError(
+            raise NothingTradesError(
                 f"process {holder} holds the data folder {folder.path} and does not listen yet; "
                 "it is starting, or catching up; ask again in a moment"
             )

@@ -133,9 +133,11 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
     # An order that is closed keeps the venue's final word on both.
     cursor.execute(
-        "UPDATE order_ SET filled = ?, status = ?, closed_ms = ?"
-        " WHERE client_id = ? AND closed_ms IS NULL",
-        (str(filled), status.value, event.at_ms if whole else None, fill.client_id),
+        # It ended with the fill, by the venue's clock, and not before it was acknowledged.
+        "UPDATE order_ SET filled = ?1, status = ?2, closed_ms ="
+        " CASE WHEN ?3 THEN max(?4, coalesce(acknowledged_ms, intended_ms)) END"
+        " WHERE client_id = ?5 AND closed_ms IS NULL",
+        (str(filled), status.value, whole, fill.at_ms, fill.client_id),
     )
 
 

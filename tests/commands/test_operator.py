@@ -221,9 +221,10 @@ def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) ->
     with DataFolderLock(folder.path):
         new_token(folder.token)
         record(folder, port)
-        code, _, err = cli("status")
+        code, _, err = cli("halt")
     assert code == 3
     assert f"does not listen on port {port}" in err
+    assert HaltLatch(folder.latch).is_set(), "a halt holds all the same"
 
 
 def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFolder) -> None:

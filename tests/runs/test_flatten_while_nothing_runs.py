@@ -27,6 +27,7 @@ from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.runs import flatten
 from kamou.store import database
+from kamou.venue.store import VenueStore
 
 SET_MS, CLEARED_MS, START_MS = (NOW_MS + minute * MINUTE_MS for minute in (1, 2, 3))
 
@@ -119,6 +120,38 @@ async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed
         trades = dict(reader.execute("SELECT trade_id, symbol FROM trade").fetchall())
     assert {symbol for symbol, _ in rows} == held
     assert all(trades[trade_id] == symbol for symbol, trade_id in rows)
+
+
+async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
+    traded: DataFolder,
+) -> None:
+    held = set(venue(traded).positions)
+    await close_all(traded)
+    resting = "SELECT count(*) FROM order_ WHERE closed_ms IS NULL"
+    async with serving(settings(traded.path), now_ms=START_MS) as running:
+        await running.ready()
+        with closing(database.open_reader(traded.database)) as reader:
+            while reader.execute(resting).fetchone()[0]:  # noqa: ASYNC110 - resolved one by one
+                await trio.sleep(0.02)
+    with closing(database.open_reader(traded.database)) as reader:
+        ended = dict(
+            reader.execute(
+                "SELECT client_id, closed_ms FROM order_ WHERE trade_id IN"
+                " (SELECT trade_id FROM trade WHERE closed_ms >= ?)",
+                (SET_MS,),
+            ).fetchall()
+        )
+    with closing(VenueStore(traded.exchange, read_only=True)) as store:
+        theirs = {name: store.order(name) for name in ended}
+    legs = [order.request.type for order in theirs.values() if order is not None]
+    assert len(legs) == len(theirs) >= 3 * len(held), "entry, stop and close of each, at least"
+    late = {
+        name: (at_ms, theirs[name].updated_ms)  # type: ignore[union-attr]
+        for name, at_ms in ended.items()
+        if at_ms is None or at_ms >= SET_MS
+    }
+    assert len(late) >= 2 * len(held)
+    assert all(ours == venues for ours, venues in late.values()), late
 
 
 async def test_a_halt_that_the_latch_took_is_journalled_at_its_time_and_closes_nothing(
