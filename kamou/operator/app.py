@@ -199,9 +199,6 @@ class _Endpoints:
         return endpoint
 
 
-HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
-
-
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     """Return one sentence for a person: a halted system is ready, and enters nothing."""
     state, why = status.get("state"), status.get("state_reason")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from kamou.core.codes import StateReason
 from kamou.escaping import escape_text
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.rows import Downtime
@@ -39,7 +40,7 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
         Interruption(
             from_ms=command.at_ms,
             until_ms=command.at_ms,
-            what="nothing changed",
+            what=_did(command),
             why=(_said(command, command.reason),),
         )
         for command in results.commands
@@ -48,6 +49,16 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
     ]
     found += [_of_disabled(span) for span in results.disabled]
     return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
+
+
+def _did(command: Command) -> str:
+    """What a command did that left the trading state as it was.
+
+    An older journal may hold a flatten outside of any halt: nothing ran when it closed everything.
+    """
+    if command.reason == StateReason.HUMAN_FLATTEN.value:
+        return "flattened while nothing ran"
+    return "nothing changed"
 
 
 def _of_period(period: Period, *, holding: bool) -> Interruption:

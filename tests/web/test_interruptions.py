@@ -188,3 +188,19 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
     kinds = [row for row in rows_of(page) if "downtime" in row]
     assert len(begins) == 6
     assert len(kinds) == 1
+
+
+async def test_a_flatten_of_an_older_journal_outside_of_any_halt_says_what_it_did(
+    told: Path, demo: Site, client: Client
+) -> None:
+    def said(at: float, reason: str, note: str) -> CommandNoted:
+        return CommandNoted(at_ms=hour(at), reason=reason, note=note)
+
+    with closing(open_writer(told, durable=False)) as connection:
+        writer = JournalWriter(connection, generation=2)
+        writer.append([changed(41, HALTED, NORMAL, "HUMAN_RESUME"), *marks(43)[-1:]])
+        writer.append([said(42, "HUMAN_FLATTEN", "storm"), said(42.5, "HUMAN_RESUME", "over")])
+    _, page = await published(told, demo, client)
+    did = {note: next(row for row in rows_of(page) if note in row) for note in ("storm", "over")}
+    assert "flattened while nothing ran" in did["storm"]
+    assert "nothing changed" in did["over"]
