@@ -108,7 +108,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     latch = HaltLatch(folder.latch)
     reason = reason.strip()
     if excess := describe_excess(reason):
-        raise click.UsageError(excess)
+        raise click.UsageError(excess, click.get_current_context())
     lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
     if not latch.is_set():
         print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)

@@ -74,7 +74,10 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
     latch.set("", "operator", 0)
     code, _, err = cli("resume", "--reason", 201 * "w")
     assert code == 2
-    assert "the reason has 201 characters and 200 are published at most" in err
+    assert err == (
+        "error: the reason has 201 characters and 200 are published at most; say it shorter\n"
+        "`kamou resume --help` says how it is used\n"
+    )
     assert latch.is_set()
 
 
