@@ -96,7 +96,7 @@ async def test_the_socket_of_a_killed_run_is_nobody_and_the_next_run_replaces_it
         await trading(running)
         assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
     assert deep.operator_socket.exists()
-    code, _, err = await verb(deep, "halt")
+    code, _, err = await verb(deep, "resume")
     assert code == 3
     assert "nothing is running" in err
     before = deep.token.read_text()

@@ -58,7 +58,7 @@ async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path)
             waiting = await demo.get("/readyz", operator=True)
             assert waiting.status_code == 503
             assert "fast-forward" in waiting.text
-            refused = await demo.command("halt")
+            refused = await demo.command("resume")
             assert refused.status_code == 503
             assert "nothing trades yet (fast-forward)" in refused.text
             gate.open.set()
@@ -66,6 +66,22 @@ async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path)
             results = (await demo.get("/results.json")).json()
             assert results["mode"] == "demo"
             assert results["trades_total"] > 10
+    finally:
+        gate.open.set()
+
+
+async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_path: Path) -> None:
+    gate = Gate()
+    try:
+        async with serving(settings(tmp_path), progress=gate) as demo:
+            assert await trio.to_thread.run_sync(gate.reached.wait, 20)
+            held = await demo.command("halt", "early")
+            assert (held.status_code, held.json()["entries"]) == (200, "held")
+            gate.open.set()
+            await demo.ready()
+            state = await demo.status()
+            assert (state["state"], state["state_reason"]) == ("halt_new", "HUMAN_HALT")
+        assert not venue(demo.folder).positions, "history made no entry after the halt"
     finally:
         gate.open.set()
 
