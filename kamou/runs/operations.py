@@ -303,7 +303,7 @@ class Running:
             KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
         """
         if self.tree is None or self.phase != "trading":
-            raise KamouError(f"nothing trades yet ({self.phase}); try again in a moment")
+            raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows when it trades")
         governor = self.tree.governor
         if not governor.put_priority(message):
             raise TimedOutError("the governor's priority lane is full")

@@ -105,13 +105,28 @@ class RefusesStopsAndIsSilent(RefusesStops):
         return await super()._place(intent, attached)
 
 
-def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_between() -> None:
+def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each refusal may take seconds, in which the position has no stop (seed 930189)."""
-    ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
+
+    def scene() -> tuple[Ended, list[Leg]]:
+        ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
+        legs = [e.intent.leg for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
+        return ended, legs[legs.index(Leg.CLOSE) :][:4]
+
+    ended, legs = scene()
     assert wrong(ended) == []
-    legs = [e.intent.leg for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
-    from_first_close = legs[legs.index(Leg.CLOSE) :]
-    assert from_first_close[:4] == [Leg.CLOSE, Leg.STOP, Leg.CLOSE, Leg.CLOSE]
+    assert legs == [Leg.CLOSE, Leg.STOP, Leg.CLOSE, Leg.CLOSE]
+
+    # Naive: a refusal is forgotten as soon as it is answered.
+    def forgetful(*args: Any, **more: Any) -> tuple[protection.Action, ...]:
+        return original(*args, **(more | {"stop_refused": False}))
+
+    original = protection.protect
+    monkeypatch.setattr(protection, "protect", forgetful)
+    _, legs = scene()
+    assert legs.count(Leg.CLOSE) < 3
 
 
 class AcceptsAndForgets(Line):

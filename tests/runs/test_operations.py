@@ -80,7 +80,7 @@ async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None
     }
     assert starting.not_ready() == ["not trading yet: the run is starting"]
     assert starting.snapshot()["children"] == []
-    with pytest.raises(KamouError, match="nothing trades yet"):
+    with pytest.raises(KamouError, match="not trading yet"):
         await starting.halt("")
 
 
