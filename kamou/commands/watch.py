@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from kamou.errors import KamouError
 
 Look = Callable[[], dict[str, Any]]
 
+RESIZES_MAX = 65_536  # what a pipe holds
 EXIT_TERMINATED = 128 + signal.SIGTERM  # the shell's own convention
 
 
@@ -70,13 +72,11 @@ def _print_looks(watched: Watch, interval_s: float) -> None:
 
 
 def _draw_looks(watched: Watch, interval_s: float) -> None:
-    resized = threading.Event()
-    with drawing() as draw, _told_of_resizes(resized):
+    with drawing() as draw, _told_of_resizes() as resized:
         while True:
             seen = watched.look()
             draw(_sized(seen))
             if pause(interval_s, resized):
-                resized.clear()
                 draw(_sized(seen))
 
 
@@ -86,18 +86,37 @@ def _sized(seen: dict[str, Any]) -> list[str]:
     return frame(seen, max(1, columns - 1), lines or 24)
 
 
-def pause(seconds: float, woken: threading.Event | None = None) -> bool:
-    """Wait; return True if woken before. Ctrl-C ends the wait at once."""
-    return (woken or threading.Event()).wait(seconds)
+def pause(seconds: float, woken: int | None = None) -> bool:
+    """Wait; return True if ``woken``, a descriptor, became readable before; it is read empty.
+
+    Ctrl-C ends the wait at once.
+    """
+    ready, _, _ = select.select([] if woken is None else [woken], [], [], seconds)
+    for descriptor in ready:
+        os.read(descriptor, RESIZES_MAX)
+    return bool(ready)
 
 
 @contextlib.contextmanager
-def _told_of_resizes(resized: threading.Event) -> Iterator[None]:
-    before = signal.signal(signal.SIGWINCH, lambda *_: resized.set())
+def _told_of_resizes() -> Iterator[int]:
+    """Yield a descriptor that is readable after the terminal changed its size.
+
+    No ``threading.Event``: its lock may be held by the very code that the signal interrupts.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+
+    def note(*_: object) -> None:
+        with contextlib.suppress(BlockingIOError):  # full of resizes that nobody has drawn yet
+            os.write(writable, b".")
+
+    before = signal.signal(signal.SIGWINCH, note)
     try:
-        yield
+        yield readable
     finally:
         signal.signal(signal.SIGWINCH, before)
+        os.close(readable)
+        os.close(writable)
 
 
 @contextlib.contextmanager

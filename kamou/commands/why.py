@@ -35,7 +35,8 @@ def why(
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
-        nearest = None if rows else _nearest(reader, symbol.upper())
+        scanned = frozenset() if rows else _scanned(reader)
+        nearest = None if rows else _nearest(reader, scanned, symbol.upper())
         day = day_budget(reader)
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
@@ -44,8 +45,11 @@ def why(
     say(f"the day's loss: {loss_words(day)}")
     if not rows:
         why_not = "it was not a candidate, or it is not one of the symbols"
+        if scanned:
+            known = symbol.upper() in scanned
+            why_not = "it was not a candidate" if known else "it is not one of the symbols"
         if nearest is not None:
-            why_not = f"it is not one of the symbols; did you mean {nearest}?"
+            why_not += f"; did you mean {nearest}?"
         say(f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: {why_not}")
         return
     columns = ("time", "tier", "strategy", "answer", "why, with figures")
@@ -54,20 +58,33 @@ def why(
     print_table(f"{symbol.upper()}: the last {cycles} cycles", columns, cells)
 
 
-def _nearest(reader: Any, symbol: str) -> str | None:
-    """The symbol of the newest scan that is most like this one: it begins so, or is spelt so."""
+def _scanned(reader: Any) -> frozenset[str]:
+    """Return the symbols of the newest scan; empty before the first one after a fast-forward."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
 
-    known = [
-        name for _, body in queries.details(reader, limit=1) for name in scan_detail.symbols(body)
-    ]
-    begins = [name for name in known if name.startswith(symbol)]
-    close = difflib.get_close_matches(symbol, known, n=1)
-    return next(iter([*sorted(begins, key=len), *close]), None)
+    scans = (scan_detail.symbols(body) for _, body in queries.details(reader, limit=1))
+    return frozenset().union(*scans)
+
+
+def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
+    """Return the symbol that is most like this one: it begins so, or is spelt so.
+
+    Without a scan only a symbol that was refused lately and begins so is suggested: the list is not
+    whole then.
+    """
+    from kamou.store import queries
+
+    if symbol in scanned:
+        return None
+    known = scanned or {row.symbol for row in queries.refusals(reader, limit=NEWEST)} - {symbol}
+    begins = sorted((name for name in known if name.startswith(symbol)), key=lambda s: (len(s), s))
+    close = difflib.get_close_matches(symbol, sorted(scanned), n=1)
+    return next(iter([*begins, *close]), None)
 
 
 Row = dict[str, Any]
+NEWEST = 2_000  # refusals that are searched for symbols
 
 
 def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -86,10 +87,13 @@ def test_watching_in_json_is_a_line_for_each_look(cli: Cli, two_looks: list[floa
 
 
 def test_a_pause_ends_and_says_whether_it_was_woken() -> None:
-    woken = watch.threading.Event()
-    assert watch.pause(0, woken) is False
-    woken.set()
-    assert watch.pause(60, woken) is True
+    readable, writable = os.pipe()
+    assert watch.pause(0, readable) is False
+    os.write(writable, b"..")
+    assert watch.pause(60, readable) is True
+    assert watch.pause(0, readable) is False, "both were read"
+    os.close(readable)
+    os.close(writable)
     assert watch.pause(0) is False
 
 
@@ -200,6 +204,15 @@ def halted(journalled: DataFolder) -> DataFolder:
     return journalled
 
 
+@contextlib.contextmanager
+def killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A failed assertion must not wait for a process that nobody ends."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 @pytest.mark.parametrize(
     ("ended_by", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, watch.EXIT_TERMINATED)]
 )
@@ -209,13 +222,16 @@ def test_on_a_terminal_frames_are_drawn_in_place_and_follow_its_size(
     terminal.resize(60, 24)
     command = [sys.executable, "-m", "kamou", "status", "--watch", "--interval", "3600"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "300"}
-    with subprocess.Popen(
-        [*command, "--data-dir", str(halted.path)],
-        stdout=terminal.slave,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        env=environment,
-    ) as process:
+    with (
+        subprocess.Popen(
+            [*command, "--data-dir", str(halted.path)],
+            stdout=terminal.slave,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=environment,
+        ) as process,
+        killed_at_the_end(process),
+    ):
         first = terminal.next_frame()
         assert len(first) <= 24
         assert max(map(len, first)) < 60, "a line of 60 may wrap"
