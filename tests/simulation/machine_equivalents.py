@@ -29,7 +29,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "adopted_stop",
         "sign > 0",
         "((sign) >= (0))",
-    ): "A sign is 1 or -1.",
+    ): "The sign is 1 or -1: a position of 0 is never adopted.",
     (
         "kamou/core/risk/rules_conduct.py",
         "_may_open",

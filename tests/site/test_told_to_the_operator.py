@@ -11,7 +11,7 @@ from sites import Told, health_of
 from test_health import BEAT
 from trio.testing import MockClock
 
-from kamou.commands.status import system_tables
+from kamou.commands.status_text import system_blocks
 from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
 from kamou.operator.metrics import exposition
@@ -68,7 +68,7 @@ async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> No
     down = exposition({}, {"site": health.as_dict()})
     assert "kamou_site_up 0.0" in down
     assert "kamou_site_requests_total 5.0" in down, "a counter never falls"
-    [site, *_] = system_tables({"site": health.as_dict()})
-    cells = [str(cell) for column in site.columns for cell in column.cells]  # type: ignore[attr-defined]
-    assert "its process ended with signal 9" in cells
-    assert "down" in cells
+    blocks = system_blocks({"site": health.as_dict()}, 200)
+    said = "\n".join(line for block in blocks for line in block)
+    assert "its process ended with signal 9" in said
+    assert "down" in said

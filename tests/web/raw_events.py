@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from venue_ledger import Stretch
+from ledger_by_definition import Stretch
 
 D = Decimal
 COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "signal_refined")

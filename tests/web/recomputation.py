@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from ledger_by_definition import DAY_MS, LAST_DIGIT, Ledger, Stretch, total
 from raw_events import Plans
 from recomputed_statistics import bounds_of_days, snapshots_drawdown
-from venue_ledger import DAY_MS, LAST_DIGIT, Ledger, Stretch, total
 
 D = Decimal
 DAYS_MIN = 14

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from histories import STEP_MS, History, trade
+from ledger_by_definition import Ledger, MarkAt
 from page_numerals import (
     days_numbers,
     expected_numbers,
@@ -22,7 +23,6 @@ from raw_events import Plans
 from recomputation import differences
 from recomputed_trades import fill_differences, interval_differences, trade_differences
 from site_client import Client, inline
-from venue_ledger import Ledger, MarkAt
 
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.store import as_of

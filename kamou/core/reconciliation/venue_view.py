@@ -33,9 +33,9 @@ class ReconcileSettings:
 
 
 def marks_of(positions: Iterable[VenuePosition]) -> tuple[Figure, ...]:
-    """Return the marks of what is held, in order of their symbols; a mark is a price above zero."""
-    sound = {p.symbol: p.mark_price for p in positions if p.quantity and p.mark_price.is_finite()}
-    return tuple(Figure(name=s, value=f"{sound[s]:f}") for s in sorted(sound) if sound[s] > 0)
+    """Return the marks of what is held, in order of their symbols."""
+    held = {p.symbol: p.mark_price for p in positions if p.quantity}
+    return tuple(Figure(name=symbol, value=f"{held[symbol]:f}") for symbol in sorted(held))
 
 
 def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:

@@ -37,7 +37,6 @@ from venue_looks import (
 from kamou.core.book import events as e
 from kamou.core.model import Leg, OrderSide, OrderStatus, Side
 from kamou.core.reconciliation.reconciliation import reconcile
-from kamou.core.reconciliation.venue_view import marks_of
 
 
 @pytest.fixture
@@ -72,12 +71,6 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     assert isinstance(closed, e.CycleClosed)
     assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
     assert holding.book.reconciled_ms == NEXT_MS
-
-
-@pytest.mark.parametrize("mark", ["NaN", "Infinity", "0", "-1"])
-def test_a_mark_that_is_no_price_is_not_in_the_equity_snapshot(mark: str) -> None:
-    held = tuple(attrs.evolve(each, mark_price=D(mark)) for each in HELD)
-    assert marks_of(held) == ()
 
 
 def test_an_unsound_account_marks_no_equity(story: Story) -> None:
