@@ -1,8 +1,8 @@
-"""What the reconciler reads to value a transfer: the bars that had ended when money was moved."""
+"""What the reconciler reads to value a transfer: the marks of the time when money was moved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from decimal import Decimal
 
 import attrs
@@ -13,14 +13,32 @@ from kamou.core.book.book import Book
 from kamou.core.book.late_events import TransferValued
 from kamou.core.model import Figure, Instrument
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import MidnightMarks, OpeningRead, symbols_of
+from kamou.core.risk.midnights import (
+    LAST_PRICE_BARS,
+    MARK_HISTORY,
+    MidnightMarks,
+    OpeningRead,
+    symbols_of,
+    units_at,
+)
 from kamou.core.risk.transfer_values import value_transfer
 from kamou.exchange.base import ExchangePort
 
 
+@attrs.frozen(kw_only=True)
+class DatedMarks:
+    marks: Marks
+    at_ms: int  # of the prices
+    source: str  # MARK_HISTORY or LAST_PRICE_BARS
+
+
 @attrs.define(kw_only=True)
 class TransferValuer:
-    """Values the transfers that nothing has valued yet. What the venue omits is read again."""
+    """Values the transfers that nothing has valued yet.
+
+    A silent venue and a bar that it omits are asked for again by the next pass. So whether marks
+    or a close are taken depends on what the venue lists, not on a read that failed.
+    """
 
     port: ExchangePort
     period_ms: int  # of the bars
@@ -45,26 +63,52 @@ class TransferValuer:
         history_ms = self.port.capabilities.history_ms
         found: list[TransferValued] = []
         bars: dict[int, Marks] = {}
+        asked = 0
         for at_ms in sorted(book.unvalued):
-            ended_ms = floor_ms(at_ms, self.period_ms)
             if at_ms > read.at_ms or (history_ms is not None and at_ms < read.at_ms - history_ms):
                 continue
-            if ended_ms not in bars:
-                if len(bars) == READS_MAX:
-                    break
-                bars[ended_ms] = await self._read(ended_ms)
-            named = symbols_of(book, view.positions, at_ms) & bars[ended_ms].keys()
-            marks = tuple(
-                Figure(name=symbol, value=str(bars[ended_ms][symbol])) for symbol in sorted(named)
+            if asked == READS_MAX:
+                break
+            asked += 1
+            needed = units_at(book, view.positions, at_ms, self.instruments).keys()
+            named = symbols_of(book, view.positions, at_ms)
+            try:
+                dated = await self._marks(at_ms, needed, named, bars)
+            except SILENT:
+                break  # the next pass asks again
+            figures = tuple(
+                Figure(name=symbol, value=str(dated.marks[symbol]))
+                for symbol in sorted(named & dated.marks.keys())
             )
-            closes = MidnightMarks(at_ms=at_ms, marks=marks)
-            valued = value_transfer(book, read, closes, self.instruments, marks_ms=ended_ms)
+            marks = MidnightMarks(at_ms=at_ms, marks=figures, source=dated.source)
+            valued = value_transfer(book, read, marks, self.instruments, marks_ms=dated.at_ms)
             if valued is not None:
                 found.append(valued)
         return tuple(found)
 
-    async def _read(self, ended_ms: int) -> Marks:
-        try:
-            return await closes_at(self.port, self.period_ms, ended_ms, self.instruments)
-        except SILENT:
-            return {}
+    async def _marks(
+        self, at_ms: int, needed: Set[str], named: Set[str], bars: dict[int, Marks]
+    ) -> DatedMarks:
+        """Return the venue's marks of ``at_ms``, or the closes of the bars that had ended.
+
+        Args:
+            needed: symbols of what was open at ``at_ms``; ``named`` has all that a late entry
+                may change.
+            bars: closes that this pass has read, by their end; what is read is added.
+
+        Raises: UnreachableError or RateLimitedError as the port does.
+        """
+        if self.port.capabilities.mark_history:
+            listed = await self.port.marks_at(tuple(sorted(named)), at_ms) if named else {}
+            marks = {symbol: mark for symbol, mark in listed.items() if is_price(mark)}
+            if needed <= marks.keys():
+                return DatedMarks(marks=marks, at_ms=at_ms, source=MARK_HISTORY)
+        ended_ms = floor_ms(at_ms, self.period_ms)
+        if ended_ms not in bars:
+            bars[ended_ms] = await closes_at(self.port, self.period_ms, ended_ms, self.instruments)
+        return DatedMarks(marks=bars[ended_ms], at_ms=ended_ms, source=LAST_PRICE_BARS)
+
+
+def is_price(mark: Decimal) -> bool:
+    """Return True for a finite number above zero."""
+    return mark.is_finite() and mark > 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, Protocol, final
 
 import attrs
@@ -63,6 +64,7 @@ class Capabilities:
     long_short_ratio: bool
     reduce_only: bool
     withdraw_check: bool
+    mark_history: bool  # it lists past mark prices: ``marks_at``
     history_ms: int | None = None  # how far back it lists fills and income; None: all of them
 
 
@@ -86,6 +88,13 @@ class ExchangePort(Protocol):
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         """Best quotes now; a symbol without one is absent."""
+        ...
+
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        """Return the mark prices at an instant of the past; a symbol without one is absent.
+
+        Called only where ``capabilities.mark_history`` is True. The future has no marks.
+        """
         ...
 
     async def account(self) -> Account: ...

@@ -7,6 +7,7 @@ once. Every call first brings the engine to the clock's now.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeVar
 
 import trio
@@ -88,6 +89,7 @@ class SimulatedExchange(GuardedPort):
             long_short_ratio=True,
             reduce_only=True,
             withdraw_check=True,
+            mark_history=True,
         )
         self._runner = runner
         self._twin: MadeInDays | None = None  # for reads of the past
@@ -171,6 +173,13 @@ class SimulatedExchange(GuardedPort):
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         await self._now()
         return self.engine.quotes(symbols)
+
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        """Return the marks that the engine counted with at ``at_ms``, on today's tick."""
+        if at_ms > await self._now():
+            return {}
+        mids = await self._of_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))
+        return self.engine.marks_of(mids, symbols)
 
     async def account(self) -> Account:
         await self._now()

@@ -219,6 +219,22 @@ class HostileExchange(SimulatedExchange):
                     del quotes[symbol]
         return quotes
 
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        return await self._read("marks_at", lambda: self._marks_at(symbols, at_ms))
+
+    def _marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        if at_ms > self._data_ms():
+            return {}
+        marks = self.engine.marks_of(self.engine.source.prices(at_ms), symbols)
+        if marks and self._chaos.inside("bad_data", self._true.now_ms()):
+            draw = self._chaos.draw("bad_data")
+            symbol = sorted(marks)[draw.randrange(len(marks))]
+            if draw.randrange(2):
+                marks[symbol] = NAN
+            else:
+                del marks[symbol]
+        return marks
+
     async def account(self) -> Account:
         if self._chaos.inside("blind_account", self._true.now_ms()):
             await self._leg()

@@ -284,13 +284,23 @@ def _time_weighted(
 
 def value_before(reader: Reader, transfer_ms: int) -> Decimal | None:
     """Return the equity just before the transfers of a millisecond; None if nothing valued it."""
+    found = valuation(reader, transfer_ms)
+    return None if found is None else found[0]
+
+
+def valuation(reader: Reader, transfer_ms: int) -> tuple[Decimal, str] | None:
+    """Return the equity just before the transfers of a millisecond, and where its marks are from.
+
+    See ``core/risk/midnights.py`` for the latter; None if nothing valued it.
+    """
     row = reader.execute(
-        "SELECT json_extract(CAST(body AS TEXT), '$.equity') FROM event"
+        "SELECT json_extract(CAST(body AS TEXT), '$.equity'),"
+        " json_extract(CAST(body AS TEXT), '$.rests_on') FROM event"
         " WHERE kind = 'transfer_valued' AND key BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1",
         # Keys are TIME#NUMBER; "$" is the character after "#".
         (f"{transfer_ms}#", f"{transfer_ms}$"),
     ).fetchone()
-    return None if row is None else Decimal(row[0])
+    return None if row is None else (Decimal(row[0]), row[1])
 
 
 def _mark_from(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal] | None:

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.core.book.late_events import ResultCorrected
 from kamou.messages.codec import decode, kind_of
-from kamou.store.day_rows import first_flow_ms, value_before
+from kamou.store.day_rows import first_flow_ms, valuation, value_before
 from kamou.store.rows import DayRow, MonthRow, select
 
 
@@ -58,6 +58,7 @@ class Transfer:
     at_ms: int
     amount: Decimal
     equity_before: Decimal | None  # all transfers of its time; None: nothing valued it
+    marks_from: str | None  # of ``equity_before``, see ``core/risk/midnights.py``
 
 
 @attrs.frozen(kw_only=True)
@@ -226,10 +227,13 @@ def newest_transfers(
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
         (first_flow_ms(reader), until_ms, limit),
     ).fetchall()
-    return tuple(
-        Transfer(at_ms=at_ms, amount=Decimal(amount), equity_before=value_before(reader, at_ms))
-        for at_ms, amount in rows[::-1]
-    )
+    found: list[Transfer] = []
+    for at_ms, amount in rows[::-1]:
+        equity, source = valuation(reader, at_ms) or (None, None)
+        found.append(
+            Transfer(at_ms=at_ms, amount=Decimal(amount), equity_before=equity, marks_from=source)
+        )
+    return tuple(found)
 
 
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:

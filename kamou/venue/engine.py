@@ -242,6 +242,10 @@ class Engine:
         """Best quotes now, on the tick; the sizes are what one order may take."""
         return self._spots.quotes(symbols)
 
+    def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
+        """Return the mark prices that positions have at the source's ``prices`` of any time."""
+        return self._spots.marks_of(mids, symbols)
+
     def _refuse_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
         names = [request.client_id, *(child.client_id for child in attached)]
         for name in names:

@@ -50,10 +50,17 @@ class Spots:
         """The symbol's mark now; None when it has no market."""
         mids = self._mids()
         if symbol not in self._marks:
-            mid = float(mids[self.column[symbol]])
-            tick = self._instruments[symbol].tick
-            self._marks[symbol] = None if mid != mid else on_tick(mid, tick)
+            self._marks[symbol] = self._mark(symbol, mids)
         return self._marks[symbol]
+
+    def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
+        """Return the marks at mids of any time, on today's tick; absent without a market."""
+        marks = {symbol: self._mark(symbol, mids) for symbol in symbols if symbol in self.column}
+        return {symbol: mark for symbol, mark in marks.items() if mark is not None}
+
+    def _mark(self, symbol: str, mids: Floats) -> Decimal | None:
+        mid = float(mids[self.column[symbol]])
+        return None if mid != mid else on_tick(mid, self._instruments[symbol].tick)
 
     def _bar_volumes(self) -> Floats:
         """Base units traded per symbol in the last whole bar."""

@@ -55,6 +55,7 @@ def results_document(results: Results) -> dict[str, object]:
                 "at_ms": t.at_ms,
                 "amount": _text(t.amount),
                 "equity_before": _text(t.equity_before),
+                "marks_from": t.marks_from,
             }
             for t in results.transfers
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import attrs
 import numpy as np
@@ -25,6 +26,9 @@ class Port:
     quoted: dict[str, Quote] = attrs.Factory(dict)
     history_ms: int | None = None
     asked: list[int] = attrs.Factory(list)
+    marks: Callable[[int], dict[str, Decimal]] | None = None  # of the past; None: it lists none
+    marks_silent: bool = False
+    marks_asked: list[int] = attrs.Factory(list)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -35,7 +39,16 @@ class Port:
             reduce_only=True,
             withdraw_check=True,
             history_ms=self.history_ms,
+            mark_history=self.marks is not None,
         )
+
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        assert self.marks is not None, "a venue without past marks is not asked for them"
+        assert symbols == ("SOLUSDT",)
+        self.marks_asked.append(at_ms)
+        if self.marks_silent:
+            raise UnreachableError("silent")
+        return self.marks(at_ms)
 
     async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
         self.asked.append(until_ms)

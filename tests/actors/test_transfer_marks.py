@@ -1,4 +1,4 @@
-"""Which bars the reconciler reads to value a transfer, and what it does without them."""
+"""Which marks and bars the reconciler reads to value a transfer, and what it does without them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kamou.actors.transfers import TransferValuer
 from kamou.core.book import events as e
 from kamou.core.model import Figure
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import LAST_PRICE_BARS
+from kamou.core.risk.midnights import LAST_PRICE_BARS, MARK_HISTORY
 from kamou.exchange.base import ExchangePort
 
 READ = NOON + 3 * HOUR
@@ -81,3 +81,40 @@ async def test_a_transfer_from_before_the_venues_look_back_is_not_valued() -> No
     story = told((NOON + HOUR, "300"))
     assert await valuer(port).value(story.book, looked()) == ()
     assert port.asked == []
+
+
+async def test_the_venues_own_mark_of_that_time_comes_before_any_bar() -> None:
+    port = Port(marks=lambda at_ms: {"SOLUSDT": D("97.31")})
+    story = told((NOON + HOUR - 1, "200"), (NOON + HOUR + 5, "100"))
+    found = await valuer(port).value(story.book, looked())
+    assert [(x.transfer_ms, x.marks_ms, x.equity) for x in found] == [
+        (NOON + HOUR - 1, NOON + HOUR - 1, D(10_000) - D("2.69")),
+        (NOON + HOUR + 5, NOON + HOUR + 5, D(10_200) - D("2.69")),
+    ]
+    assert {x.rests_on for x in found} == {MARK_HISTORY}
+    assert found[0].marks == (Figure(name="SOLUSDT", value="97.31"),)
+    assert (port.marks_asked, port.asked) == ([NOON + HOUR - 1, NOON + HOUR + 5], [])
+
+
+@pytest.mark.parametrize("told_", [{}, {"SOLUSDT": D("NaN")}, {"SOLUSDT": D(0)}])
+async def test_a_mark_that_the_venue_leaves_out_is_replaced_by_the_bars_close(
+    told_: dict[str, D],
+) -> None:
+    port = Port(close=lambda end_ms: 90.0, marks=lambda at_ms: told_)
+    story = told((NOON + HOUR + 5, "300"))
+    (found,) = await valuer(port).value(story.book, looked())
+    assert (found.rests_on, found.marks_ms) == (LAST_PRICE_BARS, NOON + HOUR)
+    assert found.equity == D(10_000) - 10
+
+
+async def test_a_transfer_waits_for_marks_while_the_venue_is_silent() -> None:
+    port = Port(marks=lambda at_ms: {"SOLUSDT": D(95)}, marks_silent=True)
+    story = told((NOON + HOUR + 5, "100"), (NOON + HOUR + 7, "200"))
+    assert await valuer(port).value(story.book, looked()) == ()
+    assert (len(port.marks_asked), port.asked) == (1, []), "one question finds out"
+    port.marks_silent = False
+    found = await valuer(port).value(story.book, looked())
+    assert [(x.equity, x.rests_on) for x in found] == [
+        (D(9_995), MARK_HISTORY),
+        (D(10_095), MARK_HISTORY),
+    ]

@@ -255,6 +255,21 @@ class PortContract:
         ):
             assert not (series.available_ms > now_ms).any()
 
+    async def test_a_past_mark_is_the_mark_that_equity_was_counted_with_then(self, venue):
+        if not venue.port.capabilities.mark_history:
+            return
+        await venue.enter()
+        (held,) = await venue.port.positions()
+        then_ms = await venue.port.server_time_ms()
+        await venue.clock.sleep_until(then_ms + 1_000_000)
+        marks = await venue.port.marks_at((SYMBOL, "NONE"), then_ms)
+        assert marks == {SYMBOL: held.mark_price}
+
+    async def test_a_mark_of_the_future_is_not_told(self, venue):
+        if venue.port.capabilities.mark_history:
+            now_ms = await venue.port.server_time_ms()
+            assert await venue.port.marks_at((SYMBOL,), now_ms + 60_000) == {}
+
     async def test_quotes_are_of_now_and_not_crossed(self, venue):
         quote = (await venue.port.quotes((SYMBOL, "NONE")))[SYMBOL]
         assert quote.bid <= quote.mark <= quote.ask

@@ -177,6 +177,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
             found.append(await port.candles(STEP_MS, since_ms, since_ms + DAY_MS))
             found.append(await port.open_interest(since_ms, since_ms + DAY_MS))
             found.append(await port.funding_rates(since_ms, since_ms + DAY_MS))
+            await port.marks_at(source.symbols, since_ms)
         held.append(list(source._days))
         return found
 

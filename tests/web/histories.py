@@ -68,12 +68,19 @@ class History:
 
 
 def market(history: History) -> RecordedMarket:
-    """Random walks that all symbols share in part; funding every eight hours."""
+    """Random walks that all symbols share in part; funding every eight hours.
+
+    Each bar opens off the close before it, as real ones do. At 00:00 both are one price: the marks
+    of a midnight are closes.
+    """
     chance = np.random.default_rng(history.seed)
     bars = WARMUP + history.days * DAY_MS // STEP_MS
     moves = chance.normal(0, 0.002, (bars, 1)) + chance.normal(0, 0.002, (bars, SYMBOLS))
     close = 100.0 * np.exp(np.cumsum(moves, axis=0))
     open_ = np.vstack([np.full(SYMBOLS, 100.0), close[:-1]])
+    gaps = np.random.default_rng((history.seed, 1)).normal(0, 0.001, (bars, SYMBOLS))
+    gaps[WARMUP % (DAY_MS // STEP_MS) :: DAY_MS // STEP_MS] = 0.0
+    open_ *= np.exp(gaps)
     spread = np.abs(chance.normal(0, 0.002, (2, bars, SYMBOLS)))
     names = tuple(instrument(index).symbol for index in range(SYMBOLS))
     candles = Candles(

@@ -59,7 +59,7 @@ class _Open:
 class Ledger:
     """Everything that the venue's file says of money, oldest first."""
 
-    def __init__(self, venue: Path, mark_at: MarkAt, *, bar_ms: int) -> None:
+    def __init__(self, venue: Path, mark_at: MarkAt) -> None:
         connection = sqlite3.connect(f"file:{venue}?mode=ro", uri=True)
         rows = connection.execute("SELECT kind, body FROM evidence ORDER BY n").fetchall()
         connection.close()
@@ -71,7 +71,7 @@ class Ledger:
         self._reached_ms, self._next, self._wallet = 0, 0, D(0)
         self._open: dict[str, list[Decimal]] = {}
         (opening,) = [row for row in self.money if row["kind"] == "opening"]
-        self.bar_ms, self.began_ms = bar_ms, opening["at_ms"]
+        self.began_ms = opening["at_ms"]
         at_midnight = self.began_ms % DAY_MS == 0  # entries of 00:00 belong to the day that begins
         self.first_ms = self.began_ms + (not at_midnight)
         self.start = total(D(row["amount"]) for row in self.money if row["at_ms"] < self.first_ms)
@@ -146,8 +146,8 @@ class Ledger:
         return found
 
     def just_before(self, transfer_ms: int) -> Decimal:
-        """Open positions count at the close of the last bar that had ended."""
-        return self.equity(transfer_ms, marks_ms=transfer_ms - transfer_ms % self.bar_ms)
+        """The equity that a transfer, with all others of its time, adds to."""
+        return self.equity(transfer_ms)
 
     def trades(self, until_ms: int) -> list[Stretch]:
         """Positions that were closed before ``until_ms``, oldest first."""

@@ -133,11 +133,21 @@ def _of_spans(
     same("downtime", gaps, right[-NEWEST:])
     same("downtime_total", document["downtime_total"], len(silence))
     paid = [
-        (row["at_ms"], D(row["amount"]), ledger.just_before(row["at_ms"]).quantize(LAST_DIGIT))
+        (
+            row["at_ms"],
+            D(row["amount"]),
+            ledger.just_before(row["at_ms"]).quantize(LAST_DIGIT),
+            "mark_history",  # the embedded exchange lists past marks
+        )
         for row in ledger.transfers(0, document["as_of_ms"])
     ]
     shown = [
-        (row["at_ms"], D(row["amount"]), D(row["equity_before"]).quantize(LAST_DIGIT))
+        (
+            row["at_ms"],
+            D(row["amount"]),
+            D(row["equity_before"]).quantize(LAST_DIGIT),
+            row["marks_from"],
+        )
         for row in document["transfers"]
     ]
     same("transfers", shown, paid[-NEWEST:])

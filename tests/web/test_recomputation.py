@@ -146,7 +146,7 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
             (await http.get(f"/trades/{row['trade_id']}", headers=AS_JSON)).json()
             for row in listed[::7]
         ]
-    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded), bar_ms=STEP_MS)
+    ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded))
     plans = Plans(journal)
     assert document["trades_total"] == len(listed) > 5
     assert differences(document, ledger, plans, period_ms=STEP_MS) == []

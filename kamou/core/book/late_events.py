@@ -39,7 +39,7 @@ class TransferValued(Event):
     number: int  # 1 for the first valuation, more where a late entry changed it
     equity: Decimal
     marks: tuple[Figure, ...]  # by symbol: what was held then, or traded since
-    marks_ms: int  # when the bars ended of which ``marks`` are the closes
+    marks_ms: int  # of the marks: ``transfer_ms``, or when the bars ended of which they are closes
     rests_on: str  # where ``marks`` are from, see ``core/risk/midnights.py``
     read_ms: int  # of the account: the valuation takes back what came until then
 

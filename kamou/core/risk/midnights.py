@@ -19,7 +19,8 @@ from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
 
 MARK_READ = "mark_read"  # marks read in the first minute of the day
-LAST_PRICE_BARS = "last_price_bars"  # closes of the bars that end at 00:00
+LAST_PRICE_BARS = "last_price_bars"  # closes of the bars that end at 00:00, or before a transfer
+MARK_HISTORY = "mark_history"  # the venue's mark prices of a transfer's own time
 NOT_REBUILT = "not_rebuilt"  # the higher of the last known equity with deposits and equity now
 IN_TIME_MS = 60_000  # a read so soon after 00:00 is the day's own; a later one rebuilds it
 MISSED_MAX = 400  # midnights that are rebuilt; older ones are one stretch
@@ -32,7 +33,7 @@ class MidnightMarks:
 
     at_ms: int
     marks: tuple[Figure, ...] = ()  # by symbol: what was held then, or traded since
-    source: str = ""  # MARK_READ or LAST_PRICE_BARS; empty: they are not known
+    source: str = ""  # one of those above; empty: they are not known
     reachable: bool = True  # False: the venue does not list what happened since; then no source
 
 

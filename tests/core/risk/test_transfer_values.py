@@ -24,7 +24,13 @@ from trading_cases import INSTRUMENTS, NOON, Story, income
 from kamou.core.book import events as e
 from kamou.core.book.late_events import TransferValued
 from kamou.core.model import Figure
-from kamou.core.risk.midnights import MidnightMarks, OpeningRead, openings, symbols_of
+from kamou.core.risk.midnights import (
+    MARK_HISTORY,
+    MidnightMarks,
+    OpeningRead,
+    openings,
+    symbols_of,
+)
 from kamou.core.risk.transfer_values import value_transfer
 
 BAR_MS = 900_000
@@ -72,11 +78,12 @@ def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) ->
     event = value_transfer(
         story.book,
         read,
-        MidnightMarks(at_ms=at_ms, marks=marks),
+        MidnightMarks(at_ms=at_ms, marks=marks, source=MARK_HISTORY),
         INSTRUMENTS,
         marks_ms=at_ms - at_ms % BAR_MS,
     )
     assert event is not None
+    assert event.rests_on == MARK_HISTORY
     return event
 
 
