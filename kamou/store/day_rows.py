@@ -276,10 +276,12 @@ def _time_weighted(
             before = after - sum((moved.pop(at) for at in counted), ZERO)
         else:
             after = before + moved.pop(at_ms)
-        if base <= 0:
+        if base <= 0 and before != base:
             return None
-        growth, base = growth * float(before / base), after
-    return None if base <= 0 else growth * float(end / base) - 1.0
+        growth, base = growth * (float(before / base) if base > 0 else 1.0), after
+    if base <= 0:  # all of it was taken out: nothing was at stake since
+        return growth - 1.0 if end == base == 0 else None
+    return growth * float(end / base) - 1.0
 
 
 def value_before(reader: Reader, transfer_ms: int) -> Decimal | None:

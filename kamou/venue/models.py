@@ -21,8 +21,8 @@ BPS = 1e-4
 
 
 def on_tick(price: float, tick: Decimal) -> Decimal:
-    """``price`` rounded to the nearest tick."""
-    return Decimal(round(price / float(tick))) * tick
+    """``price`` rounded to the nearest tick; at least one, for no market trades at 0."""
+    return max(1, round(price / float(tick))) * tick
 
 
 def on_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:

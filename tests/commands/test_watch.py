@@ -204,6 +204,14 @@ def halted(journalled: DataFolder) -> DataFolder:
     return journalled
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A test run in the background ignores Ctrl-C, and what it starts would do so as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextlib.contextmanager
 def killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """A failed assertion must not wait for a process that nobody ends."""
@@ -213,6 +221,7 @@ def killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.kill()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("ended_by", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, watch.EXIT_TERMINATED)]
 )

@@ -188,8 +188,8 @@ LINES = [
     ),
     (
         changed(TradingState.REDUCED, "DAY_LOSS_HALF", day_pnl="-2.10%", equity="9790.1234567"),
-        "size reduced by the risk governor: the day's loss came close to its limit; trading state"
-        " reduced, before normal (DAY_LOSS_HALF day_pnl=-2.10% equity=9790.12)",
+        "size reduced by the risk governor: the day's loss reached half of its limit; trading"
+        " state reduced, before normal (DAY_LOSS_HALF day_pnl=-2.10% equity=9790.12)",
         Level.WARNING,
     ),
     (

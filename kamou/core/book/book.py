@@ -249,7 +249,7 @@ class Book(AccountHoldings):
 
     def _adopted(self, event: e.PositionAdopted) -> None:
         adopted = portfolio.adopt(event)
-        if self.position(event.symbol) == adopted.signed:
+        if event.unless_held and self.position(event.symbol) == adopted.signed:
             return  # fills that were committed while the venue was read explain it (seed 930009)
         self.trades[event.symbol] = adopted
         self.unassigned.pop(event.symbol, None)

@@ -31,7 +31,6 @@ class Event:
 
     at_ms: int
     cause_id: str = ""  # the id of what led to it: follow it back to the candle
-
     schema: ClassVar[int] = 1
 
     @property
@@ -338,6 +337,7 @@ class DayOpened(Event):
 class PositionAdopted(Event):
     """The venue holds what we did not know. It is ours to protect now."""
 
+    unless_held: bool = False  # nothing is adopted if fills have explained it by now
     trade_id: str
     symbol: str
     side: Side

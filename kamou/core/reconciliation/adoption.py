@@ -28,6 +28,7 @@ def adoption(
     return PositionAdopted(
         at_ms=at_ms,
         cause_id=position.symbol,
+        unless_held=True,
         trade_id=f"{at_ms}.adopted.{position.symbol}",
         symbol=position.symbol,
         side=side,

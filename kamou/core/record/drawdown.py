@@ -55,9 +55,10 @@ class DrawdownFold:
                 at += 1
                 if before is None:
                     moved += amount
-                elif base > 0 and before + amount > 0:
+                    continue
+                if base > 0:
                     index *= (before - moved) / base
-                    base, moved = before + amount, 0.0
+                base, moved = before + amount, 0.0  # 0 or less: nothing is at stake until the next
             if last is None:
                 peak = (at_ms, index)
             elif base > 0:

@@ -288,15 +288,22 @@ def test_an_adopted_position_is_ours(story: Story) -> None:
     assert story.book.trades["SOLUSDT"].adopted
 
 
-@pytest.mark.parametrize(("quantity", "adopted"), [("100", False), ("99", True)])
+@pytest.mark.parametrize(
+    ("quantity", "unless_held", "adopted"),
+    [("100", True, False), ("99", True, True), ("100", False, True)],
+)
 def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
-    story: Story, quantity: str, adopted: bool
+    story: Story, quantity: str, unless_held: bool, adopted: bool
 ) -> None:
-    """The order manager recorded the fill while the reconciler read a list without it."""
+    """The order manager recorded the fill while the reconciler read a list without it.
+
+    Journals of before, whose results bear the adopted trade's id, are folded as they were.
+    """
     story.open(PLAN)
     story.say(
         e.PositionAdopted(
             at_ms=NOON,
+            unless_held=unless_held,
             trade_id="t",
             symbol="SOLUSDT",
             side=Side.LONG,

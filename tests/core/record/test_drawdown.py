@@ -77,6 +77,14 @@ def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known
     assert found.value == pytest.approx(0.8 * 0.95 - 1)
 
 
+def test_what_is_taken_out_altogether_is_no_fall_and_what_follows_counts() -> None:
+    """1 % up, all out, 500 in again between two snapshots, and then 10 % down."""
+    marks = [(0, 10_000.0), (10, 10_100.0), (20, 0.0), (30, 0.0), (40, 450.0)]
+    moved = [(15, -10_100.0, 10_100.0), (35, 500.0, 0.0)]
+    found = DrawdownFold().after(marks, moved).found
+    assert (found.value, found.peak_ms, found.trough_ms) == (pytest.approx(-0.1), 30, 40)
+
+
 def test_no_snapshot_has_no_drawdown() -> None:
     found = DrawdownFold().after((), ()).found
     assert (found.value, found.peak_ms, found.snapshots) == (0.0, None, 0)

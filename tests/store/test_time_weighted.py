@@ -1,0 +1,37 @@
+"""A day's return over stretches in which nothing may be at stake."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal as D
+
+import pytest
+
+from kamou.store import day_rows
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("before", "moved", "end", "expected"),
+    [
+        ({1: "10100", 3: "0"}, {1: "-10100", 3: "500"}, "450", 1.01 * 0.9 - 1),  # out, in again
+        ({1: "10100"}, {1: "-10100"}, "0", 0.01),  # out, and nothing since
+        ({1: "10100"}, {1: "-10200"}, "5", None),  # more than there was: no return says that
+        ({1: "10100"}, {1: "-10100"}, "7", None),  # something came of nothing
+        ({1: "9900", 2: "9801"}, {1: "99", 2: "-9801"}, "0", 0.99 * (9801 / 9999) - 1),
+    ],
+)
+def test_money_that_was_taken_out_altogether_is_no_loss_of_the_day(
+    monkeypatch: pytest.MonkeyPatch,
+    before: dict[int, str],
+    moved: dict[int, str],
+    end: str,
+    expected: float | None,
+) -> None:
+    monkeypatch.setattr(day_rows, "value_before", lambda _, at_ms: D(before[at_ms // HOUR_MS]))
+    transfers = [(hour * HOUR_MS, D(amount)) for hour, amount in moved.items()]
+    with closing(sqlite3.connect(":memory:")) as reader:
+        found = day_rows._time_weighted(reader, transfers, D(10_000), D(end), 24 * HOUR_MS)
+    assert found is None if expected is None else found == pytest.approx(expected)

@@ -1,0 +1,18 @@
+"""What a price of the market is as a mark."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+
+from kamou.venue.models import on_tick
+
+
+@pytest.mark.parametrize(
+    ("price", "mark"),
+    [(1.004, "1.00"), (1.006, "1.01"), (0.006, "0.01"), (0.004, "0.01"), (1e-9, "0.01")],
+)
+def test_a_mark_is_the_nearest_tick_and_never_0(price: float, mark: str) -> None:
+    """A position at a mark of 0 could not even be closed: no price of it would be sound."""
+    assert on_tick(price, D("0.01")) == D(mark)
