@@ -50,11 +50,6 @@ def moment(at_ms: int | None) -> str:
     return NONE if at_ms is None else f"{when(at_ms)} UTC"
 
 
-def cause(code: str) -> str:
-    """Why the trading state changed, in plain words."""
-    return web.cause(code)
-
-
 def state(code: str) -> str:
     """The trading state in plain words."""
     return web.state(code)

@@ -11,6 +11,7 @@ from kamou.commands.operator import Operator
 from kamou.commands.recorded_book import RecordedBook
 from kamou.commands.status_text import troubles
 from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HALT, SET, HaltLatch, LatchRecord, standing
 from kamou.errors import KamouError, NotRunningError
 from kamou.settings.config import Resolved
 
@@ -40,7 +41,25 @@ def look(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
         seen["book"] = describe(reader, recorded, seen["system"])
         for name in ("positions", "pending_entries") if seen["running"] else ():
             seen["system"].pop(name, None)  # they stand in the book
+    if not seen["running"]:
+        seen["latch"] = _latch(HaltLatch(folder.latch))
     return seen | {"troubles": troubles(seen)}
+
+
+def _latch(latch: HaltLatch) -> dict[str, Any] | None:
+    """Return who holds entries while nothing runs, since when and why; None if nothing does."""
+    if not latch.is_set():
+        return None
+    lines = standing(latch.log())
+    asked = lines[0] if lines else LatchRecord(action=HALT, reason="", actor="", at_ms=0)
+    flattened = [line for line in lines if line.action == SET]
+    newest = flattened[-1] if flattened else asked
+    return {
+        "at_ms": newest.at_ms or None,
+        "reason": newest.reason,
+        "actor": newest.actor,
+        "flattened": bool(flattened),
+    }
 
 
 def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
@@ -52,6 +71,7 @@ def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
         "gone": gone,
         "troubles": [],
         "run": None,
+        "latch": None,
         "system": None,
         "book": None,
     }

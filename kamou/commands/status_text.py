@@ -7,10 +7,11 @@ from itertools import chain
 from typing import Any
 
 from kamou.commands.book import loss_words
-from kamou.commands.figures import cause, moment, money, percent, span, state
+from kamou.commands.figures import moment, money, percent, span, state
 from kamou.commands.position_text import entry_lines, position_lines, unprotected
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, wrap
+from kamou.core.codes import state_cause
 from kamou.escaping import escape_text
 
 Seen = Mapping[str, Any]
@@ -104,6 +105,7 @@ def troubles(seen: Seen) -> list[str]:
     book, system = seen["book"], seen["system"] or {}
     found = [_safe(seen["notice"])] if seen.get("notice") else []
     found += map(_safe, system.get("not_ready") or ())
+    found += latched(seen)
     if book is not None:
         found += unprotected(book)
         if book["state"] != "normal":
@@ -117,6 +119,20 @@ def troubles(seen: Seen) -> list[str]:
     ]
     found += map(_safe, system.get("degraded") or ())
     return found
+
+
+def latched(seen: Seen) -> list[str]:
+    """Say what the halt latch holds while nothing runs; the record knows nothing of it yet."""
+    latch = seen.get("latch")
+    if seen["running"] or latch is None:
+        return []
+    said = f', "{_safe(latch["reason"])}"' if latch["reason"] else ""
+    if not latch["flattened"]:
+        return [f"halted since {moment(latch['at_ms'])}{said}: the next run enters nothing"]
+    return [
+        f"flattened {moment(latch['at_ms'])}{said}, after this record: what it shows as open may be"
+        " closed, and the next run enters nothing"
+    ]
 
 
 def account_facts(book: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -144,7 +160,8 @@ def _state_words(book: Mapping[str, Any]) -> str:
     code, reason = str(book["state"]), book["state_reason"]
     if code == "normal":
         return "normal"
-    return f"{_safe(code)}, {_safe(state(code))}" + (f": {_safe(cause(reason))}" if reason else "")
+    why = f": {_safe(state_cause(code, reason))}" if reason else ""
+    return f"{_safe(code)}, {_safe(state(code))}{why}"
 
 
 def _state_in_full(book: Mapping[str, Any]) -> str:

@@ -170,3 +170,13 @@ CAUSES = {
     StateReason.RESTART_STORM: "too many restarts",
 }
 """What each reason of a trading state means, for people."""
+
+
+def state_cause(state: str, reason: str) -> str:
+    """Say why a trading state lasts. A resume may lead to one, and is not the cause of it."""
+    if reason == StateReason.HUMAN_RESUME:
+        if state == "halt_new":
+            return "resumed once by the operator; one more `kamou resume` lets it trade"
+        if state == "reduced":
+            return "resumed by the operator, with half of the day's loss limit gone"
+    return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason

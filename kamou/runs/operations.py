@@ -22,13 +22,13 @@ from kamou.core.book.position_status import (
     pending_entries,
     plain_row,
 )
-from kamou.core.codes import StateReason
+from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
 from kamou.data_directory.latch import HALT, HaltLatch, standing
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
-from kamou.runs.state_lines import DISABLED, STALE, announce_states, cause_of
+from kamou.runs.state_lines import DISABLED, STALE, announce_states
 from kamou.runtime.levels import failure, warning
 from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
@@ -80,7 +80,7 @@ class Running:
         self.follower = follower
         self.phase = "trading"
         if not book.state.entries_allowed:
-            cause = cause_of(book.state_reason)
+            cause = state_cause(book.state.value, book.state_reason)
             line = f"trading state {book.state.value}, from before this start: {cause}"
             announce(warning(f"{line} ({book.state_reason})"))
         for strategy in sorted(book.disabled):

@@ -82,7 +82,10 @@ def _of_disabled(span: DisabledSpan) -> Interruption:
 def _lines(period: Period) -> Iterator[str]:
     first, *later = period.steps
     # A resume, or a new day, may lead from a halt to a reduced size; it is not its cause.
-    yield _said(first, period.reason if period.state == first.state else first.reason)
+    if period.state == first.state and period.reason != first.reason:
+        yield fmt.cause(period.reason)  # without the operator's words: they are of the resume
+    else:
+        yield _said(first, first.reason)
     left = period.steps_total - len(period.steps)
     if left:
         yield f"{left} more"

@@ -15,9 +15,11 @@ from store import story
 from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, Event, IncomeRecorded, RunStarted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.codes import state_cause
 from kamou.core.model import Income
 from kamou.core.risk.equity import lost_of
 from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HALT, SET, HaltLatch
 from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -344,3 +346,33 @@ def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: 
     database.open_writer(folder.database, durable=False).close()
     assert json.loads(cli("status", "--json")[1])["book"]["day"] is None
     assert cli("status")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (HALT, '! halted since 2023-11-15 10:00:00 UTC, "storm": the next run enters nothing'),
+        (SET, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
+    ],
+)
+def test_a_halt_that_no_run_has_read_yet_is_shown(
+    cli: Cli, journalled: DataFolder, action: str, words: str
+) -> None:
+    HaltLatch(journalled.latch).set("storm", "operator", 1_700_042_400_000, action=action)
+    assert words in cli("status")[1]
+    latch = json.loads(cli("status", "--json")[1])["latch"]
+    assert (latch["reason"], latch["flattened"]) == ("storm", action == SET)
+    HaltLatch(journalled.latch).clear("over", "operator", 1_700_042_500_000)
+    assert "storm" not in cli("status")[1]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("halt_new", "resumed once by the operator; one more `kamou resume` lets it trade"),
+        ("reduced", "resumed by the operator, with half of the day's loss limit gone"),
+    ],
+)
+def test_a_resume_is_not_called_the_cause_of_a_state(state: str, words: str) -> None:
+    assert state_cause(state, "HUMAN_RESUME") == words
+    assert state_cause(state, "HUMAN_HALT") == "halted by the operator"
