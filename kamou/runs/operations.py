@@ -121,10 +121,11 @@ class Running:
     async def refresh_marks(self) -> None:
         """Read the marks of what is held, unless that was done a moment ago.
 
-        A venue that does not answer leaves the older marks, each with its time.
+        A venue that does not answer leaves the older marks, each with its time. If the clock was
+        set back since the last read, they are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
-        if book is None or self.tree is None or now_ms - self.marks_read_ms < MARKS_FRESH_MS:
+        if book is None or self.tree is None or 0 <= now_ms - self.marks_read_ms < MARKS_FRESH_MS:
             return
         self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades}
         if not book.trades:

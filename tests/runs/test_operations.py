@@ -247,6 +247,16 @@ async def test_marks_are_read_once_a_second_however_many_look(holding: Running) 
     assert len(port.asked) == 2
 
 
+async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    await holding.refresh_marks()
+    clock: Any = holding.clock
+    clock.at_ms -= 3_600_000
+    await holding.refresh_marks()
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+
+
 @pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
 async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
     holding: Running, autojump_clock: MockClock, trouble: Exception | None
