@@ -21,9 +21,9 @@ EndProcess = Callable[[int], object]
 class PatientLines:
     """Take lines without waiting and write them in order; use as a context manager.
 
-    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted. If the last line cannot be written
-    within ``END_S`` at the end, the process ends without it: whatever is written after it would
-    wait as well. ``end`` is for tests.
+    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; so are lines whose write fails, and
+    the next one is tried. If the last line cannot be written within ``END_S`` at the end, the
+    process ends without it: whatever is written after it would wait as well. ``end`` is for tests.
     """
 
     def __init__(self, write: Callable[[str], None], *, end: EndProcess = os._exit) -> None:
@@ -31,14 +31,21 @@ class PatientLines:
         self._end = end
         self._waiting: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
         self._dropped = 0
+        self._failed = 0  # lines whose write failed, since one was written
         self._thread = threading.Thread(target=self._write_all, name="terminal", daemon=True)
 
     def __call__(self, line: str) -> None:
-        """Write the line soon, or drop it."""
+        """Write the line soon, or drop it and count it."""
+        if not self.offer(line):
+            self._dropped += 1
+
+    def offer(self, line: str) -> bool:
+        """Write the line soon; return False, and do not count it, if too many wait."""
         try:
             self._waiting.put_nowait(line)
         except queue.Full:
-            self._dropped += 1
+            return False
+        return True
 
     def __enter__(self) -> PatientLines:
         self._thread.start()
@@ -61,7 +68,20 @@ class PatientLines:
 
     def _write_all(self) -> None:
         while (line := self._waiting.get()) is not None:
-            self._write(line)
+            if not self._try(line):
+                self._failed += 1
+                continue
+            failed, self._failed = self._failed, 0
+            if failed:
+                self._try(f"lines that could not be written and are lost: {failed}")
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._write(f"{dropped} lines were left out: nobody read this output")
+                self._try(f"{dropped} lines were left out: nobody read this output")
+
+    def _try(self, line: str) -> bool:
+        """Write the line; return False if the output does not take it now."""
+        try:
+            self._write(line)
+        except (OSError, ValueError):  # ValueError: the output is closed
+            return False
+        return True

@@ -7,6 +7,7 @@ and its level, and progress is a line at each tenth.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -75,8 +76,9 @@ class RunOutput:
         self._task = (what, done, total) if done < total else None
         if self._on_terminal:
             if not self._drawing:
-                self._drawing = True
-                self._lines(DRAW)
+                self._drawing = True  # before it is asked: the thread may be done at once
+                if not self._lines.offer(DRAW):
+                    self._drawing = False
         elif (step := STEPS * done // max(1, total)) > self._step and done < total:
             self._step = step
             self._lines(f"{what}: {done} of {total}")
@@ -87,7 +89,8 @@ class RunOutput:
         """Write a line, or draw the bar as it is now."""
         if line is DRAW:
             self._drawing = False
-            self._draw()
+            with contextlib.suppress(OSError, ValueError):  # the next step draws it again
+                self._draw()
             return
         if not self._on_terminal:
             at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -87,6 +88,21 @@ def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
         "1",
         "2",
     ]
+
+
+def test_a_write_that_fails_loses_its_line_and_no_other() -> None:
+    written: list[str] = []
+    failures = {"1": OSError(errno.EIO, "Input/output error"), "2": ValueError("closed file")}
+
+    def write(line: str) -> None:
+        if line in failures:
+            raise failures[line]
+        written.append(line)
+
+    with PatientLines(write) as announce:
+        for number in range(5):
+            announce(str(number))
+    assert written == ["0", "3", "lines that could not be written and are lost: 2", "4"]
 
 
 def test_a_run_ends_though_nobody_reads_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kamou.commands import run_output
+from kamou.commands import paused_terminal, run_output
 from kamou.commands.run_output import BAR_CHARS_MAX, RunOutput
 from kamou.runtime.levels import failure, warning
 
@@ -120,6 +120,25 @@ def test_a_bar_that_its_task_leaves_unfinished_is_erased_at_the_end(
         assert terminal.drawn.wait(30)
         assert screen(terminal.getvalue(), 80)[0].startswith("days 1/2 [")
     assert screen(terminal.getvalue(), 80) == [""]
+
+
+def test_a_bar_is_drawn_again_once_there_is_room_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The terminal was paused: more lines wait than are kept, and the bar's turn was dropped."""
+    monkeypatch.setattr(paused_terminal, "LINES_WAITING_MAX", 3)
+    terminal = on_terminal(monkeypatch)
+    output = RunOutput()
+    for number in range(3):
+        output.announce(f"line {number}")
+    output.report("days", 1, 10)
+    for _ in range(3):
+        output.write(output._lines._waiting.get_nowait() or "")
+    before = terminal.getvalue()
+    output.report("days", 2, 10)
+    output.write(output._lines._waiting.get_nowait() or "")
+    assert screen(terminal.getvalue(), 80)[-1].startswith("days 2/10 [")
+    assert terminal.getvalue() != before
 
 
 def test_a_bar_tells_how_long_the_other_steps_take(monkeypatch: pytest.MonkeyPatch) -> None:
