@@ -163,14 +163,20 @@ class DataFolder:
 
 
 def _is_database(path: Path) -> bool:
-    """Return True if SQLite can read the file. Asked of SQLite: see ``database.reading_uri``."""
+    """Return True if the file begins a SQLite database. False if this user may not read it.
+
+    SQLite is asked, because opening the file by hand would drop locks (``database.reading_uri``).
+    After an early kill the schema may be in the write-ahead log, which is not read here: then the
+    database has its first page and no table.
+    """
     uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-        try:
-            found: tuple[int] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return found[0] > 0
-        except sqlite3.DatabaseError:
-            return False
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            pages: tuple[int] = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return pages[0] > 0
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _refuse_other_owner(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kamou.data_directory import private_files
-from kamou.data_directory.folder import DataFolder, write_atomically
+from kamou.data_directory.folder import DataFolder, _is_database, write_atomically
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock, lock_holder
 from kamou.data_directory.private_files import (
@@ -168,6 +169,33 @@ def test_a_file_that_only_has_the_name_of_our_database_makes_no_folder_ours(
     folder.path.chmod(0o755)
     with pytest.raises(StoreError, match="not Kamou's"):
         folder.create()
+
+
+def test_a_folder_is_ours_though_a_kill_left_the_schema_in_the_log(tmp_path: Path) -> None:
+    """The database file has its first page only: every table is in the ``-wal``."""
+    folder = DataFolder(tmp_path / "data")
+    made, killed = DataFolder(tmp_path / "made"), folder.database
+    made.create()
+    folder.path.mkdir()
+    with closing(database.open_writer(made.database)):
+        for suffix in ("", "-wal"):
+            source = made.database.with_name(made.database.name + suffix)
+            shutil.copy(source, killed.with_name(killed.name + suffix))
+    (folder.path / "kamou.toml").touch()  # the operator's own
+    folder.path.chmod(0o755)
+    folder.create()
+    assert mode(folder.path) == 0o700
+
+
+@pytest.mark.parametrize("text", ["", "no database"])
+def test_a_file_that_begins_no_database_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kamou.sqlite3").write_text(text)
+    assert not _is_database(tmp_path / "kamou.sqlite3")
+
+
+def test_a_database_that_cannot_be_opened_is_none_of_ours(tmp_path: Path) -> None:
+    """SQLite raises the same error for a file that this user may not read."""
+    assert not _is_database(tmp_path / "kamou.sqlite3")
 
 
 def test_a_sticky_folder_is_never_closed_to_its_other_users(older: DataFolder) -> None:
