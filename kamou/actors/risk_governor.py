@@ -289,8 +289,9 @@ class RiskGovernor(Actor):
     async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
         """Journal the operator's reason of a command that changed nothing: it is published too."""
         if note and decision.reason is None:
-            now_ms = self.clock.now_ms()
-            await self._journal.commit(CommandNoted(at_ms=now_ms, reason=reason, note=note))
+            now_ms, why = self.clock.now_ms(), decision.refusal
+            noted = CommandNoted(at_ms=now_ms, reason=reason, note=note, refusal=why)
+            await self._journal.commit(noted)
             self._follower.catch_up()
 
     async def _disable(self, book: Book) -> None:

@@ -42,7 +42,7 @@ def line_of(event: Event) -> str | None:
             line = state_line(event)
             return line if event.after is TradingState.NORMAL else warning(line)
         case CommandNoted():
-            return f"{cause_of(event.reason, event.note)}; the trading state stays as it was"
+            return noted_line(event)
         case StrategyDisabled():
             why = MEANINGS.get(event.code, event.code)
             line = f"{DISABLED.format(event.strategy)}: {why}"
@@ -73,6 +73,18 @@ def state_line(event: StateChanged) -> str:
     figures = [text for text in _texts(event.figures) if not text.startswith(f"{NOTE}=")]
     change = f"trading state {event.after.value}, before {event.before.value}"
     return f"{cause}; {change}{in_brackets([event.reason, *figures])}"
+
+
+def noted_line(event: CommandNoted) -> str:
+    """Return a command that left the trading state as it was, and why a resume was refused."""
+    cause = cause_of(event.reason, event.note)
+    if event.reason == StateReason.HUMAN_RESUME.value:
+        words = f": {event.note}" if event.note else ""
+        if event.refusal:
+            refused = f"the operator's resume was refused, because {event.refusal}{words}"
+            return warning(f"{refused}; the trading state stays as it was")
+        cause = f"the operator asked to resume{words}"
+    return f"{cause}; the trading state stays as it was"
 
 
 def cause_of(reason: str, note: str = "") -> str:

@@ -62,6 +62,19 @@ def test_a_halt_denies_entries_until_a_human_resumes() -> None:
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
+def test_a_resume_that_is_refused_is_journalled_with_why() -> None:
+    """A day opens on two reads of the account."""
+    asked = (
+        (0.0, Halt(reason="HUMAN_HALT", note="lunch")),
+        (0.0, Resume(note="too early")),
+    )
+    ended = perform(direct=told(*asked))
+    assert states(ended) == [("halt_new", "HUMAN_HALT")]
+    assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandNoted)] == [
+        ("HUMAN_RESUME", "too early", "the day has not opened yet")
+    ]
+
+
 def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
     asked = (
         (1.5, Halt(reason="HUMAN_HALT", note="lunch")),

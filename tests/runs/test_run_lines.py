@@ -247,3 +247,16 @@ def test_each_change_of_what_may_trade_has_its_line(
     assert told == line
     assert told is not None
     assert level_of(told) is level
+    (
+        CommandNoted(
+            at_ms=AT_MS, reason="HUMAN_RESUME", note="over", refusal="the day has not opened yet"
+        ),
+        "the operator's resume was refused, because the day has not opened yet: over; the trading"
+        " state stays as it was",
+        Level.WARNING,
+    ),
+    (
+        CommandNoted(at_ms=AT_MS, reason="HUMAN_RESUME", note="over"),
+        "the operator asked to resume: over; the trading state stays as it was",
+        Level.INFO,
+    ),

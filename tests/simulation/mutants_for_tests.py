@@ -50,15 +50,15 @@ FOR_TESTS = (
     survivor(
         name="a resume passes in spite of drift",
         file=STATES,
-        old="    if not fresh or book.drifting or not book.day_equity > 0:\n",
-        new="    if not fresh or not book.day_equity > 0:\n",
+        old='    if book.drifting:\n        return "the book and the exchange differ"\n',
+        new="",
         tests=(RESUME,),
     ),
     survivor(
         name="a resume passes on an old read of the equity",
         file=STATES,
-        old="read.finite and overdue_ms(read, limits, now_ms) <= 0\n",
-        new="read.finite\n",
+        old='or overdue_ms(read, limits, now_ms) > 0:\n        return "account or',
+        new=':\n        return "account or',
         tests=(RESUME,),
     ),
     survivor(

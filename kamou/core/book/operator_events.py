@@ -16,3 +16,4 @@ class CommandNoted(Event):
 
     reason: str  # a StateReason: what was asked
     note: str  # the operator's words
+    refusal: str = ""  # why the governor did not resume; empty: nothing was refused

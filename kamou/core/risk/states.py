@@ -68,6 +68,7 @@ class Decision:
     """The state from now on. ``reason`` is None when nothing changed.
 
     ``read_again_ms``: when a second read would confirm a pending breach; None otherwise.
+    ``refusal``: why a resume was refused, in words; empty otherwise.
     """
 
     before: TradingState
@@ -76,6 +77,7 @@ class Decision:
     figures: tuple[Figure, ...] = ()
     pending: Pending | None = None
     read_again_ms: int | None = None
+    refusal: str = ""
 
     def event(self, at_ms: int) -> StateChanged | None:
         """What to commit before acting on it; None when nothing changed."""
@@ -174,23 +176,36 @@ def command(book: Book, after: TradingState, reason: StateReason) -> Decision:
 def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: int) -> Decision:
     """A human rearms: one step up from HALT_NEW, and from FLATTEN or KILLED to HALT_NEW first.
 
-    Refused (``reason`` None) while equity is unknown, drift is unexplained, or the day's loss
-    still demands the state: it would trip again at once.
+    Refused (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
+    unexplained, or the day's loss still demands the state: it would trip again at once.
     """
     now = book.state
     if now is _T.NORMAL:
         return Decision(before=now, after=now)
     if now.severity >= _T.FLATTEN.severity:
         return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)
-    fresh = read is not None and read.finite and overdue_ms(read, limits, now_ms) <= 0
-    fresh = fresh and read is not None and read.explained
-    if not fresh or book.drifting or not book.day_equity > 0:
-        return Decision(before=now, after=now)
+    refusal = _not_known(book, read, limits, now_ms)
+    if refusal:
+        return Decision(before=now, after=now, refusal=refusal)
     assert read is not None
     level, figures = _level(book, read, limits)
     if level.severity >= now.severity:
-        return Decision(before=now, after=now, figures=figures)
+        refusal = f"the day's loss still demands the trading state {level.value}"
+        return Decision(before=now, after=now, figures=figures, refusal=refusal)
     return _to(book, level, StateReason.HUMAN_RESUME, None, figures)
+
+
+def _not_known(book: Book, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
+    """Return what must be known before a resume and is not; empty: all of it is known."""
+    if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
+        return "account or marks are too old"
+    if not read.explained:
+        return "a change of the wallet balance is not explained"
+    if book.drifting:
+        return "the book and the exchange differ"
+    if not book.day_equity > 0:
+        return "the day has not opened yet"
+    return ""
 
 
 def _unsure(book: Book, overdue: int, limits: RiskLimits, disk_full: bool) -> StateReason | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from trading_cases import DAY, NOON, D, Story, closed_cycle, income, mark
 
@@ -294,9 +295,17 @@ def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> 
     losing = resume(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
     assert losing.figures
-    assert resume(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
+    assert losing.refusal == "the day's loss still demands the trading state halt_new"
+    unknown = resume(story.book, None, limits=LIMITS, now_ms=NOON)
+    assert unknown.event(NOON) is None
+    assert unknown.refusal == "account or marks are too old"
+    unexplained = attrs.evolve(read("9700"), explained=False)
+    assert resume(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
+        "a change of the wallet balance is not explained"
+    )
     better = resume(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
     assert better.after is T.REDUCED
+    assert not better.refusal
     put(story, T.REDUCED, StateReason.HUMAN_RESUME)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
