@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kamou.commands.recorded_book import RecordedBook
 from kamou.core.day import utc_day
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import NotRunningError
+from kamou.runs.recorded_book import RecordedBook
 
 if TYPE_CHECKING:
     from kamou.store.rows import OpenDay, StateSpan

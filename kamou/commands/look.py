@@ -8,11 +8,11 @@ from typing import Any
 from kamou.clock import SystemClock
 from kamou.commands.book import describe, open_database
 from kamou.commands.operator import Operator
-from kamou.commands.recorded_book import RecordedBook
 from kamou.commands.status_text import troubles
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, SET, HaltLatch, LatchRecord, standing
 from kamou.errors import KamouError, NotRunningError
+from kamou.runs.recorded_book import RecordedBook
 from kamou.settings.config import Resolved
 
 

@@ -13,8 +13,8 @@ from kamou.commands.printing import (
     print_json,
     print_lines,
 )
-from kamou.commands.recorded_book import RecordedBook
 from kamou.errors import NotRunningError
+from kamou.runs.recorded_book import RecordedBook
 
 
 @click.command()

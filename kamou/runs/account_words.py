@@ -6,9 +6,12 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 
+from kamou.core.book.book import Book
 from kamou.core.model import TradingState
 from kamou.core.risk.limits import RiskLimits
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.http.addresses import literal
+from kamou.runs.recorded_book import RecordedBook
 from kamou.runs.state_lines import NOTE, cause_of
 from kamou.store import database, queries
 from kamou.store.latest_events import latest_mark
@@ -37,11 +40,21 @@ def carried_over(folder: DataFolder, limits: RiskLimits) -> str | None:
     return f"carried over from run {run.generation}, which {ended}: {words}"
 
 
+def ready_words(record: RunRecord, folder: DataFolder, state: str | None) -> str:
+    """Return where the run listens and its trading state; None: the journal cannot be read."""
+    port = record.operator_port
+    operator = str(folder.operator_socket) if port is None else f"port {port}"
+    return (
+        f"ready: pages at http://{literal(record.host)}:{record.port}/, operator at {operator},"
+        f" trading state {state or 'not known'}, data directory {folder.path}"
+    )
+
+
 def account_words(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return positions, orders, the day's loss, the trading state and the decisions, in words."""
     total = sum(queries.totals(reader)[name] for name in DECISIONS)
     parts = (
-        left_words(reader),
+        left_words(RecordedBook().follow(reader)),
         counted(len(queries.open_orders(reader)), "open order"),
         f"day's loss {_loss(reader, limits)}",
         f"trading state {_state(reader)}",
@@ -50,23 +63,27 @@ def account_words(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     return ", ".join(parts)
 
 
-def left_words(reader: sqlite3.Connection) -> str:
-    """Return ``3 positions with stops``; or how many of them have one."""
-    trades = queries.open_trades(reader)
-    stopped = {order.trade_id for order in queries.open_orders(reader) if order.leg == "stop"}
-    covered = sum(1 for trade in trades if trade.trade_id in stopped)
+def left_words(book: Book) -> str:
+    """Return ``3 positions with their stops``; or how many have no confirmed stop.
+
+    Positions are those of ``kamou status``, adopted ones among them. A stop counts once it was read
+    back from the venue and covers all that is open.
+    """
+    trades = [trade for trade in book.trades.values() if trade.quantity]
+    bare = sum(1 for trade in trades if not trade.protected)
     if not trades:
         return "no positions"
     shown = counted(len(trades), "position")
-    if covered == len(trades):
-        return f"{shown} with {'its stop' if covered == 1 else 'their stops'}"
-    return f"{shown}, {covered} of them with a stop"
+    if not bare:
+        return f"{shown} with {'its stop' if len(trades) == 1 else 'their stops'}"
+    which = "" if len(trades) == 1 else f" {bare} of them"
+    return f"{shown},{which} not covered by a confirmed stop"
 
 
 def left_at_the_exchange(folder: DataFolder) -> str:
     """Return what stays open while nothing runs."""
     with closing(database.open_reader(folder.database)) as reader:
-        return left_words(reader)
+        return left_words(RecordedBook().follow(reader))
 
 
 def counted(number: int, name: str) -> str:

@@ -24,6 +24,7 @@ from kamou.core.book.position_status import (
 )
 from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
+from kamou.data_directory.folder import RunRecord
 from kamou.data_directory.latch import HALT, HaltLatch, standing
 from kamou.errors import DiskFullError, KamouError, TimedOutError
 from kamou.http.traffic import Traffic
@@ -61,6 +62,7 @@ class Running:
     supervisor: Supervisor | None = None
     tree: Tree | None = None
     follower: BookFollower | None = None
+    listens: RunRecord | None = None  # where the site and the operator's listeners are
     lag: LoopLag | None = None  # of the loop that trades; none before it does
     disk_full: bool = False  # the journal cannot grow
     held: bool = False  # a halt was asked for and is not journalled yet; the port reads this

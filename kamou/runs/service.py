@@ -26,7 +26,7 @@ from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runs import demo, flatten
-from kamou.runs.account_words import account_words, carried_over, say_time
+from kamou.runs.account_words import account_words, carried_over, ready_words, say_time
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import refuse_unusable
 from kamou.runs.crash_lines import CrashLines
@@ -105,9 +105,12 @@ class Service:
             running = Running(latch=HaltLatch(self.folder.latch), clock=self.clock)
             try:
                 async with self._operator(running) as operator, self._site(running) as port:
-                    self._listening(port, operator)
+                    running.listens = self._listening(port, operator)
                     farewell.listens()
-                    left = carried_over(self.folder, self.settings.risk)
+                    left = await trio.to_thread.run_sync(
+                        partial(carried_over, self.folder, self.settings.risk),
+                        abandon_on_cancel=True,  # it only reads, and may fold a whole journal
+                    )
                     self.announce(left or "the data directory is new: nothing is carried over")
                     await self._open_and_serve(running, track, now_ms)
             finally:
@@ -178,9 +181,10 @@ class Service:
                         await supervisor.stop()
                 nursery.cancel_scope.cancel()
 
-    def _listening(self, port: int, operator: OperatorListeners) -> None:
+    def _listening(self, port: int, operator: OperatorListeners) -> RunRecord:
+        """Write where this run listens, for the other verbs, and announce it."""
         web = self.settings.web
-        RunRecord(
+        record = RunRecord(
             pid=os.getpid(),
             mode=self.settings.mode,
             host=web.host,
@@ -189,9 +193,11 @@ class Service:
             operator_port=operator.tcp_port,
             operator_socket=operator.socket_path is not None,
             started_ms=self.clock.now_ms(),
-        ).write(self.folder)
+        )
+        record.write(self.folder)
         self.announce(f"results: http://{literal(web.host)}:{port}/results")
         self.announce(f"operator: {self._operator_address(operator)}")
+        return record
 
     def _operator_address(self, operator: OperatorListeners) -> str:
         if operator.tcp_port is None:
@@ -200,17 +206,14 @@ class Service:
         return f"http://{host}:{operator.tcp_port}/healthz"
 
     async def _say_ready(self, running: Running) -> None:
-        """Announce once that it trades: when this run has agreed with the venue."""
+        """Announce once that it trades: when this run has agreed with the venue.
+
+        Its own record says where it listens: the file may be gone, and trading goes on without it.
+        """
         await running.agrees()
-        record = RunRecord.read(self.folder)
-        assert record is not None
-        port = record.operator_port
-        operator = str(self.folder.operator_socket) if port is None else f"port {port}"
-        self.announce(
-            f"ready: pages at http://{literal(record.host)}:{record.port}/, operator at"
-            f" {operator}, trading state {running.status()['state']}, data directory"
-            f" {self.folder.path}"
-        )
+        if running.listens is not None:
+            state = running.status()["state"]
+            self.announce(ready_words(running.listens, self.folder, state))
 
     # --- history -----------------------------------------------------------------
 
@@ -260,7 +263,8 @@ class Service:
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
             if patience.cancelled_caught:
                 self.announce("history did not stop in time; the next run takes up its last commit")
-            self._say_forwarded(reached)
+            with trio.CancelScope(shield=True):  # half a second of reading, also when it stops
+                await trio.to_thread.run_sync(self._say_forwarded, reached)
             nursery.cancel_scope.cancel()
         return reached
 

@@ -12,11 +12,11 @@ import attrs
 from store import story
 
 from kamou.actors.follower import fold_hash
-from kamou.commands.recorded_book import RecordedBook
 from kamou.core.book.book import Book
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
 from kamou.core.model import Figure, Side
 from kamou.data_directory.folder import DataFolder
+from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, snapshots
 from kamou.store.journal import JournalWriter
 

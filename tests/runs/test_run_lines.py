@@ -6,16 +6,17 @@ from contextlib import closing
 from decimal import Decimal as D
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
-from small_demo import NOW_MS, SetClock, serving, settings, venue
+from small_demo import NOW_MS, WITHIN_S, SetClock, serving, settings, venue
 from store import story
 
 from kamou.clock import MINUTE_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.model import Figure, Leg, OrderStatus, TradingState
+from kamou.core.model import Figure, Leg, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import StoreError
@@ -67,8 +68,31 @@ def told(tmp_path: Path) -> DataFolder:
     """A folder in which one long of ETHUSDT is open with its stop."""
     folder = DataFolder(tmp_path / "kamou-data")
     folder.create()
-    append(folder, *story.opening())
+    append(folder, *story.opening(), read_back(story.STOP, "0.50"))
     return folder
+
+
+def read_back(client_id: str, quantity: str, symbol: str = "ETHUSDT") -> e.StopConfirmed:
+    """A stop as the venue has it."""
+    return e.StopConfirmed(
+        at_ms=story.CYCLE_MS + 3_000,
+        symbol=symbol,
+        client_id=client_id,
+        quantity=D(quantity),
+        trigger_price=D(1970),
+    )
+
+
+ADOPTED = e.PositionAdopted(
+    at_ms=AT_MS,
+    trade_id="a",
+    symbol="SOLUSDT",
+    side=Side.LONG,
+    quantity=D(100),
+    contract_size=D("0.1"),
+    entry_price=D(100),
+    stop_price=D(97),
+)
 
 
 def append(folder: DataFolder, *events: e.Event) -> None:
@@ -134,7 +158,44 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
     )
     target = e.IntentRecorded(at_ms=AT_MS, intent=story.intent("km" + "c" * 26, Leg.TARGET))
     append(told, gone, target)  # a target is open, and no stop
-    assert left_at_the_exchange(told) == "1 position, 0 of them with a stop"
+    assert left_at_the_exchange(told) == "1 position, not covered by a confirmed stop"
+
+
+def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(told: DataFolder) -> None:
+    append(told, ADOPTED)
+    words = "2 positions, 1 of them not covered by a confirmed stop"
+    assert left_at_the_exchange(told) == words
+    carried = carried_over(told, LIMITS)
+    assert carried is not None
+    assert words in carried
+    append(told, read_back("", "100", "SOLUSDT"))
+    assert left_at_the_exchange(told) == "2 positions with their stops"
+
+
+def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "kamou-data")
+    folder.create()
+    *before, acknowledged = story.opening()
+    assert isinstance(acknowledged, e.OrderAcknowledged), "of the stop"
+    append(folder, *before)
+    bare = "1 position, not covered by a confirmed stop"
+    assert left_at_the_exchange(folder) == bare
+    append(folder, acknowledged, read_back(story.STOP, "0.49"))
+    assert left_at_the_exchange(folder) == bare, "0.50 is open"
+    append(folder, read_back(story.STOP, "0.50"))
+    assert left_at_the_exchange(folder) == "1 position with its stop"
+
+
+async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -> None:
+    async with serving(settings(tmp_path), fast_forward=False) as demo:
+        url = demo.url("/readyz", operator=True)
+        demo.folder.run_record.unlink()
+        while not (ready := [line for line in demo.said if line.startswith("ready: ")]):  # noqa: ASYNC110 - said by the run
+            await trio.sleep(0.02)
+        async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
+            assert (await http.get(url)).status_code == 200
+    port = url.removesuffix("/readyz").rpartition(":")[2]
+    assert f", operator at port {port}, trading state normal, " in ready[0]
 
 
 def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
@@ -210,6 +271,19 @@ LINES = [
         Level.INFO,
     ),
     (
+        CommandNoted(
+            at_ms=AT_MS, reason="HUMAN_RESUME", note="over", refusal="the day has not opened yet"
+        ),
+        "the operator's resume was refused, because the day has not opened yet: over; the trading"
+        " state stays as it was",
+        Level.WARNING,
+    ),
+    (
+        CommandNoted(at_ms=AT_MS, reason="HUMAN_RESUME", note="over"),
+        "the operator asked to resume: over; the trading state stays as it was",
+        Level.INFO,
+    ),
+    (
         StrategyDisabled(
             at_ms=AT_MS,
             strategy="x",
@@ -247,16 +321,3 @@ def test_each_change_of_what_may_trade_has_its_line(
     assert told == line
     assert told is not None
     assert level_of(told) is level
-    (
-        CommandNoted(
-            at_ms=AT_MS, reason="HUMAN_RESUME", note="over", refusal="the day has not opened yet"
-        ),
-        "the operator's resume was refused, because the day has not opened yet: over; the trading"
-        " state stays as it was",
-        Level.WARNING,
-    ),
-    (
-        CommandNoted(at_ms=AT_MS, reason="HUMAN_RESUME", note="over"),
-        "the operator asked to resume: over; the trading state stays as it was",
-        Level.INFO,
-    ),

@@ -1,4 +1,4 @@
-"""The book as the journal has it, for a verb that reads the database itself."""
+"""The book as the journal has it, for whoever reads the database without the run's actors."""
 
 from __future__ import annotations
 
