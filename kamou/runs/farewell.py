@@ -15,6 +15,12 @@ from kamou.runs.account_words import left_at_the_exchange
 from kamou.runs.session import is_cancellation
 from kamou.runtime.levels import failure, warning
 
+UNKNOWN = (
+    *(KamouError, OSError, sqlite3.Error),
+    *(AssertionError, ArithmeticError, LookupError, TypeError, ValueError),  # of the fold
+)
+"""What reading the book may raise. The fold may be what ended the run, and raise it again here."""
+
 NAMES = {signal.SIGINT: "Ctrl-C (SIGINT)"}
 
 
@@ -44,8 +50,8 @@ class Farewell:
             return
         try:
             left = left_at_the_exchange(self.folder)
-        except (KamouError, OSError, sqlite3.Error) as unknown:  # the error that ended it counts
-            left = f"not known ({unknown})"
+        except UNKNOWN as unknown:  # the error that ended it counts
+            left = f"not known ({str(unknown) or type(unknown).__name__})"
         left = f"left at the exchange: {left}"
         if error is None or is_cancellation(error):
             again = "`kamou run` on the same data directory goes on from here"

@@ -22,6 +22,7 @@ from kamou.data_directory.folder import DataFolder
 from kamou.errors import StoreError
 from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
 from kamou.runs.farewell import Farewell
+from kamou.runs.recorded_book import RecordedBook
 from kamou.runs.state_lines import line_of
 from kamou.runtime.levels import Level, level_of
 from kamou.store import database
@@ -229,6 +230,22 @@ def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
     assert said[0].startswith(
         "ended by an error: the disk is gone; left at the exchange: not known ("
     )
+
+
+def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_ended_the_run(
+    told: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(book: RecordedBook, reader: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(RecordedBook, "follow", follow)
+    said: list[str] = []
+    farewell = Farewell(said.append, told, SetClock())
+    farewell.listens()
+    farewell.say(StoreError("the disk is gone"))
+    assert said == [
+        "ended by an error: the disk is gone; left at the exchange: not known (AssertionError)"
+    ]
 
 
 def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
