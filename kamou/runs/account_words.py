@@ -7,15 +7,18 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from kamou.core.book.book import Book
+from kamou.core.codes import state_cause
 from kamou.core.model import TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.latch import CLEAR, HALT, SET, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
-from kamou.runs.state_lines import NOTE, cause_of
+from kamou.runs.state_lines import NOTE
 from kamou.store import database, queries
 from kamou.store.latest_events import latest_mark
 
+SAID_MAX = 6  # of what the operator did since; the newest
 DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
 
 
@@ -37,7 +40,20 @@ def carried_over(folder: DataFolder, limits: RiskLimits) -> str | None:
         if run.stopped_ms is not None:
             ended = f"{run.stop_reason} at {say_time(run.stopped_ms)}"
         words = account_words(reader, limits)
-    return f"carried over from run {run.generation}, which {ended}: {words}"
+        since = _since(HaltLatch(folder.latch), queries.latest(reader).at_ms or 0)
+    return f"carried over from run {run.generation}, which {ended}: {words}{since}"
+
+
+DID = {SET: "flattened", HALT: "halted", CLEAR: "resumed"}
+
+
+def _since(latch: HaltLatch, recorded_ms: int) -> str:
+    """Say what the operator did after the record ended: a flatten closes what it shows as open."""
+    done = [each for each in latch.log() if each.at_ms > recorded_ms and each.action in DID]
+    if not done:
+        return ""
+    told = ", ".join(f"{DID[each.action]} at {say_time(each.at_ms)}" for each in done[-SAID_MAX:])
+    return f"; since then, while nothing ran: {told}; what is open is read from the exchange now"
 
 
 def ready_words(record: RunRecord, folder: DataFolder, state: str | None) -> str:
@@ -98,7 +114,8 @@ def _state(reader: sqlite3.Connection) -> str:
     if span.state == TradingState.NORMAL.value:
         return span.state
     note = next((each.value for each in span.figures if each.name == NOTE), "")
-    return f"{span.state} ({cause_of(span.reason, note)})"
+    cause = state_cause(span.state, span.reason)
+    return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"
 
 
 def _loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:

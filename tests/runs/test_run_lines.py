@@ -19,6 +19,7 @@ from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.model import Figure, Leg, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.latch import HaltLatch
 from kamou.errors import StoreError
 from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
 from kamou.runs.farewell import Farewell
@@ -138,6 +139,22 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     carried = carried_over(told, LIMITS)
     assert carried is not None
     assert carried.startswith("carried over from run 1, which ended without an orderly stop: ")
+
+
+def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_over(
+    told: DataFolder,
+) -> None:
+    """The record still shows as open what a flatten has closed."""
+    latch = HaltLatch(told.latch)
+    latch.set("before", "operator", 1)  # the record has it
+    latch.set("storm", "operator", 1_800_000_000_000)
+    latch.clear("over", "operator", 1_800_000_060_000)
+    carried = carried_over(told, LIMITS)
+    assert carried is not None
+    assert carried.endswith(
+        "; since then, while nothing ran: flattened at 2027-01-15 08:00 UTC, resumed at"
+        " 2027-01-15 08:01 UTC; what is open is read from the exchange now"
+    )
 
 
 def test_nothing_is_carried_over_from_no_run(tmp_path: Path) -> None:
