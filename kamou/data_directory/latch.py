@@ -7,6 +7,7 @@ it. Its own log, beside it, is only ever appended to, and is imported at the nex
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -20,13 +21,18 @@ from kamou.errors import StoreError
 
 SET, HALT, CLEAR = "set", "halt", "clear"
 """What a line of the log did. SET asks a run to close everything; HALT only holds entries."""
+ACTIONS = frozenset({SET, HALT, CLEAR})
+UNREADABLE = "unreadable"
+"""A damaged line. It may have been a CLEAR, so no close that was asked for before it still stands;
+and it may have been none, so it ends no halt."""
+LATEST_MS = 253_402_300_800_000  # the year 10000: a later time is damage
 
 
 @attrs.frozen(kw_only=True)
 class LatchRecord:
     """One line of the latch's log: who set or cleared it, when and why."""
 
-    action: str  # set | halt | clear
+    action: str  # set | halt | clear | unreadable
     reason: str
     actor: str
     at_ms: int
@@ -107,35 +113,87 @@ class HaltLatch:
             raise _failed("clear", self.path, error) from error
 
     def log(self) -> tuple[LatchRecord, ...]:
-        """Every set and clear, oldest first. A line cut short by a crash is left out."""
+        """Return every set and clear that took effect, oldest first; damaged lines are UNREADABLE.
+
+        While the latch stands its file corrects the log: a set that found no room in the log is
+        appended, and a clear after which the file stayed is left out.
+        """
+        log = tuple(_parse(line) for line in self._lines() if line.strip())
+        written = self._written() if self.is_set() else None
+        if written is None:
+            return log
+        if written not in log:
+            return (*log, written)
+        place = max(index for index, each in enumerate(log) if each == written)
+        later = [each for each in log[place:] if each.action in (SET, HALT)]
+        return (*log[:place], *later)
+
+    def damaged_lines(self) -> list[int]:
+        """Return the numbers of the log's lines that cannot be read, counted from 1."""
+        lines = enumerate(self._lines(), 1)
+        return [
+            number for number, line in lines if line.strip() and _parse(line).action == UNREADABLE
+        ]
+
+    def _lines(self) -> list[str]:
         try:
-            lines = self.log_path.read_text(encoding="utf-8").splitlines()
+            return self.log_path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
-            return ()
-        return tuple(record for line in lines if (record := _parsed(line)) is not None)
+            return []
+        except OSError:
+            return [UNREADABLE]
+
+    def _written(self) -> LatchRecord | None:
+        """Return what the latch's own file says; None if it is empty or cannot be read."""
+        try:
+            record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return None
+        return record if record.action in (SET, HALT) else None
 
     def _append(self, record: LatchRecord) -> None:
+        """Append a line, after a line of its own for what a crash cut short.
+
+        Raises:
+            OSError: the line is not in the log, or not all of it.
+        """
         if create_file(self.log_path):
             give_to_folders_owner(self.log_path)
-        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        line = (json.dumps(attrs.asdict(record)) + "\n").encode()
+        descriptor = os.open(self.log_path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
-            os.write(descriptor, (json.dumps(attrs.asdict(record)) + "\n").encode())
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def standing(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
-    """Return the lines since the latch was last cleared, oldest first; all if it never was."""
-    cleared = max((place for place, each in enumerate(log, 1) if each.action == CLEAR), default=0)
-    return tuple(log[cleared:])
+    """Return the sets since the latch was last cleared, or may have been, oldest first."""
+    ends = (place for place, each in enumerate(log, 1) if each.action in (CLEAR, UNREADABLE))
+    return tuple(log[max(ends, default=0) :])
 
 
-def _parsed(line: str) -> LatchRecord | None:
+def asks_to_close(log: Sequence[LatchRecord]) -> bool:
+    """Return True if the latch as it stands was set by a flatten; False if that is unclear."""
+    return any(each.action == SET for each in standing(log))
+
+
+def _parse(line: str) -> LatchRecord:
+    """Read a line of the log. What is damaged, or of an unknown action, is UNREADABLE."""
     try:
-        return LatchRecord(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
+        record = LatchRecord(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return LatchRecord(action=UNREADABLE, reason="", actor="", at_ms=0)
+    words = (record.action, record.reason, record.actor)
+    sound = all(isinstance(each, str) for each in words) and type(record.at_ms) is int
+    if sound and record.action in ACTIONS and 0 <= record.at_ms < LATEST_MS:
+        return record
+    return LatchRecord(action=UNREADABLE, reason="", actor="", at_ms=0)
 
 
 def _failed(action: str, path: Path, error: OSError) -> StoreError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+
+import attrs
 
 from kamou.core.book.events import Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
@@ -12,10 +14,9 @@ from kamou.core.codes import StateReason
 from kamou.core.model import Figure, TradingState
 from kamou.data_directory.latch import CLEAR, HALT, SET, LatchRecord, standing
 from kamou.errors import DiskFullError
-from kamou.messages.codec import KINDS
 from kamou.runtime.supervision import RestartStormError
 from kamou.store import queries
-from kamou.store.journal import JournalWriter
+from kamou.store.journal import JournalWriter, encoded
 from kamou.store.rows import StateSpan
 
 ASKED = {
@@ -24,6 +25,9 @@ ASKED = {
     CLEAR: (TradingState.HALT_NEW, StateReason.HUMAN_RESUME),
 }
 """What a line of the latch's log asks for: the state that it leads to, and why."""
+NEWEST_EVENTS = 1_000
+"""The events of the last run that are looked at for its end. The newest may have an older time: an
+order that ended while nothing ran has the venue's."""
 
 
 def take_over(
@@ -38,50 +42,69 @@ def take_over(
     """Journal the kill switch's intents, once each, and what the latch's log says, in one commit.
 
     Each event has its own time: that of the intent, or of the line in the latch's log. While the
-    latch stands the trading state is FLATTEN, or HALT_NEW if it was only ever set by ``kamou
-    halt``. A resume while nothing ran takes FLATTEN to HALT_NEW and never further: nobody has
-    looked at the account, and after a flatten it takes two steps to trade.
+    latch stands the trading state is FLATTEN, or HALT_NEW if no line of a flatten stands in its
+    log. A resume while nothing ran takes the FLATTEN of a latch to HALT_NEW and never further:
+    nobody has looked at the account, and after a flatten it takes two steps to trade.
 
     Args:
         latched: whether the halt latch is set now.
         latch_log: every line of its log, oldest first.
         now_ms: the time of a latch that left no line in its log.
     """
-    ended_ms = _last_run_ended_ms(reader)
     span = queries.latest(reader).state
-    unheard = [record for record in latch_log if record.at_ms > ended_ms]
+    records = _new_lines(reader, latch_log, latched=latched)
+    new = set(records)
     if latched:  # whatever a run heard of it: the state that it asks for is journalled
-        unheard = _heard(latch_log, ended_ms, now_ms) + unheard
-    events: list[Event] = list(_latch_events(span, unheard, ended_ms, now_ms))
-    events += [event for event in flattened if not _is_committed(reader, event)]
-    writer.append(sorted(events, key=lambda event: event.at_ms))
+        stands = standing(latch_log)
+        halt = LatchRecord(action=HALT, reason="", actor="", at_ms=now_ms)
+        records = [each for each in stands if each not in new] + records
+        records += [] if stands else [halt]  # who set it, and how, is not known
+    events: list[Event] = list(_latch_events(span, records, new, now_ms))
+    ordered = sorted([*events, *flattened], key=lambda event: event.at_ms)
+    writer.append_encoded(writer.only_new([encoded(event) for event in ordered]))
 
 
-def _heard(latch_log: Sequence[LatchRecord], ended_ms: int, now_ms: int) -> list[LatchRecord]:
-    """The lines that set the latch as it stands, which an earlier run may have heard.
+def _new_lines(
+    reader: sqlite3.Connection, latch_log: Sequence[LatchRecord], *, latched: bool
+) -> list[LatchRecord]:
+    """Return the lines that no run has heard, oldest first.
 
-    A latch without a line in its log asks for everything: it was set on a full disk.
+    A run heard the lines until its end, and those before a line that a start has journalled. If
+    the latch is gone without a readable clear, its flatten only holds: nobody may want it now.
     """
-    since_clear = standing(latch_log)
-    if not since_clear:
-        return [LatchRecord(action=SET, reason="", actor="", at_ms=now_ms)]
-    return [record for record in since_clear if record.at_ms <= ended_ms]
+    ended_ms = _last_run_ended_ms(reader)
+    imported = max(
+        (place for place, each in enumerate(latch_log, 1) if _is_journalled(reader, each)),
+        default=0,
+    )
+    if not latched:
+        first = len(latch_log) - len(standing(latch_log))
+        gone = (attrs.evolve(each, action=HALT) for each in latch_log[first:])
+        latch_log = [*latch_log[:first], *gone]
+    return [each for each in latch_log[imported:] if each.at_ms > ended_ms]
 
 
 def _latch_events(
-    span: StateSpan | None, records: Iterable[LatchRecord], ended_ms: int, now_ms: int
+    span: StateSpan | None,
+    records: Iterable[LatchRecord],
+    new: Container[LatchRecord],
+    now_ms: int,
 ) -> Iterator[Event]:
     """Return what each line of the latch's log did to the trading state, as events.
 
-    A line that a run heard until ``ended_ms`` was noted by it. If that run left its state since,
+    A line that is not new was noted by the run that heard it. If that run left its state since,
     the latch takes it back now.
     """
     state = TradingState(span.state) if span else TradingState.NORMAL
     because, since_ms = (span.reason, span.from_ms) if span else ("", 0)
+    lifts = because == StateReason.HUMAN_FLATTEN.value  # else a loss or a failure asks to close
     for record in records:
+        if record.action not in ASKED:
+            continue
         after, reason = ASKED[record.action]
-        cause = f"latch:{record.at_ms}"
-        better = record.action == CLEAR and state.severity >= TradingState.FLATTEN.severity
+        cause = _cause_of(record)
+        lifts = lifts or state.severity < TradingState.FLATTEN.severity
+        better = record.action == CLEAR and state is TradingState.FLATTEN and lifts
         stricter = state is after and because != reason.value
         worse = record.action != CLEAR and (state.severity < after.severity or stricter)
         if better or worse:
@@ -95,31 +118,38 @@ def _latch_events(
                 figures=_note(record.reason),
             )
             state, because = after, reason.value
-        elif record.reason and record.at_ms > ended_ms:
+        elif record.reason and record in new:
             yield CommandNoted(
                 at_ms=record.at_ms, cause_id=cause, reason=reason.value, note=record.reason
             )
+
+
+def _cause_of(record: LatchRecord) -> str:
+    return f"latch:{record.at_ms}"
 
 
 def _note(words: str) -> tuple[Figure, ...]:
     return (Figure(name="note", value=words),) if words else ()
 
 
-def _is_committed(reader: sqlite3.Connection, event: Event) -> bool:
-    """Whether an earlier run has imported it."""
+def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
+    """Whether a start has journalled what the line did."""
     found = reader.execute(
-        "SELECT 1 FROM event WHERE kind = ? AND key = ?", (KINDS[type(event)], event.unique_key)
+        "SELECT 1 FROM event WHERE cause_id = ? AND cause_id <> ''",
+        (_cause_of(record),),
     )
     return found.fetchone() is not None
 
 
 def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
-    """When the newest event before this run's start happened; 0 when there was none."""
-    started = reader.execute(
-        "SELECT max(seq) FROM event WHERE kind = 'run_started' AND key IS NULL"
-    ).fetchone()[0]
-    row = reader.execute("SELECT at_ms FROM event WHERE seq = ?", ((started or 0) - 1,)).fetchone()
-    return 0 if row is None else int(row[0])
+    """When the latest event between the last two starts happened; 0 when there was none."""
+    starts = "SELECT seq FROM event WHERE kind = 'run_started' AND key IS NULL ORDER BY seq DESC"
+    this, last = ([seq for (seq,) in reader.execute(f"{starts} LIMIT 2")] + [0, 0])[:2]
+    row = reader.execute(
+        "SELECT max(at_ms) FROM event WHERE seq >= ? AND seq < ?",
+        (max(last, this - NEWEST_EVENTS), this),
+    ).fetchone()
+    return int(row[0] or 0)
 
 
 def worsen(

@@ -1,0 +1,134 @@
+"""The halt latch's log when it is damaged, cut short or behind the latch's own file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from kamou.data_directory.latch import (
+    CLEAR,
+    HALT,
+    SET,
+    UNREADABLE,
+    HaltLatch,
+    asks_to_close,
+    standing,
+)
+from kamou.errors import StoreError
+
+NOW_MS = 1_790_000_000_000
+
+
+@pytest.fixture
+def latch(tmp_path: Path) -> HaltLatch:
+    return HaltLatch(tmp_path / "halt-latch")
+
+
+def add(latch: HaltLatch, text: bytes) -> None:
+    with latch.log_path.open("ab") as log:
+        log.write(text)
+
+
+def actions(latch: HaltLatch) -> list[str]:
+    return [record.action for record in latch.log()]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"action": "ho\xff\xfe\n',
+        b'{"action": "hold", "reason": "", "actor": "o", "at_ms": 1}\n',
+        b'{"action": ["set"], "reason": "", "actor": "o", "at_ms": 1}\n',
+        b'{"action": "set", "reason": "", "actor": "o", "at_ms": "soon"}\n',
+        b'{"action": "set", "reason": "", "actor": "o", "at_ms": 1e400}\n',
+        b"[1]\n",
+        b"\0\0\0\n",
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_a_damaged_line_is_unreadable_and_the_others_are_read(
+    latch: HaltLatch, damage: bytes
+) -> None:
+    latch.set("", "operator", NOW_MS, action=HALT)
+    latch.clear("", "operator", NOW_MS + 1)
+    add(latch, damage)
+    assert actions(latch) == [HALT, CLEAR, UNREADABLE]
+    assert latch.damaged_lines() == [3]
+    latch.set("", "operator", NOW_MS + 2, action=HALT)
+    assert actions(latch) == [HALT, CLEAR, UNREADABLE, HALT]
+
+
+def test_a_log_that_cannot_be_opened_is_unreadable(latch: HaltLatch) -> None:
+    latch.log_path.mkdir()
+    assert actions(latch) == [UNREADABLE]
+    latch.set("news", "operator", NOW_MS, action=HALT)
+    assert actions(latch) == [UNREADABLE, HALT], "the latch's own file says it"
+
+
+def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
+    latch.set("weeks ago", "operator", NOW_MS)
+    latch.clear("", "operator", NOW_MS + 1)
+    add(latch, b'{"action": "set", "rea')
+    latch.set("news", "operator", NOW_MS + 2, action=HALT)
+    text = latch.log_path.read_bytes()
+    assert [line[:14] for line in text.splitlines()][2:] == [b'{"action": "se', b'{"action": "ha']
+    assert actions(latch) == [SET, CLEAR, UNREADABLE, HALT]
+    assert [record.reason for record in standing(latch.log())] == ["news"]
+    assert not asks_to_close(latch.log())
+
+
+def test_a_halt_whose_log_line_found_no_room_is_read_from_the_latch_itself(
+    latch: HaltLatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latch.set("weeks ago", "operator", NOW_MS)
+    latch.clear("", "operator", NOW_MS + 1)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HaltLatch, "_append", full)
+        assert not latch.set("news", "operator", NOW_MS + 2, action=HALT)
+    assert [(each.action, each.reason) for each in standing(latch.log())] == [(HALT, "news")]
+
+
+def test_a_line_that_found_room_for_its_half_is_not_logged(
+    latch: HaltLatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
+        assert not latch.set("news", "operator", NOW_MS, action=HALT)
+        with pytest.raises(StoreError, match="cannot clear the halt latch"):
+            latch.clear("", "operator", NOW_MS + 1)
+    assert latch.is_set()
+    assert [each.action for each in standing(latch.log())] == [HALT]
+
+
+@pytest.mark.parametrize("action", [SET, HALT])
+def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
+    latch: HaltLatch, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "no")
+
+    latch.set("", "operator", NOW_MS, action=action)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreError, match="cannot clear the halt latch"):
+            latch.clear("", "operator", NOW_MS + 1)
+    assert actions(latch) == [action]
+    assert asks_to_close(latch.log()) is (action == SET)
+
+
+def test_a_flatten_before_a_damaged_line_is_not_asked_for_by_a_later_halt(
+    latch: HaltLatch,
+) -> None:
+    latch.set("weeks ago", "operator", NOW_MS)
+    latch.path.unlink()
+    add(latch, b'{"action": "cl\xff"}\n')
+    latch.set("news", "operator", NOW_MS + 2, action=HALT)
+    assert not asks_to_close(latch.log())

@@ -1,0 +1,154 @@
+"""What a start journals of the halt latch's log and of the kill switch's intents."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from core.trading_cases import NOON, Story, closed_cycle, intent, plan
+
+from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
+from kamou.core.codes import StateReason
+from kamou.core.model import Leg, TradingState
+from kamou.data_directory.latch import CLEAR, HALT, SET, UNREADABLE, LatchRecord
+from kamou.runs.handover import take_over
+from kamou.store import database, queries
+from kamou.store.journal import JournalWriter, read_events
+
+LATER = NOON + 9_000
+
+
+class Journalled:
+    """A journal of one run that has ended; the next has just started."""
+
+    def __init__(self, path: Path, reader: sqlite3.Connection, writer: JournalWriter) -> None:
+        self.path, self.reader, self.writer = path, reader, writer
+        story = Story()
+        story.ready()
+        writer.append(story.told)
+
+    def start(self, at_ms: int, generation: int = 2) -> None:
+        started = RunStarted(
+            at_ms=at_ms,
+            generation=generation,
+            mode="demo",
+            version="0",
+            config_digest="",
+            config_json="{}",
+            change_reason="",
+        )
+        self.writer.append([started])
+
+    def take_over(
+        self, *log: LatchRecord, latched: bool = False, flattened: tuple[Event, ...] = ()
+    ) -> None:
+        take_over(self.writer, self.reader, flattened, latched=latched, latch_log=log, now_ms=LATER)
+
+    def state(self) -> tuple[str, str] | None:
+        span = queries.latest(self.reader).state
+        return None if span is None else (span.state, span.reason)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journalled]:
+    path = tmp_path / "journal.sqlite3"
+    database.migrate(path)
+    with (
+        closing(database.open_writer(path)) as connection,
+        closing(database.open_reader(path)) as reader,
+    ):
+        yield Journalled(path, reader, JournalWriter(connection, generation=1))
+
+
+def line(action: str, at_ms: int) -> LatchRecord:
+    return LatchRecord(action=action, reason="", actor="operator", at_ms=at_ms)
+
+
+def flatten_for(reason: StateReason, at_ms: int) -> StateChanged:
+    return StateChanged(
+        at_ms=at_ms,
+        before=TradingState.NORMAL,
+        after=TradingState.FLATTEN,
+        reason=reason.value,
+    )
+
+
+def test_a_line_that_a_run_heard_is_not_heard_again_after_an_event_with_an_older_time(
+    journal: Journalled,
+) -> None:
+    journal.writer.append([flatten_for(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
+    journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
+    journal.start(LATER)
+    journal.take_over(line(SET, NOON + 150), line(CLEAR, NOON + 200))
+    assert journal.state() == ("flatten", "DAY_LOSS_SEVERE")
+
+
+@pytest.mark.parametrize("action", [SET, HALT])
+@pytest.mark.parametrize("reason", [StateReason.DAY_LOSS_SEVERE, StateReason.PROTECTION_FAILED])
+def test_a_resume_of_the_latch_does_not_lift_a_flatten_that_a_run_decided(
+    journal: Journalled, reason: StateReason, action: str
+) -> None:
+    journal.writer.append([flatten_for(reason, NOON + 1)])
+    journal.start(LATER)
+    journal.take_over(line(action, NOON + 5_000), line(CLEAR, NOON + 5_100))
+    state = journal.state()
+    assert state is not None
+    assert state[0] == "flatten", "closing goes on"
+
+
+def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_set_back(
+    journal: Journalled,
+) -> None:
+    log = (line(SET, NOON + 5_000), line(CLEAR, NOON + 5_100))
+    journal.start(LATER)
+    journal.take_over(*log)
+    assert journal.state() == ("halt_new", "HUMAN_RESUME")
+    resumed = StateChanged(
+        at_ms=NOON + 200,  # the clock stands before the lines again
+        before=TradingState.HALT_NEW,
+        after=TradingState.NORMAL,
+        reason=StateReason.HUMAN_RESUME.value,
+    )
+    journal.start(NOON + 100, generation=3)
+    journal.writer.append([resumed])
+    journal.start(NOON + 300, generation=4)
+    journal.take_over(*log)
+    assert journal.state() == ("normal", "HUMAN_RESUME")
+
+
+def test_a_latch_of_which_nothing_can_be_read_halts_and_closes_nothing(
+    journal: Journalled,
+) -> None:
+    journal.start(LATER)
+    journal.take_over(latched=True)
+    assert journal.state() == ("halt_new", "HUMAN_HALT")
+
+
+def test_a_damaged_line_neither_stops_a_start_nor_lifts_a_halt(journal: Journalled) -> None:
+    journal.start(LATER)
+    journal.take_over(line(HALT, NOON + 50), line(UNREADABLE, 0), latched=True)
+    assert journal.state() == ("halt_new", "HUMAN_HALT")
+
+
+def test_a_flatten_whose_latch_is_gone_without_a_clear_halts_and_closes_nothing(
+    journal: Journalled,
+) -> None:
+    journal.start(LATER)
+    journal.take_over(line(SET, NOON + 5_000))
+    assert journal.state() == ("halt_new", "HUMAN_HALT")
+
+
+def test_an_intent_that_stands_twice_in_the_kill_switchs_log_is_journalled_once(
+    journal: Journalled,
+) -> None:
+    journal.start(LATER)
+    closing_intent = IntentRecorded(
+        at_ms=NOON + 5, cause_id="flatten", intent=intent(Leg.CLOSE, plan())
+    )
+    for _ in range(2):
+        journal.take_over(flattened=(closing_intent, closing_intent))
+    events = [each.event for each in read_events(journal.reader, 0)]
+    assert events.count(closing_intent) == 1
