@@ -25,8 +25,8 @@ from kamou.core.book.position_status import (
 from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import RunRecord
-from kamou.data_directory.latch import HALT, HaltLatch, standing
-from kamou.errors import DiskFullError, KamouError, TimedOutError
+from kamou.data_directory.latch import HALT, HaltLatch, LatchRecord, asks_to_close, standing
+from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs.state_lines import DISABLED, STALE, announce_states
@@ -38,6 +38,10 @@ from kamou.supervisor import Supervisor
 ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
 FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
 DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
+LATCHED = (
+    "the halt latch is set, and the trading state allows entries: none passes; `kamou resume`"
+    " removes the latch"
+)
 NOT_TRADING = {
     "starting": "not trading yet: the run is starting",
     "fast-forward": "not trading yet: the days before now are being simulated",
@@ -87,19 +91,29 @@ class Running:
             announce(warning(f"{line} ({book.state_reason})"))
         for strategy in sorted(book.disabled):
             announce(warning(DISABLED.format(strategy)))
+        self._tell_damage(announce)
         self._respect_latch(book)
+
+    def _tell_damage(self, announce: Callable[[str], None]) -> None:
+        """Say which lines of the latch's log this start left out."""
+        if self.latch is not None and (damaged := self.latch.damaged_lines()):
+            numbers = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
+            path, lines = self.latch.log_path, "line" if len(damaged) == 1 else "lines"
+            announce(warning(f"{lines} {numbers} of {path} cannot be read and are left out"))
 
     def _respect_latch(self, book: Book) -> None:
         """Have the governor journal a latch that was set since this start read the latch's log."""
         if self.tree is None or self.latch is None or not self.latch.is_set():
             return
-        if book.state.entries_allowed:
-            since_clear = standing(self.latch.log())
-            note = since_clear[-1].reason if since_clear else ""
-            only_halt = bool(since_clear) and all(each.action == HALT for each in since_clear)
-            told = Halt(reason=StateReason.HUMAN_HALT.value, note=note)
-            closing = Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note)
-            self.tree.governor.put_priority(told if only_halt else closing)
+        log = self.latch.log()
+        closes = asks_to_close(log)
+        asked = TradingState.FLATTEN if closes else TradingState.HALT_NEW
+        if book.state.severity < asked.severity:
+            stands = standing(log)
+            note = stands[-1].reason if stands else ""
+            halt = Halt(reason=StateReason.HUMAN_HALT.value, note=note)
+            flatten = Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note)
+            self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
         """Keep up with the journal, so that a request finds little left to fold."""
@@ -161,7 +175,7 @@ class Running:
                 "phase": self.phase,
                 "state": None,
                 "disk_full": self.disk_full,
-                "held": self.held,
+                "held": self.held or self._is_latched(),
                 "gauges": self._lag_gauges(),
                 **beside,
             }
@@ -178,7 +192,7 @@ class Running:
             "pending_entries": [plain_row(row) for row in pending_entries(book)],
             **beside,
             "disk_full": self.disk_full,
-            "held": self._waits(book),
+            "held": self._waits(book) or self._latch_waits(book),
             "gauges": {
                 "disk_full": float(self.disk_full),
                 "equity": float(book.equity),
@@ -202,6 +216,13 @@ class Running:
             self.held = False
         return self.held
 
+    def _is_latched(self) -> bool:
+        return self.latch is not None and self.latch.is_set()
+
+    def _latch_waits(self, book: Book) -> bool:
+        """Whether the halt latch holds entries that the trading state allows."""
+        return book.state.entries_allowed and self._is_latched()
+
     def _lag_gauges(self) -> dict[str, float]:
         return self.lag.gauges() if self.lag is not None else {}
 
@@ -214,6 +235,8 @@ class Running:
         reasons = full
         if self._waits(book):
             reasons.append("entries are held: a halt waits to be journalled")
+        if self._latch_waits(book):
+            reasons.append(LATCHED)
         if self.supervisor.snapshot()["state"] != "running":
             reasons.append("the supervisor is starting or stopping")
         if book.drifting:
@@ -267,10 +290,35 @@ class Running:
         return await self._stop(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
-        """Let it trade again. A halt that is not journalled yet stays: the disk comes first."""
+        """Let it trade again. A halt that is not journalled yet stays: the disk comes first.
+
+        The halt latch that a halt set is removed last. One that a flatten set, one whose log is
+        unclear, and one that cannot be removed stay, and the answer says so.
+        """
+        before = self.latch.log() if self.latch is not None else ()
         told = await self._command(Resume(note=note))
         self.held = self.held and self.disk_full
-        return told
+        return told | self._clear_halt(note, before, TradingState(told["state"]))
+
+    def _clear_halt(
+        self, note: str, before: Sequence[LatchRecord], state: TradingState
+    ) -> dict[str, str]:
+        """Remove the latch that a halt set before this resume, once the state allows entries.
+
+        Returns:
+            What became of the latch; nothing where none was set.
+        """
+        if self.latch is None or not self.latch.is_set():
+            return {}
+        kept = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
+        only_halt = bool(standing(before)) and not asks_to_close(before)
+        if not (state.entries_allowed and only_halt and self.latch.log() == before):
+            return kept
+        try:
+            self.latch.clear(note, "operator", self.clock.now_ms())
+        except StoreError as error:
+            return kept | {"latch": f"set: {error}"}
+        return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
         """Ask for everything to be closed, and wait for it within the deadline."""

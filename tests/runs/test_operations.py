@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,15 @@ import attrs
 import pytest
 import trio
 from core.trading_cases import NOON, D, Story, plan, quote
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kamou.actors.reconciler import Health
 from kamou.clock import SystemClock
 from kamou.core.book.book import Book
-from kamou.core.model import Quote
+from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
-from kamou.messages.system import Flatten, Halt
+from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs import operations
 from kamou.runs.operations import Running
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
@@ -108,6 +109,103 @@ async def test_a_latch_set_after_the_start_read_its_log_is_journalled_by_the_gov
     told = await governor.get()
     assert isinstance(told, asked)
     assert told.note == "news"
+
+
+@pytest.fixture
+def latched(running: Running, tmp_path: Path) -> HaltLatch:
+    """The latch of a run that trades and has agreed with the venue, not set yet."""
+    running.latch = HaltLatch(tmp_path / "halt-latch")
+    running.tree.health.agreed = True  # type: ignore[union-attr]
+    return running.latch
+
+
+async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_ready(
+    running: Running, follower: Follower, latched: HaltLatch
+) -> None:
+    assert (running.not_ready(), running.status()["held"]) == ([], False)
+    latched.set("news", "operator", 1, action="halt")
+    assert running.not_ready() == [operations.LATCHED]
+    assert running.status()["held"] is True
+    follower.book.state = TradingState.HALT_NEW
+    assert (running.not_ready(), running.status()["held"]) == ([], False), "the state says it"
+
+
+async def resume(running: Running, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """Resume by a governor that takes the command and changes nothing; return the answer."""
+    governor = running.tree.governor  # type: ignore[union-attr]
+    answers: list[Any] = []
+
+    async def ask() -> None:
+        answers.append(await running.resume("calm"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        meanwhile()
+        assert isinstance(await governor.get(), Resume)
+        governor.finished(0)
+    return answers[0]
+
+
+async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
+    running: Running, latched: HaltLatch, autojump_clock: MockClock
+) -> None:
+    running.phase = "starting"
+    await running.halt("news")
+    assert running.status()["held"] is True
+    running.phase = "trading"
+    told = await resume(running)
+    assert (told["state"], told["latch"]) == ("normal", "removed")
+    assert not latched.is_set()
+    assert running.not_ready() == []
+    assert [(each.action, each.reason) for each in latched.log()] == [
+        ("halt", "news"),
+        ("clear", "calm"),
+    ]
+
+
+@pytest.mark.parametrize("kept", ["flatten", "unclear", "halted", "undeletable"])
+async def test_a_latch_that_a_resume_does_not_remove_is_told(
+    running: Running,
+    follower: Follower,
+    latched: HaltLatch,
+    autojump_clock: MockClock,
+    kept: str,
+) -> None:
+    if kept == "unclear":
+        latched.path.touch()
+    else:
+        latched.set("news", "operator", 1, action="set" if kept == "flatten" else "halt")
+    if kept == "halted":
+        follower.book.state = TradingState.HALT_NEW
+    if kept == "undeletable":
+        latched.log_path.unlink()
+        latched.log_path.mkdir()
+    told = await resume(running)
+    assert told["latch"].startswith("set")
+    assert ("cannot clear" in told["latch"]) is (kept == "undeletable")
+    assert told["entries"] == "held"
+    assert latched.is_set()
+
+
+async def test_a_halt_during_a_resume_keeps_its_latch(
+    running: Running, latched: HaltLatch, autojump_clock: MockClock
+) -> None:
+    latched.set("news", "operator", 1, action="halt")
+    told = await resume(running, lambda: latched.set("worse", "operator", 2, action="halt"))
+    assert told["latch"] == "set"
+    assert latched.is_set()
+
+
+async def test_damaged_lines_of_the_latchs_log_are_told_in_one_warning(
+    running: Running, latched: HaltLatch
+) -> None:
+    said: list[str] = []
+    running._tell_damage(said.append)
+    assert said == []
+    latched.log_path.write_bytes(b"\xff\nnothing\n")
+    running._tell_damage(said.append)
+    assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
 
 
 async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
