@@ -120,6 +120,7 @@ def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
     interval = ""
     if low is not None:
         interval = f"{show(low)} to {show(high) if high is not None else 'no upper bound'}"
+        interval = ", ".join(filter(None, (interval, _rests_on(figure, counted))))
     count = f"{figure['n']:,} {counted if figure['n'] != 1 else counted.removesuffix('s')}"
     return (
         title,
@@ -128,6 +129,14 @@ def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
         count,
         figure.get("reason") or "",
     )
+
+
+def _rests_on(figure: dict[str, Any], counted: str) -> str:
+    """Return what the interval rests on, unless it is the figure's own count."""
+    from kamou.web import format as fmt
+
+    found = figure.get("interval", {}).get("n")
+    return fmt.rests_on(figure["n"], found, counted.removesuffix("s"))
 
 
 def _print_rows(

@@ -14,7 +14,7 @@ import attrs
 from kamou.clock import DAY_MS
 from kamou.store.public_queries import Curve, Mark
 from kamou.web import format as fmt
-from kamou.web.ticks import time_ticks, value_ticks
+from kamou.web.ticks import Label, place_labels, time_ticks, value_ticks
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +30,7 @@ class Frame:
     bottom: int
     ticks_x: int
     ticks_y: int
+    label_px: float  # the largest font of a label in the style sheet
 
     @property
     def inner_right(self) -> int:
@@ -51,6 +52,7 @@ CURVE_FRAMES = (
         bottom=28,
         ticks_x=8,
         ticks_y=5,
+        label_px=19.5,
     ),
     Frame(
         name="narrow",
@@ -62,6 +64,7 @@ CURVE_FRAMES = (
         bottom=26,
         ticks_x=3,
         ticks_y=4,
+        label_px=16.5,
     ),
 )
 BAR_FRAMES = tuple(
@@ -117,7 +120,7 @@ class CurveChart:
     start_y: float
     end_x: float
     end_y: float
-    ticks_x: tuple[Tick, ...]
+    ticks_x: tuple[Label, ...]
     ticks_y: tuple[Tick, ...]
     bands: tuple[Band, ...]
     markers: tuple[Marker, ...]
@@ -149,7 +152,7 @@ class BarChart:
     frame: Frame
     zero_y: float
     bars: tuple[Bar, ...]
-    ticks_x: tuple[Tick, ...]
+    ticks_x: tuple[Label, ...]
     ticks_y: tuple[Tick, ...]
 
 
@@ -264,9 +267,13 @@ def _curve(
         start_y=y(start),
         end_x=at[-1],
         end_y=y(end),
-        ticks_x=tuple(
-            Tick(at=x(when), label=label)
-            for when, label in time_ticks(marks[0].at_ms, marks[-1].at_ms, frame.ticks_x)
+        ticks_x=place_labels(
+            (
+                (x(when), label)
+                for when, label in time_ticks(marks[0].at_ms, marks[-1].at_ms, frame.ticks_x)
+            ),
+            frame.width,
+            frame.label_px,
         ),
         ticks_y=tuple(
             Tick(at=y(value), label=fmt.money(value, places=0 if high - low > 10 else 2))
@@ -367,11 +374,12 @@ def _kind(value: float | None) -> str:
     return "gain" if value > 0 else "loss" if value < 0 else "idle"
 
 
-def _day_ticks(frame: Frame, days: Sequence[BarDay], slot: float) -> tuple[Tick, ...]:
+def _day_ticks(frame: Frame, days: Sequence[BarDay], slot: float) -> tuple[Label, ...]:
     first = fmt.day_ms(days[0].day)
     last = first + (sum(day.days for day in days) - 1) * DAY_MS
     wanted = max(DAY_MS, (last - first) // frame.ticks_x)
-    return tuple(
-        Tick(at=round(frame.left + ((at - first) / DAY_MS + 0.5) * slot, 1), label=label)
+    ticks = (
+        (round(frame.left + ((at - first) / DAY_MS + 0.5) * slot, 1), label)
         for at, label in time_ticks(first, last, max(1, (last - first) // wanted))
     )
+    return place_labels(ticks, frame.width, frame.label_px)

@@ -145,6 +145,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {nouns(n, noun)}"
 
 
+def rests_on(own: int, found: int | None, noun: str) -> str:
+    """``of 40 closed trades on complete days``: an interval that rests on fewer than its figure.
+
+    Empty if the interval rests on the figure's own count, or if there is no interval.
+    """
+    if found is None or found == own:
+        return ""
+    return f"of {found:,} {nouns(found, noun)} on complete days"
+
+
 def contracts(quantity: Decimal) -> str:
     """``1 contract``, ``0.5 contracts``."""
     return f"{exact(quantity)} {nouns(quantity, 'contract')}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+
+import attrs
 
 from kamou.clock import DAY_MS, HOUR_MS
 
@@ -22,6 +24,48 @@ def value_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return tuple(i * step for i in range(first, last + 1))
+
+
+EM_PER_CHAR = 0.62  # of the labels in DejaVu Sans, the widest of the style sheet's fonts
+GAP_EM = 0.5  # between two labels
+
+
+@attrs.frozen(kw_only=True)
+class Label:
+    """A tick of the axis of time, and where its label is written."""
+
+    at: float
+    label: str  # empty if there is no room for it
+    text_x: float
+    anchor: str  # start | middle | end
+
+
+def place_labels(
+    ticks: Iterable[tuple[float, str]], width: float, font_px: float
+) -> tuple[Label, ...]:
+    """Place the labels so that none is cut at an edge and none overlaps the next one.
+
+    A label is centered at its tick, or begins or ends at the edge of the drawing if it would be
+    cut there. If two labels overlap, the later one stays.
+
+    Args:
+        ticks: positions and labels, from left to right, in the drawing's units.
+        width: of the drawing, in the same units.
+        font_px: the largest font that the style sheet gives the labels.
+    """
+    placed: list[Label] = []
+    free = float(width)  # where the label to the right begins
+    for at, label in reversed(tuple(ticks)):
+        size = len(label) * EM_PER_CHAR * font_px
+        anchor, text_x, begin = "middle", at, at - size / 2
+        if begin < 0:
+            anchor, text_x, begin = "start", 0.0, 0.0
+        elif begin + size > width:
+            anchor, text_x, begin = "end", float(width), width - size
+        fits = begin + size <= free
+        free = begin - GAP_EM * font_px if fits else free
+        placed.append(Label(at=at, label=label if fits else "", text_x=text_x, anchor=anchor))
+    return tuple(placed[::-1])
 
 
 TIME_STEPS_MS = tuple(hours * HOUR_MS for hours in (1, 3, 6, 12, 24, 48, 96, 168, 240))

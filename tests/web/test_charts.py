@@ -3,15 +3,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from site_client import Client
 
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.store.public_queries import Curve, CurveMark, Mark
 from kamou.web import chart, ticks
+from kamou.web.app import PublicSite
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
 
@@ -198,3 +201,69 @@ def test_a_whisker_without_an_upper_bound_reaches_the_edge() -> None:
 
 def test_a_whisker_of_a_single_point_can_be_drawn() -> None:
     assert chart.whisker(0.0, 0.0, 0.0, 0.0).value_x == 60
+
+
+LABEL_FONTS = {"wide": (12, 15.5, 19.5), "narrow": (13.5, 16.5)}  # of the style sheet, largest last
+EM_OF = {" ": 0.32, ":": 0.34}  # in DejaVu Sans, a wide font; digits and letters are below
+EM = 0.64
+
+
+def written(label: ticks.Label, font: float) -> tuple[float, float]:
+    """Where a label begins and ends in the drawing."""
+    size = sum(EM_OF.get(each, EM) for each in label.label) * font
+    begin = label.text_x - {"start": 0.0, "middle": size / 2, "end": size}[label.anchor]
+    return begin, begin + size
+
+
+@given(
+    st.integers(0, 400 * DAY_MS // 60_000),
+    st.integers(2, 60),
+    st.sampled_from([HOUR_MS // 4, HOUR_MS, 3 * HOUR_MS, DAY_MS, 9 * DAY_MS]),
+)
+@settings(max_examples=200)
+def test_no_label_of_the_time_axis_is_cut_and_none_overlaps(
+    minutes: int, count: int, step_ms: int
+) -> None:
+    curve = marks(*[100.0 + i for i in range(count)], step_ms=step_ms)
+    later = [attrs.evolve(mark, at_ms=mark.at_ms + minutes * 60_000) for mark in curve.points]
+    begun = attrs.evolve(curve, points=tuple(later))
+    for drawn in chart.curve_charts(begun, (), ()):
+        for font in LABEL_FONTS[drawn.frame.name]:
+            spans = [written(each, font) for each in drawn.ticks_x if each.label]
+            assert all(begin >= 0 and end <= drawn.frame.width for begin, end in spans)
+            assert all(a[1] < b[0] for a, b in pairwise(spans))
+        assert not drawn.ticks_x or any(each.label for each in drawn.ticks_x)
+
+
+def test_labels_at_both_edges_are_drawn_inside_the_drawing() -> None:
+    first, middle, last = ticks.place_labels(
+        [(6.0, "27 Nov 00:00"), (500.0, "28 Nov 00:00"), (1030.0, "29 Nov 00:00")], 1040, 19.5
+    )
+    assert (first.anchor, first.text_x, first.at) == ("start", 0.0, 6.0)
+    assert (middle.anchor, middle.text_x) == ("middle", 500.0)
+    assert (last.anchor, last.text_x, last.at) == ("end", 1040.0, 1030.0)
+
+
+def test_the_largest_font_of_the_labels_is_the_style_sheets() -> None:
+    from test_style import CSS
+
+    for frame in chart.CURVE_FRAMES:
+        sizes = re.findall(rf"svg\.{frame.name} text \{{ font-size: ([\d.]+)px", CSS)
+        assert frame.label_px == max(map(float, sizes)) == LABEL_FONTS[frame.name][-1]
+
+
+async def test_the_page_writes_each_label_where_it_was_placed(
+    public: PublicSite, client: Client
+) -> None:
+    async with client(public) as http:
+        page = (await http.get("/results")).text
+    drawings = re.findall(
+        r'<svg class="(wide|narrow)" viewBox="0 0 (\d+) .*?</svg>', page, re.DOTALL
+    )
+    assert len(drawings) == 4
+    labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="(\w+)">([^<]+)<', page)
+    assert {anchor for _, anchor, _ in labels} <= {"start", "middle", "end"}
+    assert len(labels) >= 8
+    for x, anchor, text in labels:
+        label = ticks.Label(at=0, label=text, text_x=float(x), anchor=anchor)
+        assert written(label, LABEL_FONTS["narrow"][-1])[0] >= 0, text

@@ -144,3 +144,21 @@ def test_no_heading_stands_alone_at_the_foot_of_a_printed_page() -> None:
 def test_times_and_keys_break_on_a_telephone() -> None:
     small = CSS.partition("@media (max-width: 44rem)")[2].partition("@media")[0]
     assert ".facts time, .lede time, .key { white-space: normal; }" in small
+
+
+def test_times_in_a_printed_table_do_not_break_and_a_long_reason_takes_the_rest() -> None:
+    printed = CSS.partition("@media print")[2]
+    rules = dict(re.findall(r"^  ([^{}\n]+?) \{ ([^}]+) \}$", printed, re.MULTILINE))
+    assert rules["th time, td time"] == "white-space: nowrap;"
+    assert rules["td.more, th.more"] == "display: table-cell;"
+    assert rules[".interruptions td"] == "white-space: nowrap;"
+    assert rules[".interruptions td.why"] == "width: 100%;"
+    later = printed.partition("th time, td time")[2]
+    assert not re.search(r"(?<![.\w] )\btime \{", later), "a later rule would win"
+
+
+def test_a_printed_row_and_a_trades_table_of_orders_stay_on_one_page() -> None:
+    printed = CSS.partition("@media print")[2]
+    kept = re.search(r"([^{}]*)\{ break-inside: avoid; \}", printed)
+    assert kept is not None
+    assert {"tr", ".orders"} <= {each.strip() for each in kept[1].split(",")}

@@ -196,3 +196,21 @@ async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_co
     assert "0.500 R" in text
     shown = sum(D(each["pnl_net"]) for each in sums)
     assert shown == sum(each.pnl_net for each in trades(open_reader(path)))
+
+
+async def test_every_value_of_an_order_card_has_its_label(
+    public: PublicSite, client: Client, record: Path
+) -> None:
+    async with client(public) as http:
+        page = (await http.get(f"/trades/{quote(a_trade(record))}")).text
+    table = page.partition('aria-label="Orders"')[2].partition("</table>")[0]
+    heads = re.findall(r'<th scope="col"[^>]*>(\w+)</th>', table)
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", table, re.DOTALL)
+    assert rows
+    for row in rows:
+        cells = re.findall(r"<td([^>]*)>(.*?)</td>", row, re.DOTALL)
+        labels = [re.search(r'data-label="(\w+)"', attributes) for attributes, _ in cells]
+        assert [label and label[1] for label in labels] == heads[1:]
+        assert not any("<" in value for _, value in cells), "two values beneath one label"
+    types = re.findall(r'data-label="Type">([a-z ]+)<', table)
+    assert {"limit", "stop market"} <= set(types)

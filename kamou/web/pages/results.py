@@ -33,6 +33,7 @@ class Row:
     value: str
     low: str
     high: str
+    rests_on: str  # what the interval rests on, unless it is the figure's own count
     estimate: Estimate
     whisker: Whisker | None
     counted: str
@@ -154,6 +155,7 @@ def _row(
     neutral: float | None = 0.0,
 ) -> Row:
     drawn = None
+    found = None if estimate.counted is None else estimate.counted.n
     if estimate.value is not None and estimate.low is not None and neutral is not None:
         drawn = whisker(estimate.value, estimate.low, estimate.high, neutral)
     return Row(
@@ -162,6 +164,7 @@ def _row(
         value=show(estimate.value) if estimate.value is not None else "",
         low=show(estimate.low) if estimate.low is not None else "",
         high=show(estimate.high) if estimate.high is not None else "no upper bound",
+        rests_on=fmt.rests_on(estimate.n, found, counted),
         estimate=estimate,
         whisker=drawn,
         counted=fmt.nouns(estimate.n, counted) + aside,
