@@ -51,7 +51,9 @@ def import_(
 
     settings = resolve(config_path, data_dir=data_dir).settings
     folder = DataFolder(settings.data_dir)
-    folder.create(say_error)
+    existed = folder.path.exists()
+    if existed:  # one that cannot be used is reported before minutes of reading
+        folder.create(say_error)
     with progress(quiet=as_json) as report:
         done = import_folder(
             source,
@@ -63,6 +65,8 @@ def import_(
             replace=replace,
             limits=settings.data,
             progress=report,
+            # Data that is not stored, and a mistyped path, leave no empty directory behind.
+            before_storing=lambda: None if existed else folder.create(say_error),
         )
     if as_json:
         print_json(attrs.asdict(done))
@@ -84,7 +88,8 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     """List the stored sets with their ranges and gaps; damaged ones on standard error."""
     from kamou.store.market_data import DamagedSet, SetSummary, list_sets
 
-    found = list_sets(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir
+    found = list_sets(stored_in)
     sets = [each for each in found if isinstance(each, SetSummary)]
     damaged = [each for each in found if isinstance(each, DamagedSet)]
     if as_json:
@@ -97,6 +102,11 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
         return
     if sets:
         _print_sets(sets)
+    elif not stored_in.exists():
+        say(
+            f"nothing is stored yet: the data directory {stored_in} does not exist; `kamou data"
+            " import DIR` creates it and stores a folder of candles"
+        )
     elif not damaged:
         say("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
     for each in damaged:

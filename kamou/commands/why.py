@@ -36,7 +36,8 @@ def why(
     with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
         scanned = frozenset() if rows else _scanned(reader)
-        nearest = None if rows else _nearest(reader, scanned, symbol.upper())
+        recorded = bool(rows) or _is_recorded(reader, symbol.upper())
+        nearest = None if recorded else _nearest(reader, scanned, symbol.upper())
         day = day_budget(reader)
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
@@ -45,9 +46,10 @@ def why(
     say(f"the day's loss: {loss_words(day)}")
     if not rows:
         why_not = "it was not a candidate, or it is not one of the symbols"
-        if scanned:
-            known = symbol.upper() in scanned
-            why_not = "it was not a candidate" if known else "it is not one of the symbols"
+        if recorded or symbol.upper() in scanned:
+            why_not = "it was not a candidate"
+        elif scanned:
+            why_not = "it is not one of the symbols"
         if nearest is not None:
             why_not += f"; did you mean {nearest}?"
         say(f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: {why_not}")
@@ -65,6 +67,17 @@ def _scanned(reader: Any) -> frozenset[str]:
 
     scans = (scan_detail.symbols(body) for _, body in queries.details(reader, limit=1))
     return frozenset().union(*scans)
+
+
+def _is_recorded(reader: Any, symbol: str) -> bool:
+    """Return True if the symbol is held, was traded, or was a candidate at any time."""
+    from kamou.store import queries
+
+    return (
+        any(row.symbol == symbol for row in queries.open_trades(reader))
+        or bool(queries.trades(reader, symbol=symbol, limit=1))
+        or bool(queries.signals(reader, symbol=symbol, limit=1))
+    )
 
 
 def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:

@@ -101,8 +101,12 @@ def import_folder(
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
+    before_storing: Callable[[], None] = lambda: None,
 ) -> ImportReport:
     """Read the folder ``source``, check every row and store it under ``data_dir``.
+
+    Args:
+        before_storing: is called once the data was found fit; it makes the data directory.
 
     Raises:
         DataRefusedError: anything is wrong with the data, the name or a set already stored.
@@ -120,6 +124,7 @@ def import_folder(
         progress=progress,
     )
     progress("storing", 0, 1)
+    before_storing()
     summary, unchanged = write_set(
         reading.data,
         data_dir,

@@ -83,3 +83,34 @@ def test_kept_gaps_and_files_left_out_are_told(cli: Cli, tmp_path: Path) -> None
     assert code == 0
     assert "gap in gapped: AUSDT lacks 2 bars from 2020-09-23" in out
     assert "left out other.csv" in err
+
+
+def test_a_failed_import_makes_no_data_directory(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    bad = candles(tmp_path / "bad", close="nan")
+    for source in (tmp_path / "empty", bad):
+        code, _, _ = cli("data", "import", source, "--name", "a1", "--data-dir", tmp_path / "typo")
+        assert code == 1
+        assert not (tmp_path / "typo").exists()
+    good = candles(tmp_path / "good")
+    assert cli("data", "import", good, "--data-dir", tmp_path / "typo")[0] == 0
+    assert (tmp_path / "typo").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_failed_import_leaves_a_directory_that_was_there(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    bad = candles(tmp_path / "bad", close="nan")
+    assert cli("data", "import", bad, "--data-dir", tmp_path / "there")[0] == 1
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_the_list_of_a_missing_directory_says_which_one_is_missing(
+    cli: Cli, tmp_path: Path
+) -> None:
+    missing = tmp_path / "typo"
+    code, out, _ = cli("data", "list", "--data-dir", missing)
+    assert code == 0
+    assert f"the data directory {missing} does not exist" in out
+    assert not missing.exists()
+    missing.mkdir()
+    assert "does not exist" not in cli("data", "list", "--data-dir", missing)[1]
