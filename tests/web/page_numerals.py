@@ -135,6 +135,9 @@ def _figure(name: str, figure: dict[str, Any]) -> Iterator[str]:
         for key in ("value", "low", "high"):
             if figure[key] is not None:  # else "no upper bound"
                 yield SHOWN[name](figure[key])
+        rests_on = figure.get("interval", figure)["n"]
+        if rests_on != figure["n"]:
+            yield str(rests_on)
     yield str(figure["n"])
 
 
@@ -154,6 +157,8 @@ def _strategies(d: dict[str, Any]) -> Iterator[str]:
                     yield percent(of[name][key], places=places)
                 elif of[name][key] is not None:
                     yield number(of[name][key], signed=name == "expectancy_r", places=places)
+            if of[name]["interval"]["n"] != row["trades"]:
+                yield str(of[name]["interval"]["n"])
         yield f"{money(row['fees'])} {money(row['funding'], signed=True)} {money(row['slippage'])}"
 
 
