@@ -257,12 +257,14 @@ def _time_weighted(
     end: Decimal,
     until_ms: int,
 ) -> float | None:
-    """Chain the stretches between transfers, given oldest first.
+    """Chain the stretches between transfers, given oldest first; None if a stretch has no return.
 
     Each ends with the equity just before a transfer; the next begins with that and the amount. In
     journals of before, a transfer has no valuation: then the first mark at or after it, less the
     transfers since, is the equity just before, and the mark itself the equity just after.
     """
+    if start <= 0:
+        return None
     growth, base = 1.0, start
     moved: dict[int, Decimal] = {}
     for at_ms, amount in transfers:
