@@ -341,6 +341,15 @@ def test_a_tests_name_is_a_sentence() -> None:
     assert not short
 
 
+def test_no_two_modules_of_the_tests_have_one_name() -> None:
+    """Each folder of tests is on the path, so that the first of a name hides the second."""
+    seen: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path.name not in ("__init__.py", "conftest.py"):
+            seen.setdefault(path.name, []).append(path.relative_to(ROOT).as_posix())
+    assert not {name: paths for name, paths in seen.items() if len(paths) > 1}
+
+
 def test_no_test_is_skipped_for_good() -> None:
     marks = {
         path
