@@ -19,6 +19,18 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (ADOPTION, "adoption", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
+        "kamou/core/risk/midnights.py",
+        "units_at",
+        "paid.symbol and paid.at_ms >= at_ms",
+        "((paid.at_ms >= at_ms))",
+    ): "A payment without a symbol moves no contracts, and symbols that hold nothing are left out.",
+    (
+        PORTFOLIO,
+        "OpenTrade.planned_risk",
+        "distance is None or self.unplanned",
+        "((self.unplanned))",
+    ): "Only what was adopted has no planned distance, and that is unplanned.",
+    (
         RECONCILIATION,
         "_Work._mismatch",
         "held * trade.side.sign > 0",

@@ -127,3 +127,18 @@ def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> N
     fresh = Story()
     fresh.say(closed_cycle())
     assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
+
+
+def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) -> None:
+    """Two midnights were missed; the read came on the third day."""
+    midnight = NOON + DAY // 2
+    moved = income("transfer", "500", midnight + 3_600_000)
+    opened = e.DayOpened(
+        at_ms=midnight + 2 * DAY + 60_000,
+        day="2024-01-02",
+        equity=D(10500),
+        opening=D(10000),
+        midnight_ms=midnight,
+    )
+    story.say(e.IncomeRecorded(at_ms=midnight + 2 * DAY, income=moved), opened)
+    assert (story.book.day_equity, story.book.day_flows) == (10000, 500)

@@ -262,6 +262,12 @@ def test_terms_of_a_trade_that_is_not_held_change_nothing(
     assert story.book.trades == before
 
 
+def test_an_entry_whose_plan_is_not_known_is_of_no_signal(story: Story) -> None:
+    """A restored journal may have the intent and not the permit."""
+    story.send(intent(Leg.ENTRY, plan("ADAUSDT", permit_id="forgotten")))
+    assert "DUPLICATE_INTENT" not in denied(story)
+
+
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
     story.grant(PLAN)
     story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_id="forgotten"))

@@ -351,7 +351,8 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
         "a": ("150", "0", 5),
         "b": ("130", "25", 9),
         "c": ("110", "0", 7),
-        "d": ("105", "0", 8),
+        "d": ("106", "1", 8),  # as many left as of b, and older; by its whole size the second
+        "e": ("105.5", "0", 6),
     }
     resting = []
     for name, (quantity, filled, created_ms) in sizes.items():
@@ -368,7 +369,7 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
         105,
     )  # b has 105 left too, and is younger
     canceled = {a.client_id for a in done if isinstance(a, CancelOrder)}
-    assert canceled == {names["a"], names["b"], names["c"]}
+    assert canceled == {names[each] for each in "abce"}
 
 
 def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:

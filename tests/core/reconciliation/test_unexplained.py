@@ -129,6 +129,17 @@ def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Stor
     assert kinds(sure.marks) == ["EquityMarked"]
 
 
+@pytest.mark.parametrize("due", [False, True])
+def test_a_look_between_cycles_marks_the_equity_only_where_that_is_due(
+    story: Story, due: bool
+) -> None:
+    """As after a flatten: what it left is published at once."""
+    run(story, look())
+    terms = attrs.evolve(TERMS, mark_due=due)
+    found = reconcile(story.book, look(), terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    assert kinds(found.marks) == (["EquityMarked"] if due else [])
+
+
 def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
     """A cycle is closed by a whole look; only that one may say that book and venue agree."""
     run(story, look())

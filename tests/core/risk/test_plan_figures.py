@@ -8,13 +8,13 @@ from typing import Any
 import attrs
 import pytest
 from test_planning import COSTS, LIMITS, candidate, planned, refused, stake_of
-from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
+from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
 
 from kamou.core.model import Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.planning import ROOM_USED, plan_entry, prices_for, size_fraction
+from kamou.core.risk.planning import ROOM_USED, no_room, plan_entry, prices_for, size_fraction
 
 
 @pytest.fixture
@@ -165,3 +165,39 @@ def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, given_up:
     """5 of 10,000 are left in the symbol, and the instrument takes orders of 5."""
     limits = RiskLimits(exposure_per_symbol=D(cap))
     assert (refused(story.book, limits, candidate()) is not None) is given_up
+
+
+@pytest.mark.parametrize(
+    ("changes", "mid", "highest"),
+    [
+        ({"limit_price": D(101)}, "100", "101"),
+        ({"side": Side.SHORT, "stop_price": D(110), "entry_price": D(102)}, "100", "102"),
+        ({}, "103", "103.01"),  # a long's touch is the ask
+        ({"side": Side.SHORT, "stop_price": D(110)}, "103", "103"),
+    ],
+)
+def test_a_notional_is_of_the_highest_price_that_the_position_may_be_valued_at(
+    changes: dict[str, Any], mid: str, highest: str
+) -> None:
+    story = Story()
+    story.ready()
+    context = review(story.book, plan(**changes), quote=quote(mid=mid))
+    assert context.notional == 10 * D(highest)
+
+
+@pytest.mark.parametrize(("fraction", "refused_"), [("1", False), ("0.5", True)])
+def test_a_smaller_share_of_the_exposure_is_spent_earlier(fraction: str, refused_: bool) -> None:
+    """1,000 of 1,500 are held: half of the share, 750, is spent, and the whole is not."""
+    story = Story()
+    story.ready()
+    story.open(plan())
+    found = no_room(
+        candidate(),
+        fraction=D(fraction),
+        stake=stake_of(story.book, LIMITS),
+        now=equity_now(story.book),
+        instruments=INSTRUMENTS,
+        book=story.book,
+        limits=LIMITS,
+    )
+    assert (found is not None) is refused_

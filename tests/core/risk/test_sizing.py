@@ -286,6 +286,12 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
     assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}
 
 
+def test_a_size_of_nothing_is_denied_where_the_venue_names_no_minimum() -> None:
+    free = instrument(contract_size=D("0.1"), qty_min=D(0), notional_min=D(0))
+    assert isinstance(sized(instrument=free, existing_notional=D(5_000)), Denial)
+    assert isinstance(sized(instrument=free), Sized)
+
+
 def test_a_symbol_that_has_more_than_its_share_leaves_a_size_of_zero_and_none_below() -> None:
     full = sized(existing_notional=D(5_000))
     assert isinstance(full, Denial)
