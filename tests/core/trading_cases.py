@@ -32,8 +32,9 @@ from kamou.core.model import (
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, exposure
-from kamou.core.risk.governor import ReviewContext
+from kamou.core.risk.governor import ReviewContext, review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.verdict import Denied
 
 D = Decimal
 NOON = 1_704_110_400_000  # 2024-01-01T12:00:00Z
@@ -360,3 +361,10 @@ def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
         limits=RiskLimits(),
         now_ms=NOON,
     )
+
+
+def denied_beside(story: Story, **changes: Any) -> dict[str, str]:
+    """Codes of the denials of an entry into another symbol, each with its figures as text."""
+    other = plan("ETHUSDT", permit_id="other", signal_id="other")
+    verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))
+    return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}

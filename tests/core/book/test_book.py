@@ -28,13 +28,6 @@ from kamou.core.model import Figure, Leg, OrderSide, OrderStatus, Side, TradingS
 PLAN = plan()
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 # --- reservations ------------------------------------------------------------------
 
 

@@ -34,13 +34,6 @@ PLAN = plan()
 PLAN = plan()
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 # --- the fold ----------------------------------------------------------------------
 
 

@@ -10,31 +10,16 @@ from trading_cases import (
     D,
     Story,
     closed_cycle,
+    denied_beside,
     equity_now,
     income,
     mark,
     plan,
-    review,
 )
 
 from kamou.core.book import events as e
-from kamou.core.risk.governor import review_entry
-from kamou.core.risk.verdict import Denied
 
 PLAN = plan()
-
-
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
-def denied(story: Story, **changes: object) -> dict[str, str]:
-    other = plan("ETHUSDT", permit_id="other", signal_id="other")
-    verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))  # type: ignore[arg-type]
-    return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}
 
 
 @pytest.mark.parametrize(("paid_ms", "of_the_new_day"), [(-1, False), (0, True), (1_000, True)])
@@ -56,7 +41,7 @@ def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
     paid = income("funding", "-10000", NOON + 100)
     story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
     assert equity_now(story.book).q == 0
-    assert denied(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
+    assert denied_beside(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
 
 
 @pytest.mark.parametrize(("moved_ms", "flows"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)])
@@ -126,7 +111,7 @@ def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) 
 def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
     fresh = Story()
     fresh.say(closed_cycle())
-    assert denied(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
+    assert denied_beside(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
 
 
 def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) -> None:

@@ -9,6 +9,7 @@ from trading_cases import (
     D,
     Story,
     account,
+    denied_beside,
     equity_now,
     fill,
     intent,
@@ -19,24 +20,10 @@ from trading_cases import (
 
 from kamou.core.book import events as e
 from kamou.core.model import Leg, OrderStatus, Side
-from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.governor import review_reduction
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.verdict import Denied
 
 PLAN = plan()
-
-
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
-def denied(story: Story, **changes: object) -> dict[str, str]:
-    other = plan("ETHUSDT", permit_id="other", signal_id="other")
-    verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))  # type: ignore[arg-type]
-    return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}
 
 
 def test_events_of_an_order_that_is_not_known_change_nothing(story: Story) -> None:
@@ -95,9 +82,9 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
     )
     assert story.book.unexplained_ms == NOON + 500
     assert equity_now(story.book, BTCUSDT="100").unknown
-    assert "ACCOUNT_STALE" in denied(story)
-    assert "ACCOUNT_STALE" in denied(story, account=account(at_ms=NOON + 500))
-    assert "ACCOUNT_STALE" not in denied(story, account=account(at_ms=NOON + 501))
+    assert "ACCOUNT_STALE" in denied_beside(story)
+    assert "ACCOUNT_STALE" in denied_beside(story, account=account(at_ms=NOON + 500))
+    assert "ACCOUNT_STALE" not in denied_beside(story, account=account(at_ms=NOON + 501))
     # An older correction that is told later makes nothing known again.
     story.say(
         e.PositionCorrected(
@@ -115,18 +102,18 @@ def test_the_newest_fill_that_nothing_explains_is_remembered(story: Story) -> No
 
 def test_a_permit_that_was_released_is_not_granted_again(story: Story) -> None:
     story.say(e.PermitReleased(at_ms=NOON, permit_id="other", reason="expired"))
-    assert denied(story) == {"DUPLICATE_INTENT": "DUPLICATE_INTENT: permit=other"}
+    assert denied_beside(story) == {"DUPLICATE_INTENT": "DUPLICATE_INTENT: permit=other"}
 
 
 def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(Leg.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=2)
-    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
     story.fill(entry, "40", "100")  # 60 may still come: the same trade
-    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
     tight = RiskLimits(entries_per_strategy_hour=1)
-    assert "entries=1" in denied(story, limits=tight)["RATE_ENTRIES_EXCEEDED"]
+    assert "entries=1" in denied_beside(story, limits=tight)["RATE_ENTRIES_EXCEEDED"]
 
 
 @pytest.mark.parametrize("reduce_only", [False, True])
@@ -155,14 +142,14 @@ def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(stor
 def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(story: Story) -> None:
     story.grant(PLAN)
     same_permit = plan("ETHUSDT", permit_id=PLAN.permit_id, signal_id="other")
-    assert "permit=" in denied(story, of=same_permit)["DUPLICATE_INTENT"]
+    assert "permit=" in denied_beside(story, of=same_permit)["DUPLICATE_INTENT"]
     same_signal = plan("ETHUSDT", permit_id="other", signal_id=PLAN.signal_id)
-    assert "permit=" in denied(story, of=same_signal)["DUPLICATE_INTENT"]
-    assert denied(story) == {}
+    assert "permit=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denied_beside(story) == {}
     story.send(intent(Leg.ENTRY, PLAN))
     story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
-    assert "order=" in denied(story, of=same_signal)["DUPLICATE_INTENT"]
-    assert denied(story) == {}
+    assert "order=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denied_beside(story) == {}
 
 
 def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(story: Story) -> None:
@@ -265,7 +252,7 @@ def test_terms_of_a_trade_that_is_not_held_change_nothing(
 def test_an_entry_whose_plan_is_not_known_is_of_no_signal(story: Story) -> None:
     """A restored journal may have the intent and not the permit."""
     story.send(intent(Leg.ENTRY, plan("ADAUSDT", permit_id="forgotten")))
-    assert "DUPLICATE_INTENT" not in denied(story)
+    assert "DUPLICATE_INTENT" not in denied_beside(story)
 
 
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
@@ -322,10 +309,10 @@ def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story:
     story.grant(PLAN)
     entry = story.send(intent(Leg.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=1)
-    assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" in denied_beside(story, limits=limits)
     story.say(order_closed(entry, OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
-    assert "RATE_ENTRIES_EXCEEDED" not in denied(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -351,7 +338,7 @@ def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
 def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:
     story.grant(PLAN)
     again = plan(permit_id="other", signal_id="other")
-    assert "SYMBOL_HELD" in denied(story, of=again)
+    assert "SYMBOL_HELD" in denied_beside(story, of=again)
     story.say(order_closed(story.send(intent(Leg.ENTRY, PLAN)), OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
-    assert "SYMBOL_HELD" not in denied(story, of=again)
+    assert "SYMBOL_HELD" not in denied_beside(story, of=again)

@@ -8,7 +8,6 @@ from contextlib import closing
 from decimal import Decimal
 
 import attrs
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trading_cases import (
@@ -32,13 +31,6 @@ from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
 
 HOUR_AFTER = NOON + HOUR_MS
-
-
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
 
 
 def numbered(n: int) -> Plan:

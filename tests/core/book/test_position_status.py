@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction as F
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trading_cases import NOON, D, Story, income, intent, plan
@@ -19,13 +18,6 @@ from kamou.core.book.position_status import (
     plain_row,
 )
 from kamou.core.model import Leg, OrderSide, Side
-
-
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
 
 
 def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:

@@ -40,13 +40,6 @@ from kamou.core.reconciliation.reconciliation import reconcile
 
 
 @pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
-@pytest.fixture
 def holding(story: Story) -> Story:
     """100 contracts long, the stop confirmed, as the venue also has it."""
     story.open(PLAN)

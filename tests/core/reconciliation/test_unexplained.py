@@ -17,13 +17,6 @@ SETTINGS = ReconcileSettings()
 TOLERANCE = SETTINGS.balance_tolerance
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 # --- fills without a position ----------------------------------------------------------
 
 

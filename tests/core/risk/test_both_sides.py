@@ -37,13 +37,6 @@ LEAVING = D("0.0008")  # 6 bp taker and 2 bp slippage
 GAP = D("0.25")
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> object:
     """A plan of 0.1 units a contract at 100, its stop 3 away, with names of its own."""
     return plan(

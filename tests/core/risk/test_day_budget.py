@@ -32,13 +32,6 @@ from kamou.core.risk.verdict import Approved, Denied
 SIX = sorted(INSTRUMENTS)
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def codes(story: Story, **changes: Any) -> set[str]:
     """The codes of the denials of one more trade; empty if it is approved."""
     wish = plan("BTCUSDT", permit_id="wish", signal_id="wish", strategy="oi_momentum")

@@ -25,13 +25,6 @@ LIMITS = RiskLimits()
 MEMORY_MS = 30 * DAY
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def multiples(story: Story) -> list[Decimal]:
     return [each.multiple for each in story.book.conduct.overshoots]
 

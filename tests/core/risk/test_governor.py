@@ -33,13 +33,6 @@ from kamou.core.risk.verdict import Approved, Denied, is_genuine
 LIMITS = RiskLimits()
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, str]:
     """Codes of the denials, each with its figures as text."""
     verdict, event = review_entry(review(story.book, of or plan(), **changes))

@@ -37,13 +37,6 @@ LIMITS = RiskLimits()
 LIMITS = RiskLimits()
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 # --- exposure ------------------------------------------------------------------------
 
 

@@ -19,13 +19,6 @@ T = TradingState
 LIMITS = RiskLimits()
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def read(equity: str, at_ms: int = NOON, **more: Any) -> EquityRead:
     return EquityRead(equity=D(equity), at_ms=at_ms, **more)
 

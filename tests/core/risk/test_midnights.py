@@ -104,13 +104,6 @@ def test_a_position_of_zero_needs_no_mark(story: Story) -> None:
 # --- some of it in words ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def story() -> Story:
-    told = Story()
-    told.ready()
-    return told
-
-
 def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: Story) -> None:
     """Held over midnight at 98; its stop filled at 95 at 03:00; Kamou started at 06:05."""
     _, stop = story.open(plan(), at_ms=NOON)  # 10 units at 100: 0.5 in fees

@@ -17,13 +17,6 @@ from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.planning import ROOM_USED, no_room, plan_entry, prices_for, size_fraction
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 @pytest.mark.parametrize(
     ("side", "limit", "stop", "target"),
     [

@@ -21,13 +21,6 @@ TWO_PERCENT = plan(stop_price=D(98), risk=D(30))  # 10 units at 100
 TICK = D("0.0001")
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def restated(of: Plan, stop: str) -> e.TradeRestated:
     """The stop moved up to ``stop``, as if liquidation had come nearer than it was."""
     return e.TradeRestated(

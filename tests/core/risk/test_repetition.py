@@ -17,13 +17,6 @@ LIMITS = RiskLimits()  # 6 entries per hour, 2 re-entries into a symbol per day
 MINUTE_MS = 60_000
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def enter(story: Story, number: int, at_ms: int = NOON, symbol: str = "") -> None:
     """Entries that filled, a minute apart, the last of them at ``at_ms``."""
     for n in reversed(range(number)):

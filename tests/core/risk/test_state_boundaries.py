@@ -12,13 +12,6 @@ from kamou.core.risk.governor import Pending, command, resume
 from kamou.core.risk.states import EquityRead, overdue_ms
 
 
-@pytest.fixture
-def story() -> Story:
-    made = Story()
-    made.ready()
-    return made
-
-
 def test_a_state_change_says_the_figures_of_the_day(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "-50")))
     first = judge(story, read("9540", exit_costs=D("10.004")))
