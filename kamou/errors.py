@@ -26,8 +26,8 @@ class KamouError(Exception):
 def plain(error: BaseException) -> BaseException:
     """The one error that ended a verb, for one line to a human; else the whole group.
 
-    Ctrl-C is an interruption and no defect, whatever else came with it. A group that has an error
-    which nobody foresaw stays whole: a person who looks for the defect needs all of it.
+    Ctrl-C is an interruption and no defect, also beside other errors. A group with an unforeseen
+    error stays whole: a person who looks for the defect needs all of it.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error

@@ -291,7 +291,7 @@ class Desk:
         await self.commit(*events)
 
     def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
-        """When an order ended: by the venue's clock if nobody was there to hear of it."""
+        """When an order ended: by the venue's clock if this actor had not started yet."""
         return order.updated_ms if 0 < order.updated_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:

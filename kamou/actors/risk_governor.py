@@ -19,7 +19,7 @@ from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
-from kamou.core.model import Denial, Figure, Instrument, Intent, TradingState
+from kamou.core.model import NOTE, Denial, Figure, Instrument, Intent, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
@@ -393,5 +393,5 @@ def _noted(decision: Decision, note: str) -> Decision:
     """With a human's words beside the figures."""
     if not note:
         return decision
-    figures = (*decision.figures, Figure(name="note", value=note))
+    figures = (*decision.figures, Figure(name=NOTE, value=note))
     return attrs.evolve(decision, figures=figures)

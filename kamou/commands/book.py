@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamou.core.day import utc_day
+from kamou.core.model import note_of
 from kamou.data_directory.folder import DataFolder
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 
 if TYPE_CHECKING:
-    from kamou.store.rows import OpenDay, StateSpan
+    from kamou.store.rows import OpenDay
 
 
 def open_database(folder: DataFolder) -> sqlite3.Connection:
@@ -73,7 +74,7 @@ def describe(
         "currency": run.currency if run else DEFAULT_CURRENCY,
         "state": span.state if span else "normal",
         "state_reason": span.reason if span else None,
-        "state_note": _note(span),
+        "state_note": (note_of(span.figures) or None) if span else None,
         "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
         "equity": _text(equity.equity if equity else None),
@@ -86,14 +87,6 @@ def describe(
         "pending_entries": pending,
         "resting_orders": len(resting),
     }
-
-
-def _note(span: StateSpan | None) -> str | None:
-    """Return the operator's own words for the state; None if the governor set it by itself."""
-    from kamou.store.state_history import NOTE
-
-    figures = span.figures if span else ()
-    return next((each.value for each in figures if each.name == NOTE and each.value), None)
 
 
 def day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
 
 
 def _hold(folder: DataFolder, reason: str, error: KamouError, *, as_json: bool) -> None:
-    """Set the halt latch, because no run took the halt: whatever runs or starts respects it.
+    """Set the halt latch, because no run took the halt. A run that trades or starts respects it.
 
     Raises:
         KamouError: there is no data directory in which anything could start; or the latch cannot be
@@ -134,7 +134,7 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
 
     First of all it sets the halt latch: while that file is there no entry passes, and a later
     `run` respects it. `kamou resume` removes it. The positions that are left are counted at the
-    exchange, whoever closed them. A reason that is too long is shortened.
+    exchange, also those that another process closed. A reason that is too long is shortened.
     """
     reason = _published(reason)
     warn = Once()

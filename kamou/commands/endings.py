@@ -67,7 +67,7 @@ def ending(error: BaseException) -> Ending | None:
 
 
 def defect(error: BaseException) -> Ending:
-    """What a program is told of a defect; a person is shown its traceback."""
+    """Return what a program reads of a defect; a person sees its traceback."""
     return Ending((f"a defect of Kamou: {error!r}",), 1)
 
 

@@ -27,9 +27,16 @@ def price(value: str | Decimal | None) -> str:
     return _ascii(web.price(exact))
 
 
-def percent(value: str | Decimal | float | None, *, signed: bool = False) -> str:
+def percent(value: str | Decimal | float | None, *, signed: bool = False, places: int = 2) -> str:
     """A fraction as ``1.25%``."""
-    return NONE if value is None else _ascii(web.percent(float(value), signed=signed))
+    if value is None:
+        return NONE
+    return _ascii(web.percent(float(value), signed=signed, places=places))
+
+
+def number(value: float, *, signed: bool = False, places: int = 2) -> str:
+    """A ratio."""
+    return _ascii(web.number(value, signed=signed, places=places))
 
 
 def r_multiple(value: str | Decimal | None) -> str:

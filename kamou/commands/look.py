@@ -10,7 +10,7 @@ from kamou.commands.book import describe, open_database
 from kamou.commands.operator import Operator
 from kamou.commands.status_text import troubles
 from kamou.data_directory.folder import DataFolder
-from kamou.data_directory.latch import HALT, SET, HaltLatch, LatchRecord, standing
+from kamou.data_directory.latch import SET, HaltLatch, standing
 from kamou.errors import KamouError, NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 from kamou.settings.config import Resolved
@@ -51,13 +51,12 @@ def _latch(latch: HaltLatch) -> dict[str, Any] | None:
     if not latch.is_set():
         return None
     lines = standing(latch.log())
-    asked = lines[0] if lines else LatchRecord(action=HALT, reason="", actor="", at_ms=0)
     flattened = [line for line in lines if line.action == SET]
-    newest = flattened[-1] if flattened else asked
+    shown = flattened[-1:] or lines[:1]  # the newest flatten, or the first halt
     return {
-        "at_ms": newest.at_ms or None,
-        "reason": newest.reason,
-        "actor": newest.actor,
+        "at_ms": shown[0].at_ms if shown else None,
+        "reason": shown[0].reason if shown else "",
+        "actor": shown[0].actor if shown else "",
         "flattened": bool(flattened),
     }
 

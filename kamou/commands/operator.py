@@ -41,8 +41,8 @@ class Operator:
         """Return the running system of this data folder.
 
         Raises:
-            NothingTradesError: nobody holds the folder, or it is still starting.
-            NotRunningError: whoever answers is not proved to be the run.
+            NothingTradesError: no run holds the data directory, or the run is still starting.
+            NotRunningError: the process that answers is not proved to be the run.
             TimedOutError: it does not take the connection.
             KamouError: this user may not look.
         """

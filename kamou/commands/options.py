@@ -40,7 +40,7 @@ class UserPath(click.Path):
         """The path without its ``~``. Refuses that of a user who has no home here."""
         found = with_home(value)
         if found is None:
-            self.fail(f"{value}: nobody of that name has a home folder here", param, ctx)
+            self.fail(f"{value}: no user of that name has a home folder here", param, ctx)
         return found
 
 

@@ -76,7 +76,7 @@ class PatientLines:
                 self._try(f"lines that could not be written and are lost: {failed}")
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._try(f"{dropped} lines were left out: nobody read this output")
+                self._try(f"{dropped} lines were left out: this output was not read")
 
     def _try(self, line: str) -> bool:
         """Write the line; return False if the output does not take it now."""

@@ -59,7 +59,7 @@ def put_line(line: str, *, prefix: str = "", erase: bool = False, bar: str = "")
     """Print one line on standard error, and a bar of progress below it.
 
     Args:
-        line: whatever is in it.
+        line: with any characters in it.
         prefix: before it, its time for one.
         erase: a bar stands on the line where it goes.
         bar: one short line; empty for none.

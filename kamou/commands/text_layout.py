@@ -1,7 +1,7 @@
 """Lines of plain text that fit a width: cut, wrapped, flowed, or in columns.
 
-Widths are in cells of a terminal: a wide character takes two. Text from outside is escaped by
-whoever puts it into a line.
+Widths are in cells of a terminal: a wide character takes two. The caller escapes text from outside
+before it puts the text into a line.
 """
 
 from __future__ import annotations

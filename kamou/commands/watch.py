@@ -17,7 +17,7 @@ from kamou.errors import KamouError
 
 Look = Callable[[], dict[str, Any]]
 
-RESIZES_MAX = 65_536  # what a pipe holds
+SIGNALS_MAX = 65_536  # what a pipe holds
 EXIT_TERMINATED = 128 + signal.SIGTERM  # the shell's own convention
 
 
@@ -52,31 +52,31 @@ def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
     them; with JSON a line for each.
     """
     watched = Watch(look)
-    with contextlib.suppress(KeyboardInterrupt), _ended_in_order():
+    with contextlib.suppress(KeyboardInterrupt), _ended_in_order(), _waking_signals() as woken:
         if as_json:
             while True:
                 print_json(watched.look(), indent=None)
-                pause(interval_s)
+                pause(interval_s, woken)
         if is_terminal():
-            _draw_looks(watched, interval_s)
-        _print_looks(watched, interval_s)
+            _draw_looks(watched, interval_s, woken)
+        _print_looks(watched, interval_s, woken)
 
 
-def _print_looks(watched: Watch, interval_s: float) -> None:
+def _print_looks(watched: Watch, interval_s: float, woken: int) -> None:
     first = True
     while True:
         lines = snapshot(watched.look(), output_size()[0])
         print_lines(lines if first else ["", *lines])
         first = False
-        pause(interval_s)
+        pause(interval_s, woken)
 
 
-def _draw_looks(watched: Watch, interval_s: float) -> None:
-    with drawing() as draw, _told_of_resizes() as resized:
+def _draw_looks(watched: Watch, interval_s: float, woken: int) -> None:
+    with drawing() as draw, _woken_by_resizes():
         while True:
             seen = watched.look()
             draw(_sized(seen))
-            if pause(interval_s, resized):
+            if pause(interval_s, woken):
                 draw(_sized(seen))
 
 
@@ -86,37 +86,39 @@ def _sized(seen: dict[str, Any]) -> list[str]:
     return frame(seen, max(1, columns - 1), lines or 24)
 
 
-def pause(seconds: float, woken: int | None = None) -> bool:
-    """Wait; return True if ``woken``, a descriptor, became readable before; it is read empty.
-
-    Ctrl-C ends the wait at once.
-    """
-    ready, _, _ = select.select([] if woken is None else [woken], [], [], seconds)
+def pause(seconds: float, woken: int) -> bool:
+    """Wait; return True if ``woken``, a descriptor, became readable before; it is read empty."""
+    ready, _, _ = select.select([woken], [], [], seconds)
     for descriptor in ready:
-        os.read(descriptor, RESIZES_MAX)
+        os.read(descriptor, SIGNALS_MAX)
     return bool(ready)
 
 
 @contextlib.contextmanager
-def _told_of_resizes() -> Iterator[int]:
-    """Yield a descriptor that is readable after the terminal changed its size.
+def _waking_signals() -> Iterator[int]:
+    """Yield a descriptor that every signal with a handler makes readable.
 
-    No ``threading.Event``: its lock may be held by the very code that the signal interrupts.
+    A handler runs between two steps of Python. A signal that comes when a wait is about to begin
+    would be handled after the wait only, were it not for the descriptor.
     """
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
-
-    def note(*_: object) -> None:
-        with contextlib.suppress(BlockingIOError):  # full of resizes that nobody has drawn yet
-            os.write(writable, b".")
-
-    before = signal.signal(signal.SIGWINCH, note)
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     try:
         yield readable
     finally:
-        signal.signal(signal.SIGWINCH, before)
+        signal.set_wakeup_fd(before)
         os.close(readable)
         os.close(writable)
+
+
+@contextlib.contextmanager
+def _woken_by_resizes() -> Iterator[None]:
+    before = signal.signal(signal.SIGWINCH, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
 
 
 @contextlib.contextmanager

@@ -101,10 +101,10 @@ class StateReason(str, Enum):
 
 MEANINGS = {
     # T1 abstains
-    "WARMING_UP": "the strategy needs more bars before its first opinion",
+    "WARMING_UP": "the strategy needs more bars before its first score",
     "DATA_MISSING": "no bar of this symbol is known",
     "DATA_STALE": "the data is too old",
-    "DATA_DEGENERATE": "prices too flat, or figures that are no numbers, allow no opinion",
+    "DATA_DEGENERATE": "prices too flat, or figures that are no numbers, allow no score",
     "REGIME_WRONG": "the market is not in the regime that the strategy wants",
     "NO_TRIGGER": "the setup that the strategy wants is not there",
     "NOT_MEAN_REVERTING": "the price does not revert to its mean as the strategy wants",
@@ -172,6 +172,11 @@ CAUSES = {
 """What each reason of a trading state means, for people."""
 
 
+def describe_cause(reason: str) -> str:
+    """Return what a reason of a trading state means; one that is not known, as it is."""
+    return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
+
+
 def state_cause(state: str, reason: str) -> str:
     """Say why a trading state lasts. A resume may lead to one, and is not the cause of it."""
     if reason == StateReason.HUMAN_RESUME:
@@ -179,4 +184,4 @@ def state_cause(state: str, reason: str) -> str:
             return "resumed once by the operator; one more `kamou resume` lets it trade"
         if state == "reduced":
             return "resumed by the operator, with half of the day's loss limit gone"
-    return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
+    return describe_cause(reason)

@@ -8,6 +8,7 @@ Times are ``int`` milliseconds since the Unix epoch, UTC.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum
 
@@ -201,6 +202,14 @@ class Figure:
 
     name: str
     value: str
+
+
+NOTE = "note"  # the figure of a changed trading state that holds the operator's words
+
+
+def note_of(figures: Iterable[Figure]) -> str:
+    """Return the operator's own words among the figures; empty if there are none."""
+    return next((each.value for each in figures if each.name == NOTE), "")
 
 
 @attrs.frozen(kw_only=True)

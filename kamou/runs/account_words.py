@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 
 from kamou.core.book.book import Book
 from kamou.core.codes import state_cause
-from kamou.core.model import TradingState
+from kamou.core.model import TradingState, note_of
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import CLEAR, HALT, SET, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
-from kamou.runs.state_lines import NOTE
 from kamou.store import database, queries
 from kamou.store.latest_events import latest_mark
 
@@ -52,8 +51,8 @@ def _since(latch: HaltLatch, recorded_ms: int) -> str:
     done = [each for each in latch.log() if each.at_ms > recorded_ms and each.action in DID]
     if not done:
         return ""
-    told = ", ".join(f"{DID[each.action]} at {say_time(each.at_ms)}" for each in done[-SAID_MAX:])
-    return f"; since then, while nothing ran: {told}; what is open is read from the exchange now"
+    words = ", ".join(f"{DID[each.action]} at {say_time(each.at_ms)}" for each in done[-SAID_MAX:])
+    return f"; since then, while nothing ran: {words}; what is open is read from the exchange now"
 
 
 def ready_words(record: RunRecord, folder: DataFolder, state: str | None) -> str:
@@ -86,13 +85,13 @@ def left_words(book: Book) -> str:
     back from the venue and covers all that is open.
     """
     trades = [trade for trade in book.trades.values() if trade.quantity]
-    bare = sum(1 for trade in trades if not trade.protected)
+    unprotected = sum(1 for trade in trades if not trade.protected)
     if not trades:
         return "no positions"
     shown = counted(len(trades), "position")
-    if not bare:
+    if not unprotected:
         return f"{shown} with {'its stop' if len(trades) == 1 else 'their stops'}"
-    which = "" if len(trades) == 1 else f" {bare} of them"
+    which = "" if len(trades) == 1 else f" {unprotected} of them"
     return f"{shown},{which} not covered by a confirmed stop"
 
 
@@ -113,8 +112,7 @@ def _state(reader: sqlite3.Connection) -> str:
         return "normal"
     if span.state == TradingState.NORMAL.value:
         return span.state
-    note = next((each.value for each in span.figures if each.name == NOTE), "")
-    cause = state_cause(span.state, span.reason)
+    cause, note = state_cause(span.state, span.reason), note_of(span.figures)
     return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"
 
 

@@ -24,13 +24,13 @@ class CrashLines:
 
     announce: Callable[[str], None]
     _times: dict[str, int] = attrs.Factory(dict)  # crashes of each child
-    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # child, type and place, told before
+    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # child, type, place; announced
 
     def hear(self, exit_: ChildExit) -> None:
         """Announce a crash, or a child that does not end. Other exits are no news."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
-            self.announce(failure(f"{name} was told to stop and does not end: left behind"))
+            self.announce(failure(f"{name} was asked to stop and does not end: left behind"))
         if exit_.kind is not ExitKind.CRASHED:
             return
         times = self._times[name] = self._times.get(name, 0) + 1

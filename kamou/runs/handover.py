@@ -11,7 +11,7 @@ import attrs
 from kamou.core.book.events import Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.codes import StateReason
-from kamou.core.model import Figure, TradingState
+from kamou.core.model import NOTE, Figure, TradingState
 from kamou.data_directory.latch import CLEAR, HALT, SET, LatchRecord, standing
 from kamou.errors import DiskFullError
 from kamou.runtime.supervision import RestartStormError
@@ -43,8 +43,8 @@ def take_over(
 
     Each event has its own time: that of the intent, or of the line in the latch's log. While the
     latch stands the trading state is FLATTEN, or HALT_NEW if no line of a flatten stands in its
-    log. A resume while nothing ran takes the FLATTEN of a latch to HALT_NEW and never further:
-    nobody has looked at the account, and after a flatten it takes two steps to trade.
+    log. A resume while nothing ran takes the FLATTEN of a latch to HALT_NEW and never further: no
+    run has read the account since, and after a flatten it takes two steps to trade.
 
     Args:
         latched: whether the halt latch is set now.
@@ -54,7 +54,7 @@ def take_over(
     span = queries.latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
     new = set(records)
-    if latched:  # whatever a run heard of it: the state that it asks for is journalled
+    if latched:  # also if a run heard of it: the state that it asks for is journalled
         stands = standing(latch_log)
         halt = LatchRecord(action=HALT, reason="", actor="", at_ms=now_ms)
         records = [each for each in stands if each not in new] + records
@@ -70,7 +70,7 @@ def _new_lines(
     """Return the lines that no run has heard, oldest first.
 
     A run heard the lines until its end, and those before a line that a start has journalled. If
-    the latch is gone without a readable clear, its flatten only holds: nobody may want it now.
+    the latch is gone without a readable clear, its flatten only holds: it may be no longer wanted.
     """
     ended_ms = _last_run_ended_ms(reader)
     imported = max(
@@ -129,7 +129,7 @@ def _cause_of(record: LatchRecord) -> str:
 
 
 def _note(words: str) -> tuple[Figure, ...]:
-    return (Figure(name="note", value=words),) if words else ()
+    return (Figure(name=NOTE, value=words),) if words else ()
 
 
 def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:

@@ -1,4 +1,4 @@
-"""The book as the journal has it, for whoever reads the database without the run's actors."""
+"""The position book as the journal has it, for readers of the database outside the actors."""
 
 from __future__ import annotations
 

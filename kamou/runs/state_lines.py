@@ -8,15 +8,14 @@ from decimal import Decimal, InvalidOperation
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import CAUSES, MEANINGS, StateReason
-from kamou.core.model import Figure, TradingState
+from kamou.core.codes import MEANINGS, StateReason, describe_cause
+from kamou.core.model import NOTE, Figure, TradingState, note_of
 from kamou.runtime.levels import warning
 from kamou.store.journal import Committed
 
 STALE = "account or marks are too old: no new risk until two fresh reads"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 DIGITS_MAX = 8  # of a figure in a line; a price has fewer
-NOTE = "note"  # the figure with the operator's own words
 BY_OPERATOR = (StateReason.HUMAN_HALT, StateReason.HUMAN_FLATTEN, StateReason.HUMAN_RESUME)
 CHANGES = {
     TradingState.NORMAL: "resumed",
@@ -63,14 +62,13 @@ def line_of(event: Event) -> str | None:
 
 def state_line(event: StateChanged) -> str:
     """Return a change of the trading state in one line: by whom, why, and its figures."""
-    note = next((each.value for each in event.figures if each.name == NOTE), "")
-    cause = cause_of(event.reason, note)
+    cause = cause_of(event.reason, note_of(event.figures))
     if event.reason == StateReason.EQUITY_UNKNOWN.value:
         cause += f" ({STALE})"
     if event.reason not in {reason.value for reason in BY_OPERATOR}:
         by = "supervisor" if event.reason == StateReason.RESTART_STORM.value else "risk governor"
         cause = f"{CHANGES[event.after]} by the {by}: {cause}"
-    figures = [text for text in _texts(event.figures) if not text.startswith(f"{NOTE}=")]
+    figures = _texts(tuple(each for each in event.figures if each.name != NOTE))
     change = f"trading state {event.after.value}, before {event.before.value}"
     return f"{cause}; {change}{in_brackets([event.reason, *figures])}"
 
@@ -89,8 +87,7 @@ def noted_line(event: CommandNoted) -> str:
 
 def cause_of(reason: str, note: str = "") -> str:
     """Return why a state changed in words, with the operator's own words."""
-    known = reason in {each.value for each in StateReason}
-    words = CAUSES[StateReason(reason)] if known else reason
+    words = describe_cause(reason)
     return f"{words}: {note}" if note else words
 
 

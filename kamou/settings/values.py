@@ -51,7 +51,7 @@ def converted(kind: Any, raw: object) -> object | None:
 
 
 def with_home(path: str | Path) -> Path | None:
-    """The path with a leading ``~`` or ``~user`` replaced by that home; None: nobody has it.
+    """The path with a leading ``~`` or ``~user`` replaced by that home; None: no user has it.
 
     A shell does so only where a word begins: not in ``--json=~/report.json``, not in a file.
     """

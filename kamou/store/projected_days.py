@@ -85,7 +85,7 @@ def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None
 
 
 def transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
-    """Add up the day of a transfer anew; ``day_rows`` finds the valuation among the events."""
+    """Add up the day of a transfer again; ``day_rows`` finds the valuation among the events."""
     entry_recorded(cursor, event.transfer_ms)
 
 

@@ -13,11 +13,10 @@ from collections.abc import Iterable
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.model import TradingState
+from kamou.core.model import NOTE, TradingState
 from kamou.store.rows import HALTED, select
 
 STEPS_MAX = 6  # of one period: the first, and the newest
-NOTE = "note"  # the figure of a StateChanged that holds the operator's words
 
 _LOSSES = frozenset(
     {

@@ -83,7 +83,7 @@ def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
             pass
     assert written == [
         "in hand",
-        "2 lines were left out: nobody read this output",
+        "2 lines were left out: this output was not read",
         "0",
         "1",
         "2",

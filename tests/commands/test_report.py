@@ -11,7 +11,7 @@ import pytest
 from small_demo import settings
 
 from kamou.cli import main
-from kamou.commands.report import FIGURES, STRATEGY_COLUMNS, figure_cells
+from kamou.commands.report_text import FIGURES, STRATEGY_COLUMNS, figure_cells
 from kamou.data_directory.folder import DataFolder
 from kamou.store import database
 from kamou.web.daily import Memo

@@ -40,7 +40,7 @@ def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let `--watch` look twice without waiting, then interrupt it."""
     waited: list[float] = []
 
-    def pause(seconds: float, woken: object = None) -> None:
+    def pause(seconds: float, woken: int) -> None:
         waited.append(seconds)
         if len(waited) == 2:
             raise KeyboardInterrupt
@@ -94,7 +94,14 @@ def test_a_pause_ends_and_says_whether_it_was_woken() -> None:
     assert watch.pause(0, readable) is False, "both were read"
     os.close(readable)
     os.close(writable)
-    assert watch.pause(0) is False
+
+
+def test_a_signal_right_before_a_pause_ends_it() -> None:
+    """A handler alone would run after the pause: Python calls it between two of its own steps."""
+    with watch._waking_signals() as woken, watch._woken_by_resizes():
+        assert watch.pause(0, woken) is False
+        signal.raise_signal(signal.SIGWINCH)
+        assert watch.pause(0, woken) is True
 
 
 # --- the run ends ---------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_other_exits_are_no_news_and_a_child_that_does_not_end_is() -> None:
     crashes = CrashLines(said.append)
     for kind in (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.STUCK):
         crashes.hear(exit_of(None, kind))
-    assert said == ["shards/scanner-3 was told to stop and does not end: left behind"]
+    assert said == ["shards/scanner-3 was asked to stop and does not end: left behind"]
 
 
 def test_an_error_raised_from_another_is_placed_where_the_first_was_raised() -> None:

@@ -36,7 +36,7 @@ class PositionStatus:
     mark_at_ms: int | None
     stop_price: Decimal | None  # of the closing stop; None: there is none
     stop_quantity: Decimal | None  # contracts that the stop covers, as read back; None: it was not
-    stop_status: str | None  # its order's; None: no order of ours
+    stop_status: str | None  # of the stop's order; None: Kamou placed none
     stop_confirmed: bool  # read back from the venue, and it covers all that is open
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
     unprotected_since_ms: int | None  # None while a confirmed stop covers it

@@ -117,7 +117,7 @@ class Strategy(Protocol):
 
     @property
     def requirements(self) -> Mapping[Abstain, Requirement]:
-        """What it asks before it speaks, by the code that it abstains with otherwise.
+        """What it asks before it scores, by the code that it abstains with otherwise.
 
         Codes of ``data_verdicts`` and of the ranking are left out.
         """

@@ -1,0 +1,86 @@
+"""The figures of ``kamou report`` for people: names, rounding, what each rests on.
+
+Imported by the verb when it runs: the rounding is the pages', and a run, which imports every verb,
+needs no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from kamou.commands.figures import money, number, percent
+from kamou.web.format import rests_on
+
+TRADES = "closed trades"
+
+Cell = Callable[[Any], str]
+
+
+def in_r(value: float) -> str:
+    """A multiple of what a trade planned to risk."""
+    return f"{number(value, signed=True, places=3)} R"
+
+
+FIGURES: dict[str, tuple[str, Cell, str]] = {  # name for people, how it is shown, what is counted
+    "return_twr": ("Return", partial(percent, signed=True), "complete days"),
+    "max_drawdown": ("Maximum drawdown at day closes", percent, "complete days"),
+    "sharpe": ("Sharpe ratio", number, "complete days"),
+    "sortino": ("Sortino ratio", number, "complete days"),
+    "max_drawdown_snapshots": ("Maximum drawdown", percent, "equity snapshots"),
+    "win_rate": ("Win rate", partial(percent, places=1), TRADES),
+    "expectancy_r": ("Expectancy", in_r, TRADES),
+    "profit_factor": ("Profit factor", number, TRADES),
+}
+DAY_COLUMNS: dict[str, tuple[str, Cell]] = {
+    "day": ("Day", str),
+    "return": ("Return", partial(percent, signed=True)),
+    "pnl": ("Result", money),
+    "trades": ("Trades", str),
+    "fees": ("Fees", money),
+    "funding": ("Funding", money),
+    "equity_end": ("Equity", money),
+}
+STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
+    "name": ("Strategy", lambda name: name.replace("_", " ")),
+    "trades": ("Trades", str),
+    "pnl_net": ("Net", money),
+    "fees": ("Fees", money),
+    "funding": ("Funding", money),
+    "slippage": ("Slippage", money),
+}
+
+
+def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
+    """Name, value, interval and count of one figure; or the reason for having no figure."""
+    title, show, counted = FIGURES[name]
+    value, low, high = (figure.get(key) for key in ("value", "low", "high"))
+    interval = ""
+    if low is not None:
+        interval = f"{show(low)} to {show(high) if high is not None else 'no upper bound'}"
+        interval = ", ".join(filter(None, (interval, _rests_on(figure, counted))))
+    count = f"{figure['n']:,} {counted if figure['n'] != 1 else counted.removesuffix('s')}"
+    return (
+        title,
+        "" if value is None else show(value),
+        interval,
+        count,
+        figure.get("reason") or "",
+    )
+
+
+def _rests_on(figure: dict[str, Any], counted: str) -> str:
+    """Return what the interval rests on, unless it is the figure's own count."""
+    found = figure.get("interval", {}).get("n")
+    return rests_on(figure["n"], found, counted.removesuffix("s"))
+
+
+def row_cells(
+    rows: list[dict[str, Any]], columns: dict[str, tuple[str, Cell]]
+) -> list[list[str | None]]:
+    """Return the cells of a table's rows; None where a figure is not known."""
+    return [
+        [None if row.get(key) is None else show(row[key]) for key, (_, show) in columns.items()]
+        for row in rows
+    ]
