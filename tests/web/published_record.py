@@ -37,6 +37,19 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT", "AVAXUSDT
 EQUITY = D(10_000)
 
 
+def equity_mark(at_ms: int, equity: D = D(10_000)) -> e.EquityMarked:
+    """An equity snapshot with nothing held and nothing paid in or out."""
+    return e.EquityMarked(
+        at_ms=at_ms,
+        equity=equity,
+        balance=equity,
+        unrealised=D(0),
+        margin_used=D(0),
+        open_risk=D(0),
+        flows=D(0),
+    )
+
+
 def write_record(
     path: Path,
     *,

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from published_record import START_MS, write_record
+from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS
@@ -124,15 +124,7 @@ async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, clie
         writer = JournalWriter(connection, generation=3)
         writer.append(since)
         at_ms = START_MS + (DAYS + 5) * DAY_MS
-        mark = e.EquityMarked(
-            at_ms=at_ms,
-            equity=D(10_000),
-            balance=D(10_000),
-            unrealised=D(0),
-            margin_used=D(0),
-            open_risk=D(0),
-            flows=D(0),
-        )
+        mark = equity_mark(at_ms)
         writer.append([mark])
     async with client(PublicSite(record, demo, runner=inline)) as http:
         found = (await http.get("/results.json")).json()

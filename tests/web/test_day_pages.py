@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from published_record import START_MS, write_record
+from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
@@ -192,15 +192,7 @@ async def test_results_show_ninety_days_and_a_year_by_months(
 
 
 def marked(at_ms: int, equity: str = "12100") -> EquityMarked:
-    return EquityMarked(
-        at_ms=at_ms,
-        equity=D(equity),
-        balance=D(equity),
-        unrealised=D(0),
-        margin_used=D(0),
-        open_risk=D(0),
-        flows=D(0),
-    )
+    return equity_mark(at_ms, D(equity))
 
 
 def test_intervals_are_made_when_a_day_ends_and_not_for_each_head(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
-from published_record import START_MS, write_record
+from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
@@ -20,18 +19,6 @@ from kamou.web.site import Site
 
 DAYS = 3
 STOPPED_MS = START_MS + DAYS * DAY_MS + 11 * HOUR_MS  # the last cycle of the record
-
-
-def mark(at_ms: int) -> e.EquityMarked:
-    return e.EquityMarked(
-        at_ms=at_ms,
-        equity=D(10_000),
-        balance=D(10_000),
-        unrealised=D(0),
-        margin_used=D(0),
-        open_risk=D(0),
-        flows=D(0),
-    )
 
 
 def closed(at_ms: int) -> e.CycleClosed:
@@ -64,10 +51,10 @@ async def test_chart_legend_and_list_agree_from_a_start_on(
     started_ms = stopped_ms + 9 * HOUR_MS
     with closing(open_writer(path, durable=False)) as connection:
         # A pass reads the account, and its cycle closes seconds later.
-        first = [mark(started_ms), closed(started_ms + 5_000)]
+        first = [equity_mark(started_ms), closed(started_ms + 5_000)]
         JournalWriter(connection, generation=3).append(first)
         assert await shown(path, client) == (int(before),) * 3
-        JournalWriter(connection, generation=3).append([mark(started_ms + 5 * MINUTE_MS)])
+        JournalWriter(connection, generation=3).append([equity_mark(started_ms + 5 * MINUTE_MS)])
     assert await shown(path, client) == (1 + before,) * 3
 
 
@@ -78,7 +65,12 @@ async def test_a_stretch_that_two_times_of_downtime_share_stays_grey_for_the_ear
     write_record(path, days=DAYS, halt_day=None, outage_day=None)
     ended_ms = STOPPED_MS + 5 * HOUR_MS + MINUTE_MS
     again_ms = ended_ms + 9 * HOUR_MS
-    known = [mark(ended_ms - 1), closed(ended_ms), closed(ended_ms + MINUTE_MS), mark(again_ms)]
+    known = [
+        equity_mark(ended_ms - 1),
+        closed(ended_ms),
+        closed(ended_ms + MINUTE_MS),
+        equity_mark(again_ms),
+    ]
     with closing(open_writer(path, durable=False)) as connection:
         JournalWriter(connection, generation=3).append(known)
         before = await band_of(path, client)

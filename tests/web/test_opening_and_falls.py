@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from published_record import START_MS, started_with
+from published_record import START_MS, equity_mark, started_with
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
@@ -60,17 +60,7 @@ def events() -> list[e.Event]:
                     at_ms=START_MS + after,
                 )
                 made.append(e.IncomeRecorded(at_ms=START_MS + after, income=income))
-        made.append(
-            e.EquityMarked(
-                at_ms=at_ms,
-                equity=equity,
-                balance=equity,
-                unrealised=D(0),
-                margin_used=D(0),
-                open_risk=D(0),
-                flows=D(0),
-            )
-        )
+        made.append(equity_mark(at_ms, equity))
         if at_ms % DAY_MS == 0:
             day = START_MS // DAY_MS
             name = f"2025-{'07' if at_ms // DAY_MS - day < 6 else '08'}"
@@ -170,18 +160,6 @@ async def test_each_stretch_of_the_curve_has_its_low_and_its_high(
         begin = point["at_ms"]
 
 
-def marked(at_ms: int, equity: D) -> e.EquityMarked:
-    return e.EquityMarked(
-        at_ms=at_ms,
-        equity=equity,
-        balance=equity,
-        unrealised=D(0),
-        margin_used=D(0),
-        open_risk=D(0),
-        flows=D(0),
-    )
-
-
 async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_day(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
@@ -192,13 +170,13 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_da
     with closing(open_writer(path, durable=False)) as connection:
         history = [
             started_with(START_MS),
-            marked(START_MS, D(10_000)),
+            equity_mark(START_MS, D(10_000)),
             e.DayOpened(at_ms=START_MS, day="2025-07-26", equity=D(10_000)),
-            marked(midnight - 5 * MINUTE_MS + 1_000, D(10_000)),
+            equity_mark(midnight - 5 * MINUTE_MS + 1_000, D(10_000)),
             e.IncomeRecorded(at_ms=out.at_ms, income=out),
-            marked(midnight + 1_000, D(6_000)),
+            equity_mark(midnight + 1_000, D(6_000)),
             e.DayOpened(at_ms=midnight + 1_000, day="2025-07-27", equity=D(6_000)),
-            marked(midnight + HOUR_MS, D(5_940)),
+            equity_mark(midnight + HOUR_MS, D(5_940)),
         ]
         JournalWriter(connection, generation=1).append(history)
     found, _ = await shown(path, demo, client)
@@ -230,7 +208,7 @@ async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
                 at_ms=begin_ms + after,
             )
             history.append(e.IncomeRecorded(at_ms=begin_ms, income=income))
-        history += [marked(begin_ms, D(10_000)), marked(begin_ms + HOUR_MS, D(10_007))]
+        history += [equity_mark(begin_ms, D(10_000)), equity_mark(begin_ms + HOUR_MS, D(10_007))]
         if late:  # the venue lists them after the record has begun
             history[1:] = [*history[-2:], *history[1:-2]]
         JournalWriter(connection, generation=1).append(history)

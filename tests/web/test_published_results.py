@@ -7,11 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from published_record import START_MS
+from published_record import START_MS, equity_mark
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core.book.events import DayOpened, EquityMarked
+from kamou.core.book.events import DayOpened
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX
@@ -255,7 +255,7 @@ async def test_the_curve_of_the_document_never_hides_a_dip(
     writer = JournalWriter(connection, generation=1)
     generator = Random(3)
     equities = [D(10_000) + D(generator.randint(-500, 500)) for _ in range(4_000)]
-    writer.append([mark(START_MS + i * 300_000, e) for i, e in enumerate(equities)])
+    writer.append([equity_mark(START_MS + i * 300_000, e) for i, e in enumerate(equities)])
     connection.close()
     curve = (await results_of(PublicSite(path, demo, runner=inline), client))["equity_curve"]
     assert len(curve) <= POINTS_MAX
@@ -264,16 +264,4 @@ async def test_the_curve_of_the_document_never_hides_a_dip(
     assert (curve[-1]["at_ms"], D(curve[-1]["equity"])) == (
         START_MS + 3_999 * 300_000,
         equities[-1],
-    )
-
-
-def mark(at_ms: int, equity: D) -> EquityMarked:
-    return EquityMarked(
-        at_ms=at_ms,
-        equity=equity,
-        balance=equity,
-        unrealised=D(0),
-        margin_used=D(0),
-        open_risk=D(0),
-        flows=D(0),
     )

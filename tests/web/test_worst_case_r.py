@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 from histories import History, trade
-from published_record import START_MS, write_record
+from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.core.book import events as e
@@ -185,15 +185,7 @@ async def test_the_second_part_of_a_trade_has_its_own_share_of_the_permit(
         opened_ms=later_ms,
         closed_ms=later_ms + 1_000,
     )
-    mark = e.EquityMarked(
-        at_ms=later_ms + 2_000,
-        equity=D(10_000),
-        balance=D(10_000),
-        unrealised=D(0),
-        margin_used=D(0),
-        open_risk=D(0),
-        flows=D(0),
-    )
+    mark = equity_mark(later_ms + 2_000, D(10_000))
     JournalWriter(open_writer(half_filled, durable=False), generation=1).append(
         [again, second, mark]
     )
