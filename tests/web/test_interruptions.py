@@ -6,12 +6,13 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from published_record import START_MS
+from published_record import START_MS, equity_mark
 from site_client import Client, inline
 
 from kamou.clock import HOUR_MS
@@ -80,11 +81,7 @@ def told(tmp_path: Path) -> Path:
 
 
 def marks(until: int) -> list[Event]:
-    from decimal import Decimal
-
-    from test_published_results import mark
-
-    return [mark(hour(at), Decimal(10_000 - at)) for at in range(until + 1)]
+    return [equity_mark(hour(at), Decimal(10_000 - at)) for at in range(until + 1)]
 
 
 async def published(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], str]:
@@ -157,6 +154,8 @@ async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
     assert [r["reason"] for r in reduced] == ["DAY_LOSS_HALF", "DAY_LOSS_HALF"]
     causes = re.findall(r'<td class="text why"><div>(.*?)</div>', page)
     assert not [cause for cause in causes if cause.startswith("resumed")]
+    quoted = [row for row in rows_of(page) if "half of its limit: " in row]
+    assert not quoted, "the words of the resume are not those of the day's loss"
 
 
 async def test_the_page_says_that_the_governor_reduced_the_size(
