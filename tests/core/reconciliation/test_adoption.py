@@ -11,14 +11,17 @@ from trading_cases import (
     INSTRUMENTS,
     NOON,
     D,
+    Story,
+    intent,
     plan,
     quote,
     venue_position,
 )
+from venue_looks import HELD, kinds, look
 
-from kamou.core.model import Side
+from kamou.core.model import Leg, Side
 from kamou.core.reconciliation.adoption import adopted_stop
-from kamou.core.reconciliation.reconciliation import Terms
+from kamou.core.reconciliation.reconciliation import Terms, reconcile
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import trade_costs
 
@@ -87,3 +90,17 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
 
 def test_an_atr_of_nothing_says_nothing() -> None:
     assert stop_for("100", "0") == stop_for("100")
+
+
+def test_a_fill_that_is_committed_before_the_adoption_keeps_its_trade() -> None:
+    """The look was concluded on a book without the fill, which the order manager recorded then."""
+    story = Story()
+    story.ready()
+    story.grant(PLAN)
+    entry = story.send(intent(Leg.ENTRY, PLAN))
+    found = reconcile(story.book, look(positions=HELD), TERMS, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    assert "PositionAdopted" in kinds(found.events)
+    story.fill(entry, "100", "100")
+    story.say(*found.events)
+    trade = story.book.trades["SOLUSDT"]
+    assert (trade.trade_id, trade.adopted) == (PLAN.signal_id, False)
