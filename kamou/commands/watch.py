@@ -52,32 +52,38 @@ def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
     them; with JSON a line for each.
     """
     watched = Watch(look)
-    with contextlib.suppress(KeyboardInterrupt), _ended_in_order(), _waking_signals() as woken:
+    with contextlib.suppress(KeyboardInterrupt), _ended_in_order():
         if as_json:
             while True:
                 print_json(watched.look(), indent=None)
-                pause(interval_s, woken)
+                _wait(interval_s)
         if is_terminal():
-            _draw_looks(watched, interval_s, woken)
-        _print_looks(watched, interval_s, woken)
+            _draw_looks(watched, interval_s)
+        _print_looks(watched, interval_s)
 
 
-def _print_looks(watched: Watch, interval_s: float, woken: int) -> None:
+def _print_looks(watched: Watch, interval_s: float) -> None:
     first = True
     while True:
         lines = snapshot(watched.look(), output_size()[0])
         print_lines(lines if first else ["", *lines])
         first = False
-        pause(interval_s, woken)
+        _wait(interval_s)
 
 
-def _draw_looks(watched: Watch, interval_s: float, woken: int) -> None:
-    with drawing() as draw, _woken_by_resizes():
+def _draw_looks(watched: Watch, interval_s: float) -> None:
+    with drawing() as draw, _handled_resizes():
         while True:
             seen = watched.look()
-            draw(_sized(seen))
-            if pause(interval_s, woken):
+            with _waking_signals() as woken:  # a resize from here on ends the pause
                 draw(_sized(seen))
+                if pause(interval_s, woken):
+                    draw(_sized(seen))
+
+
+def _wait(seconds: float) -> None:
+    with _waking_signals() as woken:
+        pause(seconds, woken)
 
 
 def _sized(seen: dict[str, Any]) -> list[str]:
@@ -99,7 +105,8 @@ def _waking_signals() -> Iterator[int]:
     """Yield a descriptor that every signal with a handler makes readable.
 
     A handler runs between two steps of Python. A signal that comes when a wait is about to begin
-    would be handled after the wait only, were it not for the descriptor.
+    would be handled after the wait only, were it not for the descriptor. A process has one such
+    descriptor, and Trio needs it to ask a running system: never hold it during a look.
     """
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
@@ -113,7 +120,7 @@ def _waking_signals() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _woken_by_resizes() -> Iterator[None]:
+def _handled_resizes() -> Iterator[None]:
     before = signal.signal(signal.SIGWINCH, lambda *_: None)
     try:
         yield

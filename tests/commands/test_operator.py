@@ -264,7 +264,7 @@ def test_watching_a_running_system_shows_it_until_it_is_interrupted(
 ) -> None:
     waited: list[float] = []
 
-    def pause(seconds: float) -> None:
+    def pause(seconds: float, woken: int) -> None:
         waited.append(seconds)
         if len(waited) == 2:
             raise KeyboardInterrupt

@@ -98,7 +98,7 @@ def test_a_pause_ends_and_says_whether_it_was_woken() -> None:
 
 def test_a_signal_right_before_a_pause_ends_it() -> None:
     """A handler alone would run after the pause: Python calls it between two of its own steps."""
-    with watch._waking_signals() as woken, watch._woken_by_resizes():
+    with watch._waking_signals() as woken, watch._handled_resizes():
         assert watch.pause(0, woken) is False
         signal.raise_signal(signal.SIGWINCH)
         assert watch.pause(0, woken) is True
