@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 HOUR_MS = 3_600_000
@@ -12,6 +12,11 @@ DAY_MS = 24 * HOUR_MS
 def utc_day(at_ms: int) -> str:
     """``YYYY-MM-DD`` of an instant."""
     return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
+
+
+def next_day(day: str) -> str:
+    """Return the day that follows; both are written ``YYYY-MM-DD``."""
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def midnight_ms_of(day: str) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
 from decimal import Decimal
 
 import attrs
 
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.day import next_day
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import first_flow_ms, valuation, value_before
 from kamou.store.rows import DayRow, MonthRow, select
@@ -126,7 +126,7 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
     if not days:
         return {}
     first = min(day.day for day in days)
-    last = _day_after(max(day.last_day for day in days))
+    last = next_day(max(day.last_day for day in days))
     rows = reader.execute(
         "SELECT key, json_extract(CAST(body AS TEXT), '$.rests_on') FROM event"
         " WHERE kind = 'day_opened' AND key BETWEEN ? AND ?"
@@ -134,10 +134,6 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
         (first, last),
     )
     return {day: source for day, source in rows.fetchall() if source}
-
-
-def _day_after(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:

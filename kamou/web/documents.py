@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
 from decimal import Decimal
 
+from kamou.core.day import next_day
 from kamou.core.record.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Mark
@@ -90,7 +90,6 @@ def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
     Args:
         marks: where those of its midnights are from, by the day that begins.
     """
-    after = (date.fromisoformat(day.last_day) + timedelta(days=1)).isoformat()
     return {
         "day": day.day,
         "last_day": day.last_day,
@@ -108,7 +107,7 @@ def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
         "start_rebuilt_from": day.start_rebuilt or None,
         "end_rebuilt_from": day.end_rebuilt or None,
         "start_marks_from": marks.get(day.day),
-        "end_marks_from": marks.get(after),
+        "end_marks_from": marks.get(next_day(day.last_day)),
         "corrections": day.corrections,
     }
 
