@@ -22,6 +22,7 @@ SYMBOLS_MAX = 50
 JOBS_MAX = 256
 SHOWN_EVENTS = 25  # of those that led to a failure
 SHOWN_FAILURES = 5
+DIGESTS = ("digests", "facts_digests")  # by seed: in the JSON only
 
 
 def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -190,7 +191,7 @@ def _print(swarm: Swarm, found: dict[str, Any]) -> None:
         say("  what led to it:")
         for line in result.last_events[-SHOWN_EVENTS:]:
             say(f"    {line}")
-    plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", "digests")}
+    plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", *DIGESTS)}
     print_table("simulation", ("figure", "value"), plain.items())
     print_table("coverage", ("what", "times"), found["coverage"].items())
 

@@ -121,13 +121,14 @@ def replay(
                     session, settings, market, clock, end_ms, gate, progress, arrange, adapter
                 )
                 inspect(session.engine)
+                evidence = session.engine.evidence
                 checked = checker.check(
-                    session.engine.evidence,
+                    evidence,
                     session.engine.account(),
                     session.engine.positions(),
                     market.instruments,
                 )
-                return report(session.reader, market, checked, start=settings.equity)
+                return report(session.reader, market, evidence, checked, start=settings.equity)
 
         return trio.run(main, clock=JumpClock())
 

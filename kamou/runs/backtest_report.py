@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from kamou.runs.facts import facts_digest
 from kamou.store import queries
 from kamou.venue.checker import CheckReport
 from kamou.venue.market.recorded import RecordedMarket
+from kamou.venue.state import Evidence
 
 ZERO = Decimal(0)
 
 
 def report(
-    reader: sqlite3.Connection, market: RecordedMarket, checked: CheckReport, *, start: Decimal
+    reader: sqlite3.Connection,
+    market: RecordedMarket,
+    evidence: Sequence[Evidence],
+    checked: CheckReport,
+    *,
+    start: Decimal,
 ) -> dict[str, Any]:
     """Counts as numbers, money as decimal text, ratios as numbers. ``start`` is the first equity.
 
@@ -53,6 +61,7 @@ def report(
         "violation_list": [attrs.asdict(violation) for violation in checked.violations],
         "by_strategy": _by_strategy(reader),
         "digest": queries.journal_digest(reader),
+        "facts_digest": facts_digest(evidence, reader, checked.violations),
     }
 
 

@@ -37,7 +37,7 @@ Report = Callable[["Result"], None]
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What became of one seed. ``digest`` is the hash of its trace."""
+    """What became of one seed. ``digest`` is the hash of its trace, ``facts`` of its facts only."""
 
     scenario: Scenario
     violations: tuple[Violation, ...]
@@ -49,6 +49,7 @@ class Result:
     processes: int
     cpu_s: float
     digest: str
+    facts: str
     trace: tuple[str, ...] = ()
 
     @property
@@ -84,6 +85,7 @@ class Swarm:
             "steps": steps,
             "steps_per_cpu_s": round(steps / cpu_s) if cpu_s else None,
             "digests": {str(r.scenario.seed): r.digest for r in results},
+            "facts_digests": {str(r.scenario.seed): r.facts for r in results},
         }
 
 
@@ -129,6 +131,7 @@ def simulate(scenario: Scenario) -> Result:
         processes=world.processes,
         cpu_s=processor_s() - began_s,
         digest=world.trace.hex,
+        facts=world.facts,
         trace=tuple(world.trace.lines),
     )
 

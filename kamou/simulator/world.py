@@ -24,6 +24,7 @@ from kamou import app, ids
 from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock, floor_ms
 from kamou.errors import DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.facts import facts_digest
 from kamou.runs.handover import halted_by_storm
 from kamou.runs.session import run_started, run_stopped
 from kamou.runtime.determinism import chance, seed_scheduler
@@ -130,6 +131,7 @@ class World:
         self.kills = self._drawn_kills()
         self.dead: list[tuple[int, int]] = []  # when no process was up, or it had just started
         self.synced = True
+        self.facts = ""  # their digest, if the world came to its end
 
     def _drawn_kills(self) -> list[tuple[int, str]]:
         return sorted(
@@ -202,7 +204,8 @@ class World:
         with contextlib.closing(database.open_reader(path)) as reader:
             for what in misreported(reader):
                 self.monitor.violation("SITE", self.last_ms, "", what)
-        self.monitor.close()
+            self.monitor.close()
+            self.facts = facts_digest(self.engine.evidence, reader, self.monitor.found)
         if "partial_fills" in self.chaos.on:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
         if "tight_limits" in self.chaos.on:

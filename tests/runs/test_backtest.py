@@ -152,6 +152,7 @@ def test_equal_inputs_give_an_equal_digest_and_another_input_another() -> None:
     assert first == second
     other = replayed(attrs.evolve(SETTINGS, equity=screenplay.D(20_000)))
     assert other["digest"] != first["digest"]
+    assert other["facts_digest"] != first["facts_digest"]
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])

@@ -83,6 +83,8 @@ def test_results_are_written_as_json(tmp_path: Path) -> None:
     assert found["violations"] == 0
     assert found["coverage"]["entries"] > 0
     assert found["sim_hours_per_cpu_s"] > 0
+    assert [len(found["facts_digests"][seed]) for seed in ("1", "2")] == [64, 64]
+    assert found["facts_digests"]["1"] != found["facts_digests"]["2"]
 
 
 @pytest.mark.parametrize(("said", "jobs"), [((), 3), (("--jobs", "2"), 2)])

@@ -1,0 +1,85 @@
+"""Facts digest: what happened in a run, hashed by values only.
+
+A change of names must change no facts. So nothing goes into the hash that a name or an id could
+move: no symbol, no code, no kind, no key, and of an order's side only the sign of its quantity.
+Each line is a section's number and the values of one fact; equal values are written alike,
+whatever their number of decimal places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from kamou.core.book.events import CandidateVetoed, PermitDenied
+from kamou.messages.codec import kind_of
+from kamou.venue.checker import Violation
+from kamou.venue.state import Evidence, FillNoted, MoneyNoted
+
+Value = int | float | Decimal | None
+
+FILL, MONEY, TRADE, COUNTS, VIOLATION = range(1, 6)
+
+_TRADES = """SELECT closed_ms, opened_ms, entry_price, exit_price, stop_price, quantity,
+    contract_size, fees, funding, pnl_net, r_multiple FROM trade"""
+_EVENTS = "SELECT count(*) FROM event WHERE kind = ?"
+
+
+def facts_digest(
+    evidence: Iterable[Evidence], reader: sqlite3.Connection, violations: Iterable[Violation]
+) -> str:
+    """Return the SHA-256, hex, of a run's facts.
+
+    Args:
+        evidence: the venue's own records: fills, funding and transfers count, in their order.
+        reader: of the journal; its trades count by the time of their end, then by their values,
+            and the number of denials and vetoes.
+        violations: of the invariants, by their times.
+    """
+    digest = hashlib.sha256()
+    for values in _facts(evidence, reader, violations):
+        digest.update((" ".join(map(_text, values)) + "\n").encode())
+    return digest.hexdigest()
+
+
+def _facts(
+    evidence: Iterable[Evidence], reader: sqlite3.Connection, violations: Iterable[Violation]
+) -> Iterator[tuple[Value, ...]]:
+    for noted in evidence:
+        match noted:
+            case FillNoted():
+                signed = noted.side.sign * noted.quantity
+                yield FILL, noted.at_ms, signed, noted.price, noted.fee
+            case MoneyNoted():
+                yield MONEY, noted.at_ms, noted.amount
+    trades = [tuple(map(_number, row)) for row in reader.execute(_TRADES)]
+    for trade in sorted(trades, key=_order):
+        yield TRADE, *trade
+    counts = (
+        reader.execute(_EVENTS, (kind_of(event),)).fetchone()[0]
+        for event in (PermitDenied, CandidateVetoed)
+    )
+    yield COUNTS, *counts
+    for violation in violations:
+        yield VIOLATION, violation.at_ms
+
+
+def _number(stored: int | float | str | None) -> Value:
+    """Return a column's value; money, prices and quantities are stored as decimal text."""
+    return Decimal(stored) if isinstance(stored, str) else stored
+
+
+def _order(trade: tuple[Value, ...]) -> tuple[str, ...]:
+    return tuple(map(_text, trade))
+
+
+def _text(value: Value) -> str:
+    """Return an exact text of a value, the same for 1.1 and 1.10, for 0 and -0."""
+    if not isinstance(value, Decimal):
+        return "-" if value is None else repr(value)
+    whole, _, rest = format(value, "f").partition(".")
+    rest = rest.rstrip("0")
+    text = f"{whole}.{rest}" if rest else whole
+    return "0" if text == "-0" else text

@@ -1,0 +1,177 @@
+"""The facts digest: equal for equal facts, whatever their names, and another for any other fact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from store import story
+
+from kamou.core.book import events as e
+from kamou.core.model import Denial, OrderSide, OrderType
+from kamou.runs.facts import facts_digest
+from kamou.store import database
+from kamou.store.journal import JournalWriter
+from kamou.venue.checker import Violation
+from kamou.venue.state import ContractNoted, Evidence, FillNoted, MoneyNoted
+
+FILL = FillNoted(
+    at_ms=story.CYCLE_MS,
+    client_id="km1",
+    symbol="ETHUSDT",
+    side=OrderSide.BUY,
+    type=OrderType.MARKET,
+    reduce_only=False,
+    quantity=D("0.50"),
+    price=D("2000"),
+    fee=D("0.3"),
+    realised=D(0),
+    position_before=D(0),
+    position_after=D("0.50"),
+    entry_before=D(0),
+    entry_after=D(2000),
+    trigger_price=None,
+    contract_size=D(1),
+    taker_fee=D("0.0006"),
+    equity_before=D(10_000),
+    balance_before=D(10_000),
+    reason="order",
+)
+FUNDING = MoneyNoted(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
+EVIDENCE = (FILL, FUNDING)
+VIOLATION = Violation(rule="RISK", at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
+
+
+def digest(
+    *events: e.Event,
+    evidence: Sequence[Evidence] = EVIDENCE,
+    violations: Sequence[Violation] = (),
+) -> str:
+    connection = database.open_writer(Path(":memory:"), durable=False)
+    JournalWriter(connection, generation=1).append(list(events))
+    try:
+        return facts_digest(evidence, connection, violations)
+    finally:
+        connection.close()
+
+
+def closed(**changed: Any) -> e.Event:
+    return attrs.evolve(story.trade_closed(), **changed)
+
+
+def denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
+    return e.PermitDenied(
+        at_ms=at_ms,
+        permit_id=f"p{at_ms}",
+        signal_id=story.SIGNAL,
+        strategy="mean_reversion",
+        symbol="ETHUSDT",
+        leg="entry",
+        denials=(Denial(code=code),),
+    )
+
+
+def vetoed() -> e.Event:
+    return e.CandidateVetoed(
+        at_ms=1,
+        signal_id=story.SIGNAL,
+        strategy="mean_reversion",
+        symbol="ETHUSDT",
+        denials=(Denial(code="REGIME_WRONG"),),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"client_id": "another"},
+        {"symbol": "XBTUSDTM"},
+        {"type": OrderType.LIMIT},
+        {"reason": "a reason"},
+        {"quantity": D("0.5")},
+        {"price": D("2000.000")},
+    ],
+)
+def test_names_ids_and_decimal_places_of_a_fill_are_no_facts(other: dict[str, Any]) -> None:
+    assert digest(evidence=[attrs.evolve(FILL, **other), FUNDING]) == digest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"at_ms": FILL.at_ms + 1},
+        {"side": OrderSide.SELL},
+        {"quantity": D("0.51")},
+        {"price": D("2000.1")},
+        {"fee": D("0.30000000000000000000000000001")},
+    ],
+)
+def test_another_value_of_a_fill_is_another_digest(other: dict[str, Any]) -> None:
+    assert digest(evidence=[attrs.evolve(FILL, **other), FUNDING]) != digest()
+
+
+def test_funding_and_transfers_count_by_time_and_amount() -> None:
+    assert digest(evidence=[FILL, attrs.evolve(FUNDING, kind="a name")]) == digest()
+    assert digest(evidence=[FILL, attrs.evolve(FUNDING, amount=D("0.01"))]) != digest()
+    assert digest(evidence=[FILL, attrs.evolve(FUNDING, at_ms=0)]) != digest()
+    assert digest(evidence=[FILL]) != digest()
+
+
+def test_the_order_of_the_venues_facts_counts() -> None:
+    assert digest(evidence=[FUNDING, FILL]) != digest()
+
+
+def test_the_venues_other_records_do_not_count() -> None:
+    noted = ContractNoted(at_ms=0, symbol="ETHUSDT", contract_size=D(1))
+    assert digest(evidence=[noted, *EVIDENCE]) == digest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"entry_price": D(2001)},
+        {"exit_price": D(2046)},
+        {"stop_price": D(1971)},
+        {"quantity": D("0.6")},
+        {"fees": D("0.7")},
+        {"funding": D("0.1")},
+        {"pnl_net": D(1)},
+        {"r_multiple": D(2)},
+        {"r_multiple": None},
+    ],
+)
+def test_another_value_of_a_trade_is_another_digest(other: dict[str, Any]) -> None:
+    assert digest(closed(**other)) != digest(closed())
+
+
+def test_names_and_ids_of_a_trade_are_no_facts() -> None:
+    other = closed(trade_id="another", symbol="XBTUSDTM", strategy="a_name")
+    assert digest(other) == digest(closed())
+
+
+def test_trades_that_end_together_count_in_one_order_whatever_their_ids() -> None:
+    cheap, dear = {"entry_price": D(9)}, {"entry_price": D(11)}
+    one = digest(closed(trade_id="a", **cheap), closed(trade_id="b", **dear))
+    other = digest(closed(trade_id="a", **dear), closed(trade_id="b", **cheap))
+    assert one == other
+
+
+def test_the_number_of_denials_counts_and_not_their_codes() -> None:
+    assert digest(denied(1)) != digest()
+    assert digest(denied(1), denied(2)) != digest(denied(1))
+    assert digest(denied(1, "ANOTHER")) == digest(denied(1))
+
+
+def test_vetoes_count_apart_from_denials() -> None:
+    assert len({digest(), digest(vetoed()), digest(denied(1))}) == 3
+
+
+def test_violations_count_by_their_times() -> None:
+    found = digest(violations=[VIOLATION])
+    assert found != digest()
+    assert digest(violations=[attrs.evolve(VIOLATION, rule="R", detail="d")]) == found
+    assert digest(violations=[attrs.evolve(VIOLATION, at_ms=0)]) != found
