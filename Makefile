@@ -34,6 +34,8 @@ check: $(READY) ## lint, format, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Measuring coverage makes a simulation two to three times as slow; the marker no_cover of pytest-cov
+# leaves out long ones whose lines other tests reach as well.
 test: check ## everything that must hold before a commit: check, tests, coverage
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-branch --cov-report=term-missing:skip-covered
 

@@ -76,6 +76,7 @@ def test_every_actor_waits_somewhere_and_in_many_places() -> None:
     assert len(sites()) >= 80
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in visits(count)]
@@ -123,6 +124,7 @@ class Storm(Watcher):
             throw_into(task, Sabotage(str(site)))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(30))
 def test_crashes_upon_crashes_lose_double_and_bare_nothing(seed: int) -> None:
     storm = Storm(

@@ -69,6 +69,7 @@ def chosen(count: int) -> list[int]:
     return every if os.environ.get("KAMOU_CRASH_ALL") else [every[len(every) // 2]]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_run_that_was_killed_goes_on_with_the_same_book(part: int, tmp_path: Path) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in chosen(count)]

@@ -14,6 +14,7 @@ from kamou.core.risk.rules import RULES
 from kamou.core.risk.rules_portfolio import admission
 
 
+@pytest.mark.no_cover
 def test_drawn_backtests_with_unsteady_account_reads_keep_every_limit() -> None:
     result = backtest(3, days=2)
     assert result["broken"] == []
@@ -22,6 +23,7 @@ def test_drawn_backtests_with_unsteady_account_reads_keep_every_limit() -> None:
     assert result["closest"]["ADMISSION"] > 0.5
 
 
+@pytest.mark.no_cover
 def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -33,6 +35,7 @@ def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
     assert any(line.startswith(("ADMISSION", "DAY")) for line in result["broken"])
 
 
+@pytest.mark.no_cover
 def test_with_dearer_fees_the_judge_finds_a_governor_that_still_counts_the_usual_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -36,6 +36,7 @@ def told(result: Result) -> str:
     return f"seed {result.scenario.seed}, {','.join(result.on)}\n{first}"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", FIXED)
 def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
     result = simulate(Scenario(seed=seed, hours=0.5))
@@ -49,6 +50,7 @@ def test_in_a_world_nobody_has_seen_everything_holds() -> None:
     assert not result.failed, told(result)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("scenario", "history"), known())
 def test_a_seed_that_once_failed_holds_now(scenario: Scenario, history: str) -> None:
     result = simulate(scenario)
