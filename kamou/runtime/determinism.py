@@ -8,7 +8,6 @@ generator is seeded. Trio is pinned; a canary test notices when these names move
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
 
 import outcome
 import trio
@@ -21,9 +20,12 @@ def seed_scheduler(seed: int) -> None:
     _run._r.seed(seed)
 
 
-def chance(seed: int, *names: Hashable) -> random.Random:
-    """A generator of its own for each name: what one draws changes nothing for the others."""
-    return random.Random(":".join(str(part) for part in (seed, *names)))
+def random_stream(seed: int, number: int) -> random.Random:
+    """Return the generator of one numbered stream: what one draws changes nothing for the others.
+
+    Streams have numbers, not names, so that a new name changes no draw.
+    """
+    return random.Random(f"{seed}:{number}")
 
 
 def throw_into(task: trio.lowlevel.Task, error: BaseException) -> None:

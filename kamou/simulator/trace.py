@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kamou.errors import CheckFailedError, ConfigurationError
 
-VERSION = 2
+VERSION = 3
 HEADER = "kamou-trace"
 
 

@@ -27,12 +27,12 @@ from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
 from kamou.runs.handover import halted_by_storm
 from kamou.runs.session import run_started, run_stopped
-from kamou.runtime.determinism import chance, seed_scheduler
+from kamou.runtime.determinism import random_stream, seed_scheduler
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.backups import Backups
 from kamou.simulator.convergence import differences
-from kamou.simulator.faults import TOLD_AT_ONCE, Chaos, covered_ms
+from kamou.simulator.faults import TOLD_AT_ONCE, WORLD_STREAM, Chaos, covered_ms
 from kamou.simulator.hostile import HostileExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.life import Life
@@ -83,7 +83,7 @@ class World:
     def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
         seed = scenario.seed
         self.scenario = scenario
-        self.draw = chance(seed, "world")
+        self.draw = random_stream(seed, WORLD_STREAM)
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)

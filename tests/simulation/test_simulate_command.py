@@ -12,8 +12,17 @@ from click.testing import CliRunner, Result
 
 from kamou.cli import main
 from kamou.errors import CheckFailedError, ConfigurationError
+from kamou.runtime.determinism import random_stream
 from kamou.simulator import run
-from kamou.simulator.faults import FAULTS, covered_ms, drawn, parse
+from kamou.simulator.faults import (
+    FAULTS,
+    SWARM_STREAM,
+    WORLD_STREAM,
+    Chaos,
+    covered_ms,
+    drawn,
+    parse,
+)
 
 
 def invoke(*arguments: str) -> Result:
@@ -67,6 +76,14 @@ def test_a_seed_switches_whole_classes_on_and_off() -> None:
     assert frozenset() in seeds
     assert frozenset.union(*seeds) == {fault.name for fault in FAULTS if fault.share}
     assert drawn(7) == drawn(7)
+
+
+def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
+    numbers = [*(fault.stream for fault in FAULTS), SWARM_STREAM, WORLD_STREAM]
+    assert len(set(numbers)) == len(numbers)
+    chaos = Chaos(5, (), start_ms=0, end_ms=1, calm_ms=1)
+    for fault in FAULTS:
+        assert chaos.draw(fault.name).random() == random_stream(5, fault.stream).random()
 
 
 def test_overlapping_windows_are_counted_once() -> None:
