@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -17,6 +18,11 @@ def utc_day(at_ms: int) -> str:
 def next_day(day: str) -> str:
     """Return the day that follows; both are written ``YYYY-MM-DD``."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
+def next_month(month: str) -> str:
+    """Return the month that follows; both are written ``YYYY-MM``."""
+    return next_day(f"{month}-{monthrange(int(month[:4]), int(month[5:]))[1]}")[:7]
 
 
 def midnight_ms_of(day: str) -> int:

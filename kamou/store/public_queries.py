@@ -6,14 +6,14 @@ Every function takes a connection of ``store.database.open_reader``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
 import attrs
 
 from kamou.core.book.late_events import ResultCorrected
-from kamou.core.day import next_day
+from kamou.core.day import midnight_ms_of, next_day, next_month
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import first_flow_ms, valuation, value_before
 from kamou.store.rows import DayRow, MonthRow, select
@@ -147,6 +147,20 @@ def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
 def months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
     """Months that have a row that has ended, newest first."""
     return select(reader, MonthRow, "month", "ORDER BY month DESC LIMIT ?", limit)
+
+
+def complete_months(reader: sqlite3.Connection, months: Iterable[str]) -> frozenset[str]:
+    """Return those of some months (YYYY-MM) whose first and last midnight are in the record.
+
+    It is the rule of a complete day: both equities are known, read or rebuilt.
+    """
+    query = "SELECT 1 FROM boundary WHERE at_ms = ? AND midnight"
+    found: set[str] = set()
+    for month in months:
+        ends = (midnight_ms_of(f"{each}-01") for each in (month, next_month(month)))
+        if all(reader.execute(query, (at_ms,)).fetchone() for at_ms in ends):
+            found.add(month)
+    return frozenset(found)
 
 
 def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:

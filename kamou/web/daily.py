@@ -42,6 +42,7 @@ class Daily:
 
     newest: tuple[DayRow, ...]
     months: tuple[MonthRow, ...]
+    complete_months: frozenset[str]
     rows: int
     complete: int
     gaining: int
@@ -92,10 +93,12 @@ class Memo:
         moved = public_queries.transfers(reader, from_ms=0, until_ms=end_ms)
         marks = public_queries.snapshots(reader, from_ms=0, until_ms=end_ms)
         drawdown = DrawdownFold().after(marks, moved)
+        months = public_queries.months(reader, limit=MONTHS_SHOWN)
         statistics, bounds = self._intervals_of(days, trades)
         return Daily(
             newest=rows[: -DAYS_SHOWN - 1 : -1],
-            months=public_queries.months(reader, limit=MONTHS_SHOWN),
+            months=months,
+            complete_months=public_queries.complete_months(reader, (m.month for m in months)),
             rows=len(rows),
             complete=len(complete),
             gaining=sum(1 for row in complete if row.return_ and row.return_ > 0),

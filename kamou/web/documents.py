@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from kamou.core.day import next_day
@@ -36,7 +36,9 @@ def results_document(results: Results) -> dict[str, object]:
         "days": [day_document(day, results.marks) for day in reversed(results.days)],
         "days_total": results.days_total,
         "days_url": "/api/v1/public/days",
-        "months": [_month(month) for month in reversed(results.months)],
+        "months": [
+            _month(month, results.daily.complete_months) for month in reversed(results.months)
+        ],
         "strategies": [_strategy(strategy) for strategy in results.strategies],
         "trades_total": results.by_trade.trades.n,
         "halts": [_period(halt) for halt in results.halts],
@@ -112,7 +114,7 @@ def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _month(month: MonthRow) -> dict[str, object]:
+def _month(month: MonthRow, complete: Collection[str]) -> dict[str, object]:
     return {
         "month": month.month,
         "return": month.return_,
@@ -122,6 +124,7 @@ def _month(month: MonthRow) -> dict[str, object]:
         "trades": month.trades,
         "fees": _text(month.fees),
         "funding": _text(month.funding),
+        "complete": month.month in complete,
         "complete_days": month.complete,
         "gaining_days": month.gaining,
         "losing_days": month.losing,

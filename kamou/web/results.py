@@ -13,7 +13,6 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.day import midnight_ms_of, utc_day
 from kamou.core.model import ZERO
 from kamou.core.record.drawdown import Drawdown
 from kamou.core.record.performance import (
@@ -113,14 +112,6 @@ class Results(Happenings):
     curve: Curve
     drawdown: Drawdown  # over all snapshots
     holding: bool  # a position was open at the newest snapshot
-
-    @property
-    def part_month(self) -> str:
-        """The month in which the record began, if that was after the month's first midnight."""
-        if self.since_ms is None:
-            return ""
-        month = utc_day(self.since_ms)[:7]
-        return month if self.since_ms > midnight_ms_of(f"{month}-01") else ""
 
     @property
     def moved_one_way(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -57,7 +57,7 @@ def differences(
     for row, right in zip(document["days"], days, strict=True):
         for name, value in right.items():
             same(f"{row['day']} {name}", row[name], value)
-    _of_months(document, days, same)
+    _of_months(document, ledger, days, same)
     complete = [day["return"] for day in days if day["complete"]]
     _of_days(document["performance"], complete, same)
     if len(complete) >= DAYS_MIN:
@@ -154,7 +154,16 @@ def _of_spans(
     same("transfers_total", document["transfers_total"], len(paid))
 
 
-def _of_months(document: dict[str, Any], days: list[dict[str, Any]], same: Same) -> None:
+def _month_ms(month: str) -> tuple[int, int]:
+    """00:00 UTC of a month's first day and of the next month's."""
+    first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+    later = (first + timedelta(days=31)).replace(day=1)
+    return int(first.timestamp() * 1000), int(later.timestamp() * 1000)
+
+
+def _of_months(
+    document: dict[str, Any], ledger: Ledger, days: list[dict[str, Any]], same: Same
+) -> None:
     for row in document["months"]:
         own = [day for day in days if day["day"].startswith(row["month"])]
         for name in ("pnl", "flows", "fees", "funding"):
@@ -167,6 +176,9 @@ def _of_months(document: dict[str, Any], days: list[dict[str, Any]], same: Same)
         losing = sum(day["return"] < 0 for day in complete)
         same(f"{row['month']} gaining_days", row["gaining_days"], gaining)
         same(f"{row['month']} losing_days", row["losing_days"], losing)
+        began, ended = _month_ms(row["month"])
+        within = ledger.began_ms <= began and ended <= document["as_of_ms"]
+        same(f"{row['month']} complete", row["complete"], within)
         whole = math.prod(1.0 + day["return"] for day in own) - 1.0
         same(f"{row['month']} return", row["return"], whole)
 

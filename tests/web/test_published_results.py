@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from published_record import START_MS, equity_mark
+from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
@@ -122,6 +122,19 @@ async def test_money_adds_up_over_days_and_over_months_to_the_record(
     assert [row["month"] for row in found["months"]] == ["2025-07", "2025-08", "2025-09"]
     assert [row["complete_days"] for row in found["months"]] == [6, 28, 5]
     assert found["months"][1]["unseparated_days"] == 3
+    whole = [False, True, False]  # it began on 26 July, and September goes on
+    assert [row["complete"] for row in found["months"]] == whole
+
+
+@pytest.mark.parametrize("missed_day", [5, 36], ids=["31 July", "31 August"])
+async def test_a_month_of_which_a_midnight_is_not_known_is_no_complete_month(
+    tmp_path: Path, client: Client, missed_day: int
+) -> None:
+    path = tmp_path / "missed.sqlite3"
+    write_record(path, trades_per_day=1, outage_day=missed_day, down_days=2)
+    found = await results_of(PublicSite(path, Site(mode="demo"), runner=inline), client)
+    assert [row["month"] for row in found["months"]] == ["2025-07", "2025-08", "2025-09"]
+    assert [row["complete"] for row in found["months"]] == [False, False, False]
 
 
 async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> None:

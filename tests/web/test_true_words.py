@@ -170,10 +170,19 @@ async def test_the_month_in_which_the_record_began_is_a_part_unless_it_began_wit
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "months.sqlite3"
-    write_record(path, days=10, trades_per_day=1, outage_day=None)  # from 26 July on
+    write_record(path, trades_per_day=1, outage_day=None)  # from 26 July to 4 September
     found = await page(path, client)
     assert 'Jul 2025 <span class="tag">part</span>' in found
-    assert 'Aug 2025 <span class="tag">so far</span>' in found
+    assert re.search(r"Aug 2025\s*</th>", found)
+    assert 'Sep 2025 <span class="tag">so far</span>' in found
+
+
+async def test_a_month_whose_last_midnight_is_not_known_is_a_part(
+    tmp_path: Path, client: Client
+) -> None:
+    path = tmp_path / "missed.sqlite3"
+    write_record(path, trades_per_day=1, outage_day=36, down_days=2)  # 31 August to 2 September
+    assert 'Aug 2025 <span class="tag">part</span>' in await page(path, client)
 
 
 async def test_pricing_speaks_of_keys_where_there_is_something_to_open_with_them(

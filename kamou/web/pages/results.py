@@ -70,7 +70,9 @@ def _html(ask: Ask) -> Page:
         # Keyed by the open month: the first request of a month may come before its first day ends.
         months=ask.memo.piece(
             f"months {results.months[0].month if results.months else ''}",
-            lambda: ask.templates.macro("month_rows", results.months[1:], results.part_month),
+            lambda: ask.templates.macro(
+                "month_rows", results.months[1:], results.daily.complete_months
+            ),
         ),
         ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
     )
