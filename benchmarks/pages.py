@@ -38,7 +38,15 @@ START_MS = 1_700_006_400_000  # 2023-11-15T00:00Z
 DAY_MS, CYCLE_MS = 86_400_000, 300_000
 SYMBOLS = tuple(f"SYN{n:03}USDT" for n in range(220))
 STRATEGIES = ("mean_reversion", "oi_momentum")
-PAGES = ("/results", "/results.json", "/", "/trades", "/days", "/api/v1/public/days")
+PAGES = (
+    "/results",
+    "/results.json",
+    "/",
+    "/trades",
+    "/days",
+    "/api/v1/public/days",
+    "/api/v1/public/trades",
+)
 HEADS, ENDS = 15, 3
 SEED = 20_231_115
 

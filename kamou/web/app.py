@@ -61,6 +61,7 @@ ROUTES: tuple[Row, ...] = (
     Row(path="/trades/{trade_id:path}", render=trade.render, negotiates=True),
     Row(path="/days", render=days.render, query=days.PARAMETERS),
     Row(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
+    Row(path=trades.API_PATH, render=trades.render_json, query=trades.PARAMETERS),
     Row(path="/how-it-works", render=how_it_works.render),
     Row(path="/pricing", render=pricing.render),
 )

@@ -20,6 +20,9 @@ INVALID = [
     ("/trades", "after", "1", PLACE),
     ("/trades", "after", "-1", PLACE),
     ("/trades", "outcome", "odd", "outcome must be win or loss"),
+    ("/api/v1/public/trades", "before", "zz", PLACE),
+    ("/api/v1/public/trades", "after", "1", PLACE),
+    ("/api/v1/public/trades", "outcome", "odd", "outcome must be win or loss"),
     ("/days", "before", "1", DAY),
     ("/days", "before", "2025-02-30", DAY),
     ("/days", "before", "20250201", DAY),
@@ -28,7 +31,9 @@ INVALID = [
     ("/api/v1/public/days", "limit", "201", LIMIT),
     ("/api/v1/public/days", "limit", "1e1", LIMIT),
 ]
-FREE = {("/trades", "strategy"), ("/trades", "symbol")}  # any name; none may match
+LISTS = ("/trades", "/api/v1/public/trades")
+FREE = {(path, name) for path in LISTS for name in ("strategy", "symbol")}
+"""Any name; none may match."""
 
 
 @pytest.mark.parametrize(("path", "name", "value", "why"), INVALID)
@@ -56,6 +61,8 @@ async def test_a_name_that_no_trade_has_is_an_empty_page(
     public: PublicSite, client: Client, path: str, name: str
 ) -> None:
     async with client(public) as http:
-        page = await http.get(f"{path}?{name}=<nothing>")
-    assert page.status_code == 200
+        page = await http.get(f"/trades?{name}=<nothing>")
+        listed = await http.get(f"{path}?{name}=<nothing>", headers={"accept": "application/json"})
+    assert (page.status_code, listed.status_code) == (200, 200)
     assert "No closed trade matches." in page.text
+    assert (listed.json()["trades"], listed.json()["total"]) == ([], 0)

@@ -22,6 +22,8 @@ from kamou.web.app import PublicSite
 from kamou.web.format import DASH
 from kamou.web.site import Site
 
+AS_JSON = {"accept": "application/json"}
+
 
 def a_trade(record: Path) -> str:
     return trades(open_reader(record), limit=1)[0].trade_id
@@ -59,6 +61,28 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
             address = neighbor(page, "prev")
     assert back == seen[::-1]
     assert f"{len(wanted)} closed trades" in page
+
+
+async def test_the_public_api_lists_the_trades_as_the_page_does_for_programs(
+    public: PublicSite, client: Client
+) -> None:
+    address: str | None = "/api/v1/public/trades?outcome=loss"
+    async with client(public) as http:
+        page = (await http.get("/trades?outcome=loss", headers=AS_JSON)).json()
+        while address is not None:
+            answer = await http.get(address, headers={"accept": "text/html"})
+            assert answer.headers["content-type"] == "application/json"
+            listed = answer.json()
+            for name in ("trades", "total", "as_of_ms", "mode", "currency"):
+                assert listed[name] == page[name]
+            for name in ("older_url", "newer_url"):
+                assert listed[name] == _in_the_api(page[name])
+            address, later = listed["older_url"], page["older_url"]
+            page = (await http.get(later, headers=AS_JSON)).json() if later else None
+
+
+def _in_the_api(url: str | None) -> str | None:
+    return None if url is None else f"/api/v1/public{url}"
 
 
 @pytest.mark.parametrize("query", ["before=0-0", "after=999999999999999-9"])

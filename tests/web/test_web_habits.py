@@ -19,7 +19,7 @@ from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
-DOCUMENTS = ("/results.json", "/api/v1/public/days")
+DOCUMENTS = ("/results.json", "/api/v1/public/days", "/api/v1/public/trades")
 PUBLIC_URL = "https://kamou.example"
 
 

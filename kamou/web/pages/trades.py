@@ -1,4 +1,4 @@
-"""``/trades``: every closed trade, newest first, by page and filter."""
+"""``/trades`` and ``/api/v1/public/trades``: closed trades, newest first, by page and filter."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kamou.web.trade_documents import trades_document
 
 PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
 SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
+PATH, API_PATH = "/trades", "/api/v1/public/trades"
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
 DESCRIPTION = (
@@ -29,12 +30,26 @@ PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
 def render(ask: Ask) -> Page:
-    """One page of trades, read from its place in the index of its filters; JSON for programs.
+    """One page of trades; JSON for programs.
+
+    Raises:
+        HTTPException: as ``render_json``.
+    """
+    return _page(ask, PATH, as_json=ask.json)
+
+
+def render_json(ask: Ask) -> Page:
+    """The same trades as a document, which leads to its neighbors in the API.
 
     Raises:
         HTTPException: 400 for a parameter that is no place and no outcome, 404 for a place that
             has no trades.
     """
+    return _page(ask, API_PATH, as_json=True)
+
+
+def _page(ask: Ask, path: str, *, as_json: bool) -> Page:
+    """One page, read from its place in the index of its filters."""
     filters = _filters(ask)
     before, after = _place(ask, "before"), _place(ask, "after")
     with public_queries.snapshot(ask.reader) as reader:
@@ -53,7 +68,7 @@ def render(ask: Ask) -> Page:
         )
         strategies, symbols = as_of.traded_names(reader, then)
         trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
-        worst = {t.trade_id: worst_case_r(reader, t) for t in trades} if ask.json else {}
+        worst = {t.trade_id: worst_case_r(reader, t) for t in trades} if as_json else {}
         flattened = {t.trade_id: flattened_for(reader, t) for t in trades}
     if not found and (before or after):
         raise HTTPException(404)
@@ -63,16 +78,16 @@ def render(ask: Ask) -> Page:
     shown: dict[str, Any] = {
         "flattened": flattened,
         "total": total,
-        "newer": _address(chosen, "after", trades[0].cursor) if has_newer else "",
-        "older": _address(chosen, "before", trades[-1].cursor) if has_older else "",
+        "newer": _address(path, chosen, "after", trades[0].cursor) if has_newer else "",
+        "older": _address(path, chosen, "before", trades[-1].cursor) if has_older else "",
     }
-    if ask.json:
+    if as_json:
         listed = trades_document(ask.site, then.at_ms, trades, worst=worst, **shown)
         return Page(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(
         "trades.html",
         title="Trades",
-        path="/trades",
+        path=PATH,
         description=DESCRIPTION,
         trades=trades,
         chosen=chosen,
@@ -104,6 +119,6 @@ def _place(ask: Ask, name: str) -> TradeCursor | None:
     return TradeCursor(closed_ms=int(named[1]), rowid=int(named[2]))
 
 
-def _address(chosen: dict[str, str], name: str, place: TradeCursor) -> str:
+def _address(path: str, chosen: dict[str, str], name: str, place: TradeCursor) -> str:
     parameters = {name: value for name, value in chosen.items() if value}
-    return "/trades?" + urlencode({**parameters, name: f"{place.closed_ms}-{place.rowid}"})
+    return f"{path}?" + urlencode({**parameters, name: f"{place.closed_ms}-{place.rowid}"})
