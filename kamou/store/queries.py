@@ -32,13 +32,13 @@ from kamou.store.rows import (
     RunRow,
     SignalRow,
     StateSpan,
-    TradeChain,
     TradeCursor,
     TradeRow,
     figures_of,
     select,
     select_one,
 )
+from kamou.store.trade_chains import trade_chain
 
 
 def equity_curve(
@@ -146,34 +146,6 @@ def trades_count(
     where, given = _trade_filter(strategy, symbol, outcome)
     query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
     return int(reader.execute(query, given).fetchone()[0])
-
-
-def trade_chain(reader: sqlite3.Connection, trade_id: str) -> TradeChain | None:
-    """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
-    trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", trade_id)
-    orders = select(
-        reader, OrderRow, "order_", "WHERE trade_id = ? ORDER BY intended_ms, rowid", trade_id
-    )
-    fills = select(reader, FillRow, "fill", "WHERE trade_id = ? ORDER BY at_ms, rowid", trade_id)
-    if trade is None and not orders and not fills:
-        return None
-    permit_id = next((order.permit_id for order in orders if order.permit_id), "")
-    permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
-    # A trade is named after the signal that opened it (kamou.ids.trade_id).
-    signal = select_one(
-        reader, SignalRow, "signal", "WHERE signal_id = ?", permit.signal_id if permit else trade_id
-    )
-    seen_ms = signal.cycle_ms if signal else -1
-    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_ms = ?", seen_ms)
-    return TradeChain(
-        trade_id=trade_id,
-        trade=trade,
-        fills=fills,
-        orders=orders,
-        permit=permit,
-        signal=signal,
-        cycle=cycle,
-    )
 
 
 def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:

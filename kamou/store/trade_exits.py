@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from kamou.core.book.events import IntentRecorded
+from kamou.core.book.events import FillRecorded, IntentRecorded, TradeClosed
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.messages.codec import kind_of
@@ -14,9 +14,12 @@ from kamou.store.rows import TradeRow
 
 _CLOSED = "close"  # the exit reason of a trade that our own market order closed
 
-_INTENT = """SELECT CAST(event.body AS TEXT) FROM fill
-    CROSS JOIN event ON event.kind = ? AND event.key = fill.client_id
-    WHERE fill.trade_id = ? ORDER BY fill.at_ms DESC, fill.rowid DESC LIMIT 1"""
+_INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
+    CROSS JOIN fill ON fill.trade_id = closed.cause_id
+    CROSS JOIN event recorded ON recorded.kind = ? AND recorded.key = fill.key
+    CROSS JOIN event intent ON intent.kind = ? AND intent.key = fill.client_id
+    WHERE closed.kind = ? AND closed.key = ? AND recorded.seq < closed.seq
+    ORDER BY fill.at_ms DESC, fill.rowid DESC LIMIT 1"""
 _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1'
 
 
@@ -28,7 +31,8 @@ def flattened_for(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     """
     if trade.exit_reason != _CLOSED:
         return None
-    row = reader.execute(_INTENT, (kind_of(IntentRecorded), trade.trade_id)).fetchone()
+    kinds = (kind_of(FillRecorded), kind_of(IntentRecorded), kind_of(TradeClosed))
+    row = reader.execute(_INTENT, (*kinds, trade.trade_id)).fetchone()
     if row is not None and json.loads(row[0])["intent"]["trade_id"].startswith(KILL_SWITCH):
         return StateReason.HUMAN_FLATTEN.value
     state = reader.execute(_STATE, (trade.closed_ms,)).fetchone()

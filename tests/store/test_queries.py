@@ -17,6 +17,7 @@ from kamou.store import as_of, database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
 from kamou.store.state_history import periods
+from kamou.store.trade_chains import trade_chain
 
 AT = story.CYCLE_MS + 2_000
 
@@ -42,7 +43,7 @@ def told(connection: sqlite3.Connection, writer: JournalWriter) -> sqlite3.Conne
 
 
 def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Connection) -> None:
-    chain = queries.trade_chain(told, story.SIGNAL)
+    chain = trade_chain(told, story.SIGNAL)
     assert chain is not None
     assert chain.trade is not None
     assert (chain.trade.pnl_net, chain.trade.exit_reason) == (D("21.85"), "target")
@@ -57,7 +58,7 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     assert chain.cycle is not None
     assert chain.cycle.cycle_ms == chain.signal.cycle_ms == story.CYCLE_MS
     assert chain.candle_ms == (story.CYCLE_MS - 900_000, story.CYCLE_MS)
-    assert queries.trade_chain(told, "nonsense") is None
+    assert trade_chain(told, "nonsense") is None
 
 
 def test_a_fill_without_a_client_id_goes_to_the_trade_that_is_open_in_its_symbol(
@@ -73,7 +74,7 @@ def test_a_fill_without_a_client_id_goes_to_the_trade_that_is_open_in_its_symbol
 
 
 def test_an_order_keeps_the_venues_last_word(told: sqlite3.Connection) -> None:
-    chain = queries.trade_chain(told, story.SIGNAL)
+    chain = trade_chain(told, story.SIGNAL)
     assert chain is not None
     entry, stop = chain.orders
     assert (entry.status, entry.filled, entry.closed_ms) == ("filled", D("0.50"), AT + 220)
@@ -243,7 +244,7 @@ def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
     writer.append([story.filled(1, story.STOP, OrderSide.SELL, "0.50", 2)])
     (trade,) = queries.open_trades(connection)
     assert (trade.side, trade.stop_price, trade.strategy) == ("short", None, "")
-    chain = queries.trade_chain(connection, "adopted.1")
+    chain = trade_chain(connection, "adopted.1")
     assert chain is not None
     assert (chain.trade, chain.permit, chain.signal, chain.cycle) == (None, None, None, None)
     assert chain.candle_ms is None

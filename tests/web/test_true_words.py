@@ -136,7 +136,12 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
         leg=Leg.CLOSE,
     )
     result = attrs.evolve(
-        trade, trade_id=trade_id, opened_ms=NOW_MS, closed_ms=NOW_MS + 5, exit_reason="close"
+        trade,
+        cause_id=trade_id,
+        trade_id=trade_id,
+        opened_ms=NOW_MS,
+        closed_ms=NOW_MS + 5,
+        exit_reason="close",
     )
     last = attrs.evolve(fill.fill, client_id="kmclose", venue_trade_id="x", at_ms=NOW_MS + 5)
     made = [

@@ -10,10 +10,12 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.trades import ADOPTED
 from kamou.core.model import Leg
 from kamou.http.replies import HTML, JSON
-from kamou.store import public_queries, queries
+from kamou.store import public_queries
 from kamou.store.rows import TradeChain
+from kamou.store.trade_chains import trade_chain
 from kamou.store.trade_exits import flattened_for
 from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
@@ -49,7 +51,7 @@ def render(ask: Ask) -> Page:
         HTTPException: 404 when no trade of that name has closed.
     """
     with public_queries.snapshot(ask.reader) as reader:
-        chain = queries.trade_chain(reader, ask.path["trade_id"])
+        chain = trade_chain(reader, ask.path["trade_id"])
         late = public_queries.result_corrections(
             reader, ask.path["trade_id"], limit=CORRECTIONS_SHOWN
         )
@@ -76,6 +78,7 @@ def render(ask: Ask) -> Page:
         chain=chain,
         trade=trade,
         worst=worst,
+        adopted=trade.strategy == ADOPTED,
         ended=fmt.exit_of(trade.exit_reason, flattened),
         legs=LEGS,
         diary=sorted((*_diary(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms),

@@ -1,0 +1,98 @@
+"""Everything that led to a trade: its fills, orders, permit, signal and cycle.
+
+A late fill of an entry opens a trade again, and that part has a result with an id of its own. The
+orders and fills of all parts bear the trade's id, which is the cause of each result. A fill is in
+the first result that was published after it was recorded, whatever the time of its stamp.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+import attrs
+
+from kamou.core.book.events import FillRecorded, IntentRecorded, TradeClosed
+from kamou.messages.codec import kind_of
+from kamou.store.rows import (
+    CycleRow,
+    FillRow,
+    OrderRow,
+    PermitRow,
+    SignalRow,
+    TradeChain,
+    TradeRow,
+    select,
+    select_one,
+)
+
+_FILLS = """WHERE trade_id = ? AND EXISTS (SELECT 1 FROM event
+    WHERE event.kind = ? AND event.key = fill.key AND seq > ? AND seq < ?)
+    ORDER BY at_ms, rowid"""
+_INTENDED = """SELECT client_id FROM order_ CROSS JOIN event ON kind = ? AND key = client_id
+    WHERE trade_id = ? AND seq > ? AND seq < ?"""
+_BEFORE = """SELECT coalesce(max(seq), 0) FROM event
+    WHERE cause_id = ? AND cause_id <> '' AND kind = ? AND seq < ?"""
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """A trade's id, and the numbers of the events that published the result before and its own."""
+
+    trade_id: str
+    after_seq: int
+    until_seq: int
+
+
+def part_of(reader: sqlite3.Connection, result_id: str) -> Part:
+    """Return the part of a trade that a result is of; what has no result yet is one part."""
+    kind = kind_of(TradeClosed)
+    row = reader.execute(
+        "SELECT seq, cause_id FROM event WHERE kind = ? AND key = ?", (kind, result_id)
+    ).fetchone()
+    if row is None:
+        return Part(trade_id=result_id, after_seq=0, until_seq=2**62)
+    seq, trade_id = row[0], row[1] or result_id
+    (before,) = reader.execute(_BEFORE, (trade_id, kind, seq)).fetchone()
+    return Part(trade_id=trade_id, after_seq=before, until_seq=seq)
+
+
+def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
+    """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
+    trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
+    part = part_of(reader, result_id)
+    between = (part.after_seq, part.until_seq)
+    fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, kind_of(FillRecorded), *between)
+    orders = _orders(reader, part, {fill.client_id for fill in fills})
+    if trade is None and not orders and not fills:
+        return None
+    permit_id = next((order.permit_id for order in orders if order.permit_id), "")
+    permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
+    # A trade is named after the signal that opened it (kamou.ids.trade_id).
+    signal_id = permit.signal_id if permit else part.trade_id
+    signal = select_one(reader, SignalRow, "signal", "WHERE signal_id = ?", signal_id)
+    seen_ms = signal.cycle_ms if signal else -1
+    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_ms = ?", seen_ms)
+    return TradeChain(
+        trade_id=result_id,
+        trade=trade,
+        fills=fills,
+        orders=orders,
+        permit=permit,
+        signal=signal,
+        cycle=cycle,
+    )
+
+
+def _orders(
+    reader: sqlite3.Connection, part: Part, filled: Collection[str]
+) -> tuple[OrderRow, ...]:
+    """Return the orders that were recorded or filled in a part of a trade, oldest first."""
+    given = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
+    intended = {client_id for (client_id,) in reader.execute(_INTENDED, given)}
+    tail = "WHERE trade_id = ? ORDER BY intended_ms, rowid"
+    return tuple(
+        order
+        for order in select(reader, OrderRow, "order_", tail, part.trade_id)
+        if order.client_id in intended or order.client_id in filled
+    )
