@@ -26,7 +26,8 @@ from kamou.store.rows import (
     select_one,
 )
 
-_FILLS = """WHERE trade_id = ? AND EXISTS (SELECT 1 FROM event
+# A fill without an order of ours bears the id of the result that it ended.
+_FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
     WHERE event.kind = ? AND event.key = fill.key AND seq > ? AND seq < ?)
     ORDER BY at_ms, rowid"""
 _INTENDED = """SELECT client_id FROM order_ CROSS JOIN event ON kind = ? AND key = client_id
@@ -61,8 +62,8 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
     """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
     trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
     part = part_of(reader, result_id)
-    between = (part.after_seq, part.until_seq)
-    fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, kind_of(FillRecorded), *between)
+    between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
+    fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, result_id, *between)
     orders = _orders(reader, part, {fill.client_id for fill in fills})
     if trade is None and not orders and not fills:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -40,7 +40,7 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
         Interruption(
             from_ms=command.at_ms,
             until_ms=command.at_ms,
-            what=_did(command),
+            what=_did(command, results.disabled),
             why=(_said(command, command.reason),),
         )
         for command in results.commands
@@ -51,13 +51,15 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
     return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
 
 
-def _did(command: Command) -> str:
+def _did(command: Command, disabled: Iterable[DisabledSpan]) -> str:
     """What a command did that left the trading state as it was.
 
     An older journal may hold a flatten outside of any halt: nothing ran when it closed everything.
     """
     if command.reason == StateReason.HUMAN_FLATTEN.value:
         return "flattened while nothing ran"
+    if any(span.until_ms == command.at_ms for span in disabled):
+        return "disabled strategies may enter again"
     return "nothing changed"
 
 

@@ -39,6 +39,9 @@ MIDNIGHT_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 STEP_MS = 900_000
 WARMUP = 60  # bars before the first day
 SYMBOLS = 6
+LOWER_LIMITS = attrs.evolve(
+    SIMULATED.risk, entries_per_strategy_hour=20, reentries_per_symbol_day=1
+)
 SETTINGS = Settings(
     mode="demo",
     cycle=CycleSettings(period_s=900, timeframe_s=900, shards=1),
@@ -57,10 +60,17 @@ class History:
     runs: tuple[tuple[float, float], ...]  # the system is up from, until: hours
     moves: tuple[tuple[float, int], ...] = ()  # deposits and withdrawals: at which hour
     commands: tuple[tuple[float, Command], ...] = ()  # the operator's, at which hour
+    lowered: bool = False  # the last run has lower limits than those before
     killed: bool = False  # each run but the last ends without a word
 
     def at_ms(self, hour: float) -> int:
         return MIDNIGHT_MS + int(hour * HOUR_MS)
+
+    def settings(self, until_h: float) -> Settings:
+        """Of the run that ends then."""
+        if not self.lowered or until_h != self.runs[-1][1]:
+            return SETTINGS
+        return attrs.evolve(SETTINGS, risk=LOWER_LIMITS, change_reason="fewer entries a day")
 
     @property
     def days(self) -> int:
@@ -169,8 +179,9 @@ async def _run(
     """One run. With ``keep`` the files are copied as a kill at its end would leave them."""
     journal, venue = folder / "kamou.sqlite3", folder / VENUE
     end_ms = history.at_ms(until_h)
+    settings = history.settings(until_h)
     with opened(
-        settings=SETTINGS,
+        settings=settings,
         database_path=journal,
         venue_path=venue,
         source=drawn,
@@ -181,9 +192,9 @@ async def _run(
     ) as session:
         tree = compose(
             World(
-                settings=SETTINGS,
+                settings=settings,
                 clock=clock,
-                port=session.port(SETTINGS),
+                port=session.port(settings),
                 market=drawn,
                 writer=session.writer,
                 reader=session.reader,

@@ -35,6 +35,7 @@ class Stretch:
     net: Decimal  # after fees and funding
     fees: Decimal
     funding: Decimal
+    slippage: Decimal  # of all its fills, money
     added: Decimal  # contracts, by the orders that opened or enlarged it
     contract_size: Decimal
     side: str
@@ -50,6 +51,7 @@ class _Open:
     cash: Decimal = D(0)  # bought is negative, sold positive: money
     fees: Decimal = D(0)
     funding: Decimal = D(0)
+    slippage: Decimal = D(0)
     added: Decimal = D(0)
     paid_in: Decimal = D(0)  # contracts x price of what was added, and of what was taken off
     paid_out: Decimal = D(0)
@@ -149,6 +151,32 @@ class Ledger:
         """The equity that a transfer, with all others of its time, adds to."""
         return self.equity(transfer_ms)
 
+    def slippage(self, fill: dict[str, Any]) -> Decimal:
+        """What it cost beyond its reference: a stop's trigger, else the mid of its time.
+
+        A fill that paid the maker's fee has none: it filled at its own limit. Nor has one by the
+        venue itself.
+        """
+        contracts, price = D(fill["quantity"]) * D(fill["contract_size"]), D(fill["price"])
+        taken = (contracts * price * D(fill["taker_fee"])).quantize(LAST_DIGIT)
+        if D(fill["fee"]) != taken or not fill["client_id"]:
+            return D(0)
+        if fill["type"] == "stop_market":
+            reference = D(fill["trigger_price"])
+        else:
+            reference = self._mark_at(fill["symbol"], fill["at_ms"])
+        worse = (price - reference) * (1 if fill["side"] == "buy" else -1)
+        return (worse * contracts).quantize(LAST_DIGIT)
+
+    def fills_of(self, trade: Stretch) -> list[dict[str, Any]]:
+        """In the venue's order."""
+        return [
+            fill
+            for fill in self.fills
+            if fill["symbol"] == trade.symbol
+            and trade.opened_ms <= fill["at_ms"] <= trade.closed_ms
+        ]
+
     def trades(self, until_ms: int) -> list[Stretch]:
         """Positions that were closed before ``until_ms``, oldest first."""
         entries = [(f["at_ms"], 1, f) for f in self.fills]
@@ -159,7 +187,7 @@ class Ledger:
             if at_ms >= until_ms:
                 break
             if is_fill:
-                done.extend(_filled(open_, row))
+                done.extend(_filled(open_, row, self.slippage(row)))
             else:
                 open_[row["symbol"]].funding += D(row["amount"])
         return done
@@ -186,7 +214,7 @@ def signed(fill: dict[str, Any]) -> Decimal:
     return D(fill["quantity"]) * (1 if fill["side"] == "buy" else -1)
 
 
-def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
+def _filled(open_: dict[str, _Open], fill: dict[str, Any], slippage: Decimal) -> Iterator[Stretch]:
     quantity, size = signed(fill), D(fill["contract_size"])
     held = open_.setdefault(fill["symbol"], _Open(fill["at_ms"]))
     assert abs(held.quantity + quantity) <= max(abs(held.quantity), abs(quantity)) or (
@@ -201,6 +229,7 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
         held.paid_out += abs(quantity) * D(fill["price"])
     held.cash -= quantity * D(fill["price"]) * size
     held.fees += D(fill["fee"])
+    held.slippage += slippage
     held.quantity += quantity
     if held.quantity == 0:
         del open_[fill["symbol"]]
@@ -212,6 +241,7 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any]) -> Iterator[Stretch]:
             net=held.cash - held.fees + held.funding,
             fees=held.fees,
             funding=held.funding,
+            slippage=held.slippage,
             added=held.added,
             contract_size=size,
             side="long" if quantity < 0 else "short",

@@ -63,8 +63,8 @@ def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
     shown = [str(len(listed)), *names]
     for row in rows:
         shown.append(f"{row['symbol']} {moment(row['closed_ms'])}")
-        shown.append(f"{_price(row['entry_price'])} {_price(row['exit_price'])}")
-        shown.append(_lasted({"from_ms": row["opened_ms"], "until_ms": row["closed_ms"]}))
+        shown.append(f"{price(D(row['entry_price']))} {price(D(row['exit_price']))}")
+        shown.append(lasted(row["closed_ms"] - row["opened_ms"]))
         shown.append(money(D(row["fees"]) - D(row["funding"])))
         shown.append(money(row["pnl_net"], signed=True))
         if row["r_multiple"] is not None:
@@ -73,11 +73,14 @@ def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
     return NUMBER.findall(" | ".join([*shown, f"{MINUS}1"]))  # R of a clean stop
 
 
-def _price(value: str) -> str:
+def price(value: Decimal) -> str:
     """Eight significant digits, without zeros at the end."""
-    exact = D(value)
-    rounded = exact.quantize(D(1).scaleb(-max(0, 7 - exact.adjusted())), ROUND_HALF_EVEN)
-    text = f"{rounded:,f}"
+    return exact(value.quantize(D(1).scaleb(-max(0, 7 - value.adjusted())), ROUND_HALF_EVEN))
+
+
+def exact(value: Decimal) -> str:
+    """Every digit, without zeros at the end."""
+    text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -204,6 +207,14 @@ def _interruptions(d: dict[str, Any]) -> Iterator[str]:
         lasted = "" if period["until_ms"] is None else _lasted(period)
         rows.append((period["from_ms"], f"{lasted} {' '.join(lines)}"))
     rows += [(gap["from_ms"], _lasted(gap)) for gap in d["downtime"]]
+    spans = [row for name in ("halts", "reduced", "downtime") for row in d[name]]
+    for command in d["commands"]:  # those in a span are among its steps
+        at_ms = command["at_ms"]
+        after = at_ms >= min((span["from_ms"] for span in spans), default=0)
+        if after and not any(s["from_ms"] <= at_ms <= (s["until_ms"] or 2**62) for s in spans):
+            rows.append((at_ms, command["note"]))
+    for span in d["disabled_strategies"]:
+        rows.append((span["from_ms"], "" if span["until_ms"] is None else _lasted(span)))
     for from_ms, text in sorted(rows, key=lambda row: row[0], reverse=True):
         yield f"{moment(from_ms)} {text}"
     for name in ("halts", "reduced", "downtime"):
@@ -211,7 +222,11 @@ def _interruptions(d: dict[str, Any]) -> Iterator[str]:
 
 
 def _lasted(span: dict[str, Any]) -> str:
-    ms = span["until_ms"] - span["from_ms"]
+    return lasted(span["until_ms"] - span["from_ms"])
+
+
+def lasted(ms: int) -> str:
+    """The two largest units."""
     for large, small in ((86_400_000, 3_600_000), (3_600_000, 60_000)):
         if ms >= large:
             rest = ms % large // small
@@ -222,8 +237,8 @@ def _lasted(span: dict[str, Any]) -> str:
 # --- how people read figures ------------------------------------------------------------------
 
 
-def money(value: Decimal | str, *, signed: bool = False) -> str:
-    return _signed(D(value).quantize(D("0.01"), ROUND_HALF_EVEN), "", signed)
+def money(value: Decimal | str, *, signed: bool = False, places: int = 2) -> str:
+    return _signed(D(value).quantize(D(1).scaleb(-places), ROUND_HALF_EVEN), "", signed)
 
 
 def percent(value: float, *, signed: bool = False, places: int = 2) -> str:

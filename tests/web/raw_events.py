@@ -26,9 +26,11 @@ class Plans:
             rows = connection.execute("SELECT body FROM event WHERE kind = ? ORDER BY seq", (kind,))
             return [json.loads(body) for (body,) in rows]
 
+        rows = connection.execute("SELECT kind, body FROM event ORDER BY seq")
+        self.events = [(kind, json.loads(body)) for kind, body in rows]
         plans = {row["permit_id"]: row["plan"] for row in bodies("permit_granted")}
         intents = [row["intent"] for row in bodies("intent_recorded")]
-        self._legs = {intent["client_id"]: intent["leg"] for intent in intents}
+        self.intents = {intent["client_id"]: intent for intent in intents}
         self.of_order = {
             i["client_id"]: plans[i["permit_id"]] for i in intents if i["permit_id"] in plans
         }
@@ -119,9 +121,69 @@ class Plans:
     def planned_stop(self, trade: Stretch) -> Decimal:
         return D(self.of_order[trade.entry_ids[0]]["stop_price"])
 
+    def worst_case_r(self, trade: Stretch) -> float | None:
+        """Net over the permit's worst case, of the part of its plan that was filled."""
+        if self.r(trade) is None:
+            return None
+        plan = self.of_order[trade.entry_ids[0]]
+        planned = D(plan["quantity"]) * D(plan["contract_size"])
+        share = trade.added * trade.contract_size / planned
+        return float(trade.net / (D(plan["risk"]) * share))
+
     def ended_by(self, trade: Stretch) -> str:
-        """``stop``, ``target`` or ``close``: what the order that closed it was for."""
-        return str(self._legs[trade.last_id])
+        """``stop``, ``target``, ``time`` or ``close``: what the order that closed it was for."""
+        intent = self.intents[trade.last_id]
+        hold_ms = self.of_order[trade.entry_ids[0]]["hold_ms"]
+        held_ms = intent["intended_ms"] - trade.opened_ms
+        late = intent["leg"] == "close" and 0 < hold_ms <= held_ms
+        return "time" if late else str(intent["leg"])
+
+    def flattened_for(self, trade: Stretch) -> str | None:
+        """Why everything was being closed when an order of ours closed this trade."""
+        states = [row for row in self._states if row["at_ms"] <= trade.closed_ms]
+        if self.ended_by(trade) != "close" or not states or states[-1]["after"] != "flatten":
+            return None
+        return str(states[-1]["reason"])
+
+    def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
+        """The events of some kinds until as of, oldest first."""
+        return [
+            row for kind, row in self.events if kind in kinds and row["at_ms"] <= self.snapshot_ms
+        ]
+
+    @property
+    def configurations(self) -> list[dict[str, Any]]:
+        """The configuration of every run."""
+        return [
+            {"at_ms": r["at_ms"], "digest": r["config_digest"], "reason": r["change_reason"]}
+            for r in self.of_kind("run_started")
+        ]
+
+    @property
+    def new_configurations(self) -> list[dict[str, Any]]:
+        """Each configuration when it ran for the first time."""
+        first = {row["digest"]: row for row in reversed(self.configurations)}
+        return sorted(first.values(), key=lambda row: row["at_ms"])
+
+    @property
+    def disabled_strategies(self) -> list[dict[str, Any]]:
+        """From when until when (None: still) which strategy could not enter, and for what."""
+        found: list[dict[str, Any]] = []
+        for row in self.of_kind("strategy_disabled", "strategy_resumed"):
+            if "code" in row:
+                span = {"strategy": row["strategy"], "from_ms": row["at_ms"], "until_ms": None}
+                found.append({**span, "reason": row["code"]})
+                continue
+            for span in found:
+                if span["strategy"] == row["strategy"] and span["until_ms"] is None:
+                    span["until_ms"] = row["at_ms"]
+        return found
+
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """What the operator ordered although it changed nothing."""
+        names = ("at_ms", "reason", "note")
+        return [{name: row[name] for name in names} for row in self.of_kind("command_noted")]
 
     def strategy(self, trade: Stretch) -> str:
         return self.of_order[trade.entry_ids[0]]["strategy"]

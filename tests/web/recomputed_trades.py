@@ -39,6 +39,11 @@ def trade_differences(listed: Sequence[dict[str, Any]], ledger: Ledger, plans: P
             "planned_stop": plans.planned_stop(trade),
             "fees": trade.fees,
             "funding": trade.funding,
+            "slippage": trade.slippage,
+            "stop_price": plans.planned_stop(trade),
+            "exit_reason": plans.ended_by(trade),
+            "flattened_for": plans.flattened_for(trade),
+            "worst_case_r": plans.worst_case_r(trade),
             "pnl_gross": trade.net + trade.fees - trade.funding,
             "pnl_net": trade.net,
             "r_multiple": plans.r(trade),
@@ -46,8 +51,6 @@ def trade_differences(listed: Sequence[dict[str, Any]], ledger: Ledger, plans: P
         for name, value in right.items():
             if not _equal(row[name], value):
                 found.append(f"{row['trade_id']} {name}: {row[name]}, right is {value}")
-        if plans.ended_by(trade) != row["exit_reason"] and plans.ended_by(trade) != "close":
-            found.append(f"{row['trade_id']} ended by {row['exit_reason']}")
     return found
 
 
@@ -55,6 +58,10 @@ def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> lis
     """What the pages of single trades say of their fills otherwise than the venue's file."""
     found: list[str] = []
     names = ("side", "price", "quantity", "fee")
+    slipped = {
+        (fill["symbol"], fill["at_ms"], fill["client_id"]): ledger.slippage(fill)
+        for fill in ledger.fills
+    }
     for document in documents:
         trade = document["trade"]
         right = sorted(
@@ -66,6 +73,10 @@ def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> lis
         shown = sorted(
             (fill["at_ms"], *(_plain(fill[name]) for name in names)) for fill in document["fills"]
         )
+        for fill in document["fills"]:
+            place = (fill["symbol"], fill["at_ms"], fill["client_id"])
+            if slipped[place] != D(fill["slippage"]):
+                found.append(f"slippage of {place}: {fill['slippage']}, right is {slipped[place]}")
         if shown != right or document["fills_total"] != len(right):
             found.append(f"fills of {trade['trade_id']}: {shown}, right is {right}")
     return found
@@ -87,7 +98,7 @@ def interval_differences(document: dict[str, Any], listed: Sequence[dict[str, An
         }
         for row in listed
     ]
-    right = bounds_of_trades(days, trades)
+    right = bounds_of_trades(days, trades) if days else {}
     found: list[str] = []
     shown = {row["name"]: row["performance"] for row in document["strategies"]}
     for who, figures in {"all": document["performance"], **shown}.items():

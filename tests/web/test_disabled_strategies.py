@@ -12,12 +12,14 @@ from published_record import START_MS, write_record
 
 from kamou.clock import HOUR_MS
 from kamou.core.book.events import Event
+from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import Figure
 from kamou.runtime.runners import inline
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
+from kamou.web.format import DASH
 from kamou.web.site import Site
 
 Client = Callable[[PublicSite], httpx.AsyncClient]
@@ -88,6 +90,21 @@ async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is
     assert ">3 h</td>" in section
     assert "still" not in section
     assert "seen" not in section  # the operator's words are not for the public
+
+
+async def test_a_resume_that_only_let_a_strategy_enter_again_says_so_and_has_no_length(
+    told: Callable[..., Path], demo: Site, client: Client
+) -> None:
+    at_ms = SINCE_MS + 3 * HOUR_MS
+    path = told(
+        disabled("mean_reversion"),
+        StrategyResumed(at_ms=at_ms, strategy="mean_reversion", note="seen"),
+        CommandNoted(at_ms=at_ms, reason="HUMAN_RESUME", note="seen"),
+    )
+    _, _, section = await published(path, demo, client)
+    assert "disabled strategies may enter again" in section
+    assert "nothing changed" not in section
+    assert f'data-label="For">{DASH}</td>' in section
 
 
 async def test_strategies_end_apart_and_one_may_be_disabled_again(

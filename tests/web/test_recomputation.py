@@ -19,6 +19,7 @@ from page_numerals import (
     numbers_of,
     trades_numbers,
 )
+from page_of_trade import TradePage
 from raw_events import Plans
 from recomputation import differences
 from recomputed_trades import fill_differences, interval_differences, trade_differences
@@ -94,6 +95,13 @@ HISTORIES = (
         runs=((3.0, 50.0),),
         commands=((49.9, Flatten(reason="HUMAN_FLATTEN", note="enough")),),
     ),
+    History(
+        name="restarted with lower limits",
+        seed=13,
+        runs=((3.0, 14.0), (14.1, 26.0)),
+        lowered=True,
+        commands=((20.0, Resume(note="looked at")),),
+    ),
 )
 
 
@@ -146,6 +154,7 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
             (await http.get(f"/trades/{row['trade_id']}", headers=AS_JSON)).json()
             for row in listed[::7]
         ]
+        trade_pages = [(await http.get(f"/trades/{row['trade_id']}")).text for row in listed[::7]]
     ledger = Ledger(tmp_path / "exchange.sqlite3", marks(traded))
     plans = Plans(journal)
     assert document["trades_total"] == len(listed) > 5
@@ -153,6 +162,10 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     assert trade_differences(listed, ledger, plans) == []
     assert interval_differences(document, listed) == []
     assert fill_differences(single, ledger) == []
+    by_place = {(each.symbol, each.closed_ms): each for each in ledger.trades(plans.snapshot_ms)}
+    for row, page in zip(listed[::7], trade_pages, strict=True):
+        right = TradePage(by_place[row["symbol"], row["closed_ms"]], ledger, plans)
+        assert numbers_of(page) == right.numbers()
     assert numbers_of(results) == expected_numbers(document)
     assert numbers_of(front) == front_numbers(document, plans)
     assert numbers_of(day_rows) == days_numbers(document)

@@ -1,0 +1,166 @@
+"""Every number of a trade's page, from the venue's file and the raw ``event`` rows.
+
+They are put into the page's order; nothing is from a read model or from the trade's document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ledger_by_definition import Ledger, Stretch
+from page_numerals import MINUS, NUMBER, exact, lasted, moment, money, number, price
+from raw_events import Plans
+
+D = Decimal
+Line = tuple[int, str]  # of the diary: when, and its numbers
+
+
+class TradePage:
+    """What only the raw events know of one trade, and the numbers of its page."""
+
+    def __init__(self, trade: Stretch, ledger: Ledger, plans: Plans) -> None:
+        self._trade, self._ledger, self._plans = trade, ledger, plans
+        entry = plans.intents[trade.entry_ids[0]]
+        (self._permit,) = [
+            row
+            for kind, row in plans.events
+            if kind == "permit_granted" and row["permit_id"] == entry["permit_id"]
+        ]
+        (self._signal,) = [
+            row["candidate"] | {key: row[key] for key in ("verdict", "size_multiplier")}
+            for kind, row in plans.events
+            if kind == "signal_refined" and row["signal_id"] == self._permit["plan"]["signal_id"]
+        ]
+        self._fills = ledger.fills_of(trade)
+        ours = {fill["client_id"] for fill in self._fills}
+        self._orders = sorted(
+            (
+                intent
+                for intent in plans.intents.values()
+                if intent["trade_id"] == entry["trade_id"] or intent["client_id"] in ours
+            ),
+            key=lambda intent: intent["intended_ms"],
+        )
+
+    def numbers(self) -> list[str]:
+        """In the order of the page."""
+        shown = [*self._money(), *map(self._fill, self._fills), *map(self._order, self._orders)]
+        shown += [*self._chain(), *self._diary()]
+        return NUMBER.findall(" | ".join(shown))
+
+    def _money(self) -> Iterator[str]:
+        t, r = self._trade, self._plans.r(self._trade)
+        worst = self._plans.worst_case_r(t)
+        yield f"{t.symbol} {lasted(t.closed_ms - t.opened_ms)} {money(t.net, signed=True)}"
+        yield "" if r is None else number(r, signed=True, places=3)
+        stop = price(self._plans.planned_stop(t))
+        yield f"{price(t.entry_price)} {price(t.exit_price)} {stop} {stop}"
+        yield f"{exact(t.added)} {exact(t.contract_size)}"
+        gross = t.net + t.fees - t.funding
+        yield f"{cents(gross, signed=True)} {cents(t.fees)} {cents(t.funding, signed=True)}"
+        yield f"{cents(t.slippage)} {cents(t.net, signed=True)}"
+        for ratio in (r, worst):
+            yield "" if ratio is None else number(ratio, signed=True, places=3)
+
+    def _fill(self, fill: dict[str, Any]) -> str:
+        figures = f"{exact(D(fill['quantity']))} {price(D(fill['price']))} {cents(D(fill['fee']))}"
+        return f"{to_ms(fill['at_ms'])} {figures} {cents(self._ledger.slippage(fill))}"
+
+    def _order(self, order: dict[str, Any]) -> str:
+        prices = (order["limit_price"], order["trigger_price"])
+        asked = " ".join(price(D(each)) for each in prices if each is not None)
+        return f"{exact(D(order['quantity']))} {exact(self._filled(order))} {asked}"
+
+    def _filled(self, order: dict[str, Any]) -> Decimal:
+        own = [f for f in self._ledger.fills if f["client_id"] == order["client_id"]]
+        return sum((D(fill["quantity"]) for fill in own), D(0))
+
+    def _chain(self) -> Iterator[str]:
+        plan, signal = self._permit["plan"], self._signal
+        yield f"{to_ms(self._permit['at_ms'])} {money(plan['risk'])} {money(plan['notional'])}"
+        yield exact(D(plan["quantity"]))
+        yield " ".join(price(D(plan[f"{name}_price"])) for name in ("entry", "stop", "target"))
+        yield number(signal["score"], places=4)
+        yield f"{six(signal['stop_distance'])} {six(signal['target_distance'])}"
+        yield f"{exact(D(signal['size_multiplier']))} {signal['proxy']}"
+        yield " | ".join(f"{name} {six(value)}" for name, value in signal["features"])
+        cycle = self._cycle()
+        yield moment(cycle["cycle_ms"])
+        abstained = sum(int(each["value"]) for each in cycle["abstained"])
+        vetoed, refused = self._refusals(cycle["cycle_ms"])
+        yield f"{cycle['symbols']} {abstained} {cycle['candidates']} {vetoed} {refused}"
+        yield f"{moment(signal['bar_open_ms'])} {moment(signal['bar_close_ms'])}"
+        yield six(signal["close"])
+
+    def _cycle(self) -> dict[str, Any]:
+        """The newest that ranked the signal's bar."""
+        ranked = [row for kind, row in self._plans.events if kind == "cycle_ranked"]
+        return [r for r in ranked if r["bar_close_ms"] == self._signal["bar_close_ms"]][-1]
+
+    def _refusals(self, cycle_ms: int) -> tuple[int, int]:
+        """How many were vetoed, and refused or denied, while that cycle was the newest."""
+        newest, vetoed, refused = 0, 0, 0
+        for kind, row in self._plans.events:
+            newest = max(newest, row.get("cycle_ms", 0) if kind.startswith("cycle_") else 0)
+            if newest == cycle_ms:
+                vetoed += kind == "candidate_vetoed"
+                refused += kind == "permit_denied" or row.get("verdict") == "refuse"
+        return vetoed, refused
+
+    # --- the diary -------------------------------------------------------------------------------
+
+    def _diary(self) -> list[str]:
+        lines = [*self._causes()]
+        for order in self._orders:
+            lines += self._life(order)
+        for fill in self._fills:
+            lines.append((fill["at_ms"], f"{exact(D(fill['quantity']))} {price(D(fill['price']))}"))
+        lines.append((self._trade.closed_ms, ""))
+        ordered = sorted(lines, key=lambda line: line[0])
+        return [f"{to_ms(at_ms)} {text}" for at_ms, text in ordered]
+
+    def _causes(self) -> Iterator[Line]:
+        signal, plan = self._signal, self._permit["plan"]
+        yield signal["bar_open_ms"], signal["symbol"]
+        yield signal["bar_close_ms"], six(signal["close"])
+        yield self._cycle()["cycle_ms"], number(signal["score"], places=3)
+        yield self._permit["at_ms"], f"{exact(D(plan['quantity']))} {money(plan['risk'])}"
+        for kind, row in self._plans.events:
+            if kind == "permit_consumed" and row["permit_id"] == self._permit["permit_id"]:
+                yield row["at_ms"], ""
+
+    def _life(self, order: dict[str, Any]) -> Iterator[Line]:
+        yield order["intended_ms"], exact(D(order["quantity"]))
+        known = [
+            (kind, row)
+            for kind, row in self._plans.events
+            if row.get("client_id") == order["client_id"]
+        ]
+        seen = [row for kind, row in known if kind == "order_acknowledged"]
+        if seen:
+            yield seen[0]["at_ms"], seen[-1]["venue_id"]
+        ended = [r["at_ms"] for kind, r in known if kind in ("order_closed", "order_rejected")]
+        filled = self._filled(order)
+        if not ended and filled >= D(order["quantity"]):
+            own = [f for f in self._ledger.fills if f["client_id"] == order["client_id"]]
+            ended = [max(own[-1]["at_ms"], seen[0]["at_ms"] if seen else order["intended_ms"])]
+        if ended:
+            yield ended[-1], exact(filled)
+
+
+def cents(value: Decimal, *, signed: bool = False) -> str:
+    """Money in four places."""
+    return money(value, signed=signed, places=4)
+
+
+def six(value: float) -> str:
+    """Six significant digits."""
+    return f"{MINUS if value < 0 else ''}{abs(value):.6g}"
+
+
+def to_ms(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"
