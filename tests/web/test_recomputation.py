@@ -81,12 +81,14 @@ HISTORIES = (
         killed=True,
     ),
     History(
-        name="halted for a whole day",
+        name="halted for a whole day, flattened in the last minute of another",
         seed=9,
         runs=((3.0, 100.0),),
         commands=(
             (20.0, Halt(reason="HUMAN_HALT", note="holiday")),
             (76.0, Resume(note="back")),
+            (95.9938, Flatten(reason="HUMAN_FLATTEN", note="for the night")),  # at 23:59:37
+            (96.6, Resume(note="rested")),
         ),
     ),
     History(
