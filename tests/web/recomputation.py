@@ -80,15 +80,7 @@ def differences(
         same(f"{row['name']} funding", row["funding"], total(t.funding for t in own))
         same(f"{row['name']} slippage", row["slippage"], total(t.slippage for t in own))
     _of_spans(document, ledger, plans, period_ms, same)
-    same("configuration", document["config_digest"], plans.configurations[-1]["digest"])
-    changes = plans.new_configurations
-    same("config_changes", document["config_changes"], changes[-NEWEST:])
-    same("config_changes_total", document["config_changes_total"], len(changes))
-    disabled = plans.disabled_strategies
-    same("disabled_strategies", document["disabled_strategies"], disabled[-NEWEST:])
-    same("disabled total", document["disabled_strategies_total"], len(disabled))
-    commands = plans.commands[-NEWEST:]
-    same("commands", document["commands"], commands)
+    _of_operation(document, plans, same)
     change = total(D(day["pnl"]) for day in document["days"]) + D(document["flows"])
     same("sum of the days", str(change), ledger.equity(as_of_ms) - ledger.start)
     return found
@@ -121,6 +113,18 @@ def _day(
         "trades": sum(from_ms <= trade.closed_ms < end_ms for trade in trades),
         "complete": began and to_ms <= as_of_ms,
     }
+
+
+def _of_operation(document: dict[str, Any], plans: Plans, same: Same) -> None:
+    """Configurations, disabled strategies, and commands that changed no state."""
+    same("configuration", document["config_digest"], plans.configurations[-1]["digest"])
+    changes = plans.new_configurations
+    same("config_changes", document["config_changes"], changes[-NEWEST:])
+    same("config_changes_total", document["config_changes_total"], len(changes))
+    disabled = plans.disabled_strategies
+    same("disabled_strategies", document["disabled_strategies"], disabled[-NEWEST:])
+    same("disabled total", document["disabled_strategies_total"], len(disabled))
+    same("commands", document["commands"], plans.commands[-NEWEST:])
 
 
 def _of_spans(

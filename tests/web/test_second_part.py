@@ -14,7 +14,7 @@ from published_record import equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg, OrderType
+from kamou.core.model import Fill, Intent, Leg, OrderType
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite
@@ -60,10 +60,25 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
         entry=filled.fill.client_id,
         closed_first=closed.fill.client_id,
     )
+    with closing(open_writer(path, durable=False)) as connection:
+        JournalWriter(connection, generation=1).append(
+            _second_part(first, filled.fill, closed.fill, stop.intent, parts, stamped_late)
+        )
+    return parts
+
+
+def _second_part(
+    first: e.TradeClosed,
+    entered: Fill,
+    left: Fill,
+    stop: Intent,
+    parts: Parts,
+    stamped_late: bool,
+) -> list[e.Event]:
     told_ms = first.closed_ms + 1_000
     late_ms = told_ms if stamped_late else first.closed_ms - 1
     closing_intent = attrs.evolve(
-        stop.intent,
+        stop,
         client_id=parts.closed_second,
         leg=Leg.CLOSE,
         type=OrderType.MARKET,
@@ -72,10 +87,10 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
         intended_ms=told_ms + 1,
     )
     again = attrs.evolve(
-        filled.fill, venue_trade_id="late", quantity=D(60), price=D("99.7"), at_ms=late_ms
+        entered, venue_trade_id="late", quantity=D(60), price=D("99.7"), at_ms=late_ms
     )
     out = attrs.evolve(
-        closed.fill,
+        left,
         venue_trade_id="out",
         client_id=parts.closed_second,
         quantity=D(60),
@@ -91,17 +106,13 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
         closed_ms=told_ms + 2,
         exit_reason="close",
     )
-    with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(
-            [
-                e.FillRecorded(at_ms=told_ms, fill=again, source="stream"),
-                e.IntentRecorded(at_ms=told_ms + 1, intent=closing_intent),
-                e.FillRecorded(at_ms=told_ms + 2, fill=out, source="stream"),
-                second,
-                equity_mark(told_ms + 3, D(10_000)),
-            ]
-        )
-    return parts
+    return [
+        e.FillRecorded(at_ms=told_ms, fill=again, source="stream"),
+        e.IntentRecorded(at_ms=told_ms + 1, intent=closing_intent),
+        e.FillRecorded(at_ms=told_ms + 2, fill=out, source="stream"),
+        second,
+        equity_mark(told_ms + 3, D(10_000)),
+    ]
 
 
 async def page_of(path: Path, trade_id: str, client: Client) -> tuple[dict[str, Any], str]:
