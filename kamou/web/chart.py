@@ -6,6 +6,7 @@ style sheet shows the one that fits, so that labels stay readable on a telephone
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ import attrs
 from kamou.clock import DAY_MS
 from kamou.store.public_queries import Curve, Mark
 from kamou.web import format as fmt
-from kamou.web.ticks import Label, place_labels, time_ticks, value_ticks
+from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +42,7 @@ class Frame:
         return self.height - self.bottom
 
 
+LABEL_LEFT = 8  # from the frame to the labels of the axis of values
 CURVE_FRAMES = (
     Frame(
         name="wide",
@@ -254,8 +256,14 @@ def _curve(
     low, high = (float(m) for m in (min(m.low for m in marks), max(m.high for m in marks)))
     # never so near that a still account looks wild: a thousandth of it on either side
     pad = max((high - low) * 0.06, abs(start) * 0.001, 0.01)
-    x = Scale(marks[0].at_ms, marks[-1].at_ms, frame.left, frame.inner_right)
     y = Scale(low - pad, high + pad, frame.inner_bottom, frame.top)
+    ticks_y = tuple(
+        Tick(at=y(value), label=fmt.money(value, places=0 if high - low > 10 else 2))
+        for value in value_ticks(low - pad, high + pad, frame.ticks_y)
+    )
+    widest = max((label_width(tick.label, frame.label_px) for tick in ticks_y), default=0.0)
+    frame = attrs.evolve(frame, right=max(frame.right, LABEL_LEFT + math.ceil(widest)))
+    x = Scale(marks[0].at_ms, marks[-1].at_ms, frame.left, frame.inner_right)
     at = [x(m.at_ms) for m in marks]
     line = " ".join(f"{p},{y(float(m.equity))}" for p, m in zip(at, marks, strict=True))
     upper = [f"{p},{y(float(m.high))}" for p, m in zip(at, marks, strict=True)]
@@ -275,10 +283,7 @@ def _curve(
             frame.width,
             frame.label_px,
         ),
-        ticks_y=tuple(
-            Tick(at=y(value), label=fmt.money(value, places=0 if high - low > 10 else 2))
-            for value in value_ticks(low - pad, high + pad, frame.ticks_y)
-        ),
+        ticks_y=ticks_y,
         bands=tuple(_bands(frame, x, curve, spans)),
         markers=tuple(
             Marker(kind=event.kind, x=x(event.at_ms), title=event.title)

@@ -142,7 +142,12 @@ def feature_name(name: str) -> str:
 
 def counted(n: int, noun: str) -> str:
     """``1 complete day``, ``2 complete days``; ``noun`` is in the singular."""
-    return f"{n} {nouns(n, noun)}"
+    return f"{count(n)} {nouns(n, noun)}"
+
+
+def count(n: int) -> str:
+    """``1,297``: how many there are."""
+    return f"{n:,}"
 
 
 def rests_on(own: int, found: int | None, noun: str) -> str:

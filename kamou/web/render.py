@@ -67,6 +67,7 @@ def load_templates(site: Site) -> Templates:
         "price",
         "cause",
         "contracts",
+        "count",
         "counted",
         "moment",
         "moment_exact",

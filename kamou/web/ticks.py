@@ -40,6 +40,11 @@ class Label:
     anchor: str  # start | middle | end
 
 
+def label_width(label: str, font_px: float) -> float:
+    """Return the width that a label takes at most, in the drawing's units."""
+    return len(label) * EM_PER_CHAR * font_px
+
+
 def place_labels(
     ticks: Iterable[tuple[float, str]], width: float, font_px: float
 ) -> tuple[Label, ...]:
@@ -56,7 +61,7 @@ def place_labels(
     placed: list[Label] = []
     free = float(width)  # where the label to the right begins
     for at, label in reversed(tuple(ticks)):
-        size = len(label) * EM_PER_CHAR * font_px
+        size = label_width(label, font_px)
         anchor, text_x, begin = "middle", at, at - size / 2
         if begin < 0:
             anchor, text_x, begin = "start", 0.0, 0.0

@@ -60,7 +60,7 @@ def days_numbers(document: dict[str, Any]) -> list[str]:
 def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
     """The numbers of the first page of ``/trades``; ``names`` stand in its form."""
     rows = listed[: -TRADES_SHOWN - 1 : -1]
-    shown = [str(len(listed)), *names]
+    shown = [f"{len(listed):,}", *names]
     for row in rows:
         shown.append(f"{row['symbol']} {moment(row['closed_ms'])}")
         shown.append(f"{price(D(row['entry_price']))} {price(D(row['exit_price']))}")
@@ -98,7 +98,7 @@ def _page(d: dict[str, Any]) -> Iterator[str]:
         yield f"{percent(twr['value'], signed=True)} {twr['n']} 95%"
         yield f"{percent(twr['low'], signed=True)} {percent(twr['high'], signed=True)}"
     complete = [day for day in d["days"] if day["complete"]]
-    yield f"{moment(d['as_of_ms'])} {d['trades_total']}"
+    yield f"{moment(d['as_of_ms'])} {d['trades_total']:,}"
     yield str(sum(day["return"] > 0 for day in complete))
     yield str(sum(day["return"] < 0 for day in complete))
     worst = min((day["return"] for day in complete), default=0.0)
@@ -115,7 +115,7 @@ def _page(d: dict[str, Any]) -> Iterator[str]:
         yield meaning
         yield from _figure(name, figures[name])
         if name == "expectancy_r" and d["trades_total"] > figures[name]["n"]:
-            yield str(d["trades_total"] - figures[name]["n"])
+            yield f"{d['trades_total'] - figures[name]['n']:,}"
     if d["strategies"]:
         yield from _strategies(d)
         yield "30"
@@ -140,8 +140,8 @@ def _figure(name: str, figure: dict[str, Any]) -> Iterator[str]:
                 yield SHOWN[name](figure[key])
         rests_on = figure.get("interval", figure)["n"]
         if rests_on != figure["n"]:
-            yield str(rests_on)
-    yield str(figure["n"])
+            yield f"{rests_on:,}"
+    yield f"{figure['n']:,}"
 
 
 def _strategies(d: dict[str, Any]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _strategies(d: dict[str, Any]) -> Iterator[str]:
         every[name] = str(sum(D(row[name]) for row in d["strategies"]))
     for row in (*d["strategies"], every):
         of = row["performance"]
-        yield f"{row['trades']} {money(row['pnl_net'], signed=True)}"
+        yield f"{row['trades']:,} {money(row['pnl_net'], signed=True)}"
         for name, places in (("expectancy_r", 2), ("win_rate", 0), ("profit_factor", 2)):
             if of[name]["value"] is None:
                 continue
@@ -161,7 +161,7 @@ def _strategies(d: dict[str, Any]) -> Iterator[str]:
                 elif of[name][key] is not None:
                     yield number(of[name][key], signed=name == "expectancy_r", places=places)
             if of[name]["interval"]["n"] != row["trades"]:
-                yield str(of[name]["interval"]["n"])
+                yield f"{of[name]['interval']['n']:,}"
         yield f"{money(row['fees'])} {money(row['funding'], signed=True)} {money(row['slippage'])}"
 
 
@@ -182,7 +182,7 @@ def _row(row: dict[str, Any], between: str = "") -> str:
     shown = "" if row["return"] is None else percent(row["return"], signed=True)
     change = money(row["pnl"], signed=True)
     costs = f"{money(row['fees'])} {money(row['funding'], signed=True)}"
-    return f"{shown} {change} {row['trades']} {between} {costs}"
+    return f"{shown} {change} {row['trades']:,} {between} {costs}"
 
 
 def _drawdown(figures: dict[str, Any]) -> str:

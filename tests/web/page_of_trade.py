@@ -91,7 +91,8 @@ class TradePage:
         yield moment(cycle["cycle_ms"])
         abstained = sum(int(each["value"]) for each in cycle["abstained"])
         vetoed, refused = self._refusals(cycle["cycle_ms"])
-        yield f"{cycle['symbols']} {abstained} {cycle['candidates']} {vetoed} {refused}"
+        counts = (cycle["symbols"], abstained, cycle["candidates"], vetoed, refused)
+        yield " ".join(f"{n:,}" for n in counts)
         yield f"{moment(signal['bar_open_ms'])} {moment(signal['bar_close_ms'])}"
         yield six(signal["close"])
 

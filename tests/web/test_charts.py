@@ -235,6 +235,16 @@ def test_no_label_of_the_time_axis_is_cut_and_none_overlaps(
         assert not drawn.ticks_x or any(each.label for each in drawn.ticks_x)
 
 
+@pytest.mark.parametrize("equity", [9_800.0, 250_000.0, 12_345_678.0, -12_345_678.0])
+def test_no_label_of_the_axis_of_money_is_cut(equity: float) -> None:
+    for drawn in chart.curve_charts(marks(equity, equity * 1.1, equity), (), ()):
+        assert drawn.ticks_y
+        for tick in drawn.ticks_y:
+            size = sum({",": 0.32}.get(each, EM) for each in tick.label) * drawn.frame.label_px
+            assert drawn.frame.inner_right + chart.LABEL_LEFT + size <= drawn.frame.width
+        assert drawn.end_x <= drawn.frame.inner_right
+
+
 def test_labels_at_both_edges_are_drawn_inside_the_drawing() -> None:
     first, middle, last = ticks.place_labels(
         [(6.0, "27 Nov 00:00"), (500.0, "28 Nov 00:00"), (1030.0, "29 Nov 00:00")], 1040, 19.5
