@@ -135,11 +135,7 @@ class TradePage:
 
     def _life(self, order: dict[str, Any]) -> Iterator[Line]:
         yield order["intended_ms"], exact(D(order["quantity"]))
-        known = [
-            (kind, row)
-            for kind, row in self._plans.events
-            if row.get("client_id") == order["client_id"]
-        ]
+        known = self._plans.by_order[order["client_id"]]
         seen = [row for kind, row in known if kind == "order_acknowledged"]
         if seen:
             yield seen[0]["at_ms"], seen[-1]["venue_id"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Collection
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,15 @@ class Plans:
         return [
             row for kind, row in self.events if kind in kinds and row["at_ms"] <= self.snapshot_ms
         ]
+
+    @cached_property
+    def by_order(self) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+        """The events that name an order, oldest first, by its client order id."""
+        found: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        for kind, row in self.events:
+            if "client_id" in row:
+                found[row["client_id"]].append((kind, row))
+        return found
 
     @property
     def configurations(self) -> list[dict[str, Any]]:
