@@ -13,11 +13,11 @@ import trio
 
 from kamou import ids
 from kamou.app import World, compose, cycle_for
-from kamou.clock import DAY_MS, JumpClock, SimulatedClock, floor_ms
-from kamou.core.book.run_events import ReplayEnded, ReplayStarted
+from kamou.clock import DAY_MS, Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
+from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
-from kamou.errors import ConfigurationError
+from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.handover import halted_by_storm
 from kamou.runs.session import opened, salt_key
@@ -174,16 +174,19 @@ class FastForward:
     announce: Callable[[ChildExit], None]
     stop: threading.Event
     recorded: bool = False  # the market is a replay
+    began_ms: int = 0  # real time: when the run began
+    real_clock: Clock = attrs.Factory(SystemClock)
 
     def run(self) -> bool:
-        """Trade up to ``until_ms``, or until the halt latch is set; False when told to stop.
+        """Trade up to ``until_ms``; False when the halt latch or ``stop`` ended it before.
 
         Raises:
             RestartStormError: in a group; new risk is halted.
         """
-        trio.run(self._main, clock=JumpClock())
-        self._report(self._days)
-        return not self.stop.is_set()
+        reached = trio.run(self._main, clock=JumpClock())
+        if reached:
+            self._report(self._days)
+        return reached
 
     @property
     def _days(self) -> int:
@@ -192,7 +195,7 @@ class FastForward:
     def _report(self, days: int) -> None:
         self.progress("fast-forward, days", days, self._days)
 
-    async def _main(self) -> None:
+    async def _main(self) -> bool:
         settings = cycle_for(self.settings, self.source.step_ms)
         clock = SimulatedClock(start_ms=self.start_ms)
         asked = trio.Event()
@@ -243,6 +246,15 @@ class FastForward:
                         await asked.wait()
                     await supervisor.stop()
                     nursery.cancel_scope.cancel()
-            if self.recorded and not asked.is_set():
-                session.writer.recover()
+            reached = not asked.is_set()
+            session.writer.recover()
+            if self.recorded and reached:
                 session.writer.append([ReplayEnded(at_ms=clock.now_ms())])
+            elif not self.recorded and not reached and self.stop.is_set():
+                with contextlib.suppress(DiskFullError):
+                    session.writer.append([self._stopped(clock.now_ms())])
+            return reached
+
+    def _stopped(self, at_ms: int) -> HistoryStopped:
+        until_ms = self.real_clock.now_ms()
+        return HistoryStopped(at_ms=at_ms, since_ms=self.began_ms, until_ms=until_ms)

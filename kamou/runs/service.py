@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -17,8 +15,7 @@ import trio
 
 from kamou import ids
 from kamou.app import World, compose, cycle_for
-from kamou.clock import DAY_MS, Clock, SystemClock
-from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.clock import Clock, SystemClock
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import plain
@@ -26,12 +23,13 @@ from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.runs import demo, flatten
-from kamou.runs.account_words import account_words, carried_over, ready_words, say_time
+from kamou.runs.account_words import carried_over, ready_words
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import refuse_unusable
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.farewell import Farewell
 from kamou.runs.handover import halted_by_storm, take_over
+from kamou.runs.history import History, Past, Progress
 from kamou.runs.operations import Running
 from kamou.runs.session import Session, opened_in_thread, salt_key
 from kamou.runtime.heap import freeze_heap
@@ -42,11 +40,10 @@ from kamou.runtime.stop_signals import stop_signals
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
 from kamou.site.child import public_site
-from kamou.store import database, queries
+from kamou.store import database
 from kamou.supervisor import Supervisor
 from kamou.venue.market.market import MarketSource
 
-Progress = Callable[[str, int, int], None]
 Announce = Callable[[str], None]
 
 MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real time
@@ -124,18 +121,28 @@ class Service:
         )
         cycle_for(self.settings, source.step_ms)  # refused before anything of this is kept
         demo.keep_track(self.folder, track)
-        began_ms = self.clock.now_ms()
-        if await self._catch_up(running, track, source):
-            simulated = running.phase == "fast-forward"
-            await self._serve(running, source, began_ms if simulated else None)
+        history = History(
+            settings=self.settings,
+            folder=self.folder,
+            track=track,
+            source=source,
+            replay=self.replay is not None,
+            began_ms=now_ms,
+            clock=self.clock,
+            progress=self.progress,
+            announce=self.announce,
+            crashes=self.crashes,
+        )
+        await self._serve(running, source, await history.catch_up(running))
 
-    async def _serve(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
+    async def _serve(self, running: Running, source: MarketSource, past: Past | None) -> None:
         """Trade in real time; a replay has no real time, its results stay up."""
         if self.replay is None:
-            await self._trade(running, source, began_ms)
+            await self._trade(running, source, past)
         else:
             running.phase = "replayed"
-            self.announce("the replay has ended; the results stay up until you stop this")
+            ended = "has ended" if past is None or not past.cut_short else "was cut short"
+            self.announce(f"the replay {ended}; the results stay up until you stop this")
             await trio.sleep_forever()
 
     # --- the site ----------------------------------------------------------------
@@ -215,75 +222,10 @@ class Service:
             state = running.status()["state"]
             self.announce(ready_words(running.listens, self.folder, state))
 
-    # --- history -----------------------------------------------------------------
-
-    async def _catch_up(self, running: Running, track: demo.Track, source: MarketSource) -> bool:
-        """Simulated time from where the track stands to ``until_ms``. False: told to stop.
-
-        The halt latch ends history at once: what it wants closed is closed in real time.
-        """
-        until_ms = track.until_ms if self.replay is None else source.last_ms
-        start_ms = track.genesis_ms
-        if self.replay is not None:
-            start_ms = max(source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
-        start_ms = demo.reached_ms(self.folder) or start_ms
-        latch = HaltLatch(self.folder.latch)
-        if start_ms >= until_ms or latch.is_set():
-            return True
-        running.phase = "fast-forward"
-        stop = threading.Event()
-        span = f"{say_time(start_ms)} to {say_time(until_ms)}"
-        kind = "recorded" if self.replay is not None else "simulated"
-        self.announce(f"fast-forward begins: {kind} time from {span}")
-        forward = demo.FastForward(
-            settings=self.settings,
-            folder=self.folder,
-            source=source,
-            start_ms=start_ms,
-            until_ms=until_ms,
-            progress=self.progress,
-            announce=self.crashes.hear,
-            stop=stop,
-            recorded=self.replay is not None,
-        )
-        reached = False
-        async with trio.open_nursery() as nursery:
-            # Shielded: the thread ends itself, in order, when it is told. Not for ever: what it
-            # has not committed by then can be made again.
-            with trio.CancelScope(shield=True) as patience:
-
-                async def tell() -> None:
-                    try:
-                        await trio.sleep_forever()
-                    finally:
-                        stop.set()
-                        patience.deadline = trio.current_time() + self._history_grace_s
-
-                nursery.start_soon(tell)
-                reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
-            if patience.cancelled_caught:
-                self.announce("history did not stop in time; the next run takes up its last commit")
-            with trio.CancelScope(shield=True):  # half a second of reading, also when it stops
-                await trio.to_thread.run_sync(self._say_forwarded, reached)
-            nursery.cancel_scope.cancel()
-        return reached
-
-    def _say_forwarded(self, reached: bool) -> None:
-        with closing(database.open_reader(self.folder.database)) as reader:
-            words = account_words(reader, self.settings.risk)
-            at_ms = queries.head_at_ms(reader)
-        how = "ends" if reached else "was stopped"
-        self.announce(f"fast-forward {how} at {say_time(at_ms)}: {words}")
-
-    @property
-    def _history_grace_s(self) -> float:
-        """How long history may take to stop, within the grace of the whole run."""
-        return self.settings.supervision.grace_s / 2
-
     # --- trading -----------------------------------------------------------------
 
-    async def _trade(self, running: Running, source: MarketSource, began_ms: int | None) -> None:
-        """Trade in real time. ``began_ms``: since when history was being made; None: it was not."""
+    async def _trade(self, running: Running, source: MarketSource, past: Past | None) -> None:
+        """Trade in real time. ``past``: the days before now, if some were missing at the start."""
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
         async with opened_in_thread(
@@ -296,7 +238,7 @@ class Service:
             gate=AssumedLiveGate.label,
         ) as session:
             latch = HaltLatch(self.folder.latch)
-            self._take_over(session, latch, began_ms)
+            self._take_over(session, latch, past)
             tree = compose(
                 World(
                     settings=settings,
@@ -336,11 +278,11 @@ class Service:
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
 
-    def _take_over(self, session: Session, latch: HaltLatch, began_ms: int | None) -> None:
+    def _take_over(self, session: Session, latch: HaltLatch, past: Past | None) -> None:
         """Journal what happened before real time began, here and while nothing ran."""
         now_ms = self.clock.now_ms()
-        if began_ms is not None:
-            session.writer.append([HistoryCaughtUp(at_ms=now_ms, since_ms=began_ms)])
+        if past is not None:
+            session.writer.append([past.event(now_ms)])
         take_over(
             session.writer,
             session.reader,

@@ -1,21 +1,23 @@
 """Projection of downtime: more than two periods in which no cycle closed, with its cause.
 
 Measured between the ends of two cycles by the time of the venue (``at_ms``), so it does not matter
-what kept a cycle from closing. The real time that a fast-forward takes is none. ``HistoryCaughtUp``
-says what it took; a journal of before, which has no such event, is read for simulated time.
+what kept a cycle from closing. The real time that a fast-forward takes is none: ``HistoryCaughtUp``
+and ``HistoryStopped`` say what it took; a journal of before, which has no such event, is read for
+simulated time. What was not simulated because a halt cut a fast-forward short has its own cause.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 import attrs
 
-from kamou.core.book.run_events import HistoryCaughtUp
-from kamou.messages.codec import decode
+from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
+from kamou.messages.codec import decode, kind_of
 from kamou.store.projected_curve import span_marked
 
 PERIODS = 2  # without a closed cycle are no downtime yet
@@ -23,6 +25,7 @@ PERIOD_MS = 300_000  # of a journal whose configuration names none
 PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
 SIMULATED_CYCLES = 8  # that end after equally many ms each: real commits take a time of their own
 STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
+NOT_SIMULATED = "not_simulated"  # nothing was down: the demo's market was not made for that time
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +39,8 @@ class _Said:
 class _Stretch:
     begin_ms: int
     end_ms: int
-    said: tuple[_Said, ...]  # what was journalled between its ends, in order
+    said: tuple[_Said, ...] = ()  # what was journalled between its ends, in order
+    cause: str = ""  # where it is known without that
 
 
 def period_of(config_json: str) -> int:
@@ -78,7 +82,7 @@ def cycle_followed(
     simulated = old and _simulated(cursor, before[0])
     found = [
         stretch
-        for stretch in _stretches(said, before[1], at_ms, simulated=simulated)
+        for stretch in _stretches(cursor, said, before[1], at_ms, simulated=simulated)
         if stretch.end_ms - stretch.begin_ms > limit_ms
     ]
     for number, stretch in enumerate(found):
@@ -146,28 +150,60 @@ def _simulated(cursor: sqlite3.Cursor, cycle_ms: int) -> bool:
 
 
 def _stretches(
-    said: list[_Said], begin_ms: int, end_ms: int, *, simulated: bool
+    cursor: sqlite3.Cursor, said: list[_Said], begin_ms: int, end_ms: int, *, simulated: bool
 ) -> Iterator[_Stretch]:
     """Yield the time between two cycles without what a fast-forward took of it."""
     inside: list[_Said] = []
     for each in said:
-        since_ms = None
-        if each.kind == "history_caught_up":
-            since_ms = decode(HistoryCaughtUp, each.body).since_ms
+        history = HISTORY.get(each.kind)
+        if history is not None:
+            yield from _around_history(cursor, decode(history, each.body), begin_ms, inside)
         elif simulated and each.kind == "run_started":
             # Simulated time ended where the next run began to make it; both are one process.
-            since_ms, simulated = begin_ms, False
-        if since_ms is None:
+            simulated = False
+        else:
             inside.append(each)
             continue
-        if since_ms > begin_ms:
-            yield _Stretch(begin_ms=begin_ms, end_ms=since_ms, said=tuple(inside))
         begin_ms, inside = max(begin_ms, each.at_ms), []
     yield _Stretch(begin_ms=begin_ms, end_ms=end_ms, said=tuple(inside))
 
 
+HISTORY: Mapping[str, type[HistoryCaughtUp | HistoryCutShort]] = MappingProxyType(
+    {kind_of(kind): kind for kind in (HistoryCaughtUp, HistoryCutShort)}
+)
+
+
+def _around_history(
+    cursor: sqlite3.Cursor,
+    history: HistoryCaughtUp | HistoryCutShort,
+    begin_ms: int,
+    said: list[_Said],
+) -> Iterator[_Stretch]:
+    """Yield the time before a process that made history, without what earlier ones took of it."""
+    if isinstance(history, HistoryCutShort) and history.until_ms > begin_ms:
+        yield _Stretch(begin_ms=begin_ms, end_ms=history.until_ms, cause=NOT_SIMULATED)
+        begin_ms = history.until_ms
+    cause = ""
+    for stop in _history_stops(cursor):
+        yield _Stretch(begin_ms=begin_ms, end_ms=stop.since_ms, said=tuple(said), cause=cause)
+        if stop.until_ms >= begin_ms:
+            begin_ms, cause = stop.until_ms, STOP
+    yield _Stretch(begin_ms=begin_ms, end_ms=history.since_ms, said=tuple(said), cause=cause)
+
+
+def _history_stops(cursor: sqlite3.Cursor) -> list[HistoryStopped]:
+    """Return when the operator stopped a run that made history, oldest first."""
+    rows = cursor.execute(
+        "SELECT body FROM event WHERE kind = ? AND key IS NULL ORDER BY seq",
+        (kind_of(HistoryStopped),),
+    ).fetchall()
+    return [decode(HistoryStopped, body) for (body,) in rows]
+
+
 def _cause(stretch: _Stretch, limit_ms: int) -> str:
     """What ended the run before; without a new run, whether anything was journalled at all."""
+    if stretch.cause:
+        return stretch.cause
     begin_ms, end_ms = stretch.begin_ms, stretch.end_ms
     inside = [each for each in stretch.said if begin_ms <= each.at_ms <= end_ms]
     for each in inside:

@@ -29,7 +29,7 @@ from store.market_files import good_folder
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
-from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, service
@@ -198,7 +198,13 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
             clock=SetClock(),
         )
 
-    assert run(interrupt, lambda line: None) == 0
+    said: list[str] = []
+    assert run(interrupt, said.append) == 0
+    assert any(
+        line.startswith("fast-forward was cut short at 2026-01-01 ")
+        and ", the next run goes on with it up to 2026-01-02 12:00 UTC: " in line
+        for line in said
+    )
     folder = DataFolder(tmp_path)
     events = journal(folder)
     assert events[-1] == RunStopped(
@@ -212,7 +218,9 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
             os.kill(os.getpid(), signal.SIGINT)
         told.append(done)
 
-    assert run(then_stop, lambda line: None) == 0
+    assert run(then_stop, said.append) == 0
+    (on,) = [line for line in said if line.startswith("fast-forward goes on: ")]
+    assert "simulated time from 2026-01-01 " in on
     resumed = journal(folder)[len(events) :]
     assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
     assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
@@ -224,8 +232,17 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
 async def _says_since_when_it_made_history(folder: Path, now_ms: int) -> None:
     async with serving(settings(folder), now_ms=now_ms) as running:
         await running.ready()
+        told = (await running.get("/results.json")).json()
     (made,) = of_kind(journal(running.folder), HistoryCaughtUp)
     assert now_ms <= made.since_ms <= made.at_ms, "what passed before is downtime, this is not"
+    stops = of_kind(journal(running.folder), HistoryStopped)
+    assert [NOW_MS <= stop.since_ms <= stop.until_ms < now_ms for stop in stops] == [True, True]
+    (gap,) = told["downtime"]
+    assert (gap["from_ms"], gap["until_ms"], gap["cause"]) == (
+        max(stop.until_ms for stop in stops),
+        made.since_ms,
+        "stop",
+    )
     async with serving(settings(folder), now_ms=now_ms + HOUR_MS) as running:
         await running.ready()
     assert of_kind(journal(running.folder), HistoryCaughtUp) == [made]
@@ -287,6 +304,52 @@ async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everythi
     assert_same_book(demo.folder)
 
 
+async def test_days_that_a_halt_leaves_out_are_said_and_published_as_not_simulated(
+    tmp_path: Path,
+) -> None:
+    latch = HaltLatch(DataFolder(tmp_path).latch)
+    seen: list[int] = []
+
+    def halt(what: str, done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 250:
+            latch.set("test", "operator", NOW_MS, action="halt")
+
+    async with serving(settings(tmp_path), progress=halt) as demo:
+        await demo.ready()
+        told = (await demo.get("/results.json")).json()
+        page = (await demo.get("/results")).text
+    simulated = [e.at_ms for e in of_kind(journal(demo.folder), CycleClosed) if e.at_ms < NOW_MS]
+    (cut,) = of_kind(journal(demo.folder), HistoryCutShort)
+    assert cut.until_ms == NOW_MS <= cut.since_ms <= cut.at_ms
+    (gap,) = told["downtime"]
+    assert gap["cause"] == "not_simulated"
+    assert (gap["from_ms"], gap["until_ms"]) == (simulated[-1], NOW_MS)
+    assert told["halts"][0]["from_ms"] >= NOW_MS, "a halt holds from its own moment"
+    assert "not simulated: a halt cut the fast-forward short" in page
+    assert "stopped by the operator" not in page
+    (line,) = [line for line in demo.said if line.startswith("fast-forward was cut short at ")]
+    assert " by the halt latch: " in line
+    assert (
+        " to 2026-01-02 12:00 UTC stays out of the record as not simulated; real time follows,"
+        " without new trades until `kamou resume`" in line
+    )
+
+
+async def test_a_demo_that_starts_halted_says_which_days_it_leaves_out(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create()
+    HaltLatch(folder.latch).set("early", "operator", NOW_MS, action="halt")
+    async with serving(settings(tmp_path)) as demo:
+        await demo.ready()
+        assert (await demo.get("/results.json")).json()["downtime"] == []
+    span = "the time from 2025-12-31 12:00 UTC to 2026-01-02 12:00 UTC"
+    assert any(
+        line.startswith(f"no fast-forward, the halt latch is set; {span} stays out of the record")
+        for line in demo.said
+    )
+
+
 async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path) -> None:
     recorded = good_folder(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
@@ -304,3 +367,16 @@ async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
         assert (await demo.get("/results")).status_code == 200
     assert run_table(demo.folder) == [(1, "stopped")]
+
+
+async def test_a_replay_that_the_halt_latch_keeps_from_its_end_says_so(tmp_path: Path) -> None:
+    recorded = good_folder(tmp_path / "recorded")
+    of = settings(tmp_path / "data", demo=DemoSettings(days=1))
+    folder = DataFolder(tmp_path / "data")
+    folder.create()
+    HaltLatch(folder.latch).set("early", "operator", RECORDED_MS, action="halt")
+    async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
+        while not any("the replay was cut short" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
+            await trio.sleep(0.01)
+        assert "ended" not in str((await demo.get("/results.json")).json()["ended"])
+    assert any("waits: stop this, `kamou resume`, and the next run goes on" in s for s in demo.said)

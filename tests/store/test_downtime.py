@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import Event, RunStarted, RunStopped
-from kamou.core.book.run_events import HistoryCaughtUp
+from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.settings.table import settings_table
 from kamou.store import as_of, database, projected_downtime, queries
 from kamou.store.journal import JournalWriter
@@ -125,6 +125,40 @@ def test_the_time_before_a_resumed_fast_forward_is_downtime(connection: sqlite3.
     made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))
     after = (started(2, minute(1210)), made, *cycles(minute(1215), 2))
     assert downtime(connection, *history, *after) == [(5, 1200, "stop")]
+
+
+def test_days_that_a_halt_left_unsimulated_are_no_stop_of_the_operator(
+    connection: sqlite3.Connection,
+) -> None:
+    """History up to 20:00 was to be made from 20:01 on; the halt latch ended it at 00:05."""
+    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+    cut = HistoryCutShort(at_ms=minute(1215), since_ms=minute(1201), until_ms=minute(1200))
+    after = (started(2, minute(1215)), cut, *cycles(minute(1220), 2))
+    assert downtime(connection, *history, *after) == [(5, 1200, "not_simulated")]
+
+
+def test_a_stop_before_a_fast_forward_is_cut_short_keeps_its_own_time(
+    connection: sqlite3.Connection,
+) -> None:
+    """Stopped at 20:30 in history up to 20:00; halted while nothing ran; started at 23:00."""
+    stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
+    history = (started(1, T0), *cycles(T0, 2), stop, stopped(1, minute(5)))
+    cut = HistoryCutShort(at_ms=minute(1381), since_ms=minute(1380), until_ms=minute(1200))
+    after = (started(2, minute(1381)), cut, *cycles(minute(1385), 2))
+    found = downtime(connection, *history, *after)
+    assert found == [(5, 1200, "not_simulated"), (1230, 1380, "stop")]
+
+
+def test_the_time_that_an_interrupted_fast_forward_took_is_no_downtime(
+    connection: sqlite3.Connection,
+) -> None:
+    """History up to 20:00: made from 20:01 to 20:30 and, after a stop, from 22:00 to 22:20."""
+    stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
+    first = (started(1, T0), *cycles(T0, 2), stop, stopped(1, minute(5)))
+    rest = (started(2, minute(5)), *cycles(minute(10), 239), stopped(2, minute(1200)))
+    made = HistoryCaughtUp(at_ms=minute(1340), since_ms=minute(1320))
+    after = (started(3, minute(1340)), made, *cycles(minute(1345), 2))
+    assert downtime(connection, *first, *rest, *after) == [(1230, 1320, "stop")]
 
 
 def test_a_stop_while_time_is_simulated_is_no_downtime(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,8 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.RunStarted,
     e.RunStopped,
     runs.HistoryCaughtUp,
+    runs.HistoryCutShort,
+    runs.HistoryStopped,
     runs.ReplayStarted,
     runs.ReplayEnded,
     site.SiteFailed,

@@ -18,6 +18,29 @@ class HistoryCaughtUp(Event):
 
 
 @attrs.frozen(kw_only=True)
+class HistoryStopped(Event):
+    """The operator stopped a run while it made history; the next run goes on with it.
+
+    The run made history from ``since_ms`` to ``until_ms`` of real time; its own time is simulated.
+    """
+
+    since_ms: int
+    until_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class HistoryCutShort(Event):
+    """The halt latch ended history, and real time begins.
+
+    What is missing of the simulated time up to ``until_ms`` was never made. ``since_ms`` is real
+    time, as in ``HistoryCaughtUp``.
+    """
+
+    since_ms: int
+    until_ms: int
+
+
+@attrs.frozen(kw_only=True)
 class ReplayStarted(Event):
     """This run trades a market that was recorded, from ``first_ms`` to ``last_ms``."""
 

@@ -25,7 +25,13 @@ from kamou.core.book import snapshot
 from kamou.core.book.book import Book
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.operator_events import CommandNoted
-from kamou.core.book.run_events import HistoryCaughtUp, ReplayEnded, ReplayStarted
+from kamou.core.book.run_events import (
+    HistoryCaughtUp,
+    HistoryCutShort,
+    HistoryStopped,
+    ReplayEnded,
+    ReplayStarted,
+)
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.core.model import Leg, OrderStatus
 
@@ -50,6 +56,8 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         SiteRecovered,
         CommandNoted,
         HistoryCaughtUp,
+        HistoryCutShort,
+        HistoryStopped,
         ReplayStarted,
         ReplayEnded,
     }
