@@ -88,7 +88,7 @@ def trade_period_ms(settings: Settings, native_ms: int) -> int:
 
 
 def cycle_for(settings: Settings, native_ms: int) -> Settings:
-    """A market of coarser bars than the cycle has nothing to say in between: follow its bars.
+    """Return the settings of a run: recorded bars longer than a cycle have one cycle each.
 
     Raises ``ConfigurationError`` when the timeframe cannot be made of the market's bars.
     """

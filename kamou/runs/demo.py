@@ -70,13 +70,21 @@ def open_track(
     """The folder's track; of a new folder, one that begins now and is kept by ``keep_track``.
 
     Raises:
-        ConfigurationError: the folder was begun on another market.
+        ConfigurationError: the folder was begun on another market, or cycles are shorter than the
+            bars of the generated market.
     """
     cycle_ms = settings.cycle.period_s * 1000
     if replay is not None:
         market = f"{REPLAY}:{replay.resolve()}"
     else:
         demo = settings.demo
+        if settings.cycle.period_s < demo.bar_s:
+            raise ConfigurationError(
+                f"cycle.period_s = {settings.cycle.period_s} is shorter than demo.bar_s ="
+                f" {demo.bar_s}, and between two bars there is nothing new to scan; set"
+                f" cycle.period_s to {demo.bar_s} or more, or for a new data directory demo.bar_s"
+                " to less (`kamou show-config` tells where each is set)"
+            )
         market = (
             f"{GENERATED}:v{GENERATOR_VERSION},seed={demo.seed},symbols={demo.symbols},"
             f"bar_s={demo.bar_s},warmup_days={demo.warmup_days}"

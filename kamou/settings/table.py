@@ -75,7 +75,14 @@ _GENERAL = (
     _S("equity", "USDT", "what demo and paper start with", 10, "1000000000"),
     _S("currency", "", "the account currency", choices=("USDT",)),
     _S("change_reason", "", "why this configuration differs from the last", decides=False),
-    _S("cycle.period_s", "s", "one scan and one reconciliation; aligned to UTC", 10, 86_400),
+    _S(
+        "cycle.period_s",
+        "s",
+        "one scan and one reconciliation; aligned to UTC; at least demo.bar_s in a demo, and"
+        " in a backtest or replay never shorter than the bars of the data",
+        10,
+        86_400,
+    ),
     _S("cycle.bar_delay_ms", "ms", "venues publish a closed bar a little late", 0, 60_000),
     _S("cycle.timeframe_s", "s", "bars the strategies trade on", 60, 86_400),
     _S("cycle.shards", "", "scanners; each takes its part of the symbols", 1, 64),

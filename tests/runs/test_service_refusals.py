@@ -44,6 +44,7 @@ from kamou.runs import demo, service
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
 from kamou.store import database
+from kamou.venue.store import VenueStore
 
 FRAGILE = SupervisionSettings(intensity=1, backoff_base_ms=1, backoff_cap_ms=1)
 
@@ -82,6 +83,20 @@ def test_a_folder_begun_on_another_market_is_refused_and_left_as_it_was(tmp_path
         assert said in words
     known = demo.open_track(of, folder, now_ms=0, fast_forward=False, replay=None)
     assert known == begun, "the track of the first run stands"
+
+
+def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(
+    tmp_path: Path,
+) -> None:
+    of = settings(tmp_path)
+    short = attrs.evolve(of, cycle=attrs.evolve(of.cycle, period_s=60))
+    words = refused(ConfigurationError, short)
+    assert "cycle.period_s = 60" in words
+    assert "demo.bar_s = 300" in words
+    assert "set cycle.period_s to 300 or more" in words
+    venue = VenueStore(DataFolder(tmp_path).exchange)
+    with closing(venue):
+        assert demo.stored_track(venue) is None, "nothing is begun"
 
 
 def _made(path: Path) -> DataFolder:
