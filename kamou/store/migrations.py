@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kamou.store import projected_downtime
+from kamou.store import projected_downtime, projected_money
 from kamou.store.record_rebuild import rebuild
 from kamou.store.state_history import BEGAN
 
@@ -289,6 +289,10 @@ _TRANSFERS = (
 # A halt is found by how it began (0005) since it is a period.
 _UNUSED = ("DROP INDEX state_halted",)
 
+# The curve marks the transfers that are counted. Older rows also have one of the record's first
+# moment, which is not counted, or lack one of the 00:00 that a record began with.
+_TRANSFER_MARKS = ("DELETE FROM curve_mark WHERE kind = 'flow'",)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -300,16 +304,21 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0006_downtime": _DOWNTIME,
         "0007_transfers": _TRANSFERS,
         "0008_unused": _UNUSED,
+        "0009_transfer_marks": _TRANSFER_MARKS,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
 
 FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
-    {"0004_midnights": rebuild, "0006_downtime": projected_downtime.rebuild}
+    {
+        "0004_midnights": rebuild,
+        "0006_downtime": projected_downtime.rebuild,
+        "0009_transfer_marks": projected_money.mark_all_flows,
+    }
 )
 """What fills tables that a migration made, in its transaction. Those of 0002, unless they are
 filled: with what the projections write now, so only once 0004 has added the newest columns. And the
-downtime of 0006, from the cycles of the journal."""
+downtime of 0006, from the cycles of the journal, and the marks of 0009, from the transfers."""
 
 TRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

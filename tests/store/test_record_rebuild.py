@@ -159,6 +159,27 @@ def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> N
     assert ("halts", 1) in written["total"]
 
 
+def test_the_marks_of_transfers_become_those_of_the_transfers_that_are_counted() -> None:
+    """Older rows mark a transfer of the record's first moment, and lack one that is counted."""
+    counted = story.transferred(story.CYCLE_MS + 4_000, "250")
+    history = [
+        story.started(1, story.DAY0_MS),
+        story.transferred(story.CYCLE_MS, "1000"),
+        story.marked(story.CYCLE_MS, "10000"),
+        counted,
+        story.marked(story.CYCLE_MS + 5_000, "10250"),
+    ]
+    name = "0009_transfer_marks"
+    with closing(database.open_writer(database.MEMORY)) as written:
+        JournalWriter(written, generation=1).append(history)
+        right = everything(written)
+        assert [row[2] for row in right["curve_mark"] if row[0] == "flow"] == ["250"]
+        written.execute("UPDATE curve_mark SET amount = '1000' WHERE kind = 'flow'")
+        written.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (name,))
+        migrations.apply(written)
+        assert everything(written) == right
+
+
 def test_a_database_of_before_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "kamou.sqlite3"
     with closing(database.open_writer(database.MEMORY)) as written:
