@@ -58,6 +58,10 @@ class Actor(ABC):
         """
         raise AssertionError(f"{self.name} answers no calls, was asked {message!r}")
 
+    async def finish(self) -> None:
+        """Asked to stop, with nothing in hand: what must not wait for the next start."""
+        await trio.lowlevel.checkpoint()
+
     def next_due_ms(self) -> int | None:
         """When ``tick`` wants to run next; None for never. Asked before each wait."""
         return None
@@ -88,10 +92,11 @@ class Actor(ABC):
                     message = await inbox.get_until(
                         self.next_due_ms(), self.clock, self.next_due_s()
                     )
-                    if message is None and inbox.stopping:
-                        return
                     began_ns = stopwatch_ns()
                     scope.deadline = trio.current_time() + self.handler_deadline_s
+                    if message is None and inbox.stopping:
+                        await self.finish()
+                        return
                     await self._serve(message)
                     scope.deadline = math.inf
                     inbox.finished(stopwatch_ns() - began_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 
@@ -16,10 +17,10 @@ from kamou.core.book.book import Book
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.updates import FillUpdate, OrderUpdate
-from kamou.core.model import Instrument, Leg, TradingState
+from kamou.core.model import Fill, Instrument, Leg, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.errors import DiskFullError
+from kamou.errors import DiskFullError, KamouError
 from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
 from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice
@@ -137,6 +138,26 @@ class OrderManager(Actor):
             case _:
                 raise AssertionError(message)
 
+    async def finish(self) -> None:
+        """Journal what the venue has pushed; all else waits for the next incarnation.
+
+        The next start would find it. Until then the record, and the last line of the run, would
+        lack a position. If the journal does not take it, the next start finds it after all.
+        """
+        await trio.lowlevel.checkpoint()
+        left: list[object] = []
+        with contextlib.suppress(KamouError, trio.WouldBlock):
+            while True:
+                message = self.inbox.get_nowait()
+                if isinstance(message, FillUpdate):
+                    await self._record(message.fill)
+                elif isinstance(message, OrderUpdate):
+                    await self._desk.told(message.order)
+                else:
+                    left.append(message)
+        for message in left:
+            self.inbox.put_nowait(message)
+
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
@@ -151,12 +172,8 @@ class OrderManager(Actor):
 
     async def _on_fill(self, message: FillUpdate) -> None:
         fill = message.fill
+        await self._record(fill)
         book = self._desk.book
-        if fill.key not in book.fills_seen:
-            event = FillRecorded(
-                at_ms=self.clock.now_ms(), cause_id=fill.client_id, fill=fill, source="stream"
-            )
-            book = await self._desk.commit(event)
         trade = book.trades.get(fill.symbol)
         if trade is not None and trade.unprotected_since_ms:
             # A stop that is merely too large only reduces: the next reconciliation shrinks it.
@@ -164,6 +181,13 @@ class OrderManager(Actor):
         if book.order(fill.client_id) is None or (trade is not None and trade.quantity < 0):
             self._reconciler.put_nowait(ReconcileNow())  # others trade here: look at once
         await self._settle()
+
+    async def _record(self, fill: Fill) -> None:
+        if fill.key not in self._desk.book.fills_seen:
+            event = FillRecorded(
+                at_ms=self.clock.now_ms(), cause_id=fill.client_id, fill=fill, source="stream"
+            )
+            await self._desk.commit(event)
 
     async def _settle(self) -> None:
         """Publish trades that are flat, end their reservations, sweep what they left behind."""

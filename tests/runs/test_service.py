@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import closing
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from small_demo import (
     NOW_MS,
     SetClock,
     assert_same_book,
+    fills_of,
     folded,
     journal,
     of_kind,
@@ -35,7 +35,6 @@ from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, service
 from kamou.runtime.watchdog import StopDeadline
 from kamou.settings.config import DemoSettings, SupervisionSettings
-from kamou.venue.store import VenueStore
 
 
 class Gate:
@@ -164,21 +163,9 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
     assert_same_book(folder)
 
 
-def assert_all_but_the_newest_fills(folder: DataFolder) -> None:
-    """The journal has the exchange's fills, but for those since the last cycle that it closed."""
-    events = journal(folder)
-    known = {e.fill.key for e in of_kind(events, FillRecorded)}
-    closed_ms = max(e.cycle_ms for e in of_kind(events, CycleClosed))
-    with closing(VenueStore(folder.exchange)) as store:
-        fills = tuple(store.fills(0))
-    assert known <= {fill.key for fill in fills}
-    assert {fill.key for fill in fills if fill.at_ms < closed_ms} <= known
-
-
 def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_there(
     tmp_path: Path,
 ) -> None:
-    """A fill of the very step that the signal ends is recorded by the next start."""
     told: list[int] = []
 
     def interrupt(what: str, done: int, total: int) -> None:
@@ -211,7 +198,8 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
         at_ms=events[-1].at_ms, cause_id="run:1", generation=1, reason="stopped"
     )
     assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
-    assert_all_but_the_newest_fills(folder)
+    known = {e.fill.key for e in of_kind(journal(folder), FillRecorded)}
+    assert known == fills_of(folder), "also those of the last step"
 
     def then_stop(what: str, done: int, total: int) -> None:
         if len(told) == 250:
@@ -224,7 +212,8 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
     resumed = journal(folder)[len(events) :]
     assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
     assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
-    assert_all_but_the_newest_fills(folder)
+    known = {e.fill.key for e in of_kind(journal(folder), FillRecorded)}
+    assert known == fills_of(folder), "also those of the last step"
 
     trio.run(_says_since_when_it_made_history, tmp_path, NOW_MS + 36 * HOUR_MS)
 

@@ -1,0 +1,59 @@
+"""An orderly stop while orders are on their way: the journal has what the venue has pushed."""
+
+from __future__ import annotations
+
+import pytest
+import screenplay
+from stage import Ended, perform
+
+from kamou.actors.desk import Desk
+from kamou.clock import MINUTE_MS
+from kamou.core.book.book import Book
+from kamou.core.book.events import Event, FillRecorded
+from kamou.errors import DiskFullError
+
+SENT_MS = 62_000  # when the first entries go out; they fill 150 ms later, one after the other
+FIRST_FILL_MS = 62_150
+TARGET_MS = 180_000  # when a bar fills a target
+
+
+def stopped_at(after_ms: int) -> Ended:
+    """The screenplay, with an orderly stop after so many ms."""
+    return perform(minutes=(after_ms - 20_000) / MINUTE_MS)
+
+
+def missing(ended: Ended) -> set[str]:
+    return {f.key for f in ended.fills} - {e.fill.key for e in ended.of(FillRecorded)}
+
+
+@pytest.mark.parametrize("after_ms", range(SENT_MS, SENT_MS + 700, 50))
+def test_fills_that_come_while_the_order_manager_stops_are_journalled(after_ms: int) -> None:
+    ended = stopped_at(after_ms)
+    assert after_ms <= FIRST_FILL_MS or ended.fills
+    assert missing(ended) == set()
+    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.items() if t.quantity}
+    assert held == {position.symbol: position.quantity for position in ended.positions}
+    assert ended.crashes == []
+
+
+@pytest.mark.parametrize("after_ms", range(TARGET_MS, TARGET_MS + 150, 50))
+def test_targets_that_fill_in_the_last_step_are_journalled(after_ms: int) -> None:
+    ended = stopped_at(after_ms)
+    assert any(fill.at_ms == screenplay.START_MS + TARGET_MS for fill in ended.fills)
+    assert missing(ended) == set()
+
+
+def test_a_stop_on_a_full_disk_is_in_order_and_leaves_the_fills_to_the_next_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Desk.commit
+
+    async def full(self: Desk, *events: Event) -> Book:
+        if self.clock.now_ms() > screenplay.START_MS + SENT_MS + 100:
+            raise DiskFullError("no space left")
+        return await real(self, *events)
+
+    monkeypatch.setattr(Desk, "commit", full)
+    ended = stopped_at(FIRST_FILL_MS)
+    assert ended.crashes == []
+    assert missing(ended)
