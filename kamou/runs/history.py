@@ -147,7 +147,7 @@ class History:
         if self.replay:
             return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"
         return (
-            f"{span} stays out of the record as not simulated;"
+            f"{span} is skipped, only stops and targets act in it;"
             " real time follows, without new trades until `kamou resume` allows them"
         )
 

@@ -3,7 +3,7 @@
 Measured between the ends of two cycles by the time of the venue (``at_ms``), so it does not matter
 what kept a cycle from closing. The real time that a fast-forward takes is none: ``HistoryCaughtUp``
 and ``HistoryStopped`` say what it took; a journal of before, which has no such event, is read for
-simulated time. What was not simulated because a halt cut a fast-forward short has its own cause.
+simulated time. What was skipped because a halt cut a fast-forward short has its own cause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PERIOD_MS = 300_000  # of a journal whose configuration names none
 PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
 SIMULATED_CYCLES = 8  # that end after equally many ms each: real commits take a time of their own
 STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
-NOT_SIMULATED = "not_simulated"  # nothing was down: the demo's market was not made for that time
+SKIPPED = "skipped"  # a halt cut a fast-forward short: simulated time that nothing ran in
 
 
 @attrs.frozen(kw_only=True)
@@ -181,7 +181,7 @@ def _around_history(
 ) -> Iterator[_Stretch]:
     """Yield the time before a process that made history, without what earlier ones took of it."""
     if isinstance(history, HistoryCutShort) and history.until_ms > begin_ms:
-        yield _Stretch(begin_ms=begin_ms, end_ms=history.until_ms, cause=NOT_SIMULATED)
+        yield _Stretch(begin_ms=begin_ms, end_ms=history.until_ms, cause=SKIPPED)
         begin_ms = history.until_ms
     cause = ""
     for stop in _history_stops(cursor):

@@ -107,7 +107,7 @@ DOWNTIME = {
     "crash": "ended without warning",
     "sleep": "the machine, or the whole process, stood still",
     "unknown": "it ran, and no cycle closed",
-    "not_simulated": "not simulated: a halt cut the fast-forward short",
+    "skipped": "skipped: a halt cut the fast-forward short",
 }
 
 

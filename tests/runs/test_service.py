@@ -293,7 +293,7 @@ async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everythi
     assert_same_book(demo.folder)
 
 
-async def test_days_that_a_halt_leaves_out_are_said_and_published_as_not_simulated(
+async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
     tmp_path: Path,
 ) -> None:
     latch = HaltLatch(DataFolder(tmp_path).latch)
@@ -312,20 +312,20 @@ async def test_days_that_a_halt_leaves_out_are_said_and_published_as_not_simulat
     (cut,) = of_kind(journal(demo.folder), HistoryCutShort)
     assert cut.until_ms == NOW_MS <= cut.since_ms <= cut.at_ms
     (gap,) = told["downtime"]
-    assert gap["cause"] == "not_simulated"
+    assert gap["cause"] == "skipped"
     assert (gap["from_ms"], gap["until_ms"]) == (simulated[-1], NOW_MS)
     assert told["halts"][0]["from_ms"] >= NOW_MS, "a halt holds from its own moment"
-    assert "not simulated: a halt cut the fast-forward short" in page
+    assert "skipped: a halt cut the fast-forward short" in page
     assert "stopped by the operator" not in page
     (line,) = [line for line in demo.said if line.startswith("fast-forward was cut short at ")]
     assert " by the halt latch: " in line
     assert (
-        " to 2026-01-02 12:00 UTC stays out of the record as not simulated; real time follows,"
-        " without new trades until `kamou resume`" in line
+        " to 2026-01-02 12:00 UTC is skipped, only stops and targets act in it; real time"
+        " follows, without new trades until `kamou resume`" in line
     )
 
 
-async def test_a_demo_that_starts_halted_says_which_days_it_leaves_out(tmp_path: Path) -> None:
+async def test_a_demo_that_starts_halted_says_which_days_it_skips(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.create()
     HaltLatch(folder.latch).set("early", "operator", NOW_MS, action="halt")
@@ -334,7 +334,7 @@ async def test_a_demo_that_starts_halted_says_which_days_it_leaves_out(tmp_path:
         assert (await demo.get("/results.json")).json()["downtime"] == []
     span = "the time from 2025-12-31 12:00 UTC to 2026-01-02 12:00 UTC"
     assert any(
-        line.startswith(f"no fast-forward, the halt latch is set; {span} stays out of the record")
+        line.startswith(f"no fast-forward, the halt latch is set; {span} is skipped, ")
         for line in demo.said
     )
 

@@ -127,14 +127,14 @@ def test_the_time_before_a_resumed_fast_forward_is_downtime(connection: sqlite3.
     assert downtime(connection, *history, *after) == [(5, 1200, "stop")]
 
 
-def test_days_that_a_halt_left_unsimulated_are_no_stop_of_the_operator(
+def test_days_that_a_halt_skipped_are_no_stop_of_the_operator(
     connection: sqlite3.Connection,
 ) -> None:
     """History up to 20:00 was to be made from 20:01 on; the halt latch ended it at 00:05."""
     history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
     cut = HistoryCutShort(at_ms=minute(1215), since_ms=minute(1201), until_ms=minute(1200))
     after = (started(2, minute(1215)), cut, *cycles(minute(1220), 2))
-    assert downtime(connection, *history, *after) == [(5, 1200, "not_simulated")]
+    assert downtime(connection, *history, *after) == [(5, 1200, "skipped")]
 
 
 def test_a_stop_before_a_fast_forward_is_cut_short_keeps_its_own_time(
@@ -146,7 +146,7 @@ def test_a_stop_before_a_fast_forward_is_cut_short_keeps_its_own_time(
     cut = HistoryCutShort(at_ms=minute(1381), since_ms=minute(1380), until_ms=minute(1200))
     after = (started(2, minute(1381)), cut, *cycles(minute(1385), 2))
     found = downtime(connection, *history, *after)
-    assert found == [(5, 1200, "not_simulated"), (1230, 1380, "stop")]
+    assert found == [(5, 1200, "skipped"), (1230, 1380, "stop")]
 
 
 def test_the_time_that_an_interrupted_fast_forward_took_is_no_downtime(

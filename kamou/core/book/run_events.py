@@ -32,8 +32,8 @@ class HistoryStopped(Event):
 class HistoryCutShort(Event):
     """The halt latch ended history, and real time begins.
 
-    What is missing of the simulated time up to ``until_ms`` was never made. ``since_ms`` is real
-    time, as in ``HistoryCaughtUp``.
+    What is missing of the simulated time up to ``until_ms`` is skipped: the market moves on in it
+    and nothing trades. ``since_ms`` is real time, as in ``HistoryCaughtUp``.
     """
 
     since_ms: int
