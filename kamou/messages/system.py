@@ -40,13 +40,6 @@ class StateNotice(Message):
 
 
 @attrs.frozen(kw_only=True)
-class CycleStarted(Message):
-    """A cycle boundary passed: time stops, expiries, reconciliation."""
-
-    cycle_ms: int
-
-
-@attrs.frozen(kw_only=True)
 class DiskFull(Message):
     """The journal cannot grow, or can again. No permit can be written meanwhile."""
 

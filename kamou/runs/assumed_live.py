@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from kamou.core.record.gate import LiveGrant
 
-NOTICE = "The promotion gate is assumed live: no strategy here has earned real orders."
-
 
 class AssumedLiveGate:
     """Grants every strategy full size."""

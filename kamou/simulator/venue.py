@@ -49,11 +49,6 @@ class Venue:
         self._wire: list[tuple[int, int, OnTheWire]] = []
         self._sent = 0
 
-    @property
-    def in_the_air(self) -> int:
-        """Requests that have not arrived yet."""
-        return len(self._wire)
-
     def advance(self, to_ms: int) -> None:
         """Move the market; what is on the wire arrives at its time."""
         while self._wire and self._wire[0][0] <= to_ms:

@@ -265,11 +265,6 @@ class TradeChain:
     signal: SignalRow | None
     cycle: CycleRow | None
 
-    @property
-    def candle_ms(self) -> tuple[int, int] | None:
-        """Open and close time of the bar that the signal saw."""
-        return None if self.signal is None else (self.signal.bar_open_ms, self.signal.bar_close_ms)
-
 
 @attrs.frozen(kw_only=True)
 class Refusal:

@@ -57,7 +57,8 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     assert chain.signal.features == (("z", -2.5), ("rsi2", 3.0))
     assert chain.cycle is not None
     assert chain.cycle.cycle_ms == chain.signal.cycle_ms == story.CYCLE_MS
-    assert chain.candle_ms == (story.CYCLE_MS - 900_000, story.CYCLE_MS)
+    bar = (chain.signal.bar_open_ms, chain.signal.bar_close_ms)
+    assert bar == (story.CYCLE_MS - 900_000, story.CYCLE_MS)
     assert trade_chain(told, "nonsense") is None
 
 
@@ -247,7 +248,6 @@ def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
     chain = trade_chain(connection, "adopted.1")
     assert chain is not None
     assert (chain.trade, chain.permit, chain.signal, chain.cycle) == (None, None, None, None)
-    assert chain.candle_ms is None
 
 
 def test_halts_have_a_beginning_a_reason_and_an_end(
