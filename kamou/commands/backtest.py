@@ -12,6 +12,7 @@ import click
 
 from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import Report, print_json, print_table, progress, when
+from kamou.core.words import strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
 from kamou.settings.config import Resolved
@@ -177,5 +178,8 @@ def _print(result: dict[str, Any]) -> None:
         shown = [
             dict(_figure(key, each.get(key)) for key in columns) for each in by_strategy.values()
         ]
-        cells = [(name, *row.values()) for name, row in zip(by_strategy, shown, strict=True)]
+        cells = [
+            (strategy_name(name), *row.values())
+            for name, row in zip(by_strategy, shown, strict=True)
+        ]
         print_table("by strategy", ("strategy", *shown[0]), cells)

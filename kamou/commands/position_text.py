@@ -10,6 +10,7 @@ from kamou.commands.figures import NONE, moment, money, percent, price, r_multip
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, widest, wrap
 from kamou.core.day import utc_day
 from kamou.core.model import ZERO
+from kamou.core.words import strategy_name
 from kamou.escaping import escape_text
 
 Row = Mapping[str, Any]
@@ -67,7 +68,7 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
             limit,
             filled,
             f"{_safe(row['status'])}, {span(row['intended_ms'], book['as_of_ms'])}",
-            _safe(row["strategy"]),
+            strategy_name(_safe(row["strategy"])),
         )
         pieces = [part for part in parts if part]
         if height is None:
@@ -155,7 +156,7 @@ def _figures(row: Row, now_ms: int) -> dict[str, str]:
         "R": NONE if row["r"] is None else money(row["r"], signed=True),
         "R in words": r_multiple(row["r"]),
         "age": span(row["opened_ms"], now_ms),
-        "strategy": _safe(row["strategy"]) or NONE,
+        "strategy": strategy_name(_safe(row["strategy"])) or NONE,
     }
 
 

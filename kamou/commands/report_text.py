@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from kamou.commands.figures import money, number, percent
+from kamou.core.words import strategy_name
 from kamou.web.format import rests_on
 
 TRADES = "closed trades"
@@ -43,7 +44,7 @@ DAY_COLUMNS: dict[str, tuple[str, Cell]] = {
     "equity_end": ("Equity", money),
 }
 STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
-    "name": ("Strategy", lambda name: name.replace("_", " ")),
+    "name": ("Strategy", strategy_name),
     "trades": ("Trades", str),
     "pnl_net": ("Net", money),
     "fees": ("Fees", money),

@@ -12,6 +12,7 @@ from kamou.commands.position_text import entry_lines, position_lines, unprotecte
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, wrap
 from kamou.core.codes import state_cause
+from kamou.core.words import strategy_name
 from kamou.escaping import escape_text
 
 Seen = Mapping[str, Any]
@@ -111,7 +112,10 @@ def troubles(seen: Seen) -> list[str]:
         if book["state"] != "normal":
             found.append(f"trading state {_state_in_full(book)}")
         if not seen["running"]:
-            found += [f"strategy {_safe(name)} is disabled" for name in book["disabled_strategies"]]
+            found += [
+                f"strategy {strategy_name(_safe(name))} is disabled"
+                for name in book["disabled_strategies"]
+            ]
     found += [
         f"{_safe(node.get('id'))} waits for its next start, {_safe(node.get('last_error'))}"
         for _, node in nodes(system)
@@ -151,8 +155,12 @@ def account_facts(book: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("account as of", moment(book["equity_at_ms"])),
     ]
     if book["disabled_strategies"]:
-        facts.insert(1, ("disabled strategies", _safe(", ".join(book["disabled_strategies"]))))
+        facts.insert(1, ("disabled strategies", _strategies(book["disabled_strategies"])))
     return facts
+
+
+def _strategies(names: Sequence[str]) -> str:
+    return ", ".join(strategy_name(_safe(name)) for name in names)
 
 
 def _state_words(book: Mapping[str, Any]) -> str:

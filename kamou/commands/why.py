@@ -12,14 +12,33 @@ import click
 
 from kamou.commands.book import day_budget, loss_words, open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, say, when
+from kamou.commands.printing import print_json, say, when
 from kamou.core.codes import MEANINGS
 from kamou.core.model import Figure
+from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataFolder
 
 VENUE = "venue"  # the tier of an entry that was rejected
 WANTED = "wanted"  # the figure that says what a strategy wants
-INSTANTS_FROM_MS = 10**11  # a longer duration would be three years
+TIERS = {
+    "T1": "strategy (T1)",
+    "T2": "veto (T2)",
+    "T3": "refiner (T3)",
+    "governor": "denial",  # by the order manager or the risk governor
+    VENUE: "exchange",
+}
+"""Who answers, for people."""
+GRANTED = "GRANTED"
+REJECTED = "the exchange rejected the entry"
+ANSWERS = {
+    GRANTED: "the entry may be sent",
+    "SCORED": "the strategy has an opinion",
+    "approve": "the signal passes",
+    "off": "the refiner is off, and the signal passes unchanged",
+    "refuse": "the refiner refuses the signal",
+    "shrink": "the signal passes with a smaller size",
+}
+"""What an answer that is no refusal means."""
 
 
 @click.command()
@@ -52,12 +71,15 @@ def why(
             why_not = "it is not one of the symbols"
         if nearest is not None:
             why_not += f"; did you mean {nearest}?"
-        say(f"nothing is recorded of {symbol.upper()} in the last {cycles} cycles: {why_not}")
+        say(f"nothing is recorded of {symbol.upper()} in {_last(cycles)}: {why_not}")
         return
-    columns = ("time", "tier", "strategy", "answer", "why, with figures")
-    keys = ("tier", "strategy", "answer", "words")
-    cells = ((when(row["at_ms"]), *(row[key] for key in keys)) for row in rows)
-    print_table(f"{symbol.upper()}: the last {cycles} cycles", columns, cells)
+    say(f"{symbol.upper()}, {_last(cycles)}, times in UTC:")
+    for row in rows:
+        say(_line(row))
+
+
+def _last(cycles: int) -> str:
+    return "the last cycle" if cycles == 1 else f"the last {cycles} cycles"
 
 
 def _scanned(reader: Any) -> frozenset[str]:
@@ -133,7 +155,7 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
         figures = tuple(Figure(name=name, value=value) for name, value in sized.items())
         rows.append(_row(signal.cycle_ms, "T3", signal.strategy, signal.verdict, figures))
         rows += [
-            _row(granted.at_ms, "governor", signal.strategy, "GRANTED", granted.figures)
+            _row(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
             for granted in queries.grants_of(reader, signal.signal_id)
         ]
     for cycle_ms, body in queries.details(reader, limit=cycles):
@@ -159,26 +181,20 @@ def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Fi
 
 def explain(code: str, figures: Sequence[Figure], tier: str = "") -> str:
     """Return what a code means, with its figures, in words."""
-    meaning = "the exchange rejected the entry" if tier == VENUE else MEANINGS.get(code, "")
-    found = [_figure_words(each) for each in figures if each.name != WANTED]
-    wanted = [f"wanted: {each.value}" for each in figures if each.name == WANTED]
-    shown = "; ".join([*([", ".join(found)] if found else []), *wanted])
+    meaning = REJECTED if tier == VENUE else MEANINGS.get(code) or ANSWERS.get(code, "")
+    found = figures_words((each for each in figures if each.name != WANTED), _named_by(code, tier))
+    wanted = [figure_words(each) for each in figures if each.name == WANTED]
+    shown = "; ".join([*([found] if found else []), *wanted])
     return ": ".join(part for part in (meaning, shown) if part)
 
 
-def _figure_words(figure: Figure) -> str:
-    """``age_ms=12000`` as ``age 12.0 s``; what is no time keeps its value."""
-    from kamou.web.format import duration
-
-    name, value = figure.name, figure.value
-    for unit, factor in (("_ms", 1), ("_s", 1000)):
-        if name.endswith(unit) and not name.endswith("_per_s") and _is_number(value):
-            at_ms = round(float(value) * factor)
-            value = f"{when(at_ms)} UTC" if at_ms > INSTANTS_FROM_MS else duration(at_ms)
-            name = name.removesuffix(unit)
-            break
-    return f"{name.replace('_', ' ')} {value}"
+def _named_by(code: str, tier: str) -> str:
+    """What the names of the figures depend on: the code, or T3 with any verdict."""
+    return tier if tier == "T3" else code
 
 
-def _is_number(value: str) -> bool:
-    return value.replace(".", "", 1).removeprefix("-").isdecimal()
+def _line(row: Row) -> str:
+    """One answer in a line."""
+    tier = "permit" if row["answer"] == GRANTED else TIERS.get(row["tier"], row["tier"])
+    strategy = strategy_name(row["strategy"])
+    return f"{when(row['at_ms'])}  {tier}, {strategy}: {row['answer']}: {row['words']}"

@@ -24,6 +24,7 @@ from kamou.core.book.position_status import (
 )
 from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
+from kamou.core.words import describe_state, strategy_name
 from kamou.data_directory.folder import RunRecord
 from kamou.data_directory.latch import HALT, HaltLatch, LatchRecord, asks_to_close, standing
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
@@ -87,10 +88,10 @@ class Running:
         self.phase = "trading"
         if not book.state.entries_allowed:
             cause = state_cause(book.state.value, book.state_reason)
-            line = f"trading state {book.state.value}, from before this start: {cause}"
-            announce(warning(f"{line} ({book.state_reason})"))
+            state = describe_state(book.state.value)
+            announce(warning(f"trading state {state}; from before this start: {cause}"))
         for strategy in sorted(book.disabled):
-            announce(warning(DISABLED.format(strategy)))
+            announce(warning(DISABLED.format(strategy_name(strategy))))
         self._tell_damage(announce)
         self._respect_latch(book)
 
@@ -245,7 +246,7 @@ class Running:
             reasons.append("this run has not agreed with the venue yet")
         if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
             reasons.append(STALE)
-        reasons += [DISABLED.format(strategy) for strategy in sorted(book.disabled)]
+        reasons += [DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.disabled)]
         return reasons
 
     def _book(self) -> Book | None:

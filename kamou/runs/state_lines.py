@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
 
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import MEANINGS, StateReason, describe_cause
-from kamou.core.model import NOTE, Figure, TradingState, note_of
+from kamou.core.model import TradingState, note_of
+from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
 from kamou.runtime.levels import warning
 from kamou.store.journal import Committed
 
-STALE = "account or marks are too old: no new risk until two fresh reads"
+FRESH = "no new risk until two fresh reads"
+STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
-DIGITS_MAX = 8  # of a figure in a line; a price has fewer
 BY_OPERATOR = (StateReason.HUMAN_HALT, StateReason.HUMAN_FLATTEN, StateReason.HUMAN_RESUME)
+AGREE = "book and venue agree again"  # the one reason of `DriftExplained`
 CHANGES = {
     TradingState.NORMAL: "resumed",
     TradingState.REDUCED: "size reduced",
@@ -44,18 +45,20 @@ def line_of(event: Event) -> str | None:
             return noted_line(event)
         case StrategyDisabled():
             why = MEANINGS.get(event.code, event.code)
-            line = f"{DISABLED.format(event.strategy)}: {why}"
-            return warning(line + in_brackets([event.code, *_texts(event.figures)]))
+            line = f"{DISABLED.format(strategy_name(event.strategy))}: {why}"
+            return warning(line + in_brackets(figures_words(event.figures, event.code)))
         case StrategyResumed():
-            return f"strategy {event.strategy} may enter again: the operator resumed it"
-        case DriftFound():
-            figures = in_brackets([event.kind, *_texts(event.figures)])
-            return warning(
-                f"book and exchange differ on {event.symbol}{figures}: no entry until that is"
-                " explained"
+            return (
+                f"strategy {strategy_name(event.strategy)} may enter again: the operator resumed it"
             )
+        case DriftFound():
+            kind = DRIFTS.get(event.kind, event.kind)
+            found = f"{kind}: {figures_words(event.figures)}".removesuffix(": ")
+            where = f"book and exchange differ on {event.symbol} ({found})"
+            return warning(f"{where}: no entry until that is explained")
         case DriftExplained():
-            return f"book and exchange agree again: {event.reason}"
+            more = "" if event.reason == AGREE else f": {event.reason}"
+            return f"book and exchange agree again{more}"
         case _:
             return None
 
@@ -63,14 +66,14 @@ def line_of(event: Event) -> str | None:
 def state_line(event: StateChanged) -> str:
     """Return a change of the trading state in one line: by whom, why, and its figures."""
     cause = cause_of(event.reason, note_of(event.figures))
-    if event.reason == StateReason.EQUITY_UNKNOWN.value:
-        cause += f" ({STALE})"
     if event.reason not in {reason.value for reason in BY_OPERATOR}:
         by = "supervisor" if event.reason == StateReason.RESTART_STORM.value else "risk governor"
         cause = f"{CHANGES[event.after]} by the {by}: {cause}"
-    figures = _texts(tuple(each for each in event.figures if each.name != NOTE))
-    change = f"trading state {event.after.value}, before {event.before.value}"
-    return f"{cause}; {change}{in_brackets([event.reason, *figures])}"
+    cause += in_brackets(figures_words(event.figures, event.reason))
+    if event.reason == StateReason.EQUITY_UNKNOWN.value:
+        cause += f": {FRESH}"
+    after, before = describe_state(event.after.value), describe_state(event.before.value)
+    return f"{cause}; trading state {after}; before {before}"
 
 
 def noted_line(event: CommandNoted) -> str:
@@ -91,19 +94,5 @@ def cause_of(reason: str, note: str = "") -> str:
     return f"{words}: {note}" if note else words
 
 
-def in_brackets(parts: Sequence[str]) -> str:
-    return f" ({' '.join(parts)})" if parts else ""
-
-
-def _texts(figures: Sequence[Figure]) -> list[str]:
-    return [f"{each.name}={_rounded(each.value)}" for each in figures]
-
-
-def _rounded(value: str) -> str:
-    """Money that was divided, to cents; prices and what is no number stay as they are."""
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return value
-    long = number.is_finite() and len(number.as_tuple().digits) > DIGITS_MAX
-    return f"{number:.2f}" if long else value
+def in_brackets(words: str) -> str:
+    return f" ({words})" if words else ""

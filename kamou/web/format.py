@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core import words as spell
 from kamou.core.codes import CAUSES, StateReason
 
 MINUS = "\N{MINUS SIGN}"
@@ -110,34 +110,12 @@ def day_ms(day: str) -> int:
 
 def duration(span_ms: int | None) -> str:
     """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
-    if span_ms is None:
-        return "still"
-    if span_ms >= DAY_MS:
-        return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
-    if span_ms >= HOUR_MS:
-        return _two(span_ms, HOUR_MS, "h", MINUTE_MS, "min")
-    if span_ms >= MINUTE_MS:
-        return f"{span_ms // MINUTE_MS} min"
-    return f"{span_ms / 1000:.1f} s"
-
-
-FEATURES = {
-    "z": "z-score of the price",
-    "rsi": "RSI",
-    "efficiency": "efficiency ratio",
-    "adx": "ADX",
-    "variance_ratio": "variance ratio",
-    "half_life": "half-life, bars",
-    "atr": "ATR",
-    "momentum": "momentum",
-    "oi_z": "z-score of open interest",
-    "volatility": "volatility",
-}
+    return "still" if span_ms is None else spell.duration(span_ms)
 
 
 def feature_name(name: str) -> str:
     """A strategy's feature as readers know it."""
-    return FEATURES.get(name, words(name))
+    return spell.FEATURES.get(name, words(name))
 
 
 def counted(n: int, noun: str) -> str:
@@ -171,24 +149,18 @@ def nouns(n: int | Decimal, noun: str) -> str:
 
 
 def words(code: str) -> str:
-    """``mean_reversion`` as ``mean reversion``; ``DAY_LOSS_LIMIT`` as ``day loss limit``."""
-    return code.replace("_", " ").lower()
+    """``oi_momentum`` as ``OI momentum``; ``DAY_LOSS_LIMIT`` as ``day loss limit``."""
+    return spell.strategy_name(code.lower())
 
 
-STATES = {
-    "normal": "trading",
-    "reduced": "trading at reduced size",
-    "halt_new": "no new trades",
-    "flatten": "closing everything",
-    "killed": "stopped by the operator",
-}
+def sentence(text: str) -> str:
+    """Return the text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def state(code: str, *, holding: bool = True) -> str:
     """The governor's state in plain words; ``holding``: a position is open."""
-    if code == "flatten" and not holding:
-        return "flattened: no new trades"
-    return STATES.get(code, words(code))
+    return spell.state_words(code, holding=holding)
 
 
 EXITS = {"time": "time limit", "external": "an external order"}
@@ -219,12 +191,6 @@ def disabled_for(code: str) -> str:
 def cause(code: str) -> str:
     """Why the governor's state changed, in plain words."""
     return CAUSES[StateReason(code)] if code in set(StateReason) else words(code)
-
-
-def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> str:
-    rest = span_ms % large_ms // small_ms
-    whole = f"{span_ms // large_ms} {large}"
-    return f"{whole} {rest} {small}" if rest else whole
 
 
 def _utc(at_ms: int) -> datetime:

@@ -77,6 +77,7 @@ def load_templates(site: Site) -> Templates:
         "day_name",
         "month_name",
         "duration",
+        "sentence",
         "words",
         "state",
     ):

@@ -96,14 +96,13 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     assert 'kamou_trading_state{state="halt_new"} 1.0' in seen["metrics"]
     halted, resumed = lines
     assert halted.startswith(
-        "halted by the risk governor: account or prices were too old (account or marks are too old:"
-        " no new risk until two fresh reads); trading state halt_new, before normal"
-        " (EQUITY_UNKNOWN overdue_ms="
+        "halted by the risk governor: account or prices were too old (too old by 1 min): no new"
+        " risk until two fresh reads; trading state halt_new, no new trades; before normal"
     )
     assert resumed.startswith(
-        "resumed by the risk governor: account and prices were known again; trading state normal,"
-        " before halt_new (DATA_RECOVERED "
+        "resumed by the risk governor: account and prices were known again (the day's"
     )
+    assert resumed.endswith("; trading state normal; before halt_new, no new trades")
 
 
 def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:

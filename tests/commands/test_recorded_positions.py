@@ -59,7 +59,7 @@ def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
     assert (held["stop_confirmed"], held["unprotected_since_ms"]) == (True, None)
     (row,) = [line for line in cli("status")[1].splitlines() if "ETHUSDT" in line]
     prices = "ETHUSDT long 0.5 2,000 2,024 1,970 2.67%"
-    assert " ".join(row.split()) == f"{prices} +12.00 +0.76 2 h 14 min mean_reversion"
+    assert " ".join(row.split()) == f"{prices} +12.00 +0.76 2 h 14 min mean reversion"
 
 
 def test_status_shows_an_adopted_position_and_that_nothing_protects_it(

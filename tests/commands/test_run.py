@@ -105,7 +105,7 @@ def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose:
     assert (seen["data"], seen["symbols"]) == ("um", ("A", "B"))
     assert seen["resolved"].settings.strategies.enabled == ("oi_momentum",)
     assert json.loads(Path("out.json").read_text()) == RESULT
-    assert "mean_reversion" in out
+    assert "mean reversion" in out
     assert json.loads(cli("backtest", "--data", "um", "--json", "-")[1]) == RESULT
 
 

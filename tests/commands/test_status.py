@@ -254,7 +254,7 @@ def test_status_names_disabled_strategies_until_they_are_resumed(
         for name in ("oi_momentum", "mean_reversion")
     ]
     assert shown(*disabled) == ["mean_reversion", "oi_momentum"]
-    assert "mean_reversion, oi_momentum" in cli("status")[1]
+    assert "mean reversion, OI momentum" in cli("status")[1]
     assert shown(StrategyResumed(at_ms=at_ms, strategy="oi_momentum")) == ["mean_reversion"]
 
 

@@ -100,7 +100,7 @@ def test_a_position_has_every_figure_at_every_width(width: int) -> None:
         "+30.00",
         "+0.98",
         "2 h 14 min",
-        "mean_reversion",
+        "mean reversion",
         "marks as of 12:06:35 UTC",
     ):
         assert figure in text
@@ -196,8 +196,8 @@ def test_pending_entries_are_listed_and_counted() -> None:
     resting = [pending(), pending(filled="2", limit_price=None, type="market")]
     text = "\n".join(whole(seen(book=book(pending_entries=resting)), 160))
     assert "pending entries: 2" in text
-    assert "ETHUSDT buy 5  limit 2,000.5  accepted, 12 s  oi_momentum" in text
-    assert "ETHUSDT buy 5  market  filled 2  accepted, 12 s  oi_momentum" in text
+    assert "ETHUSDT buy 5  limit 2,000.5  accepted, 12 s  OI momentum" in text
+    assert "ETHUSDT buy 5  market  filled 2  accepted, 12 s  OI momentum" in text
     many = frame(seen(book=book(pending_entries=[pending()] * 9)), 59, 24)
     assert any(re.fullmatch(r"\+ \d more pending entries", line) for line in many)
 

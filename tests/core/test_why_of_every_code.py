@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,20 @@ from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto
-from kamou.core.model import Denial, Leg, TradingState
+from kamou.core.model import Denial, Figure, Leg, TradingState
 from kamou.core.ranking.ranking import merge
 from kamou.core.ranking.scan_detail import details_of, pack
 from kamou.core.risk.governor import review_entry, review_reduction
-from kamou.core.risk.limits import VetoLimits
+from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.risk.planning import silent_governor, unusable_quote
+from kamou.core.risk.states import EquityRead, resume
 from kamou.core.risk.verdict import Denied
 from kamou.core.strategies import make
 from kamou.core.strategies.base import Opinion, Strategy, failed
 from kamou.core.vetoes import ask_all
+from kamou.core.words import EXACT, FIGURES, figure_words
 from kamou.data_directory.folder import DataFolder
+from kamou.runs.state_lines import state_line
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -225,25 +229,64 @@ def test_a_wrong_regime_shows_the_figures_and_what_the_strategy_wants(
     for number in range(SYMBOLS):
         rows += json.loads(why(f"S{number:02}", "--json"))["reasons"]
     wrong = {row["strategy"]: row["words"] for row in rows if row["answer"] == "REGIME_WRONG"}
-    range_wanted = "; wanted: a range: efficiency below 0.3, adx below 20"
-    trend_wanted = "; wanted: a trend: efficiency above 0.35, adx above 25"
+    range_wanted = "; wanted a range: efficiency ratio below 0.3, ADX below 20"
+    trend_wanted = "; wanted a trend: efficiency ratio above 0.35, ADX above 25"
     meaning = "the market is not in the regime that the strategy wants: found "
-    assert wrong["mean_reversion"].startswith(meaning + "no range, efficiency 0.")
+    assert wrong["mean_reversion"].startswith(meaning + "no range, efficiency ratio 0.")
     assert wrong["mean_reversion"].endswith(range_wanted)
-    assert wrong["oi_momentum"].startswith(meaning + "no trend, efficiency 0.")
+    assert wrong["oi_momentum"].startswith(meaning + "no trend, efficiency ratio 0.")
     assert wrong["oi_momentum"].endswith(trend_wanted)
     for row in rows:
         if row["answer"] == "REGIME_WRONG" and row["strategy"] == "mean_reversion":
             seen = dict(part.rsplit(" ", 1) for part in row["words"].split("; ")[0].split(", ")[1:])
-            assert float(seen["efficiency"]) >= 0.3 or float(seen["adx"]) >= 20
+            assert float(seen["efficiency ratio"]) >= 0.3 or float(seen["ADX"]) >= 20
 
 
-def test_the_table_has_the_words_and_no_bare_code(why: Callable[..., str]) -> None:
+def test_the_lines_have_the_words_and_no_bare_code(why: Callable[..., str]) -> None:
     shown = " ".join(why("SOLUSDT").split())
     for code in (*Veto, *Deny):
         assert code.value in shown
     assert "GOVERNOR_SILENT" in shown
-    assert "the risk governor did not answer in time: timeout 2.0 s, why risk_governor" in shown
+    assert "the risk governor did not answer in time: waited 2.0 s, because risk gov" in shown
+
+
+NAMED_STATE = "halt_new, no new trades"  # the state, by its name and in words
+RAW = re.compile(r"\b[a-z]+_[a-z_]+\b|=\S|\d{9,}|\d\.\d{9,}")
+
+
+def test_every_figure_has_a_name_and_a_value_for_people() -> None:
+    """Ids, settings and the arithmetic of the gap buffer are shown as they are."""
+    granted = review_entry(review(ready().book, plan()))[1]
+    assert isinstance(granted, e.PermitGranted)
+    permit = Denial(code="GRANTED", figures=granted.figures)
+    for denial in (*denials(), *vetoes(), permit):
+        for figure in denial.figures:
+            assert figure.name in FIGURES, denial
+            if figure.name not in EXACT:
+                words = figure_words(figure, denial.code).partition(" = ")[0]
+                assert not RAW.search(words.replace(NAMED_STATE, "")), words
+
+
+def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure() -> None:
+    story = ready()
+    halted(story)
+    costly = EquityRead(equity=D(10_000), at_ms=NOON, exit_costs=D("450.123456789"))
+    refused = resume(story.book, costly, limits=RiskLimits(), now_ms=NOON)
+    figures = (*refused.figures, Figure(name="overdue_ms", value="61000"))
+    assert len(figures) > 5
+    for reason in StateReason:
+        event = e.StateChanged(
+            at_ms=NOON,
+            before=TradingState.NORMAL,
+            after=TradingState.HALT_NEW,
+            reason=reason.value,
+            figures=figures,
+        )
+        line = state_line(event).replace(NAMED_STATE, "")
+        assert "the day's loss 4.50%, limit 4.00%, equity 10,000.00" in line
+        assert reason.value not in line
+        assert CAUSES[reason] in line
+        assert not RAW.search(line), line
 
 
 def test_every_code_has_a_meaning() -> None:

@@ -61,7 +61,7 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
     assert carried.startswith("carried over from run 2, which stopped at 2026-01-02 ")
     assert "trading state halt_new (halted by the operator: news), " in carried
     assert carried.endswith(" decisions on record")
-    halted = "trading state halt_new, from before this start: halted by the operator (HUMAN_HALT)"
+    halted = "trading state halt_new, no new trades; from before this start: halted by the operator"
     assert halted in second
 
 
@@ -278,25 +278,31 @@ def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
 LINES = [
     (
         changed(TradingState.HALT_NEW, "HUMAN_HALT", note="news"),
-        "halted by the operator: news; trading state halt_new, before normal (HUMAN_HALT)",
+        "halted by the operator: news; trading state halt_new, no new trades; before normal",
         Level.WARNING,
     ),
     (
-        changed(TradingState.REDUCED, "DAY_LOSS_HALF", day_pnl="-2.10%", equity="9790.1234567"),
-        "size reduced by the risk governor: the day's loss reached half of its limit; trading"
-        " state reduced, before normal (DAY_LOSS_HALF day_pnl=-2.10% equity=9790.12)",
+        changed(
+            TradingState.REDUCED,
+            "DAY_LOSS_HALF",
+            day_pnl="-2.10%",
+            limit="4.00%",
+            equity="9790.1234567",
+        ),
+        "size reduced by the risk governor: the day's loss reached half of its limit (the day's"
+        " loss 2.10%, limit 4.00%, equity 9,790.12); trading state reduced, trading at reduced"
+        " size; before normal",
         Level.WARNING,
     ),
     (
         changed(TradingState.HALT_NEW, "RESTART_STORM"),
-        "halted by the supervisor: too many restarts; trading state halt_new, before normal"
-        " (RESTART_STORM)",
+        "halted by the supervisor: too many restarts; trading state halt_new, no new trades;"
+        " before normal",
         Level.WARNING,
     ),
     (
         changed(TradingState.NORMAL, "DAY_ROLLED"),
-        "resumed by the risk governor: a new day began; trading state normal, before normal"
-        " (DAY_ROLLED)",
+        "resumed by the risk governor: a new day began; trading state normal; before normal",
         Level.INFO,
     ),
     (
@@ -320,24 +326,29 @@ LINES = [
     (
         StrategyDisabled(
             at_ms=AT_MS,
-            strategy="x",
+            strategy="oi_momentum",
             code="RATE_ENTRIES_EXCEEDED",
             figures=(Figure(name="entries", value="7"),),
         ),
-        "strategy x is disabled until the operator resumes it with `kamou resume`: the strategy"
-        " entered too often within an hour (RATE_ENTRIES_EXCEEDED entries=7)",
+        "strategy OI momentum is disabled until the operator resumes it with `kamou resume`: the"
+        " strategy entered too often within an hour (entries 7)",
         Level.WARNING,
     ),
     (
         e.DriftFound(
             at_ms=AT_MS,
             symbol="ETHUSDT",
-            kind="quantity",
+            kind="QUANTITY_DIFFERS",
             figures=(Figure(name="book", value="1"), Figure(name="venue", value="2")),
         ),
-        "book and exchange differ on ETHUSDT (quantity book=1 venue=2): no entry until that is"
-        " explained",
+        "book and exchange differ on ETHUSDT (the quantities differ: the book has 1, the exchange"
+        " has 2): no entry until that is explained",
         Level.WARNING,
+    ),
+    (
+        e.DriftExplained(at_ms=AT_MS, reason="book and venue agree again"),
+        "book and exchange agree again",
+        Level.INFO,
     ),
     (
         e.DriftExplained(at_ms=AT_MS, reason="a late fill"),

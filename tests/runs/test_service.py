@@ -94,7 +94,7 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
         assert (
-            "halted by the operator: news; trading state halt_new, before normal (HUMAN_HALT)"
+            "halted by the operator: news; trading state halt_new, no new trades; before normal"
             in demo.said
         )
         assert (await demo.status())["state"] == "halt_new"

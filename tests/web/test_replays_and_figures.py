@@ -21,6 +21,7 @@ from kamou.core import strategies
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
+from kamou.core.words import FEATURES
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt
@@ -105,13 +106,13 @@ async def test_a_traders_features_have_their_names(
     async with client(PublicSite(record, demo, runner=inline)) as http:
         page = unescape((await http.get(f"/trades/{quote(trade)}")).text)
     assert "<dt>z-score of the price</dt>" in page
-    assert "<dt>half-life, bars</dt>" in page
+    assert "<dt>half-life in bars</dt>" in page
 
 
 def test_every_feature_of_every_strategy_has_a_name() -> None:
     for found in pkgutil.iter_modules(strategies.__path__):
         module = importlib.import_module(f"kamou.core.strategies.{found.name}")
-        assert set(getattr(module, "FEATURES", ())) <= set(fmt.FEATURES), found.name
+        assert set(getattr(module, "FEATURES", ())) <= set(FEATURES), found.name
 
 
 def test_a_price_has_eight_significant_digits_at_most() -> None:

@@ -116,7 +116,7 @@ async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
     assert page.status_code == 200
     links = re.findall(r"<h3>(\w+)</h3>", page.text)
     assert links == ["Fills", "Orders", "Permit", "Signal", "Cycle", "Candle"]
-    for said in ("98.40", "mean reversion" if "mean" in trade_id else "oi momentum", "99.95"):
+    for said in ("98.40", "mean reversion" if "mean" in trade_id else "OI momentum", "99.95"):
         assert said in page.text
     diary = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
     assert diary[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]

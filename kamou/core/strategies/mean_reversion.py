@@ -86,17 +86,18 @@ class MeanReversion:
                 wanted=f"prices that move within {p.window} bars", figures=FEATURES
             ),
             Abstain.REGIME_WRONG: Requirement(
-                wanted=f"a range: efficiency below {p.efficiency_max:g}, adx below {p.adx_max:g}",
+                wanted=f"a range: efficiency ratio below {p.efficiency_max:g}, ADX below"
+                f" {p.adx_max:g}",
                 figures=("efficiency", "adx"),
                 found="no range",
             ),
             Abstain.NO_TRIGGER: Requirement(
-                wanted=f"z at most {-p.z_entry:g} and rsi at most {p.rsi_low:g}, or z at least"
-                f" {p.z_entry:g} and rsi at least {p.rsi_high:g}",
+                wanted=f"z-score at most {-p.z_entry:g} and RSI at most {p.rsi_low:g}, or z-score"
+                f" at least {p.z_entry:g} and RSI at least {p.rsi_high:g}",
                 figures=("z", "rsi"),
             ),
             Abstain.NOT_MEAN_REVERTING: Requirement(
-                wanted=f"variance_ratio below {RANDOM_WALK:g}, half_life from"
+                wanted=f"variance ratio below {RANDOM_WALK:g}, half-life from"
                 f" {p.half_life_min:g} to {p.window / HALF_LIFE_SHARE:.3g} bars",
                 figures=("variance_ratio", "half_life"),
             ),

@@ -87,7 +87,8 @@ class OiMomentum:
                 wanted="prices that move over every horizon", figures=FEATURES
             ),
             Abstain.REGIME_WRONG: Requirement(
-                wanted=f"a trend: efficiency above {p.efficiency_min:g}, adx above {p.adx_min:g}",
+                wanted=f"a trend: efficiency ratio above {p.efficiency_min:g}, ADX above"
+                f" {p.adx_min:g}",
                 figures=("efficiency", "adx"),
                 found="no trend",
             ),

@@ -1,0 +1,302 @@
+"""What people read for codes, figures and strategies: one name for each, rounded values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.codes import describe_cause
+from kamou.core.model import NOTE, Figure
+
+FEATURES = {
+    "z": "z-score of the price",
+    "rsi": "RSI",
+    "efficiency": "efficiency ratio",
+    "adx": "ADX",
+    "variance_ratio": "variance ratio",
+    "half_life": "half-life in bars",
+    "atr": "ATR",
+    "momentum": "momentum",
+    "oi_z": "z-score of open interest",
+    "volatility": "volatility",
+}
+"""What the figures of a strategy are called."""
+
+FIGURES = FEATURES | {
+    # a scan
+    "bar_age_s": "age of the newest bar",
+    "bars": "bars",
+    "error": "error",
+    "found": "found",
+    "score": "score",
+    "wanted": "wanted",
+    # a veto or the refiner
+    "another_wants": "another strategy wants",
+    "bar_age_max_ms": "at most",
+    "bar_age_ms": "age of the newest bar",
+    "cooldown_ms": "rest",
+    "cost": "costs",
+    "funding": "funding",
+    "held": "held",
+    "minimum": "minimum",
+    "net": "reward to risk after costs",
+    "quote_age_max_ms": "at most",
+    "quote_age_ms": "age of the quote",
+    "setting": "setting",
+    "since_ms": "since",
+    "size": "share of the full size",
+    "target": "target",
+    # the order manager and the governor
+    "age_ms": "age",
+    "ask": "ask",
+    "away": "away from the mark",
+    "bare": "without a confirmed stop",
+    "bid": "bid",
+    "bound_by": "bound by",
+    "contract_size": "contract size",
+    "contracts": "contracts",
+    "day": "day",
+    "day_lost": "the day's loss",
+    "distance": "distance",
+    "drift": "differences on",
+    "entries": "entries",
+    "entry": "entry",
+    "exposure": "exposure",
+    "gap": "gap buffer",
+    "gap_buffer": "gap buffer",
+    "granted": "granted to",
+    "late_ms": "late by",
+    "left": "left",
+    "left_ms": "time left",
+    "leg": "order",
+    "leverage": "leverage",
+    "limit": "limit",
+    "limit_ms": "limit",
+    "limit_per_s": "limit per second",
+    "limit_price": "limit price",
+    "liquidation": "liquidation at",
+    "loss": "loss",
+    "lost": "lost today",
+    "lot": "lot size",
+    "margin": "margin used",
+    "mark": "mark price",
+    "move": "move of the market",
+    "needed": "needed",
+    "new": "this trade",
+    "notional": "value",
+    "notional_left": "value left",
+    "notional_min": "minimum value",
+    "notional_total": "value of all positions",
+    "offset_ms": "difference",
+    "open": "open risk",
+    "open_risk": "open risk",
+    "order": "order",
+    "permit": "permit",
+    "position": "position",
+    "price": "price",
+    "q": "sizing equity",
+    "quantity": "quantity",
+    "reason": "because",
+    "reentries": "entries again today",
+    "reentries_max": "limit of entries again",
+    "risk": "risk",
+    "risk_left": "risk left",
+    "side": "side",
+    "sized_at": "sized at",
+    "state": "trading state",
+    "stop": "stop",
+    "strategy": "strategy",
+    "symbol": "symbol",
+    "timeout_s": "waited",
+    "today": "today",
+    "tokens": "messages left",
+    "trade": "trade",
+    "unknown": "not known because of",
+    "value": "value",
+    "venue_contract_size": "contract size at the venue",
+    "what": "bad inputs:",
+    "why": "because",
+    # a change of the trading state, a difference between book and venue
+    "book": "the book has",
+    "day_equity": "equity at the day's opening",
+    "day_pnl": "the day's result",
+    "equity": "equity",
+    "exit_costs": "exit costs",
+    "flows": "net deposits today",
+    "overdue_ms": "too old by",
+    "venue": "the exchange has",
+}
+"""What every figure of an event is called."""
+
+NAMED_BY_CODE = {
+    ("CONFLICTING_SIGNALS", "score"): "weighted score",
+    ("T3", "score"): "weighted score",
+    ("REWARD_TO_RISK_LOW", "cost"): "costs per unit",
+    ("REWARD_TO_RISK_LOW", "funding"): "funding per unit",
+    ("REWARD_TO_RISK_LOW", "stop"): "distance to the stop",
+    ("REWARD_TO_RISK_LOW", "target"): "distance to the target",
+    ("COOLDOWN_AFTER_STOP", "since_ms"): "time since the stop-loss",
+    ("RATE_REENTRIES_EXCEEDED", "entries"): "entries today",
+    ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
+    ("SIZE_BELOW_MINIMUM", "minimum"): "minimum contracts",
+}
+"""Figures whose name means something else with a code, or from a tier."""
+
+BOUNDS = {
+    "cluster": "the risk of all altcoins on one side",
+    "costs": "the costs",
+    "day_budget": "the daily budget",
+    "exposure": "the symbol's exposure",
+    "gap": "the gap buffer",
+    "margin_total": "the margin used",
+    "notional_total": "the value of all positions",
+    "open_risk": "the open risk",
+    "plan": "the plan's own figure",
+    "price": "the distance to the stop",
+    "quantity_max": "the largest order",
+    "risk": "the risk of one trade",
+    "shock": "the loss in a market shock",
+    "value_max": "the largest order value",
+}
+"""What each limit that decides a size is called."""
+
+DRIFTS = {
+    "INSTRUMENT_UNKNOWN": "the terms of the instrument are not known",
+    "POSITION_UNKNOWN": "no trade of the book explains the position",
+    "QUANTITY_DIFFERS": "the quantities differ",
+}
+"""What each kind of a difference between book and venue means."""
+
+STATES = {
+    "normal": "trading",
+    "reduced": "trading at reduced size",
+    "halt_new": "no new trades",
+    "flatten": "closing everything",
+    "killed": "stopped by the operator",
+}
+"""What each trading state means."""
+FLATTENED = "flattened: no new trades"
+
+MONEY = frozenset({"day_equity", "equity", "exit_costs", "flows", "notional", "notional_left", "q"})
+MONEY |= {"notional_min", "risk_left", "value"}
+EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
+ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
+UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "none"}
+INSTANTS_FROM_MS = 10**11  # a longer duration would be three years
+PRICE_DIGITS = 8  # significant ones: more than any venue quotes
+CODE_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+
+
+def strategy_name(name: str) -> str:
+    """``oi_momentum`` as ``OI momentum``, ``mean_reversion`` as ``mean reversion``."""
+    parts = name.split("_")
+    return " ".join(part.upper() if part in ACRONYMS else part for part in parts)
+
+
+def describe_state(code: str, *, holding: bool = True) -> str:
+    """``halt_new, no new trades``; ``holding``: a position is open."""
+    if code == "normal":
+        return code
+    return f"{code}, {state_words(code, holding=holding)}"
+
+
+def state_words(code: str, *, holding: bool = True) -> str:
+    """The trading state in plain words; ``holding``: a position is open."""
+    if code == "flatten" and not holding:
+        return FLATTENED
+    return STATES.get(code, code.replace("_", " ").lower())
+
+
+def figure_name(name: str, code: str = "") -> str:
+    """What a figure is called, beside this code or from this tier."""
+    known = NAMED_BY_CODE.get((code, name)) or FIGURES.get(name)
+    if known is None:
+        known = strategy_name(name.removesuffix("_ms").removesuffix("_s"))
+    return known
+
+
+def figures_words(figures: Iterable[Figure], code: str = "") -> str:
+    """All figures but the operator's own words, a comma between them."""
+    return ", ".join(figure_words(each, code) for each in figures if each.name != NOTE)
+
+
+def figure_words(figure: Figure, code: str = "") -> str:
+    """``age_ms=12000`` as ``age 12.0 s``; ``day_pnl=-4.01%`` as ``the day's loss 4.01%``."""
+    name, value = figure.name, figure.value
+    if name == "day_pnl":
+        return _day_result(value)
+    return f"{figure_name(name, code)} {_value_words(name, value)}"
+
+
+def duration(span_ms: int) -> str:
+    """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
+    if span_ms >= DAY_MS:
+        return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
+    if span_ms >= HOUR_MS:
+        return _two(span_ms, HOUR_MS, "h", MINUTE_MS, "min")
+    if span_ms >= MINUTE_MS:
+        return f"{span_ms // MINUTE_MS} min"
+    return f"{span_ms / 1000:.1f} s"
+
+
+def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> str:
+    rest = span_ms % large_ms // small_ms
+    whole = f"{span_ms // large_ms} {large}"
+    return f"{whole} {rest} {small}" if rest else whole
+
+
+def _day_result(value: str) -> str:
+    """A gain or a loss, as a share of the day's equity."""
+    number = _number(value.removesuffix("%"))
+    if number is None:
+        return f"{FIGURES['day_pnl']} {value}"
+    share = number if value.endswith("%") else number * 100
+    which = "loss" if share < 0 else "gain" if share else "result"
+    return f"the day's {which} {abs(share):.2f}%"
+
+
+def _value_words(name: str, value: str) -> str:
+    if name in EXACT:
+        return value
+    number = _number(value)
+    unit = 1 if name.endswith("_ms") else 1000 if name.endswith("_s") else 0
+    if unit and not name.endswith("_per_s"):
+        return _time_words(value, number, unit)
+    if number is not None:
+        return f"{number:,.2f}" if name in MONEY else _rounded(number)
+    if name == "bound_by":
+        return BOUNDS.get(value, strategy_name(value))
+    if name == "state":
+        return describe_state(value)
+    if name == "reason":
+        return describe_cause(value)
+    return CODE_NAME.sub(lambda found: strategy_name(found.group()), value)
+
+
+def _time_words(value: str, number: Decimal | None, unit: int) -> str:
+    if number is None:
+        return UNKNOWN_AGES.get(value, value)
+    span_ms = round(number * unit)
+    if span_ms > INSTANTS_FROM_MS:
+        return f"{datetime.fromtimestamp(span_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return duration(span_ms)
+
+
+def _rounded(number: Decimal) -> str:
+    """The number with its thousands apart, in eight significant digits at most."""
+    places = PRICE_DIGITS - 1 - number.adjusted() if number else 0
+    if places < PRICE_DIGITS + PRICE_DIGITS:  # else so small that it stays as it is
+        number = number.quantize(Decimal(1).scaleb(-max(0, places)), rounding=ROUND_HALF_EVEN)
+    text = f"{number:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _number(value: str) -> Decimal | None:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
