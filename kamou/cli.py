@@ -25,7 +25,7 @@ from kamou.commands import (
     why,
 )
 from kamou.commands.endings import defect, ending, wants_json
-from kamou.commands.printing import Output, print_json, say_error
+from kamou.commands.printing import QUOTED, Output, print_json, say_error
 from kamou.data_directory.private_files import OTHERS
 
 VERBS: tuple[click.Command, ...] = (
@@ -116,4 +116,4 @@ def show_defect(
     """
     for part in traceback.format_exception(kind, error, trace):
         for line in part.splitlines():
-            say_error(f"| {line}")
+            say_error(f"{QUOTED}{line}")

@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import attrs
 import click
 
+from kamou.commands.text_layout import cells, fit_columns, named_values, wrap
 from kamou.escaping import escape_text
 
 Report = Callable[[str, int, int], None]  # what is being done, steps done, of how many
@@ -24,8 +25,11 @@ Report = Callable[[str, int, int], None]  # what is being done, steps done, of h
 PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
 
 
+DEFAULT_COLUMNS = 80  # of a terminal that does not say
+CELL_FRAME = 3  # of a cell of a table: a space on both sides and a line
 TROUBLE = "! "  # at the beginning of a line that says what needs the operator
 
+QUOTED = "| "  # at the beginning of a line that is not ours
 ERASE = "\r\x1b[K"  # the line on which the cursor stands
 LINE_CHARS_MAX = 4_000  # of one line of ours: two paths of any length that work, and the words
 
@@ -47,7 +51,7 @@ def say(line: str, *, err: bool = False) -> None:
     """Print one line, whatever is in it."""
     if not err:
         _begin()
-    click.echo(escape_text(line, chars_max=LINE_CHARS_MAX), err=err)
+    click.echo("\n".join(_fitted(line, sys.stderr if err else sys.stdout)), err=err)
 
 
 def say_error(line: str) -> None:
@@ -64,8 +68,8 @@ def put_line(line: str, *, prefix: str = "", erase: bool = False, bar: str = "")
         erase: a bar stands on the line where it goes.
         bar: one short line; empty for none.
     """
-    text = escape_text(line, chars_max=LINE_CHARS_MAX)
-    sys.stderr.write(f"{ERASE if erase else ''}{prefix}{text}\n{escape_text(bar)}")
+    text = "\n".join(_fitted(prefix + line, sys.stderr))
+    sys.stderr.write(f"{ERASE if erase else ''}{text}\n{escape_text(bar)}")
     sys.stderr.flush()
 
 
@@ -87,7 +91,9 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on standard output; empty cells for None."""
-    show(table(title, columns, rows))
+    show_table(
+        title, columns, [["" if cell is None else str(cell) for cell in row] for row in rows]
+    )
 
 
 def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
@@ -95,19 +101,58 @@ def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        show(table("", ("", ""), facts.items()))
+        print_table("", ("", ""), facts.items())
 
 
-def show(*parts: object) -> None:
-    """Print tables and lines; wide where no terminal is at the other end, so nothing is cut."""
-    from rich.console import Console
-
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that breaks no word; where it has no room, each row as names and values."""
+    rows = [[_escaped(cell) for cell in row] for row in rows]
+    width = output_size()[0]
+    widths = fit_columns([header, *rows], width - len(header) * CELL_FRAME - 1)
     _begin()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
-    for part in parts:
-        console.print(_plain(part) if isinstance(part, str) else part)
+    if widths is not None:
+        from rich.console import Console
+
+        Console(width=width).print(_table(title, header, rows, widths))
+        return
+    lines = wrap(title, width) if title else []
+    for row in rows:
+        lines += named_values(header, row, width)
+    click.echo("\n".join(lines))
+
+
+def line_width(stream: TextIO) -> int | None:
+    """Return how wide a line may be: the terminal, or ``COLUMNS``; None: it is never broken."""
+    return terminal_columns(stream) or _given_columns() or None
+
+
+def terminal_columns(stream: TextIO) -> int | None:
+    """Return the width of the terminal behind a stream; None where there is none."""
+    if not stream.isatty():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        if columns := os.get_terminal_size(stream.fileno()).columns:
+            return columns
+    return _given_columns() or DEFAULT_COLUMNS
+
+
+def _given_columns() -> int:
+    """``COLUMNS`` of the environment; 0 if it says no width."""
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() else 0
+
+
+def _fitted(line: str, stream: TextIO) -> list[str]:
+    """The line, escaped, in lines that fit the width; what is quoted stays behind its bar."""
+    text = _escaped(line)
+    width = line_width(stream)
+    if width is None or cells(text) <= width:
+        return [text]
+    return wrap(text, width, hang=QUOTED if text.startswith(QUOTED) else "  ")
+
+
+def _escaped(text: str) -> str:
+    return escape_text(text, chars_max=LINE_CHARS_MAX)
 
 
 def output_size() -> tuple[int, int | None]:
@@ -115,15 +160,14 @@ def output_size() -> tuple[int, int | None]:
 
     There the environment's ``COLUMNS`` says the width; without it a line is wide.
     """
-    given = os.environ.get("COLUMNS", "")
-    columns = int(given) if given.isdecimal() and int(given) else 0
+    columns = _given_columns()
     if not is_terminal():
         return columns or PLAIN_WIDTH, None
     with contextlib.suppress(OSError, ValueError):
         size = os.get_terminal_size(sys.stdout.fileno())
         if size.columns and size.lines:
             return size.columns, size.lines
-    return columns or 80, 24
+    return columns or DEFAULT_COLUMNS, 24
 
 
 def is_terminal() -> bool:
@@ -168,14 +212,16 @@ def _painted(line: str) -> str:
     return click.style(line, fg="red", bold=True)
 
 
-def _plain(value: object) -> Any:
-    """Text as it is, without markup, on one line."""
+def _plain(value: str) -> Any:
+    """Text as it is, without markup."""
     from rich.text import Text
 
-    return Text(escape_text(str(value), chars_max=LINE_CHARS_MAX))
+    return Text(value)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
+def _table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
+) -> Any:
     """A rich table; every cell is shown as it is, markup and all."""
     from rich.table import Table
 
@@ -183,12 +229,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         title=_plain(title) if title else None,
         title_justify="left",
         header_style="bold",
-        show_header=any(columns),
+        show_header=any(header),
     )
-    for column in columns:
-        made.add_column(_plain(column), overflow="fold")
+    for column, width in zip(header, widths, strict=True):
+        made.add_column(_plain(column), width=width)
     for row in rows:
-        made.add_row(*(_plain("" if cell is None else cell) for cell in row))
+        made.add_row(*map(_plain, row))
     return made
 
 

@@ -16,13 +16,12 @@ from types import TracebackType
 
 from kamou.clock import SystemClock
 from kamou.commands.paused_terminal import PatientLines
-from kamou.commands.printing import put_bar, put_line
+from kamou.commands.printing import DEFAULT_COLUMNS, put_bar, put_line, terminal_columns
 from kamou.escaping import escape_text
 from kamou.runtime.levels import LeveledLine, level_of
 
 STEPS = 10  # lines of progress without a terminal
 BAR_CHARS_MAX = 30
-COLUMNS = 80  # of a terminal that does not say
 
 DRAW = LeveledLine("draw the bar")  # to the writing thread; told apart by identity
 
@@ -135,7 +134,4 @@ def is_terminal() -> bool:
 
 
 def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
-    except (OSError, ValueError):  # it is no terminal, or has no size
-        return COLUMNS
+    return terminal_columns(sys.stderr) or DEFAULT_COLUMNS

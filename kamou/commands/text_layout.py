@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 CUT = ".."  # at the end of what was cut
 GAP = "  "  # between two pieces or columns
+READABLE = 20  # cells of a column of text that is broken into lines
 
 
 def cells(text: str) -> int:
@@ -84,6 +85,38 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
             parts.append(pad + cell if number in aligned else cell + pad)
         made.append(GAP.join(parts).rstrip())
     return made
+
+
+def fit_columns(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return widths of columns that need no word broken; None if the room is too small for that.
+
+    The widest columns give way first. None of them becomes narrower than ``READABLE`` cells.
+    """
+    texts = list(zip(*rows, strict=True))
+    widths = [max(map(cells, column)) for column in texts]
+    words = [
+        max((cells(word) for cell in column for word in cell.split()), default=0)
+        for column in texts
+    ]
+    least = [max(word, min(width, READABLE)) for word, width in zip(words, widths, strict=True)]
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        given = [at for at, width in enumerate(widths) if width > least[at]]
+        widths[max(given, key=lambda at: widths[at])] -= 1
+    return widths
+
+
+def named_values(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """Return one row of a table as lines: its first cell, then each value after its name."""
+    first, *cells_ = row
+    names = header[1:]
+    if not any(header):  # two columns without a header: a name and its value
+        return wrap(": ".join(row), width)
+    lines = wrap(first, width)
+    for name, cell in zip(names, cells_, strict=True):
+        lines += wrap(f"  {name}: {cell}", width, hang="    ") if cell else []
+    return lines
 
 
 def widest(lines: Iterable[str]) -> int:

@@ -197,4 +197,4 @@ def _line(row: Row) -> str:
     """One answer in a line."""
     tier = "permit" if row["answer"] == GRANTED else TIERS.get(row["tier"], row["tier"])
     strategy = strategy_name(row["strategy"])
-    return f"{when(row['at_ms'])}  {tier}, {strategy}: {row['answer']}: {row['words']}"
+    return f"{when(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"
