@@ -287,8 +287,8 @@ class RiskGovernor(Actor):
             self._follower.catch_up()
 
     async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
-        """Journal the operator's reason of a command that changed nothing: it is published too."""
-        if note and decision.reason is None:
+        """Journal a command that changed nothing: its reason is published, a refusal is told."""
+        if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
             noted = CommandNoted(at_ms=now_ms, reason=reason, note=note, refusal=why)
             await self._journal.commit(noted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import click
 from kamou.commands.lenient import resolve_what_holds
 from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_facts, say, say_error
+from kamou.commands.printing import print_facts, print_json, say, say_error
+from kamou.core.codes import describe_cause
 from kamou.core.model import TradingState
+from kamou.core.words import describe_state, strategy_name
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
@@ -61,7 +64,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
     except KamouError as error:
         _hold(folder, reason, error, as_json=as_json)
         return
-    print_facts(told, as_json=as_json)
+    _print(told, as_json=as_json)
     if not told.get("journalled", True):
         raise CheckFailedError(
             f"the halt is not journalled yet, the state is still {told['state']}: this run holds "
@@ -88,7 +91,7 @@ def _hold(folder: DataFolder, reason: str, error: KamouError, *, as_json: bool) 
         raise type(error)(f"{error}; the halt latch is set: no entry passes until `kamou resume`")
     say(f"without the running system: {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
-    print_facts(held, as_json=as_json)
+    _print(held, as_json=as_json)
 
 
 @click.command()
@@ -102,6 +105,8 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     The first removes the halt latch that `flatten` left, also without a running system, and
     takes FLATTEN to halted; the second lets a running system trade again. If nothing runs, the
     next run starts halted and waits for the second. A reason that is too long is refused.
+
+    Exit code 6: the run refused the resume, and the trading state stays as it was.
     """
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataFolder(resolved.settings.data_dir)
@@ -111,7 +116,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
         raise click.UsageError(excess, click.get_current_context())
     lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
     if not latch.is_set():
-        print_facts(Operator.find(folder).command("resume", reason), as_json=as_json)
+        _tell_resume(dict(Operator.find(folder).command("resume", reason)), as_json=as_json)
         return
     latch.clear(reason, ACTOR, _now_ms())
     done: dict[str, Any] = {"latch": "removed"}
@@ -121,7 +126,39 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
             done["next"] = "`kamou resume` again lets it trade"
     except KamouError as error:
         done |= {"system": str(error), "next": RESUME_LATER}
-    print_facts(done, as_json=as_json)
+    _tell_resume(done, as_json=as_json)
+
+
+def _tell_resume(done: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a resume did.
+
+    Raises:
+        CheckFailedError: the run refused it.
+    """
+    refusal = done.get("refused")
+    if as_json or not refusal or "latch" in done:
+        _print(done, as_json=as_json)
+    if refusal:
+        state = describe_state(str(done.get("state")))
+        raise CheckFailedError(
+            f"the resume was refused, because {refusal}; the trading state stays {state}"
+        )
+
+
+def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the facts of a command: for a person, codes and names are words."""
+    if as_json:
+        print_json(facts)
+        return
+    said = {name.replace("_", " "): value for name, value in facts.items()}
+    if "state" in said:
+        said["state"] = describe_state(str(said["state"]), holding=facts.get("positions_left") != 0)
+    if said.get("reason"):
+        said["reason"] = describe_cause(str(said["reason"]))
+    if "disabled strategies" in said:
+        said["disabled strategies"] = ", ".join(map(strategy_name, said["disabled strategies"]))
+    words = {True: "yes", False: "no"}
+    print_facts({n: words[v] if isinstance(v, bool) else v for n, v in said.items()})
 
 
 @click.command()
@@ -148,13 +185,17 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     except StoreError as error:
         warn(str(error))  # closing goes before closing the folder
     done, left = _close_all(resolved, reason, warn)
-    print_facts({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
+    _print({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
     if latch:
         raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
     if left:
-        raise CheckFailedError(f"{left} positions are still open; repeat `kamou flatten`")
+        raise CheckFailedError(
+            f"{_counted(left, 'position is', 'positions are')} still open; repeat `kamou flatten`"
+        )
     if entries := done.get("entries_left"):
-        raise CheckFailedError(f"{entries} entries still rest; repeat `kamou flatten`")
+        raise CheckFailedError(
+            f"{_counted(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
+        )
 
 
 def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, Any], int]:
@@ -171,7 +212,7 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         done = {"by": "run", **found.command("flatten", reason)}
         left = kill_switch.positions_at_venue(resolved, warn=warn)
         if left:
-            raise CheckFailedError(f"it left {left} positions open")
+            raise CheckFailedError(f"it left {_counted(left, 'position', 'positions')} open")
         return done, left
     except KamouError as error:
         # Whatever the running system's trouble is, it must not keep positions open.
@@ -189,6 +230,10 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         raise CheckFailedError(
             f"what is open is not known: {error}; look at the exchange, and repeat `kamou flatten`"
         ) from error
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 class Once:

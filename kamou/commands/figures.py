@@ -57,11 +57,6 @@ def moment(at_ms: int | None) -> str:
     return NONE if at_ms is None else f"{when(at_ms)} UTC"
 
 
-def state(code: str) -> str:
-    """The trading state in plain words."""
-    return web.state(code)
-
-
 def _scientific(value: str | Decimal | None) -> str:
     return NONE if value is None else f"{Decimal(value):.3e}"
 

@@ -96,12 +96,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     )
 
 
-def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
-    """Names and values, a line each, or JSON."""
-    if as_json:
-        print_json(facts)
-    else:
-        print_table("", ("", ""), facts.items())
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values, a line each."""
+    print_table("", ("", ""), facts.items())
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

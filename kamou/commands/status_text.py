@@ -7,12 +7,12 @@ from itertools import chain
 from typing import Any
 
 from kamou.commands.book import loss_words
-from kamou.commands.figures import moment, money, percent, span, state
+from kamou.commands.figures import moment, money, percent, span
 from kamou.commands.position_text import entry_lines, position_lines, unprotected
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, wrap
 from kamou.core.codes import state_cause
-from kamou.core.words import strategy_name
+from kamou.core.words import describe_state, strategy_name
 from kamou.escaping import escape_text
 
 Seen = Mapping[str, Any]
@@ -167,9 +167,9 @@ def _state_words(book: Mapping[str, Any]) -> str:
     """Name the trading state and its cause."""
     code, reason = str(book["state"]), book["state_reason"]
     if code == "normal":
-        return "normal"
+        return code
     why = f": {_safe(state_cause(code, reason))}" if reason else ""
-    return f"{_safe(code)}, {_safe(state(code))}{why}"
+    return f"{_safe(describe_state(code, holding=bool(book['positions'])))}{why}"
 
 
 def _state_in_full(book: Mapping[str, Any]) -> str:

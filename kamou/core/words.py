@@ -201,7 +201,8 @@ def describe_state(code: str, *, holding: bool = True) -> str:
     """``halt_new, no new trades``; ``holding``: a position is open."""
     if code == "normal":
         return code
-    return f"{code}, {state_words(code, holding=holding)}"
+    closed = code == "flatten" and not holding
+    return f"{code}, {STATES['halt_new'] if closed else state_words(code)}"
 
 
 def state_words(code: str, *, holding: bool = True) -> str:

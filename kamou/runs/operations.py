@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
@@ -30,7 +29,8 @@ from kamou.data_directory.latch import HALT, HaltLatch, LatchRecord, asks_to_clo
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
-from kamou.runs.state_lines import DISABLED, STALE, announce_states
+from kamou.runs.announcer import Announcer
+from kamou.runs.state_lines import DISABLED, STALE
 from kamou.runtime.levels import failure, warning
 from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
@@ -75,20 +75,22 @@ class Running:
     clock: Clock = attrs.Factory(SystemClock)
     marks: dict[str, Mark] = attrs.Factory(dict)  # of what is held, as last read for a status
     marks_read_ms: int = 0
+    announcer: Announcer | None = None  # of the tree that trades
 
     async def take(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
     ) -> None:
         """From now on this tree is what the operator sees, here and in the terminal."""
         self.tree, self.supervisor = tree, supervisor
-        tree.journal.on_publish(partial(announce_states, announce))
+        self.announcer = Announcer(announce, self._book)
+        tree.journal.on_publish(self.announcer.hear)
         follower = BookFollower(tree.journal)
         book = await follower.recover()
         self.follower = follower
         self.phase = "trading"
         if not book.state.entries_allowed:
             cause = state_cause(book.state.value, book.state_reason)
-            state = describe_state(book.state.value)
+            state = describe_state(book.state.value, holding=bool(book.trades))
             announce(warning(f"trading state {state}; from before this start: {cause}"))
         for strategy in sorted(book.disabled):
             announce(warning(DISABLED.format(strategy_name(strategy))))
@@ -294,10 +296,15 @@ class Running:
         """Let it trade again. A halt that is not journalled yet stays: the disk comes first.
 
         The halt latch that a halt set is removed last. One that a flatten set, one whose log is
-        unclear, and one that cannot be removed stay, and the answer says so.
+        unclear, and one that cannot be removed stay, and the answer says so. ``refused`` says why
+        the governor did not resume.
         """
         before = self.latch.log() if self.latch is not None else ()
+        if self.announcer is not None:
+            self.announcer.refusal = ""
         told = await self._command(Resume(note=note))
+        if self.announcer is not None and self.announcer.refusal:
+            told["refused"] = self.announcer.refusal
         self.held = self.held and self.disk_full
         return told | self._clear_halt(note, before, TradingState(told["state"]))
 
@@ -327,6 +334,8 @@ class Running:
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LOOK_S)
+        if self.announcer is not None:
+            self.announcer.tell_left()
         book = self._book()
         return {**told, "positions_left": len(book.trades) if book else None}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
@@ -11,7 +9,6 @@ from kamou.core.codes import MEANINGS, StateReason, describe_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
 from kamou.runtime.levels import warning
-from kamou.store.journal import Committed
 
 FRESH = "no new risk until two fresh reads"
 STALE = f"account or marks are too old: {FRESH}"
@@ -25,14 +22,6 @@ CHANGES = {
     TradingState.FLATTEN: "closing everything",
     TradingState.KILLED: "killed",
 }
-
-
-def announce_states(announce: Callable[[str], None], done: Sequence[Committed]) -> None:
-    """Announce every committed change of what may trade."""
-    for committed in done:
-        line = line_of(committed.event)
-        if line is not None:
-            announce(line)
 
 
 def line_of(event: Event) -> str | None:
@@ -72,8 +61,8 @@ def state_line(event: StateChanged) -> str:
     cause += in_brackets(figures_words(event.figures, event.reason))
     if event.reason == StateReason.EQUITY_UNKNOWN.value:
         cause += f": {FRESH}"
-    after, before = describe_state(event.after.value), describe_state(event.before.value)
-    return f"{cause}; trading state {after}; before {before}"
+    after = describe_state(event.after.value)
+    return f"{cause}; trading state {after}; before {event.before.value}"
 
 
 def noted_line(event: CommandNoted) -> str:

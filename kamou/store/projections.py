@@ -134,6 +134,8 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
 
 
 def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandNoted) -> None:
+    if not event.note:  # a refused resume without words: there is nothing to publish
+        return
     row = (seq, event.at_ms, event.reason, event.note)
     cursor.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
 

@@ -67,11 +67,13 @@ def test_a_resume_that_is_refused_is_journalled_with_why() -> None:
     asked = (
         (0.0, Halt(reason="HUMAN_HALT", note="lunch")),
         (0.0, Resume(note="too early")),
+        (0.0, Resume()),
     )
     ended = perform(direct=told(*asked))
     assert states(ended) == [("halt_new", "HUMAN_HALT")]
     assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandNoted)] == [
-        ("HUMAN_RESUME", "too early", "the day has not opened yet")
+        ("HUMAN_RESUME", "too early", "the day has not opened yet"),
+        ("HUMAN_RESUME", "", "the day has not opened yet"),
     ]
 
 

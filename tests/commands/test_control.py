@@ -126,7 +126,7 @@ def test_flatten_that_leaves_a_position_open_fails_loudly(
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 1)
     code, _, err = cli("flatten")
     assert code == 6
-    assert "1 positions are still open" in err
+    assert "1 position is still open" in err
 
 
 def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, made: DataFolder) -> None:

@@ -50,6 +50,7 @@ class System:
         self.orders: list[tuple[str, str]] = []
         self.trouble: Exception | None = None
         self.left = 0
+        self.refusal = ""
 
     def operations(self) -> Operations:
         def command(verb: str) -> Callable[[str], Awaitable[Mapping[str, Any]]]:
@@ -57,7 +58,8 @@ class System:
                 if self.trouble is not None:
                     raise self.trouble
                 self.orders.append((verb, reason))
-                return {"state": verb, "positions_left": self.left}
+                refused = {"refused": self.refusal} if self.refusal else {}
+                return {"state": verb, "positions_left": self.left} | refused
 
             return act
 
@@ -146,6 +148,21 @@ def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
     assert seen["running"] is True
     assert seen["run"]["mode"] == "demo"
     assert seen["system"]["supervision"] == TREE
+
+
+@pytest.mark.parametrize("words", [(), ("--reason", "over")])
+def test_a_resume_that_the_run_refuses_is_told_in_one_line(
+    cli: Cli, running: System, words: tuple[str, ...]
+) -> None:
+    running.refusal = "the day has not opened yet"
+    line = (
+        "the resume was refused, because the day has not opened yet; the trading state stays"
+        " resume, resume"
+    )
+    assert cli("resume", *words) == (6, "", f"error: {line}\n")
+    code, out, err = cli("resume", "--json", *words)
+    assert (code, json.loads(out)["refused"]) == (6, running.refusal)
+    assert err == f"error: {line}\n"
 
 
 def test_halt_and_resume_pass_the_reason_on(cli: Cli, running: System) -> None:

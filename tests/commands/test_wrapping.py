@@ -116,7 +116,7 @@ def test_a_table_without_room_is_a_list_of_names_and_values(
 
 
 def test_facts_break_no_word(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    print_facts({"latch": "set", "next": SENTENCE * 2}, as_json=False)
+    print_facts({"latch": "set", "next": SENTENCE * 2})
     text = capsys.readouterr().out
     assert all(len(line) <= width for line in text.splitlines())
     for word in words_of(SENTENCE):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from decimal import Decimal as D
@@ -90,7 +91,8 @@ async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_pat
 async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path) -> None:
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
-        assert venue(demo.folder).positions, "the market of this date ends with open positions"
+        held = len(venue(demo.folder).positions)
+        assert held, "the market of this date ends with open positions"
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
         assert (
@@ -101,6 +103,13 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         assert (await demo.command("resume", "over")).json()["state"] == "normal"
         flat = (await demo.command("flatten", "storm")).json()
         assert (flat["state"], flat["positions_left"]) == ("flatten", 0)
+        while not (closed := [line for line in demo.said if line.startswith("flatten: ")]):  # noqa: ASYNC110 - said by the run
+            await trio.sleep(0.02)
+        assert re.fullmatch(
+            rf"flatten: {held} positions? closed, net PnL [+-][\d,.]+, fees [\d,.]+ and slippage"
+            r" -?[\d,.]+ in it; no position is left",
+            closed[0],
+        ), closed
         while venue(demo.folder).live:  # noqa: ASYNC110 - another connection's rows
             await trio.sleep(0.02)
         assert (await demo.command("resume")).json()["state"] == "halt_new"

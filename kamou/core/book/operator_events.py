@@ -9,7 +9,7 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class CommandNoted(Event):
-    """The operator's reason for a command that left the trading state as it was.
+    """A command of the operator that left the trading state as it was: its reason, or a refusal.
 
     The reason of a command that changes the state stands in its ``StateChanged``.
     """
