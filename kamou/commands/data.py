@@ -12,6 +12,7 @@ import click
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
 from kamou.data_directory.folder import DataFolder
+from kamou.errors import NotRunningError
 
 if TYPE_CHECKING:
     from kamou.store.market_data import SetSummary
@@ -90,6 +91,11 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir
     found = list_sets(stored_in)
+    if not found and not stored_in.exists():
+        raise NotRunningError(
+            f"the data directory {stored_in} does not exist; `kamou data import DIR` makes it and"
+            " stores a folder of candles, --data-dir names another"
+        )
     sets = [each for each in found if isinstance(each, SetSummary)]
     damaged = [each for each in found if isinstance(each, DamagedSet)]
     if as_json:
@@ -102,11 +108,6 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
         return
     if sets:
         _print_sets(sets)
-    elif not stored_in.exists():
-        say(
-            f"nothing is stored yet: the data directory {stored_in} does not exist; `kamou data"
-            " import DIR` creates it and stores a folder of candles"
-        )
     elif not damaged:
         say("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
     for each in damaged:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 CUT = ".."  # at the end of what was cut
 GAP = "  "  # between two pieces or columns
-READABLE = 20  # cells of a column of text that is broken into lines
+READABLE = 14  # cells of a column of text that is broken into lines
 
 
 def cells(text: str) -> int:

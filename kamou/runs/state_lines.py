@@ -5,7 +5,7 @@ from __future__ import annotations
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import MEANINGS, StateReason, describe_cause
+from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
 from kamou.runtime.levels import warning
@@ -54,11 +54,13 @@ def line_of(event: Event) -> str | None:
 
 def state_line(event: StateChanged) -> str:
     """Return a change of the trading state in one line: by whom, why, and its figures."""
-    cause = cause_of(event.reason, note_of(event.figures))
+    words, *step = state_cause(event.after.value, event.reason).split("; ")
+    words = with_note(words, note_of(event.figures))
+    words += in_brackets(figures_words(event.figures, event.reason))
+    cause = "; ".join([words, *step])
     if event.reason not in {reason.value for reason in BY_OPERATOR}:
         by = "supervisor" if event.reason == StateReason.RESTART_STORM.value else "risk governor"
         cause = f"{CHANGES[event.after]} by the {by}: {cause}"
-    cause += in_brackets(figures_words(event.figures, event.reason))
     if event.reason == StateReason.EQUITY_UNKNOWN.value:
         cause += f": {FRESH}"
     after = describe_state(event.after.value)
@@ -67,7 +69,7 @@ def state_line(event: StateChanged) -> str:
 
 def noted_line(event: CommandNoted) -> str:
     """Return a command that left the trading state as it was, and why a resume was refused."""
-    cause = cause_of(event.reason, event.note)
+    cause = with_note(describe_cause(event.reason), event.note)
     if event.reason == StateReason.HUMAN_RESUME.value:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
@@ -77,9 +79,8 @@ def noted_line(event: CommandNoted) -> str:
     return f"{cause}; the trading state stays as it was"
 
 
-def cause_of(reason: str, note: str = "") -> str:
-    """Return why a state changed in words, with the operator's own words."""
-    words = describe_cause(reason)
+def with_note(words: str, note: str) -> str:
+    """Return the words with the operator's own behind them."""
     return f"{words}: {note}" if note else words
 
 

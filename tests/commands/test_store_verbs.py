@@ -54,6 +54,7 @@ def candles(folder: Path, close: str = "1.5") -> Path:
 
 
 def test_imported_data_is_listed_with_its_range(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "kamou-data").mkdir(mode=0o700)
     assert "nothing is stored yet" in cli("data", "list")[1]
     code, out, _ = cli("data", "import", candles(tmp_path / "days"))
     assert code == 0, out
@@ -69,6 +70,8 @@ def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_pa
     code, _, err = cli("data", "import", candles(tmp_path / "bad", close="nan"))
     assert code == 1
     assert "AUSDT" in err
+    assert cli("data", "list")[0] == 3, "no directory is left behind"
+    (tmp_path / "kamou-data").mkdir(mode=0o700)
     assert json.loads(cli("data", "list", "--json")[1]) == {"sets": [], "damaged": []}
 
 
@@ -108,9 +111,9 @@ def test_the_list_of_a_missing_directory_says_which_one_is_missing(
     cli: Cli, tmp_path: Path
 ) -> None:
     missing = tmp_path / "typo"
-    code, out, _ = cli("data", "list", "--data-dir", missing)
-    assert code == 0
-    assert f"the data directory {missing} does not exist" in out
+    code, out, err = cli("data", "list", "--data-dir", missing)
+    assert (code, out) == (3, "")
+    assert f"the data directory {missing} does not exist" in err
     assert not missing.exists()
     missing.mkdir()
     assert "does not exist" not in cli("data", "list", "--data-dir", missing)[1]

@@ -20,7 +20,7 @@ from kamou.cli import main
 from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto
+from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
 from kamou.core.model import Denial, Figure, Leg, TradingState
 from kamou.core.ranking.ranking import merge
 from kamou.core.ranking.scan_detail import details_of, pack
@@ -285,7 +285,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
         line = state_line(event).replace(NAMED_STATE, "")
         assert "the day's loss 4.50%, limit 4.00%, equity 10,000.00" in line
         assert reason.value not in line
-        assert CAUSES[reason] in line
+        assert state_cause("halt_new", reason).partition("; ")[0] in line
         assert not RAW.search(line), line
 
 

@@ -295,6 +295,12 @@ LINES = [
         Level.WARNING,
     ),
     (
+        changed(TradingState.HALT_NEW, "HUMAN_RESUME", note="over"),
+        "resumed once by the operator: over; one more `kamou resume` lets it trade; trading state"
+        " halt_new, no new trades; before normal",
+        Level.WARNING,
+    ),
+    (
         changed(TradingState.HALT_NEW, "RESTART_STORM"),
         "halted by the supervisor: too many restarts; trading state halt_new, no new trades;"
         " before normal",
