@@ -145,7 +145,9 @@ def _fitted(line: str, stream: TextIO) -> list[str]:
     width = line_width(stream)
     if width is None or cells(text) <= width:
         return [text]
-    return wrap(text, width, hang=QUOTED if text.startswith(QUOTED) else "  ")
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    hang = QUOTED if text.startswith(QUOTED) else f"{indent}  "
+    return wrap(text, width, hang=hang, break_words=False)  # a path or a digest is copied whole
 
 
 def _escaped(text: str) -> str:

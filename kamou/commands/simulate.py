@@ -180,6 +180,13 @@ def _write(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
     _print(swarm, found)
 
 
+NAMES = {
+    "cpu_s": "CPU time, s",
+    "sim_hours_per_cpu_s": "simulated hours per s of CPU",
+    "steps_per_cpu_s": "steps per s of CPU",
+}
+
+
 def _print(swarm: Swarm, found: dict[str, Any]) -> None:
     for result in swarm.failures[:SHOWN_FAILURES]:
         first = result.violations[0]
@@ -192,8 +199,14 @@ def _print(swarm: Swarm, found: dict[str, Any]) -> None:
         for line in result.last_events[-SHOWN_EVENTS:]:
             say(f"    {line}")
     plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", *DIGESTS)}
-    print_table("simulation", ("figure", "value"), plain.items())
+    print_table("simulation", ("figure", "value"), map(_figure, plain, plain.values()))
     print_table("coverage", ("what", "times"), found["coverage"].items())
+
+
+def _figure(name: str, value: Any) -> tuple[str, object]:
+    """A figure for people: named, and a list as words."""
+    shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
+    return NAMES.get(name, name.replace("_", " ")), shown
 
 
 def _refuse(swarm: Swarm) -> None:

@@ -30,8 +30,12 @@ def cut(text: str, width: int) -> str:
     return (_beginning(text, room) + CUT)[:width] if width > 0 else ""
 
 
-def wrap(text: str, width: int, *, hang: str = "  ") -> list[str]:
-    """Return the text in lines, broken at spaces; the lines after the first are indented."""
+def wrap(text: str, width: int, *, hang: str = "  ", break_words: bool = True) -> list[str]:
+    """Return the text in lines, broken at spaces; the lines after the first are indented.
+
+    Args:
+        break_words: break a word that is longer than a line; False: let it stand out.
+    """
     lines: list[str] = []
     line, empty = text[: len(text) - len(text.lstrip(" "))], True
     for word in text.split():
@@ -43,7 +47,7 @@ def wrap(text: str, width: int, *, hang: str = "  ") -> list[str]:
             lines.append(line)
             line = hang
         line, empty = line + word, False
-        while cells(line) > width:
+        while break_words and cells(line) > width:
             begun = _beginning(line, width)
             if cells(begun) <= cells(hang):  # not even one more character has room
                 return [*lines, cut(line, width)]

@@ -41,6 +41,14 @@ def test_a_long_line_is_broken_between_words_and_goes_on_indented(
     assert words_of(" ".join((first, *others))) == words_of(SENTENCE * 3)
 
 
+def test_a_word_that_is_longer_than_a_line_stays_whole(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = f"/{'x' * 200}"
+    say(f"    wrote {path}: 3 bytes")
+    assert capsys.readouterr().out.splitlines() == ["    wrote", f"      {path}:", "      3 bytes"]
+
+
 @pytest.mark.parametrize("columns", ["", "0", "no number"])
 def test_without_a_terminal_and_a_width_a_line_stays_one_line(
     columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
