@@ -84,7 +84,7 @@ class Operator:
             raise KamouError(f"{path} answered {answer.status_code}, and not in JSON") from error
         if answer.status_code >= 400:
             kind = TimedOutError if answer.status_code == 504 else KamouError
-            raise kind(f"{path} answered {answer.status_code}: {said.get('error', said)}")
+            raise kind(str(said.get("error") or f"{path} answered {answer.status_code}: {said}"))
         return said
 
 

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kamou.core.codes import state_cause
 from kamou.core.model import TradingState
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
@@ -202,7 +203,9 @@ class _Endpoints:
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     """Return one sentence for a person: a halted system is ready, and enters nothing."""
     state, why = status.get("state"), status.get("state_reason")
-    named = f"trading state {state}" + (f" ({why})" if why else "") if state else ""
+    named = (
+        f"trading state {state}" + (f" ({state_cause(state, why)})" if why else "") if state else ""
+    )
     if state in HALTED:
         named += ", no entry is allowed"
     if reasons:

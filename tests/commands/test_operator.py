@@ -195,7 +195,7 @@ def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
     running.trouble = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
-    assert "/api/v1/flatten answered 503: the governor is not up" in err
+    assert "without the running system: the governor is not up" in err
 
 
 def test_what_a_running_system_leaves_open_is_closed_without_it(

@@ -101,7 +101,8 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         assert (await http.get("/healthz")).json() == {"alive": True}
         assert (await http.get("/readyz")).json() == {
             "ready": True,
-            "message": "ready; trading state halt_new (HUMAN_HALT), no entry is allowed",
+            "message": "ready; trading state halt_new (halted by the operator), no entry is"
+            " allowed",
             "phase": "trading",
             "state": "halt_new",
             "state_reason": "HUMAN_HALT",

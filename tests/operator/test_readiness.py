@@ -35,11 +35,15 @@ def app(made: Operations) -> Any:
     ("state", "reason", "message"),
     [
         ("normal", "", "ready; trading state normal"),
-        ("reduced", "DAY_LOSS_HALF", "ready; trading state reduced (DAY_LOSS_HALF)"),
+        (
+            "reduced",
+            "DAY_LOSS_HALF",
+            "ready; trading state reduced (the day's loss reached half of its limit)",
+        ),
         (
             "flatten",
             "HUMAN_FLATTEN",
-            "ready; trading state flatten (HUMAN_FLATTEN), no entry is allowed",
+            "ready; trading state flatten (flattened by the operator), no entry is allowed",
         ),
     ],
 )
