@@ -315,3 +315,13 @@ def test_limited_lines_say_how_many_are_left_out() -> None:
     assert limited(["a", "b", "c", "d"], 2) == ["a", "+ 3 more lines"]
     assert limited(["a"], 1) == ["a"]
     assert limited(["a"], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("held", "words"), [(True, "closing everything"), (False, "no new trades")]
+)
+def test_a_flatten_closes_everything_as_long_as_something_is_open(held: bool, words: str) -> None:
+    changes: dict[str, Any] = {} if held else {"positions": []}
+    flattened = book(state="flatten", state_reason="HUMAN_FLATTEN", **changes)
+    text = "\n".join(whole(seen(book=flattened), 160))
+    assert text.count(f"flatten, {words}: flattened by the operator") == 2

@@ -1,0 +1,121 @@
+"""Every code, figure and strategy has one name for people, and every value is rounded."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kamou
+from kamou.core import strategies
+from kamou.core.model import NOTE, Figure, TradingState
+from kamou.core.risk import context, exposure, sizing
+from kamou.core.risk import rules_portfolio as rules
+from kamou.core.words import (
+    BOUNDS,
+    FIGURES,
+    STATES,
+    describe_state,
+    figure_words,
+    figures_words,
+    state_words,
+    strategy_name,
+)
+
+ROOT = Path(kamou.__file__).parent
+MAKERS = {"denial", "_disabled"}  # functions whose keywords are names of figures
+
+
+def names_in_the_source() -> Iterator[tuple[str, str]]:
+    """The names of figures as the source spells them, with their places."""
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            place = f"{path.relative_to(ROOT)}:{node.lineno}"
+            if node.func.id in MAKERS:
+                yield from ((each.arg, place) for each in node.keywords if each.arg)
+            if node.func.id == "Figure":
+                for each in node.keywords:
+                    if each.arg == "name" and isinstance(each.value, ast.Constant):
+                        yield str(each.value.value), place
+
+
+def test_every_figure_that_the_source_names_has_a_name_for_people() -> None:
+    found = dict(names_in_the_source())
+    assert len(found) > 60
+    assert {name: place for name, place in found.items() if name not in FIGURES} == {}
+
+
+def test_no_name_for_people_is_a_name_of_the_code() -> None:
+    for words in (*FIGURES.values(), *BOUNDS.values(), *STATES.values()):
+        assert "_" not in words
+        assert "=" not in words
+
+
+def test_every_limit_that_bounds_a_size_has_a_name() -> None:
+    text = "".join(Path(each.__file__).read_text() for each in (exposure, context, rules, sizing))
+    assert {name for name in BOUNDS if f'"{name}"' not in text} == set()
+
+
+def test_every_trading_state_has_words() -> None:
+    assert set(STATES) == {state.value for state in TradingState}
+    assert describe_state("normal") == "normal"
+    assert describe_state("halt_new") == "halt_new, no new trades"
+    assert describe_state("flatten") == "flatten, closing everything"
+    assert describe_state("flatten", holding=False) == "flatten, no new trades"
+    assert state_words("flatten", holding=False) == "flattened: no new trades"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("oi_momentum", "OI momentum"),
+        ("mean_reversion", "mean reversion"),
+        ("bb_squeeze", "BB squeeze"),
+        ("adx", "ADX"),
+    ],
+)
+def test_a_strategy_is_called_by_its_name_with_its_acronyms(name: str, shown: str) -> None:
+    assert strategy_name(name) == shown
+
+
+def test_no_strategy_shows_the_name_of_its_file() -> None:
+    for name in strategies.discover():
+        assert "_" not in strategy_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "words"),
+    [
+        ("day_pnl", "-4.01%", "", "the day's loss 4.01%"),
+        ("day_pnl", "-0.0401", "", "the day's loss 4.01%"),
+        ("day_pnl", "1.5%", "", "the day's gain 1.50%"),
+        ("day_pnl", "-0.00%", "", "the day's result 0.00%"),
+        ("equity", "9590.123456789", "", "equity 9,590.12"),
+        ("age_ms", "12000", "", "age 12.0 s"),
+        ("age_ms", "never", "", "age never read"),
+        ("timeout_s", "2", "", "waited 2.0 s"),
+        ("since_ms", "1767312000000", "", "since 2026-01-02 00:00:00 UTC"),
+        ("since_ms", "61000", "COOLDOWN_AFTER_STOP", "time since the stop-loss 1 min"),
+        ("quote_age_ms", "inf", "", "age of the quote unknown"),
+        ("bound_by", "day_budget", "", "bound by the daily budget"),
+        ("reason", "DAY_LOSS_LIMIT", "", "because the day's loss reached its limit"),
+        ("reason", "not enough margin", "", "because not enough margin"),
+        ("entry", "0.000012345678912", "", "entry 0.000012345679"),
+        ("quantity", "2687.000", "", "quantity 2,687"),
+        ("strategy", "oi_momentum", "", "strategy OI momentum"),
+        ("order", "km_order_1", "", "order km_order_1"),
+        ("score", "0.5", "T3", "weighted score 0.5"),
+        ("score", "0.5", "SCORED", "score 0.5"),
+    ],
+)
+def test_a_figure_is_named_and_rounded(name: str, value: str, code: str, words: str) -> None:
+    assert figure_words(Figure(name=name, value=value), code) == words
+
+
+def test_the_operators_words_are_no_figure() -> None:
+    figures = (Figure(name=NOTE, value="news"), Figure(name="limit", value="4.00%"))
+    assert figures_words(figures) == "limit 4.00%"
