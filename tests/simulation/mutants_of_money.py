@@ -78,6 +78,7 @@ MONEY = (
         old="    pnl = day_pnl(read.equity, ",
         new="    pnl = day_pnl(book.balance, ",
         notices=("FALSE_ALARM", "DAY_LOSS"),
+        seeds=40,
     ),
     Mutant(
         name="a withdrawal counts as a loss of the day",

@@ -63,6 +63,7 @@ REVIEWER = (
         old="    symbol = c.plan.symbol\n    if symbol in c.book.trades:\n",
         new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades:\n",
         notices=("HELD", "OVERSIZED", "EXPOSURE"),
+        seeds=40,
     ),
     defect(
         name="an order that one list leaves out is taken for closed",
@@ -110,7 +111,7 @@ REVIEWER = (
         new="self._exit(Leg.CLOSE, trade, trade.entered)",
         notices=("OVERDUE", "NOT_FLAT"),
         faults="adl,operator,partial_fills",
-        seeds=60,
+        seeds=40,
     ),
     defect(
         name="a stop that was canceled by hand still counts",
