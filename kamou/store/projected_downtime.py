@@ -157,7 +157,7 @@ def _stretches(
     for each in said:
         history = HISTORY.get(each.kind)
         if history is not None:
-            yield from _around_history(cursor, decode(history, each.body), begin_ms, inside)
+            yield from _around_history(cursor, decode(history, each.body), begin_ms)
         elif simulated and each.kind == "run_started":
             # Simulated time ended where the next run began to make it; both are one process.
             simulated = False
@@ -177,18 +177,20 @@ def _around_history(
     cursor: sqlite3.Cursor,
     history: HistoryCaughtUp | HistoryCutShort,
     begin_ms: int,
-    said: list[_Said],
 ) -> Iterator[_Stretch]:
-    """Yield the time before a process that made history, without what earlier ones took of it."""
+    """Yield the time before a process that made history, without what earlier ones took of it.
+
+    A process that was stopped meanwhile left ``HistoryStopped``; one that left nothing was killed.
+    """
     if isinstance(history, HistoryCutShort) and history.until_ms > begin_ms:
         yield _Stretch(begin_ms=begin_ms, end_ms=history.until_ms, cause=SKIPPED)
         begin_ms = history.until_ms
-    cause = ""
+    cause = CRASH
     for stop in _history_stops(cursor):
-        yield _Stretch(begin_ms=begin_ms, end_ms=stop.since_ms, said=tuple(said), cause=cause)
+        yield _Stretch(begin_ms=begin_ms, end_ms=stop.since_ms, cause=cause)
         if stop.until_ms >= begin_ms:
             begin_ms, cause = stop.until_ms, STOP
-    yield _Stretch(begin_ms=begin_ms, end_ms=history.since_ms, said=tuple(said), cause=cause)
+    yield _Stretch(begin_ms=begin_ms, end_ms=history.since_ms, cause=cause)
 
 
 def _history_stops(cursor: sqlite3.Cursor) -> list[HistoryStopped]:

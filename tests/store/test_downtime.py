@@ -119,12 +119,15 @@ def test_the_time_that_a_fast_forward_takes_is_no_downtime(connection: sqlite3.C
     )
 
 
-def test_the_time_before_a_resumed_fast_forward_is_downtime(connection: sqlite3.Connection) -> None:
-    """History was stopped, and another process made the rest of it from 20:00 to 20:10."""
-    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+def test_the_time_after_a_fast_forward_was_killed_is_a_crash(
+    connection: sqlite3.Connection,
+) -> None:
+    """Killed at 00:05 of history up to 00:10; another process made the rest from 20:00 on."""
+    killed = (started(1, T0), *cycles(T0, 2))
+    rest = (started(2, minute(5)), *cycles(minute(10), 1), stopped(2, minute(10)))
     made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))
-    after = (started(2, minute(1210)), made, *cycles(minute(1215), 2))
-    assert downtime(connection, *history, *after) == [(5, 1200, "stop")]
+    after = (started(3, minute(1210)), made, *cycles(minute(1215), 2))
+    assert downtime(connection, *killed, *rest, *after) == [(10, 1200, "crash")]
 
 
 def test_days_that_a_halt_skipped_are_no_stop_of_the_operator(
