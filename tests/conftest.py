@@ -35,6 +35,12 @@ def _seeded_scheduler(request: pytest.FixtureRequest) -> None:
     seed_scheduler(int.from_bytes(digest[:8], "big"))
 
 
+@pytest.fixture(autouse=True)
+def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set where tests run side by side, it would break lines that no terminal breaks."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def client() -> Client:
     """How a test talks to an ASGI application."""

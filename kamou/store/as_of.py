@@ -28,7 +28,7 @@ from kamou.store.public_queries import (
     strategy_sums,
 )
 from kamou.store.public_queries import curve as whole_curve
-from kamou.store.rows import ConfigRow, Counts, Downtime, RunRow, TradeRow, select, select_one
+from kamou.store.rows import Counts, Downtime, RunRow, TradeRow, select, select_one
 from kamou.store.state_history import Period, begins
 
 _REFUSED = "refuse"  # the refiner's verdict
@@ -215,8 +215,8 @@ def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[D
 
 _FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER}'"
 _CONFIGS = (  # the first is what the record began with
-    "SELECT '0' FROM config WHERE first_ms BETWEEN ? AND ?"
-    " AND first_ms > (SELECT first_ms FROM config ORDER BY first_ms LIMIT 1)"
+    "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_ms BETWEEN ? AND ?"
+    " AND generation > (SELECT min(generation) FROM run)"
 )
 
 
@@ -229,13 +229,14 @@ def state(reader: sqlite3.Connection, as_of: AsOf) -> str:
 
 
 def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
-    """Count the halts, reduced sizes, downtimes and configurations that came later, by total."""
+    """Count the halts, reduced sizes, downtimes, changes, transfers that came later, by total."""
     given = (as_of.look_from_seq, as_of.at_ms)
     moved = reader.execute(
         'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
     ).fetchall()
     configs = reader.execute(
-        "SELECT count(*) FROM config WHERE first_ms > ?", (as_of.at_ms,)
+        "SELECT count(*) FROM run WHERE change_reason IS NOT NULL AND started_ms > ?",
+        (as_of.at_ms,),
     ).fetchone()[0]
     return {
         "halts": sum(begins("halt", *each) for each in moved),
@@ -258,10 +259,16 @@ def downtime_later(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, .
     return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)
 
 
-def configs(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[ConfigRow, ...]:
-    """The newest configurations that had run by then, in order of first use."""
-    tail = "WHERE first_ms <= ? ORDER BY first_ms DESC, digest DESC LIMIT ?"
-    return select(reader, ConfigRow, "config", tail, as_of.at_ms, limit)[::-1]
+def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
+    """Return the newest runs until then whose configuration is not that of the run before.
+
+    The first run is one of them. Oldest first.
+    """
+    tail = (
+        "WHERE change_reason IS NOT NULL AND started_ms <= ?"
+        " ORDER BY started_ms DESC, generation DESC LIMIT ?"
+    )
+    return select(reader, RunRow, "run", tail, as_of.at_ms, limit)[::-1]
 
 
 def run(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:

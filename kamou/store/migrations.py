@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kamou.store import projected_downtime, projected_money
-from kamou.store.record_rebuild import rebuild
+from kamou.store.record_rebuild import mark_config_changes, rebuild
 from kamou.store.state_history import BEGAN
 
 if TYPE_CHECKING:
@@ -293,6 +293,20 @@ _UNUSED = ("DROP INDEX state_halted",)
 # moment, which is not counted, or lack one of the 00:00 that a record began with.
 _TRANSFER_MARKS = ("DELETE FROM curve_mark WHERE kind = 'flow'",)
 
+# A configuration that comes back is a change, too. Without a reason: as in the run before.
+_CONFIG_CHANGES = (
+    "ALTER TABLE run ADD COLUMN change_reason TEXT",
+    """UPDATE run SET change_reason = coalesce((
+        SELECT json_extract(CAST(event.body AS TEXT), '$.change_reason') FROM event
+        WHERE event.kind = 'run_started'
+        AND json_extract(CAST(event.body AS TEXT), '$.generation') = run.generation), '')
+        WHERE config_digest IS NOT (SELECT earlier.config_digest FROM run AS earlier
+            WHERE earlier.generation < run.generation ORDER BY earlier.generation DESC LIMIT 1)""",
+    "CREATE INDEX run_changed ON run (started_ms) WHERE change_reason IS NOT NULL",
+    "UPDATE total SET value = (SELECT count(*) FROM run WHERE change_reason IS NOT NULL)"
+    " WHERE name = 'configs'",
+)
+
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -305,6 +319,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "0007_transfers": _TRANSFERS,
         "0008_unused": _UNUSED,
         "0009_transfer_marks": _TRANSFER_MARKS,
+        "0010_config_changes": _CONFIG_CHANGES,
     }
 )
 """Name -> statements, in order; the number in front of the name is the schema version."""
@@ -314,11 +329,13 @@ FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
         "0004_midnights": rebuild,
         "0006_downtime": projected_downtime.rebuild,
         "0009_transfer_marks": projected_money.mark_all_flows,
+        "0010_config_changes": mark_config_changes,
     }
 )
 """What fills tables that a migration made, in its transaction. Those of 0002, unless they are
 filled: with what the projections write now, so only once 0004 has added the newest columns. And the
-downtime of 0006, from the cycles of the journal, and the marks of 0009, from the transfers."""
+downtime of 0006, from the cycles of the journal, the marks of 0009 from the transfers, and those of
+0010 from the runs."""
 
 TRIED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -37,10 +37,15 @@ REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
 
 
 def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
+    before = cursor.execute(
+        "SELECT config_digest FROM run WHERE generation < ? ORDER BY generation DESC LIMIT 1",
+        (event.generation,),
+    ).fetchone()
+    changed = before is None or before[0] != event.config_digest
     cursor.execute(
         "INSERT OR REPLACE INTO run"
-        " (generation, mode, version, config_digest, started_ms, period_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        " (generation, mode, version, config_digest, started_ms, period_ms, change_reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             event.generation,
             event.mode,
@@ -48,16 +53,16 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
             event.config_digest,
             event.at_ms,
             projected_downtime.period_of(event.config_json),
+            event.change_reason if changed else None,
         ),
     )
     cursor.execute(
         "INSERT OR IGNORE INTO config (digest, first_ms, body, reason) VALUES (?, ?, ?, ?)",
         (event.config_digest, event.at_ms, event.config_json, event.change_reason),
     )
-    if cursor.rowcount:
-        others = cursor.execute("SELECT value FROM total WHERE name = 'configs'").fetchone()[0]
+    if changed:
         count(cursor, configs=1)
-        if others:  # the first is what the record began with
+        if before is not None:  # the first is what the record began with
             projected_curve.moment_marked(cursor, "config", event.at_ms)
 
 

@@ -38,6 +38,16 @@ def rebuild(connection: sqlite3.Connection) -> None:
     _check(cursor)
 
 
+def mark_config_changes(connection: sqlite3.Connection) -> None:
+    """Mark every change of the configuration on the curve; once, in the migration."""
+    cursor = connection.cursor()
+    changes = cursor.execute(
+        "SELECT started_ms FROM run WHERE change_reason IS NOT NULL ORDER BY generation"
+    ).fetchall()
+    for (started_ms,) in changes[1:]:  # the first is what the record began with
+        projected_curve.moment_marked(cursor, "config", started_ms)
+
+
 def _totals(cursor: sqlite3.Cursor) -> None:
     cursor.executemany(
         "INSERT INTO total (name, value) VALUES (?, 0)",

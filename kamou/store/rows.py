@@ -294,7 +294,10 @@ class StateSpan:
 
 @attrs.frozen(kw_only=True)
 class RunRow:
-    """One generation. ``stopped_ms`` is None while it runs, and for ever after a crash."""
+    """One generation. ``stopped_ms`` is None while it runs, and for ever after a crash.
+
+    ``change_reason`` is None where the configuration is that of the run before.
+    """
 
     generation: int
     mode: str
@@ -303,6 +306,7 @@ class RunRow:
     started_ms: int
     stopped_ms: int | None
     stop_reason: str | None
+    change_reason: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -312,14 +316,6 @@ class Downtime:
     from_ms: int
     until_ms: int
     cause: str  # stop | crash | sleep | unknown; see store/projected_downtime.py
-
-
-@attrs.frozen(kw_only=True)
-class ConfigRow:
-    digest: str
-    first_ms: int
-    body: str  # JSON
-    reason: str
 
 
 @attrs.frozen(kw_only=True)

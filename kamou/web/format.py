@@ -153,6 +153,11 @@ def words(code: str) -> str:
     return spell.strategy_name(code.lower())
 
 
+def bound(code: str) -> str:
+    """What limited the size of an entry, in plain words."""
+    return spell.BOUNDS.get(code, words(code))
+
+
 def sentence(text: str) -> str:
     """Return the text with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]

@@ -78,6 +78,7 @@ def load_templates(site: Site) -> Templates:
         "month_name",
         "duration",
         "sentence",
+        "bound",
         "words",
         "state",
     ):

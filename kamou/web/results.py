@@ -198,8 +198,8 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
         downtime_total=totals["downtimes"],
         config_digest=run.config_digest if run else "",
         config_changes=tuple(
-            ConfigChange(at_ms=c.first_ms, digest=c.digest, reason=c.reason)
-            for c in as_of.configs(reader, then, limit=limit)
+            ConfigChange(at_ms=r.started_ms, digest=r.config_digest, reason=r.change_reason or "")
+            for r in as_of.config_changes(reader, then, limit=limit)
         ),
         configs_total=totals["configs"],
         transfers=public_queries.newest_transfers(reader, limit=limit, until_ms=until_ms),

@@ -28,7 +28,6 @@ Compose = Callable[..., None]
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Run a verb in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)  # set where tests run side by side
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -261,6 +261,29 @@ def test_halts_have_a_beginning_a_reason_and_an_end(
     assert (normal.state, normal.until_ms) == ("normal", None)
 
 
+def test_a_configuration_that_comes_back_is_a_change(
+    told: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    def run(generation: int, digest: str, reason: str) -> e.Event:
+        started = story.started(generation, story.DAY0_MS + generation * 86_500_000)
+        return attrs.evolve(started, config_digest=digest, change_reason=reason)
+
+    runs = [
+        run(2, "c0ffee", ""),
+        run(3, "b", "tried"),
+        run(4, "b", ""),
+        run(5, "c0ffee", ""),
+    ]
+    writer.append(runs)
+    newest = attrs.evolve(as_of.NOW, at_ms=runs[-1].at_ms)
+    found = as_of.config_changes(told, newest, limit=9)
+    listed = [(row.generation, row.config_digest, row.change_reason) for row in found]
+    assert listed == [(1, "c0ffee", "first"), (3, "b", "tried"), (5, "c0ffee", "")]
+    assert queries.totals(told)["configs"] == 3
+    before = attrs.evolve(newest, at_ms=runs[-1].at_ms - 1)
+    assert as_of.spans_later(told, before)["configs"] == 1
+
+
 def test_every_run_and_configuration_is_listed(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
@@ -273,8 +296,9 @@ def test_every_run_and_configuration_is_listed(
         (2, None),
         (3, None),
     ]
-    (config,) = as_of.configs(told, as_of.NOW, limit=9)
-    assert (config.digest, config.first_ms, config.reason) == ("c0ffee", story.DAY0_MS, "first")
+    (first,) = as_of.config_changes(told, as_of.NOW, limit=9)
+    assert (first.config_digest, first.started_ms) == ("c0ffee", story.DAY0_MS)
+    assert first.change_reason == "first"
 
 
 def test_the_latest_of_everything_is_where_things_stand(told: sqlite3.Connection) -> None:

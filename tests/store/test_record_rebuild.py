@@ -22,6 +22,7 @@ from kamou.store.journal import JournalWriter
 
 FIRST = "0001_journal_and_read_models"
 MADE = (
+    "run",
     "trade",
     "boundary",
     "day",
@@ -145,7 +146,7 @@ def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> N
         *story.opening(),
         story.marked(story.CYCLE_MS + 3_000, "10010"),
         *story.closing(),
-        story.started(2, end + 60_000),
+        attrs.evolve(story.started(2, end + 60_000), config_digest="other", change_reason="why"),
         story.marked(end + 61_000, "9000"),
         story.started(3, end + 61_000),
         story.filled(9, story.ENTRY, OrderSide.BUY, "0.1", end + 62_000),
@@ -156,7 +157,8 @@ def test_a_history_with_halts_restarts_and_open_trades_is_rebuilt_as_well() -> N
     written, rebuilt = brought_up(history)
     assert rebuilt == written
     assert written["downtime"]
-    assert ("halts", 1) in written["total"]
+    assert {("halts", 1), ("configs", 3)} <= set(written["total"])
+    assert [row[-1] for row in written["run"]] == ["first", "why", "first"]
 
 
 def test_the_marks_of_transfers_become_those_of_the_transfers_that_are_counted() -> None:

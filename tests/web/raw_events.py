@@ -171,10 +171,13 @@ class Plans:
         ]
 
     @property
-    def new_configurations(self) -> list[dict[str, Any]]:
-        """Each configuration when it ran for the first time."""
-        first = {row["digest"]: row for row in reversed(self.configurations)}
-        return sorted(first.values(), key=lambda row: row["at_ms"])
+    def changed_configurations(self) -> list[dict[str, Any]]:
+        """The configurations of the runs that had another one than the run before."""
+        found: list[dict[str, Any]] = []
+        for row in self.configurations:
+            if not found or found[-1]["digest"] != row["digest"]:
+                found.append(row)
+        return found
 
     @property
     def disabled_strategies(self) -> list[dict[str, Any]]:

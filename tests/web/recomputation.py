@@ -118,7 +118,7 @@ def _day(
 def _of_operation(document: dict[str, Any], plans: Plans, same: Same) -> None:
     """Configurations, disabled strategies, and commands that changed no state."""
     same("configuration", document["config_digest"], plans.configurations[-1]["digest"])
-    changes = plans.new_configurations
+    changes = plans.changed_configurations
     same("config_changes", document["config_changes"], changes[-NEWEST:])
     same("config_changes_total", document["config_changes_total"], len(changes))
     disabled = plans.disabled_strategies

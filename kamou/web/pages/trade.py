@@ -108,7 +108,7 @@ def _diary(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
         yield Moment(at_ms=signal.cycle_ms, what="Signal ranked", detail=detail)
     if permit is not None:
         size, risk = fmt.contracts(permit.quantity), fmt.money(permit.risk)
-        detail = f"{size}, worst case {risk}, size bound by {fmt.words(permit.bound_by)}"
+        detail = f"{size}, worst case {risk}, size bound by {fmt.bound(permit.bound_by)}"
         yield Moment(at_ms=permit.granted_ms, what="Permit granted", detail=detail)
         if permit.consumed_ms is not None:
             yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
