@@ -74,7 +74,8 @@ class Monitor:
         self.state = TradingState.NORMAL
         self.head_seq = 0
         self._head_body = b""
-        outside = OutsideChanges(silent_ms, age_max_ms=limits.account_age_max_s * 1000)
+        age_max_ms = limits.account_age_max_s * 1000
+        self._outside = outside = OutsideChanges(silent_ms, age_max_ms=age_max_ms)
         self._checker = SimulatedChecker(limits, silent_ms, outside)
         self.portfolio = self._checker.portfolio = limits_on(self, engine, limits, outside)
         self.duties = Duties(
@@ -177,6 +178,10 @@ class Monitor:
 
     def _intended(self, event: e.IntentRecorded) -> None:
         self._intents[event.intent.client_id] = event.intent
+
+    def _fill_recorded(self, event: e.FillRecorded) -> None:
+        fill = event.fill
+        self._outside.reported(fill.symbol, fill.at_ms, fill.quantity, self.engine.market_ms)
 
     def _closed(self, event: e.OrderClosed) -> None:
         if not event.filled:
@@ -369,6 +374,7 @@ _LEARNS: dict[type[e.Event], Callable[[Monitor, Any], None]] = {
     e.PermitConsumed: Monitor._consumed,
     e.PermitReleased: Monitor._released,
     e.IntentRecorded: Monitor._intended,
+    e.FillRecorded: Monitor._fill_recorded,
     e.OrderClosed: Monitor._closed,
     e.StateChanged: Monitor._state,
 }

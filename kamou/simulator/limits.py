@@ -109,6 +109,12 @@ class SimulatedChecker(Checker):
         if noted.kind == "transfer" and noted.amount < 0:
             self._outside.withdrawn(noted.at_ms, -noted.amount)
 
+    def fill(self, noted: FillNoted) -> None:
+        super().fill(noted)
+        loss = noted.fee - noted.realised
+        if noted.realised < 0 < loss:
+            self._outside.lost(noted.symbol, noted.at_ms, noted.quantity, loss)
+
     def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
         left = self._outside.unknown(noted.at_ms)
         return super()._allowed(fraction, noted) + fraction * left

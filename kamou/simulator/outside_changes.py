@@ -1,4 +1,4 @@
-"""External withdrawals in a simulated world, and when the system must know of them."""
+"""What the system cannot know yet in a simulated world: money that left, losses unreported."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import attrs
 from kamou.venue.checker import Silence
 
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
+PERMIT_MS = 30_000  # how long a permit lives that was granted before a loss was reported
+
+Reported = tuple[str, int, Decimal]  # symbol, time and quantity of a fill
 
 
 @attrs.define
 class OutsideChanges:
-    """Withdrawals, and when a change by others must be known. Times are true ones.
+    """Withdrawals and losses, and when a change must be known. Times are true ones.
 
     The account tells of them while it can be read. While it cannot, the system may act on what it
     read last, until that is ``age_max_ms`` old (seed 700202 at abbf610: a withdrawal, then three
-    minutes of failing reads).
+    minutes of failing reads). A loss is known with the fill that realised it, if its report comes
+    before (seed 960240: an entry 307 ms after a liquidation in another symbol).
     """
 
     silent_ms: Silence
     age_max_ms: int  # of an account read that entries may rest on
     _withdrawals: list[tuple[int, Decimal]] = attrs.Factory(list)  # when, how much (> 0)
+    _losses: list[tuple[Reported, Decimal]] = attrs.Factory(list)  # of which fill, how much (> 0)
+    _reported: dict[Reported, int] = attrs.Factory(dict)  # when its report was journalled
 
     def known(self, changed_ms: int, now_ms: int) -> bool:
         """Whether the system must know at ``now_ms`` what others did at ``changed_ms``."""
@@ -34,9 +40,20 @@ class OutsideChanges:
         """Money left: ``amount`` > 0."""
         self._withdrawals.append((at_ms, amount))
 
+    def lost(self, symbol: str, at_ms: int, quantity: Decimal, amount: Decimal) -> None:
+        """Record that a fill realised a loss of ``amount`` > 0."""
+        self._losses.append(((symbol, at_ms, quantity), amount))
+
+    def reported(self, symbol: str, at_ms: int, quantity: Decimal, now_ms: int) -> None:
+        """Record that the report of a fill is in the journal since ``now_ms``."""
+        self._reported.setdefault((symbol, at_ms, quantity), now_ms)
+
     def unknown(self, now_ms: int) -> Decimal:
-        """Money that left and may still be in the figures that the system acts on."""
-        return sum(
-            (amount for at_ms, amount in self._withdrawals if not self.known(at_ms, now_ms)),
-            Decimal(0),
-        )
+        """Return the money that is gone and may still be in what the system acts on."""
+        gone = [amount for at_ms, amount in self._withdrawals if not self.known(at_ms, now_ms)]
+        lost = [amount for fill, amount in self._losses if self._is_news(fill, now_ms)]
+        return sum(gone + lost, Decimal(0))
+
+    def _is_news(self, fill: Reported, now_ms: int) -> bool:
+        reported_ms = self._reported.get(fill, now_ms)
+        return now_ms - reported_ms <= PERMIT_MS and not self.known(fill[1], now_ms)

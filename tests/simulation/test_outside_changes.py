@@ -1,4 +1,4 @@
-"""What others do with the account is excused while nobody could know of it, and no longer."""
+"""What the system cannot know yet is excused until it could, and no longer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kamou.simulator.faults import covered_ms
-from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
+from kamou.simulator.outside_changes import KNOWN_AFTER_MS, PERMIT_MS, OutsideChanges
 
 AGE_MAX_MS = 900_000
 GONE_MS = 1_000_000
@@ -38,3 +38,33 @@ def test_time_in_which_the_account_cannot_be_read_does_not_make_a_withdrawal_kno
 def test_no_blindness_excuses_an_entry_on_a_read_that_is_too_old(blind_ms: int) -> None:
     made = changes((GONE_MS, GONE_MS + blind_ms))
     assert made.unknown(GONE_MS + AGE_MAX_MS + KNOWN_AFTER_MS + 1) == 0
+
+
+def losing(*silent: tuple[int, int]) -> OutsideChanges:
+    """A loss of 200 that a fill realised at ``GONE_MS``."""
+    made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
+    made.lost("ETHUSDT", GONE_MS, Decimal(3), Decimal(200))
+    return made
+
+
+def test_a_loss_whose_fill_is_not_reported_counts_as_there_until_it_could_be_read() -> None:
+    """Seed 960240: an entry 307 ms after a liquidation in another symbol."""
+    made = losing()
+    assert made.unknown(GONE_MS + 307) == 200
+    assert made.unknown(GONE_MS + KNOWN_AFTER_MS) == 200
+    assert made.unknown(GONE_MS + KNOWN_AFTER_MS + 1) == 0
+
+
+def test_a_loss_whose_fill_is_reported_is_known_once_older_permits_have_expired() -> None:
+    made = losing()
+    made.reported("ETHUSDT", GONE_MS, Decimal("3.0"), GONE_MS + 1_000)
+    made.reported("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 90_000)  # again, by another source
+    assert made.unknown(GONE_MS + 1_000 + PERMIT_MS) == 200
+    assert made.unknown(GONE_MS + 1_000 + PERMIT_MS + 1) == 0
+
+
+def test_the_report_of_another_fill_does_not_make_a_loss_known() -> None:
+    made = losing()
+    for symbol, at_ms, quantity in (("BTCUSDT", 0, 3), ("ETHUSDT", 1, 3), ("ETHUSDT", 0, 2)):
+        made.reported(symbol, GONE_MS + at_ms, Decimal(quantity), GONE_MS)
+    assert made.unknown(GONE_MS + PERMIT_MS + 1) == 200
