@@ -20,6 +20,8 @@ FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see o
 
 
 def pytest_configure() -> None:
+    # Set where tests run side by side; it would break lines that no terminal breaks.
+    os.environ.pop("COLUMNS", None)
     os.environ.setdefault(FRESH_SEED, str(int.from_bytes(os.getrandom(4), "big")))
 
 
@@ -33,12 +35,6 @@ def _seeded_scheduler(request: pytest.FixtureRequest) -> None:
     """A failure that depends on the order of tasks comes back with the same test."""
     digest = hashlib.sha256(request.node.nodeid.encode()).digest()
     seed_scheduler(int.from_bytes(digest[:8], "big"))
-
-
-@pytest.fixture(autouse=True)
-def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set where tests run side by side, it would break lines that no terminal breaks."""
-    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture

@@ -88,16 +88,19 @@ class RiskGovernor(Actor):
         await self._follower.recover()
 
     def next_due_ms(self) -> int | None:
-        due = (self._read_again_ms, self._stale_ms(), self._refresh_ms())
+        due = (self._ask_ms(), self._stale_ms())
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
-    def _refresh_ms(self) -> int | None:
-        """When to ask for a read because the last is too old: cycles may be longer than that."""
-        if self._disk_full:
-            return None
+    def _ask_ms(self) -> int | None:
+        """When to ask for a read: for a second one, or because the last is too old.
+
+        Cycles may be longer than that. A read that was asked for and does not come is not asked for
+        again at once: the governor would do nothing else (seed 960263).
+        """
         known_ms = self._read.at_ms if self._read is not None else self._started_ms
-        old_ms = known_ms + self._limits.account_age_max_s * 1000 + 1
-        return max(old_ms, self._asked_ms + self._limits.equity_confirm_s * 1000)
+        old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
+        due = [at_ms for at_ms in (self._read_again_ms, old_ms) if at_ms is not None]
+        return max(min(due), self._asked_ms + self._limits.equity_confirm_s * 1000) if due else None
 
     def _stale_ms(self) -> int | None:
         """When silence becomes a halt; None while new risk is stopped anyway."""
@@ -120,21 +123,15 @@ class RiskGovernor(Actor):
         """
         await trio.lowlevel.checkpoint()
         now_ms = self.clock.now_ms()
-        again_ms, refresh_ms = self._read_again_ms, self._refresh_ms()
-        if again_ms is not None and now_ms >= again_ms:
-            self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
-            self._ask(now_ms)
-        elif refresh_ms is not None and now_ms >= refresh_ms:
-            self._ask(now_ms)
+        ask_ms = self._ask_ms()
+        if ask_ms is not None and now_ms >= ask_ms:
+            self._asked_ms = now_ms
+            self._reconciler.put_nowait(ReconcileNow())
         try:
             if self._overdue_ms(now_ms) > self._limits.stale_halt_s * 1000:
                 await self._judge(self._read)
         except DiskFullError:
             self._disk_full = True
-
-    def _ask(self, now_ms: int) -> None:
-        self._asked_ms = now_ms
-        self._reconciler.put_nowait(ReconcileNow())
 
     # --- reviews -----------------------------------------------------------------
 

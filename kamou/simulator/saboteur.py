@@ -20,6 +20,7 @@ import kamou
 from kamou.runtime.determinism import throw_into
 
 HOME = str(Path(kamou.__file__).parent)
+STEPS_AT_ONCE_MAX = 100_000  # an hour of a world has some 15,000
 NOT_THE_ACTORS = ("supervisor.py",)  # it runs the actors' tasks; a crash there is another matter
 
 
@@ -108,20 +109,42 @@ class Saboteur(Watcher):
         throw_into(task, Sabotage(str(site)))
 
 
+class Stuck(BaseException):
+    """Simulated time stands still while tasks work: a task is due again and again at once."""
+
+
 class Steps(trio.abc.Instrument):
     """Counts the scheduler's steps, and lets ``strike`` choose some that raise.
 
-    ``order`` is a checksum of whose steps they were, in their order.
+    ``order`` is a checksum of whose steps they were, in their order. A task that is still working
+    after ``at_once_max`` steps of one instant gets ``Stuck`` (seed 960263).
     """
 
-    def __init__(self, actors: frozenset[str], strike: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        actors: frozenset[str],
+        strike: Callable[[], bool] | None = None,
+        at_once_max: int = STEPS_AT_ONCE_MAX,
+    ) -> None:
         self.count = 0
         self.order = 0
         self._actors = actors
         self._strike = strike
+        self._at_once_max = at_once_max
+        self._instant = (0.0, 0)  # Trio's time, and the number of its first step
+        self._stuck = False
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.count += 1
+        now = trio.current_time()
+        if now != self._instant[0]:
+            self._instant = now, self.count
+        elif self.count - self._instant[1] > self._at_once_max and not self._stuck:
+            if task.child_nurseries:
+                return
+            self._stuck = True
+            throw_into(task, Stuck(f"{task.name} works on, and no time passes"))
+            return
         self.order = crc32(task.name.encode(), self.order)
         if self._strike is None or task.child_nurseries:
             return  # a task that waits for its own nursery may not leave before its children

@@ -48,7 +48,7 @@ from kamou.simulator.process import (
     cut_power,
     image_of,
 )
-from kamou.simulator.saboteur import Steps
+from kamou.simulator.saboteur import Steps, Stuck
 from kamou.simulator.settings import (
     BINDS,
     NARROW,
@@ -268,6 +268,9 @@ class Process:
             world.monitor.coverage[f"killed {self.power.where}"] += 1
         except* RestartStormError:
             world.monitor.coverage["storms"] += 1
+        except* Stuck as group:
+            world.monitor.violation("STUCK", self.ended_ms, "", repr(group))
+            self.escaped = True
         except* Exception as group:
             # Whatever else comes out of the composition root is a crash of the whole process.
             where = "".join(traceback.format_exception(group)[-6:])

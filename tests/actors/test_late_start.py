@@ -14,7 +14,7 @@ from journal_bench import Bench, benches
 from trio.testing import MockClock
 
 from kamou.actors.risk_governor import RiskGovernor
-from kamou.clock import SimulatedClock
+from kamou.clock import HOUR_MS, SimulatedClock
 from kamou.core.book import events as e
 from kamou.core.model import TradingState
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -134,3 +134,22 @@ async def test_two_reads_that_differ_open_no_day(
         assert late.opened() == []
         await late.look(18_000, "9590")
         assert [x.opening for x in late.opened()] == [10_010]
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 4])
+async def test_however_long_nothing_answers_the_next_look_is_asked_for_in_time_to_come(
+    make: Callable[..., Bench], autojump_clock: MockClock, looks: int
+) -> None:
+    """Seed 960263: a day waits for its second read, the marks are too old, and no time passes."""
+    async with governed(make) as late:
+        for number in range(looks):
+            await late.look(6_000 * number)
+        until_ms = late.clock.now_ms() + 2 * HOUR_MS
+        while (due_ms := late.governor.next_due_ms()) is not None and due_ms < until_ms:
+            now_ms = late.clock.now_ms()
+            await late.clock.sleep_until(due_ms)
+            await late.governor.tick()
+            again_ms = late.governor.next_due_ms()
+            assert again_ms is None or again_ms > late.clock.now_ms() >= now_ms
+        (state,) = [x for x in late.bench.stored() if isinstance(x, e.StateChanged)]
+        assert state.after is TradingState.HALT_NEW

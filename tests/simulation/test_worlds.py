@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 
 from kamou.actors.follower import StateFollower
+from kamou.actors.risk_governor import RiskGovernor
 from kamou.exchange.base import GuardedPort
-from kamou.simulator import run
+from kamou.simulator import run, world
 from kamou.simulator.faults import NAMES, parse
 from kamou.simulator.run import Result, Scenario, simulate
+from kamou.simulator.saboteur import Steps
 from kamou.store import database
 from kamou.store.permits import PermitStore
 
@@ -89,6 +92,15 @@ def rules(scenarios: list[Scenario]) -> set[str]:
 def test_an_entry_after_a_halt_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StateFollower, "halted", lambda self: False)
     assert "HALTED" in rules([Scenario(seed=6, faults=parse("operator"))])
+
+
+def test_an_actor_that_works_on_while_no_time_passes_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RiskGovernor, "next_due_ms", lambda actor: actor.clock.now_ms())
+    monkeypatch.setattr(world, "Steps", partial(Steps, at_once_max=5_000))
+    result = simulate(Scenario(seed=1, hours=0.1, faults=frozenset()))
+    assert [(v.rule, v.detail.count("risk_governor")) for v in result.violations] == [("STUCK", 1)]
 
 
 def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
