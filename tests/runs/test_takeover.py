@@ -75,8 +75,10 @@ def stranger_at(folder: DataFolder, port: int = 0) -> Iterator[Stranger]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        yield Stranger(process, int(process.stdout.readline()))
-        process.kill()
+        try:
+            yield Stranger(process, int(process.stdout.readline()))
+        finally:  # it serves for ever: a test that fails must not wait for it
+            process.kill()
 
 
 @pytest.fixture
