@@ -81,6 +81,6 @@ swarm: $(READY) ## simulate HOURS=... simulated hours of fresh worlds (SEED=... 
 		echo "seeds from $$first" >&2; \
 		$(BIN)/kamou simulate --seeds $$first..$$((first + $(HOURS) - 1)) --hours 1 --jobs $(JOBS) $(ARGS)
 
-clean: ## remove what was made, but not the data folder
+clean: ## remove what was made, but not the data directory
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,17 +50,17 @@ class ConfigurationError(KamouError):
 
 
 class NotRunningError(KamouError):
-    """The verb needs a running system and there is none on this data folder."""
+    """The verb needs a running system and there is none on this data directory."""
 
     exit_code = 3
 
 
 class NothingTradesError(NotRunningError):
-    """No run holds the data folder, or the one that does is starting: nothing trades on it."""
+    """No run holds the data directory, or the one that does is starting: nothing trades on it."""
 
 
 class AlreadyRunningError(KamouError):
-    """Another run holds the lock of this data folder."""
+    """Another run holds the lock of this data directory."""
 
 
 class ListenError(KamouError):
@@ -68,7 +68,7 @@ class ListenError(KamouError):
 
 
 class SocketsUnsupportedError(ListenError):
-    """The file system of the data folder has no Unix sockets."""
+    """The file system of the data directory has no Unix sockets."""
 
     exit_code = 4
 

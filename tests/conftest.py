@@ -1,6 +1,6 @@
 """What every test gets: Trio schedules ready tasks in an order seeded by the test's name.
 
-And what several files need: a data folder whose demo has traded and stopped, made once.
+And what several files need: a data directory whose demo has traded and stopped, made once.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def open_database(folder: DataFolder) -> sqlite3.Connection:
 
     if not folder.database.exists():
         raise NotRunningError(
-            f"nothing has run on the data folder {folder.path} yet: `kamou run` starts it"
+            f"nothing has run on the data directory {folder.path} yet: `kamou run` starts it"
         )
     _look_once(folder.database)
     return open_reader(folder.database)

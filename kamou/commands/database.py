@@ -57,7 +57,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
     names = f"{to}" if made.exchange is None else f"{to} and {made.exchange}"
     say(f"wrote {names}: {made.size:,} bytes")
     if made.exchange is None:
-        say("the data folder has no exchange file: a run does not go on with this", err=True)
+        say("the data directory has no exchange file: a run does not go on with this", err=True)
 
 
 @db.command()
@@ -66,7 +66,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
 @data_dir_option
 @json_option
 def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Bring FILE and FILE.exchange back into a data folder that has neither.
+    """Bring FILE and FILE.exchange back into a data directory that has neither.
 
     Both or nothing: an incomplete, damaged or mixed pair is refused. Put the salt key beside them
     before you start `kamou run`.
@@ -87,6 +87,6 @@ def _existing(config_path: Path | None, data_dir: Path | None) -> DataFolder:
     folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
     if not folder.database.exists():
         raise NotRunningError(
-            f"there is no database in the data folder {folder.path} yet: `kamou run` makes it"
+            f"there is no database in the data directory {folder.path} yet: `kamou run` makes it"
         )
     return folder

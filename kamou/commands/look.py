@@ -1,4 +1,4 @@
-"""One look at a data folder: what the running system says, and what the database says."""
+"""One look at a data directory: what the running system says, and what the database says."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _latch(latch: HaltLatch) -> dict[str, Any] | None:
 
 
 def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
-    """Return a look that saw nothing. ``gone``: no run holds the data folder, or none listens."""
+    """Return a look that saw nothing. ``gone``: no run holds the directory, or none listens."""
     return {
         "at_ms": SystemClock().now_ms(),
         "running": False,

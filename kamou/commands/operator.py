@@ -1,8 +1,8 @@
 """Talking to a running system: its Unix socket, or its TCP listener where there is none.
 
-Nothing is sent to an endpoint that is not proved to be the run that holds the data folder. On the
-socket the kernel names the listening process; over TCP the listener proves that it knows the token
-of this run, and only then the token is sent.
+Nothing is sent to an endpoint that is not proved to be the run that holds the data directory. On
+the socket the kernel names the listening process; over TCP the listener proves that it knows the
+token of this run, and only then the token is sent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEADLINE_S = 15.0  # the listener gives a flatten 10 s; beyond this the system i
 
 @attrs.frozen(kw_only=True)
 class Operator:
-    """The operator API of the run that is proved to hold the data folder."""
+    """The operator API of the run that is proved to hold the data directory."""
 
     record: RunRecord
     socket: Path | None = None  # None: over TCP
@@ -38,7 +38,7 @@ class Operator:
 
     @staticmethod
     def find(folder: DataFolder) -> Operator:
-        """Return the running system of this data folder.
+        """Return the running system of this data directory.
 
         Raises:
             NothingTradesError: no run holds the data directory, or the run is still starting.
@@ -49,12 +49,12 @@ class Operator:
         holder = lock_holder(folder.path)
         if holder is None:
             raise NothingTradesError(
-                f"nothing is running on the data folder {folder.path}; `kamou run` starts it"
+                f"nothing is running on the data directory {folder.path}; `kamou run` starts it"
             )
         record = RunRecord.read(folder)
         if record is None or record.pid != holder:
             raise NothingTradesError(
-                f"process {holder} holds the data folder {folder.path} and does not listen yet; "
+                f"process {holder} holds the data directory {folder.path} and does not listen yet; "
                 "it is starting, or catching up; ask again in a moment"
             )
         peer = _peer(folder, holder) if record.operator_socket else None

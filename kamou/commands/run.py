@@ -42,7 +42,7 @@ def run(
 
     Without options: demo mode, with a generated market and pretend money; no network, no key.
     Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange. Run
-    it again on the same data folder and it carries on with the same book.
+    it again on the same data directory and it carries on with the same book.
     """
     resolved = resolve(
         config_path,

@@ -1,4 +1,4 @@
-"""``kamou site``: the public pages alone, from a data folder or a backup."""
+"""``kamou site``: the public pages alone, from a data directory or a backup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kamou.settings.config import Settings
     "--database",
     type=UserPath(dir_okay=False),
     metavar="FILE",
-    help="Serve this database, such as a backup, instead of a data folder's.",
+    help="Serve this database, such as a backup, instead of a data directory's.",
 )
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, metavar="PORT", help="Port to listen on (default: 8080).")

@@ -1,4 +1,4 @@
-"""The data folder: the name of every file in it, and the note a running system leaves there."""
+"""The data directory: the name of every file in it, and the note a running system leaves there."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class DataFolder:
 
         Raises:
             StoreError: the folder cannot be made, belongs to another user, or is open to others
-                and is not recognised as a data folder of Kamou.
+                and is not recognised as a data directory of Kamou.
         """
         try:
             if not create_folder(self.path):
@@ -100,7 +100,7 @@ class DataFolder:
             if is_open_to_others(self.path):
                 announce(
                     f"the file system of {self.path} keeps no modes: other users of this machine "
-                    "may be able to read this data folder"
+                    "may be able to read this data directory"
                 )
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -111,13 +111,15 @@ class DataFolder:
             return
         if mode & stat.S_ISVTX or not (self._holds_database() or self._holds_only_ours()):
             raise StoreError(
-                f"the data folder {self.path} is open to other users (mode {mode:04o}) and holds "
-                "files that are not Kamou's; choose another folder with --data-dir, or close "
+                f"the data directory {self.path} is open to other users (mode {mode:04o}) and "
+                "holds files that are not Kamou's; choose another with --data-dir, or close "
                 f"this one: chmod 700 {self.path}"
             )
         narrow(self.path, FOLDER_MODE)
         if not is_open_to_others(self.path):
-            announce(f"closed the data folder {self.path} to other users (mode {mode:04o} to 0700)")
+            announce(
+                f"closed the data directory {self.path} to other users (mode {mode:04o} to 0700)"
+            )
 
     def _narrow_files(self, announce: Announce) -> None:
         """Close our files to others. The salt key is refused instead: others may have read it."""
@@ -184,15 +186,15 @@ def _refuse_other_owner(path: Path) -> None:
     if owner != os.geteuid():
         raise StoreError(
             f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
-            "this as the user who owns the data folder, or choose another, perhaps a folder inside "
-            "it, with --data-dir"
+            "this as the user who owns the data directory, or choose another, perhaps a directory "
+            "inside it, with --data-dir"
         )
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """The one wording for a data folder that cannot be written."""
+    """The one wording for a data directory that cannot be written."""
     return StoreError(
-        f"cannot write to the data folder {path}: {error.strerror or error}; make it writable, "
+        f"cannot write to the data directory {path}: {error.strerror or error}; make it writable, "
         "or choose another with --data-dir or the setting data_dir"
     )
 
@@ -238,7 +240,7 @@ class RunRecord:
     operator_host: str
     operator_port: int | None  # None: web.operator_tcp is off
     started_ms: int
-    operator_socket: bool = True  # False: the file system of the data folder has no sockets
+    operator_socket: bool = True  # False: the file system of the data directory has no sockets
 
     def write(self, folder: DataFolder) -> None:
         """Replace the record. Raises ``StoreError`` when it cannot be written."""

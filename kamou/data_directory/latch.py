@@ -199,5 +199,5 @@ def _parse(line: str) -> LatchRecord:
 def _failed(action: str, path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot {action} the halt latch {path}: {error.strerror or error}; "
-        "make the folder writable and have space on the disk, then repeat the command"
+        "make the directory writable and have space on the disk, then repeat the command"
     )

@@ -1,4 +1,4 @@
-"""One `run` per data folder: an advisory lock that the kernel releases when its holder dies."""
+"""One `run` per data directory: an advisory lock that the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAUSE_S = 0.01  # between two tries
 
 
 class DataFolderLock:
-    """Hold the data folder; use as a context manager.
+    """Hold the data directory; use as a context manager.
 
     The lock belongs to the open file and not to the file's existence, so a file left behind by
     a killed process blocks nobody.
@@ -86,7 +86,7 @@ class DataFolderLock:
             )
         return (
             f"process {_holder_text(descriptor) or 'unknown'} is already running on the data "
-            f"folder {self._folder.path}; stop it first, or choose another folder with --data-dir"
+            f"directory {self._folder.path}; stop it first, or choose another with --data-dir"
         )
 
     def release(self) -> None:

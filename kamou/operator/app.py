@@ -122,7 +122,7 @@ class _Guard:
             return None
         if len(authorizations) != 1 or not token_matches(authorizations[0], self._token):
             return _json(
-                {"error": "send the token of the data folder: Authorization: Bearer TOKEN"},
+                {"error": "send the token of the data directory: Authorization: Bearer TOKEN"},
                 401,
                 {"www-authenticate": 'Bearer realm="kamou"'},
             )

@@ -19,7 +19,7 @@ _NONCE = re.compile(r"[0-9a-f]{32}")
 def new_token(path: Path) -> str:
     """Write a token for this run to ``path``, mode 0600, and return it.
 
-    The caller holds the data folder's lock. A token that was read at an earlier run is worth
+    The caller holds the data directory's lock. A token that was read at an earlier run is worth
     nothing; whoever scrapes the metrics reads the file.
 
     Raises:
@@ -31,7 +31,7 @@ def new_token(path: Path) -> str:
     except OSError as error:
         raise StoreError(
             f"the operator's token {path} cannot be written: {error.strerror or error}; make the "
-            "data folder writable, or choose another with --data-dir"
+            "data directory writable, or choose another with --data-dir"
         ) from error
     return token
 

@@ -89,7 +89,7 @@ def bind_socket(path: Path) -> socket.socket:
         kind = SocketsUnsupportedError if error.errno in UNSUPPORTED else ListenError
         raise kind(
             f"cannot listen on the operator's socket {path}: {error.strerror or error}; choose a "
-            "data folder on a local file system with --data-dir"
+            "data directory on a local file system with --data-dir"
         ) from error
     return bound
 
@@ -130,6 +130,6 @@ def _remove_stale(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise StoreError(
             f"{path} is in the place of the operator's socket and is none; move it away, or choose "
-            "another data folder with --data-dir"
+            "another data directory with --data-dir"
         )
     path.unlink()

@@ -78,7 +78,7 @@ def back_up(folder: DataFolder, to: Path) -> Backup:
 
 
 def restore(copy: Path, folder: DataFolder) -> None:
-    """Bring a backup's pair into a data folder that has neither file. Both, or neither.
+    """Bring a backup's pair into a data directory that has neither file. Both, or neither.
 
     Raises:
         StoreError: the folder has one of them, or the copies are incomplete, damaged or no pair.
@@ -120,7 +120,7 @@ def refuse_missing(copy: Path) -> None:
 
 
 def refuse_unusable(folder: DataFolder) -> None:
-    """Look at both files of a data folder before a run writes to them.
+    """Look at both files of a data directory before a run writes to them.
 
     Raises:
         StoreError: one of them is damaged or mixed up with another copy's log, or the journal has
@@ -141,7 +141,7 @@ def refuse_unusable(folder: DataFolder) -> None:
             raise StoreError(
                 f"{folder.database} has the history of another exchange: {folder.exchange} is "
                 "missing or new, and a second history may not begin in one journal; restore both "
-                "with `kamou db restore`, or choose another folder with --data-dir"
+                "with `kamou db restore`, or choose another data directory with --data-dir"
             )
 
 

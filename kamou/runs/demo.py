@@ -38,7 +38,7 @@ MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # what decides a gene
 
 @attrs.frozen(kw_only=True)
 class Track:
-    """A data folder's one track: where it began, and from when on it runs in real time."""
+    """A data directory's one track: where it began, and from when on it runs in real time."""
 
     genesis_ms: int  # trading starts here
     until_ms: int  # simulated up to here
@@ -98,8 +98,8 @@ def open_track(
             return Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
         if known.market != market:
             raise ConfigurationError(
-                f"the data folder {folder.path} was begun on the market {known.market}, not "
-                f"{market}; choose another folder with --data-dir, or the settings (and the "
+                f"the data directory {folder.path} was begun on the market {known.market}, not "
+                f"{market}; choose another with --data-dir, or the settings (and the "
                 "Kamou) it was begun with"
             )
         return known

@@ -1,7 +1,7 @@
 """The kill switch: closes everything without the running system, its loop or its database.
 
-It needs the venue and the data folder, nothing else. It closes without the salt key, without room
-for its log, and with the market that the track was begun on. What it reports it reads from the
+It needs the venue and the data directory, nothing else. It closes without the salt key, without
+room for its log, and with the market that the track was begun on. What it reports it reads from the
 venue's file afterwards: on a full disk the engine in memory is ahead of the file.
 
 The halt latch is set before it starts (by ``kamou flatten``), so no entry passes the port
@@ -128,7 +128,7 @@ def run(
     venue's file's.
 
     Raises:
-        NotRunningError: there is no venue in this data folder: nothing to flatten.
+        NotRunningError: there is no venue in this data directory: nothing to flatten.
         ExchangeError: the venue refused or did not answer; repeat the command.
         StoreError: the venue's file cannot be opened.
     """

@@ -51,7 +51,7 @@ MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real ti
 
 @attrs.frozen(kw_only=True, eq=False)
 class Service:
-    """One run of one data folder. The caller holds its lock."""
+    """One run of one data directory. The caller holds its lock."""
 
     settings: Settings
     fast_forward: bool

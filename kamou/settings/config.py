@@ -66,7 +66,7 @@ class WebSettings:
     port: int = 8080
     operator_host: str = "127.0.0.1"
     operator_port: int = 8081
-    operator_tcp: bool = True  # False: the Unix socket in the data folder alone
+    operator_tcp: bool = True  # False: the Unix socket in the data directory alone
     pricing_file: str = ""  # the operator's Markdown for /pricing
     connections_max: int = 2_000  # of the public listener, as those below
     connections_per_address_max: int = 100
@@ -202,7 +202,7 @@ def load(
 def digest(settings: Settings) -> str:
     """SHA-256, in hex, of the canonical JSON of every setting that decides anything.
 
-    Where it runs and how it is shown (data folder, listeners, pricing) is left out, and so is
+    Where it runs and how it is shown (data directory, listeners, pricing) is left out, and so is
     the reason for a change: the same digest means the same decisions.
     """
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()

@@ -16,7 +16,7 @@ from kamou.messages.codec import decode, kind_of
 
 @attrs.frozen(kw_only=True)
 class LatestRun:
-    """What the newest run says of the whole record. One data folder has one mode for ever."""
+    """What the newest run says of the whole record. One data directory has one mode for ever."""
 
     generation: int
     mode: str  # demo | paper | live

@@ -1,4 +1,4 @@
-"""Stored market data: one folder per set, under ``market/`` of the data folder.
+"""Stored market data: one folder per set, under ``market/`` of the data directory.
 
 ``market/NAME/`` holds ``candles.parquet`` (``symbol, ts, open, high, low, close, volume``, by
 symbol and time: itself a layout that can be imported), ``funding.parquet``,
@@ -211,7 +211,7 @@ def write_set(
         DataRefusedError: another set has this name and ``replace`` is not set, or another import
             is storing at this moment.
         DiskFullError: no room; nothing is left behind.
-        StoreError: the data folder cannot be written.
+        StoreError: the data directory cannot be written.
     """
     target = set_path(data_dir, data.name)
     assert all(map(is_symbol, data.candles.symbols)), "symbols are checked where they enter"

@@ -52,7 +52,7 @@ def listening() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def journalled(tmp_path: Path) -> DataFolder:
-    """A data folder in which a day of trading is on record and nothing runs."""
+    """A data directory in which a day of trading is on record and nothing runs."""
     folder = DataFolder(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)

@@ -122,7 +122,7 @@ def served(system: System, server: socket.socket, token: str | None) -> Iterator
 def running(
     folder: DataFolder, listening: socket.socket, request: pytest.FixtureRequest
 ) -> Iterator[System]:
-    """A system that holds the data folder and serves its operator, either way."""
+    """A system that holds the data directory and serves its operator, either way."""
     system = System()
     with DataFolderLock(folder.path):
         token = new_token(folder.token)

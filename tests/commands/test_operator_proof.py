@@ -1,4 +1,4 @@
-"""A verb speaks to nobody who is not proved to be the run of the data folder."""
+"""A verb speaks to nobody who is not proved to be the run of the data directory."""
 
 from __future__ import annotations
 

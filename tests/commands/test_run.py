@@ -51,7 +51,7 @@ def test_a_second_run_on_the_same_folder_is_refused(cli: Cli, tmp_path: Path) ->
     with DataFolderLock(tmp_path / "kamou-data"):
         code, _, err = cli("run")
     assert code == 1
-    assert "is already running on the data folder" in err
+    assert "is already running on the data directory" in err
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])

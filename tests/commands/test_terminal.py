@@ -45,7 +45,7 @@ def assert_harmless(*texts: str) -> None:
 
 @pytest.fixture
 def poisoned(tmp_path: Path) -> DataFolder:
-    """A data folder whose symbols, strategies and reasons a stranger has chosen."""
+    """A data directory whose symbols, strategies and reasons a stranger has chosen."""
     from kamou.messages.codec import decode, encode
 
     def evil(event: Event) -> Event:

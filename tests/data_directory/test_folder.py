@@ -1,4 +1,4 @@
-"""The data folder: its lock, its halt latch and the run's record."""
+"""The data directory: its lock, its halt latch and the run's record."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def test_nobody_holds_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match=r"cannot write to the data folder .* --data-dir"):
+    with pytest.raises(StoreError, match=r"cannot write to the data directory .* --data-dir"):
         DataFolderLock(tmp_path / "file").acquire()
     (tmp_path / "folder" / "lock").mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot write to the data folder"):
+    with pytest.raises(StoreError, match="cannot write to the data directory"):
         DataFolderLock(tmp_path / "folder").acquire()
 
 

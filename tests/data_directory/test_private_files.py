@@ -112,7 +112,7 @@ def test_a_file_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def older(tmp_path: Path) -> DataFolder:
-    """A data folder as an older version made it, under umask 022."""
+    """A data directory as an older version made it, under umask 022."""
     folder = DataFolder(tmp_path / "data")
     folder.create()
     database.migrate(folder.database)
@@ -133,7 +133,7 @@ def test_an_older_wider_folder_of_ours_is_closed_and_that_is_said(older: DataFol
     assert mode(older.database) == mode(older.lock) == mode(older.run_record) == 0o600
     assert mode(older.path / "kamou.toml") == 0o644, "not ours to change"
     assert len(said) == 2
-    assert "closed the data folder" in said[0]
+    assert "closed the data directory" in said[0]
     assert "0755 to 0700" in said[0]
     assert "kamou.sqlite3, lock, run.json" in said[1]
     older.create(said.append)
@@ -254,7 +254,7 @@ def test_where_no_modes_are_kept_the_salt_key_is_used(
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("somebody's file")
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="cannot write to the data folder"):
+    with pytest.raises(StoreError, match="cannot write to the data directory"):
         DataFolderLock(tmp_path).acquire()
     assert (tmp_path / "elsewhere").read_text() == "somebody's file"
 

@@ -140,7 +140,7 @@ def test_a_stranger_who_holds_the_lock_and_the_port_is_sent_no_token_and_closes_
     assert (done["by"], done["positions_closed"], done["positions_left"]) == ("flatten", held, 0)
     assert not venue(dead).positions
     assert "is gone; somebody holds its lock" in err
-    assert "closed the data folder" in err
+    assert "closed the data directory" in err
     assert token not in sent
     assert dead.path.stat().st_mode & 0o077 == 0
 

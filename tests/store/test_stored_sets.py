@@ -287,7 +287,7 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with one stored set, never written to."""
+    """A data directory with one stored set, never written to."""
     base = tmp_path_factory.mktemp("whole")
     import_folder(good_folder(base / "s"), base / "data", now_ms=NOW_MS)
     return base / "data"

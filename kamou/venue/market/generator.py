@@ -60,7 +60,7 @@ FUNDING_PERIOD_MS = 8 * HOUR_MS
 V = TypeVar("V")
 
 GENERATOR_VERSION = 1
-"""Raised with every change that gives a seed another market: a data folder keeps its own."""
+"""Raised with every change that gives a seed another market: a data directory keeps its own."""
 
 
 class GeneratedMarket:
