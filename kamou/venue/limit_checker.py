@@ -104,6 +104,9 @@ class LimitChecker:
                 self._moved_ms = noted.at_ms
         elif isinstance(noted, FillNoted):
             self.sample(seen, noted.at_ms)
+            if noted.position_after and noted.position_before * noted.position_after <= 0:
+                # A position keeps the leverage of the order that opened it (seed 970979).
+                self._leverage[noted.symbol] = self.leverage_of(noted.client_id)
             if not seen.is_ours(noted.client_id):
                 self._moved_ms = noted.at_ms
 
@@ -180,14 +183,13 @@ class LimitChecker:
             short_alts=risk if alt and sign < 0 else ZERO,
             net=size * mark * sign,
             notional=size * mark,
-            margin=size * symbol.entry / self._leverage.get(name, 1),
+            margin=size * symbol.entry / self._leverage[name],
         )
 
     # --- an entry ----------------------------------------------------------------
 
     def filled(self, seen: Checker, noted: FillNoted) -> None:
-        """Our entry filled: it counts, and its leverage is its position's."""
-        self._leverage[noted.symbol] = self.leverage_of(noted.client_id)
+        """Our entry filled: it counts."""
         if self._counted.get(noted.symbol) == noted.client_id:
             return  # another part of the same order
         self._counted[noted.symbol] = noted.client_id

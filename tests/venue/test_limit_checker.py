@@ -43,13 +43,16 @@ def two_entries(taker: str) -> Engine:
     return engine
 
 
-def judged(engine: Engine) -> tuple[LimitChecker, list[str]]:
+def judged(
+    engine: Engine, leverages: dict[str, int] | None = None
+) -> tuple[LimitChecker, list[str]]:
+    """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
     broken: list[str] = []
-    checker = Checker(CheckLimits())
+    checker = Checker(CheckLimits(), ours=lambda client_id: client_id != "other")
     limits = LimitChecker(
         limits=LIMITS,
         mark_at=lambda symbol, at_ms: D(100),
-        leverage_of=lambda client_id: 5,
+        leverage_of=lambda client_id: (leverages or {}).get(client_id, 5),
         strategy_of=lambda client_id: "",
         wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
     )
@@ -73,3 +76,17 @@ def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: s
 def test_an_entry_that_only_a_dearer_fee_leaves_no_room_for_is_found() -> None:
     assert judged(two_entries("0.0006"))[1] == []
     assert judged(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
+
+
+def test_a_position_keeps_the_leverage_of_the_order_that_opened_it_whoever_sent_it() -> None:
+    """Seed 970979: an external position of leverage 3 counted with its whole notional as margin."""
+    market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
+    engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
+    engine.place(order("other", BUY, 100, symbol="BBB", leverage=2))
+    engine.advance(at(3))
+    engine.place(*entry_with_exits())
+    engine.advance(at(4))
+    limits, _ = judged(engine, {"other": 2})
+    margin = sum((position.margin for position in engine.positions()), ZERO)
+    assert margin == 1000 / D(2) + 1000 / D(5)
+    assert limits.closest["MARGIN"] == margin / (10 * D(10_000))
