@@ -190,8 +190,8 @@ class Protector:
         if trade is None or trade.quantity <= 0:
             return None
         ours = book.orders_of(symbol)
-        closes = [o.status for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
-        if any(status is not OrderStatus.UNKNOWN or not again for status in closes):
+        closes = protection.closes_under_way(trade, ours)
+        if any(o.status is not OrderStatus.UNKNOWN or not again for o in closes):
             return None  # one at a time; it is resolved by query
         if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
             return None  # refused just now: the venue may know what reconciliation has yet to see

@@ -98,7 +98,7 @@ def protect(
     ours = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
-    closes = [o for o in ours if o.leg is Leg.CLOSE and not o.status.terminal]
+    closes = closes_under_way(trade, ours)
     if any(_coming(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
     resting = _resting(trade, ours, venue_orders)
@@ -124,6 +124,20 @@ def protect(
             if unseen_ms < UNSEEN_MAX_MS:
                 return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     return (_place(trade),)
+
+
+def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[OrderState, ...]:
+    """Return the orders that may still close a part of the trade, an earlier trade's included.
+
+    A close of the other side is none: it can only be rejected (seed 970693: a position was turned
+    round by others, and a close from before whose outcome was unknown held up the flatten).
+    """
+    side = closing_side(trade.side)
+    return tuple(
+        order
+        for order in orders
+        if order.leg is Leg.CLOSE and order.intent.side is side and not order.status.terminal
+    )
 
 
 def _coming(close: OrderState, now_ms: int) -> bool:

@@ -99,6 +99,7 @@ def review_reduction(
                     for o in open_orders
                     if o.leg is Leg.CLOSE
                     and o.intent.symbol == intent.symbol
+                    and o.intent.side is intent.side
                     and o.status is not OrderStatus.UNKNOWN
                     and o.client_id != intent.client_id
                 ),

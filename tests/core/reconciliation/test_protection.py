@@ -9,6 +9,7 @@ import pytest
 from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_order
 
 from kamou.core.book import events as e
+from kamou.core.book.orders import OrderState
 from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, Side, VenueOrder
 from kamou.core.reconciliation.protection import (
     CLOSE_LEAD_MS,
@@ -19,6 +20,7 @@ from kamou.core.reconciliation.protection import (
     ClosePosition,
     ConfirmStop,
     PlaceStop,
+    closes_under_way,
     is_covered,
     orphans,
     protect,
@@ -388,3 +390,18 @@ def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
     assert isinstance(actions(story)[0], Await)
     story.say(e.CancelRequested(at_ms=NOON, client_id=stop.client_id, reason=""))
     assert actions(story) == (PLACE,)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.UNKNOWN, OrderStatus.SENT, OrderStatus.ACCEPTED])
+def test_a_close_of_the_other_side_is_not_waited_for(status: OrderStatus) -> None:
+    """Seed 970693: others turned the position round while a close was on its way."""
+    story = naked()
+    short = attrs.evolve(story.book.trades["SOLUSDT"], side=Side.SHORT)
+    close = OrderState(intent=intent(Leg.CLOSE, PLAN), status=status, changed_ms=NOON)
+    late_ms = NOON + LIMITS.protection_deadline_s * 1000
+    (place,) = protect(short, [close], (), limits=LIMITS, now_ms=NOON + 1)
+    assert isinstance(place, PlaceStop)
+    (closing,) = protect(short, [close], (), limits=LIMITS, now_ms=late_ms)
+    assert isinstance(closing, ClosePosition)
+    assert closes_under_way(short, [close]) == ()
+    assert closes_under_way(story.book.trades["SOLUSDT"], [close]) == (close,)

@@ -139,6 +139,16 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
 
 
+def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
+    """Others turned the position round while it was on its way: it can only be rejected."""
+    story = Story()
+    story.ready()
+    story.send(attrs.evolve(intent(Leg.CLOSE, plan()), quantity=D(60)))
+    orders = story.book.orders_of("SOLUSDT")
+    other = intent(Leg.CLOSE, plan(side=Side.SHORT), "other")
+    assert review_reduction(other, D(-100), orders) is None
+
+
 def test_a_close_that_timed_out_does_not_stand_in_the_way_of_another(story: Story) -> None:
     first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
     second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
