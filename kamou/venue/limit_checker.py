@@ -207,7 +207,8 @@ class LimitChecker:
     def entered(self, seen: Checker, name: str, noted: FillNoted, at_ms: int) -> None:
         """The entry and its stop are at the venue: was there room for it?"""
         symbol = seen.symbols[name]
-        mark = self._mark(name, symbol, at_ms)
+        # Its stop may come seconds later, when the mark has moved on (seed 980468).
+        mark = self._mark(name, symbol, noted.at_ms)
         mine = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=noted.at_ms)
         self._entered.append(mine)
         if self._excused(at_ms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -44,14 +45,16 @@ def two_entries(taker: str) -> Engine:
 
 
 def judged(
-    engine: Engine, leverages: dict[str, int] | None = None
+    engine: Engine,
+    leverages: dict[str, int] | None = None,
+    mark_at: Callable[[str, int], Decimal] = lambda symbol, at_ms: D(100),
 ) -> tuple[LimitChecker, list[str]]:
     """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
     broken: list[str] = []
     checker = Checker(CheckLimits(), ours=lambda client_id: client_id != "other")
     limits = LimitChecker(
         limits=LIMITS,
-        mark_at=lambda symbol, at_ms: D(100),
+        mark_at=mark_at,
         leverage_of=lambda client_id: (leverages or {}).get(client_id, 5),
         strategy_of=lambda client_id: "",
         wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
@@ -90,3 +93,22 @@ def test_a_position_keeps_the_leverage_of_the_order_that_opened_it_whoever_sent_
     margin = sum((position.margin for position in engine.positions()), ZERO)
     assert margin == 1000 / D(2) + 1000 / D(5)
     assert limits.closest["MARGIN"] == margin / (10 * D(10_000))
+
+
+@pytest.mark.parametrize("later", ["97", "100", "103"])
+def test_an_entry_is_judged_at_its_own_mark_when_its_stop_comes_later(later: str) -> None:
+    """Seed 980468: the mark had moved on when the stop was at the venue, 3 s after the fill."""
+    market = MemoryMarket({"AAA": with_bars(after=20)})
+    engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
+    engine.place(order("e", BUY, 100))
+    filled_ms = engine.market_ms
+    engine.advance(at(3))
+    engine.place(stop("e-stop", SELL, 100, 96))
+    engine.advance(at(4))
+    limits, _ = judged(
+        engine, mark_at=lambda symbol, at_ms: D(later) if at_ms > filled_ms else D(100)
+    )
+    risk = 10 * (D(4) + D("0.25") * 4 + D("0.0002") * 96)
+    used = limits.closest["OPEN_RISK"] * D("0.006") * 10_000
+    assert used <= risk
+    assert later == "97" or used == risk
