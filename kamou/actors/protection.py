@@ -12,7 +12,7 @@ from kamou.actors.desk import Desk
 from kamou.core.book.book import Book
 from kamou.core.book.events import ProtectionLost, StopConfirmed
 from kamou.core.book.intents import exit_intent
-from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.book.orders import IN_FLIGHT, is_awaited
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Leg, OrderStatus, VenueOrder
 from kamou.core.reconciliation import protection
@@ -191,7 +191,7 @@ class Protector:
             return None
         ours = book.orders_of(symbol)
         closes = protection.closes_under_way(trade, ours)
-        if any(o.status is not OrderStatus.UNKNOWN or not again for o in closes):
+        if any(is_awaited(o, desk.clock.now_ms()) or not again for o in closes):
             return None  # one at a time; it is resolved by query
         if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
             return None  # refused just now: the venue may know what reconciliation has yet to see

@@ -183,10 +183,10 @@ class RiskGovernor(Actor):
 
     def _review_reduction(self, intent: Intent) -> Denial | None:
         book = self._follower.catch_up()
-        self._bucket = self._bucket.at(self.clock.now_ms()).take(1)
-        return governor.review_reduction(
-            intent, book.position(intent.symbol), book.orders_of(intent.symbol)
-        )
+        now_ms = self.clock.now_ms()
+        self._bucket = self._bucket.at(now_ms).take(1)
+        held, orders = book.position(intent.symbol), book.orders_of(intent.symbol)
+        return governor.review_reduction(intent, held, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> Book:
         """End reservations that nothing holds any more, then decide on what is left."""

@@ -86,6 +86,7 @@ def limits_on(
         strategy_of=monitor.strategy_of,
         wrong=monitor.violation,
         known=outside.known,
+        unreported=outside.unreported,
     )
 
 
@@ -111,6 +112,8 @@ class SimulatedChecker(Checker):
 
     def fill(self, noted: FillNoted) -> None:
         super().fill(noted)
+        if abs(noted.position_after) < abs(noted.position_before):
+            self._outside.reduced(noted.symbol, noted.at_ms, noted.quantity)
         loss = noted.fee - noted.realised
         if noted.realised < 0 < loss:
             self._outside.lost(noted.symbol, noted.at_ms, noted.quantity, loss)

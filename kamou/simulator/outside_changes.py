@@ -9,6 +9,7 @@ import attrs
 from kamou.venue.checker import Silence
 
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
+DECIDED_MS = 1_000  # before its fill, an entry is reviewed and sent
 PERMIT_MS = 30_000  # how long a permit lives that was granted before a loss was reported
 
 Reported = tuple[str, int, Decimal]  # symbol, time and quantity of a fill
@@ -28,6 +29,7 @@ class OutsideChanges:
     age_max_ms: int  # of an account read that entries may rest on
     _withdrawals: list[tuple[int, Decimal]] = attrs.Factory(list)  # when, how much (> 0)
     _losses: list[tuple[Reported, Decimal]] = attrs.Factory(list)  # of which fill, how much (> 0)
+    _reductions: list[Reported] = attrs.Factory(list)
     _reported: dict[Reported, int] = attrs.Factory(dict)  # when its report was journalled
 
     def known(self, changed_ms: int, now_ms: int) -> bool:
@@ -39,6 +41,19 @@ class OutsideChanges:
     def withdrawn(self, at_ms: int, amount: Decimal) -> None:
         """Money left: ``amount`` > 0."""
         self._withdrawals.append((at_ms, amount))
+
+    def reduced(self, symbol: str, at_ms: int, quantity: Decimal) -> None:
+        """Record a fill that made a position smaller."""
+        self._reductions.append((symbol, at_ms, quantity))
+
+    def unreported(self, now_ms: int) -> bool:
+        """Return True if some reduction was unreported when an entry of ``now_ms`` was decided."""
+        return any(
+            fill[1] <= now_ms
+            and self._reported.get(fill, now_ms) >= now_ms - DECIDED_MS
+            and not self.known(fill[1], now_ms)
+            for fill in self._reductions
+        )
 
     def lost(self, symbol: str, at_ms: int, quantity: Decimal, amount: Decimal) -> None:
         """Record that a fill realised a loss of ``amount`` > 0."""

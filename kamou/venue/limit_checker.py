@@ -80,6 +80,7 @@ class LimitChecker:
     wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
     known: Known = known_at_once  # of what others did with the account
+    unreported: Callable[[int], bool] = lambda at_ms: False  # a reduction, at that time
     closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it that was used
     _day: int = -1
     _flows: Decimal = ZERO
@@ -219,7 +220,11 @@ class LimitChecker:
         limits = self.limits
         day = limits.daily_loss * self.day_equity
         risks = min(limits.open_risk, limits.daily_loss)
-        self._fits("ADMISSION", noted, tries, lambda x: (x.lost + x.risk, day))
+        # What a reduction has realised, or that it ended a hedge, is known with its report. All
+        # else is less with it (seed 990246).
+        reported = not self.unreported(noted.at_ms)
+        if reported:
+            self._fits("ADMISSION", noted, tries, lambda x: (x.lost + x.risk, day))
         self._fits("OPEN_RISK", noted, tries, lambda x: (x.risk, risks * x.q))
         if not name.startswith(MAJORS):
             long = symbol.position > 0
@@ -229,7 +234,7 @@ class LimitChecker:
                 tries,
                 lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.q),
             )
-        if abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
+        if reported and abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
             move = limits.shock_move
             self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
         self._fits("NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.q))

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kamou.simulator.faults import covered_ms
-from kamou.simulator.outside_changes import KNOWN_AFTER_MS, PERMIT_MS, OutsideChanges
+from kamou.simulator.outside_changes import DECIDED_MS, KNOWN_AFTER_MS, PERMIT_MS, OutsideChanges
 
 AGE_MAX_MS = 900_000
 GONE_MS = 1_000_000
@@ -68,3 +68,16 @@ def test_the_report_of_another_fill_does_not_make_a_loss_known() -> None:
     for symbol, at_ms, quantity in (("BTCUSDT", 0, 3), ("ETHUSDT", 1, 3), ("ETHUSDT", 0, 2)):
         made.reported(symbol, GONE_MS + at_ms, Decimal(quantity), GONE_MS)
     assert made.unknown(GONE_MS + PERMIT_MS + 1) == 200
+
+
+def test_a_reduction_is_unreported_until_its_report_or_until_it_could_be_read() -> None:
+    """Seed 990246: the report that a hedge had closed was lost for a minute."""
+    made = changes()
+    made.reduced("ETHUSDT", GONE_MS, Decimal(3))
+    assert not made.unreported(GONE_MS - 1)
+    assert made.unreported(GONE_MS)
+    assert made.unreported(GONE_MS + KNOWN_AFTER_MS)
+    assert not made.unreported(GONE_MS + KNOWN_AFTER_MS + 1)
+    made.reported("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 500)
+    assert made.unreported(GONE_MS + 500 + DECIDED_MS)
+    assert not made.unreported(GONE_MS + 501 + DECIDED_MS)

@@ -48,6 +48,7 @@ def judged(
     engine: Engine,
     leverages: dict[str, int] | None = None,
     mark_at: Callable[[str, int], Decimal] = lambda symbol, at_ms: D(100),
+    unreported: Callable[[int], bool] = lambda at_ms: False,
 ) -> tuple[LimitChecker, list[str]]:
     """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
     broken: list[str] = []
@@ -58,6 +59,7 @@ def judged(
         leverage_of=lambda client_id: (leverages or {}).get(client_id, 5),
         strategy_of=lambda client_id: "",
         wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
+        unreported=unreported,
     )
     checker.portfolio = limits
     for noted in engine.evidence:
@@ -79,6 +81,12 @@ def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: s
 def test_an_entry_that_only_a_dearer_fee_leaves_no_room_for_is_found() -> None:
     assert judged(two_entries("0.0006"))[1] == []
     assert judged(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
+
+
+def test_while_a_reduction_is_unreported_only_what_it_can_make_larger_is_not_judged() -> None:
+    """Seed 990246: its loss, and that a hedge has ended, are known with its report."""
+    broken = judged(two_entries("0.0060"), unreported=lambda at_ms: True)[1]
+    assert broken == ["OPEN_RISK BBB"]
 
 
 def test_a_position_keeps_the_leverage_of_the_order_that_opened_it_whoever_sent_it() -> None:

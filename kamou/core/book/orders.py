@@ -43,6 +43,7 @@ NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 IN_FLIGHT = frozenset({_S.SENT, _S.UNKNOWN})
 """The venue may or may not have it."""
+ANSWER_MAX_MS = 3_000  # in flight for longer, an order lost its answer, or its sender crashed
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +84,17 @@ class OrderState:
     @property
     def average_price(self) -> Decimal | None:
         return self.filled_value / self.filled if self.filled else None
+
+
+def is_awaited(order: OrderState, now_ms: int) -> bool:
+    """Return True if an order that has not ended rests, or its answer may still come.
+
+    An order that timed out is not awaited. Neither is one whose sender crashed between its intent
+    and its sending: it was never sent, perhaps (seed 990097).
+    """
+    if order.status is OrderStatus.UNKNOWN:
+        return False
+    return order.status not in IN_FLIGHT or now_ms - order.changed_ms < ANSWER_MAX_MS
 
 
 def opened(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:

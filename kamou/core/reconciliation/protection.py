@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
 from kamou.core.risk.limits import RiskLimits
@@ -99,7 +99,7 @@ def protect(
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
     closes = closes_under_way(trade, ours)
-    if any(_coming(o, now_ms) for o in closes):
+    if any(is_awaited(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
     resting = _resting(trade, ours, venue_orders)
     stops = [v for v in resting if is_stop_of(trade, v)]
@@ -138,14 +138,6 @@ def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[Or
         for order in orders
         if order.leg is Leg.CLOSE and order.intent.side is side and not order.status.terminal
     )
-
-
-def _coming(close: OrderState, now_ms: int) -> bool:
-    """A close that may yet do its work. One that timed out has been waited for already."""
-    if close.status not in IN_FLIGHT:
-        return True
-    waited = close.status is OrderStatus.UNKNOWN or now_ms - close.changed_ms >= UNSEEN_MAX_MS
-    return not waited
 
 
 def _covered(

@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.book.events import PermitDenied, PermitGranted
-from kamou.core.book.orders import OrderState
+from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.codes import Deny
 from kamou.core.model import (
     ZERO,
@@ -16,7 +16,6 @@ from kamou.core.model import (
     Figure,
     Intent,
     Leg,
-    OrderStatus,
     Side,
     closing_side,
 )
@@ -73,7 +72,7 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
 
 
 def review_reduction(
-    intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = ()
+    intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = (), *, now_ms: int = 0
 ) -> Denial | None:
     """Whether a stop, target or close may go. Denied only if it would add or reverse exposure.
 
@@ -81,7 +80,8 @@ def review_reduction(
         position: contracts held now, signed. For a stop or target attached to an entry that has
             not filled yet: the entry's quantity, signed.
         open_orders: our unsettled orders of the symbol; closes in flight count together. One that
-            timed out does not: it may never have arrived, and the venue lets both only reduce.
+            timed out does not, nor one whose answer is overdue at ``now_ms``: it may never have
+            arrived, and the venue lets both only reduce.
     """
     side = Side.LONG if position > 0 else Side.SHORT
     if intent.leg is Leg.ENTRY or not intent.reduce_only:
@@ -100,7 +100,7 @@ def review_reduction(
                     if o.leg is Leg.CLOSE
                     and o.intent.symbol == intent.symbol
                     and o.intent.side is intent.side
-                    and o.status is not OrderStatus.UNKNOWN
+                    and is_awaited(o, now_ms)
                     and o.client_id != intent.client_id
                 ),
                 ZERO,

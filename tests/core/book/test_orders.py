@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trading_cases import NOON, D, fill, intent, order_closed, plan
 
 from kamou.core.book import events as e
-from kamou.core.book.orders import NEXT, OrderState, advance, opened
+from kamou.core.book.orders import ANSWER_MAX_MS, NEXT, OrderState, advance, is_awaited, opened
 from kamou.core.model import Leg, OrderStatus
 
 ENTRY = intent(Leg.ENTRY, plan())
@@ -53,6 +53,14 @@ def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
     assert order.unknown_since_ms == NOON + 5
     assert not order.status.terminal
     assert after(unknown(), acknowledged()).status is S.ACCEPTED
+
+
+def test_an_answer_is_awaited_for_three_seconds_and_of_a_resting_order_for_ever() -> None:
+    """Seed 990097: an intent was journalled, and its sender crashed before it was sent."""
+    early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
+    assert [is_awaited(after(), now_ms) for now_ms in (early, late)] == [True, False]
+    assert not is_awaited(after(unknown()), early)
+    assert is_awaited(after(acknowledged()), NOON + 10**9)
 
 
 def test_partial_fills_add_up_to_filled() -> None:

@@ -23,6 +23,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
+from kamou.core.book.orders import ANSWER_MAX_MS
 from kamou.core.model import Leg, OrderStatus, Side
 from kamou.core.risk import governor
 from kamou.core.risk.exposure import room_for
@@ -137,6 +138,16 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
     assert review_reduction(half, D(100), orders) is None
     assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
+
+
+def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story: Story) -> None:
+    """Seed 990097: its intent was journalled, and nothing was sent."""
+    story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
+    second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
+    orders = story.book.orders_of("SOLUSDT")
+    early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
+    assert review_reduction(second, D(100), orders, now_ms=early) is not None
+    assert review_reduction(second, D(100), orders, now_ms=late) is None
 
 
 def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
