@@ -59,7 +59,7 @@ class Actor(ABC):
         raise AssertionError(f"{self.name} answers no calls, was asked {message!r}")
 
     async def finish(self) -> None:
-        """Asked to stop, with nothing in hand: what must not wait for the next start."""
+        """Do what must not wait for the next start: the last step of an orderly stop."""
         await trio.lowlevel.checkpoint()
 
     def next_due_ms(self) -> int | None:

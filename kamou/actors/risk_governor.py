@@ -284,7 +284,7 @@ class RiskGovernor(Actor):
             self._follower.catch_up()
 
     async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
-        """Journal a command that changed nothing: its reason is published, a refusal is told."""
+        """Journal a command that changed nothing: its reason is published, a refusal announced."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
             noted = CommandNoted(at_ms=now_ms, reason=reason, note=note, refusal=why)

@@ -15,7 +15,7 @@ from kamou.commands.options import config_option, data_dir_option, json_option, 
 from kamou.commands.printing import print_facts, print_json, say, say_error
 from kamou.core.codes import describe_cause
 from kamou.core.model import TradingState
-from kamou.core.words import describe_state, strategy_name
+from kamou.core.words import counted, describe_state, strategy_name
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
@@ -190,11 +190,11 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
         raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
     if left:
         raise CheckFailedError(
-            f"{_counted(left, 'position is', 'positions are')} still open; repeat `kamou flatten`"
+            f"{counted(left, 'position is', 'positions are')} still open; repeat `kamou flatten`"
         )
     if entries := done.get("entries_left"):
         raise CheckFailedError(
-            f"{_counted(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
+            f"{counted(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
         )
 
 
@@ -212,7 +212,7 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         done = {"by": "run", **found.command("flatten", reason)}
         left = kill_switch.positions_at_venue(resolved, warn=warn)
         if left:
-            raise CheckFailedError(f"it left {_counted(left, 'position', 'positions')} open")
+            raise CheckFailedError(f"it left {counted(left, 'position')} open")
         return done, left
     except KamouError as error:
         # Whatever the running system's trouble is, it must not keep positions open.
@@ -230,10 +230,6 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         raise CheckFailedError(
             f"what is open is not known: {error}; look at the exchange, and repeat `kamou flatten`"
         ) from error
-
-
-def _counted(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
 
 
 class Once:

@@ -103,7 +103,7 @@ def _is_recorded(reader: Any, symbol: str) -> bool:
 
 
 def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
-    """Return the symbol that is most like this one: it begins so, or is spelt so.
+    """Return the symbol that is most like this one: an id names it, it begins so, or is spelt so.
 
     Without a scan only a symbol that was refused lately and begins so is suggested: the list is not
     whole then.
@@ -113,9 +113,10 @@ def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
     if symbol in scanned:
         return None
     known = scanned or {row.symbol for row in queries.refusals(reader, limit=NEWEST)} - {symbol}
+    named = [name for name in known if symbol.endswith(f".{name}")]  # the id of a trade or signal
     begins = sorted((name for name in known if name.startswith(symbol)), key=lambda s: (len(s), s))
     close = difflib.get_close_matches(symbol, sorted(scanned), n=1)
-    return next(iter([*begins, *close]), None)
+    return next(iter([*named, *begins, *close]), None)
 
 
 Row = dict[str, Any]

@@ -233,6 +233,11 @@ def figure_words(figure: Figure, code: str = "") -> str:
     return f"{figure_name(name, code)} {_value_words(name, value)}"
 
 
+def counted(number: int, one: str, more: str = "") -> str:
+    """``1 position``, ``1,204 positions``; ``more``: the plural, where it is not ``one`` and s."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
 def duration(span_ms: int) -> str:
     """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
     if span_ms >= DAY_MS:
@@ -290,7 +295,7 @@ def _time_words(value: str, number: Decimal | None, unit: int) -> str:
 def _rounded(number: Decimal) -> str:
     """The number with its thousands apart, in eight significant digits at most."""
     places = PRICE_DIGITS - 1 - number.adjusted() if number else 0
-    if places < PRICE_DIGITS + PRICE_DIGITS:  # else so small that it stays as it is
+    if abs(places) < 2 * PRICE_DIGITS:  # else so small or large that it stays as it is
         number = number.quantize(Decimal(1).scaleb(-max(0, places)), rounding=ROUND_HALF_EVEN)
     text = f"{number:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

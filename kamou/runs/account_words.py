@@ -10,6 +10,7 @@ from kamou.core.book.book import Book
 from kamou.core.codes import state_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.risk.limits import RiskLimits
+from kamou.core.words import counted
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import CLEAR, HALT, SET, HaltLatch
 from kamou.http.addresses import literal
@@ -99,11 +100,6 @@ def left_at_the_exchange(folder: DataFolder) -> str:
     """Return what stays open while nothing runs."""
     with closing(database.open_reader(folder.database)) as reader:
         return left_words(RecordedBook().follow(reader))
-
-
-def counted(number: int, name: str) -> str:
-    """``1 position``, ``1,204 positions``."""
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _state(reader: sqlite3.Connection) -> str:

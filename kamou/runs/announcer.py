@@ -11,7 +11,7 @@ from kamou.core.book.book import Book
 from kamou.core.book.events import StateChanged, TradeClosed
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.model import TradingState
-from kamou.runs.account_words import counted
+from kamou.core.words import counted
 from kamou.runs.state_lines import line_of
 from kamou.runtime.levels import warning
 from kamou.store.journal import Committed

@@ -107,7 +107,7 @@ class History:
         )
         reached = False
         async with trio.open_nursery() as nursery:
-            # Shielded: the thread ends itself, in order, when it is told. Not for ever: what it
+            # Shielded: the thread ends itself, in order, when it is asked to. Not for ever: what it
             # has not committed by then can be made again.
             with trio.CancelScope(shield=True) as patience:
 

@@ -49,9 +49,7 @@ class OutsideChanges:
     def unreported(self, now_ms: int) -> bool:
         """Return True if some reduction was unreported when an entry of ``now_ms`` was decided."""
         return any(
-            fill[1] <= now_ms
-            and self._reported.get(fill, now_ms) >= now_ms - DECIDED_MS
-            and not self.known(fill[1], now_ms)
+            fill[1] <= now_ms and self._is_news(fill, now_ms, DECIDED_MS)
             for fill in self._reductions
         )
 
@@ -66,9 +64,10 @@ class OutsideChanges:
     def unknown(self, now_ms: int) -> Decimal:
         """Return the money that is gone and may still be in what the system acts on."""
         gone = [amount for at_ms, amount in self._withdrawals if not self.known(at_ms, now_ms)]
-        lost = [amount for fill, amount in self._losses if self._is_news(fill, now_ms)]
+        lost = [amount for fill, amount in self._losses if self._is_news(fill, now_ms, PERMIT_MS)]
         return sum(gone + lost, Decimal(0))
 
-    def _is_news(self, fill: Reported, now_ms: int) -> bool:
+    def _is_news(self, fill: Reported, now_ms: int, grace_ms: int) -> bool:
+        """Return True if a fill was not reported ``grace_ms`` before, and need not be known."""
         reported_ms = self._reported.get(fill, now_ms)
-        return now_ms - reported_ms <= PERMIT_MS and not self.known(fill[1], now_ms)
+        return now_ms - reported_ms <= grace_ms and not self.known(fill[1], now_ms)

@@ -139,15 +139,15 @@ class Steps(trio.abc.Instrument):
         now = trio.current_time()
         if now != self._instant[0]:
             self._instant = now, self.count
-        elif self.count - self._instant[1] > self._at_once_max and not self._stuck:
-            if task.child_nurseries:
-                return
+        self.order = crc32(task.name.encode(), self.order)
+        if task.child_nurseries:
+            return  # a task that waits for its own nursery may not leave before its children
+        if self.count - self._instant[1] > self._at_once_max and not self._stuck:
             self._stuck = True
             throw_into(task, Stuck(f"{task.name} works on, and no time passes"))
             return
-        self.order = crc32(task.name.encode(), self.order)
-        if self._strike is None or task.child_nurseries:
-            return  # a task that waits for its own nursery may not leave before its children
+        if self._strike is None:
+            return
         actor = actor_of(task, self._actors)
         if actor is not None and self._strike():
             chain = tuple(frames(task.coro))

@@ -328,7 +328,7 @@ FILLED: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType(
     {
         "0004_midnights": rebuild,
         "0006_downtime": projected_downtime.rebuild,
-        "0009_transfer_marks": projected_money.mark_all_flows,
+        "0009_transfer_marks": lambda connection: projected_money.mark_flows(connection.cursor()),
         "0010_config_changes": mark_config_changes,
     }
 )

@@ -113,8 +113,3 @@ def mark_flows(cursor: sqlite3.Cursor) -> None:
         (TRANSFER, first_flow_ms(cursor)),
     ).fetchall():
         projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))
-
-
-def mark_all_flows(connection: sqlite3.Connection) -> None:
-    """Mark every transfer of the record on the curve; once, in the migration that unmarked them."""
-    mark_flows(connection.cursor())

@@ -315,7 +315,7 @@ class Downtime:
 
     from_ms: int
     until_ms: int
-    cause: str  # stop | crash | sleep | unknown; see store/projected_downtime.py
+    cause: str  # stop | crash | sleep | skipped | unknown; see store/projected_downtime.py
 
 
 @attrs.frozen(kw_only=True)

@@ -26,7 +26,7 @@ from kamou.store.rows import (
     select_one,
 )
 
-# A fill without an order of ours bears the id of the result that it ended.
+# A fill that Kamou sent no order for, a liquidation, has the id of the result that it ended.
 _FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
     WHERE event.kind = ? AND event.key = fill.key AND seq > ? AND seq < ?)
     ORDER BY at_ms, rowid"""

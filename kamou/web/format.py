@@ -120,7 +120,7 @@ def feature_name(name: str) -> str:
 
 def counted(n: int, noun: str) -> str:
     """``1 complete day``, ``2 complete days``; ``noun`` is in the singular."""
-    return f"{count(n)} {nouns(n, noun)}"
+    return spell.counted(n, noun)
 
 
 def count(n: int) -> str:

@@ -300,7 +300,13 @@ def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> N
 
 @pytest.mark.parametrize(
     ("asked", "nearest"),
-    [("btc", "BTCUSDT"), ("ETH", "ETHUSDT"), ("BTCUSTD", "BTCUSDT"), ("QQQ", None)],
+    [
+        ("btc", "BTCUSDT"),
+        ("ETH", "ETHUSDT"),
+        ("BTCUSTD", "BTCUSDT"),
+        ("1700007300000.mean_reversion.ETHUSDT", "ETHUSDT"),  # the id of a trade
+        ("QQQ", None),
+    ],
 )
 def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
     cli: Cli, journalled: DataFolder, asked: str, nearest: str | None

@@ -106,6 +106,7 @@ def test_no_strategy_shows_the_name_of_its_file() -> None:
         ("reason", "not enough margin", "", "because not enough margin"),
         ("entry", "0.000012345678912", "", "entry 0.000012345679"),
         ("quantity", "2687.000", "", "quantity 2,687"),
+        ("quantity", "1E+40", "", f"quantity {10**40:,}"),
         ("strategy", "oi_momentum", "", "strategy OI momentum"),
         ("order", "km_order_1", "", "order km_order_1"),
         ("score", "0.5", "T3", "weighted score 0.5"),
