@@ -24,6 +24,13 @@ from market_files import HOUR_MS, NOW_MS, START_MS
 
 CHILD = Path(__file__).parent / "hostile_child.py"
 CHILD_S = 240  # of one child over all cases: none of them may wait
+# Arrow's own allocator reserves a gigabyte of addresses at once, and its threads die or wait for
+# ever where that is refused; with the system's the child needs a third of its address space.
+ADDRESS_SPACE_OF_USE = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
 PEAK_MB = 700  # resident; the interpreter with Arrow takes 130
 LINES_MAX = 13  # ten rows, the line before them, what to do
 LINE_CHARS_MAX = 800
@@ -196,7 +203,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [sys.executable, CHILD, base / "cases", base / "data", results],
         check=True,
         timeout=CHILD_S,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **ADDRESS_SPACE_OF_USE},
     )
     return {**json.loads(results.read_text()), "data": base / "data"}
 
