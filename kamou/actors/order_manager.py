@@ -281,9 +281,8 @@ class OrderManager(Actor):
         if trade is None:
             return
         if self._desk.book.state.severity >= TradingState.FLATTEN.severity:
-            # Bare, it is not left to the query what became of a close that timed out.
-            bare = trade.unprotected_since_ms > 0
-            await self._protector.close(symbol, "flatten", again=bare)
+            # It is not left to a query what became of a close that timed out (seed 995256).
+            await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
             await self._protector.close(symbol, "time stop")
         elif trade.unprotected_since_ms:

@@ -278,6 +278,24 @@ def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
     assert ended.checked.violations == ()
 
 
+def test_a_flatten_sends_the_next_close_without_asking_what_became_of_the_last() -> None:
+    """Seed 995256: three closes timed out, and each was asked after for twenty seconds."""
+    trouble = Trouble(fate=every(Leg.CLOSE, LOST, "DDD"))
+
+    async def direct(stage: Stage) -> None:
+        await stage.until(2.5)
+        stage.tree.governor.put_priority(Flatten(reason="HUMAN_FLATTEN", note="a drill"))
+        await stage.until(2.6)
+        trouble.fate = lambda intent: ""
+
+    ended = play(trouble, direct=direct)
+    lost = [i for i in trouble.sent if i.leg is Leg.CLOSE and i.symbol == "DDD"][:-1]
+    assert len(lost) >= 2
+    assert ended.positions == ()
+    assert max(f.at_ms for f in ended.fills) < at(2.65)
+    assert ended.checked.violations == ()
+
+
 def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back() -> None:
     trouble = Trouble(fate=every(Leg.ENTRY, LOST, "DDD"))
 
