@@ -13,7 +13,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real check fix kills mutants budget bench bench-peers lock swarm clean
+.PHONY: help run test test-real coverage check fix kills mutants budget bench bench-peers lock swarm clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,9 +34,12 @@ check: $(READY) ## lint, format, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Measuring coverage makes a simulation two to three times as slow; the marker no_cover of pytest-cov
-# leaves out long ones whose lines other tests reach as well.
-test: check ## everything that must hold before a commit: check, tests, coverage
+test: check ## everything that must hold before a commit: check, tests
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+# Measuring makes a simulation two to three times as slow, so it is a target of its own; the marker
+# no_cover of pytest-cov leaves out long ones whose lines other tests reach as well.
+coverage: $(READY) ## the tests again, with the lines and branches that none of them reaches
 	$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-branch --cov-report=term-missing:skip-covered
 
 test-real: $(READY) ## the tests that need real recorded data: KAMOU_SHARED=DIR make test-real
