@@ -24,6 +24,9 @@ LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 # A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
 FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
 MADE_AT_RUN = {"kamou.toml", "report.json", "NUMBER-short-name.md"}  # what a user makes
+STATUS = re.compile(
+    r"^Status: (accepted|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.$", re.MULTILINE
+)
 MAKE = re.compile(r"^make ([a-z-]+)")
 
 
@@ -104,11 +107,15 @@ def test_a_decision_is_a_screen_at_most() -> None:
     ]
 
 
-def test_every_decision_says_what_it_costs_and_when_to_choose_again() -> None:
+def test_every_decision_has_its_status_date_and_headings_in_order() -> None:
+    headings = ["## Context", "## Decision", "## Alternatives", "## Consequences"]
     for path in (ROOT / "docs/decisions").glob("0*.md"):
         text = path.read_text()
-        for part in ("**Needed.**", "**Chosen.**", "**Costs.**", "**Again when**"):
-            assert part in text, f"{path.name} lacks {part}"
+        assert STATUS.search(text), (
+            f"{path.name} lacks a line `Status: accepted. Date: 2026-01-31.`"
+        )
+        found = [line for line in text.splitlines() if line.startswith("## ")]
+        assert found == headings, path.name
 
 
 def test_the_page_of_settings_is_the_table_of_settings() -> None:
