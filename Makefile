@@ -46,10 +46,12 @@ test-real: $(READY) ## the tests that need real recorded data: KAMOU_SHARED=DIR 
 	@test -d "$(KAMOU_SHARED)/data" || { echo 'make test-real needs the recorded market data: KAMOU_SHARED must name a folder that has data/ in it (now: "$(KAMOU_SHARED)")' >&2; exit 1; }
 	KAMOU_SHARED="$(abspath $(KAMOU_SHARED))" $(BIN)/pytest -m real
 
-fix: $(READY) ## mend what a machine can mend: lint, format, the page of settings
+fix: $(READY) ## fix what a machine can fix: lint, format, the pages written from tables
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tests/settings_page.py
+	$(BIN)/python tests/codes_page.py
+	$(BIN)/python tests/reliability_pages.py
 
 POINTS ?= 200
 SITE_KILLS ?= 50

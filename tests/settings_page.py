@@ -12,7 +12,8 @@ HEAD = """# Settings
 
 Written by `make fix` from the table in `kamou/settings/table.py` and from what each file in
 `kamou/core/strategies/` declares of its parameters; do not edit it here.
-`kamou init` writes them as a commented file. Q is the smaller of equity and balance.
+`kamou init` writes them as a commented file. Q is the sizing equity: the smaller of
+equity and wallet balance.
 
 | setting | default | unit | may be | what for |
 |---|---|---|---|---|

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
+from codes_page import PAGE as CODES
+from codes_page import codes_page
+from reliability_pages import FAULTS_PAGE, SEEDS_PAGE, faults_page, seeds_page
 from settings_page import PAGE, settings_page
 
 from kamou.cli import kamou_command
@@ -19,11 +22,12 @@ PAGES = sorted(
 )
 DECISION_LINES_MAX = 60  # a screen
 
-CODE = re.compile(r"```.*?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+CODE = re.compile(r"```(.*?)\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 # A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
 FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
-MADE_AT_RUN = {"kamou.toml", "report.json", "NUMBER-short-name.md"}  # what a user makes
+MADE_AT_RUN = {"kamou.toml", "report.json", "market/"}  # what a run or a user makes
+TO_WRITE = ("NAME", "NUMBER")  # stand for what a contributor chooses
 STATUS = re.compile(
     r"^Status: (accepted|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.$", re.MULTILINE
 )
@@ -31,15 +35,19 @@ MAKE = re.compile(r"^make ([a-z-]+)")
 
 
 def code_lines(page: str) -> Iterator[str]:
-    """Every line of code on a page, from blocks and spans."""
-    for block, span in CODE.findall((ROOT / page).read_text(encoding="utf-8")):
-        yield from (line.strip() for line in (block or span).splitlines() if line.strip())
+    """Every line of code on a page, from blocks and spans; of a session, what was typed."""
+    for language, block, span in CODE.findall((ROOT / page).read_text(encoding="utf-8")):
+        lines = [line.strip() for line in (block or span).splitlines() if line.strip()]
+        if language == "console":
+            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        yield from lines
 
 
 def names_of_files(page: str) -> set[str]:
     """Every span on a page that can only be a file or folder of this repository."""
-    spans = {span for _, span in CODE.findall((ROOT / page).read_text(encoding="utf-8"))}
-    return {span for span in spans if FILE.match(span)} - MADE_AT_RUN
+    spans = {span for *_, span in CODE.findall((ROOT / page).read_text(encoding="utf-8"))}
+    files = {span for span in spans if FILE.match(span)}
+    return {file for file in files if not any(word in file for word in TO_WRITE)} - MADE_AT_RUN
 
 
 def problem_of(line: str) -> str | None:
@@ -120,6 +128,15 @@ def test_every_decision_has_its_status_date_and_headings_in_order() -> None:
 
 def test_the_page_of_settings_is_the_table_of_settings() -> None:
     assert PAGE.read_text(encoding="utf-8") == settings_page(), "run `make fix`"
+
+
+def test_the_page_of_codes_is_the_tables_of_codes() -> None:
+    assert CODES.read_text(encoding="utf-8") == codes_page(), "run `make fix`"
+
+
+def test_the_tables_of_faults_and_seeds_are_those_of_the_simulator() -> None:
+    assert FAULTS_PAGE.read_text(encoding="utf-8") == faults_page(), "run `make fix`"
+    assert SEEDS_PAGE.read_text(encoding="utf-8") == seeds_page(), "run `make fix`"
 
 
 def test_every_verb_has_its_line_on_the_page_of_commands() -> None:

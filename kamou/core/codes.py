@@ -185,3 +185,148 @@ def state_cause(state: str, reason: str) -> str:
         if state == "reduced":
             return "resumed by the operator, with half of the day's loss limit gone"
     return describe_cause(reason)
+
+
+REJECTIONS = {
+    # the exchange port denies
+    "HALT_LATCHED": "the halt latch or the trading state holds entries",
+    "PERMIT_NOT_GENUINE": "the permit was not made by the governor of this process",
+    "PERMIT_UNKNOWN": "the journal has no such permit",
+    "PERMIT_EXPIRED": "the permit expired before the order was sent",
+    "PERMIT_MISMATCH": "order and permit differ",
+    "PERMIT_USED": "another order used the permit before",
+    "PERMIT_RELEASED": "the reservation of the permit has ended",
+    "ATTACHED_UNSUPPORTED": "the venue takes no orders attached to an entry",
+    "ATTACHED_NOT_REDUCING": "an order attached to the entry could add exposure",
+    "STOP_NOT_ATTACHED": "no attached stop covers the entry",
+    "NOT_REDUCING": "an entry was sent as a reducing order",
+    # the venue rejects
+    "RATE_LIMITED": "the venue asks for fewer requests; nothing was sent",
+    "QUANTITY_OFF_STEP": "the quantity is off the lot",
+    "QUANTITY_BELOW_MINIMUM": "the quantity is below the smallest order",
+    "QUANTITY_ABOVE_MAXIMUM": "the quantity is above the largest order",
+    "NOTIONAL_BELOW_MINIMUM": "the order's value is below the smallest order",
+    "LEVERAGE_EXCEEDED": "the leverage is above what the venue allows",
+    "MARGIN_INSUFFICIENT": "the account has too little free margin for the order",
+    "PRICE_MISSING": "a limit order has no price",
+    "PRICE_OFF_TICK": "the price is not positive, or off the tick",
+    "TRIGGER_MISSING": "a conditional order has no trigger price",
+    "ATTACHED_INVALID": "an attached order does not close what the entry opens",
+    "POST_ONLY_WOULD_TAKE": "a post-only order would fill at once",
+    "REDUCE_ONLY_REJECTED": "no position is there to reduce",
+    "DUPLICATE_CLIENT_ID": "the venue knows an order with this client order id",
+    "ORDER_UNKNOWN": "the venue knows no order with this client order id",
+    "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
+    "MARKET_UNAVAILABLE": "the symbol has no price now",
+}
+"""What each code of the exchange port or the venue means, for people."""
+
+_WAIT = "Nothing: the next cycle tries again."
+_REPORT = "Report it with the output of `kamou why SYMBOL`: no order of Kamou should cause it."
+_RECONCILED = "Nothing: the next reconciliation reads the account again."
+
+ACTIONS = {
+    # abstentions
+    "WARMING_UP": "Wait: `bars` and `wanted` of `kamou why SYMBOL` say how many bars are missing.",
+    "DATA_MISSING": "Check that the venue or the dataset has bars of this symbol.",
+    "DATA_STALE": "If it lasts beyond two bars, check the feed in `kamou status`.",
+    "DATA_DEGENERATE": "Nothing. If it lasts, put the symbol into `veto.excluded`.",
+    "REGIME_WRONG": "Nothing: the strategy waits for its regime.",
+    "NO_TRIGGER": "Nothing: this is the usual answer.",
+    "NOT_MEAN_REVERTING": "Nothing: the strategy waits for another market.",
+    "STRATEGY_FAILED": "Read the error in `kamou status` or in the log, and correct the strategy.",
+    "SCORE_TOO_SMALL": "Nothing: a larger score is needed.",
+    # vetoes
+    "REWARD_TO_RISK_LOW": "Nothing. The limit is `veto.reward_to_risk_min`.",
+    "SYMBOL_EXCLUDED": "Nothing, or take the symbol out of `veto.excluded`.",
+    "SYMBOL_HELD": "Nothing: Kamou holds at most one trade in a symbol.",
+    "COOLDOWN_AFTER_STOP": "Wait: the symbol rests for `risk.cooldown_after_stop_min` minutes.",
+    "CONFLICTING_SIGNALS": "Nothing: neither side is entered while strategies disagree.",
+    # denials of a plan
+    "STOP_MISSING": "Correct the strategy: it gave no usable stop distance.",
+    "STOP_WRONG_SIDE": "Nothing: the price moved past the stop before the review.",
+    "STOP_BEYOND_LIQUIDATION": "Wait until the gap buffer falls, or lower `risk.leverage_max`.",
+    "PRICE_COLLAR_EXCEEDED": "Nothing: the price moved. The collar is `risk.collar_min`.",
+    "PRICE_MARK_MISSING": "Check the venue's quotes of this symbol.",
+    "LEVERAGE_EXCEEDED": "Lower `risk.leverage_max` if the venue allows less.",
+    "PLAN_EXPIRED": "If it repeats, look for a busy actor in `kamou status`.",
+    "SIZE_BELOW_MINIMUM": "Wait for trades to close, or pay in: `bound_by` names the limit.",
+    "SIZE_OFF_STEP": "Nothing: the venue changed the contract; the next cycle uses the new terms.",
+    "SIZE_MAX_EXCEEDED": "Raise `risk.order_contracts_max`, if the venue takes larger orders.",
+    "VALUE_MAX_EXCEEDED": "Raise `risk.order_value_max`.",
+    "RISK_PER_TRADE_EXCEEDED": "Nothing: hard rule 1. `bound_by` names the part that is too much.",
+    "EXPOSURE_SYMBOL_EXCEEDED": "Nothing: hard rule 2. The limit is `risk.exposure_per_symbol`.",
+    "RISK_OPEN_EXCEEDED": "Wait for trades to close. The limit is `risk.open_risk_max` or "
+    "`risk.daily_loss_max`, whichever is lower.",
+    "RISK_DAY_BUDGET_EXCEEDED": "Wait for trades to close or for 00:00 UTC. The limit is "
+    "`risk.daily_loss_max`.",
+    "RISK_CLUSTER_EXCEEDED": "Wait for altcoin trades of this side to close. The limit is "
+    "`risk.cluster_risk_max`.",
+    "RISK_SHOCK_EXCEEDED": "Wait for trades of this side to close. The move is `risk.shock_move`.",
+    "CAPITAL_NOTIONAL_EXCEEDED": "Wait for trades to close. The limit is "
+    "`risk.notional_total_max`.",
+    "CAPITAL_MARGIN_EXCEEDED": "Wait for trades to close. The limit is `risk.margin_total_max`.",
+    "STATE_HALTED": "Read why in `kamou status`; [operating](operating.md) says what ends it.",
+    "DUPLICATE_INTENT": "Nothing: the signal was acted on before.",
+    "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
+    "list cannot be entered.",
+    "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
+    "STRATEGY_DISABLED": "Find out why it entered so often, then `kamou resume`.",
+    "RATE_ENTRIES_EXCEEDED": "Wait an hour. The limit is `risk.entries_per_strategy_hour`.",
+    "RATE_REENTRIES_EXCEEDED": "Wait for 00:00 UTC. The limit is `risk.reentries_per_symbol_day`.",
+    "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
+    "DATA_INVALID": "Check the venue's quotes, account and instruments: `what` names the input.",
+    "ACCOUNT_STALE": "Check that the venue answers. The limit is `risk.account_age_max_s`.",
+    "MARK_STALE": "Check the venue's quotes of this symbol. The limit is `risk.quote_age_max_s`.",
+    "NOT_RECONCILED": "Wait a cycle. If it lasts, read the differences in `kamou status`.",
+    "CLOCK_SKEWED": "Set the machine's clock by NTP; 1,000 ms are allowed.",
+    "EXIT_INCREASES_EXPOSURE": _RECONCILED,
+    "GOVERNOR_SILENT": "If it repeats, look for crashes and loop lag in `kamou status`.",
+    # the exchange port
+    "HALT_LATCHED": "`kamou resume`, when the reason of the halt is gone.",
+    "PERMIT_NOT_GENUINE": _REPORT,
+    "PERMIT_UNKNOWN": _REPORT,
+    "PERMIT_EXPIRED": "If it repeats, look for loop lag in `kamou status`.",
+    "PERMIT_MISMATCH": _REPORT,
+    "PERMIT_USED": _REPORT,
+    "PERMIT_RELEASED": _WAIT,
+    "ATTACHED_UNSUPPORTED": _REPORT,
+    "ATTACHED_NOT_REDUCING": _REPORT,
+    "STOP_NOT_ATTACHED": _REPORT,
+    "NOT_REDUCING": _REPORT,
+    # the venue
+    "RATE_LIMITED": "Nothing: Kamou waits. Other bots on the account share its limit.",
+    "QUANTITY_OFF_STEP": _WAIT,
+    "QUANTITY_BELOW_MINIMUM": _WAIT,
+    "QUANTITY_ABOVE_MAXIMUM": _WAIT,
+    "NOTIONAL_BELOW_MINIMUM": _WAIT,
+    "MARGIN_INSUFFICIENT": "Pay in, or wait for trades to close.",
+    "PRICE_MISSING": _REPORT,
+    "PRICE_OFF_TICK": _WAIT,
+    "TRIGGER_MISSING": _REPORT,
+    "ATTACHED_INVALID": _REPORT,
+    "POST_ONLY_WOULD_TAKE": _REPORT,
+    "REDUCE_ONLY_REJECTED": _RECONCILED,
+    "DUPLICATE_CLIENT_ID": _REPORT,
+    "ORDER_UNKNOWN": _RECONCILED,
+    "INSTRUMENT_UNKNOWN": "If it lasts, look at the symbol at the venue: it may be delisted.",
+    "MARKET_UNAVAILABLE": _WAIT,
+    # reasons of a trading state
+    "DAY_LOSS_HALF": "Nothing: entries have half size until the next day that agrees.",
+    "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",
+    "DAY_LOSS_SEVERE": "Look at the account, then `kamou resume` twice.",
+    "EQUITY_UNKNOWN": "Check that the venue answers; two fresh reads end it.",
+    "RECONCILE_MISMATCH": "Read the differences in `kamou status`; agreement ends it.",
+    "PROTECTION_FAILED": "Look at the positions at the venue, then `kamou resume` twice.",
+    "DISK_FULL": "Make room on the disk of the data directory; it ends by itself.",
+    "HUMAN_HALT": "`kamou resume`.",
+    "HUMAN_FLATTEN": "`kamou resume` twice.",
+    "HUMAN_RESUME": "After a flatten, one more `kamou resume`.",
+    "DAY_ROLLED": "Nothing: trading goes on.",
+    "DATA_RECOVERED": "Nothing: trading goes on.",
+    "RESTART_STORM": "Read the crashes in the log, start again, then `kamou resume`.",
+    # differences between book and venue
+    "POSITION_UNKNOWN": "Nothing if you traded by hand: Kamou adopts and protects the position.",
+    "QUANTITY_DIFFERS": "Nothing if you traded by hand; else read the fills at the venue.",
+}
+"""What an operator does about each code."""

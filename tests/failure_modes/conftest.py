@@ -2,7 +2,7 @@
 
 A test plays a scene with the product and finds nothing wrong, then plays the same scene with one
 piece replaced by what other bots do, or did, and finds the damage. The second half proves that
-the first can fail. ``docs/failure_modes.md`` is the table; ``scenes.py`` is what the tests share.
+the first can fail. ``docs/failure-modes.md`` is the table; ``scenes.py`` is what the tests share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``docs/failure_modes.md`` and the tests of this folder name the same failure modes."""
+"""``docs/failure-modes.md`` and the tests of this folder name the same failure modes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)` `(test_\w+)`")
 
 
 def test_the_page_of_failure_modes_names_every_test_of_this_folder() -> None:
-    page = set(NAMED.findall((ROOT / "docs/failure_modes.md").read_text(encoding="utf-8")))
+    page = set(NAMED.findall((ROOT / "docs/failure-modes.md").read_text(encoding="utf-8")))
     here = {
         (path.relative_to(ROOT).as_posix(), node.name)
         for path in Path(__file__).parent.glob("test_*.py")

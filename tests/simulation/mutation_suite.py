@@ -23,7 +23,7 @@ from mutants import Mutant, table
 
 ROOT = Path(__file__).parents[2]
 TRIAL = Path(__file__).with_name("mutant_trial.py")
-DOCS = ROOT / "docs" / "reliability.md"
+DOCS = ROOT / "docs" / "reliability-mutants.md"
 BEGIN = "<!-- mutants: written by make mutants -->"
 END = "<!-- end of mutants -->"
 TRIAL_MAX_S = 300.0  # a defect may make the system spin: that is a failure of its own
