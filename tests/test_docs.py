@@ -24,6 +24,8 @@ DECISION_LINES_MAX = 60  # a screen
 
 CODE = re.compile(r"```(.*?)\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
 FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
 MADE_AT_RUN = {"kamou.toml", "report.json", "market/"}  # what a run or a user makes
@@ -77,6 +79,12 @@ def stands(name: str, beside: Path) -> bool:
     return "/" not in name and any((ROOT / "kamou").rglob(name))
 
 
+def anchors_of(text: str) -> set[str]:
+    """Return the names under which a page of Markdown can be linked to at its headings."""
+    plain = (re.sub(r"[^\w\s-]", "", title).strip().lower() for title in HEADING.findall(text))
+    return {title.replace(" ", "-") for title in plain}
+
+
 def test_there_are_pages_to_check() -> None:
     assert {"README.md", "CHANGELOG.md", "docs/commands.md"} <= set(PAGES)
 
@@ -105,6 +113,14 @@ def test_every_link_on_a_page_leads_somewhere(page: str) -> None:
     links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
     inner = [link for link in links if "://" not in link]
     assert not [link for link in inner if not ((ROOT / page).parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_heading_names_one_of_its_page(page: str) -> None:
+    for target, anchor in ANCHOR.findall((ROOT / page).read_text(encoding="utf-8")):
+        if "://" not in target:
+            aim = (ROOT / page).parent / target if target else ROOT / page
+            assert anchor in anchors_of(aim.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
 def test_a_decision_is_a_screen_at_most() -> None:
@@ -163,3 +179,4 @@ def test_the_checks_of_this_file_see_what_is_wrong() -> None:
     assert problem_of("kamou db backup FILE --json") is None
     assert FILE.match("kamou/nowhere.py")
     assert not FILE.match("/results.json")
+    assert anchors_of("## Halt, resume, flatten\n") == {"halt-resume-flatten"}

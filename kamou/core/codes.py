@@ -229,7 +229,7 @@ ACTIONS = {
     # abstentions
     "WARMING_UP": "Wait: `bars` and `wanted` of `kamou why SYMBOL` say how many bars are missing.",
     "DATA_MISSING": "Check that the venue or the dataset has bars of this symbol.",
-    "DATA_STALE": "If it lasts beyond two bars, check the feed in `kamou status`.",
+    "DATA_STALE": "If it lasts, check the venue's prices and the feed in `kamou status`.",
     "DATA_DEGENERATE": "Nothing. If it lasts, put the symbol into `veto.excluded`.",
     "REGIME_WRONG": "Nothing: the strategy waits for its regime.",
     "NO_TRIGGER": "Nothing: this is the usual answer.",
@@ -312,7 +312,7 @@ ACTIONS = {
     "INSTRUMENT_UNKNOWN": "If it lasts, look at the symbol at the venue: it may be delisted.",
     "MARKET_UNAVAILABLE": _WAIT,
     # reasons of a trading state
-    "DAY_LOSS_HALF": "Nothing: entries have half size until the next day that agrees.",
+    "DAY_LOSS_HALF": "Nothing: the next UTC day ends it after a clean reconciliation.",
     "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",
     "DAY_LOSS_SEVERE": "Look at the account, then `kamou resume` twice.",
     "EQUITY_UNKNOWN": "Check that the venue answers; two fresh reads end it.",
