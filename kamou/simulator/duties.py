@@ -117,8 +117,10 @@ class Duties:
         )
         # Its opening and the transfers that it counts from there belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
-        forgotten = (paid for paid in self._transfers if paid not in known)
-        self._day_equity = self._opening_most = book.day_equity
+        forgotten = [paid for paid in self._transfers if paid not in known]
+        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_ms]
+        self._day_equity = book.day_equity - sum(in_opening, Decimal(0))  # until it is listed
+        self._opening_most = self._day_equity
         self._day_flows = book.day_flows + sum((amount for _, amount in forgotten), Decimal(0))
         # What it does not know of is adopted, and when that was to end is forgotten.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
@@ -152,13 +154,20 @@ class Duties:
                 pass
 
     def _opened(self, event: e.DayOpened) -> None:
-        """A day counts from the equity at 00:00; what was paid in since is no profit of it."""
-        at_midnight = event.opening is not None and event.at_midnight
+        """A day counts from the equity at 00:00; what was paid in since is no profit of it.
+
+        So does the day of a record that begins within it, as far as transfers go (seed 1000448).
+        """
+        from_ms = event.midnight_ms if event.at_midnight else event.at_ms + 1
         self._day_equity = event.equity if event.opening is None else event.opening
+        if event.opening is None:
+            paid = (paid for at_ms, paid in self._transfers if from_ms <= at_ms <= event.at_ms)
+            self._day_equity -= sum(paid, Decimal(0))
+            if self._day_equity <= 0:  # all of it was paid in: the day begins with the read
+                self._day_equity, from_ms = event.equity, event.at_ms + 1
         # Without a midnight the fees that it knows of are taken back, and no gain of fills whose
         # trades it does not know (seed 930695).
         self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
-        from_ms = event.midnight_ms if at_midnight else self.engine.market_ms + 1
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
         self._day_flows = sum((amount for _, amount in self._transfers), Decimal(0))
 

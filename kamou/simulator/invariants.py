@@ -28,7 +28,7 @@ from kamou.ids import is_ours
 from kamou.messages.codec import encode
 from kamou.runtime.supervision import ChildExit, ExitKind, RestartStormError
 from kamou.simulator.duties import SAMPLE_MS, SKEW_MAX_MS, Duties
-from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on
+from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on, reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
@@ -120,9 +120,8 @@ class Monitor:
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
             self.duties.journalled(event)
             if isinstance(event, e.DayOpened) and self._day_unknown:
-                # The record begins again, within the day, with what is there now (seed 910212).
                 self._day_unknown = False
-                self.portfolio.open_day(self._checker, self.engine.market_ms)
+                reopen_day(self.portfolio, self._checker, event, self.engine.market_ms)
             self.coverage.update(f"bound {name}" for name in bound_by(event))
             learn = _LEARNS.get(type(event))
             if learn is not None:

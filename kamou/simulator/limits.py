@@ -55,6 +55,18 @@ def leverage_of(engine: Engine, client_id: str) -> int:
     return order.request.leverage if order is not None else 1
 
 
+def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_ms: int) -> None:
+    """Let the day of a restored record that knew of none count from where ``event`` counts it.
+
+    It begins with what is there then, within the day (seed 910212), unless its midnight was
+    rebuilt: there ``portfolio`` opened the day itself.
+    """
+    if event.opening is None:
+        portfolio.reopen_day(seen, now_ms)
+    elif not event.at_midnight:
+        portfolio.open_day(seen, now_ms)
+
+
 def limits_on(
     monitor: Monitor, engine: Engine, limits: RiskLimits, outside: OutsideChanges
 ) -> LimitChecker:

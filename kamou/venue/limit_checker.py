@@ -125,6 +125,17 @@ class LimitChecker:
         self.day_equity, self._flows = self.equity(seen, at_ms), ZERO
         self._past.clear()
 
+    def reopen_day(self, seen: Checker, at_ms: int) -> None:
+        """Count the day's loss from here on, and its limit without what was paid in since 00:00.
+
+        A record that begins within the day counts transfers as flows of the day, also those from
+        before its opening (seed 1000448).
+        """
+        flows = self._flows
+        self.open_day(seen, at_ms)
+        if self.day_equity > flows:  # else all of it was paid in: the day begins with what is there
+            self.day_equity, self._flows = self.day_equity - flows, flows
+
     def forgotten(self) -> None:
         """An older journal came back: what was counted in it is not counted any more."""
         self._hours.clear()

@@ -1,0 +1,162 @@
+"""The simulator's checkers count the day of a restored record as the record does.
+
+Seed 1000448: the backup knew of no day, and 9,361 USDT were withdrawn before the day was opened.
+The record took the daily loss limit of the equity without that withdrawal, as it does after one
+that comes later. The checkers took it of the 492 USDT that were left.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from kamou.core.book import events as e
+from kamou.core.book.book import Book
+from kamou.core.day import DAY_MS
+from kamou.core.model import Income
+from kamou.core.risk.limits import RiskLimits
+from kamou.simulator.duties import Duties
+from kamou.simulator.limits import reopen_day
+from kamou.simulator.outside_changes import OutsideChanges
+from kamou.venue.checker import Checker, CheckLimits, never_silent
+from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
+from kamou.venue.state import MoneyNoted
+
+D = Decimal
+MIDNIGHT_MS = 20_000 * DAY_MS
+NOON_MS = MIDNIGHT_MS + DAY_MS // 2
+READ_MS = NOON_MS + 240_000  # of the account, for the opening of the day
+OPENED_MS = READ_MS + 500  # when that is in the journal
+
+WITHOUT_MIDNIGHT = e.DayOpened(
+    at_ms=READ_MS, day="2024-10-04", equity=D(0), midnight_ms=MIDNIGHT_MS
+)
+OF_THE_READ = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(0), at_midnight=False)
+REBUILT = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(10_000), rests_on="last_price_bars")
+
+# Paid in before the opening, lost before it; the day's equity by the record; its flows.
+CASES = [
+    pytest.param(WITHOUT_MIDNIGHT, -9_000, 0, 10_000, -9_000, id="withdrawn"),
+    pytest.param(WITHOUT_MIDNIGHT, 9_000, 0, 10_000, 9_000, id="deposited"),
+    pytest.param(WITHOUT_MIDNIGHT, -9_000, 150, 9_850, -9_000, id="a forgotten loss"),
+    pytest.param(WITHOUT_MIDNIGHT, 9_000, 10_000, 9_000, 0, id="all of it paid in"),
+    pytest.param(OF_THE_READ, -9_000, 150, 850, 0, id="no midnight rebuilt"),
+    pytest.param(REBUILT, -9_000, 150, 10_000, -9_000, id="midnight rebuilt"),
+]
+
+
+def money(kind: str, at_ms: int, amount: int) -> MoneyNoted:
+    return MoneyNoted(at_ms=at_ms, kind=kind, symbol="", amount=D(amount))
+
+
+def evidence(paid_in: int, lost: int) -> list[MoneyNoted]:
+    """The venue's records of an account of 10,000, until the day of the record is opened."""
+    return [
+        money("opening", NOON_MS, 10_000),
+        money("funding", NOON_MS + 1, -lost),
+        money("transfer", NOON_MS + 60_000, paid_in),
+    ]
+
+
+def listed(paid_in: int) -> e.IncomeRecorded:
+    """The record's entry of that transfer."""
+    income = Income(
+        income_id="paid", kind="transfer", symbol="", amount=D(paid_in), at_ms=NOON_MS + 60_000
+    )
+    return e.IncomeRecorded(at_ms=NOON_MS + 61_000, income=income)
+
+
+def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
+    """``event`` with the equity that the account was read with."""
+    equity = D(10_000 + paid_in - lost)
+    opening = equity if event.opening is not None and not event.at_midnight else event.opening
+    return attrs.evolve(event, equity=equity, opening=opening)
+
+
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES)
+def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_from(
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+) -> None:
+    checker = Checker(CheckLimits())
+    limits = checker.portfolio = LimitChecker(
+        limits=PortfolioLimits(
+            daily_loss=D("0.04"),
+            open_risk=D(1),
+            cluster=D(1),
+            shock_move=D(0),
+            notional=D(1),
+            margin=D(1),
+            entries_per_hour=1,
+            reentries_per_day=1,
+        ),
+        mark_at=lambda symbol, at_ms: None,
+        leverage_of=lambda client_id: 1,
+        strategy_of=lambda client_id: "",
+        wrong=lambda rule, at_ms, symbol, detail: None,
+    )
+    for noted in evidence(paid_in, lost):
+        checker.take(noted)
+    reopen_day(limits, checker, opened(event, paid_in, lost), OPENED_MS)
+    assert (limits.day_equity, limits._flows) == (day_equity, flows)
+
+
+def restored(paid_in: int, lost: int, book: Book) -> Duties:
+    """Return the duties of a world whose journal is ``book`` again, when its day is opened."""
+    made = Duties(
+        engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
+        limits=RiskLimits(),
+        silent_ms=never_silent,
+        outside=OutsideChanges(never_silent, age_max_ms=900_000),
+        wrong=lambda rule, at_ms, symbol, detail: None,
+    )
+    for noted in evidence(paid_in, lost):
+        made.evidence(noted)
+    made.rolled_back(book)
+    return made
+
+
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES)
+def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_it(
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+) -> None:
+    duties = restored(paid_in, lost, Book())
+    duties.journalled(opened(event, paid_in, lost))
+    assert (duties._day_equity, duties._day_flows) == (day_equity, flows)
+
+
+@pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
+def test_a_transfer_between_the_read_and_its_commit_is_a_flow_of_the_day(
+    event: e.DayOpened,
+) -> None:
+    duties = restored(0, 0, Book())
+    duties.evidence(money("transfer", READ_MS + 1, 500))
+    duties.journalled(opened(event, 0, 0))
+    assert (duties._day_equity, duties._day_flows) == (10_000, 500)
+
+
+@pytest.mark.parametrize("paid_in", [-9_000, 500])
+def test_a_transfer_that_a_restored_opening_holds_and_its_record_forgot_is_a_flow(
+    paid_in: int,
+) -> None:
+    """The record takes it out of the opening as soon as the venue has listed it."""
+    book = Book()
+    book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
+    assert (book.day_equity, book.day_flows) == (10_000 + paid_in, 0)
+    duties = restored(paid_in, 0, book)
+    assert (duties._day_equity, duties._day_flows) == (10_000, paid_in)
+    book.apply_all([(2, listed(paid_in))])
+    assert (book.day_equity, book.day_flows) == (10_000, paid_in)
+
+
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES[:5])
+def test_the_book_counts_the_day_from_the_same_equity(
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+) -> None:
+    """The figures above are those of the product, from its own journal."""
+    book = Book()
+    book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
+    assert (book.day_equity, book.day_flows) == (day_equity, flows)
