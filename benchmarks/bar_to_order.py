@@ -24,7 +24,7 @@ import trio
 
 from kamou.app import World, compose
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock
-from kamou.core.model import Intent, Leg, VenueOrder
+from kamou.core.model import Intent, OrderRole, VenueOrder
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import salt_for
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -54,7 +54,7 @@ class TimedExchange(SimulatedExchange):
         return bars
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.leg is Leg.ENTRY and self.answered_ns:
+        if intent.role is OrderRole.ENTRY and self.answered_ns:
             self.taken_ns.append(time.perf_counter_ns() - self.answered_ns)
             self.answered_ns = 0
         return await super()._place(intent, attached)

@@ -79,7 +79,7 @@ def cycle(number: int) -> tuple[e.Event, ...]:
             symbol="SYN001USDT",
             denials=(Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),),
         ),
-        e.EquityMarked(
+        e.EquityRecorded(
             at_ms=at + 1,
             equity=mark,
             balance=mark,

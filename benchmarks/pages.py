@@ -99,7 +99,7 @@ class History:
     def _open(self, at_ms: int) -> None:
         opened = e.DayOpened(at_ms=at_ms + 6_000, day=day_of(at_ms), equity=self.equity)
         if self.seq == 1:
-            self._event(mark(at_ms, self.equity), "equity_marked", None)
+            self._event(mark(at_ms, self.equity), "equity_recorded", None)
         self._event(opened, "day_opened", opened.day)
         self.db.execute(
             'UPDATE day SET equity_end = ?, "return" = 0.001 WHERE equity_end IS NULL',
@@ -117,8 +117,8 @@ class History:
         self._marks(at_ms, DAY_MS // CYCLE_MS)
         if self.chance.random() < 0.1:
             for minutes, before, after in (
-                (600, "normal", "halt_new"),
-                (900, "halt_new", "normal"),
+                (600, "normal", "reduce_only"),
+                (900, "reduce_only", "normal"),
             ):
                 self.seq += 1
                 self.db.execute(
@@ -171,8 +171,8 @@ class History:
         )
 
 
-def mark(at_ms: int, equity: D) -> e.EquityMarked:
-    return e.EquityMarked(
+def mark(at_ms: int, equity: D) -> e.EquityRecorded:
+    return e.EquityRecorded(
         at_ms=at_ms,
         equity=equity,
         balance=equity,

@@ -32,7 +32,7 @@ import httpx
 import trio
 
 from kamou.core.book.events import CycleRanked, FillRecorded, IntentRecorded, StopConfirmed
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.data_directory.folder import DataFolder
 from kamou.store.database import open_reader
 from kamou.store.journal import read_events
@@ -202,16 +202,16 @@ def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
     """Delays of ranked cycles, and times from an entry's fill to its confirmed stop, in ms."""
     delays: list[float] = []
     protected: list[float] = []
-    entries: dict[str, str] = {}  # symbols by client id
+    entries: dict[str, str] = {}  # symbols by client order id
     filled: dict[str, int] = {}
     with closing(open_reader(folder.database)) as reader:
         events = [committed.event for committed in read_events(reader, after_seq)]
     for event in events:
         if isinstance(event, CycleRanked):
             delays.append(event.at_ms - event.cycle_ms)
-        elif isinstance(event, IntentRecorded) and event.intent.leg is Leg.ENTRY:
-            entries[event.intent.client_id] = event.intent.symbol
-        elif isinstance(event, FillRecorded) and event.fill.client_id in entries:
+        elif isinstance(event, IntentRecorded) and event.intent.role is OrderRole.ENTRY:
+            entries[event.intent.client_order_id] = event.intent.symbol
+        elif isinstance(event, FillRecorded) and event.fill.client_order_id in entries:
             filled.setdefault(event.fill.symbol, event.fill.at_ms)
         elif isinstance(event, StopConfirmed) and event.symbol in filled:
             protected.append(event.at_ms - filled.pop(event.symbol))

@@ -38,7 +38,7 @@ LIMITS = {"ratio": 1.2, "longest_with_crash_ms": 10_000}
 
 
 def entering(settings: Settings) -> Settings:
-    """Room for many small entries: they are what is timed, not what is traded."""
+    """Headroom for many small entries: they are what is timed, not what is traded."""
     return attrs.evolve(
         settings,
         risk=attrs.evolve(

@@ -230,7 +230,7 @@ class _Composer:
             period_s=supervision.period_s,
             backoff_base_s=supervision.backoff_base_ms / 1000,
             backoff_cap_s=supervision.backoff_cap_ms / 1000,
-            quiet_s=supervision.quiet_s,
+            backoff_reset_s=supervision.backoff_reset_s,
         )
 
     def _child(self, name: str, make: Callable[[], Any]) -> ChildSpec:
@@ -356,6 +356,7 @@ class _Composer:
             cycle=settings.cycle,
             period_ms=self.period_ms,
             limits=settings.veto,
+            risk=settings.risk,
             costs=settings.costs,
             handler_deadline_s=self.deadline_s,
             keep_detail=self.world.keep_detail,

@@ -89,7 +89,7 @@ class TimedOutError(KamouError):
     exit_code = 5
 
 
-class DataRefusedError(KamouError):
+class InvalidDataError(KamouError):
     """Market data that may not be trusted: NaN, gaps, duplicates, time running back."""
 
 
@@ -145,7 +145,7 @@ class RejectedError(ExchangeError):
 
 
 class UnknownOutcomeError(ExchangeError):
-    """The request may or may not have reached the venue. Query by client id; never resend."""
+    """The request may or may not have reached the venue. Query by client order id; never resend."""
 
 
 class RateLimitedError(ExchangeError):
@@ -164,7 +164,7 @@ class BadCredentialsError(ExchangeError):
     """The key was refused, or may do what no key of ours may do (withdraw)."""
 
 
-class PermitRefusedError(ExchangeError):
+class InvalidPermitError(ExchangeError):
     """The port refused an order for want of a genuine, committed, unused, matching permit."""
 
     def __init__(self, code: str, reason: str) -> None:

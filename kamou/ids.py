@@ -36,7 +36,7 @@ def commitment(salt: bytes, payload: bytes) -> bytes:
     return hashlib.sha256(COMMIT_DOMAIN + salt + payload).digest()
 
 
-def client_id(commitment_: bytes) -> str:
+def client_order_id(commitment_: bytes) -> str:
     """``km`` and lowercase base32 of the commitment's first 16 bytes: 28 characters."""
     assert len(commitment_) == 32
     text = base64.b32encode(commitment_[:16]).decode().rstrip("=").lower()
@@ -46,5 +46,5 @@ def client_id(commitment_: bytes) -> str:
 
 
 def is_ours(client: str) -> bool:
-    """Whether this client id has our form. Only such orders are ever swept."""
+    """Whether this client order id has our form. Only such orders are ever swept."""
     return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)

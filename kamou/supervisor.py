@@ -288,7 +288,7 @@ class Supervisor:
 
     def _on_failed(self, child: _Child, error: Exception | None) -> None:
         spec, now_s = self.spec, trio.current_time()
-        if child.started_s is not None and now_s - child.started_s >= spec.quiet_s:
+        if child.started_s is not None and now_s - child.started_s >= spec.backoff_reset_s:
             child.crashes = 0
         doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
         wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)

@@ -193,7 +193,7 @@ def assert_same_book(folder: DataFolder) -> None:
     held = {s: t.quantity * t.side.sign for s, t in ours.trades.items() if t.quantity}
     assert held == {symbol: p.quantity for symbol, p in theirs.positions.items()}
     assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(folder)
-    names = [e.intent.client_id for e in of_kind(events, IntentRecorded)]
+    names = [e.intent.client_order_id for e in of_kind(events, IntentRecorded)]
     assert len(names) == len(set(names))
     for symbol, held in theirs.positions.items():
         stops = [o for o in theirs.live_orders(symbol) if o.request.type is OrderType.STOP_MARKET]

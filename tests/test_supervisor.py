@@ -261,7 +261,7 @@ async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
         intensity=100,
         backoff_base_s=1.0,
         backoff_cap_s=4.0,
-        quiet_s=60.0,
+        backoff_reset_s=60.0,
     )
     async with supervised(troupe, root) as supervisor:
 

@@ -181,7 +181,9 @@ class Stage:
             other.up = other.leaf.restart is not Restart.TEMPORARY or nested_deeper
             other.expected += other.up
 
-    async def play(self, script: list[Blow], settle_s: float, quiet_s: float = QUIET_S) -> None:
+    async def play(
+        self, script: list[Blow], settle_s: float, backoff_reset_s: float = QUIET_S
+    ) -> None:
         supervisor = Supervisor(self.spec, on_exit=self.exits.append)
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
@@ -197,7 +199,7 @@ class Stage:
                     player.crashes = blow.crashes
                     player.cue.set()
                 await trio.sleep(settle_s)
-            await trio.sleep(quiet_s)
+            await trio.sleep(backoff_reset_s)
             up = [player.name for player in self.players if player.listening]
             for player in self.players:
                 if player.leaf.restart is Restart.PERMANENT and not player.listening:

@@ -21,7 +21,7 @@ from kamou.core.book.events import (
     Event,
     FillRecorded,
     IntentRecorded,
-    OrderAcknowledged,
+    OrderAccepted,
     OrderClosed,
     OrderRejected,
     OrderUnknown,
@@ -37,7 +37,7 @@ from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
     DuplicateEventError,
-    PermitRefusedError,
+    InvalidPermitError,
     RateLimitedError,
     RejectedError,
     UnknownOutcomeError,
@@ -120,7 +120,7 @@ class Desk:
         signal_id: str,
         strategy: str,
         symbol: str,
-        leg: str,
+        role: str,
         *denials: Denial,
     ) -> None:
         """Journal a refusal that was not the governor's own."""
@@ -132,7 +132,7 @@ class Desk:
                 signal_id=signal_id,
                 strategy=strategy,
                 symbol=symbol,
-                leg=leg,
+                role=role,
                 denials=denials,
             )
         )
@@ -151,7 +151,7 @@ class Desk:
         )
         try:
             told = await self.port.submit(approved, entry, tuple(attached))
-        except PermitRefusedError as refused:
+        except InvalidPermitError as refused:
             await self._never_sent(entry, attached, refused.code, refused.reason)
         except RejectedError as rejected:
             await self._never_sent(entry, attached, rejected.code, rejected.reason)
@@ -161,8 +161,8 @@ class Desk:
             await self.commit(
                 OrderUnknown(
                     at_ms=self.clock.now_ms(),
-                    cause_id=entry.client_id,
-                    client_id=entry.client_id,
+                    cause_id=entry.client_order_id,
+                    client_order_id=entry.client_order_id,
                     reason=str(unclear),
                 )
             )
@@ -176,23 +176,29 @@ class Desk:
         now = self.clock.now_ms()
         ended: list[Event] = [
             OrderRejected(
-                at_ms=now, cause_id=i.cause_id, client_id=i.client_id, code=code, reason=reason
+                at_ms=now,
+                cause_id=i.cause_id,
+                client_order_id=i.client_order_id,
+                code=code,
+                reason=reason,
             )
             for i in (entry, *attached)
         ]
         ended.append(
             PermitReleased(
-                at_ms=now, cause_id=entry.client_id, permit_id=entry.permit_id, reason=code
+                at_ms=now, cause_id=entry.client_order_id, permit_id=entry.permit_id, reason=code
             )
         )
         await self.commit(*ended)
 
     # --- reducing orders ---------------------------------------------------------
 
-    async def reduce(self, intent: Intent) -> OrderStatus:
-        """Review, commit, send a stop, target or close; what became of it.
+    async def reduce(self, intent: Intent) -> OrderStatus | None:
+        """Review, commit and send a stop loss, take profit or exit.
 
-        DENIED and REJECTED did not reach the market, UNKNOWN may have, all others did.
+        Returns:
+            The order's state: REJECTED did not reach the market, UNKNOWN may have, all others
+            did. None: the governor denied it, and nothing was committed.
 
         A silent governor does not stop a reduction: the port proves it reduce-only itself.
         """
@@ -206,13 +212,13 @@ class Desk:
         except (CallTimeoutError, CallUnavailableError):
             denial, proved = None, False
         if denial is not None:
-            self.deny("", intent.trade_id, "", intent.symbol, intent.leg.value, denial)
-            return OrderStatus.DENIED
+            self.deny("", intent.trade_id, "", intent.symbol, intent.role.value, denial)
+            return None
         now = self.clock.now_ms()
         await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
         try:
             told = await self.port.reduce(intent, proved=proved)
-        except (PermitRefusedError, RejectedError) as refused:
+        except (InvalidPermitError, RejectedError) as refused:
             await self._rejected(intent, refused.code, refused.reason)
             return OrderStatus.REJECTED
         except RateLimitedError as limited:
@@ -222,8 +228,8 @@ class Desk:
             await self.commit(
                 OrderUnknown(
                     at_ms=self.clock.now_ms(),
-                    cause_id=intent.client_id,
-                    client_id=intent.client_id,
+                    cause_id=intent.client_order_id,
+                    client_order_id=intent.client_order_id,
                     reason=str(unclear),
                 )
             )
@@ -236,26 +242,26 @@ class Desk:
             OrderRejected(
                 at_ms=self.clock.now_ms(),
                 cause_id=intent.cause_id,
-                client_id=intent.client_id,
+                client_order_id=intent.client_order_id,
                 code=code,
                 reason=reason,
             )
         )
 
-    async def cancel(self, client_id: str, symbol: str, reason: str) -> None:
+    async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
         """Ask for cancellation. The order ends by the venue's evidence, not by our asking."""
-        order = self.book.order(client_id)
+        order = self.book.order(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
                 CancelRequested(
                     at_ms=self.clock.now_ms(),
-                    cause_id=client_id,
-                    client_id=client_id,
+                    cause_id=client_order_id,
+                    client_order_id=client_order_id,
                     reason=reason,
                 )
             )
         try:
-            await self.port.cancel(client_id, symbol)
+            await self.port.cancel(client_order_id, symbol)
         except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
             return  # the reconciler sees it resting, and asks again
 
@@ -263,26 +269,26 @@ class Desk:
 
     async def told(self, order: VenueOrder) -> None:
         """Journal an order as the venue tells it: acknowledged, or ended."""
-        known = self.book.order(order.client_id)
+        known = self.book.order(order.client_order_id)
         if known is None or known.settled:
             return
         now = self.clock.now_ms()
         events: list[Event] = []
         if known.status in IN_FLIGHT and order.status is not OrderStatus.REJECTED:
             events.append(
-                OrderAcknowledged(
+                OrderAccepted(
                     at_ms=now,
-                    cause_id=order.client_id,
-                    client_id=order.client_id,
-                    venue_id=order.venue_id,
+                    cause_id=order.client_order_id,
+                    client_order_id=order.client_order_id,
+                    venue_order_id=order.venue_order_id,
                 )
             )
         if order.status.terminal and not known.status.terminal:
             events.append(
                 OrderClosed(
                     at_ms=self._ended_ms(order, now),
-                    cause_id=order.client_id,
-                    client_id=order.client_id,
+                    cause_id=order.client_order_id,
+                    client_order_id=order.client_order_id,
                     status=order.status,
                     filled=order.filled,
                     reason="venue",
@@ -295,15 +301,15 @@ class Desk:
         return order.updated_ms if 0 < order.updated_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:
-        """Ask the venue by client id what became of an order. Errors leave it unresolved.
+        """Ask the venue by client order id what became of an order. Errors leave it unresolved.
 
         Of an order that has ended only fills are missing, and they may have opened a position
-        that has no stop: the query by client id would delay them by a read (seed 94007).
+        that has no stop: the query by client order id would delay them by a read (seed 94007).
         """
         ended = known.status.terminal
         intent = known.intent
         try:
-            found = None if ended else await self.port.order(intent.client_id)
+            found = None if ended else await self.port.order(intent.client_order_id)
             fills: tuple[Fill, ...] = ()
             if ended or (found is not None and found.filled > known.filled):
                 fills = await self.port.fills(intent.intended_ms - CLOCKS_APART_MS)
@@ -311,11 +317,11 @@ class Desk:
             return
         now = self.clock.now_ms()
         if ended or found is not None:
-            missed = [f for f in fills if f.client_id == intent.client_id]
+            missed = [f for f in fills if f.client_order_id == intent.client_order_id]
             await self.commit(
                 *(
                     FillRecorded(
-                        at_ms=now, cause_id=intent.client_id, fill=fill, source="reconcile"
+                        at_ms=now, cause_id=intent.client_order_id, fill=fill, source="reconcile"
                     )
                     for fill in missed
                     if fill.key not in self.book.fills_seen
@@ -327,8 +333,8 @@ class Desk:
             await self.commit(
                 OrderClosed(
                     at_ms=now,
-                    cause_id=intent.client_id,
-                    client_id=intent.client_id,
+                    cause_id=intent.client_order_id,
+                    client_order_id=intent.client_order_id,
                     status=OrderStatus.EXPIRED,
                     filled=ZERO,
                     reason="not found at the venue",

@@ -17,12 +17,17 @@ from kamou.actors.protection import Protector
 from kamou.clock import Clock
 from kamou.core.codes import Deny
 from kamou.core.day import utc_day
-from kamou.core.model import Candidate, Denial, Figure, Instrument, Leg, Quote
+from kamou.core.model import Candidate, Denial, Figure, Instrument, OrderRole, Quote
 from kamou.core.record.gate import Gate
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.planning import no_room, plan_entry, size_fraction, unusable_quote
+from kamou.core.risk.planning import (
+    deny_without_headroom,
+    plan_entry,
+    size_fraction,
+    unusable_quote,
+)
 from kamou.core.risk.verdict import Approved
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.ids import permit_id
@@ -123,7 +128,7 @@ class Entries:
             signal.size_multiplier,
             self._limits,
         )
-        full = no_room(
+        full = deny_without_headroom(
             candidate,
             fraction=fraction,
             stake=valued.stake,
@@ -218,7 +223,7 @@ class Entries:
         """Positions that no stop is known to protect, and entries that may have become such."""
         book = self._desk.book
         bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
-        bare |= {o.intent.symbol for o in book.orders.values() if o.leg is Leg.ENTRY}
+        bare |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
         return ",".join(sorted(bare))
 
     async def _secure(self, symbol: str) -> None:
@@ -227,7 +232,9 @@ class Entries:
         if desk.port.capabilities.attached_stop:
             return
         for order in desk.book.orders_of(symbol):
-            if order.leg is Leg.ENTRY and order.status.terminal:  # some of its fills are untold
+            if (
+                order.role is OrderRole.ENTRY and order.status.terminal
+            ):  # some of its fills are untold
                 await desk.resolve(order)
         trade = desk.book.trades.get(symbol)
         if trade is not None and trade.unprotected_since_ms:

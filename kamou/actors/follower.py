@@ -105,7 +105,7 @@ class StateFollower:
         self._journal = journal
         self._latched = latched
         span = queries.latest(journal.reader).state
-        self._state = TradingState(span.state) if span else TradingState.NORMAL
+        self._state = TradingState(span.state) if span else TradingState.ACTIVE
         journal.on_publish(self._hear)
 
     def _hear(self, done: Sequence[Committed]) -> None:

@@ -17,7 +17,7 @@ from kamou.core.book.book import Book
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.updates import FillUpdate, OrderUpdate
-from kamou.core.model import Fill, Instrument, Leg, TradingState
+from kamou.core.model import Fill, Instrument, OrderRole, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
@@ -129,9 +129,9 @@ class OrderManager(Actor):
                 await self._protector.protect(message.symbol)
                 await self._settle()
             case SweepOrder():
-                await self._desk.cancel(message.client_id, message.symbol, message.reason)
+                await self._desk.cancel(message.client_order_id, message.symbol, message.reason)
             case ResolveOrder():
-                order = self._desk.book.order(message.client_id)
+                order = self._desk.book.order(message.client_order_id)
                 if order is not None:
                     await self._resolve(order)
                 await self._settle()
@@ -163,7 +163,10 @@ class OrderManager(Actor):
     async def _on_update(self, message: OrderUpdate) -> None:
         """An order ended, or rests. A stop that ended by other hands is missed at once."""
         await self._desk.told(message.order)
-        if message.order.client_id in self._desk.book.orders and message.order.status.terminal:
+        if (
+            message.order.client_order_id in self._desk.book.orders
+            and message.order.status.terminal
+        ):
             self._wake_by(self.clock.now_ms() + RETRY_MS)  # its fills are untold
         await self._settle()
         trade = self._desk.book.trades.get(message.order.symbol)
@@ -178,14 +181,14 @@ class OrderManager(Actor):
         if trade is not None and trade.unprotected_since_ms:
             # A stop that is merely too large only reduces: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
-        if book.order(fill.client_id) is None or (trade is not None and trade.quantity < 0):
+        if book.order(fill.client_order_id) is None or (trade is not None and trade.quantity < 0):
             self._reconciler.put_nowait(ReconcileNow())  # others trade here: look at once
         await self._settle()
 
     async def _record(self, fill: Fill) -> None:
         if fill.key not in self._desk.book.fills_seen:
             event = FillRecorded(
-                at_ms=self.clock.now_ms(), cause_id=fill.client_id, fill=fill, source="stream"
+                at_ms=self.clock.now_ms(), cause_id=fill.client_order_id, fill=fill, source="stream"
             )
             await self._desk.commit(event)
 
@@ -201,7 +204,7 @@ class OrderManager(Actor):
         ]
         if closures:
             book = await self._desk.commit(*closures)
-            if book.state in (TradingState.FLATTEN, TradingState.KILLED):
+            if book.state is TradingState.FLATTENING:
                 # What a flatten closed is published with an equity of the same time.
                 self._reconciler.put_nowait(ReconcileNow())
         released = [
@@ -237,13 +240,13 @@ class OrderManager(Actor):
             late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
             # Ended, and of some of its fills nobody told: they may have opened a bare position.
             # So may an entry that rests: it was to trade at once or not at all.
-            over = order.status.terminal or order.leg is Leg.ENTRY
+            over = order.status.terminal or order.role is OrderRole.ENTRY
             untold = over and order.status not in IN_FLIGHT and age_ms >= RETRY_MS
             if untold or (order.status in IN_FLIGHT and late):
-                deeds.append(("resolve", order.client_id))
+                deeds.append(("resolve", order.client_order_id))
         if not book.state.entries_allowed:
-            entries = (o for o in book.orders.values() if o.leg is Leg.ENTRY)
-            deeds += [("cancel", o.client_id) for o in entries if not o.status.terminal]
+            entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY)
+            deeds += [("cancel", o.client_order_id) for o in entries if not o.status.terminal]
         bare_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
         deeds += [("trade", trade.symbol) for trade in bare_first]
         return deeds
@@ -280,7 +283,7 @@ class OrderManager(Actor):
         trade = self._desk.book.trades.get(symbol)
         if trade is None:
             return
-        if self._desk.book.state.severity >= TradingState.FLATTEN.severity:
+        if self._desk.book.state is TradingState.FLATTENING:
             # It is not left to a query what became of a close that timed out (seed 995256).
             await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
@@ -295,11 +298,11 @@ class OrderManager(Actor):
         now = self.clock.now_ms()
         urgent = (
             any(
-                o.status in IN_FLIGHT or o.status.terminal or o.leg is Leg.ENTRY
+                o.status in IN_FLIGHT or o.status.terminal or o.role is OrderRole.ENTRY
                 for o in book.orders.values()
             )
             or any(t.unprotected_since_ms for t in book.trades.values())
-            or (book.trades and book.state.severity >= TradingState.FLATTEN.severity)
+            or (book.trades and book.state is TradingState.FLATTENING)
             or book.finished  # flat, and its funding is awaited
             or self._left
             or self._unswept

@@ -14,7 +14,7 @@ from kamou.core.book.events import ProtectionLost, StopConfirmed
 from kamou.core.book.intents import exit_intent
 from kamou.core.book.orders import IN_FLIGHT, is_awaited
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Leg, OrderStatus, VenueOrder
+from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation import protection
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
@@ -24,7 +24,7 @@ CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each 
 SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
 ROUNDS_MAX = 4  # of orders that time out or are refused, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
-LIVE = frozenset(OrderStatus) - FAILED - {OrderStatus.DENIED}
+LIVE = frozenset(OrderStatus) - FAILED
 SWEEP_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
 SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
@@ -134,9 +134,9 @@ class Protector:
                 await desk.commit(
                     StopConfirmed(
                         at_ms=now,
-                        cause_id=action.client_id,
+                        cause_id=action.client_order_id,
                         symbol=action.symbol,
-                        client_id=action.client_id,
+                        client_order_id=action.client_order_id,
                         quantity=action.quantity,
                         trigger_price=action.trigger_price,
                     )
@@ -144,14 +144,16 @@ class Protector:
             case protection.PlaceStop():
                 return await self._place_stop(trade, action)
             case protection.CancelOrder():
-                await desk.cancel(action.client_id, action.symbol, action.reason)
+                await desk.cancel(action.client_order_id, action.symbol, action.reason)
             case protection.ClosePosition():
                 return await self.close(action.symbol, action.reason, again=True)
             case protection.Await():
                 pass  # the next look is within a second
         return None
 
-    async def _place_stop(self, trade: OpenTrade, action: protection.PlaceStop) -> OrderStatus:
+    async def _place_stop(
+        self, trade: OpenTrade, action: protection.PlaceStop
+    ) -> OrderStatus | None:
         desk = self._desk
         now = desk.clock.now_ms()
         if trade.confirmed is not None and not trade.unprotected_since_ms:
@@ -160,7 +162,7 @@ class Protector:
             )
             if trade.confirmed.quantity < trade.quantity:
                 await desk.commit(lost)
-        told = await self._exit(Leg.STOP, trade, action.quantity, action.trigger_price)
+        told = await self._exit(OrderRole.STOP_LOSS, trade, action.quantity, action.trigger_price)
         if told in LIVE:
             await self.protect(trade.symbol)
         return told
@@ -174,10 +176,10 @@ class Protector:
             or not trade.protected
             or book.entry_live(trade.symbol)
             or any(other.unprotected_since_ms for other in book.trades.values())
-            or _attempt(book, trade, Leg.TARGET) > 1
+            or _attempt(book, trade, OrderRole.TAKE_PROFIT) > 1
         ):
             return
-        await self._exit(Leg.TARGET, trade, trade.quantity, trade.target_price)
+        await self._exit(OrderRole.TAKE_PROFIT, trade, trade.quantity, trade.target_price)
 
     async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
@@ -197,12 +199,12 @@ class Protector:
             return None  # refused just now: the venue may know what reconciliation has yet to see
         for order in ours:
             # A resting reduce-only target could leave a venue no quantity for the close.
-            if order.leg is Leg.TARGET and not order.status.terminal:
-                await desk.cancel(order.client_id, symbol, reason)
+            if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
+                await desk.cancel(order.client_order_id, symbol, reason)
         trade = desk.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None  # the target filled while it was being cancelled
-        told = await self._exit(Leg.CLOSE, trade, trade.quantity)
+        told = await self._exit(OrderRole.EXIT, trade, trade.quantity)
         if told in LIVE:
             self._refused.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
@@ -226,19 +228,19 @@ class Protector:
         return any(p.symbol == symbol and p.quantity != 0 for p in positions)
 
     async def _exit(
-        self, leg: Leg, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None
-    ) -> OrderStatus:
-        """Send the trade's next order of this leg; what became of it."""
+        self, role: OrderRole, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None
+    ) -> OrderStatus | None:
+        """Send the trade's next order of this role; what became of it."""
         desk = self._desk
         intent = exit_intent(
-            leg,
+            role,
             trade_id=trade.trade_id,
             symbol=trade.symbol,
             side=trade.side,
             quantity=quantity,
             price=price,
             leverage=trade.leverage,
-            attempt=_attempt(desk.book, trade, leg),
+            attempt=_attempt(desk.book, trade, role),
             now_ms=desk.clock.now_ms(),
             cause_id=trade.trade_id,
             salt_of=desk.salt_of,
@@ -252,17 +254,17 @@ class Protector:
         for orphan in sorted(
             protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
         ):
-            order = book.orders.get(orphan.client_id)
+            order = book.orders.get(orphan.client_order_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_ms > young_ms):
                 continue  # it ended meanwhile, or its answer may be on its way
             if swept == SWEEP_MAX:
                 return True
             swept += 1
-            await self._desk.cancel(orphan.client_id, orphan.symbol, orphan.reason)
+            await self._desk.cancel(orphan.client_order_id, orphan.symbol, orphan.reason)
         return False
 
 
-def _attempt(book: Book, trade: OpenTrade, leg: Leg) -> int:
-    """The number of the next intent of this leg: one more than there were."""
+def _attempt(book: Book, trade: OpenTrade, role: OrderRole) -> int:
+    """The number of the next intent of this role: one more than there were."""
     known = (*book.orders.values(), *book.closed.values())
-    return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.leg is leg)
+    return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.role is role)

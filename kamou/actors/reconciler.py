@@ -15,7 +15,7 @@ from kamou.actors.midnights import MidnightReader
 from kamou.actors.transfers import TransferValuer
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.book import Book
-from kamou.core.book.events import EquityMarked, Event
+from kamou.core.book.events import EquityRecorded, Event
 from kamou.core.indicators.atr import atr
 from kamou.core.market.instruments import all_faults
 from kamou.core.model import Instrument, Quote, TradingState
@@ -97,7 +97,7 @@ class Reconciler(Actor):
             port=port,
             period_ms=period_ms,
             instruments=instruments,
-            tolerance=limits.equity_agreement,
+            tolerance=limits.equity_tolerance,
         )
         self._held_when_marked: bool | None = None  # positions; None: this incarnation made no mark
         self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
@@ -139,7 +139,7 @@ class Reconciler(Actor):
         self._doubts = found.doubts
         await self._commit_new(found.repairs)
         self._journal.cast(*found.marks)
-        if any(isinstance(mark, EquityMarked) for mark in found.marks):
+        if any(isinstance(mark, EquityRecorded) for mark in found.marks):
             self._held_when_marked = bool(view.positions)
         book = self._follower.catch_up()
         if found.agreed and found.money_explained and book.unvalued:
@@ -167,7 +167,7 @@ class Reconciler(Actor):
         """
         if self._held_when_marked is None:
             return not book.state.entries_allowed
-        return book.state.severity >= TradingState.FLATTEN.severity and self._held_when_marked
+        return book.state is TradingState.FLATTENING and self._held_when_marked
 
     async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:
         """One read of everything, and the ATR of positions that we did not know."""
@@ -263,7 +263,9 @@ class Reconciler(Actor):
             orders.put_nowait(ProtectPosition(symbol=symbol, reason="reconciliation"))
         for order in found.sweep:
             orders.put_nowait(
-                SweepOrder(symbol=order.symbol, client_id=order.client_id, reason=order.reason)
+                SweepOrder(
+                    symbol=order.symbol, client_order_id=order.client_order_id, reason=order.reason
+                )
             )
-        for client_id in found.resolve:
-            orders.put_nowait(ResolveOrder(client_id=client_id))
+        for client_order_id in found.resolve:
+            orders.put_nowait(ResolveOrder(client_order_id=client_order_id))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from kamou.actors.base import Actor
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.book.events import SignalRefined
+from kamou.core.book.events import CandidateRefined
 from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
 from kamou.runtime.mailboxes import Mailbox
 
@@ -38,7 +38,7 @@ class Refiner(Actor):
         now = self.clock.now_ms()
         self._journal.cast(
             *(
-                SignalRefined(
+                CandidateRefined(
                     at_ms=now,
                     cause_id=message.cause_id,
                     signal_id=candidate.signal_id,

@@ -144,7 +144,7 @@ class RiskGovernor(Actor):
             return await self._review_entry(message)
         except DiskFullError:
             figures = (Figure(name="state", value=StateReason.DISK_FULL.value),)
-            denial = Denial(code=Deny.STATE_HALTED.value, figures=figures)
+            denial = Denial(code=Deny.TRADING_HALTED.value, figures=figures)
             return Denied(permit_id=message.plan.permit_id, denials=(denial,))
 
     async def _review_entry(self, message: ReviewEntry) -> Verdict:
@@ -219,16 +219,16 @@ class RiskGovernor(Actor):
                 await self._disable(await self._release(self.clock.now_ms()))
                 await self._judge(self._take(message))
             case Halt():
-                await self._command(TradingState.HALT_NEW, message.reason, message.note)
+                await self._command(TradingState.REDUCE_ONLY, message.reason, message.note)
             case Flatten():
-                await self._command(TradingState.FLATTEN, message.reason, message.note)
+                await self._command(TradingState.FLATTENING, message.reason, message.note)
             case Resume():
                 await self._resume(message.note)
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
                     await self._pay()
-                    await self._command(TradingState.HALT_NEW, StateReason.DISK_FULL.value)
+                    await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL.value)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
@@ -274,7 +274,7 @@ class RiskGovernor(Actor):
             now_ms=self.clock.now_ms(),
         )
         await self._act(_noted(decision, note))
-        await self._keep_note(decision, StateReason.HUMAN_RESUME.value, note)
+        await self._keep_note(decision, StateReason.OPERATOR_RESUME.value, note)
         book = self._follower.catch_up()
         if book.disabled and book.state.entries_allowed:
             now_ms = self.clock.now_ms()
@@ -354,7 +354,7 @@ class RiskGovernor(Actor):
             balance=read.balance,
             positions=read.positions,
             midnights=read.midnights,
-            tolerance=self._limits.equity_agreement,
+            tolerance=self._limits.equity_tolerance,
         )
         return openings(self._follower.book, opening_read, self._instruments, waited=waited)
 
@@ -367,7 +367,7 @@ class RiskGovernor(Actor):
                 marks = by_symbol(event.marks)
                 equity = book.equity_at_midnight(event.equity, event.at_ms, marks)
             worth.append(equity)
-        return abs(worth[1] - worth[0]) <= self._limits.equity_agreement * first.equity
+        return abs(worth[1] - worth[0]) <= self._limits.equity_tolerance * first.equity
 
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending

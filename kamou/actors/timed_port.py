@@ -42,8 +42,8 @@ class TimedPort:
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         return await self._read(self._port.open_orders())
 
-    async def order(self, client_id: str) -> VenueOrder | None:
-        return await self._read(self._port.order(client_id))
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        return await self._read(self._port.order(client_order_id))
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
         return await self._read(self._port.fills(since_ms))
@@ -56,8 +56,8 @@ class TimedPort:
     async def reduce(self, intent: Intent, *, proved: bool) -> VenueOrder:
         return await self._send(self._port.reduce(intent, proved=proved))
 
-    async def cancel(self, client_id: str, symbol: str) -> None:
-        await self._send(self._port.cancel(client_id, symbol))
+    async def cancel(self, client_order_id: str, symbol: str) -> None:
+        await self._send(self._port.cancel(client_order_id, symbol))
 
     async def _read(self, asked: Awaitable[T]) -> T:
         with trio.move_on_after(self._timeout_s):

@@ -12,10 +12,10 @@ from kamou.actors.journal import Journal
 from kamou.clock import Clock
 from kamou.core.book.book import Book
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
-from kamou.core.model import Candidate, Instrument, Leg, Quote
+from kamou.core.model import Candidate, Instrument, OrderRole, Quote
 from kamou.core.ranking.ranking import Ranking, merge, ranked
 from kamou.core.ranking.scan_detail import details_of, pack
-from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
@@ -48,6 +48,7 @@ class VetoActor(Actor):
         cycle: CycleSettings,
         period_ms: int,
         limits: VetoLimits,
+        risk: RiskLimits,
         costs: CostModel,
         handler_deadline_s: float,
         keep_detail: bool = True,
@@ -65,6 +66,7 @@ class VetoActor(Actor):
         self._cycle = cycle
         self._period_ms = period_ms
         self._limits = limits
+        self._risk = risk
         self._costs = costs
         self._keep_detail = keep_detail  # nobody asks why while history is fast-forwarded
         self._follower = BookFollower(journal)
@@ -106,7 +108,7 @@ class VetoActor(Actor):
             universe=self._universe,
             strategies=self._strategies,
             period_ms=self._period_ms,
-            top=self._cycle.top,
+            top=self._cycle.candidates_max,
         )
         heard = ranking.bar_close_ms or ranking.late_shards
         if not heard and cycle_ms % self._period_ms:
@@ -192,6 +194,7 @@ class VetoActor(Actor):
             now_ms=self.clock.now_ms(),
             period_ms=self._period_ms,
             limits=self._limits,
+            risk=self._risk,
             costs=self._costs,
             quotes=quotes,
             instruments=self._instruments,
@@ -207,7 +210,7 @@ def _held(book: Book) -> dict[str, str]:
     working = {
         o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"
         for o in book.orders.values()
-        if o.leg is Leg.ENTRY
+        if o.role is OrderRole.ENTRY
     }
     positions = {
         symbol: f"a {trade.side.value} position of {trade.quantity} contracts, {trade.strategy}"

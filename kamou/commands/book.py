@@ -72,7 +72,7 @@ def describe(
         "as_of_ms": at_ms,
         "mode": latest.mode,
         "currency": run.currency if run else DEFAULT_CURRENCY,
-        "state": span.state if span else "normal",
+        "state": span.state if span else "active",
         "state_reason": span.reason if span else None,
         "state_note": (note_of(span.figures) or None) if span else None,
         "state_since_ms": span.from_ms if span else None,

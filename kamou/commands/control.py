@@ -103,7 +103,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     """Resume trading after a halt. After `flatten` it takes two steps.
 
     The first removes the halt latch that `flatten` left, also without a running system, and
-    takes FLATTEN to halted; the second lets a running system trade again. If nothing runs, the
+    takes FLATTENING to halted; the second lets a running system trade again. If nothing runs, the
     next run starts halted and waits for the second. A reason that is too long is refused.
 
     Exit code 6: the run refused the resume, and the trading state stays as it was.

@@ -109,7 +109,7 @@ def troubles(seen: Seen) -> list[str]:
     found += latched(seen)
     if book is not None:
         found += unprotected(book)
-        if book["state"] != "normal":
+        if book["state"] != "active":
             found.append(f"trading state {_state_in_full(book)}")
         if not seen["running"]:
             found += [
@@ -166,7 +166,7 @@ def _strategies(names: Sequence[str]) -> str:
 def _state_words(book: Mapping[str, Any]) -> str:
     """Name the trading state and its cause."""
     code, reason = str(book["state"]), book["state_reason"]
-    if code == "normal":
+    if code == "active":
         return code
     why = f": {_safe(state_cause(code, reason))}" if reason else ""
     return f"{_safe(describe_state(code, holding=bool(book['positions'])))}{why}"

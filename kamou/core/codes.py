@@ -43,10 +43,11 @@ class Deny(str, Enum):
     LEVERAGE_EXCEEDED = "LEVERAGE_EXCEEDED"
     PLAN_EXPIRED = "PLAN_EXPIRED"
     # size
-    SIZE_BELOW_MINIMUM = "SIZE_BELOW_MINIMUM"
-    SIZE_OFF_STEP = "SIZE_OFF_STEP"
-    SIZE_MAX_EXCEEDED = "SIZE_MAX_EXCEEDED"
-    VALUE_MAX_EXCEEDED = "VALUE_MAX_EXCEEDED"
+    RISK_HEADROOM_EXHAUSTED = "RISK_HEADROOM_EXHAUSTED"
+    QUANTITY_BELOW_MINIMUM = "QUANTITY_BELOW_MINIMUM"
+    QUANTITY_OFF_STEP = "QUANTITY_OFF_STEP"
+    QUANTITY_EXCEEDS_MAXIMUM = "QUANTITY_EXCEEDS_MAXIMUM"
+    NOTIONAL_EXCEEDS_MAXIMUM = "NOTIONAL_EXCEEDS_MAXIMUM"
     # per trade and symbol
     RISK_PER_TRADE_EXCEEDED = "RISK_PER_TRADE_EXCEEDED"
     EXPOSURE_SYMBOL_EXCEEDED = "EXPOSURE_SYMBOL_EXCEEDED"
@@ -58,7 +59,7 @@ class Deny(str, Enum):
     CAPITAL_NOTIONAL_EXCEEDED = "CAPITAL_NOTIONAL_EXCEEDED"
     CAPITAL_MARGIN_EXCEEDED = "CAPITAL_MARGIN_EXCEEDED"
     # conduct
-    STATE_HALTED = "STATE_HALTED"
+    TRADING_HALTED = "TRADING_HALTED"
     DUPLICATE_INTENT = "DUPLICATE_INTENT"
     SYMBOL_HELD = "SYMBOL_HELD"
     SYMBOL_RESTRICTED = "SYMBOL_RESTRICTED"
@@ -75,10 +76,10 @@ class Deny(str, Enum):
     MARK_STALE = "MARK_STALE"
     NOT_RECONCILED = "NOT_RECONCILED"
     CLOCK_SKEWED = "CLOCK_SKEWED"
-    # reducing legs
+    # reducing orders
     EXIT_INCREASES_EXPOSURE = "EXIT_INCREASES_EXPOSURE"
     # silence
-    GOVERNOR_SILENT = "GOVERNOR_SILENT"
+    GOVERNOR_TIMEOUT = "GOVERNOR_TIMEOUT"
 
 
 class StateReason(str, Enum):
@@ -91,9 +92,9 @@ class StateReason(str, Enum):
     RECONCILE_MISMATCH = "RECONCILE_MISMATCH"
     PROTECTION_FAILED = "PROTECTION_FAILED"
     DISK_FULL = "DISK_FULL"
-    HUMAN_HALT = "HUMAN_HALT"
-    HUMAN_FLATTEN = "HUMAN_FLATTEN"
-    HUMAN_RESUME = "HUMAN_RESUME"
+    OPERATOR_HALT = "OPERATOR_HALT"
+    OPERATOR_FLATTEN = "OPERATOR_FLATTEN"
+    OPERATOR_RESUME = "OPERATOR_RESUME"
     DAY_ROLLED = "DAY_ROLLED"
     DATA_RECOVERED = "DATA_RECOVERED"
     RESTART_STORM = "RESTART_STORM"
@@ -124,10 +125,11 @@ MEANINGS = {
     "PRICE_MARK_MISSING": "no mark price is known",
     "LEVERAGE_EXCEEDED": "the leverage is above its limit",
     "PLAN_EXPIRED": "the plan expired before its review",
-    "SIZE_BELOW_MINIMUM": "what the limits leave is below the smallest order",
-    "SIZE_OFF_STEP": "the quantity is off the lot, or the contract size is not the venue's",
-    "SIZE_MAX_EXCEEDED": "the quantity is above the largest order",
-    "VALUE_MAX_EXCEEDED": "the order's value is above its limit",
+    "RISK_HEADROOM_EXHAUSTED": "a limit of the portfolio leaves too little for this trade",
+    "QUANTITY_BELOW_MINIMUM": "the size that one trade may have is below the smallest order",
+    "QUANTITY_OFF_STEP": "the quantity is off the lot, or the contract size is not the venue's",
+    "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
+    "NOTIONAL_EXCEEDS_MAXIMUM": "the order's value is above its limit",
     "RISK_PER_TRADE_EXCEEDED": "the trade risks more than one trade may",
     "EXPOSURE_SYMBOL_EXCEEDED": "the symbol's exposure would be above its limit",
     "RISK_OPEN_EXCEEDED": "the open risk would be above its limit",
@@ -136,7 +138,7 @@ MEANINGS = {
     "RISK_SHOCK_EXCEEDED": "a market shock would cost more than the day's budget leaves",
     "CAPITAL_NOTIONAL_EXCEEDED": "the value of all positions would be above its limit",
     "CAPITAL_MARGIN_EXCEEDED": "the margin used would be above its limit",
-    "STATE_HALTED": "the trading state allows no entry",
+    "TRADING_HALTED": "the trading state allows no entry",
     "DUPLICATE_INTENT": "an entry for this signal exists already",
     "SYMBOL_RESTRICTED": "the symbol may not be entered",
     "STRATEGY_NOT_LIVE": "the gate has not let this strategy trade",
@@ -150,7 +152,7 @@ MEANINGS = {
     "NOT_RECONCILED": "book and venue have not agreed lately, or the day is not open",
     "CLOCK_SKEWED": "our clock and the venue's differ",
     "EXIT_INCREASES_EXPOSURE": "the order would not reduce the position",
-    "GOVERNOR_SILENT": "the risk governor did not answer in time",
+    "GOVERNOR_TIMEOUT": "the risk governor did not answer in time",
 }
 """What each code of a refusal means, for people."""
 
@@ -162,9 +164,9 @@ CAUSES = {
     StateReason.RECONCILE_MISMATCH: "the book and the exchange differed",
     StateReason.PROTECTION_FAILED: "a position could not be protected",
     StateReason.DISK_FULL: "the disk was full",
-    StateReason.HUMAN_HALT: "halted by the operator",
-    StateReason.HUMAN_FLATTEN: "flattened by the operator",
-    StateReason.HUMAN_RESUME: "resumed by the operator",
+    StateReason.OPERATOR_HALT: "halted by the operator",
+    StateReason.OPERATOR_FLATTEN: "flattened by the operator",
+    StateReason.OPERATOR_RESUME: "resumed by the operator",
     StateReason.DAY_ROLLED: "a new day began",
     StateReason.DATA_RECOVERED: "account and prices were known again",
     StateReason.RESTART_STORM: "too many restarts",
@@ -179,10 +181,10 @@ def describe_cause(reason: str) -> str:
 
 def state_cause(state: str, reason: str) -> str:
     """Say why a trading state lasts. A resume may lead to one, and is not the cause of it."""
-    if reason == StateReason.HUMAN_RESUME:
-        if state == "halt_new":
+    if reason == StateReason.OPERATOR_RESUME:
+        if state == "reduce_only":
             return "resumed once by the operator; one more `kamou resume` lets it trade"
-        if state == "reduced":
+        if state == "reduced_size":
             return "resumed by the operator, with half of the day's loss limit gone"
     return describe_cause(reason)
 

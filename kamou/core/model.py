@@ -49,21 +49,20 @@ def closing_side(side: Side) -> OrderSide:
     return OrderSide.SELL if side is Side.LONG else OrderSide.BUY
 
 
-class Leg(str, Enum):
-    """What an order is for. ENTRY is the only leg that may add exposure."""
+class OrderRole(str, Enum):
+    """What an order is for. ENTRY is the only role that may add exposure."""
 
     ENTRY = "entry"
-    STOP = "stop"
-    TARGET = "target"
-    CLOSE = "close"
+    STOP_LOSS = "stop_loss"
+    TAKE_PROFIT = "take_profit"
+    EXIT = "exit"
 
 
 class OrderType(str, Enum):
     MARKET = "market"
     LIMIT = "limit"
     STOP_MARKET = "stop_market"  # triggers against us: a stop loss
-    TARGET_MARKET = "target_market"  # triggers for us: a take profit at market
-    TARGET_LIMIT = "target_limit"  # a resting reduce-only limit at the target
+    TAKE_PROFIT_MARKET = "take_profit_market"  # triggers for us: a take profit at market
 
 
 class TimeInForce(str, Enum):
@@ -73,15 +72,14 @@ class TimeInForce(str, Enum):
 
 
 class OrderStatus(str, Enum):
-    PLANNED = "planned"
-    DENIED = "denied"
-    APPROVED = "approved"
-    SENT = "sent"
-    UNKNOWN = "unknown"
+    """The state of an order. Before SUBMITTED there is no order, only a plan."""
+
+    SUBMITTED = "submitted"  # its intent is committed: the venue may have it
+    UNKNOWN = "unknown"  # its outcome: it was sent, and no answer came
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
+    PENDING_CANCEL = "pending_cancel"
     FILLED = "filled"
-    CANCELLING = "cancelling"
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
@@ -93,7 +91,6 @@ class OrderStatus(str, Enum):
 
 _TERMINAL = frozenset(
     {
-        OrderStatus.DENIED,
         OrderStatus.FILLED,
         OrderStatus.CANCELED,
         OrderStatus.EXPIRED,
@@ -103,13 +100,15 @@ _TERMINAL = frozenset(
 
 
 class TradingState(str, Enum):
-    """The governor's state, from free to dead. Latched and persisted before it acts."""
+    """The governor's trading state. Journalled and committed before it acts.
 
-    NORMAL = "normal"
-    REDUCED = "reduced"  # half size
-    HALT_NEW = "halt_new"  # no new risk, stops kept, reduce-only
-    FLATTEN = "flatten"  # close everything
-    KILLED = "killed"  # by a human; only a human rearms
+    The last two are a halt: no entry is let through.
+    """
+
+    ACTIVE = "active"
+    REDUCED_SIZE = "reduced_size"  # entries at half size
+    REDUCE_ONLY = "reduce_only"  # no entries; positions keep their stops
+    FLATTENING = "flattening"  # no entries; every position is closed
 
     @property
     def severity(self) -> int:
@@ -117,7 +116,7 @@ class TradingState(str, Enum):
 
     @property
     def entries_allowed(self) -> bool:
-        return self in (TradingState.NORMAL, TradingState.REDUCED)
+        return self in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
 
 
 @attrs.frozen(kw_only=True)
@@ -255,12 +254,12 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Intent:
-    """The outbox row of one order. Committed before it is sent; its hash is its client id."""
+    """The outbox row of one order. Committed before it is sent; its hash is its client order id."""
 
-    client_id: str
+    client_order_id: str
     trade_id: str
-    permit_id: str  # empty on reducing legs
-    leg: Leg
+    permit_id: str  # empty on reducing orders
+    role: OrderRole
     attempt: int
     symbol: str
     side: OrderSide
@@ -280,8 +279,8 @@ class Intent:
 class VenueOrder:
     """An order as the venue tells it."""
 
-    client_id: str
-    venue_id: str
+    client_order_id: str
+    venue_order_id: str
     symbol: str
     side: OrderSide
     type: OrderType
@@ -298,11 +297,11 @@ class VenueOrder:
 
 @attrs.frozen(kw_only=True)
 class Fill:
-    """A trade of ours as the venue tells it. Deduplicated by (symbol, venue_trade_id)."""
+    """A trade of ours as the venue tells it. Deduplicated by (symbol, execution_id)."""
 
     symbol: str
-    venue_trade_id: str
-    client_id: str  # empty for liquidation, auto-deleveraging and foreign orders
+    execution_id: str
+    client_order_id: str  # empty for liquidation, auto-deleveraging and foreign orders
     venue_order_id: str
     side: OrderSide
     quantity: Decimal  # contracts
@@ -315,7 +314,7 @@ class Fill:
 
     @property
     def key(self) -> str:
-        return f"{self.symbol}:{self.venue_trade_id}"
+        return f"{self.symbol}:{self.execution_id}"
 
 
 @attrs.frozen(kw_only=True)

@@ -71,7 +71,7 @@ FIGURES = FEATURES | {
     "late_ms": "late by",
     "left": "left",
     "left_ms": "time left",
-    "leg": "order",
+    "role": "order",
     "leverage": "leverage",
     "limit": "limit",
     "limit_ms": "limit",
@@ -87,7 +87,6 @@ FIGURES = FEATURES | {
     "needed": "needed",
     "new": "this trade",
     "notional": "value",
-    "notional_left": "value left",
     "notional_min": "minimum value",
     "notional_total": "value of all positions",
     "offset_ms": "difference",
@@ -103,7 +102,6 @@ FIGURES = FEATURES | {
     "reentries": "entries again today",
     "reentries_max": "limit of entries again",
     "risk": "risk",
-    "risk_left": "risk left",
     "side": "side",
     "sized_at": "sized at",
     "state": "trading state",
@@ -141,7 +139,7 @@ NAMED_BY_CODE = {
     ("COOLDOWN_AFTER_STOP", "since_ms"): "time since the stop-loss",
     ("RATE_REENTRIES_EXCEEDED", "entries"): "entries today",
     ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
-    ("SIZE_BELOW_MINIMUM", "minimum"): "minimum contracts",
+    ("QUANTITY_BELOW_MINIMUM", "minimum"): "minimum contracts",
 }
 """Figures whose name means something else with a code, or from a tier."""
 
@@ -171,17 +169,16 @@ DRIFTS = {
 """What each kind of a difference between book and venue means."""
 
 STATES = {
-    "normal": "trading",
-    "reduced": "trading at reduced size",
-    "halt_new": "no new trades",
-    "flatten": "closing everything",
-    "killed": "stopped by the operator",
+    "active": "trading",
+    "reduced_size": "trading at reduced size",
+    "reduce_only": "no new trades",
+    "flattening": "closing everything",
 }
 """What each trading state means."""
 FLATTENED = "flattened: no new trades"
 
-MONEY = frozenset({"day_equity", "equity", "exit_costs", "flows", "notional", "notional_left", "q"})
-MONEY |= {"notional_min", "risk_left", "value"}
+MONEY = frozenset({"day_equity", "equity", "exit_costs", "flows", "notional", "q"})
+MONEY |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
 ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
 MINUTE_MS = 60_000
@@ -198,16 +195,16 @@ def strategy_name(name: str) -> str:
 
 
 def describe_state(code: str, *, holding: bool = True) -> str:
-    """``halt_new, no new trades``; ``holding``: a position is open."""
-    if code == "normal":
+    """``reduce_only, no new trades``; ``holding``: a position is open."""
+    if code == "active":
         return code
-    closed = code == "flatten" and not holding
-    return f"{code}, {STATES['halt_new'] if closed else state_words(code)}"
+    closed = code == "flattening" and not holding
+    return f"{code}, {STATES['reduce_only'] if closed else state_words(code)}"
 
 
 def state_words(code: str, *, holding: bool = True) -> str:
     """The trading state in plain words; ``holding``: a position is open."""
-    if code == "flatten" and not holding:
+    if code == "flattening" and not holding:
         return FLATTENED
     return STATES.get(code, code.replace("_", " ").lower())
 

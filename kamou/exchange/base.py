@@ -32,7 +32,7 @@ from kamou.core.model import (
     Income,
     Instrument,
     Intent,
-    Leg,
+    OrderRole,
     OrderType,
     Permissions,
     Quote,
@@ -42,17 +42,17 @@ from kamou.core.model import (
     opening_side,
 )
 from kamou.core.risk.verdict import Approved, is_genuine
-from kamou.errors import PermitRefusedError
+from kamou.errors import InvalidPermitError
 
 
 class PermitStore(Protocol):
     """What the port needs of the journal: the committed permit row, and to use it up."""
 
-    async def consume(self, approved: Approved, client_id: str) -> None:
+    async def consume(self, approved: Approved, client_order_id: str) -> None:
         """Commit that this permit is used by this order.
 
         Raises:
-            PermitRefusedError: no committed row, it does not match, or it was used before.
+            InvalidPermitError: no committed row, it does not match, or it was used before.
         """
         ...
 
@@ -107,8 +107,8 @@ class ExchangePort(Protocol):
         """Resting and untriggered conditional orders."""
         ...
 
-    async def order(self, client_id: str) -> VenueOrder | None:
-        """The order by client id, terminal ones included; None when the venue knows none."""
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        """The order by client order id, terminal ones included; None when the venue knows none."""
         ...
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
@@ -123,9 +123,9 @@ class ExchangePort(Protocol):
         """Send an entry, once, under its permit; ``attached`` stop and target go with it.
 
         Raises:
-            PermitRefusedError: the permit is not genuine, committed, unused and matching.
+            InvalidPermitError: the permit is not genuine, committed, unused and matching.
             RejectedError: the venue said no.
-            UnknownOutcomeError: query by client id.
+            UnknownOutcomeError: query by client order id.
         """
         ...
 
@@ -136,13 +136,13 @@ class ExchangePort(Protocol):
         against the venue's position and journals the proof.
 
         Raises:
-            PermitRefusedError: it is not a reducing leg, or it would add or reverse exposure.
+            InvalidPermitError: it is not a reducing order, or it would add or reverse exposure.
             RejectedError: the venue said no.
-            UnknownOutcomeError: query by client id.
+            UnknownOutcomeError: query by client order id.
         """
         ...
 
-    async def cancel(self, client_id: str, symbol: str) -> None:
+    async def cancel(self, client_order_id: str, symbol: str) -> None:
         """Ask for cancellation. Cancelling what is already terminal is no error.
 
         Raises:
@@ -201,7 +201,7 @@ class GuardedPort(ABC):
         """Send the order. Called only after every check passed."""
 
     @abstractmethod
-    async def _cancel(self, client_id: str, symbol: str) -> None: ...
+    async def _cancel(self, client_order_id: str, symbol: str) -> None: ...
 
     @final
     async def submit(
@@ -216,10 +216,10 @@ class GuardedPort(ABC):
         if self.capabilities.attached_stop:
             _refuse_unprotected(approved, intent, attached)
         elif attached:
-            raise PermitRefusedError("ATTACHED_UNSUPPORTED", "this venue takes no attached orders")
-        await self._permits.consume(approved, intent.client_id)
+            raise InvalidPermitError("ATTACHED_UNSUPPORTED", "this venue takes no attached orders")
+        await self._permits.consume(approved, intent.client_order_id)
         if self._halted():  # it may have been set while the permit was being committed
-            raise PermitRefusedError(
+            raise InvalidPermitError(
                 "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
             )
         return await self._place(intent, attached)
@@ -227,27 +227,27 @@ class GuardedPort(ABC):
     @final
     async def reduce(self, intent: Intent, *, proved: bool = False) -> VenueOrder:
         """Send a reduce-only order. See ``ExchangePort.reduce``."""
-        if intent.leg is Leg.ENTRY or not intent.reduce_only:
-            raise PermitRefusedError("NOT_REDUCING", f"{intent.leg.value} is not a reducing order")
+        if intent.role is OrderRole.ENTRY or not intent.reduce_only:
+            raise InvalidPermitError("NOT_REDUCING", f"{intent.role.value} is not a reducing order")
         if not proved:
             await self._prove(intent)
         return await self._place(intent, ())
 
-    async def cancel(self, client_id: str, symbol: str) -> None:
+    async def cancel(self, client_order_id: str, symbol: str) -> None:
         """Ask for cancellation. Cancelling what is already terminal is no error."""
-        await self._cancel(client_id, symbol)
+        await self._cancel(client_order_id, symbol)
 
     def _refuse_unpermitted(self, approved: Approved, intent: Intent) -> None:
         if not is_genuine(approved):
-            raise PermitRefusedError("PERMIT_NOT_GENUINE", "not made by this process's governor")
+            raise InvalidPermitError("PERMIT_NOT_GENUINE", "not made by this process's governor")
         if self._halted():
-            raise PermitRefusedError(
+            raise InvalidPermitError(
                 "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
             )
         if self._clock.now_ms() >= approved.expires_ms:
-            raise PermitRefusedError("PERMIT_EXPIRED", f"expired at {approved.expires_ms}")
+            raise InvalidPermitError("PERMIT_EXPIRED", f"expired at {approved.expires_ms}")
         matches = {
-            "leg": intent.leg is Leg.ENTRY and not intent.reduce_only,
+            "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
             "symbol": intent.symbol == approved.symbol,
             "side": intent.side is opening_side(approved.side),
             "quantity": ZERO < intent.quantity <= approved.quantity_max,
@@ -255,7 +255,7 @@ class GuardedPort(ABC):
         }
         wrong = [name for name, same in matches.items() if not same]
         if wrong:
-            raise PermitRefusedError("PERMIT_MISMATCH", f"order differs in {', '.join(wrong)}")
+            raise InvalidPermitError("PERMIT_MISMATCH", f"order differs in {', '.join(wrong)}")
 
     async def _prove(self, intent: Intent) -> None:
         """Prove against the venue's own position that ``intent`` only reduces; journal it."""
@@ -263,7 +263,7 @@ class GuardedPort(ABC):
         position = held.get(intent.symbol, ZERO)
         left = position + intent.side.sign * intent.quantity
         if position == ZERO or abs(left) > abs(position) or left * position < ZERO:
-            raise PermitRefusedError(
+            raise InvalidPermitError(
                 Deny.EXIT_INCREASES_EXPOSURE.value,
                 f"position={position} order={intent.side.value} {intent.quantity}",
             )
@@ -271,7 +271,7 @@ class GuardedPort(ABC):
             ReduceProved(
                 at_ms=self._clock.now_ms(),
                 cause_id=intent.cause_id,
-                client_id=intent.client_id,
+                client_order_id=intent.client_order_id,
                 symbol=intent.symbol,
                 position=position,
                 quantity=intent.quantity,
@@ -283,17 +283,19 @@ def _refuse_unprotected(approved: Approved, intent: Intent, attached: tuple[Inte
     """Refuse an entry whose attached orders are not its approved stop and reducing companions."""
     closing = closing_side(approved.side)
     for order in attached:
-        reducing = order.leg in (Leg.STOP, Leg.TARGET) and order.reduce_only
+        reducing = order.role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT) and order.reduce_only
         if not reducing or order.symbol != intent.symbol or order.side is not closing:
-            raise PermitRefusedError("ATTACHED_NOT_REDUCING", f"{order.client_id} could add risk")
+            raise InvalidPermitError(
+                "ATTACHED_NOT_REDUCING", f"{order.client_order_id} could add risk"
+            )
     covered = any(
-        order.leg is Leg.STOP
+        order.role is OrderRole.STOP_LOSS
         and order.type is OrderType.STOP_MARKET
         and order.trigger_price == approved.stop_price
         and order.quantity >= intent.quantity
         for order in attached
     )
     if not covered:
-        raise PermitRefusedError(
+        raise InvalidPermitError(
             "STOP_NOT_ATTACHED", f"no attached stop at {approved.stop_price} covers the entry"
         )

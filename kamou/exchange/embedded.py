@@ -42,7 +42,7 @@ EVENTS_MAX = 4_096  # pushed events not yet read; beyond it the reader must reco
 def as_request(intent: Intent) -> OrderRequest:
     """What of an intent goes over the wire."""
     return OrderRequest(
-        client_id=intent.client_id,
+        client_order_id=intent.client_order_id,
         symbol=intent.symbol,
         side=intent.side,
         type=intent.type,
@@ -193,9 +193,9 @@ class SimulatedExchange(GuardedPort):
         await self._now()
         return self.engine.open_orders()
 
-    async def order(self, client_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> VenueOrder | None:
         await self._now()
-        return self.engine.order(client_id)
+        return self.engine.order(client_order_id)
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
         await self._now()
@@ -225,10 +225,10 @@ class SimulatedExchange(GuardedPort):
         finally:
             self._forward(self.engine.take_events())
 
-    async def _cancel(self, client_id: str, symbol: str) -> None:
+    async def _cancel(self, client_order_id: str, symbol: str) -> None:
         await self._travel()
         try:
-            self.engine.cancel(client_id)
+            self.engine.cancel(client_order_id)
         except DiskFullError as full:
             raise UnknownOutcomeError(f"the venue could not store the cancel: {full}") from full
         finally:

@@ -54,15 +54,15 @@ class SweepOrder(Message):
     """The reconciler found an order of ours that should not rest."""
 
     symbol: str
-    client_id: str
+    client_order_id: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class ResolveOrder(Message):
-    """The reconciler does not see this order at the venue: ask after it by client id."""
+    """The reconciler does not see this order at the venue: ask after it by client order id."""
 
-    client_id: str
+    client_order_id: str
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = ("normal", "reduced", "halt_new", "flatten", "killed")
+STATES = ("active", "reduced_size", "reduce_only", "flattening")
 
 
 @attrs.frozen(kw_only=True)

@@ -105,8 +105,8 @@ def left_at_the_exchange(folder: DataFolder) -> str:
 def _state(reader: sqlite3.Connection) -> str:
     span = queries.latest(reader).state
     if span is None:
-        return "normal"
-    if span.state == TradingState.NORMAL.value:
+        return "active"
+    if span.state == TradingState.ACTIVE.value:
         return span.state
     cause, note = state_cause(span.state, span.reason), note_of(span.figures)
     return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"

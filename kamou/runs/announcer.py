@@ -37,7 +37,7 @@ class Announcer:
                 case CommandNoted():
                     self.refusal = event.refusal or self.refusal
                 case StateChanged():
-                    self._flattening = event.after is TradingState.FLATTEN
+                    self._flattening = event.after is TradingState.FLATTENING
                     self._closed = []
                 case TradeClosed() if self._flattening:
                     self._closed.append(event)

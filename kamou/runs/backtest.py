@@ -54,7 +54,7 @@ def run(
 
     Raises:
         StoreError: ``journal`` exists already.
-        DataRefusedError: the data cannot be trusted.
+        InvalidDataError: the data cannot be trusted.
         ConfigurationError: the time range holds no cycle, or the timeframe does not fit the data.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()

@@ -25,11 +25,11 @@ from kamou import ids
 from kamou.clock import Clock, SystemClock
 from kamou.core.book.events import IntentRecorded, ReduceProved
 from kamou.core.book.intents import SaltOf, exit_intent
-from kamou.core.model import Intent, Leg, OrderStatus, Side, VenuePosition
+from kamou.core.model import Intent, OrderRole, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
 from kamou.data_directory.folder import Announce, DataFolder
 from kamou.data_directory.private_files import create_file, give_to_folders_owner
-from kamou.errors import ExchangeError, PermitRefusedError, StoreError
+from kamou.errors import ExchangeError, InvalidPermitError, StoreError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.codec import decode, encode
 from kamou.runs.session import chance_key, salt_key
@@ -88,8 +88,8 @@ class FlattenLog:
 class NoPermits:
     """The kill switch may not enter anything: every permit is refused."""
 
-    async def consume(self, approved: Approved, client_id: str) -> None:
-        raise PermitRefusedError("HALT_LATCHED", "the kill switch opens no positions")
+    async def consume(self, approved: Approved, client_order_id: str) -> None:
+        raise InvalidPermitError("HALT_LATCHED", "the kill switch opens no positions")
 
 
 def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
@@ -165,7 +165,7 @@ def _report(
     """What became of it by the venue's file."""
     with contextlib.closing(VenueStore(folder.exchange, read_only=True)) as store:
         state = store.load()
-        orders = [store.order(intent.client_id) for intent in sent]
+        orders = [store.order(intent.client_order_id) for intent in sent]
     closed = {
         order.request.symbol
         for order in orders
@@ -174,7 +174,9 @@ def _report(
     left = _positions(state)
     closed -= left
     log.note("done", positions_left=str(len(left)))
-    entries = [] if state is None else [state.orders[client_id] for client_id in state.live]
+    entries = (
+        [] if state is None else [state.orders[client_order_id] for client_order_id in state.live]
+    )
     return {
         "positions_found": len(found),
         "orders_canceled": canceled,
@@ -182,7 +184,7 @@ def _report(
         "positions_closed_elsewhere": len(found - closed - left),
         "positions_left": len(left),
         "entries_left": sum(
-            ids.is_ours(order.request.client_id) and not order.request.reduce_only
+            ids.is_ours(order.request.client_order_id) and not order.request.reduce_only
             for order in entries
         ),
         "log": str(log.path) if not log.lost else f"{log.lost} lines could not be written",
@@ -216,7 +218,9 @@ def _venue(
     """The port of the venue, which two processes may share."""
 
     async def journal_proof(event: ReduceProved) -> None:
-        log.note("reduce_proved", client_id=event.client_id, position=str(event.position))
+        log.note(
+            "reduce_proved", client_order_id=event.client_order_id, position=str(event.position)
+        )
 
     with venue_alone(
         settings, folder, clock, permits=NoPermits(), journal_proof=journal_proof, warn=warn
@@ -228,11 +232,11 @@ async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) ->
     """Cancel our resting orders; stops stay until there is nothing left that they protect."""
     canceled = 0
     for order in await port.open_orders():
-        if not ids.is_ours(order.client_id) or (entries_only and order.reduce_only):
+        if not ids.is_ours(order.client_order_id) or (entries_only and order.reduce_only):
             continue
-        log.note("cancel", client_id=order.client_id)
+        log.note("cancel", client_order_id=order.client_order_id)
         with contextlib.suppress(ExchangeError):
-            await port.cancel(order.client_id, order.symbol)
+            await port.cancel(order.client_order_id, order.symbol)
             canceled += 1
     return canceled
 
@@ -240,7 +244,7 @@ async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) ->
 def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
     """One reduce-only market order for the whole position."""
     return exit_intent(
-        Leg.CLOSE,
+        OrderRole.EXIT,
         trade_id=f"flatten.{now_ms}.{position.symbol}",
         symbol=position.symbol,
         side=Side.LONG if position.quantity > 0 else Side.SHORT,
@@ -259,7 +263,7 @@ async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
     try:
         await port.reduce(intent)
     except ExchangeError as error:
-        log.note("refused", client_id=intent.client_id, reason=str(error))
+        log.note("refused", client_order_id=intent.client_order_id, reason=str(error))
 
 
 def imported(folder: DataFolder) -> tuple[IntentRecorded, ...]:

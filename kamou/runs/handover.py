@@ -20,9 +20,9 @@ from kamou.store.journal import JournalWriter, encoded
 from kamou.store.rows import StateSpan
 
 ASKED = {
-    SET: (TradingState.FLATTEN, StateReason.HUMAN_FLATTEN),
-    HALT: (TradingState.HALT_NEW, StateReason.HUMAN_HALT),
-    CLEAR: (TradingState.HALT_NEW, StateReason.HUMAN_RESUME),
+    SET: (TradingState.FLATTENING, StateReason.OPERATOR_FLATTEN),
+    HALT: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_HALT),
+    CLEAR: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_RESUME),
 }
 """What a line of the latch's log asks for: the state that it leads to, and why."""
 NEWEST_EVENTS = 1_000
@@ -42,9 +42,9 @@ def take_over(
     """Journal the kill switch's intents, once each, and what the latch's log says, in one commit.
 
     Each event has its own time: that of the intent, or of the line in the latch's log. While the
-    latch stands the trading state is FLATTEN, or HALT_NEW if no line of a flatten stands in its
-    log. A resume while nothing ran takes the FLATTEN of a latch to HALT_NEW and never further: no
-    run has read the account since, and after a flatten it takes two steps to trade.
+    latch stands the trading state is FLATTEN, or REDUCE_ONLY if no line of a flatten stands in its
+    log. A resume while nothing ran takes the FLATTENING of a latch to REDUCE_ONLY and never
+    further: no run has read the account since, and after a flatten it takes two steps to trade.
 
     Args:
         latched: whether the halt latch is set now.
@@ -95,16 +95,16 @@ def _latch_events(
     A line that is not new was noted by the run that heard it. If that run left its state since,
     the latch takes it back now.
     """
-    state = TradingState(span.state) if span else TradingState.NORMAL
+    state = TradingState(span.state) if span else TradingState.ACTIVE
     because, since_ms = (span.reason, span.from_ms) if span else ("", 0)
-    lifts = because == StateReason.HUMAN_FLATTEN.value  # else a loss or a failure asks to close
+    lifts = because == StateReason.OPERATOR_FLATTEN.value  # else a loss or a failure asks to close
     for record in records:
         if record.action not in ASKED:
             continue
         after, reason = ASKED[record.action]
         cause = _cause_of(record)
-        lifts = lifts or state.severity < TradingState.FLATTEN.severity
-        better = record.action == CLEAR and state is TradingState.FLATTEN and lifts
+        lifts = lifts or state.severity < TradingState.FLATTENING.severity
+        better = record.action == CLEAR and state is TradingState.FLATTENING and lifts
         stricter = state is after and because != reason.value
         worse = record.action != CLEAR and (state.severity < after.severity or stricter)
         if better or worse:
@@ -165,7 +165,7 @@ def worsen(
     one that only a human ends.
     """
     span = queries.latest(reader).state
-    before = TradingState(span.state) if span else TradingState.NORMAL
+    before = TradingState(span.state) if span else TradingState.ACTIVE
     stricter = before is after and span is not None and span.reason != reason.value
     if before.severity < after.severity or stricter:
         changed = StateChanged(
@@ -188,5 +188,5 @@ def halted_by_storm(
     except* RestartStormError:
         writer.recover()
         with suppress(DiskFullError):  # a full disk holds new risk by itself
-            worsen(writer, reader, TradingState.HALT_NEW, StateReason.RESTART_STORM, now_ms())
+            worsen(writer, reader, TradingState.REDUCE_ONLY, StateReason.RESTART_STORM, now_ms())
         raise

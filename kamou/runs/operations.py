@@ -110,12 +110,12 @@ class Running:
             return
         log = self.latch.log()
         closes = asks_to_close(log)
-        asked = TradingState.FLATTEN if closes else TradingState.HALT_NEW
+        asked = TradingState.FLATTENING if closes else TradingState.REDUCE_ONLY
         if book.state.severity < asked.severity:
             stands = standing(log)
             note = stands[-1].reason if stands else ""
-            halt = Halt(reason=StateReason.HUMAN_HALT.value, note=note)
-            flatten = Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note)
+            halt = Halt(reason=StateReason.OPERATOR_HALT.value, note=note)
+            flatten = Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note)
             self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
@@ -290,7 +290,7 @@ class Running:
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
             self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
             return {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
-        return await self._stop(Halt(reason=StateReason.HUMAN_HALT.value, note=note))
+        return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
         """Let it trade again. A halt that is not journalled yet stays: the disk comes first.
@@ -330,7 +330,7 @@ class Running:
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
         """Ask for everything to be closed, and wait for it within the deadline."""
-        told = await self._stop(Flatten(reason=StateReason.HUMAN_FLATTEN.value, note=note))
+        told = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LOOK_S)
@@ -352,7 +352,7 @@ class Running:
         trading = self.tree is not None and self.phase == "trading"
         self.held = self.held or trading
         told = await self._command(message)
-        asked = TradingState.HALT_NEW if isinstance(message, Halt) else TradingState.FLATTEN
+        asked = TradingState.REDUCE_ONLY if isinstance(message, Halt) else TradingState.FLATTENING
         journalled = TradingState(told["state"]).severity >= asked.severity
         self.held = not journalled
         return {**told, "journalled": journalled, "entries": "held"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kamou.core.book.book import Book
-    from kamou.core.book.events import EquityMarked
+    from kamou.core.book.events import EquityRecorded
 
 EVENTS_AT_ONCE = 5_000  # decoded at a time: about 8 MB
 
@@ -42,7 +42,7 @@ class RecordedBook:
         self._book = book
         return book
 
-    def rows(self, reader: sqlite3.Connection, mark: EquityMarked | None) -> tuple[Rows, Rows]:
+    def rows(self, reader: sqlite3.Connection, mark: EquityRecorded | None) -> tuple[Rows, Rows]:
         """Return the open positions at the marks of an equity snapshot, and the pending entries."""
         from kamou.core.book.position_status import (
             Mark,

@@ -99,7 +99,7 @@ def opened(
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
-        DataRefusedError: an instrument of the market has limits that make no sense.
+        InvalidDataError: an instrument of the market has limits that make no sense.
     """
     check_market(source)
     with ExitStack() as stack:

@@ -13,14 +13,13 @@ from kamou.runtime.levels import warning
 FRESH = "no new risk until two fresh reads"
 STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
-BY_OPERATOR = (StateReason.HUMAN_HALT, StateReason.HUMAN_FLATTEN, StateReason.HUMAN_RESUME)
+BY_OPERATOR = (StateReason.OPERATOR_HALT, StateReason.OPERATOR_FLATTEN, StateReason.OPERATOR_RESUME)
 AGREE = "book and venue agree again"  # the one reason of `DriftExplained`
 CHANGES = {
-    TradingState.NORMAL: "resumed",
-    TradingState.REDUCED: "size reduced",
-    TradingState.HALT_NEW: "halted",
-    TradingState.FLATTEN: "closing everything",
-    TradingState.KILLED: "killed",
+    TradingState.ACTIVE: "resumed",
+    TradingState.REDUCED_SIZE: "size reduced",
+    TradingState.REDUCE_ONLY: "halted",
+    TradingState.FLATTENING: "closing everything",
 }
 
 
@@ -29,7 +28,7 @@ def line_of(event: Event) -> str | None:
     match event:
         case StateChanged():
             line = state_line(event)
-            return line if event.after is TradingState.NORMAL else warning(line)
+            return line if event.after is TradingState.ACTIVE else warning(line)
         case CommandNoted():
             return noted_line(event)
         case StrategyDisabled():
@@ -70,7 +69,7 @@ def state_line(event: StateChanged) -> str:
 def noted_line(event: CommandNoted) -> str:
     """Return a command that left the trading state as it was, and why a resume was refused."""
     cause = with_note(describe_cause(event.reason), event.note)
-    if event.reason == StateReason.HUMAN_RESUME.value:
+    if event.reason == StateReason.OPERATOR_RESUME.value:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
             refused = f"the operator's resume was refused, because {event.refusal}{words}"

@@ -81,8 +81,8 @@ class SupervisorSpec:
     More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
     counted; none do where ``intensity`` is None. What ends between the decision to restart it and
     its new start is part of that restart. A child's n-th crash in a row waits
-    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``quiet_s`` of running without a
-    crash starts that count again.
+    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``backoff_reset_s`` of running without
+    a crash starts that count again.
     """
 
     id: str
@@ -93,7 +93,7 @@ class SupervisorSpec:
     period_s: float = 60.0
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 30.0
-    quiet_s: float = 300.0
+    backoff_reset_s: float = 300.0
 
     @property
     def shutdown_s(self) -> float:

@@ -37,7 +37,7 @@ class CycleSettings:
     shards: int = 2  # scanners; every one more repeats the fixed cost of a bar
     shard_deadline_ms: int = 2_000  # a later shard is left out of this cycle
     candidate_ttl_s: int = 60  # a candidate not acted on by then expires
-    top: int = 20  # candidates journalled and offered to T2
+    candidates_max: int = 20  # candidates journalled and offered to T2
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +46,7 @@ class ExchangeSettings:
 
     latency_ms: int = 150
     attached_stop: bool = True
-    participation: Decimal = D("0.1")  # of a bar's volume that one order may take
+    volume_participation: Decimal = D("0.1")  # of a bar's volume that one order may take
     gap_range_atr: Decimal = D("5")  # a bar wider than this fills stops beyond the trigger
     gap_depth: Decimal = D("0.25")  # how far from trigger towards the extreme
 
@@ -116,7 +116,7 @@ class SupervisionSettings:
     period_s: int = 60  # ... within this many seconds escalate
     backoff_base_ms: int = 100
     backoff_cap_ms: int = 30_000
-    quiet_s: int = 300  # without a crash, the back-off starts again
+    backoff_reset_s: int = 300  # without a crash, the back-off starts again
     handler_deadline_s: int = 30
     grace_s: int = 10  # orderly stop
     heartbeat_s: int = 30  # synchronous code blocking the loop longer than this ends the process

@@ -88,7 +88,7 @@ _GENERAL = (
     _S("cycle.shards", "", "scanners; each takes its part of the symbols", 1, 64),
     _S("cycle.shard_deadline_ms", "ms", "a later shard is left out of the cycle", 1, 60_000),
     _S("cycle.candidate_ttl_s", "s", "a candidate not acted on by then expires", 1, 3_600),
-    _S("cycle.top", "", "candidates journalled and offered to T2", 1, 1_000),
+    _S("cycle.candidates_max", "", "candidates journalled and offered to T2", 1, 1_000),
 )
 
 _RISK = (
@@ -123,14 +123,20 @@ _RISK = (
         0,
         1_000,
     ),
-    _S("risk.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
+    _S(
+        "risk.cooldown_after_stop_s",
+        "s",
+        "time in which a symbol is not entered again after a stop-loss",
+        0,
+        604_800,
+    ),
     _S("risk.messages_per_s", "per s", "at most half the venue's limit", 1, 1_000),
     _S("risk.quote_age_max_s", "s", "no entry on an older quote", 1, 60),
     _S("risk.account_age_max_s", "s", "no entry on an older account read", 1, 3_600),
     _S(
         "risk.stale_halt_s",
         "s",
-        "account or marks so far past their age limit: HALT_NEW",
+        "account or marks so far past their age limit: REDUCE_ONLY",
         1,
         3_600,
     ),
@@ -140,7 +146,7 @@ _RISK = (
     _S("risk.reduced_at", "of the day limit", "where the reduced state begins", 0, 1),
     _S("risk.flatten_at", "of the day limit", "where everything is closed", 1, "1.5", CAP),
     _S(
-        "risk.equity_agreement",
+        "risk.equity_tolerance",
         "of equity",
         "two reads that open a day differ by at most this",
         0,
@@ -150,15 +156,13 @@ _RISK = (
     _S("costs.taker_bps", "bp", "fee of a taking fill: charged in demo, the least assumed", 0, 100),
     _S("costs.maker_bps", "bp", "fee of a making fill: charged in demo", -10, 100),
     _S("costs.slippage_bps", "bp", "on top of half the spread", 0, 1_000),
-    _S("costs.entry_reach_bps", "bp", "an entry's limit reaches beyond the quote", 0, 100),
+    _S("costs.entry_limit_offset_bps", "bp", "an entry's limit reaches beyond the quote", 0, 100),
     _S("costs.funding_bps_per_8h", "bp", "assumed when no rate is known", 0, 100),
 )
 
 _SIGNALS = (
     _S("veto.reward_to_risk_min", "", "net of costs", 0, 100),
-    _S("veto.quote_age_max_s", "s", "an older quote is stale", 1, 60),
     _S("veto.bar_periods_max", "periods", "an older bar is stale", 1, 10),
-    _S("veto.cooldown_after_stop_min", "min", "a symbol rests after a stop", 0, 10_080),
     _S("veto.excluded", "", "symbols never traded"),
     _S("strategies.enabled", "", "by file name; no two alike"),
 )
@@ -239,7 +243,7 @@ _READERS = (
 _MACHINE = (
     _S("exchange.latency_ms", "ms", "of the embedded exchange, one way", 0, 60_000),
     _S("exchange.attached_stop", "", "entries carry their stop and target"),
-    _S("exchange.participation", "of a bar's volume", "one order may take", 0, 1),
+    _S("exchange.volume_participation", "of a bar's volume", "one order may take", 0, 1),
     _S("exchange.gap_range_atr", ATR, "a wider bar fills stops beyond the trigger", 0, 1_000),
     _S("exchange.gap_depth", "", "how far from the trigger to the extreme", 0, 1),
     _S("demo.seed", "", "of the generated market; the same seed, the same market", 0),
@@ -325,7 +329,7 @@ _MACHINE = (
     _S("supervision.period_s", "s", "over which restarts are counted", 1, 86_400),
     _S("supervision.backoff_base_ms", "ms", "before the first restart", 1, 60_000),
     _S("supervision.backoff_cap_ms", "ms", "before any restart", 1, 3_600_000),
-    _S("supervision.quiet_s", "s", "without a crash, the back-off starts again", 1, 86_400),
+    _S("supervision.backoff_reset_s", "s", "without a crash, the back-off starts again", 1, 86_400),
     _S("supervision.handler_deadline_s", "s", "a longer handler counts as crashed", 1, 3_600),
     _S("supervision.grace_s", "s", "for an orderly stop", 1, 600),
     _S("supervision.heartbeat_s", "s", "a loop blocked for longer is ended", 1, 3_600),

@@ -59,18 +59,20 @@ def _positions(book: Book, engine: Engine) -> Iterator[str]:
 
 
 def _orders(book: Book, engine: Engine) -> Iterator[str]:
-    resting = {o.client_id for o in engine.open_orders() if is_ours(o.client_id)}
+    resting = {o.client_order_id for o in engine.open_orders() if is_ours(o.client_order_id)}
     working = {name for name, o in book.orders.items() if not o.status.terminal}
     if resting != working:
         yield (
             f"orders only at the venue {sorted(resting - working)},"
             f" only in the book {[_told(book, o) for o in sorted(working - resting)]}"
         )
-    if stuck := sorted(o.client_id for o in book.orders.values() if o.status in IN_FLIGHT):
+    if stuck := sorted(o.client_order_id for o in book.orders.values() if o.status in IN_FLIGHT):
         yield f"in flight for ever: {stuck}"
     held = {p.symbol for p in engine.positions()}
     if orphans := [
-        o.client_id for o in engine.open_orders() if o.symbol not in held and is_ours(o.client_id)
+        o.client_order_id
+        for o in engine.open_orders()
+        if o.symbol not in held and is_ours(o.client_order_id)
     ]:
         yield f"orders without a position: {orphans}"
     if book.finished:
@@ -82,7 +84,7 @@ def _orders(book: Book, engine: Engine) -> Iterator[str]:
 
 def _told(book: Book, name: str) -> str:
     order = book.orders[name]
-    return f"{name} {order.leg.value} {order.intent.symbol} {order.status.value}"
+    return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
 
 
 def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
@@ -99,8 +101,10 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
 def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) -> Iterator[str]:
     """The journal alone explains the venue's balance, to the cent."""
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
-    intended = {ev.intent.client_id for ev in events if isinstance(ev, e.IntentRecorded)}
-    if corrected or any(f.client_id and f.client_id not in intended for f in engine.fills(0)):
+    intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}
+    if corrected or any(
+        f.client_order_id and f.client_order_id not in intended for f in engine.fills(0)
+    ):
         return  # what others did, or an intent that a backup lacks, is in no trade of the journal
     balance = start + book.flows
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
-from kamou.core.model import Intent, Leg, Plan, Quote, TradingState
+from kamou.core.model import Intent, OrderRole, Plan, Quote, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_ours
 from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
@@ -31,7 +31,7 @@ SKEW_MAX_MS = 4_000  # our clock's worst error; permits are held against it
 SKEW_SEEN_MS = 1_500  # an error that entries must wait for
 READ_MS = 4_000  # a read may take so long on its way
 OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
-FLAT_AFTER_MS = 60_000  # from FLATTEN in the journal to nothing held
+FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to nothing held
 OVERDUE_MS = 120_000  # beyond a trade's time stop
 LOSS_SLACK = Decimal("0.001")  # of the day's equity: between our reads of it and the system's
 SAMPLE_MS = 1_000
@@ -75,14 +75,14 @@ class Duties:
         self._quotes: dict[str, tuple[int, Quote]] = {}  # as told: when, what
         self._promises: dict[str, _Promise] = {}
         self._intents: dict[str, Intent] = {}
-        self._stops: dict[str, dict[str, Decimal]] = {}  # symbol -> client id -> trigger
+        self._stops: dict[str, dict[str, Decimal]] = {}  # symbol -> client order id -> trigger
         self._held_since: dict[str, int] = {}
         self._foreign: set[str] = set()  # held, and not by us alone
         self._due: dict[str, tuple[int, int]] = {}  # symbol -> time stop, since when it counts
         self._drifting = False
         self._ordered: tuple[TradingState, int] | None = None
-        self._state = _T.NORMAL
-        self._flatten_ms = 0  # when FLATTEN was committed
+        self._state = _T.ACTIVE
+        self._flatten_ms = 0  # when FLATTENING was committed
         self._day_equity = Decimal(0)
         self._day_flows = Decimal(0)
         self._fees = Decimal(0)
@@ -112,9 +112,7 @@ class Duties:
     def rolled_back(self, book: Book) -> None:
         """The journal is an older one again, and this is its book."""
         self._state, self._drifting = book.state, book.drifting
-        self._flatten_ms = (
-            self.engine.market_ms if book.state.severity >= _T.FLATTEN.severity else 0
-        )
+        self._flatten_ms = self.engine.market_ms if book.state is _T.FLATTENING else 0
         # Its opening and the transfers that it counts from there belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
         forgotten = [paid for paid in self._transfers if paid not in known]
@@ -139,9 +137,9 @@ class Duties:
                 if promise is not None:
                     promise.released = True
             case e.IntentRecorded():
-                self._intents[event.intent.client_id] = event.intent
+                self._intents[event.intent.client_order_id] = event.intent
             case e.OrderClosed() | e.OrderRejected():
-                self._written_off(event.client_id)
+                self._written_off(event.client_order_id)
             case e.DriftFound():
                 self._drifting = True
             case e.DriftExplained():
@@ -171,12 +169,12 @@ class Duties:
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
         self._day_flows = sum((amount for _, amount in self._transfers), Decimal(0))
 
-    def _written_off(self, client_id: str) -> None:
+    def _written_off(self, client_order_id: str) -> None:
         """No order ends without the venue's evidence: it may not be live there."""
-        order = self.engine._state.orders.get(client_id)
+        order = self.engine._state.orders.get(client_order_id)
         if order is not None and order.live:
             symbol = order.request.symbol
-            self._wrong("WRITTEN_OFF", self.engine.market_ms, symbol, f"{client_id} is live")
+            self._wrong("WRITTEN_OFF", self.engine.market_ms, symbol, f"{client_order_id} is live")
 
     def _granted(self, event: e.PermitGranted) -> None:
         plan, now_ms = event.plan, self.engine.market_ms
@@ -195,7 +193,7 @@ class Duties:
         account = self.engine.account()
         q = min(account.equity, account.balance) * (1 + TOLERANCE)
         allowed = self.limits.risk_per_trade * q
-        if self._state is _T.REDUCED:
+        if self._state is _T.REDUCED_SIZE:
             allowed *= self.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
             wrong("RISK_PROMISED", f"{plan.risk} of {allowed} in {self._state.value}")
@@ -236,8 +234,8 @@ class Duties:
         self._state = event.after
         if self._ordered is not None and event.after.severity >= self._ordered[0].severity:
             self._ordered = None
-        self._flatten_ms = now_ms if event.after.severity >= _T.FLATTEN.severity else 0
-        if event.before.severity >= _T.FLATTEN.severity and event.after.entries_allowed:
+        self._flatten_ms = now_ms if event.after is _T.FLATTENING else 0
+        if event.before is _T.FLATTENING and event.after.entries_allowed:
             self._wrong("REARMED", now_ms, "", f"{event.before.value} to {event.after.value}")
         share = {
             "DAY_LOSS_HALF": self.limits.reduced_at,
@@ -258,11 +256,11 @@ class Duties:
 
     def sent(self, intent: Intent, now_ms: int) -> None:
         """This leaves the process."""
-        if intent.leg is not Leg.ENTRY:
+        if intent.role is not OrderRole.ENTRY:
             return
 
         def wrong(rule: str, detail: str) -> None:
-            self._wrong(rule, now_ms, intent.symbol, f"{intent.client_id}: {detail}")
+            self._wrong(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
 
         error_ms, since_ms = self.skew
         skewed_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
@@ -288,7 +286,7 @@ class Duties:
         if lost > self.limits.daily_loss_max:
             wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
         half = self.limits.daily_loss_max * self.limits.reduced_at
-        if lost > half and self._state.severity < _T.REDUCED.severity:
+        if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
             wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
     def evidence(self, noted: FillNoted | OrderNoted | MoneyNoted) -> None:
@@ -305,37 +303,40 @@ class Duties:
             self._order(noted)
 
     def _order(self, noted: OrderNoted) -> None:
-        intent = self._intents.get(noted.client_id)
+        intent = self._intents.get(noted.client_order_id)
         if noted.event == "closed":
-            self._stops.get(noted.symbol, {}).pop(noted.client_id, None)
+            self._stops.get(noted.symbol, {}).pop(noted.client_order_id, None)
             promise = self._promises.get(intent.permit_id) if intent is not None else None
             if promise is not None:
                 promise.ended = True
-        if noted.event != "accepted" or not is_ours(noted.client_id):
+        if noted.event != "accepted" or not is_ours(noted.client_order_id):
             return
         if intent is None:
-            self._wrong("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_id)
+            self._wrong("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_order_id)
             return
         told = (noted.side, noted.type, noted.reduce_only, noted.trigger_price)
-        meant = (intent.side, intent.type, intent.leg is not Leg.ENTRY, intent.trigger_price)
+        meant = (intent.side, intent.type, intent.role is not OrderRole.ENTRY, intent.trigger_price)
         if told != meant or noted.remaining > intent.quantity:
             self._wrong(
                 "NOT_AS_INTENDED",
                 noted.at_ms,
                 noted.symbol,
-                f"{noted.client_id} {intent.leg.value}: {told} {noted.remaining},"
+                f"{noted.client_order_id} {intent.role.value}: {told} {noted.remaining},"
                 f" not {meant} {intent.quantity}",
             )
-        if intent.leg is Leg.STOP and noted.trigger_price is not None:
-            self._stops.setdefault(noted.symbol, {})[noted.client_id] = noted.trigger_price
+        if intent.role is OrderRole.STOP_LOSS and noted.trigger_price is not None:
+            self._stops.setdefault(noted.symbol, {})[noted.client_order_id] = noted.trigger_price
 
     def _filled(self, noted: FillNoted) -> None:
         symbol, after, before = noted.symbol, noted.position_after, noted.position_before
-        intent = self._intents.get(noted.client_id)
+        intent = self._intents.get(noted.client_order_id)
         added = abs(after) > abs(before) or after * before < 0
-        if intent is not None and intent.leg is not Leg.ENTRY and added:
+        if intent is not None and intent.role is not OrderRole.ENTRY and added:
             self._wrong(
-                "ADDED", noted.at_ms, symbol, f"{intent.leg.value} {noted.client_id} added risk"
+                "ADDED",
+                noted.at_ms,
+                symbol,
+                f"{intent.role.value} {noted.client_order_id} added risk",
             )
         if after == 0 or after * before < 0:
             self._held_since.pop(symbol, None)
@@ -343,14 +344,16 @@ class Duties:
             self._foreign.discard(symbol)
         if after != 0:
             self._held_since.setdefault(symbol, noted.at_ms)
-            if added and not is_ours(noted.client_id):
+            if added and not is_ours(noted.client_order_id):
                 self._foreign.add(symbol)
         promise = self._promises.get(intent.permit_id) if intent is not None else None
         if promise is None:
             return
         promise.filled += noted.quantity
         if promise.released:
-            self._wrong("RELEASED", noted.at_ms, symbol, f"{noted.client_id} filled all the same")
+            self._wrong(
+                "RELEASED", noted.at_ms, symbol, f"{noted.client_order_id} filled all the same"
+            )
         if promise.plan.hold_ms and after != 0:
             self._due.setdefault(symbol, (noted.at_ms + promise.plan.hold_ms, noted.at_ms))
 

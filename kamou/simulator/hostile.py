@@ -24,7 +24,7 @@ from kamou.core.model import (
     Income,
     Instrument,
     Intent,
-    Leg,
+    OrderRole,
     Permissions,
     Quote,
     VenueOrder,
@@ -112,7 +112,7 @@ class HostileExchange(SimulatedExchange):
             self._heard += 1
             heapq.heappush(self._late, (due_ms, self._heard, event))
 
-    async def _leg(self) -> None:
+    async def _request(self) -> None:
         """One way between us and the venue."""
         chaos = self._chaos
         if chaos.chance("latency_reorder", self._true.now_ms()):
@@ -131,11 +131,11 @@ class HostileExchange(SimulatedExchange):
         if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
             await trio.sleep(READ_TIMEOUT_S)
             raise UnreachableError(f"{name}: no answer")
-        await self._leg()
+        await self._request()
         self._power.maybe("call")
         self._sync()
         found = read()
-        await self._leg()
+        await self._request()
         self._power.check()
         return found
 
@@ -237,7 +237,7 @@ class HostileExchange(SimulatedExchange):
 
     async def account(self) -> Account:
         if self._chaos.inside("blind_account", self._true.now_ms()):
-            await self._leg()
+            await self._request()
             raise UnreachableError("account: no answer")
         return await self._read("account", self.engine.account)
 
@@ -251,8 +251,8 @@ class HostileExchange(SimulatedExchange):
             "open_orders", lambda: self._lie("open_orders", self.engine.open_orders())
         )
 
-    async def order(self, client_id: str) -> VenueOrder | None:
-        return await self._read("order", lambda: self.engine.order(client_id))
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        return await self._read("order", lambda: self.engine.order(client_order_id))
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
         return await self._read("fills", lambda: self._lie("fills", self.engine.fills(since_ms)))
@@ -280,12 +280,12 @@ class HostileExchange(SimulatedExchange):
         now_ms = self._true.now_ms()
         self._show_skew(now_ms)
         self._monitor.sent(intent, attached, now_ms)
-        await self._may_send(intent.client_id)
-        if intent.leg is Leg.STOP and self._chaos.inside("stops_refused", now_ms):
-            await self._leg()
+        await self._may_send(intent.client_order_id)
+        if intent.role is OrderRole.STOP_LOSS and self._chaos.inside("stops_refused", now_ms):
+            await self._request()
             raise RejectedError("STOPS_REFUSED", "the venue takes no stops now")
         if self._chaos.chance("timeout_before_accept", now_ms):
-            await self._time_out(intent.client_id)
+            await self._time_out(intent.client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
         children = tuple(as_request(child) for child in attached)
         late = self._chaos.chance("timeout_after_accept", now_ms)
@@ -298,8 +298,8 @@ class HostileExchange(SimulatedExchange):
         self._power.maybe("before a call")
         sent = self._venue.place(as_request(intent), children, acts_ms)
         if late:
-            await self._time_out(intent.client_id)
-        return await self._answer(sent, intent.client_id)
+            await self._time_out(intent.client_order_id)
+        return await self._answer(sent, intent.client_order_id)
 
     def _show_skew(self, now_ms: int) -> None:
         """Tell the rules how wrong our clock is where answers come at once: else it has excuses."""
@@ -309,38 +309,38 @@ class HostileExchange(SimulatedExchange):
         else:
             self._monitor.duties.skew = (self._clock.now_ms() - now_ms, window[0])
 
-    async def _cancel(self, client_id: str, symbol: str) -> None:
+    async def _cancel(self, client_order_id: str, symbol: str) -> None:
         self._power.check()
         now_ms = self._true.now_ms()
-        await self._may_send(client_id)
+        await self._may_send(client_order_id)
         if self._chaos.chance("timeout_before_accept", now_ms):
-            await self._time_out(client_id)
+            await self._time_out(client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
         self._power.maybe("before a call")
-        await self._answer(self._venue.cancel(client_id, acts_ms), client_id)
+        await self._answer(self._venue.cancel(client_order_id, acts_ms), client_order_id)
 
-    async def _may_send(self, client_id: str) -> None:
+    async def _may_send(self, client_order_id: str) -> None:
         chaos, now_ms = self._chaos, self._true.now_ms()
         if chaos.inside("rate_limit_and_ban", now_ms):
             await trio.lowlevel.checkpoint()
-            raise RateLimitedError(f"{client_id}: 429, banned")
+            raise RateLimitedError(f"{client_order_id}: 429, banned")
         if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
-            await self._time_out(client_id)
+            await self._time_out(client_order_id)
 
-    async def _time_out(self, client_id: str) -> None:
+    async def _time_out(self, client_order_id: str) -> None:
         now_ms = self._true.now_ms()
         self._monitor.stalls.append((now_ms, now_ms + int(1000 * TIMEOUT_S)))
         await trio.sleep(TIMEOUT_S)
         self._sync()
-        raise UnknownOutcomeError(f"{client_id}: no answer within {TIMEOUT_S:g} s")
+        raise UnknownOutcomeError(f"{client_order_id}: no answer within {TIMEOUT_S:g} s")
 
-    async def _answer(self, sent: OnTheWire, client_id: str) -> VenueOrder:
+    async def _answer(self, sent: OnTheWire, client_order_id: str) -> VenueOrder:
         """Wait for the request to act and its answer to come back."""
         await self._true.sleep_until(sent.arrives_ms)
         self._sync()
         assert sent.arrived
         self._power.maybe("after a call")
-        await self._leg()
+        await self._request()
         self._sync()
         if isinstance(sent.answer, RejectedError):
             raise sent.answer

@@ -1,9 +1,9 @@
 """What must hold, checked while the world runs: reads the venue's records, the wire, the journal.
 
-Numbers are those of ``docs/reliability.md``: 1 permits, 2 client ids (and nothing that the venue
-accepts was written off before), 3 protection, 4 limits, 5 size, 6 book is venue (see
-``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt, 11 crashes. 9 is the
-ledger's and 12 the swarm's.
+Numbers are those of ``docs/reliability.md``: 1 permits, 2 client order ids (and nothing that the
+venue accepts was written off before), 3 protection, 4 limits, 5 size, 6 book is venue (see
+``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt, 11 crashes. 9 is the ledger's
+and 12 the swarm's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
-from kamou.core.model import Intent, Leg, Plan, TradingState
+from kamou.core.model import Intent, OrderRole, Plan, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import (
     CallTimeoutError,
@@ -52,7 +52,7 @@ SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for 
 class _Permit:
     plan: Plan
     expires_ms: int
-    client_id: str = ""
+    client_order_id: str = ""
     released: bool = False
 
 
@@ -71,7 +71,7 @@ class Monitor:
         self.disturbed_ms = 0  # when a crash, or a slow disk, last explained a failed call
         self.on_grant: Callable[[], None] = lambda: None  # somebody waits for the next permit
         self.stalls: list[tuple[int, int]] = []  # a request timed out, or the disk stood still
-        self.state = TradingState.NORMAL
+        self.state = TradingState.ACTIVE
         self.head_seq = 0
         self._head_body = b""
         age_max_ms = limits.account_age_max_s * 1000
@@ -94,7 +94,7 @@ class Monitor:
         self._intents: dict[str, Intent] = {}
         self._sent: set[str] = set()
         self._written_off: dict[str, int] = {}  # orders that the journal calls dead, unfilled
-        self._entered: dict[str, str] = {}  # trade -> client id of its entry
+        self._entered: dict[str, str] = {}  # trade -> client order id of its entry
 
     def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
         if not self.found:
@@ -168,7 +168,7 @@ class Monitor:
     def _consumed(self, event: e.PermitConsumed) -> None:
         permit = self._permits.get(event.permit_id)
         if permit is not None:
-            permit.client_id = event.client_id
+            permit.client_order_id = event.client_order_id
 
     def _released(self, event: e.PermitReleased) -> None:
         permit = self._permits.get(event.permit_id)
@@ -176,7 +176,7 @@ class Monitor:
             permit.released = True
 
     def _intended(self, event: e.IntentRecorded) -> None:
-        self._intents[event.intent.client_id] = event.intent
+        self._intents[event.intent.client_order_id] = event.intent
 
     def _fill_recorded(self, event: e.FillRecorded) -> None:
         fill = event.fill
@@ -184,11 +184,11 @@ class Monitor:
 
     def _closed(self, event: e.OrderClosed) -> None:
         if not event.filled:
-            self._written_off[event.client_id] = event.at_ms
+            self._written_off[event.client_order_id] = event.at_ms
 
-    def strategy_of(self, client_id: str) -> str:
+    def strategy_of(self, client_order_id: str) -> str:
         """The strategy that an entry order is of; empty when nobody knows."""
-        intent = self._intents.get(client_id)
+        intent = self._intents.get(client_order_id)
         permit = self._permits.get(intent.permit_id) if intent is not None else None
         return permit.plan.strategy if permit is not None else ""
 
@@ -200,33 +200,33 @@ class Monitor:
 
     def sent(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
         """This is about to leave the process."""
-        self.coverage[f"sent {intent.leg.value}"] += 1
-        self.note(f"{now_ms} wire {intent.leg.value} {intent.symbol} {intent.client_id}")
+        self.coverage[f"sent {intent.role.value}"] += 1
+        self.note(f"{now_ms} wire {intent.role.value} {intent.symbol} {intent.client_order_id}")
 
         def wrong(rule: str, detail: str) -> None:
-            self.violation(rule, now_ms, intent.symbol, f"{intent.client_id}: {detail}")
+            self.violation(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
 
         for each in (intent, *attached):
-            if each.client_id in self._sent:
+            if each.client_order_id in self._sent:
                 wrong("DUPLICATE_ID", "sent before")
-            self._sent.add(each.client_id)
-            if self._intents.get(each.client_id) != each:
-                wrong("UNJOURNALLED", f"no committed intent of this {each.leg.value}")
+            self._sent.add(each.client_order_id)
+            if self._intents.get(each.client_order_id) != each:
+                wrong("UNJOURNALLED", f"no committed intent of this {each.role.value}")
         self.duties.sent(intent, now_ms)
-        if intent.leg is not Leg.ENTRY:
+        if intent.role is not OrderRole.ENTRY:
             if not intent.reduce_only:
-                wrong("NOT_REDUCING", intent.leg.value)
+                wrong("NOT_REDUCING", intent.role.value)
             return
-        before = self._entered.setdefault(intent.trade_id, intent.client_id)
-        if before != intent.client_id:
+        before = self._entered.setdefault(intent.trade_id, intent.client_order_id)
+        if before != intent.client_order_id:
             wrong("ENTERED_TWICE", f"{intent.trade_id} was entered by {before}")
         if not self.state.entries_allowed:
             wrong("HALTED", f"an entry left in {self.state.value}")
         permit = self._permits.get(intent.permit_id)
         if permit is None:
             wrong("UNPERMITTED", f"no permit {intent.permit_id!r}")
-        elif permit.client_id != intent.client_id:
-            wrong("UNPERMITTED", f"the permit is used by {permit.client_id or 'nobody'}")
+        elif permit.client_order_id != intent.client_order_id:
+            wrong("UNPERMITTED", f"the permit is used by {permit.client_order_id or 'nobody'}")
         elif permit.released:
             wrong("UNPERMITTED", "the permit was released")
         elif now_ms > permit.expires_ms + SKEW_MAX_MS:
@@ -263,19 +263,19 @@ class Monitor:
             self.note(
                 f"{noted.at_ms} venue fill {noted.symbol} {noted.side.value} {noted.quantity}"
                 f" at {noted.price} {noted.position_before}->{noted.position_after}"
-                f" {noted.client_id} {noted.reason}"
+                f" {noted.client_order_id} {noted.reason}"
             )
             self._size(noted)
         elif isinstance(noted, OrderNoted):
             self.coverage[f"order {noted.event}"] += 1
-            if noted.event == "accepted" and noted.client_id in self._written_off:
-                since = f"written off at {self._written_off[noted.client_id]}"
+            if noted.event == "accepted" and noted.client_order_id in self._written_off:
+                since = f"written off at {self._written_off[noted.client_order_id]}"
                 self.violation(
-                    "RESURRECTED", noted.at_ms, noted.symbol, f"{noted.client_id} {since}"
+                    "RESURRECTED", noted.at_ms, noted.symbol, f"{noted.client_order_id} {since}"
                 )
             self.note(
                 f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
-                f" {noted.remaining} {noted.client_id} {noted.detail}"
+                f" {noted.remaining} {noted.client_order_id} {noted.detail}"
             )
         elif isinstance(noted, ContractNoted):
             self.note(f"{noted.at_ms} venue contract {noted.symbol} {noted.contract_size}")
@@ -288,11 +288,11 @@ class Monitor:
 
     def _size(self, noted: FillNoted) -> None:
         """A position is never larger than its permit (5)."""
-        intent = self._intents.get(noted.client_id)
-        if noted.reduce_only or not is_ours(noted.client_id):
+        intent = self._intents.get(noted.client_order_id)
+        if noted.reduce_only or not is_ours(noted.client_order_id):
             return
         if intent is None:
-            self.violation("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_id)
+            self.violation("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_order_id)
             return
         if noted.quantity < intent.quantity:
             self.coverage["partial fills"] += 1

@@ -83,7 +83,7 @@ class Life:
         def settle() -> None:
             self.engine.close_by_force(symbol, D(1), "settlement")
             for order in self._live(lambda order: order.request.symbol == symbol):
-                self.engine.cancel(order.request.client_id)
+                self.engine.cancel(order.request.client_order_id)
 
         self.venue.at(at_ms + SETTLE_MS, settle)
         self.touched[symbol] = at_ms
@@ -153,7 +153,7 @@ class Life:
             quantity = abs(held)
         self._manual += 1
         request = OrderRequest(
-            client_id=f"manual-{self._manual}",
+            client_order_id=f"manual-{self._manual}",
             symbol=symbol,
             side=side,
             type=OrderType.MARKET,
@@ -172,14 +172,14 @@ class Life:
         stops = self._live(
             lambda order: (
                 order.request.type is OrderType.STOP_MARKET
-                and is_ours(order.request.client_id)
+                and is_ours(order.request.client_order_id)
                 and order.request.symbol in held
             )
         )
         if not stops:
             return False
         stop = stops[draw.randrange(len(stops))]
-        self.engine.cancel(stop.request.client_id)
+        self.engine.cancel(stop.request.client_order_id)
         self.touched[stop.request.symbol] = at_ms
         return True
 

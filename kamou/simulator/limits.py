@@ -36,6 +36,9 @@ BOUND = {
 }
 
 
+SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
+
+
 def bound_by(event: e.Event) -> Iterator[str]:
     """The limits that decided this permit's size, or its denial."""
     if isinstance(event, e.PermitGranted):
@@ -43,15 +46,15 @@ def bound_by(event: e.Event) -> Iterator[str]:
     elif isinstance(event, e.PermitDenied):
         for denial in event.denials:
             figures = {figure.name: figure.value for figure in denial.figures}
-            if denial.code == Deny.SIZE_BELOW_MINIMUM.value and "bound_by" in figures:
+            if denial.code in SIZED and "bound_by" in figures:
                 yield figures["bound_by"]
             elif denial.code in BOUND:
                 yield BOUND[Deny(denial.code)]
 
 
-def leverage_of(engine: Engine, client_id: str) -> int:
+def leverage_of(engine: Engine, client_order_id: str) -> int:
     """The leverage that an order asked for, by the venue's own record of it."""
-    order = engine._state.orders.get(client_id) or engine._store.order(client_id)
+    order = engine._state.orders.get(client_order_id) or engine._store.order(client_order_id)
     return order.request.leverage if order is not None else 1
 
 

@@ -45,11 +45,11 @@ class Operator:
             self.monitor.note(f"{at_ms} operator {what}")
             match what:
                 case "halt":
-                    self.monitor.duties.ordered(TradingState.HALT_NEW, now_ms)
-                    tree.governor.put_priority(Halt(reason=StateReason.HUMAN_HALT.value))
+                    self.monitor.duties.ordered(TradingState.REDUCE_ONLY, now_ms)
+                    tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT.value))
                 case "flatten":
-                    self.monitor.duties.ordered(TradingState.FLATTEN, now_ms)
-                    tree.governor.put_priority(Flatten(reason=StateReason.HUMAN_FLATTEN.value))
+                    self.monitor.duties.ordered(TradingState.FLATTENING, now_ms)
+                    tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN.value))
                 case "resume":
                     tree.governor.put_priority(Resume())
                 case "restart":
@@ -68,5 +68,8 @@ class Operator:
         while True:
             await trio.sleep(ATTENDANT_MS / 1000)
             calm = self.clock.now_ms() >= until_ms
-            if self.monitor.state not in (TradingState.NORMAL, TradingState.REDUCED) and not calm:
+            if (
+                self.monitor.state not in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
+                and not calm
+            ):
                 tree.governor.put_priority(Resume(note="the attendant has looked"))

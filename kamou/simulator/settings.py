@@ -23,9 +23,9 @@ SETTINGS = Settings(
         shock_move=Decimal("0.04"),
         entries_per_strategy_hour=1_000,
         reentries_per_symbol_day=1_000,
-        cooldown_after_stop_min=1,
+        cooldown_after_stop_s=60,
     ),
-    veto=VetoLimits(reward_to_risk_min=0.1, cooldown_after_stop_min=1),
+    veto=VetoLimits(reward_to_risk_min=0.1),
     strategies=StrategySettings(
         parameters={
             "mean_reversion": MeanReversionParameters(

@@ -71,8 +71,8 @@ class Venue:
         """Something that happens at the venue by itself."""
         self._send(at_ms, happen)
 
-    def cancel(self, client_id: str, arrives_ms: int) -> OnTheWire:
-        return self._send(arrives_ms, lambda: self.engine.cancel(client_id))
+    def cancel(self, client_order_id: str, arrives_ms: int) -> OnTheWire:
+        return self._send(arrives_ms, lambda: self.engine.cancel(client_order_id))
 
     def _send(self, arrives_ms: int, act: Callable[[], VenueOrder | None]) -> OnTheWire:
         sent = OnTheWire(arrives_ms, act)

@@ -64,7 +64,7 @@ def site_supervisor(keeper: SiteKeeper, backoff: Backoff) -> SupervisorSpec:
         intensity=None,
         backoff_base_s=backoff.base_s,
         backoff_cap_s=backoff.cap_s,
-        quiet_s=STANDING_TICKS * TICK_S,
+        backoff_reset_s=STANDING_TICKS * TICK_S,
     )
 
 

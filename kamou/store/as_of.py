@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from kamou.core.book.events import EquityMarked
+from kamou.core.book.events import EquityRecorded
 from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
@@ -57,7 +57,7 @@ NOW = AsOf(at_ms=2**62, seq=2**62)
 def newest(reader: sqlite3.Connection) -> AsOf:
     """Return the instant of the pages; ``NOW`` before the first snapshot."""
     seq = reader.execute(
-        "SELECT max(seq) FROM event WHERE kind = ? AND key IS NULL", (kind_of(EquityMarked),)
+        "SELECT max(seq) FROM event WHERE kind = ? AND key IS NULL", (kind_of(EquityRecorded),)
     ).fetchone()[0]
     row = reader.execute("SELECT at_ms FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
     return NOW if seq is None or row is None else AsOf(at_ms=int(row[0]), seq=int(seq))
@@ -72,7 +72,7 @@ def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     ).fetchall()
     of = [(kind, json.loads(body)) for kind, body in later if kind in _COUNTED]
     refused = sum(
-        kind == "permit_denied" or (kind == "signal_refined" and body["verdict"] == _REFUSED)
+        kind == "permit_denied" or (kind == "candidate_refined" and body["verdict"] == _REFUSED)
         for kind, body in of
     )
     ranked = [body for kind, body in of if kind == "cycle_ranked"]
@@ -88,7 +88,7 @@ def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
 
 
 _CYCLES = ("cycle_ranked", "cycle_closed")
-_COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "signal_refined"})
+_COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "candidate_refined"})
 
 
 def _closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:
@@ -225,7 +225,7 @@ def state(reader: sqlite3.Connection, as_of: AsOf) -> str:
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
     ).fetchone()
-    return "normal" if row is None else str(row[0])
+    return "active" if row is None else str(row[0])
 
 
 def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
@@ -240,7 +240,7 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
     ).fetchone()[0]
     return {
         "halts": sum(begins("halt", *each) for each in moved),
-        "reductions": sum(begins("reduced", *each) for each in moved),
+        "reductions": sum(begins("reduced_size", *each) for each in moved),
         "downtimes": len(downtime_later(reader, as_of)),
         "configs": int(configs),
         "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),

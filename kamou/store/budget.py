@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 
 MEGABYTE = 1_000_000
@@ -25,40 +25,40 @@ class Budget:
     symbols: set[str] = attrs.field(factory=set)
 
     def take_rows(self, file: str, count: int) -> None:
-        """Count rows of ``file``. Raises ``DataRefusedError`` beyond ``data.rows_max``."""
+        """Count rows of ``file``. Raises ``InvalidDataError`` beyond ``data.rows_max``."""
         self.rows += count
         if self.rows > self.limits.rows_max:
             raise _beyond(file, f"{self.limits.rows_max:,} rows", "rows_max")
 
     def take_unpacked(self, file: str, count: int) -> None:
-        """Count unpacked bytes. Raises ``DataRefusedError`` beyond ``data.unpacked_mb_max``."""
+        """Count unpacked bytes. Raises ``InvalidDataError`` beyond ``data.unpacked_mb_max``."""
         self.unpacked_bytes += count
         if self.unpacked_bytes > self.limits.unpacked_mb_max * MEGABYTE:
             raise _beyond(file, f"{self.limits.unpacked_mb_max:,} MB unpacked", "unpacked_mb_max")
 
     def take_symbol(self, file: str, symbol: str) -> None:
-        """Count a symbol once. Raises ``DataRefusedError`` beyond ``data.symbols_max``."""
+        """Count a symbol once. Raises ``InvalidDataError`` beyond ``data.symbols_max``."""
         self.symbols.add(symbol)
         if len(self.symbols) > self.limits.symbols_max:
             raise _beyond(file, f"{self.limits.symbols_max:,} symbols", "symbols_max")
 
     def check_columns(self, file: str, count: int) -> None:
-        """Raise ``DataRefusedError`` if one file has more than ``data.columns_max`` columns."""
+        """Raise ``InvalidDataError`` if one file has more than ``data.columns_max`` columns."""
         if count > self.limits.columns_max:
             raise _beyond(file, f"{self.limits.columns_max:,} columns", "columns_max")
 
     def check_cells(self, what: str, rows: int, columns: int) -> None:
-        """Raise ``DataRefusedError`` if a grid of this size has too many cells."""
+        """Raise ``InvalidDataError`` if a grid of this size has too many cells."""
         if rows * columns > self.limits.cells_max:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{what}: {rows:,} times of {columns:,} symbols make more than "
                 f"{self.limits.cells_max:,} cells (setting data.cells_max): too many for one set; "
                 "one wrong date is the likelier reason, else import less time or raise the setting"
             )
 
 
-def _beyond(file: str, limit: str, setting: str) -> DataRefusedError:
-    return DataRefusedError(
+def _beyond(file: str, limit: str, setting: str) -> InvalidDataError:
+    return InvalidDataError(
         f"{file}: the folder has more than {limit} (setting data.{setting}); "
         "import fewer files, or raise the setting if you trust where they came from"
     )

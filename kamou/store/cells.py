@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from kamou.core.market.bars import Floats, Ints
 from kamou.core.market.symbols import show_text
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 
 NO_NAME = -1  # in ``Names.index``: the row has none
@@ -59,7 +59,7 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
     """Return a column of texts as distinct texts and indices.
 
     Raises:
-        DataRefusedError: bytes that are no UTF-8.
+        InvalidDataError: bytes that are no UTF-8.
     """
     if not pa.types.is_dictionary(values.type):
         values = pc.dictionary_encode(values)
@@ -72,7 +72,7 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
             try:
                 cell = cell.decode()
             except UnicodeDecodeError as error:
-                raise DataRefusedError(
+                raise InvalidDataError(
                     f"{file}: row {first_row + row}: {column} is bytes that are no UTF-8; "
                     "repair the row"
                 ) from error
@@ -90,11 +90,11 @@ def read_times(file: str, column: str, values: pa.Array, first_row: int) -> Ints
     """Return a column of times as UTC milliseconds; a date is its midnight.
 
     Raises:
-        DataRefusedError: a cell is missing or no whole number of milliseconds.
+        InvalidDataError: a cell is missing or no whole number of milliseconds.
     """
     if values.null_count:
         at = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{file}: row {first_row + at}: no {column}; remove or repair the row"
         )
     times = _converted(file, column, values, pa.int64(), first_row)
@@ -105,7 +105,7 @@ def read_floats(file: str, column: str, values: pa.Array, first_row: int) -> Flo
     """Return a column of numbers; a missing cell is NaN.
 
     Raises:
-        DataRefusedError: a cell is no number.
+        InvalidDataError: a cell is no number.
     """
     floats = _converted(file, column, values, pa.float64(), first_row)
     found: npt.NDArray[Any] = floats.to_numpy(zero_copy_only=False)
@@ -120,7 +120,7 @@ def _converted(
     # Arrow raises the second where it has no cast between two types, such as binary to float.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         at = _first_unfit(values, kind)
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{file}: row {first_row + at}: {column} is {_shown(values, at)}, not a number; "
             "repair the row"
         ) from error

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from kamou.data_directory.folder import write_atomically
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.foreign_files import file_sha256, read_bounded
 from kamou.store.stored_meta import FILES, META
 
@@ -27,7 +27,7 @@ def set_digest(folder: Path, bytes_max: int) -> str:
     """Return the digest of a set: over the names and hashes of its four files.
 
     Raises:
-        DataRefusedError: a file is missing, no regular file, or larger than ``bytes_max``.
+        InvalidDataError: a file is missing, no regular file, or larger than ``bytes_max``.
     """
     lines = [f"{name} {file_sha256(folder / name, bytes_max)}\n" for name in (META, *FILES)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -55,7 +55,7 @@ def _read(market: Path) -> list[str]:
         return []
     try:
         content = read_bounded(path, DIGESTS_MAX * LINE_BYTES)
-    except DataRefusedError:
+    except InvalidDataError:
         return []
     return [
         line for line in content.decode("ascii", "replace").split("\n") if _LINE.fullmatch(line)

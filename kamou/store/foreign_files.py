@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 
 CHUNK_BYTES = 1 << 20
@@ -47,17 +47,17 @@ def opened_regular(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file for reading, unbuffered, without ever waiting for it.
 
     Raises:
-        DataRefusedError: it is missing, unreadable, no regular file, or a link out of its folder.
+        InvalidDataError: it is missing, unreadable, no regular file, or a link out of its folder.
     """
     if unfit := why_unfit(path):
-        raise DataRefusedError(f"{shown_name(path)}: {unfit}")
+        raise InvalidDataError(f"{shown_name(path)}: {unfit}")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise DataRefusedError(f"{shown_name(path)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(f"{shown_name(path)}: cannot be read: {_reason(error)}") from error
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced meanwhile
-            raise DataRefusedError(f"{shown_name(path)}: not a regular file")
+            raise InvalidDataError(f"{shown_name(path)}: not a regular file")
         yield file
 
 
@@ -65,17 +65,17 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
     """Return a small file's content.
 
     Raises:
-        DataRefusedError: it cannot be read as a regular file, or is larger than ``bytes_max``.
+        InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
     """
     with opened_regular(path) as file:
         try:
             content = _read_up_to(file, bytes_max + 1)
         except OSError as error:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{shown_name(path)}: cannot be read: {_reason(error)}"
             ) from error
     if len(content) > bytes_max:
-        raise DataRefusedError(f"{shown_name(path)}: larger than {bytes_max:,} bytes")
+        raise InvalidDataError(f"{shown_name(path)}: larger than {bytes_max:,} bytes")
     return content
 
 
@@ -83,18 +83,18 @@ def file_sha256(path: Path, bytes_max: int) -> str:
     """Return the SHA-256 of a file's content, in hex.
 
     Raises:
-        DataRefusedError: it cannot be read as a regular file, or is larger than ``bytes_max``.
+        InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
     """
     with opened_regular(path) as file:
         if os.fstat(file.fileno()).st_size > bytes_max:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{shown_name(path)}: larger than {bytes_max:,} bytes "
                 "(setting data.unpacked_mb_max)"
             )
         try:
             return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
         except OSError as error:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{shown_name(path)}: cannot be read: {_reason(error)}"
             ) from error
 
@@ -103,7 +103,7 @@ def list_entries(folder: Path, files_max: int) -> list[Path]:
     """Return a folder's entries by name.
 
     Raises:
-        DataRefusedError: it cannot be read, or has more than ``files_max`` entries.
+        InvalidDataError: it cannot be read, or has more than ``files_max`` entries.
     """
     found: list[Path] = []
     try:
@@ -111,12 +111,12 @@ def list_entries(folder: Path, files_max: int) -> list[Path]:
             for entry in entries:
                 found.append(folder / entry.name)
                 if len(found) > files_max:
-                    raise DataRefusedError(
+                    raise InvalidDataError(
                         f"{shown_name(folder)}: more than {files_max:,} files "
                         "(setting data.files_max); import fewer, or raise the setting"
                     )
     except OSError as error:
-        raise DataRefusedError(f"{shown_name(folder)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(f"{shown_name(folder)}: cannot be read: {_reason(error)}") from error
     return sorted(found)
 
 

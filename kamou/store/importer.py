@@ -23,7 +23,7 @@ from kamou.core.market.bar_checks import (
     to_grid,
 )
 from kamou.core.market.bars import Candles, MarketSet
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE, Budget
@@ -109,7 +109,7 @@ def import_folder(
         before_storing: is called once the data was found fit; it makes the data directory.
 
     Raises:
-        DataRefusedError: anything is wrong with the data, the name or a set already stored.
+        InvalidDataError: anything is wrong with the data, the name or a set already stored.
         DiskFullError, StoreError: it could not be stored. Nothing is left behind in any case.
     """
     name = source.resolve().name if name is None else name
@@ -153,7 +153,7 @@ def open_market(
     """Open a stored set by its name, or any folder of files, read and checked in memory.
 
     Raises:
-        DataRefusedError: neither exists, or the data is unfit.
+        InvalidDataError: neither exists, or the data is unfit.
     """
     folder = Path(name_or_folder)
     if NAME_PATTERN.fullmatch(name_or_folder):
@@ -161,7 +161,7 @@ def open_market(
         if (stored / META).exists():
             folder = stored
     if not folder.is_dir():
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"'{escape_text(name_or_folder)}' is neither a stored set nor a folder; "
             "`kamou data list` shows the stored sets, `kamou data import DIR` stores one"
         )
@@ -189,7 +189,7 @@ def open_folder(
     """Open a folder as a market: a set that ``data_dir``'s store wrote, else files to be checked.
 
     Raises:
-        DataRefusedError: the data is unfit.
+        InvalidDataError: the data is unfit.
     """
     if data_dir is not None and _is_ours(folder, data_dir, limits):
         return load_set(folder)
@@ -213,7 +213,7 @@ def _is_ours(folder: Path, data_dir: Path, limits: DataSettings) -> bool:
         return False
     try:
         digest = set_digest(folder, limits.unpacked_mb_max * MEGABYTE)
-    except DataRefusedError:
+    except InvalidDataError:
         return False
     return is_registered(market_folder(data_dir), digest)
 
@@ -234,7 +234,7 @@ def read_folder(
     says anything that its rows do not.
 
     Raises:
-        DataRefusedError: a file is corrupt or a row unfit; the first ten are named. A limit of
+        InvalidDataError: a file is corrupt or a row unfit; the first ten are named. A limit of
             the ``data.*`` settings is passed, or memory runs out.
     """
     budget = Budget(limits=limits)
@@ -243,7 +243,7 @@ def read_folder(
             return _read_set(source, budget, now_ms=now_ms, name=name)
         return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
     except MemoryError as error:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{shown_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
             "or lower data.rows_max and data.cells_max to what this machine has"
         ) from error
@@ -280,14 +280,14 @@ def _read_files(
 def _read(found: Found, budget: Budget, venue: str | None) -> Columns:
     columns = read_columns(found, budget, venue)
     if not len(columns.ts):
-        raise DataRefusedError(f"{columns.file}: has no rows; remove the file or fetch it again")
+        raise InvalidDataError(f"{columns.file}: has no rows; remove the file or fetch it again")
     return columns
 
 
-def _no_candles(source: Path, skipped: Sequence[Skipped]) -> DataRefusedError:
+def _no_candles(source: Path, skipped: Sequence[Skipped]) -> InvalidDataError:
     reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped[:PROBLEMS_SHOWN])
     more = f"; and {len(skipped) - PROBLEMS_SHOWN} more" * (len(skipped) > PROBLEMS_SHOWN)
-    return DataRefusedError(
+    return InvalidDataError(
         f"{shown_name(source)}: no candles here: a file with the columns symbol, ts, open, high, "
         f"low, close, volume is needed{f' ({reasons}{more})' if reasons else ''}"
     )
@@ -302,8 +302,8 @@ def _checked_candles(
     rows = _bar_rows(parts)
     try:
         period_ms = infer_period_ms(rows)
-    except DataRefusedError as error:
-        raise DataRefusedError(f"{shown}: {error}; nothing was imported") from error
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{shown}: {error}; nothing was imported") from error
     findings = find_problems(
         rows,
         period_ms=period_ms,
@@ -369,7 +369,7 @@ def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Readin
     data = _assembled(name, candles, parts, budget, now_ms, [], [])
     true = describe(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
     if wrong := differences(meta, true):
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{shown_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
             f"remove {META}, and the files are read and checked without it"
         )

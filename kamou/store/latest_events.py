@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.events import EquityMarked
+from kamou.core.book.events import EquityRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, decode_event
@@ -35,17 +35,17 @@ def transferred_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
     return sum((Decimal(amount) for (amount,) in rows), ZERO)
 
 
-def latest_mark(reader: sqlite3.Connection) -> EquityMarked | None:
-    """Return the newest ``EquityMarked``; None before the first. One look-up by index.
+def latest_mark(reader: sqlite3.Connection) -> EquityRecorded | None:
+    """Return the newest ``EquityRecorded``; None before the first. One look-up by index.
 
     Raises:
         ValueError: the event is not of this version.
     """
     row = reader.execute(
-        "SELECT body FROM event WHERE kind = 'equity_marked' AND key IS NULL"
+        "SELECT body FROM event WHERE kind = 'equity_recorded' AND key IS NULL"
         " ORDER BY seq DESC LIMIT 1"
     ).fetchone()
-    return None if row is None else decode(EquityMarked, row[0])
+    return None if row is None else decode(EquityRecorded, row[0])
 
 
 def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def rejected_entries(
     """
     return tuple(
         reader.execute(
-            "SELECT closed_ms, trade_id, reason FROM order_ WHERE leg = 'entry' AND symbol = ?"
+            "SELECT closed_ms, trade_id, reason FROM order_ WHERE role = 'entry' AND symbol = ?"
             " AND intended_ms >= ? AND status = 'rejected' ORDER BY intended_ms",
             (symbol, since_ms),
         ).fetchall()

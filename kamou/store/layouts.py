@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from kamou.core.market.bars import Floats, Ints
 from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol, show_text
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.budget import Budget
 from kamou.store.cells import (
@@ -100,11 +100,11 @@ def find_files(
     """Return the market data files of a folder (not of its subfolders), by name.
 
     Raises:
-        DataRefusedError: there is no such folder, or a file's header cannot be read.
+        InvalidDataError: there is no such folder, or a file's header cannot be read.
     """
     if not source.is_dir():
         shown = escape_text(str(source))
-        raise DataRefusedError(f"{shown}: no such folder; give the folder that holds the files")
+        raise InvalidDataError(f"{shown}: no such folder; give the folder that holds the files")
     found: list[Found] = []
     skipped: list[Skipped] = []
     for path in list_entries(source, budget.limits.files_max):
@@ -114,7 +114,7 @@ def find_files(
             skipped.append(Skipped(file=shown_name(path), reason="not Parquet or CSV"))
             continue
         if unfit := why_unfit(path):
-            raise DataRefusedError(f"{shown_name(path)}: {unfit}")
+            raise InvalidDataError(f"{shown_name(path)}: {unfit}")
         names = _header(path, budget)
         kind = _kind(names)
         if not isinstance(kind, Kind):
@@ -135,9 +135,9 @@ def _found(path: Path, kind: Kind, names: list[str], venue: str | None, budget: 
     )
     for name in ("venue" if by_venue else TIME, TIME, it.name_column, *_sources(it).values()):
         if names.count(name) > 1:
-            raise DataRefusedError(f"{shown_name(path)}: column {name} is there twice; remove one")
+            raise InvalidDataError(f"{shown_name(path)}: column {name} is there twice; remove one")
     if by_venue and venue is None:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{shown_name(path)}: rows of several venues; choose one with --venue "
             f"({_venues(it, budget)})"
         )
@@ -195,7 +195,7 @@ def _check_types(found: Found, budget: Budget) -> None:
     for name, fits, expected in checks:
         kind = schema.field(name).type
         if not fits(kind):
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{shown_name(found.path)}: column {name} is of type "
                 f"{escape_text(str(kind), chars_max=60)}; expected {expected}"
             )
@@ -230,10 +230,10 @@ class _Rows:
         self.values: dict[str, list[Floats]] = {name: [] for name in numbers}
 
     def codes(self, names: Names, column: str, suffix: str, row: Ints) -> Ints:
-        """Each row's code. Raises ``DataRefusedError`` at the first unfit symbol, with its row."""
+        """Each row's code. Raises ``InvalidDataError`` at the first unfit symbol, with its row."""
         nameless = np.flatnonzero(names.index == NO_NAME)
         if len(nameless):
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{self.file}: row {int(row[nameless[0]])}: no {column}; remove or repair the row"
             )
         place = np.full(len(names.distinct), NO_NAME, dtype=np.int64)
@@ -241,7 +241,7 @@ class _Rows:
             name = names.distinct[at]
             if not is_symbol(name + suffix):
                 first = int(row[np.flatnonzero(names.index == at)[0]])
-                raise DataRefusedError(
+                raise InvalidDataError(
                     f"{self.file}: row {first}: {column} is {show_text(name)}, "
                     f"expected {SYMBOL_EXPECTED}; repair the row"
                 )
@@ -272,7 +272,7 @@ def read_columns(found: Found, budget: Budget, venue: str | None = None) -> Colu
     """Return all rows of one file.
 
     Raises:
-        DataRefusedError: the file is corrupt or beyond the budget; a cell is no number; a row has
+        InvalidDataError: the file is corrupt or beyond the budget; a cell is no number; a row has
             no symbol or time, or a symbol that cannot be one.
     """
     _check_types(found, budget)
@@ -300,7 +300,7 @@ def read_columns(found: Found, budget: Budget, venue: str | None = None) -> Colu
         first_row += batch.num_rows
     columns = rows.columns()
     if found.venue_column and first_row > 1 and not len(columns.ts):
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{file}: no rows of venue {show_text(str(venue))}; it has {_venues(found, budget)}"
         )
     return columns

@@ -28,7 +28,7 @@ from kamou.core.market.bar_checks import Gap
 from kamou.core.market.bars import MarketSet
 from kamou.core.market.symbols import is_symbol, show_text
 from kamou.data_directory.private_files import create_folder
-from kamou.errors import DataRefusedError, DiskFullError, StoreError
+from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
@@ -88,9 +88,9 @@ def market_folder(data_dir: Path) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise ``DataRefusedError`` unless the name can name a set's folder."""
+    """Raise ``InvalidDataError`` unless the name can name a set's folder."""
     if not NAME_PATTERN.fullmatch(name):
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{show_text(name)} cannot name a set: use letters, digits, '.', '_' and '-', at most "
             "64; --name gives it another name"
         )
@@ -100,7 +100,7 @@ def set_path(data_dir: Path, name: str) -> Path:
     """Return where a set of this name lives.
 
     Raises:
-        DataRefusedError: the name cannot be a folder's name.
+        InvalidDataError: the name cannot be a folder's name.
     """
     check_name(name)
     return market_folder(data_dir) / name
@@ -110,7 +110,7 @@ def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
     """Return all stored sets by name, damaged ones with the reason. Reads ``meta.json`` only.
 
     Raises:
-        DataRefusedError: the folder of sets cannot be read.
+        InvalidDataError: the folder of sets cannot be read.
     """
     folder = market_folder(data_dir)
     try:
@@ -118,7 +118,7 @@ def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise DataRefusedError(f"{folder}: cannot be read: {error.strerror}") from error
+        raise InvalidDataError(f"{folder}: cannot be read: {error.strerror}") from error
     return tuple(_listed(folder / name) for name in names if not name.startswith(UNFINISHED))
 
 
@@ -126,7 +126,7 @@ def _listed(path: Path) -> SetSummary | DamagedSet:
     try:
         check_name(path.name)
         return read_summary(path)
-    except DataRefusedError as error:
+    except InvalidDataError as error:
         return DamagedSet(name=escape_text(path.name, chars_max=64), path=path, reason=str(error))
 
 
@@ -136,7 +136,7 @@ def load_set(path: Path) -> RecordedMarket:
     A set whose digest is not registered must not come here: ``importer.open_folder`` decides.
 
     Raises:
-        DataRefusedError: a file is missing, was changed, or is of another format.
+        InvalidDataError: a file is missing, was changed, or is of another format.
     """
     meta = read_meta(path)
     verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # ours: of any size
@@ -151,16 +151,16 @@ def load_set(path: Path) -> RecordedMarket:
 
 
 def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``DataRefusedError`` unless each file of the set has the hash that its meta says."""
+    """Raise ``InvalidDataError`` unless each file of the set has the hash that its meta says."""
     for name in FILES:
         try:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
-        except DataRefusedError as error:
-            raise DataRefusedError(
+        except InvalidDataError as error:
+            raise InvalidDataError(
                 f"{escape_text(str(path))}: {error}; import the set again"
             ) from error
         if found != meta.files[name]:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
                 "differs); delete the set's folder and import it again"
             )
@@ -170,7 +170,7 @@ def read_summary(path: Path) -> SetSummary:
     """Return the set's summary, from its ``meta.json``.
 
     Raises:
-        DataRefusedError: it is missing or unreadable.
+        InvalidDataError: it is missing or unreadable.
     """
     meta = read_meta(path)
     return SetSummary(
@@ -208,7 +208,7 @@ def write_set(
         gaps: the first of ``gaps_total`` (default: all of them).
 
     Raises:
-        DataRefusedError: another set has this name and ``replace`` is not set, or another import
+        InvalidDataError: another set has this name and ``replace`` is not set, or another import
             is storing at this moment.
         DiskFullError: no room; nothing is left behind.
         StoreError: the data directory cannot be written.
@@ -257,19 +257,19 @@ def _write_files(
 
 
 def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``DataRefusedError`` unless ``target`` is exactly the set that ``meta`` describes."""
+    """Raise ``InvalidDataError`` unless ``target`` is exactly the set that ``meta`` describes."""
     name = target.name
     try:
         stored = read_meta(target)
         if stored.sha256 == meta.sha256:
             verify_files(target, meta, limits)
-    except DataRefusedError as error:
-        raise DataRefusedError(
+    except InvalidDataError as error:
+        raise InvalidDataError(
             f"a damaged set named {name!r} is already stored ({error}); --replace puts this one "
             "in its place"
         ) from error
     if differences(stored, meta):
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"a different set named {name!r} is already stored; choose another "
             f"name with --name, or delete {escape_text(str(target))}"
         )
@@ -313,7 +313,7 @@ def _locked(market: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{escape_text(str(market))}: another import is storing a set at this moment; "
                 "try again when it has ended"
             ) from error

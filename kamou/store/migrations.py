@@ -83,22 +83,22 @@ _DECISIONS = (
         side TEXT NOT NULL, quantity TEXT NOT NULL, entry_price TEXT NOT NULL,
         stop_price TEXT NOT NULL, target_price TEXT NOT NULL, risk TEXT NOT NULL,
         notional TEXT NOT NULL, bound_by TEXT NOT NULL, granted_ms INTEGER NOT NULL,
-        expires_ms INTEGER NOT NULL, consumed_ms INTEGER, client_id TEXT,
+        expires_ms INTEGER NOT NULL, consumed_ms INTEGER, client_order_id TEXT,
         released_ms INTEGER, release_reason TEXT) STRICT""",
 )
 
 _EXECUTION = (
     """CREATE TABLE order_ (
-        client_id TEXT PRIMARY KEY, trade_id TEXT NOT NULL, permit_id TEXT NOT NULL,
-        leg TEXT NOT NULL, attempt INTEGER NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+        client_order_id TEXT PRIMARY KEY, trade_id TEXT NOT NULL, permit_id TEXT NOT NULL,
+        role TEXT NOT NULL, attempt INTEGER NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
         type TEXT NOT NULL, quantity TEXT NOT NULL, limit_price TEXT, trigger_price TEXT,
-        status TEXT NOT NULL, filled TEXT NOT NULL DEFAULT '0', venue_id TEXT NOT NULL DEFAULT '',
-        intended_ms INTEGER NOT NULL, acknowledged_ms INTEGER, closed_ms INTEGER,
-        reason TEXT NOT NULL DEFAULT '') STRICT""",
+        status TEXT NOT NULL, filled TEXT NOT NULL DEFAULT '0', venue_order_id TEXT NOT NULL DEFAULT
+        '', intended_ms INTEGER NOT NULL, accepted_at_ms INTEGER, closed_ms INTEGER, reason TEXT NOT
+        NULL DEFAULT '') STRICT""",
     "CREATE INDEX order_trade ON order_ (trade_id)",
     "CREATE INDEX order_open ON order_ (intended_ms) WHERE closed_ms IS NULL",
     """CREATE TABLE fill (
-        key TEXT PRIMARY KEY, symbol TEXT NOT NULL, client_id TEXT NOT NULL, trade_id TEXT,
+        key TEXT PRIMARY KEY, symbol TEXT NOT NULL, client_order_id TEXT NOT NULL, trade_id TEXT,
         side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL,
         slippage TEXT NOT NULL, maker INTEGER NOT NULL, reason TEXT NOT NULL,
         at_ms INTEGER NOT NULL, source TEXT NOT NULL) STRICT""",
@@ -197,12 +197,12 @@ _TRADE_PAGES = (
     "DROP INDEX trade_symbol",
     *_TRADE_INDEXES,
     "CREATE TABLE open_trade (trade_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
-    "CREATE INDEX order_entry ON order_ (symbol, intended_ms) WHERE leg = 'entry'",
+    "CREATE INDEX order_entry ON order_ (symbol, intended_ms) WHERE role = 'entry'",
     """CREATE TABLE downtime (
         seq INTEGER PRIMARY KEY, generation INTEGER NOT NULL, from_ms INTEGER NOT NULL,
         until_ms INTEGER NOT NULL, orderly INTEGER NOT NULL) STRICT""",
     """CREATE INDEX state_halted ON state (seq)
-        WHERE "after" IN ('halt_new', 'flatten', 'killed')""",
+        WHERE "after" IN ('reduce_only', 'flattening')""",
     "CREATE INDEX config_first ON config (first_ms, digest)",
 )
 
@@ -262,7 +262,7 @@ _PERIODS = (
     *(
         f"UPDATE total SET value = (SELECT count(*) FROM state WHERE {BEGAN[kind]})"
         f" WHERE name = '{name}'"
-        for kind, name in (("halt", "halts"), ("reduced", "reductions"))
+        for kind, name in (("halt", "halts"), ("reduced_size", "reductions"))
     ),
 )
 

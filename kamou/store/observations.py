@@ -9,7 +9,7 @@ import numpy as np
 
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
 from kamou.core.market.bars import Ints, Series, empty_series
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget
 from kamou.store.layouts import Columns, Kind, Skipped
 
@@ -27,7 +27,7 @@ def codes_among(part: Columns, symbols: tuple[str, ...]) -> Ints:
 
 
 def refuse_rows(files: list[str], problems: Sequence[Problem], total: int, source: str) -> None:
-    """Raise ``DataRefusedError`` naming the first rows of ``total`` unfit ones, a line each.
+    """Raise ``InvalidDataError`` naming the first rows of ``total`` unfit ones, a line each.
 
     Args:
         files: their names; a problem's ``source`` is an index into them.
@@ -41,7 +41,7 @@ def refuse_rows(files: list[str], problems: Sequence[Problem], total: int, sourc
     if total > len(lines):
         lines.append(f"  ... and {total - len(lines)} more")
     rows = f"{total} row{'s' if total > 1 else ''}"
-    raise DataRefusedError(
+    raise InvalidDataError(
         f"{source}: {rows} refused (rows count from 1, header not counted):",
         *lines,
         "Repair or remove these rows; gaps alone can be kept with --allow-gaps; nothing was "
@@ -88,7 +88,7 @@ def make_series(
     """Return observations as columns over the candles' symbols; note those of other symbols.
 
     Raises:
-        DataRefusedError: an observation is unfit, two differ at one time, or the times and
+        InvalidDataError: an observation is unfit, two differ at one time, or the times and
             symbols make too many cells.
     """
     if not parts:
@@ -114,7 +114,7 @@ def make_series(
     differs = np.flatnonzero(values[row, code] != value)
     if len(differs):
         at = int(differs[0])
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{parts[0].file}: two different {kind.value} values of {symbols[code[at]]} at "
             f"{show_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
             "remove the wrong one; nothing was imported"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.budget import Budget
 from kamou.store.cells import is_text
@@ -36,14 +36,14 @@ TAIL_BYTES = 8  # the footer's length, and the magic
 UNREADABLE = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
 
 
-def corrupt(file: str, error: BaseException) -> DataRefusedError:
+def corrupt(file: str, error: BaseException) -> InvalidDataError:
     """Return the refusal of a file that cannot be parsed: one line, escaped."""
     if isinstance(error, MemoryError):
-        return DataRefusedError(
+        return InvalidDataError(
             f"{file}: there is not enough memory to read it; import fewer files, or lower data.*"
         )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataRefusedError(
+    return InvalidDataError(
         f"{file}: cannot be read: {escape_text(reason, chars_max=REASON_CHARS_MAX)}; "
         "the file is corrupt or cut short, fetch it again"
     )
@@ -53,7 +53,7 @@ def read_schema(path: Path, budget: Budget) -> pa.Schema:
     """Return a Parquet file's schema.
 
     Raises:
-        DataRefusedError: it is corrupt, or has too many columns or rows.
+        InvalidDataError: it is corrupt, or has too many columns or rows.
     """
     with opened_regular(path) as file:
         return _metadata(path, file, budget)[1]
@@ -65,7 +65,7 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
     Text columns come dictionary-encoded, so that one long text is in memory once.
 
     Raises:
-        DataRefusedError: the file is corrupt, its footer lies, or it is beyond the budget.
+        InvalidDataError: the file is corrupt, its footer lies, or it is beyond the budget.
     """
     name = shown_name(path)
     with opened_regular(path) as file:
@@ -106,14 +106,14 @@ def _batches(
 
 
 def _footer(name: str, file: BinaryIO) -> bytes:
-    """The footer's bytes. Raises ``DataRefusedError`` if there is none, or it is too long."""
+    """The footer's bytes. Raises ``InvalidDataError`` if there is none, or it is too long."""
     size = os.fstat(file.fileno()).st_size
     tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
     if size < len(MAGIC) + TAIL_BYTES or tail[4:] != MAGIC:
         raise corrupt(name, ValueError("it does not end as a Parquet file"))
     length = struct.unpack("<I", tail[:4])[0]
     if length > FOOTER_BYTES_MAX:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{name}: its footer has {length:,} bytes, at most {FOOTER_BYTES_MAX:,} are read; "
             "write the file with fewer columns and row groups"
         )
@@ -136,7 +136,7 @@ def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaDa
     except UNREADABLE as error:
         raise corrupt(name, error) from error
     if duplicates:
-        raise DataRefusedError(f"{name}: two columns have one name; remove one")
+        raise InvalidDataError(f"{name}: two columns have one name; remove one")
     return metadata, schema
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from kamou.clock import Clock
 from kamou.core.book.events import Event, PermitConsumed
 from kamou.core.risk.verdict import Approved
-from kamou.errors import DuplicateEventError, PermitRefusedError
+from kamou.errors import DuplicateEventError, InvalidPermitError
 from kamou.store import queries
 from kamou.store.journal import Committed
 from kamou.store.rows import PermitRow
@@ -34,11 +34,11 @@ class PermitStore:
         self._reader = reader
         self._clock = clock
 
-    async def consume(self, approved: Approved, client_id: str) -> None:
+    async def consume(self, approved: Approved, client_order_id: str) -> None:
         """Commit that this permit is used by this order; durable when it returns.
 
         Raises:
-            PermitRefusedError: ``PERMIT_UNKNOWN`` no committed row, ``PERMIT_MISMATCH`` it is
+            InvalidPermitError: ``PERMIT_UNKNOWN`` no committed row, ``PERMIT_MISMATCH`` it is
                 for something else, ``PERMIT_RELEASED`` its reservation ended, ``PERMIT_USED``
                 it was used before, ``PERMIT_EXPIRED`` it is too late.
             DiskFullError, CallTimeoutError, CallUnavailableError: not committed in time, so
@@ -47,15 +47,17 @@ class PermitStore:
         name = approved.permit_id
         row = queries.permit(self._reader, name)
         if row is None:
-            raise PermitRefusedError("PERMIT_UNKNOWN", f"{name} was never committed")
+            raise InvalidPermitError("PERMIT_UNKNOWN", f"{name} was never committed")
         now_ms = self._clock.now_ms()
         self._check(approved, row, now_ms)
         try:
             await self._journal.commit(
-                PermitConsumed(at_ms=now_ms, cause_id=name, permit_id=name, client_id=client_id)
+                PermitConsumed(
+                    at_ms=now_ms, cause_id=name, permit_id=name, client_order_id=client_order_id
+                )
             )
         except DuplicateEventError as error:
-            raise PermitRefusedError("PERMIT_USED", f"{name} was used before") from error
+            raise InvalidPermitError("PERMIT_USED", f"{name} was used before") from error
 
     def _check(self, approved: Approved, row: PermitRow, now_ms: int) -> None:
         name = row.permit_id
@@ -67,14 +69,14 @@ class PermitStore:
             ("expires_ms", approved.expires_ms, row.expires_ms),
         ):
             if claimed != committed:
-                raise PermitRefusedError(
+                raise InvalidPermitError(
                     "PERMIT_MISMATCH", f"{name}: {field} is {claimed}, was granted {committed}"
                 )
         if row.consumed_ms is not None:
-            raise PermitRefusedError("PERMIT_USED", f"{name} was used by {row.client_id}")
+            raise InvalidPermitError("PERMIT_USED", f"{name} was used by {row.client_order_id}")
         if row.released_ms is not None:
-            raise PermitRefusedError("PERMIT_RELEASED", f"{name}: {row.release_reason}")
+            raise InvalidPermitError("PERMIT_RELEASED", f"{name}: {row.release_reason}")
         if now_ms >= row.expires_ms:
-            raise PermitRefusedError(
+            raise InvalidPermitError(
                 "PERMIT_EXPIRED", f"{name} expired {now_ms - row.expires_ms} ms ago"
             )

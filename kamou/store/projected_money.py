@@ -53,7 +53,7 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
             None if event.planned_stop is None else str(event.planned_stop),
         ),
     )
-    # Liquidations and foreign closes carry no client id; they belong to the trade they ended.
+    # Liquidations and foreign closes carry no client order id; they belong to the trade they ended.
     cursor.execute(
         "UPDATE fill SET trade_id = ? WHERE trade_id IS NULL AND symbol = ?"
         " AND at_ms BETWEEN ? AND ?",
@@ -86,7 +86,7 @@ def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -
     projected_days.entry_recorded(cursor, after.closed_ms)
 
 
-def equity_marked(cursor: sqlite3.Cursor, seq: int, event: e.EquityMarked) -> None:
+def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
     equity = str(event.equity)
     row = (
         event.at_ms,

@@ -13,20 +13,20 @@ from kamou.store.projected_totals import count
 KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/runs/flatten.py
 
 # What a fill or an acknowledgement may not undo.
-_LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.CANCELLING)
+_LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_CANCEL)
 
 
 def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
     intent = event.intent
     cursor.execute(
-        "INSERT INTO order_ (client_id, trade_id, permit_id, leg, attempt, symbol, side, type,"
-        " quantity, limit_price, trigger_price, status, intended_ms)"
+        "INSERT INTO order_ (client_order_id, trade_id, permit_id, role, attempt, symbol, side,"
+        " type, quantity, limit_price, trigger_price, status, intended_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            intent.client_id,
+            intent.client_order_id,
             intent.trade_id,
             intent.permit_id,
-            intent.leg.value,
+            intent.role.value,
             intent.attempt,
             intent.symbol,
             intent.side.value,
@@ -34,67 +34,71 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
             str(intent.quantity),
             _text(intent.limit_price),
             _text(intent.trigger_price),
-            OrderStatus.PLANNED.value,
+            OrderStatus.SUBMITTED.value,
             intent.intended_ms,
         ),
     )
     count(cursor, orders=1)
 
 
-def order_acknowledged(cursor: sqlite3.Cursor, seq: int, event: e.OrderAcknowledged) -> None:
+def order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
     cursor.execute(
-        "UPDATE order_ SET venue_id = ?, acknowledged_ms = coalesce(acknowledged_ms, ?),"
+        "UPDATE order_ SET venue_order_id = ?, accepted_at_ms = coalesce(accepted_at_ms, ?),"
         " status = CASE WHEN closed_ms IS NULL AND status NOT IN (?, ?, ?) THEN ? ELSE status END"
-        " WHERE client_id = ?",
+        " WHERE client_order_id = ?",
         (
-            event.venue_id,
+            event.venue_order_id,
             event.at_ms,
             *(status.value for status in _LATER),
             OrderStatus.ACCEPTED.value,
-            event.client_id,
+            event.client_order_id,
         ),
     )
 
 
-def _set_open_status(cursor: sqlite3.Cursor, client_id: str, status: str, reason: str) -> None:
+def _set_open_status(
+    cursor: sqlite3.Cursor, client_order_id: str, status: str, reason: str
+) -> None:
     cursor.execute(
-        "UPDATE order_ SET status = ?, reason = ? WHERE client_id = ? AND closed_ms IS NULL",
-        (status, reason, client_id),
+        "UPDATE order_ SET status = ?, reason = ? WHERE client_order_id = ? AND closed_ms IS NULL",
+        (status, reason, client_order_id),
     )
 
 
 def order_unknown(cursor: sqlite3.Cursor, seq: int, event: e.OrderUnknown) -> None:
-    _set_open_status(cursor, event.client_id, OrderStatus.UNKNOWN.value, event.reason)
+    _set_open_status(cursor, event.client_order_id, OrderStatus.UNKNOWN.value, event.reason)
 
 
 def cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested) -> None:
-    _set_open_status(cursor, event.client_id, OrderStatus.CANCELLING.value, event.reason)
+    _set_open_status(cursor, event.client_order_id, OrderStatus.PENDING_CANCEL.value, event.reason)
 
 
 def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, reason = ?, closed_ms = ?"
-        " WHERE client_id = ? AND closed_ms IS NULL",
+        " WHERE client_order_id = ? AND closed_ms IS NULL",
         (
             OrderStatus.REJECTED.value,
             f"{event.code}: {event.reason}",
             event.at_ms,
-            event.client_id,
+            event.client_order_id,
         ),
     )
 
 
 def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
     cursor.execute(
-        "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_ms = ? WHERE client_id = ?",
-        (event.status.value, str(event.filled), event.reason, event.at_ms, event.client_id),
+        "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_ms = ?"
+        " WHERE client_order_id = ?",
+        (event.status.value, str(event.filled), event.reason, event.at_ms, event.client_order_id),
     )
 
 
 def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
     fill = event.fill
     order = cursor.execute(
-        "SELECT trade_id, quantity, filled, leg FROM order_ WHERE client_id = ?", (fill.client_id,)
+        "SELECT trade_id, quantity, filled, role FROM order_ WHERE client_order_id = ?",
+        (fill.client_order_id,),
     ).fetchone()
     trade_id = _trade_of(cursor, fill.symbol, order[0] if order else None)
     cursor.execute(
@@ -102,7 +106,7 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
         (
             fill.key,
             fill.symbol,
-            fill.client_id,
+            fill.client_order_id,
             trade_id,
             fill.side.value,
             str(fill.quantity),
@@ -126,7 +130,8 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
         return
     if trade_id != order[0]:  # the kill switch's order, in the chain of the trade that it closed
         cursor.execute(
-            "UPDATE order_ SET trade_id = ? WHERE client_id = ?", (trade_id, fill.client_id)
+            "UPDATE order_ SET trade_id = ? WHERE client_order_id = ?",
+            (trade_id, fill.client_order_id),
         )
     filled = Decimal(order[2]) + fill.quantity
     whole = filled >= Decimal(order[1])
@@ -135,9 +140,9 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     cursor.execute(
         # It ended with the fill, by the venue's clock, and not before it was acknowledged.
         "UPDATE order_ SET filled = ?1, status = ?2, closed_ms ="
-        " CASE WHEN ?3 THEN max(?4, coalesce(acknowledged_ms, intended_ms)) END"
-        " WHERE client_id = ?5 AND closed_ms IS NULL",
-        (str(filled), status.value, whole, fill.at_ms, fill.client_id),
+        " CASE WHEN ?3 THEN max(?4, coalesce(accepted_at_ms, intended_ms)) END"
+        " WHERE client_order_id = ?5 AND closed_ms IS NULL",
+        (str(filled), status.value, whole, fill.at_ms, fill.client_order_id),
     )
 
 
@@ -150,7 +155,7 @@ def _trade_of(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str 
     if trade_id is not None and not trade_id.startswith(KILL_SWITCH):
         return trade_id
     row = cursor.execute(
-        "SELECT trade_id FROM order_ WHERE symbol = ? AND leg = 'entry' AND filled <> '0'"
+        "SELECT trade_id FROM order_ WHERE symbol = ? AND role = 'entry' AND filled <> '0'"
         " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade.trade_id = order_.trade_id)"
         " ORDER BY intended_ms DESC LIMIT 1",
         (symbol,),

@@ -124,7 +124,7 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
     if before is not None and before[1] in HALTED:
         projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
     moved = (event.before.value, event.after.value)
-    count(cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced", *moved)))
+    count(cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced_size", *moved)))
     cursor.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -152,7 +152,7 @@ def _refuse(
     cursor: sqlite3.Cursor,
     seq: int,
     tier: str,
-    event: e.CandidateVetoed | e.PermitDenied | e.SignalRefined,
+    event: e.CandidateVetoed | e.PermitDenied | e.CandidateRefined,
     where: tuple[str, str],
     denials: tuple[Denial, ...],
 ) -> None:
@@ -176,7 +176,7 @@ def _permit_denied(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> N
     _refuse(cursor, seq, "governor", event, (event.strategy, event.symbol), event.denials)
 
 
-def _signal_refined(cursor: sqlite3.Cursor, seq: int, event: e.SignalRefined) -> None:
+def _candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
     seen = event.candidate
     cursor.execute(
         "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_ms) FROM cycle"
@@ -241,8 +241,8 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
 
 def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
     cursor.execute(
-        "UPDATE permit SET consumed_ms = ?, client_id = ? WHERE permit_id = ?",
-        (event.at_ms, event.client_id, event.permit_id),
+        "UPDATE permit SET consumed_ms = ?, client_order_id = ? WHERE permit_id = ?",
+        (event.at_ms, event.client_order_id, event.permit_id),
     )
 
 
@@ -267,13 +267,13 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.StateChanged: _state_changed,
         CommandNoted: _command_noted,
         e.CandidateVetoed: _candidate_vetoed,
-        e.SignalRefined: _signal_refined,
+        e.CandidateRefined: _candidate_refined,
         e.PermitGranted: _permit_granted,
         e.PermitDenied: _permit_denied,
         e.PermitConsumed: _permit_consumed,
         e.PermitReleased: _permit_released,
         e.IntentRecorded: orders.intent_recorded,
-        e.OrderAcknowledged: orders.order_acknowledged,
+        e.OrderAccepted: orders.order_accepted,
         e.OrderUnknown: orders.order_unknown,
         e.OrderRejected: orders.order_rejected,
         e.CancelRequested: orders.cancel_requested,
@@ -282,7 +282,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.IncomeRecorded: money.income_recorded,
         e.TradeClosed: money.trade_closed,
         ResultCorrected: money.result_corrected,
-        e.EquityMarked: money.equity_marked,
+        e.EquityRecorded: money.equity_recorded,
         e.DayOpened: _day_opened,
         DayCorrected: projected_days.day_corrected,
         TransferValued: projected_days.transfer_valued,

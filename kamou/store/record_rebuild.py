@@ -72,7 +72,7 @@ def _totals(cursor: sqlite3.Cursor) -> None:
     # An entry that filled further after its trade's result opened the trade again.
     cursor.execute(
         "INSERT OR IGNORE INTO open_trade SELECT fill.trade_id FROM fill"
-        " JOIN order_ ON order_.client_id = fill.client_id AND order_.leg = 'entry'"
+        " JOIN order_ ON order_.client_order_id = fill.client_order_id AND order_.role = 'entry'"
         " JOIN trade ON trade.trade_id = fill.trade_id GROUP BY fill.trade_id"
         " HAVING round(sum(CAST(fill.quantity AS REAL)), 9)"
         " > round(max(CAST(trade.quantity AS REAL)), 9)"
@@ -92,7 +92,7 @@ def _curve(cursor: sqlite3.Cursor) -> None:
     for before, after, from_ms, until_ms in cursor.execute(
         'SELECT "before", "after", at_ms, lead(at_ms) OVER (ORDER BY seq) FROM state ORDER BY seq'
     ).fetchall():
-        halts, reductions = (int(begins(kind, before, after)) for kind in ("halt", "reduced"))
+        halts, reductions = (int(begins(kind, before, after)) for kind in ("halt", "reduced_size"))
         projected_totals.count(cursor, halts=halts, reductions=reductions)
         if after in HALTED and until_ms is not None:
             projected_curve.span_marked(cursor, "halt", from_ms, until_ms)
@@ -102,9 +102,9 @@ def _days(cursor: sqlite3.Cursor) -> None:
     # In the order of the journal it is among the first events, so no index is wanted.
     first = cursor.execute(
         f"SELECT kind, at_ms, {_EQUITY} FROM event NOT INDEXED"
-        " WHERE kind IN ('day_opened', 'equity_marked') ORDER BY seq LIMIT 1"
+        " WHERE kind IN ('day_opened', 'equity_recorded') ORDER BY seq LIMIT 1"
     ).fetchone()
-    if first is not None and first[0] == "equity_marked":
+    if first is not None and first[0] == "equity_recorded":
         projected_days.equity_read(cursor, *first[1:])
     for (body,) in cursor.execute(
         "SELECT body FROM event WHERE kind = 'day_opened' ORDER BY seq"

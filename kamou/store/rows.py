@@ -158,7 +158,7 @@ class OpenTradeRow:
 class FillRow:
     key: str
     symbol: str
-    client_id: str
+    client_order_id: str
     trade_id: str | None
     side: str
     quantity: Decimal
@@ -173,10 +173,10 @@ class FillRow:
 
 @attrs.frozen(kw_only=True)
 class OrderRow:
-    client_id: str
+    client_order_id: str
     trade_id: str
     permit_id: str
-    leg: str
+    role: str
     attempt: int
     symbol: str
     side: str
@@ -186,9 +186,9 @@ class OrderRow:
     trigger_price: Decimal | None
     status: str
     filled: Decimal
-    venue_id: str
+    venue_order_id: str
     intended_ms: int
-    acknowledged_ms: int | None
+    accepted_at_ms: int | None
     closed_ms: int | None
     reason: str
 
@@ -209,7 +209,7 @@ class PermitRow:
     granted_ms: int
     expires_ms: int
     consumed_ms: int | None
-    client_id: str | None
+    client_order_id: str | None
     released_ms: int | None
     release_reason: str | None
 
@@ -340,7 +340,7 @@ class Latest:
     at_ms: int | None  # of the newest event
     mode: str | None
     run: RunRow | None
-    state: StateSpan | None  # None: never left NORMAL
+    state: StateSpan | None  # None: never left ACTIVE
     equity: EquityPoint | None
     cycle: CycleRow | None
     day: OpenDay | None

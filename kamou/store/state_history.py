@@ -25,11 +25,11 @@ _LOSSES = frozenset(
         StateReason.DAY_LOSS_SEVERE.value,
     }
 )
-_IS_HALTED = "('halt_new', 'flatten', 'killed')"
+_IS_HALTED = "('reduce_only', 'flattening')"
 BEGAN = {
     # as the partial indexes of the migration say it, word for word
     "halt": f'"after" IN {_IS_HALTED} AND "before" NOT IN {_IS_HALTED}',
-    "reduced": "\"after\" = 'reduced' AND \"before\" <> 'reduced'",
+    "reduced_size": "\"after\" = 'reduced_size' AND \"before\" <> 'reduced_size'",
 }
 
 
@@ -99,12 +99,12 @@ def commands(
 
 def begins(kind: str, before: str, after: str) -> bool:
     """Return True if a change of state begins a period of a kind."""
-    inside = HALTED if kind == "halt" else ("reduced",)
+    inside = HALTED if kind == "halt" else ("reduced_size",)
     return after in inside and before not in inside
 
 
 def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Period:
-    inside = HALTED if kind == "halt" else ("reduced",)
+    inside = HALTED if kind == "halt" else ("reduced_size",)
     steps: list[Step] = []
     end: Step | None = None
     end_seq = 2**62
@@ -163,7 +163,7 @@ def _worst(steps: Iterable[Step]) -> Step:
 
 def _cause(step: Step, kind: str) -> str:
     """Size is reduced for the day's loss alone, also where a resume or a new day led to it."""
-    if kind == "reduced" and step.reason not in _LOSSES:
+    if kind == "reduced_size" and step.reason not in _LOSSES:
         return StateReason.DAY_LOSS_HALF.value
     return step.reason
 

@@ -17,7 +17,7 @@ import numpy as np
 from kamou.core.market.bar_checks import DAY_MS, EPOCH_MIN_MS, Gap
 from kamou.core.market.bars import MarketSet
 from kamou.core.market.symbols import is_symbol
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.foreign_files import read_bounded
 
@@ -91,21 +91,21 @@ def read_meta(folder: Path) -> StoredMeta:
     """Parse the set's ``meta.json``.
 
     Raises:
-        DataRefusedError: it is missing, malformed, of another format, or says what cannot be.
+        InvalidDataError: it is missing, malformed, of another format, or says what cannot be.
     """
     shown = escape_text(str(folder))
     try:
         content = read_bounded(folder / META, META_BYTES_MAX)
         stored = msgspec.json.decode(content, type=_Format).format
         if stored != FORMAT:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"{shown}: stored in format {stored}, this Kamou reads {FORMAT}; "
                 "delete the set's folder and import it again"
             )
         meta = msgspec.json.decode(content, type=StoredMeta)
         _check(meta)
     except (ValueError, RecursionError) as error:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"{shown}: no readable {META} ({escape_text(str(error), chars_max=200)}); a set of "
             "this store: delete its folder and import it again; files from elsewhere: remove "
             f"{META}, and they are read and checked without it"

@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.csv
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget
 from kamou.store.foreign_files import opened_regular, shown_name
 from kamou.store.parquet_tables import UNREADABLE, corrupt
@@ -33,7 +33,7 @@ def read_header(path: Path, budget: Budget) -> list[str]:
     """Return the column names in a CSV file's first line.
 
     Raises:
-        DataRefusedError: it cannot be unpacked, is no UTF-8, or the line or its columns are
+        InvalidDataError: it cannot be unpacked, is no UTF-8, or the line or its columns are
             too many.
     """
     name = shown_name(path)
@@ -55,7 +55,7 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
     """Yield the wanted columns of a CSV file as texts, a block at a time; empty cells are null.
 
     Raises:
-        DataRefusedError: the file is corrupt, a row is ragged, or it is beyond the budget.
+        InvalidDataError: the file is corrupt, a row is ragged, or it is beyond the budget.
     """
     name = shown_name(path)
     with opened_regular(path) as file:
@@ -68,7 +68,7 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
                 for batch in _parsed(stream, wanted):
                     rows += batch.num_rows
                     if rows > lines:
-                        raise DataRefusedError(f"{name}: changed while it was read; try again")
+                        raise InvalidDataError(f"{name}: changed while it was read; try again")
                     yield batch
         except UNREADABLE_TEXT as error:
             raise corrupt(name, error) from error
@@ -101,7 +101,7 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
     """Count lines within the budget; a carriage return alone ends a line too.
 
     Raises:
-        DataRefusedError: too many bytes or lines, or a line longer than ``LINE_BYTES_MAX``.
+        InvalidDataError: too many bytes or lines, or a line longer than ``LINE_BYTES_MAX``.
     """
     ends, last = 0, b""
     while part := stream.read(LINE_BYTES_MAX):
@@ -115,8 +115,8 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
     return ends + (last not in (b"", b"\n", b"\r"))
 
 
-def _too_long(name: str) -> DataRefusedError:
-    return DataRefusedError(
+def _too_long(name: str) -> InvalidDataError:
+    return InvalidDataError(
         f"{name}: a line has more than {LINE_BYTES_MAX:,} bytes; this is no table of candles, "
         "funding or open interest"
     )

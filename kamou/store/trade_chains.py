@@ -30,7 +30,8 @@ from kamou.store.rows import (
 _FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
     WHERE event.kind = ? AND event.key = fill.key AND seq > ? AND seq < ?)
     ORDER BY at_ms, rowid"""
-_INTENDED = """SELECT client_id FROM order_ CROSS JOIN event ON kind = ? AND key = client_id
+_INTENDED = """SELECT client_order_id FROM order_
+    CROSS JOIN event ON kind = ? AND key = client_order_id
     WHERE trade_id = ? AND seq > ? AND seq < ?"""
 _BEFORE = """SELECT coalesce(max(seq), 0) FROM event
     WHERE cause_id = ? AND cause_id <> '' AND kind = ? AND seq < ?"""
@@ -64,7 +65,7 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
     part = part_of(reader, result_id)
     between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
     fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, result_id, *between)
-    orders = _orders(reader, part, {fill.client_id for fill in fills})
+    orders = _orders(reader, part, {fill.client_order_id for fill in fills})
     if trade is None and not orders and not fills:
         return None
     permit_id = next((order.permit_id for order in orders if order.permit_id), "")
@@ -90,10 +91,10 @@ def _orders(
 ) -> tuple[OrderRow, ...]:
     """Return the orders that were recorded or filled in a part of a trade, oldest first."""
     given = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
-    intended = {client_id for (client_id,) in reader.execute(_INTENDED, given)}
+    intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, given)}
     tail = "WHERE trade_id = ? ORDER BY intended_ms, rowid"
     return tuple(
         order
         for order in select(reader, OrderRow, "order_", tail, part.trade_id)
-        if order.client_id in intended or order.client_id in filled
+        if order.client_order_id in intended or order.client_order_id in filled
     )

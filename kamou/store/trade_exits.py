@@ -12,12 +12,12 @@ from kamou.messages.codec import kind_of
 from kamou.store.projected_orders import KILL_SWITCH
 from kamou.store.rows import TradeRow
 
-_CLOSED = "close"  # the exit reason of a trade that our own market order closed
+_CLOSED = "exit"  # the exit reason of a trade that our own market order closed
 
 _INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
     CROSS JOIN fill ON fill.trade_id = closed.cause_id
     CROSS JOIN event recorded ON recorded.kind = ? AND recorded.key = fill.key
-    CROSS JOIN event intent ON intent.kind = ? AND intent.key = fill.client_id
+    CROSS JOIN event intent ON intent.kind = ? AND intent.key = fill.client_order_id
     WHERE closed.kind = ? AND closed.key = ? AND recorded.seq < closed.seq
     ORDER BY fill.at_ms DESC, fill.rowid DESC LIMIT 1"""
 _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1'
@@ -34,8 +34,8 @@ def flattened_for(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     kinds = (kind_of(FillRecorded), kind_of(IntentRecorded), kind_of(TradeClosed))
     row = reader.execute(_INTENT, (*kinds, trade.trade_id)).fetchone()
     if row is not None and json.loads(row[0])["intent"]["trade_id"].startswith(KILL_SWITCH):
-        return StateReason.HUMAN_FLATTEN.value
+        return StateReason.OPERATOR_FLATTEN.value
     state = reader.execute(_STATE, (trade.closed_ms,)).fetchone()
-    if state is None or state[0] != TradingState.FLATTEN.value:
+    if state is None or state[0] != TradingState.FLATTENING.value:
         return None
     return str(state[1])

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from kamou.core.market.bars import Floats, Ints
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget
 from kamou.store.cells import is_number, read_floats, read_times
 from kamou.store.foreign_files import shown_name
@@ -21,17 +21,17 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> Columns:
     """Return the observations of a wide series as rows, by symbol and time; NaN is none.
 
     Raises:
-        DataRefusedError: it is corrupt, has other columns than these symbols, or a cell is unfit.
+        InvalidDataError: it is corrupt, has other columns than these symbols, or a cell is unfit.
     """
     file = shown_name(path)
     wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
     spare = Budget(limits=wide, rows=budget.rows, unpacked_bytes=budget.unpacked_bytes)
     schema = read_schema(path, spare)
     if list(schema.names) != [AVAILABLE, *symbols]:
-        raise DataRefusedError(f"{file}: its columns are not {AVAILABLE} and the set's symbols")
+        raise InvalidDataError(f"{file}: its columns are not {AVAILABLE} and the set's symbols")
     for name in schema.names:
         if not is_number(schema.field(name).type, time=name == AVAILABLE):
-            raise DataRefusedError(f"{file}: column {name} is not of numbers")
+            raise InvalidDataError(f"{file}: column {name} is not of numbers")
     times: list[Ints] = []
     values: list[Floats] = []
     first_row = 1

@@ -6,7 +6,7 @@ import sqlite3
 
 from kamou.core.book.events import PermitGranted, TradeClosed
 from kamou.core.book.trades import r_multiple
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.messages.codec import decode, kind_of
 from kamou.store.rows import TradeRow
 
@@ -14,7 +14,7 @@ from kamou.store.rows import TradeRow
 # fills of both bear the trade's id, which is the cause of each result.
 _PERMIT = """SELECT granted.body FROM event closed
     CROSS JOIN fill ON fill.trade_id = closed.cause_id AND fill.at_ms BETWEEN ? AND ?
-    CROSS JOIN order_ ON order_.client_id = fill.client_id AND order_.leg = ?
+    CROSS JOIN order_ ON order_.client_order_id = fill.client_order_id AND order_.role = ?
     CROSS JOIN event granted ON granted.kind = ? AND granted.key = order_.permit_id
     WHERE closed.kind = ? AND closed.key = ? ORDER BY fill.rowid LIMIT 1"""
 
@@ -28,7 +28,7 @@ def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
     """
     if trade.r_multiple is None:
         return None
-    given = (trade.opened_ms, trade.closed_ms, Leg.ENTRY.value)
+    given = (trade.opened_ms, trade.closed_ms, OrderRole.ENTRY.value)
     kinds = (kind_of(PermitGranted), kind_of(TradeClosed))
     row = reader.execute(_PERMIT, (*given, *kinds, trade.trade_id)).fetchone()
     if row is None:

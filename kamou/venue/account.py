@@ -118,8 +118,8 @@ class VenueAccount:
     def margin_used(self) -> Decimal:
         """Margin of positions and of resting orders that may add exposure."""
         total = sum((self.margin(p) for p in self.state.positions.values()), ZERO)
-        for client_id in self.state.live:
-            order = self.state.orders[client_id]
+        for client_order_id in self.state.live:
+            order = self.state.orders[client_order_id]
             if not order.request.reduce_only:
                 price = order.request.limit_price or order.request.trigger_price or ZERO
                 size = self._instruments[order.request.symbol].contract_size
@@ -136,7 +136,7 @@ class VenueAccount:
         """Take an order into the book; one with a parent sleeps until the parent fills."""
         order = WorkingOrder(
             request=request,
-            venue_id=self.state.new_id(),
+            venue_order_id=self.state.new_id(),
             quantity=request.quantity,
             status=OrderStatus.ACCEPTED,
             created_ms=at_ms,
@@ -144,10 +144,10 @@ class VenueAccount:
             parent=parent,
             dormant=bool(parent),
         )
-        self.state.orders[request.client_id] = order
-        self.state.live[request.client_id] = None
+        self.state.orders[request.client_order_id] = order
+        self.state.live[request.client_order_id] = None
         if parent:
-            self.state.changes.orders[request.client_id] = None
+            self.state.changes.orders[request.client_order_id] = None
         else:
             self._changed(order, "accepted", at_ms)
         return order
@@ -158,7 +158,7 @@ class VenueAccount:
             OrderNoted(
                 at_ms=at_ms,
                 event="rejected",
-                client_id=request.client_id,
+                client_order_id=request.client_order_id,
                 symbol=request.symbol,
                 side=request.side,
                 type=request.type,
@@ -172,7 +172,7 @@ class VenueAccount:
     def finish(self, order: WorkingOrder, status: OrderStatus, at_ms: int) -> None:
         """End an order. Attached orders that never woke end with it."""
         order.status = status
-        del self.state.live[order.request.client_id]
+        del self.state.live[order.request.client_order_id]
         self._changed(order, "closed", at_ms)
         for child in self._children(order):
             if child.dormant:
@@ -180,7 +180,7 @@ class VenueAccount:
                 self.finish(child, OrderStatus.CANCELED, at_ms)
 
     def _children(self, order: WorkingOrder) -> list[WorkingOrder]:
-        name = order.request.client_id
+        name = order.request.client_order_id
         found = (self.state.orders[c] for c in self.state.live)
         return [child for child in found if child.parent == name]
 
@@ -188,13 +188,13 @@ class VenueAccount:
         asked = order.request
         order.updated_ms = at_ms
         self.touched[asked.symbol] = None
-        self.state.changes.orders[asked.client_id] = None
+        self.state.changes.orders[asked.client_order_id] = None
         self.events.append(OrderUpdate(order=order.told()))
         self.state.evidence.append(
             OrderNoted(
                 at_ms=at_ms,
                 event=event,
-                client_id=asked.client_id,
+                client_order_id=asked.client_order_id,
                 symbol=asked.symbol,
                 side=asked.side,
                 type=asked.type,
@@ -231,7 +231,7 @@ class VenueAccount:
         order.updated_ms = done.at_ms
         order.status = OrderStatus.PARTIALLY_FILLED
         asked = order.request
-        self.state.changes.orders[asked.client_id] = None
+        self.state.changes.orders[asked.client_order_id] = None
         self._book(
             done, asked.symbol, asked.side, leverage=asked.leverage, order=order, of=asked.type
         )
@@ -300,7 +300,7 @@ class VenueAccount:
         notional = done.quantity * done.price * size
         noted = FillNoted(
             at_ms=done.at_ms,
-            client_id=order.request.client_id if order else "",
+            client_order_id=order.request.client_order_id if order else "",
             symbol=symbol,
             side=side,
             type=of,
@@ -323,7 +323,7 @@ class VenueAccount:
         state.evidence.append(noted)
         state.balance += noted.realised - noted.fee
         self._hold(noted, held.leverage if held and before * after > ZERO else leverage)
-        self._tell(noted, done, order.venue_id if order else "")
+        self._tell(noted, done, order.venue_order_id if order else "")
 
     def _hold(self, noted: FillNoted, leverage: int) -> None:
         """The position after a fill."""
@@ -346,8 +346,8 @@ class VenueAccount:
         worse = (done.price - done.reference) * noted.side.sign
         fill = Fill(
             symbol=noted.symbol,
-            venue_trade_id=self.state.new_id(),
-            client_id=noted.client_id,
+            execution_id=self.state.new_id(),
+            client_order_id=noted.client_order_id,
             venue_order_id=venue_order_id,
             side=noted.side,
             quantity=noted.quantity,

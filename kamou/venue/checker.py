@@ -121,7 +121,7 @@ class Checker:
         limits: CheckLimits,
         *,
         silent_ms: Silence = never_silent,
-        ours: Callable[[str], bool] = lambda client_id: True,
+        ours: Callable[[str], bool] = lambda client_order_id: True,
     ) -> None:
         self.limits = limits
         self._silent_ms = silent_ms
@@ -178,7 +178,7 @@ class Checker:
             self.funding += noted.amount
 
     def order(self, noted: OrderNoted) -> None:
-        name = noted.client_id
+        name = noted.client_order_id
         if noted.event == "rejected":
             if noted.detail == "DUPLICATE_CLIENT_ID":
                 self.violation("DUPLICATE_ID", noted.at_ms, noted.symbol, name)
@@ -218,14 +218,14 @@ class Checker:
                 "REDUCE_INCREASED",
                 noted.at_ms,
                 noted.symbol,
-                f"{noted.client_id} {before}->{after}",
+                f"{noted.client_order_id} {before}->{after}",
             )
         self._overshoot(noted, symbol)
         self._book(noted, symbol, after)
-        stop = symbol.stops.get(noted.client_id)
+        stop = symbol.stops.get(noted.client_order_id)
         if stop is not None:
             stop.remaining -= noted.quantity
-        if added and not self.is_ours(noted.client_id):
+        if added and not self.is_ours(noted.client_order_id):
             symbol.foreign = True
         elif added and not noted.reduce_only:
             self.entries += 1

@@ -163,7 +163,7 @@ class Engine:
             raise answer
         return answer.told()
 
-    def cancel(self, client_id: str) -> None:
+    def cancel(self, client_order_id: str) -> None:
         """Cancel a live order; one that is already terminal stays as it is.
 
         Raises:
@@ -171,12 +171,12 @@ class Engine:
         """
 
         def end() -> None:
-            order = self._find(client_id)
+            order = self._find(client_order_id)
             if order is None:
-                raise RejectedError("ORDER_UNKNOWN", client_id)
+                raise RejectedError("ORDER_UNKNOWN", client_order_id)
             if not order.status.terminal:
-                if client_id not in self._state.live:  # another process placed it just now
-                    raise StaleVenueError(client_id)
+                if client_order_id not in self._state.live:  # another process placed it just now
+                    raise StaleVenueError(client_order_id)
                 order.dormant = False
                 self._account.finish(order, OrderStatus.CANCELED, self._state.market_ms)
 
@@ -191,13 +191,13 @@ class Engine:
 
     # --- reads -----------------------------------------------------------------
 
-    def order(self, client_id: str) -> VenueOrder | None:
-        """The order of this client id, however long ago it ended; None when there was none."""
-        found = self._find(client_id)
+    def order(self, client_order_id: str) -> VenueOrder | None:
+        """Return the order, however long ago it ended; None if there was none."""
+        found = self._find(client_order_id)
         return found.told() if found else None
 
-    def _find(self, client_id: str) -> WorkingOrder | None:
-        return self._state.orders.get(client_id) or self._store.order(client_id)
+    def _find(self, client_order_id: str) -> WorkingOrder | None:
+        return self._state.orders.get(client_order_id) or self._store.order(client_order_id)
 
     def open_orders(self) -> tuple[VenueOrder, ...]:
         """Resting and untriggered orders; attached ones once their entry filled."""
@@ -247,7 +247,7 @@ class Engine:
         return self._spots.marks_of(mids, symbols)
 
     def _refuse_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
-        names = [request.client_id, *(child.client_id for child in attached)]
+        names = [request.client_order_id, *(child.client_order_id for child in attached)]
         for name in names:
             if not name or names.count(name) > 1 or self._find(name) is not None:
                 raise RejectedError("DUPLICATE_CLIENT_ID", name)
@@ -314,7 +314,7 @@ class Engine:
         for order in self._state.live_orders(symbol):
             asked = order.request
             stops = asked.type is OrderType.STOP_MARKET
-            level = asked.trigger_price if asked.type in CONDITIONAL else order.target_limit
+            level = asked.trigger_price if asked.type in CONDITIONAL else asked.limit_price
             assert level is not None
             if stops == (asked.side is OrderSide.SELL):
                 down = max(down, float(level))

@@ -75,7 +75,7 @@ class LimitChecker:
 
     limits: PortfolioLimits
     mark_at: MarkAt
-    leverage_of: Callable[[str], int]  # of an entry order, by client id
+    leverage_of: Callable[[str], int]  # of an entry order, by client order id
     strategy_of: Callable[[str], str]
     wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
@@ -107,8 +107,8 @@ class LimitChecker:
             self.sample(seen, noted.at_ms)
             if noted.position_after and noted.position_before * noted.position_after <= 0:
                 # A position keeps the leverage of the order that opened it (seed 970979).
-                self._leverage[noted.symbol] = self.leverage_of(noted.client_id)
-            if not seen.is_ours(noted.client_id):
+                self._leverage[noted.symbol] = self.leverage_of(noted.client_order_id)
+            if not seen.is_ours(noted.client_order_id):
                 self._moved_ms = noted.at_ms
 
     def roll(self, seen: Checker, at_ms: int) -> None:
@@ -202,10 +202,10 @@ class LimitChecker:
 
     def filled(self, seen: Checker, noted: FillNoted) -> None:
         """Our entry filled: it counts."""
-        if self._counted.get(noted.symbol) == noted.client_id:
+        if self._counted.get(noted.symbol) == noted.client_order_id:
             return  # another part of the same order
-        self._counted[noted.symbol] = noted.client_id
-        strategy = self.strategy_of(noted.client_id)
+        self._counted[noted.symbol] = noted.client_order_id
+        strategy = self.strategy_of(noted.client_order_id)
         hour = self._hours.setdefault(strategy, deque())
         hour.append(noted.at_ms)
         while hour[0] <= noted.at_ms - HOUR_MS:

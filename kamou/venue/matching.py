@@ -22,8 +22,6 @@ from kamou.venue.models import VenueModels, on_tick, on_tick_against
 from kamou.venue.order_checks import check_request
 from kamou.venue.state import OrderRequest, WorkingOrder
 
-LIMITS = (OrderType.LIMIT, OrderType.TARGET_LIMIT)
-
 
 @attrs.frozen(kw_only=True)
 class Spot:
@@ -86,10 +84,10 @@ class Matcher:
             check_request(child, spot.instrument, on_tick(spot.mid, spot.instrument.tick))
         order = self._account.accept(request, spot.at_ms)
         for child in attached:
-            self._account.accept(child, spot.at_ms, parent=request.client_id)
+            self._account.accept(child, spot.at_ms, parent=request.client_order_id)
         if request.type is OrderType.MARKET:
             self._take_market(order, spot)
-        elif request.type in LIMITS:
+        elif request.type is OrderType.LIMIT:
             self._take_limit(order, spot)
         elif self._hit_now(order, spot):
             self._take_market(order, spot)
@@ -98,7 +96,7 @@ class Matcher:
     def _admit(self, request: OrderRequest, spot: Spot) -> None:
         tick = spot.instrument.tick
         check_request(request, spot.instrument, on_tick(spot.mid, tick))
-        if request.post_only and request.type in LIMITS and self._crosses(request, spot):
+        if request.post_only and request.type is OrderType.LIMIT and self._crosses(request, spot):
             raise RejectedError("POST_ONLY_WOULD_TAKE", f"limit={request.limit_price}")
         if request.reduce_only:
             waits = request.type not in (OrderType.MARKET, OrderType.LIMIT)
@@ -121,7 +119,7 @@ class Matcher:
         return self._models.slippage.taker_price(spot.mid, spot.half_spread_bps, side, excess)
 
     def _crosses(self, request: OrderRequest, spot: Spot) -> bool:
-        limit = request.limit_price or request.trigger_price
+        limit = request.limit_price
         assert limit is not None
         best = spot.mid * (1.0 + request.side.sign * spot.half_spread_bps * 1e-4)
         return (float(limit) - best) * request.side.sign >= 0.0
@@ -168,7 +166,7 @@ class Matcher:
         if asked.time_in_force is TimeInForce.FOK and quantity < order.remaining:
             quantity = ZERO
         if quantity > ZERO:
-            limit = order.target_limit
+            limit = asked.limit_price
             assert limit is not None
             price = on_tick_against(self._taker(asked.side, spot), spot.instrument.tick, asked.side)
             worst = min if asked.side is OrderSide.BUY else max
@@ -198,11 +196,11 @@ class Matcher:
         resting = state.live_orders(symbol)
         self._stops(symbol, resting, path)
         self._liquidate(symbol, path)
-        before = {order.request.client_id for order in resting}
+        before = {order.request.client_order_id for order in resting}
         for order in resting:
             if order.live and order.request.type is not OrderType.STOP_MARKET:
                 self._favourable(order, path)
-        woken = [o for o in state.live_orders(symbol) if o.request.client_id not in before]
+        woken = [o for o in state.live_orders(symbol) if o.request.client_order_id not in before]
         if woken:
             self._stops(symbol, woken, path)
             self._liquidate(symbol, path)
@@ -258,13 +256,13 @@ class Matcher:
     def _favourable(self, order: WorkingOrder, path: Stretch) -> None:
         """Limits and targets: what the price came towards us to fill."""
         asked = order.request
-        if asked.type is OrderType.TARGET_MARKET:
+        if asked.type is OrderType.TAKE_PROFIT_MARKET:
             assert asked.trigger_price is not None
             trigger = float(asked.trigger_price)
             if stop_hit(_opposite(asked.side), trigger, path.low, path.high):
                 self._trigger(order, trigger, path)
             return
-        limit = order.target_limit
+        limit = asked.limit_price
         assert limit is not None
         if not self._models.fill.through(asked.side, float(limit), path.low, path.high):
             return

@@ -95,13 +95,13 @@ class FillModel:
     small orders; a whole fill of a huge exit in one bar is too kind.
     """
 
-    participation: Decimal = Decimal("0.1")
+    volume_participation: Decimal = Decimal("0.1")
 
     def depth(self, instrument: Instrument, volume: float) -> Decimal:
         """Contracts that one order may take of ``volume`` base units."""
         if not volume > 0.0:  # NaN too: unknown volume is none
             return ZERO
-        share = Decimal(repr(float(volume))) * self.participation / instrument.contract_size
+        share = Decimal(repr(float(volume))) * self.volume_participation / instrument.contract_size
         return as_contracts(share, instrument.lot)
 
     def through(self, side: OrderSide, limit: float, low: float, high: float) -> bool:
@@ -199,7 +199,7 @@ class VenueModels:
             fee=FeeModel(taker=costs.taker_bps / 10_000, maker=costs.maker_bps / 10_000),
             latency=LatencyModel(latency_ms=exchange.latency_ms),
             slippage=SlippageModel(bps=float(costs.slippage_bps)),
-            fill=FillModel(participation=exchange.participation),
+            fill=FillModel(volume_participation=exchange.volume_participation),
             stop=StopFillModel(
                 gap_range_atr=float(exchange.gap_range_atr),
                 gap_depth=float(exchange.gap_depth),

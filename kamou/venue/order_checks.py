@@ -6,17 +6,17 @@ from decimal import Decimal
 
 from kamou.core.market.instruments import all_faults
 from kamou.core.model import ZERO, Instrument, OrderType
-from kamou.errors import DataRefusedError, RejectedError
+from kamou.errors import InvalidDataError, RejectedError
 from kamou.venue.market.market import MarketSource
 from kamou.venue.state import OrderRequest
 
-CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TARGET_MARKET)
+CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
 
 FAULTS_SHOWN = 5  # of a market's instruments, in one message
 
 
 def check_market(source: MarketSource) -> None:
-    """Raise ``DataRefusedError`` unless every symbol has one instrument with sane limits.
+    """Raise ``InvalidDataError`` unless every symbol has one instrument with sane limits.
 
     Nothing is left out silently: a market whose metadata is wrong in one place is not trusted in
     the rest of it.
@@ -24,7 +24,7 @@ def check_market(source: MarketSource) -> None:
     found = all_faults(source.symbols, source.instruments)
     if found:
         more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"the market's instruments make no sense: {'; '.join(found[:FAULTS_SHOWN])}{more}; "
             "correct them at their source, or leave these symbols out"
         )
@@ -39,7 +39,7 @@ def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -
     if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
         raise RejectedError("QUANTITY_OFF_STEP", f"quantity={quantity} lot={instrument.lot}")
     if quantity > instrument.qty_max:
-        raise RejectedError("QUANTITY_ABOVE_MAXIMUM", f"quantity={quantity}")
+        raise RejectedError("QUANTITY_EXCEEDS_MAXIMUM", f"quantity={quantity}")
     _check_prices(request, instrument)
     if request.reduce_only:
         return
@@ -58,10 +58,6 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
         raise RejectedError("TRIGGER_MISSING", request.type.value)
     if request.type is OrderType.LIMIT and request.limit_price is None:
         raise RejectedError("PRICE_MISSING", request.type.value)
-    if request.type is OrderType.TARGET_LIMIT and not (
-        request.limit_price or request.trigger_price
-    ):
-        raise RejectedError("PRICE_MISSING", request.type.value)
     for price in (request.limit_price, request.trigger_price):
         if price is not None and (price <= ZERO or price % instrument.tick != ZERO):
             raise RejectedError("PRICE_OFF_TICK", f"price={price} tick={instrument.tick}")
@@ -71,6 +67,6 @@ def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) ->
     """Attached orders must be reduce-only conditionals of the entry's other side."""
     for child in attached:
         closing = child.side is not request.side and child.symbol == request.symbol
-        resting = child.type in (*CONDITIONAL, OrderType.TARGET_LIMIT)
+        resting = child.type in (*CONDITIONAL, OrderType.LIMIT)
         if request.reduce_only or not (closing and resting and child.reduce_only):
-            raise RejectedError("ATTACHED_INVALID", child.client_id)
+            raise RejectedError("ATTACHED_INVALID", child.client_order_id)

@@ -19,7 +19,7 @@ _FIRST = (
     market_ms INTEGER NOT NULL, balance TEXT NOT NULL, next_id INTEGER NOT NULL
 )""",
     "CREATE TABLE orders"
-    " (venue_id TEXT PRIMARY KEY, client_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL)",
+    " (venue_order_id TEXT PRIMARY KEY, client_order_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL)",
     "CREATE TABLE positions (symbol TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE fills (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE income (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
@@ -27,7 +27,7 @@ _FIRST = (
 )
 
 _BOUNDED_START = (
-    f"CREATE INDEX IF NOT EXISTS orders_live ON orders (venue_id) WHERE NOT {ENDED}",
+    f"CREATE INDEX IF NOT EXISTS orders_live ON orders (venue_order_id) WHERE NOT {ENDED}",
     f"CREATE INDEX IF NOT EXISTS fills_at ON fills ({AT_MS})",
     f"CREATE INDEX IF NOT EXISTS income_at ON income ({AT_MS})",
     "DROP TABLE IF EXISTS generator_state",  # of somebody else: the first version had none

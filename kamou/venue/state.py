@@ -32,9 +32,9 @@ def as_money(amount: Decimal) -> Decimal:
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """What a client sends. The venue knows nothing of trades, legs or permits."""
+    """What a client sends. The venue knows nothing of trades, roles or permits."""
 
-    client_id: str
+    client_order_id: str
     symbol: str
     side: OrderSide
     type: OrderType
@@ -56,14 +56,14 @@ class WorkingOrder:
     """
 
     request: OrderRequest
-    venue_id: str
+    venue_order_id: str
     quantity: Decimal
     status: OrderStatus
     created_ms: int
     updated_ms: int
     filled: Decimal = ZERO
     cost: Decimal = ZERO  # sum of price x contracts over the fills
-    parent: str = ""  # client id of the entry it is attached to
+    parent: str = ""  # client order id of the entry it is attached to
     dormant: bool = False
 
     @property
@@ -75,19 +75,12 @@ class WorkingOrder:
     def remaining(self) -> Decimal:
         return self.quantity - self.filled
 
-    @property
-    def target_limit(self) -> Decimal | None:
-        """The price of a limit or target-limit order."""
-        if self.request.limit_price is not None:
-            return self.request.limit_price
-        return self.request.trigger_price
-
     def told(self) -> VenueOrder:
         """The order as clients see it."""
         asked = self.request
         return VenueOrder(
-            client_id=asked.client_id,
-            venue_id=self.venue_id,
+            client_order_id=asked.client_order_id,
+            venue_order_id=self.venue_order_id,
             symbol=asked.symbol,
             side=asked.side,
             type=asked.type,
@@ -121,7 +114,7 @@ class OrderNoted:
 
     at_ms: int
     event: str  # accepted | resized | closed | rejected
-    client_id: str
+    client_order_id: str
     symbol: str
     side: OrderSide
     type: OrderType
@@ -136,7 +129,7 @@ class FillNoted:
     """Evidence: a fill with the account around it."""
 
     at_ms: int
-    client_id: str
+    client_order_id: str
     symbol: str
     side: OrderSide
     type: OrderType | None  # None: liquidation or settlement
@@ -200,7 +193,9 @@ class VenueState:
     balance: Decimal
     next_id: int = 1
     orders: dict[str, WorkingOrder] = attrs.Factory(dict)
-    live: dict[str, None] = attrs.Factory(dict)  # client ids not terminal, dormant ones included
+    live: dict[str, None] = attrs.Factory(
+        dict
+    )  # client order ids not terminal, dormant ones included
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
     fills: list[Fill] = attrs.Factory(list)
     fills_before: int = 0
@@ -226,9 +221,9 @@ class VenueState:
 
     def saved(self) -> None:
         """Forget what is stored now and no longer open."""
-        for client_id in self.changes.orders:
-            if self.orders[client_id].status.terminal:
-                del self.orders[client_id]
+        for client_order_id in self.changes.orders:
+            if self.orders[client_order_id].status.terminal:
+                del self.orders[client_order_id]
         self.fills_before += len(self.fills)
         self.income_before += len(self.income)
         self.evidence_before += len(self.evidence)
@@ -236,7 +231,7 @@ class VenueState:
         self.changes = Changes()
 
     def new_id(self) -> str:
-        """The next venue id: order and trade ids share one sequence."""
+        """The next venue order id: order and trade ids share one sequence."""
         made = f"v{self.next_id:010d}"
         self.next_id += 1
         return made

@@ -47,7 +47,7 @@ _FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT
 # Times rise with n. So the index finds the first row, and the rest follows it.
 _FILLS_SINCE = f"SELECT body FROM fills WHERE {_FROM.format('fills')}"
 _INCOME_SINCE = f"SELECT body FROM income WHERE {_FROM.format('income')}"
-_LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_id"
+_LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_order_id"
 _KEEP_STATE = "INSERT OR REPLACE INTO generator_state VALUES (?, ?, ?, ?, ?)"
 
 StateRow = tuple[int, int, str, bytes, str]
@@ -204,8 +204,8 @@ class VenueStore:
         )
         for (body,) in self._db.execute(_LIVE_ORDERS):
             order = decode(WorkingOrder, body.encode())
-            state.orders[order.request.client_id] = order
-            state.live[order.request.client_id] = None
+            state.orders[order.request.client_order_id] = order
+            state.live[order.request.client_order_id] = None
         for (body,) in self._db.execute("SELECT body FROM positions ORDER BY symbol"):
             held = decode(HeldPosition, body.encode())
             state.positions[held.symbol] = held
@@ -221,11 +221,11 @@ class VenueStore:
             row = self._db.execute("SELECT market_ms FROM account").fetchone()
         return None if row is None else int(row[0])
 
-    def order(self, client_id: str) -> WorkingOrder | None:
-        """The stored order of this client id, ended or not."""
+    def order(self, client_order_id: str) -> WorkingOrder | None:
+        """The stored order of this client order id, ended or not."""
         with self._storage_errors():
             row = self._db.execute(
-                "SELECT body FROM orders WHERE client_id = ?", (client_id,)
+                "SELECT body FROM orders WHERE client_order_id = ?", (client_order_id,)
             ).fetchone()
         return None if row is None else decode(WorkingOrder, row[0].encode())
 
@@ -270,7 +270,11 @@ class VenueStore:
             )
             db.executemany(
                 "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)",
-                [(o.venue_id, c, _json(o)) for c in changes.orders for o in (state.orders[c],)],
+                [
+                    (o.venue_order_id, c, _json(o))
+                    for c in changes.orders
+                    for o in (state.orders[c],)
+                ],
             )
             for symbol in changes.positions:
                 held = state.positions.get(symbol)

@@ -45,8 +45,8 @@ def results_document(results: Results) -> dict[str, object]:
         "halts_total": results.halts_total,
         "disabled_strategies": [_disabled(span) for span in results.disabled],
         "disabled_strategies_total": results.disabled_total,
-        "reduced": [_period(period) for period in results.reduced],
-        "reduced_total": results.reduced_total,
+        "reduced_size": [_period(period) for period in results.reduced_size],
+        "reduced_size_total": results.reduced_size_total,
         "commands": [
             {"at_ms": c.at_ms, "reason": c.reason, "note": c.note} for c in results.commands
         ],

@@ -168,7 +168,12 @@ def state(code: str, *, holding: bool = True) -> str:
     return spell.state_words(code, holding=holding)
 
 
-EXITS = {"time": "time limit", "external": "an external order"}
+EXITS = {
+    "stop_loss": "stop-loss",
+    "take_profit": "take-profit",
+    "exit": "close",
+    "external": "an external order",
+}
 
 
 def exit_of(reason: str, cause_: str | None) -> str:

@@ -31,7 +31,8 @@ class Interruption:
 def interruptions(results: Results) -> tuple[Interruption, ...]:
     """Return everything that kept the system from trading at its full size, newest first."""
     found = [
-        _of_period(period, holding=results.holding) for period in (*results.halts, *results.reduced)
+        _of_period(period, holding=results.holding)
+        for period in (*results.halts, *results.reduced_size)
     ]
     found += [_of_downtime(gap) for gap in results.downtime]
     inside = [(each.from_ms, each.until_ms or 2**62) for each in found]
@@ -56,7 +57,7 @@ def _did(command: Command, disabled: Iterable[DisabledSpan]) -> str:
 
     An older journal may hold a flatten outside of any halt: nothing ran when it closed everything.
     """
-    if command.reason == StateReason.HUMAN_FLATTEN.value:
+    if command.reason == StateReason.OPERATOR_FLATTEN.value:
         return "flattened while nothing ran"
     if any(span.until_ms == command.at_ms for span in disabled):
         return "disabled strategies may enter again"

@@ -62,8 +62,8 @@ class Happenings:
     halts_total: int
     disabled: tuple[DisabledSpan, ...]
     disabled_total: int
-    reduced: tuple[Period, ...]
-    reduced_total: int
+    reduced_size: tuple[Period, ...]
+    reduced_size_total: int
     commands: tuple[Command, ...]  # that left the state as it was
     downtime: tuple[Downtime, ...]
     downtime_total: int
@@ -191,8 +191,8 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
         halts_total=totals["halts"],
         disabled=latest_events.disabled_spans(reader, limit=limit, until_ms=until_ms),
         disabled_total=latest_events.times_disabled(reader, until_ms),
-        reduced=periods(reader, "reduced", limit=limit, until_ms=until_ms),
-        reduced_total=totals["reductions"],
+        reduced_size=periods(reader, "reduced_size", limit=limit, until_ms=until_ms),
+        reduced_size_total=totals["reductions"],
         commands=commands(reader, limit=limit, until_ms=until_ms),
         downtime=as_of.downtime(reader, then, limit=limit),
         downtime_total=totals["downtimes"],

@@ -35,7 +35,7 @@ def _agreement(ended: Ended) -> Iterator[str]:
     ours = {symbol: trade.signed for symbol, trade in ended.book.trades.items()}
     if held != ours:
         yield f"positions: the venue has {held}, the book {ours}"
-    resting = {order.client_id for order in ended.orders}
+    resting = {order.client_order_id for order in ended.orders}
     working = {name for name, o in ended.book.orders.items() if not o.status.terminal}
     if resting != working:
         yield f"open orders: only at the venue {resting - working}, only ours {working - resting}"
@@ -63,7 +63,7 @@ def _orders(ended: Ended) -> Iterator[str]:
     accepted = [
         noted for noted in ended.evidence if getattr(noted, "event", "") in ("accepted", "rejected")
     ]
-    names = Counter(noted.client_id for noted in accepted)
+    names = Counter(noted.client_order_id for noted in accepted)
     if doubled := [name for name, n in names.items() if n > 1]:
         yield f"sent twice: {doubled}"
     unknown = [name for name in names if not any(_knows(ended, name))]
@@ -72,20 +72,20 @@ def _orders(ended: Ended) -> Iterator[str]:
     entries = Counter(e.intent.trade_id for e in ended.events if _is_entry(e))
     if again := [trade for trade, n in entries.items() if n > 1]:
         yield f"more than one entry per signal: {again}"
-    if stuck := [o.client_id for o in ended.book.orders.values() if o.status in IN_FLIGHT]:
+    if stuck := [o.client_order_id for o in ended.book.orders.values() if o.status in IN_FLIGHT]:
         yield f"in flight for ever: {stuck}"
 
 
-def _knows(ended: Ended, client_id: str) -> Iterator[bool]:
+def _knows(ended: Ended, client_order_id: str) -> Iterator[bool]:
     return (
-        event.intent.client_id == client_id
+        event.intent.client_order_id == client_order_id
         for event in ended.events
         if type(event).__name__ == "IntentRecorded"
     )
 
 
 def _is_entry(event: object) -> bool:
-    return type(event).__name__ == "IntentRecorded" and event.intent.leg.value == "entry"
+    return type(event).__name__ == "IntentRecorded" and event.intent.role.value == "entry"
 
 
 def _protection(ended: Ended) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _protection(ended: Ended) -> Iterator[str]:
         if sum(order.quantity - order.filled for order in stops) != abs(position.quantity):
             yield f"{position.symbol} holds {position.quantity} behind {len(stops)} stops"
     held = {position.symbol for position in ended.positions}
-    if orphans := [o.client_id for o in ended.orders if o.symbol not in held]:
+    if orphans := [o.client_order_id for o in ended.orders if o.symbol not in held]:
         yield f"orders without a position: {orphans}"
 
 
@@ -131,7 +131,7 @@ def _life(ended: Ended, until_minute: int) -> Iterator[str]:
     last = START_MS + until_minute * MINUTE_MS
     if ended.book.cycle_ms != last:
         yield f"the last cycle closed is {(ended.book.cycle_ms - START_MS) / MINUTE_MS}"
-    if ended.book.state is not TradingState.NORMAL:
+    if ended.book.state is not TradingState.ACTIVE:
         yield f"the state is {ended.book.state.value}: {ended.book.state_reason}"
     closed = Counter(event.cycle_ms for event in ended.of(CycleClosed))
     if twice := [cycle for cycle, n in closed.items() if n > 1]:

@@ -16,7 +16,7 @@ from kamou.core.book.events import PermitConsumed
 from kamou.core.book.intents import entry_intents
 from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
-from kamou.errors import PermitRefusedError
+from kamou.errors import InvalidPermitError
 from kamou.messages.orders import ReviewEntry
 from kamou.runtime.mailboxes import call
 
@@ -70,7 +70,7 @@ async def approve(stage: Stage) -> tuple[Approved, Plan]:
 
 async def refused(stage: Stage, approved: Approved, orders: Orders) -> str:
     before = len(stage.session.engine.evidence)
-    with pytest.raises(PermitRefusedError) as refusal:
+    with pytest.raises(InvalidPermitError) as refusal:
         await stage.tree.port.submit(approved, *orders)
     assert len(stage.session.engine.evidence) == before  # nothing reached the venue
     return refusal.value.code
@@ -115,7 +115,7 @@ def test_two_uses_at_once_send_one_order() -> None:
             orders = orders_of(stage, attrs.evolve(plan, attempt=attempt))
             try:
                 await stage.tree.port.submit(approved, *orders)
-            except PermitRefusedError as refusal:
+            except InvalidPermitError as refusal:
                 codes.append(refusal.code)
 
         async with trio.open_nursery() as nursery:

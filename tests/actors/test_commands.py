@@ -15,7 +15,7 @@ from kamou import app
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.follower import BookFollower
 from kamou.core.book.events import (
-    EquityMarked,
+    EquityRecorded,
     IntentRecorded,
     PermitDenied,
     StateChanged,
@@ -24,7 +24,7 @@ from kamou.core.book.events import (
 from kamou.core.book.intents import proves
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.codes import Abstain
-from kamou.core.model import Figure, Leg, TradingState
+from kamou.core.model import Figure, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
 from kamou.messages.system import Flatten, Halt, Resume
@@ -38,7 +38,7 @@ def states(ended: Ended) -> list[tuple[str, str]]:
 
 
 def entered(ended: Ended) -> set[str]:
-    return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY}
+    return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY}
 
 
 def told(*when: tuple[float, object]) -> Callable[[Stage], object]:
@@ -52,9 +52,9 @@ def told(*when: tuple[float, object]) -> Callable[[Stage], object]:
 
 def test_a_halt_denies_entries_until_a_human_resumes() -> None:
     ended = perform(
-        direct=told((1.5, Halt(reason="HUMAN_HALT", note="lunch")), (4.5, Resume(note="back")))
+        direct=told((1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back")))
     )
-    assert states(ended) == [("halt_new", "HUMAN_HALT"), ("normal", "HUMAN_RESUME")]
+    assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("active", "OPERATOR_RESUME")]
     assert {e.symbol for e in ended.of(PermitDenied)} >= {"DDD", "EEE", "FFF"}
     assert entered(ended) == {"AAA", "BBB", "CCC", "GGG", "HHH"}
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
@@ -65,40 +65,40 @@ def test_a_halt_denies_entries_until_a_human_resumes() -> None:
 def test_a_resume_that_is_refused_is_journalled_with_why() -> None:
     """A day opens on two reads of the account."""
     asked = (
-        (0.0, Halt(reason="HUMAN_HALT", note="lunch")),
+        (0.0, Halt(reason="OPERATOR_HALT", note="lunch")),
         (0.0, Resume(note="too early")),
         (0.0, Resume()),
     )
     ended = perform(direct=told(*asked))
-    assert states(ended) == [("halt_new", "HUMAN_HALT")]
+    assert states(ended) == [("reduce_only", "OPERATOR_HALT")]
     assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandNoted)] == [
-        ("HUMAN_RESUME", "too early", "the day has not opened yet"),
-        ("HUMAN_RESUME", "", "the day has not opened yet"),
+        ("OPERATOR_RESUME", "too early", "the day has not opened yet"),
+        ("OPERATOR_RESUME", "", "the day has not opened yet"),
     ]
 
 
 def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
     asked = (
-        (1.5, Halt(reason="HUMAN_HALT", note="lunch")),
-        (2.0, Halt(reason="HUMAN_HALT", note="a long one")),
-        (2.5, Halt(reason="HUMAN_HALT", note="")),
-        (3.5, Flatten(reason="HUMAN_FLATTEN", note="storm")),
-        (4.0, Halt(reason="HUMAN_HALT", note="still closed")),
+        (1.5, Halt(reason="OPERATOR_HALT", note="lunch")),
+        (2.0, Halt(reason="OPERATOR_HALT", note="a long one")),
+        (2.5, Halt(reason="OPERATOR_HALT", note="")),
+        (3.5, Flatten(reason="OPERATOR_FLATTEN", note="storm")),
+        (4.0, Halt(reason="OPERATOR_HALT", note="still closed")),
     )
     ended = perform(direct=told(*asked))
-    assert states(ended) == [("halt_new", "HUMAN_HALT"), ("flatten", "HUMAN_FLATTEN")]
+    assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("flattening", "OPERATOR_FLATTEN")]
     assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandNoted)] == [
-        ("HUMAN_HALT", "a long one", 120_000),
-        ("HUMAN_HALT", "still closed", 240_000),
+        ("OPERATOR_HALT", "a long one", 120_000),
+        ("OPERATOR_HALT", "still closed", 240_000),
     ]
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
     assert notes == ["lunch", "storm"]
 
 
 def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
-    ended = perform(direct=told((2.5, Flatten(reason="HUMAN_FLATTEN", note=""))))
+    ended = perform(direct=told((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
     last_ms = max(e.closed_ms for e in ended.of(TradeClosed) if e.closed_ms < at(2.6))
-    snapshots = [e for e in ended.of(EquityMarked) if e.at_ms >= last_ms]
+    snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
     assert snapshots[0].at_ms - last_ms <= 2_000, "not at the next cycle, 30 s later"
     assert snapshots[0].unrealised == 0
@@ -107,27 +107,27 @@ def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
 def test_a_way_out_of_a_flatten_has_two_steps() -> None:
     ended = perform(
         direct=told(
-            (2.5, Flatten(reason="HUMAN_FLATTEN", note="")),
+            (2.5, Flatten(reason="OPERATOR_FLATTEN", note="")),
             (3.5, Resume(note="")),
             (5.5, Resume(note="")),
         )
     )
-    assert [after for after, _ in states(ended)] == ["flatten", "halt_new", "normal"]
+    assert [after for after, _ in states(ended)] == ["flattening", "reduce_only", "active"]
     closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_ms < at(2.6)]
-    assert closes == ["close"] * 5
+    assert closes == ["exit"] * 5
     assert "FFF" not in entered(ended)  # its minute fell into the halt
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
 def test_after_a_loss_entries_are_half_the_size() -> None:
-    """The loss of minutes 3 and 5 is half the day's limit; minute 6 enters in REDUCED."""
+    """The loss of minutes 3 and 5 is half the day's limit; minute 6 enters in REDUCED_SIZE."""
     risk = attrs.evolve(SETTINGS.risk, daily_loss_max=D("0.008"), flatten_at=D(9))
     ended = perform(settings=attrs.evolve(SETTINGS, risk=risk))
-    assert ("reduced", "DAY_LOSS_HALF") in states(ended)
+    assert ("reduced_size", "DAY_LOSS_HALF") in states(ended)
     quantity = [
         e.intent.quantity
         for e in ended.of(IntentRecorded)
-        if e.intent.leg is Leg.ENTRY and e.intent.symbol in ("AAA", "GGG")
+        if e.intent.role is OrderRole.ENTRY and e.intent.symbol in ("AAA", "GGG")
     ]
     assert min(quantity) < max(quantity) * D("0.6")
     assert ended.checked.violations == ()
@@ -222,10 +222,10 @@ def test_a_deed_that_was_done_before_is_skipped_and_the_rest_is_done() -> None:
             settings=DeskSettings(),
         )
         old = IntentRecorded(at_ms=at(2), cause_id="", intent=order.intent)
-        new = attrs.evolve(old, intent=attrs.evolve(order.intent, client_id="km-new"))
+        new = attrs.evolve(old, intent=attrs.evolve(order.intent, client_order_id="km-new"))
         after = await desk.commit(old, new)
-        seen.append(sum(name in after.orders for name in (order.client_id, "km-new")))
+        seen.append(sum(name in after.orders for name in (order.client_order_id, "km-new")))
 
     ended = perform(direct=direct, minutes=3)
     assert seen == [2]
-    assert ended.book.state is TradingState.NORMAL
+    assert ended.book.state is TradingState.ACTIVE

@@ -61,10 +61,10 @@ def test_the_screenplay_is_busy() -> None:
     ended = perform()
     assert faults(ended, until_minute=screenplay.MINUTES) == []
     reasons = Counter(trade.exit_reason for trade in ended.of(TradeClosed))
-    assert reasons == {"stop": 3, "target": 3, "time": 1}
+    assert reasons == {"stop_loss": 3, "take_profit": 3, "time_limit": 1}
     assert len(ended.income) == 2  # two positions over the settlement
     assert len(ended.positions) == 2
-    by_order = Counter(fill.client_id for fill in ended.fills)
+    by_order = Counter(fill.client_order_id for fill in ended.fills)
     assert max(by_order.values()) == 3  # a target in three parts
     assert ended.of(CandidateVetoed)
     assert ended.of(PermitDenied)
@@ -97,16 +97,16 @@ def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
 
 
 class Storm(Watcher):
-    """Crashes a few actors at random, recoveries included, ``quiet_s`` apart."""
+    """Crashes a few actors at random, recoveries included, ``backoff_reset_s`` apart."""
 
-    def __init__(self, seed: int, crashes: int, rate: float, quiet_s: float) -> None:
+    def __init__(self, seed: int, crashes: int, rate: float, backoff_reset_s: float) -> None:
         super().__init__(ACTORS, armed)
         self.left = crashes
         self.rate = rate
-        self.quiet_s = quiet_s
+        self.backoff_reset_s = backoff_reset_s
         self.seed = seed
         self.steps = 0
-        self.last_s = -quiet_s
+        self.last_s = -backoff_reset_s
 
     def chance(self) -> float:
         """A number in [0, 1) that seed and step decide."""
@@ -118,7 +118,7 @@ class Storm(Watcher):
         if task.child_nurseries:
             return  # a task that waits for its own nursery may not leave before its children
         now = trio.current_time()
-        if self.left and now - self.last_s >= self.quiet_s and self.chance() < self.rate:
+        if self.left and now - self.last_s >= self.backoff_reset_s and self.chance() < self.rate:
             self.left -= 1
             self.last_s = now
             throw_into(task, Sabotage(str(site)))
@@ -128,7 +128,10 @@ class Storm(Watcher):
 @pytest.mark.parametrize("seed", range(30))
 def test_crashes_upon_crashes_lose_double_and_bare_nothing(seed: int) -> None:
     storm = Storm(
-        seed, crashes=2 + seed % 4, rate=(0.01, 0.02, 0.05)[seed % 3], quiet_s=(0, 1, 12)[seed % 3]
+        seed,
+        crashes=2 + seed % 4,
+        rate=(0.01, 0.02, 0.05)[seed % 3],
+        backoff_reset_s=(0, 1, 12)[seed % 3],
     )
     ended = perform(instruments=[storm])
     assert faults(ended, until_minute=screenplay.MINUTES) == []

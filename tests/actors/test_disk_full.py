@@ -14,7 +14,7 @@ import pytest
 from stage import Ended, Stage, at, perform
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
-from kamou.core.model import ZERO, Leg, OrderType, TradingState
+from kamou.core.model import ZERO, OrderRole, OrderType, TradingState
 from kamou.exchange.base import ExchangePort
 
 ROOM = 1_000_000_000  # pages: SQLite's own bound
@@ -71,7 +71,7 @@ async def covered(port: ExchangePort) -> dict[str, bool]:
 def assert_nothing_is_lost(ended: Ended) -> None:
     """Journal and venue agree to the last fill, and nothing is doubled."""
     assert {e.fill.key for e in ended.of(FillRecorded)} == {f.key for f in ended.fills}
-    names = [e.intent.client_id for e in ended.of(IntentRecorded)]
+    names = [e.intent.client_order_id for e in ended.of(IntentRecorded)]
     assert len(names) == len(set(names))
     held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.items()}
     assert held == {p.symbol: p.quantity for p in ended.positions}
@@ -94,10 +94,10 @@ def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_it
     assert ended.crashes == [], "a full disk is weather, not a crash"
     while_full = range(at(full[0]), at(full[1]))
     assert not [e for e in ended.of(PermitGranted) if e.at_ms in while_full]
-    entries = [e for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY]
+    entries = [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
     assert not [e for e in entries if e.at_ms in while_full]
     states = [(e.after, e.reason) for e in ended.of(StateChanged)]
-    assert (TradingState.HALT_NEW, "DISK_FULL") in states
+    assert (TradingState.REDUCE_ONLY, "DISK_FULL") in states
     assert ended.book.state.entries_allowed, states
     assert [e for e in entries if e.at_ms >= at(full[1])], "it trades again"
     assert_nothing_is_lost(ended)

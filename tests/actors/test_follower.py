@@ -159,9 +159,9 @@ async def test_the_port_knows_a_halt_as_soon_as_it_is_committed(
     async with bench.running():
         assert not state.halted()
         for before, after in (
-            (TradingState.NORMAL, TradingState.HALT_NEW),
-            (TradingState.HALT_NEW, TradingState.NORMAL),
+            (TradingState.ACTIVE, TradingState.REDUCE_ONLY),
+            (TradingState.REDUCE_ONLY, TradingState.ACTIVE),
         ):
             changed = e.StateChanged(at_ms=1, before=before, after=after, reason="TEST")
             await bench.journal.commit(lost(1) if after is before else changed)
-            assert state.halted() == (after is TradingState.HALT_NEW)
+            assert state.halted() == (after is TradingState.REDUCE_ONLY)

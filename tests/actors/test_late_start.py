@@ -96,7 +96,7 @@ async def test_a_loss_between_midnight_and_a_late_start_halts_today(
         (opened,) = late.opened()
         assert (opened.opening, opened.equity) == (10_000, 9_580)
         (state,) = [x for x in late.bench.stored() if isinstance(x, e.StateChanged)]
-        assert (state.after, state.reason) == (TradingState.HALT_NEW, "DAY_LOSS_LIMIT")
+        assert (state.after, state.reason) == (TradingState.REDUCE_ONLY, "DAY_LOSS_LIMIT")
 
 
 async def test_a_look_that_disagrees_with_the_book_opens_no_day_for_a_minute(
@@ -152,4 +152,4 @@ async def test_however_long_nothing_answers_the_next_look_is_asked_for_in_time_t
             again_ms = late.governor.next_due_ms()
             assert again_ms is None or again_ms > late.clock.now_ms() >= now_ms
         (state,) = [x for x in late.bench.stored() if isinstance(x, e.StateChanged)]
-        assert state.after is TradingState.HALT_NEW
+        assert state.after is TradingState.REDUCE_ONLY

@@ -28,7 +28,7 @@ from kamou.core.model import (
     Fill,
     Income,
     Intent,
-    Leg,
+    OrderRole,
     OrderSide,
     OrderType,
     TradingState,
@@ -75,9 +75,9 @@ class LyingExchange(TroubledExchange):
         if "stream" not in self.trouble.away:
             super()._forward(events)
 
-    async def order(self, client_id: str) -> VenueOrder | None:
-        self.out.orders_asked.append(client_id)
-        return await super().order(client_id)
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        self.out.orders_asked.append(client_order_id)
+        return await super().order(client_order_id)
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
         rows = await super().fills(since_ms)
@@ -115,16 +115,16 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_in_the_same_look(
     ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
     assert out.fills == 0
     intents = [e for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
-    entry = next(e.intent.client_id for e in intents if e.intent.leg is Leg.ENTRY)
-    (filled,) = [e for e in ended.of(FillRecorded) if e.fill.client_id == entry]
-    stop = next(e for e in intents if e.intent.leg is Leg.STOP)
+    entry = next(e.intent.client_order_id for e in intents if e.intent.role is OrderRole.ENTRY)
+    (filled,) = [e for e in ended.of(FillRecorded) if e.fill.client_order_id == entry]
+    stop = next(e for e in intents if e.intent.role is OrderRole.STOP_LOSS)
     assert filled.at_ms > at(2) + 3_000  # the venue's answer said that it filled, no list did
     assert stop.at_ms - filled.at_ms < 500
     assert ended.checked.violations == ()
 
 
 def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
-    """Seed 94007: each query by client id delayed them by a read that could say nothing new."""
+    """Seed 94007: each query by client order id was a read that could say nothing new."""
     out, trouble = LeftOut(fills=2), Trouble()
 
     async def direct(stage: Stage) -> None:
@@ -134,11 +134,11 @@ def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
         trouble.away = frozenset()
 
     ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
-    ends = {e.client_id: e.at_ms for e in ended.of(OrderClosed)}
+    ends = {e.client_order_id: e.at_ms for e in ended.of(OrderClosed)}
     (entry,) = [
-        e.intent.client_id
+        e.intent.client_order_id
         for e in ended.of(IntentRecorded)
-        if e.intent.symbol == HELD and e.intent.leg is Leg.ENTRY
+        if e.intent.symbol == HELD and e.intent.role is OrderRole.ENTRY
     ]
     assert entry in ends
     assert entry not in out.orders_asked
@@ -152,7 +152,7 @@ async def sell_by_hand(stage: Stage) -> None:
     await stage.tree.port.server_time_ms()
     stage.session.engine.place(
         OrderRequest(
-            client_id="by-hand",
+            client_order_id="by-hand",
             symbol=FLAT,
             side=OrderSide.SELL,
             type=OrderType.MARKET,
@@ -172,7 +172,9 @@ def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times
     assert adopted.symbol == FLAT
     assert adopted.at_ms - at(2.3) < 5_000 * times + 2_000
     stop = next(
-        e for e in ended.of(IntentRecorded) if e.intent.symbol == FLAT and e.intent.leg is Leg.STOP
+        e
+        for e in ended.of(IntentRecorded)
+        if e.intent.symbol == FLAT and e.intent.role is OrderRole.STOP_LOSS
     )
     assert stop.at_ms - adopted.at_ms < 2_000
 
@@ -229,7 +231,7 @@ def test_a_change_of_the_balance_that_nothing_ever_explains_is_a_loss_after_20_s
     out = LeftOut(transfers=1_000_000)
     ended = play(out, direct=withdraw)
     (first, *_) = ended.of(StateChanged)
-    assert first.after is TradingState.FLATTEN
+    assert first.after is TradingState.FLATTENING
     seen_ms = at(3) + 1_000  # the first cycle after the withdrawal
     assert seen_ms + 20_000 <= first.at_ms <= seen_ms + 40_000
 
@@ -241,7 +243,7 @@ class NoNewStops(TroubledExchange):
     """A venue that takes attached stops and refuses separate ones."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.symbol == HELD and intent.leg is Leg.STOP:
+        if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:
             raise RejectedError("REFUSED", "no separate stops today")
         return await super()._place(intent, attached)
 
@@ -289,7 +291,7 @@ async def lose_the_stop(stage: Stage) -> None:
     await stage.until(2.06)
     confirmed = stage.book().trades[HELD].confirmed
     assert confirmed is not None
-    stage.session.engine.cancel(confirmed.client_id)
+    stage.session.engine.cancel(confirmed.client_order_id)
     stage.tree.port._forward(stage.session.engine.take_events())
 
 
@@ -305,11 +307,11 @@ def test_the_deadline_of_a_stop_does_not_wait_for_a_clock_that_was_set_back(
         minutes=4,
     )
     closes = {
-        e.intent.client_id
+        e.intent.client_order_id
         for e in ended.of(IntentRecorded)
-        if e.intent.symbol == HELD and e.intent.leg is Leg.CLOSE
+        if e.intent.symbol == HELD and e.intent.role is OrderRole.EXIT
     }
     assert closes
-    (closed, *_) = [f for f in ended.fills if f.client_id in closes]
+    (closed, *_) = [f for f in ended.fills if f.client_order_id in closes]
     assert closed.at_ms - at(2.06) < 10_000
     assert [v for v in ended.checked.violations if v.rule == "UNPROTECTED"] == []

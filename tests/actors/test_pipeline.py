@@ -18,8 +18,8 @@ from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner, StrategyFailedError
 from kamou.app import Tree, World
 from kamou.core import strategies
-from kamou.core.book.events import CandidateVetoed, CycleRanked, IntentRecorded, SignalRefined
-from kamou.core.model import Leg
+from kamou.core.book.events import CandidateRefined, CandidateVetoed, CycleRanked, IntentRecorded
+from kamou.core.model import OrderRole
 from kamou.messages.market import BarsClosed
 from kamou.runtime.supervision import START_TIMEOUT_S
 from kamou.settings.strategies import StrategySettings
@@ -39,7 +39,7 @@ def entered(ended: Ended) -> dict[str, int]:
     return {
         e.intent.symbol: round((e.at_ms - at(0)) / 60_000)
         for e in ended.of(IntentRecorded)
-        if e.intent.leg is Leg.ENTRY
+        if e.intent.role is OrderRole.ENTRY
     }
 
 
@@ -207,7 +207,7 @@ def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> Non
     cycle = attrs.evolve(SETTINGS.cycle, shards=shards)
     ended = perform(settings=attrs.evolve(SETTINGS, cycle=cycle))
     assert faults(ended, until_minute=screenplay.MINUTES) == []
-    signals = [e.signal_id for e in ended.of(SignalRefined)]
+    signals = [e.signal_id for e in ended.of(CandidateRefined)]
     assert len(signals) == 10
     assert entered(ended) == entered(perform())
 

@@ -16,7 +16,7 @@ from kamou.actors.base import HandlerHungError
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.app import Tree, World
 from kamou.core.book.events import (
-    EquityMarked,
+    EquityRecorded,
     IntentRecorded,
     PermitDenied,
     PermitGranted,
@@ -25,7 +25,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.codes import Deny
-from kamou.core.model import Denial, Figure, Leg, TradingState, VenuePosition
+from kamou.core.model import Denial, Figure, OrderRole, TradingState, VenuePosition
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
@@ -81,20 +81,20 @@ async def crash(governor: RiskGovernor, message: object) -> Any:
 
 
 def entries(ended: Ended) -> list[IntentRecorded]:
-    return [e for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY]
+    return [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
 
 
 @pytest.mark.parametrize("answer", [hang, dawdle, crash])
 def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: Answer) -> None:
     ended = perform(arrange=governed(answer, since_minute=2.5))
     assert max(e.at_ms for e in entries(ended)) < at(2.5)
-    silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_SILENT"]
+    silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_TIMEOUT"]
     assert "AAA" in {e.symbol for e in silent}
     assert {e.denials[0].figures[0] for e in silent} == {Figure(name="timeout_s", value="2")}
     proofs = {proof.symbol for proof in ended.of(ReduceProved)}
     assert "DDD" in proofs  # the time stop
     (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
-    assert timed.exit_reason == "time"
+    assert timed.exit_reason == "time_limit"
     assert ended.checked.violations == ()
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
@@ -147,7 +147,7 @@ def test_a_second_read_of_the_equity_trips_the_breaker_even_after_one_that_faile
     )
     changes = [(c.after, c.reason) for c in ended.of(StateChanged)]
     assert any(reason.startswith("DAY_LOSS") for _, reason in changes)
-    assert changes[-1][0] is not TradingState.NORMAL
+    assert changes[-1][0] is not TradingState.ACTIVE
 
 
 class Moving(SimulatedExchange):
@@ -165,8 +165,8 @@ class Moving(SimulatedExchange):
 def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
     Moving.paid = False
     ended = perform(adapter=Moving)
-    earned = [mark.equity - mark.flows for mark in ended.of(EquityMarked)]
-    assert {mark.flows for mark in ended.of(EquityMarked)} == {0, 5_000}
+    earned = [mark.equity - mark.flows for mark in ended.of(EquityRecorded)]
+    assert {mark.flows for mark in ended.of(EquityRecorded)} == {0, 5_000}
     assert max(earned) - min(earned) < 1_000
     assert ended.of(StateChanged) == []
 

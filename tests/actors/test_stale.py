@@ -41,11 +41,11 @@ def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -
 
     _, ended = blind(direct)
     halt, resumed = ended.of(StateChanged)
-    assert (halt.after, halt.reason) == (TradingState.HALT_NEW, "EQUITY_UNKNOWN")
+    assert (halt.after, halt.reason) == (TradingState.REDUCE_ONLY, "EQUITY_UNKNOWN")
     # The read of minute 1, its age limit, and as much again; told within five seconds.
     assert at(3) <= halt.at_ms <= at(3) + 6_000
     assert int(halt.figures[0].value) > 60_000
-    assert (resumed.after, resumed.reason) == (TradingState.NORMAL, "DATA_RECOVERED")
+    assert (resumed.after, resumed.reason) == (TradingState.ACTIVE, "DATA_RECOVERED")
     assert at(6) <= resumed.at_ms <= at(7.2)
     granted = [event.at_ms for event in ended.of(PermitGranted)]
     assert not [at_ms for at_ms in granted if at(2.1) < at_ms < resumed.at_ms]
@@ -89,20 +89,20 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     halt, _ = ended.of(StateChanged)
     assert at(3) <= halt.at_ms <= at(3) + 6_000
     assert (seen["status"]["state"], seen["status"]["state_reason"]) == (
-        "halt_new",
+        "reduce_only",
         "EQUITY_UNKNOWN",
     )
     assert [line for line in seen["readyz"] if "account or marks are too old" in line]
-    assert 'kamou_trading_state{state="halt_new"} 1.0' in seen["metrics"]
+    assert 'kamou_trading_state{state="reduce_only"} 1.0' in seen["metrics"]
     halted, resumed = lines
     assert halted.startswith(
         "halted by the risk governor: account or prices were too old (too old by 1 min): no new"
-        " risk until two fresh reads; trading state halt_new, no new trades; before normal"
+        " risk until two fresh reads; trading state reduce_only, no new trades; before active"
     )
     assert resumed.startswith(
         "resumed by the risk governor: account and prices were known again (the day's"
     )
-    assert resumed.endswith("; trading state normal; before halt_new")
+    assert resumed.endswith("; trading state active; before reduce_only")
 
 
 def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:
@@ -116,8 +116,8 @@ def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> Non
 
     ended = perform(adapter=partial(OldMarks, trouble=trouble), settings=STRICT, direct=direct)
     assert changes(ended) == [
-        (TradingState.HALT_NEW, "EQUITY_UNKNOWN"),
-        (TradingState.NORMAL, "DATA_RECOVERED"),
+        (TradingState.REDUCE_ONLY, "EQUITY_UNKNOWN"),
+        (TradingState.ACTIVE, "DATA_RECOVERED"),
     ]
     halt, resumed = ended.of(StateChanged)
     assert at(3) < halt.at_ms <= at(3) + 16_000  # marks of minute 2: ten seconds and a minute

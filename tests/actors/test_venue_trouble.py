@@ -36,7 +36,7 @@ from kamou.core.book.events import (
     StopConfirmed,
     TradeClosed,
 )
-from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
 from kamou.messages.system import Flatten, Halt
 from kamou.venue.state import OrderRequest
 
@@ -48,16 +48,16 @@ def play(trouble: Trouble, **more: Any) -> Ended:
 
 
 def entry_of(ended: Ended, symbol: str) -> str:
-    """The client id of the symbol's first entry."""
+    """The client order id of the symbol's first entry."""
     return next(
-        e.intent.client_id
+        e.intent.client_order_id
         for e in ended.of(IntentRecorded)
-        if e.intent.symbol == symbol and e.intent.leg is Leg.ENTRY
+        if e.intent.symbol == symbol and e.intent.role is OrderRole.ENTRY
     )
 
 
-def about(ended: Ended, kind: type, client_id: str) -> list[Any]:
-    return [event for event in ended.of(kind) if event.client_id == client_id]
+def about(ended: Ended, kind: type, client_order_id: str) -> list[Any]:
+    return [event for event in ended.of(kind) if event.client_order_id == client_order_id]
 
 
 def well(ended: Ended) -> list[str]:
@@ -71,14 +71,14 @@ def well(ended: Ended) -> list[str]:
 def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_again(
     fate: str,
 ) -> None:
-    trouble = Trouble(fate=every(Leg.ENTRY, fate, "BBB"))
+    trouble = Trouble(fate=every(OrderRole.ENTRY, fate, "BBB"))
     ended = play(trouble)
     name = entry_of(ended, "BBB")
     (unknown,) = about(ended, OrderUnknown, name)
     (closed,) = about(ended, OrderClosed, name)
     assert closed.status is OrderStatus.EXPIRED
     assert closed.at_ms - unknown.at_ms >= 19_000  # the receive window, the time-out, a margin
-    assert [i.client_id for i in trouble.sent].count(name) == 1
+    assert [i.client_order_id for i in trouble.sent].count(name) == 1
     assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
     assert released[ended.book.order(name).intent.permit_id] == "no_fill"
@@ -86,10 +86,10 @@ def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_agai
 
 
 def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> None:
-    trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED))
+    trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED))
     ended = play(trouble)
     assert ended.of(OrderUnknown)
-    sent = [intent.client_id for intent in trouble.sent]
+    sent = [intent.client_order_id for intent in trouble.sent]
     assert len(sent) == len(set(sent))
     assert len(ended.of(TradeClosed)) == 7
     assert well(ended) == []
@@ -99,7 +99,7 @@ def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> Non
     ("fate", "code"), [(REJECTED, "MARGIN_INSUFFICIENT"), (LIMITED, "RATE_LIMITED")]
 )
 def test_an_order_that_the_venue_refused_ends_with_its_companions(fate: str, code: str) -> None:
-    trouble = Trouble(fate=every(Leg.ENTRY, fate, "BBB"))
+    trouble = Trouble(fate=every(OrderRole.ENTRY, fate, "BBB"))
     ended = play(trouble)
     refused = [e for e in ended.of(OrderRejected) if e.code == code]
     assert len(refused) == 3  # entry, stop and target
@@ -109,17 +109,17 @@ def test_an_order_that_the_venue_refused_ends_with_its_companions(fate: str, cod
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
 def test_a_close_in_trouble_is_tried_until_the_position_is_gone(fate: str) -> None:
-    trouble = Trouble(fate=every(Leg.CLOSE, fate, "DDD"))
+    trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))
 
     async def direct(stage: Stage) -> None:
         await stage.until(8.5)
         trouble.fate = lambda intent: ""
 
     ended = play(trouble, direct=direct)
-    closes = [i for i in trouble.sent if i.leg is Leg.CLOSE and i.symbol == "DDD"]
-    assert len({i.client_id for i in closes}) == len(closes)
+    closes = [i for i in trouble.sent if i.role is OrderRole.EXIT and i.symbol == "DDD"]
+    assert len({i.client_order_id for i in closes}) == len(closes)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
-    assert closed.exit_reason == "time"
+    assert closed.exit_reason == "time_limit"
     assert (len(closes) == 1) == (fate == UNANSWERED)
     assert well(ended) == []
 
@@ -132,7 +132,7 @@ def test_a_cancel_that_got_lost_is_asked_for_again() -> None:
         trouble.cancel = ""
 
     ended = play(trouble, direct=direct)
-    asked = [e.client_id for e in ended.of(CancelRequested)]
+    asked = [e.client_order_id for e in ended.of(CancelRequested)]
     assert len(asked) > len(set(asked))
     assert well(ended) == []
 
@@ -215,9 +215,9 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
     trouble = Trouble(hidden=stops_of("DDD"))
     ended = play(trouble)
     name = entry_of(ended, "DDD")
-    filled_ms = next(f.at_ms for f in ended.fills if f.client_id == name)
+    filled_ms = next(f.at_ms for f in ended.fills if f.client_order_id == name)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
-    assert closed.exit_reason == "close"
+    assert closed.exit_reason == "exit"
     assert 6_000 <= closed.closed_ms - filled_ms <= 8_000
     assert "DDD" not in {e.symbol for e in ended.of(StopConfirmed)}
     assert well(ended) == []
@@ -229,12 +229,12 @@ def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
         engine = stage.session.engine
         await stage.tree.port.server_time_ms()  # the market is at this minute
         (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
-        engine.cancel(stop.client_id)  # by a stranger's hand
+        engine.cancel(stop.client_order_id)  # by a stranger's hand
         await stage.tree.port.server_time_ms()  # and the venue says so
 
     ended = play(Trouble(), direct=direct)
     confirmed = [e for e in ended.of(StopConfirmed) if e.symbol == "DDD"]
-    assert len({e.client_id for e in confirmed}) == 2
+    assert len({e.client_order_id for e in confirmed}) == 2
     assert well(ended) == []
 
 
@@ -250,14 +250,14 @@ def test_a_silent_venue_does_not_use_up_the_deadline() -> None:
 
     ended = play(trouble, direct=direct)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
-    assert closed.exit_reason == "time"
+    assert closed.exit_reason == "time_limit"
     assert well(ended) == []
 
 
 def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything() -> None:
-    trouble = Trouble(hidden=stops_of("DDD"), fate=every(Leg.CLOSE, REJECTED, "DDD"))
+    trouble = Trouble(hidden=stops_of("DDD"), fate=every(OrderRole.EXIT, REJECTED, "DDD"))
     ended = play(trouble)
-    (flattened,) = [e for e in ended.of(StateChanged) if e.after is TradingState.FLATTEN]
+    (flattened,) = [e for e in ended.of(StateChanged) if e.after is TradingState.FLATTENING]
     assert flattened.reason == "PROTECTION_FAILED"
     assert {p.symbol for p in ended.positions} == {"DDD"}  # its stop still rests at the venue
 
@@ -268,28 +268,28 @@ def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything
 def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
     async def direct(stage: Stage) -> None:
         await stage.until(2.5)
-        stage.tree.governor.put_priority(Flatten(reason="HUMAN_FLATTEN", note="a drill"))
+        stage.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
 
     ended = play(Trouble(), direct=direct)
     assert ended.positions == ()
     assert ended.orders == ()
     assert max(f.at_ms for f in ended.fills) < at(2.6)
-    assert ended.book.state is TradingState.FLATTEN
+    assert ended.book.state is TradingState.FLATTENING
     assert ended.checked.violations == ()
 
 
 def test_a_flatten_sends_the_next_close_without_asking_what_became_of_the_last() -> None:
     """Seed 995256: three closes timed out, and each was asked after for twenty seconds."""
-    trouble = Trouble(fate=every(Leg.CLOSE, LOST, "DDD"))
+    trouble = Trouble(fate=every(OrderRole.EXIT, LOST, "DDD"))
 
     async def direct(stage: Stage) -> None:
         await stage.until(2.5)
-        stage.tree.governor.put_priority(Flatten(reason="HUMAN_FLATTEN", note="a drill"))
+        stage.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
         await stage.until(2.6)
         trouble.fate = lambda intent: ""
 
     ended = play(trouble, direct=direct)
-    lost = [i for i in trouble.sent if i.leg is Leg.CLOSE and i.symbol == "DDD"][:-1]
+    lost = [i for i in trouble.sent if i.role is OrderRole.EXIT and i.symbol == "DDD"][:-1]
     assert len(lost) >= 2
     assert ended.positions == ()
     assert max(f.at_ms for f in ended.fills) < at(2.65)
@@ -297,11 +297,11 @@ def test_a_flatten_sends_the_next_close_without_asking_what_became_of_the_last()
 
 
 def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back() -> None:
-    trouble = Trouble(fate=every(Leg.ENTRY, LOST, "DDD"))
+    trouble = Trouble(fate=every(OrderRole.ENTRY, LOST, "DDD"))
 
     async def direct(stage: Stage) -> None:
         await stage.until(2.1)
-        stage.tree.governor.put_priority(Halt(reason="HUMAN_HALT", note=""))
+        stage.tree.governor.put_priority(Halt(reason="OPERATOR_HALT", note=""))
         await stage.until(2.5)
         assert {p.symbol for p in stage.session.engine.positions()} == {"AAA", "BBB", "CCC", "EEE"}
 
@@ -309,8 +309,8 @@ def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back()
     name = entry_of(ended, "DDD")
     assert about(ended, CancelRequested, name)
     assert about(ended, OrderClosed, name)[0].status is OrderStatus.EXPIRED
-    assert not [i for i in trouble.sent if i.leg is Leg.ENTRY and i.intended_ms > at(2.2)]
-    assert {t.exit_reason for t in ended.of(TradeClosed)} == {"target", "stop"}
+    assert not [i for i in trouble.sent if i.role is OrderRole.ENTRY and i.intended_ms > at(2.2)]
+    assert {t.exit_reason for t in ended.of(TradeClosed)} == {"take_profit", "stop_loss"}
     assert ended.positions == ()
     assert ended.checked.violations == ()
 
@@ -320,7 +320,7 @@ def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back()
 
 def foreign(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
     return OrderRequest(
-        client_id=f"web-{symbol}-{side.value}",
+        client_order_id=f"web-{symbol}-{side.value}",
         symbol=symbol,
         side=side,
         type=OrderType.MARKET,
@@ -343,7 +343,7 @@ def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> No
     assert (adopted.symbol, adopted.quantity) == ("HHH", D(3))
     assert [e.symbol for e in ended.of(StopConfirmed)].count("HHH") >= 1
     changes = [(e.after, e.reason) for e in ended.of(StateChanged)]
-    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in changes
+    assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in changes
     assert not [f for f in ended.fills if f.symbol == "FFF"]  # its signal came while unexplained
     held = {p.symbol: p.quantity for p in ended.positions}
     assert held["HHH"] == ended.book.position("HHH")
@@ -371,5 +371,5 @@ def test_a_venue_that_takes_no_attached_orders_gets_separate_ones() -> None:
     )
     ended = play(Trouble(), settings=settings)
     reasons = {t.exit_reason for t in ended.of(TradeClosed)}
-    assert reasons == {"stop", "target", "time"}
+    assert reasons == {"stop_loss", "take_profit", "time_limit"}
     assert well(ended) == []

@@ -20,7 +20,7 @@ from kamou.clock import HOUR_MS, SimulatedClock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
-from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.errors import UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.exchange.embedded import SimulatedExchange
@@ -69,6 +69,7 @@ def veto(told: Told, shards: int = 1) -> VetoActor:
         cycle=CycleSettings(),
         period_ms=PERIOD_MS,
         limits=VetoLimits(),
+        risk=RiskLimits(),
         costs=CostModel(),
         handler_deadline_s=30.0,
         keep_detail=False,

@@ -21,7 +21,15 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.codes import StateReason
-from kamou.core.model import Account, Intent, Leg, OrderSide, OrderType, TradingState, VenueOrder
+from kamou.core.model import (
+    Account,
+    Intent,
+    OrderRole,
+    OrderSide,
+    OrderType,
+    TradingState,
+    VenueOrder,
+)
 from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import Flatten, Halt
@@ -35,7 +43,7 @@ class NoNewStops(SimulatedExchange):
     """A venue that takes attached stops and refuses separate ones."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.symbol == HELD and intent.leg is Leg.STOP:
+        if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:
             raise RejectedError("REFUSED", "no separate stops today")
         return await super()._place(intent, attached)
 
@@ -44,18 +52,18 @@ async def lose_the_stop(stage: Stage) -> None:
     await stage.until(2.06)
     confirmed = stage.book().trades[HELD].confirmed
     assert confirmed is not None
-    stage.session.engine.cancel(confirmed.client_id)
+    stage.session.engine.cancel(confirmed.client_order_id)
     stage.tree.port._forward(stage.session.engine.take_events())
 
 
 def test_a_position_without_a_stop_is_closed_within_its_deadline_however_long_the_cycle() -> None:
     ended = perform(adapter=NoNewStops, direct=lose_the_stop, settings=SLOW_CYCLES)
     closes = {
-        event.intent.client_id
+        event.intent.client_order_id
         for event in ended.of(IntentRecorded)
-        if event.intent.symbol == HELD and event.intent.leg is Leg.CLOSE
+        if event.intent.symbol == HELD and event.intent.role is OrderRole.EXIT
     }
-    (closed,) = [f for f in ended.of(FillRecorded) if f.fill.client_id in closes]
+    (closed,) = [f for f in ended.of(FillRecorded) if f.fill.client_order_id in closes]
     assert closed.at_ms - at(2.06) <= 11_000
     assert ended.checked.violations == ()
 
@@ -65,11 +73,11 @@ class Hanging(SimulatedExchange):
 
     hung = False
 
-    async def _cancel(self, client_id: str, symbol: str) -> None:
+    async def _cancel(self, client_order_id: str, symbol: str) -> None:
         if not Hanging.hung:
             Hanging.hung = True
             await trio.sleep_forever()
-        await super()._cancel(client_id, symbol)
+        await super()._cancel(client_order_id, symbol)
 
 
 def test_a_venue_call_that_hangs_holds_the_order_manager_no_longer_than_its_time_out() -> None:
@@ -88,7 +96,7 @@ async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcom
             await trio.sleep_forever()
             return ()
 
-        async def cancel(self, client_id: str, symbol: str) -> None:
+        async def cancel(self, client_order_id: str, symbol: str) -> None:
             await trio.sleep_forever()
 
     port = TimedPort(Deaf(), DeskSettings().venue_timeout_s)  # type: ignore[arg-type]
@@ -103,7 +111,7 @@ async def reverse_by_hand(stage: Stage) -> None:
     held = stage.book().trades[HELD].signed
     stage.session.engine.place(
         OrderRequest(
-            client_id="by-hand",
+            client_order_id="by-hand",
             symbol=HELD,
             side=OrderSide.SELL if held > 0 else OrderSide.BUY,
             type=OrderType.MARKET,
@@ -146,8 +154,8 @@ def test_one_wrong_read_does_not_become_the_days_opening() -> None:
 @pytest.mark.parametrize(
     ("command", "state"),
     [
-        (Halt(reason=StateReason.HUMAN_HALT.value), TradingState.HALT_NEW),
-        (Flatten(reason=StateReason.HUMAN_FLATTEN.value), TradingState.FLATTEN),
+        (Halt(reason=StateReason.OPERATOR_HALT.value), TradingState.REDUCE_ONLY),
+        (Flatten(reason=StateReason.OPERATOR_FLATTEN.value), TradingState.FLATTENING),
     ],
 )
 def test_a_humans_word_on_a_full_disk_is_carried_out_when_space_returns(

@@ -12,7 +12,7 @@ from kamou.core.market.bars import Candles, Series
 from kamou.core.model import (
     Account,
     Intent,
-    Leg,
+    OrderRole,
     OrderType,
     Quote,
     VenueOrder,
@@ -35,9 +35,9 @@ UNREACHABLE = "unreachable"  # the connection fails: as unclear as a lost answer
 Fate = Callable[[Intent], str]
 
 
-def every(leg: Leg, fate: str, symbol: str = "") -> Fate:
-    """That fate for orders of this leg, of one symbol or of all."""
-    return lambda intent: fate if intent.leg is leg and symbol in ("", intent.symbol) else ""
+def every(role: OrderRole, fate: str, symbol: str = "") -> Fate:
+    """That fate for orders of this role, of one symbol or of all."""
+    return lambda intent: fate if intent.role is role and symbol in ("", intent.symbol) else ""
 
 
 @attrs.define
@@ -96,9 +96,9 @@ class TroubledExchange(SimulatedExchange):
         resting = await super().open_orders()
         return tuple(order for order in resting if not self.trouble.hidden(order))
 
-    async def order(self, client_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> VenueOrder | None:
         self.trouble.read("order")
-        return await super().order(client_id)
+        return await super().order(client_order_id)
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
         self.trouble.sent.append(intent)
@@ -118,8 +118,8 @@ class TroubledExchange(SimulatedExchange):
                 raise UnreachableError("connection reset")
         return await super()._place(intent, attached)
 
-    async def _cancel(self, client_id: str, symbol: str) -> None:
-        self.trouble.cancels.append(client_id)
+    async def _cancel(self, client_order_id: str, symbol: str) -> None:
+        self.trouble.cancels.append(client_order_id)
         if self.trouble.cancel:
             raise UnreachableError("connection reset")
-        await super()._cancel(client_id, symbol)
+        await super()._cancel(client_order_id, symbol)

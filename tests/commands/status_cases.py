@@ -58,7 +58,7 @@ def book(**changes: Any) -> dict[str, Any]:
         "as_of_ms": NOW_MS,
         "mode": "demo",
         "currency": "USDT",
-        "state": "normal",
+        "state": "active",
         "state_reason": None,
         "state_note": None,
         "state_since_ms": None,
@@ -93,7 +93,7 @@ def child(name: str, **changes: Any) -> dict[str, Any]:
 def system(*children: dict[str, Any], **changes: Any) -> dict[str, Any]:
     made = {
         "phase": "trading",
-        "state": "normal",
+        "state": "active",
         "not_ready": [],
         "degraded": [],
         "gauges": {"loop_lag_max_seconds": 0.0205},
@@ -184,8 +184,8 @@ class AnyLook:
         return book(
             as_of_ms=self.time(),
             currency=self.random.choice(("USDT", self.words())),
-            state=self.random.choice(("normal", "reduced", "halt_new", "flatten")),
-            state_reason=self.maybe(self.random.choice(("HUMAN_HALT", self.words()))),
+            state=self.random.choice(("active", "reduced_size", "reduce_only", "flattening")),
+            state_reason=self.maybe(self.random.choice(("OPERATOR_HALT", self.words()))),
             state_note=self.maybe(self.words()),
             state_since_ms=self.maybe(self.time()),
             disabled_strategies=self.some(3, self.words),

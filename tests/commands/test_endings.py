@@ -14,7 +14,7 @@ from store.market_files import good_folder
 
 from kamou.cli import kamou_command, main
 from kamou.data_directory.folder import DataFolder
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]
@@ -38,7 +38,7 @@ def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (DataRefusedError("no bars"), "error: no bars\n"),
+        (InvalidDataError("no bars"), "error: no bars\n"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"),
             "error: a/b: No such file or directory; make the folder first, or name another path\n",
@@ -64,7 +64,7 @@ def test_our_own_error_says_more_than_the_one_of_the_system_beside_it(
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "a")
-        raise ExceptionGroup("tasks", [missing, DataRefusedError("no bars")])
+        raise ExceptionGroup("tasks", [missing, InvalidDataError("no bars")])
 
     compose("backtest", fail)
     assert cli("backtest", "--data", "any")[2] == "error: no bars\n"
@@ -74,7 +74,7 @@ def test_an_error_that_nobody_foresaw_is_not_made_a_line_of_ours(
     cli: Cli, compose: Compose
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ExceptionGroup("tasks", [ZeroDivisionError(), DataRefusedError("no bars")])
+        raise ExceptionGroup("tasks", [ZeroDivisionError(), InvalidDataError("no bars")])
 
     compose("backtest", fail)
     with pytest.raises(ExceptionGroup) as caught:

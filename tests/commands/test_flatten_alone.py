@@ -130,7 +130,7 @@ def _market_order(folder: DataFolder, symbol: str, signed: Decimal, *, reduce_on
     with closing(_engine(folder)) as engine:
         engine.place(
             OrderRequest(
-                client_id=f"test-{symbol}-{signed}",
+                client_order_id=f"test-{symbol}-{signed}",
                 symbol=symbol,
                 side=OrderSide.BUY if signed > 0 else OrderSide.SELL,
                 type=OrderType.MARKET,

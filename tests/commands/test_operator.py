@@ -65,7 +65,7 @@ class System:
 
         return Operations(
             snapshot=lambda: TREE,
-            status=lambda: {"state": "normal"},
+            status=lambda: {"state": "active"},
             not_ready=lambda: (),
             halt=command("halt"),
             resume=command("resume"),

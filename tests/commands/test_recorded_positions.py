@@ -41,7 +41,7 @@ def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
     confirmed = StopConfirmed(
         at_ms=story.CYCLE_MS + 3_000,
         symbol="ETHUSDT",
-        client_id=story.STOP,
+        client_order_id=story.STOP,
         quantity=D("0.50"),
         trigger_price=D("1970"),
     )

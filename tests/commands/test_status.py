@@ -264,7 +264,7 @@ def test_status_after_the_close_shows_no_position_and_the_days_result(
     close_the_trade(journalled)
     book = json.loads(cli("status", "--json")[1])["book"]
     assert book["positions"] == []
-    assert (book["equity"], book["state"]) == ("10521.85", "normal")
+    assert (book["equity"], book["state"]) == ("10521.85", "active")
     assert cli("status")[0] == 3
 
 
@@ -375,10 +375,10 @@ def test_a_halt_that_no_run_has_read_yet_is_shown(
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("halt_new", "resumed once by the operator; one more `kamou resume` lets it trade"),
-        ("reduced", "resumed by the operator, with half of the day's loss limit gone"),
+        ("reduce_only", "resumed once by the operator; one more `kamou resume` lets it trade"),
+        ("reduced_size", "resumed by the operator, with half of the day's loss limit gone"),
     ],
 )
 def test_a_resume_is_not_called_the_cause_of_a_state(state: str, words: str) -> None:
-    assert state_cause(state, "HUMAN_RESUME") == words
-    assert state_cause(state, "HUMAN_HALT") == "halted by the operator"
+    assert state_cause(state, "OPERATOR_RESUME") == words
+    assert state_cause(state, "OPERATOR_HALT") == "halted by the operator"

@@ -118,7 +118,7 @@ def test_account_and_positions_come_before_the_system() -> None:
 def test_the_account_names_state_money_day_budget_and_times() -> None:
     text = "\n".join(whole(seen(), 80))
     for said in (
-        "state             normal",
+        "state             active",
         "equity            10,030.00 USDT",
         "wallet balance    10,000.00 USDT",
         "unrealized        +30.00 USDT",
@@ -204,12 +204,12 @@ def test_pending_entries_are_listed_and_counted() -> None:
 
 def test_a_halt_is_named_with_its_cause_its_age_and_the_operators_words() -> None:
     halted = book(
-        state="halt_new",
-        state_reason="HUMAN_HALT",
+        state="reduce_only",
+        state_reason="OPERATOR_HALT",
         state_note="news at noon",
         state_since_ms=NOW_MS - 7_200_000,
     )
-    said = "halt_new, no new trades: halted by the operator"
+    said = "reduce_only, no new trades: halted by the operator"
     look = seen(book=halted)
     assert f'trading state {said}, for 2 h, "news at noon"' in troubles(look)
     assert f"state             {said}" in "\n".join(whole(look, 160))
@@ -260,7 +260,7 @@ def test_a_crowded_frame_keeps_a_line_of_everything() -> None:
     for beginning in (
         "kamou demo",
         "! the disk is full",
-        "state normal",
+        "state active",
         "positions: 31",
         "  BAREUSDT",
         "pending entries: 9",
@@ -322,6 +322,6 @@ def test_limited_lines_say_how_many_are_left_out() -> None:
 )
 def test_a_flatten_closes_everything_as_long_as_something_is_open(held: bool, words: str) -> None:
     changes: dict[str, Any] = {} if held else {"positions": []}
-    flattened = book(state="flatten", state_reason="HUMAN_FLATTEN", **changes)
+    flattened = book(state="flattening", state_reason="OPERATOR_FLATTEN", **changes)
     text = "\n".join(whole(seen(book=flattened), 160))
-    assert text.count(f"flatten, {words}: flattened by the operator") == 2
+    assert text.count(f"flattening, {words}: flattened by the operator") == 2

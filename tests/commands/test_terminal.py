@@ -20,7 +20,7 @@ from kamou.core.book.events import Event
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock
-from kamou.errors import DataRefusedError, KamouError
+from kamou.errors import InvalidDataError, KamouError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -50,7 +50,7 @@ def poisoned(tmp_path: Path) -> DataFolder:
 
     def evil(event: Event) -> Event:
         text = encode(event).decode()
-        for name in ("BTCUSDT", "ETHUSDT", "mean_reversion", "HUMAN_HALT"):
+        for name in ("BTCUSDT", "ETHUSDT", "mean_reversion", "OPERATOR_HALT"):
             text = text.replace(f'"{name}"', json.dumps(EVIL + name))
         return decode(type(event), text.encode())
 
@@ -248,7 +248,7 @@ def test_a_list_of_problems_is_a_line_each_and_no_more(
     cli: Cli, compose: Callable[..., None]
 ) -> None:
     def run(*_: object, **__: object) -> int:
-        raise DataRefusedError("two rows refused:", f"a: {EVIL}", "b")
+        raise InvalidDataError("two rows refused:", f"a: {EVIL}", "b")
 
     compose("service", run)
     code, out, err = cli("run")

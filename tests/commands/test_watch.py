@@ -200,9 +200,9 @@ def halted(journalled: DataFolder) -> DataFolder:
     note = Figure(name="note", value="a reason of many words " * 8)
     change = story.e.StateChanged(
         at_ms=story.CYCLE_MS + 60_000,
-        before=TradingState.NORMAL,
-        after=TradingState.HALT_NEW,
-        reason="HUMAN_HALT",
+        before=TradingState.ACTIVE,
+        after=TradingState.REDUCE_ONLY,
+        reason="OPERATOR_HALT",
         figures=(note,),
     )
     writer = database.open_writer(journalled.database, durable=False)

@@ -12,6 +12,8 @@ import attrs
 import numpy as np
 import pytest
 from denial_cases import ROWS
+from risk.test_planning import candidate as wanted
+from risk.test_planning import refused
 from strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
 from trading_cases import NOON, D, Story, intent, plan, quote, review
 from vetoes.test_vetoes import NOW, VETOES, candidate, context
@@ -21,7 +23,7 @@ from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
-from kamou.core.model import Denial, Figure, Leg, TradingState
+from kamou.core.model import Denial, Figure, OrderRole, TradingState
 from kamou.core.ranking.ranking import merge
 from kamou.core.ranking.scan_detail import details_of, pack
 from kamou.core.risk.governor import review_entry, review_reduction
@@ -56,7 +58,10 @@ def ready() -> Story:
 def halted(story: Story) -> None:
     story.say(
         e.StateChanged(
-            at_ms=NOON, before=story.book.state, after=TradingState.HALT_NEW, reason="HUMAN_HALT"
+            at_ms=NOON,
+            before=story.book.state,
+            after=TradingState.REDUCE_ONLY,
+            reason="OPERATOR_HALT",
         )
     )
 
@@ -97,12 +102,17 @@ def denials() -> Iterator[Denial]:
     held = ready()
     held.open(plan("BTCUSDT"), at_ms=NOON + 100)
     yield from denied(held, marks={})
-    not_reducing = review_reduction(intent(Leg.CLOSE, plan()), D(0))
+    not_reducing = review_reduction(intent(OrderRole.EXIT, plan()), D(0))
     assert not_reducing is not None
     yield not_reducing
     yield silent_governor(2.0, "risk_governor did not answer")
     yield unusable_quote(None)
     yield unusable_quote(quote(ask=D(99)))
+    full = ready()
+    full.open(plan())
+    exhausted = refused(full.book, RiskLimits(open_risk_max=D("0.0001")), wanted("XRPUSDT"))
+    assert exhausted is not None
+    yield exhausted
 
 
 def vetoes() -> tuple[Denial, ...]:
@@ -183,7 +193,7 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
                 at_ms=NOON,
                 symbol="SOLUSDT",
                 permit_id="1.mean_reversion.SOLUSDT.0",
-                leg="entry",
+                role="entry",
                 denials=tuple(denials()),
                 **where,
             ),
@@ -246,11 +256,11 @@ def test_the_lines_have_the_words_and_no_bare_code(why: Callable[..., str]) -> N
     shown = " ".join(why("SOLUSDT").split())
     for code in (*Veto, *Deny):
         assert code.value in shown
-    assert "GOVERNOR_SILENT" in shown
+    assert "GOVERNOR_TIMEOUT" in shown
     assert "the risk governor did not answer in time: waited 2.0 s, because risk gov" in shown
 
 
-NAMED_STATE = "halt_new, no new trades"  # the state, by its name and in words
+NAMED_STATE = "reduce_only, no new trades"  # the state, by its name and in words
 RAW = re.compile(r"\b[a-z]+_[a-z_]+\b|=\S|\d{9,}|\d\.\d{9,}")
 
 
@@ -277,15 +287,15 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
     for reason in StateReason:
         event = e.StateChanged(
             at_ms=NOON,
-            before=TradingState.NORMAL,
-            after=TradingState.HALT_NEW,
+            before=TradingState.ACTIVE,
+            after=TradingState.REDUCE_ONLY,
             reason=reason.value,
             figures=figures,
         )
         line = state_line(event).replace(NAMED_STATE, "")
         assert "the day's loss 4.50%, limit 4.00%, equity 10,000.00" in line
         assert reason.value not in line
-        assert state_cause("halt_new", reason).partition("; ")[0] in line
+        assert state_cause("reduce_only", reason).partition("; ")[0] in line
         assert not RAW.search(line), line
 
 

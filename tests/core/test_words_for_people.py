@@ -62,11 +62,11 @@ def test_every_limit_that_bounds_a_size_has_a_name() -> None:
 
 def test_every_trading_state_has_words() -> None:
     assert set(STATES) == {state.value for state in TradingState}
-    assert describe_state("normal") == "normal"
-    assert describe_state("halt_new") == "halt_new, no new trades"
-    assert describe_state("flatten") == "flatten, closing everything"
-    assert describe_state("flatten", holding=False) == "flatten, no new trades"
-    assert state_words("flatten", holding=False) == "flattened: no new trades"
+    assert describe_state("active") == "active"
+    assert describe_state("reduce_only") == "reduce_only, no new trades"
+    assert describe_state("flattening") == "flattening, closing everything"
+    assert describe_state("flattening", holding=False) == "flattening, no new trades"
+    assert state_words("flattening", holding=False) == "flattened: no new trades"
 
 
 @pytest.mark.parametrize(

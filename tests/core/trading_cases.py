@@ -16,7 +16,7 @@ from kamou.core.model import (
     Income,
     Instrument,
     Intent,
-    Leg,
+    OrderRole,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -122,26 +122,26 @@ def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Pla
     return attrs.evolve(made, **changes)
 
 
-def intent(leg: Leg, of: Plan, name: str = "", **changes: Any) -> Intent:
-    entry = leg is Leg.ENTRY
+def intent(role: OrderRole, of: Plan, name: str = "", **changes: Any) -> Intent:
+    entry = role is OrderRole.ENTRY
     kinds = {
-        Leg.ENTRY: OrderType.LIMIT,
-        Leg.STOP: OrderType.STOP_MARKET,
-        Leg.TARGET: OrderType.TARGET_LIMIT,
-        Leg.CLOSE: OrderType.MARKET,
+        OrderRole.ENTRY: OrderType.LIMIT,
+        OrderRole.STOP_LOSS: OrderType.STOP_MARKET,
+        OrderRole.TAKE_PROFIT: OrderType.LIMIT,
+        OrderRole.EXIT: OrderType.MARKET,
     }
     made = Intent(
-        client_id=client(name or f"{of.permit_id}/{leg.value}"),
+        client_order_id=client(name or f"{of.permit_id}/{role.value}"),
         trade_id=of.signal_id,
         permit_id=of.permit_id if entry else "",
-        leg=leg,
+        role=role,
         attempt=0,
         symbol=of.symbol,
         side=opening_side(of.side) if entry else closing_side(of.side),
         quantity=of.quantity,
-        type=kinds[leg],
+        type=kinds[role],
         limit_price=of.limit_price if entry else None,
-        trigger_price=of.stop_price if leg is Leg.STOP else None,
+        trigger_price=of.stop_price if role is OrderRole.STOP_LOSS else None,
         time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
         reduce_only=not entry,
         leverage=of.leverage,
@@ -167,8 +167,8 @@ def fill(
 ) -> Fill:
     made = Fill(
         symbol=order.symbol if order else symbol,
-        venue_trade_id=str(next(_numbers)),
-        client_id=order.client_id if order else "",
+        execution_id=str(next(_numbers)),
+        client_order_id=order.client_order_id if order else "",
         venue_order_id="v",
         side=order.side if order else side,
         quantity=D(quantity),
@@ -194,8 +194,8 @@ def income(kind: str, amount: str, at_ms: int = NOON, symbol: str = "SOLUSDT") -
 
 def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> VenueOrder:
     made = VenueOrder(
-        client_id=of.client_id,
-        venue_id="v-" + of.client_id[-6:],
+        client_order_id=of.client_order_id,
+        venue_order_id="v-" + of.client_order_id[-6:],
         symbol=of.symbol,
         side=of.side,
         type=of.type,
@@ -281,16 +281,20 @@ class Story:
     def open(self, of: Plan, price: str = "100", at_ms: int = NOON) -> tuple[Intent, Intent]:
         """Grant, send entry and stop, fill the entry, read the stop back."""
         self.grant(of, at_ms)
-        entry = self.send(intent(Leg.ENTRY, of), at_ms)
-        stop = self.send(intent(Leg.STOP, of), at_ms)
-        self.say(e.PermitConsumed(at_ms=at_ms, permit_id=of.permit_id, client_id=entry.client_id))
+        entry = self.send(intent(OrderRole.ENTRY, of), at_ms)
+        stop = self.send(intent(OrderRole.STOP_LOSS, of), at_ms)
+        self.say(
+            e.PermitConsumed(
+                at_ms=at_ms, permit_id=of.permit_id, client_order_id=entry.client_order_id
+            )
+        )
         self.fill(entry, str(of.quantity), price, at_ms=at_ms)
         self.say(
-            e.OrderAcknowledged(at_ms=at_ms, client_id=stop.client_id, venue_id="v"),
+            e.OrderAccepted(at_ms=at_ms, client_order_id=stop.client_order_id, venue_order_id="v"),
             e.StopConfirmed(
                 at_ms=at_ms,
                 symbol=of.symbol,
-                client_id=stop.client_id,
+                client_order_id=stop.client_order_id,
                 quantity=of.quantity,
                 trigger_price=of.stop_price,
             ),
@@ -298,8 +302,8 @@ class Story:
         return entry, stop
 
 
-def mark(equity: str, at_ms: int = NOON) -> e.EquityMarked:
-    return e.EquityMarked(
+def mark(equity: str, at_ms: int = NOON) -> e.EquityRecorded:
+    return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
         balance=D(equity),
@@ -318,7 +322,11 @@ def closed_cycle(cycle_ms: int = NOON, drift: int = 0) -> e.CycleClosed:
 
 def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderClosed:
     return e.OrderClosed(
-        at_ms=NOON, client_id=of.client_id, status=status, filled=D(filled), reason="venue"
+        at_ms=NOON,
+        client_order_id=of.client_order_id,
+        status=status,
+        filled=D(filled),
+        reason="venue",
     )
 
 

@@ -18,7 +18,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.risk.limits import CostModel, RiskLimits
 
@@ -63,6 +63,6 @@ def kinds(events: Sequence[e.Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
-STOP = intent(Leg.STOP, PLAN)
+STOP = intent(OrderRole.STOP_LOSS, PLAN)
 HELD = (venue_position("SOLUSDT", "100"),)
 RESTING = (venue_order(STOP),)

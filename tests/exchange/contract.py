@@ -25,9 +25,9 @@ from port_fakes import (
 )
 
 from kamou.clock import Clock
-from kamou.core.model import Intent, Leg, OrderStatus, OrderType, Plan, Side, VenueOrder
+from kamou.core.model import Intent, OrderRole, OrderStatus, OrderType, Plan, Side, VenueOrder
 from kamou.core.risk.verdict import Approved
-from kamou.errors import PermitRefusedError, RejectedError
+from kamou.errors import InvalidPermitError, RejectedError
 from kamou.exchange.base import ExchangePort
 
 D = Decimal
@@ -54,10 +54,10 @@ class VenueUnderTest:
     async def refused(
         self, approved: object, entry: Intent, attached: tuple[Intent, ...], code: str
     ) -> None:
-        with pytest.raises(PermitRefusedError) as refusal:
+        with pytest.raises(InvalidPermitError) as refusal:
             await self.port.submit(approved, entry, attached)  # type: ignore[arg-type]
         assert refusal.value.code == code
-        assert await self.port.order(entry.client_id) is None
+        assert await self.port.order(entry.client_order_id) is None
         assert await self.port.positions() == ()
 
 
@@ -72,18 +72,18 @@ class PortContract:
         resting = {o.type: o for o in await venue.port.open_orders()}
         stop = resting[OrderType.STOP_MARKET]
         assert (stop.trigger_price, stop.quantity, stop.reduce_only) == (D("98"), 100, True)
-        assert resting[OrderType.TARGET_LIMIT].quantity == 100
-        assert await venue.port.order(order.client_id) == order
+        assert resting[OrderType.LIMIT].quantity == 100
+        assert await venue.port.order(order.client_order_id) == order
         (fill,) = await venue.port.fills(0)
-        assert (fill.client_id, fill.quantity) == (order.client_id, 100)
-        assert venue.permits.committed[plan_of().permit_id] == order.client_id
+        assert (fill.client_order_id, fill.quantity) == (order.client_order_id, 100)
+        assert venue.permits.committed[plan_of().permit_id] == order.client_order_id
 
     async def test_a_permit_is_used_once(self, venue):
         plan = plan_of()
         approved = venue.permit(plan)
         entry, attached = intents_of(plan, venue.clock.now_ms())
         await venue.port.submit(approved, entry, attached)
-        with pytest.raises(PermitRefusedError, match="PERMIT_USED"):
+        with pytest.raises(InvalidPermitError, match="PERMIT_USED"):
             await venue.port.submit(approved, entry, attached)
         assert len(await venue.port.fills(0)) == 1
 
@@ -121,7 +121,7 @@ class PortContract:
         venue.halted.closed = True
         plan = plan_of("2.test.AAA")
         entry, attached = intents_of(plan, venue.clock.now_ms())
-        with pytest.raises(PermitRefusedError, match="HALT_LATCHED"):
+        with pytest.raises(InvalidPermitError, match="HALT_LATCHED"):
             await venue.port.submit(venue.permit(plan), entry, attached)
         assert venue.permits.committed[plan.permit_id] == ""
         done = await venue.port.reduce(close_of(100), proved=True)
@@ -134,7 +134,7 @@ class PortContract:
             {"quantity": D(0)},
             {"symbol": "BBB"},
             {"permit_id": "another"},
-            {"leg": Leg.CLOSE},
+            {"role": OrderRole.EXIT},
             {"reduce_only": True},
         ],
     )
@@ -155,11 +155,11 @@ class PortContract:
         [
             ({"trigger_price": D("97")}, "STOP_NOT_ATTACHED"),
             ({"quantity": D(99)}, "STOP_NOT_ATTACHED"),
-            ({"type": OrderType.TARGET_MARKET}, "STOP_NOT_ATTACHED"),
-            ({"leg": Leg.TARGET}, "STOP_NOT_ATTACHED"),
+            ({"type": OrderType.TAKE_PROFIT_MARKET}, "STOP_NOT_ATTACHED"),
+            ({"role": OrderRole.TAKE_PROFIT}, "STOP_NOT_ATTACHED"),
             ({"reduce_only": False}, "ATTACHED_NOT_REDUCING"),
             ({"symbol": "BBB"}, "ATTACHED_NOT_REDUCING"),
-            ({"leg": Leg.ENTRY}, "ATTACHED_NOT_REDUCING"),
+            ({"role": OrderRole.ENTRY}, "ATTACHED_NOT_REDUCING"),
         ],
     )
     async def test_an_entry_without_its_approved_stop_is_refused(self, venue, stop_changes, code):
@@ -178,7 +178,11 @@ class PortContract:
         close = close_of(60)
         await venue.port.reduce(close)
         (proof,) = venue.proofs.journalled
-        assert (proof.client_id, proof.position, proof.quantity) == (close.client_id, 100, 60)
+        assert (proof.client_order_id, proof.position, proof.quantity) == (
+            close.client_order_id,
+            100,
+            60,
+        )
         assert (await venue.port.positions())[0].quantity == 40
         stop = stop_of(40, "97")
         assert (await venue.port.reduce(stop, proved=True)).status is OrderStatus.ACCEPTED
@@ -191,13 +195,13 @@ class PortContract:
     )
     async def test_an_order_that_would_add_or_reverse_exposure_is_not_reducing(self, venue, order):
         await venue.enter()
-        with pytest.raises(PermitRefusedError, match="EXIT_INCREASES_EXPOSURE"):
+        with pytest.raises(InvalidPermitError, match="EXIT_INCREASES_EXPOSURE"):
             await venue.port.reduce(order)
         assert venue.proofs.journalled == []
         assert (await venue.port.positions())[0].quantity == 100
 
     async def test_nothing_reduces_a_flat_account(self, venue):
-        with pytest.raises(PermitRefusedError, match="EXIT_INCREASES_EXPOSURE"):
+        with pytest.raises(InvalidPermitError, match="EXIT_INCREASES_EXPOSURE"):
             await venue.port.reduce(close_of(1))
         with pytest.raises(RejectedError, match="REDUCE_ONLY"):
             await venue.port.reduce(close_of(1), proved=True)
@@ -205,17 +209,17 @@ class PortContract:
     async def test_an_entry_cannot_go_out_as_a_reduction(self, venue):
         entry, _ = intents_of(plan_of(), venue.clock.now_ms())
         for order in (entry, attrs.evolve(close_of(10), reduce_only=False)):
-            with pytest.raises(PermitRefusedError, match="NOT_REDUCING"):
+            with pytest.raises(InvalidPermitError, match="NOT_REDUCING"):
                 await venue.port.reduce(order, proved=True)
 
     async def test_cancelling_twice_is_no_error(self, venue):
         await venue.enter()
         stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
-        await venue.port.cancel(stop.client_id, SYMBOL)
-        await venue.port.cancel(stop.client_id, SYMBOL)
-        assert (await venue.port.order(stop.client_id)).status is OrderStatus.CANCELED
+        await venue.port.cancel(stop.client_order_id, SYMBOL)
+        await venue.port.cancel(stop.client_order_id, SYMBOL)
+        assert (await venue.port.order(stop.client_order_id)).status is OrderStatus.CANCELED
 
-    async def test_a_client_id_is_accepted_once(self, venue):
+    async def test_a_client_order_id_is_accepted_once(self, venue):
         await venue.enter()
         await venue.port.reduce(stop_of(100, "97"), proved=True)
         with pytest.raises(RejectedError, match="DUPLICATE_CLIENT_ID"):

@@ -9,9 +9,9 @@ import trio
 
 from kamou.core.book.events import ReduceProved
 from kamou.core.book.intents import entry_intents, exit_intent
-from kamou.core.model import Intent, Leg, Plan, Side
+from kamou.core.model import Intent, OrderRole, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
-from kamou.errors import PermitRefusedError
+from kamou.errors import InvalidPermitError
 
 D = Decimal
 SYMBOL = "AAA"
@@ -39,14 +39,16 @@ class LeapClock:
 class Permits:
     """Permit rows in memory: committed, then used once."""
 
-    committed: dict[str, str] = attrs.Factory(dict)  # permit id -> client id, empty until used
+    committed: dict[str, str] = attrs.Factory(
+        dict
+    )  # permit id -> client order id, empty until used
 
-    async def consume(self, approved: Approved, client_id: str) -> None:
+    async def consume(self, approved: Approved, client_order_id: str) -> None:
         if approved.permit_id not in self.committed:
-            raise PermitRefusedError("PERMIT_UNCOMMITTED", approved.permit_id)
+            raise InvalidPermitError("PERMIT_UNCOMMITTED", approved.permit_id)
         if self.committed[approved.permit_id]:
-            raise PermitRefusedError("PERMIT_USED", approved.permit_id)
-        self.committed[approved.permit_id] = client_id
+            raise InvalidPermitError("PERMIT_USED", approved.permit_id)
+        self.committed[approved.permit_id] = client_order_id
 
 
 @attrs.define
@@ -102,7 +104,7 @@ def intents_of(plan: Plan, now_ms: int) -> tuple[Intent, tuple[Intent, ...]]:
 
 def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.LONG) -> Intent:
     return exit_intent(
-        Leg.STOP,
+        OrderRole.STOP_LOSS,
         trade_id="t",
         symbol=SYMBOL,
         side=side,
@@ -118,7 +120,7 @@ def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.
 
 def close_of(quantity: int, *, attempt: int = 9, side: Side = Side.LONG) -> Intent:
     return exit_intent(
-        Leg.CLOSE,
+        OrderRole.EXIT,
         trade_id="t",
         symbol=SYMBOL,
         side=side,

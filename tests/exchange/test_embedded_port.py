@@ -14,7 +14,7 @@ from venue_orders import EXACT, at, engine_at
 from kamou.clock import HOUR_MS
 from kamou.core.book.updates import FillUpdate
 from kamou.core.model import OrderStatus
-from kamou.errors import DiskFullError, PermitRefusedError, UnknownOutcomeError
+from kamou.errors import DiskFullError, InvalidPermitError, UnknownOutcomeError
 from kamou.exchange import embedded
 from kamou.exchange.base import ExchangePort, GuardedPort
 from kamou.exchange.embedded import SimulatedExchange
@@ -101,7 +101,7 @@ async def test_a_latch_set_while_the_permit_commits_still_stops_the_entry(venue)
         venue.halted.closed = True
 
     venue.port._permits.consume = slow
-    with pytest.raises(PermitRefusedError, match="HALT_LATCHED"):
+    with pytest.raises(InvalidPermitError, match="HALT_LATCHED"):
         await venue.port.submit(approved, entry, attached)
     assert await venue.port.fills(0) == ()
 
@@ -118,7 +118,7 @@ async def test_a_venue_without_attached_stops_refuses_them_and_takes_bare_entrie
     plan = plan_of()
     entry, attached = intents_of(plan, venue.clock.now_ms())
     approved = venue.permit(plan)
-    with pytest.raises(PermitRefusedError, match="ATTACHED_UNSUPPORTED"):
+    with pytest.raises(InvalidPermitError, match="ATTACHED_UNSUPPORTED"):
         await venue.port.submit(approved, entry, attached)
     assert (await venue.port.submit(approved, entry)).status is OrderStatus.FILLED
 
@@ -134,7 +134,7 @@ async def test_an_order_the_venue_could_not_store_has_an_unknown_outcome(venue, 
     stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
     monkeypatch.setattr(venue.port.engine._store, "save", full)
     with pytest.raises(UnknownOutcomeError):
-        await venue.port.cancel(stop.client_id, "AAA")
+        await venue.port.cancel(stop.client_order_id, "AAA")
 
 
 async def test_trades_of_another_process_ask_for_reconciliation(tmp_path):

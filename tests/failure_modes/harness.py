@@ -18,7 +18,7 @@ from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import IntentRecorded
 from kamou.core.book.updates import VenueEvent
-from kamou.core.model import Leg, OrderSide, OrderType, TimeInForce, VenueOrder
+from kamou.core.model import OrderRole, OrderSide, OrderType, TimeInForce, VenueOrder
 from kamou.core.reconciliation import reconciliation
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
@@ -61,12 +61,12 @@ def told_of(found: list[str], what: str) -> list[str]:
     return [line for line in found if what in line]
 
 
-def first(ended: Ended, symbol: str, leg: Leg = Leg.ENTRY) -> str:
-    """The client id of the first order of this leg."""
+def first(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
+    """The client order id of the first order of this role."""
     name: str = next(
-        event.intent.client_id
+        event.intent.client_order_id
         for event in ended.of(IntentRecorded)
-        if event.intent.symbol == symbol and event.intent.leg is leg
+        if event.intent.symbol == symbol and event.intent.role is role
     )
     return name
 
@@ -89,7 +89,7 @@ def held_at(stage: Stage, symbol: str) -> Decimal:
 def by_hand(symbol: str, quantity: Decimal, limit_price: Decimal | None = None) -> OrderRequest:
     """An order that a human places on the same account; a negative quantity sells."""
     return OrderRequest(
-        client_id=f"by-hand-{symbol}",
+        client_order_id=f"by-hand-{symbol}",
         symbol=symbol,
         side=OrderSide.BUY if quantity > 0 else OrderSide.SELL,
         type=OrderType.MARKET if limit_price is None else OrderType.LIMIT,
@@ -141,7 +141,7 @@ def entries(ended: Ended, after_minute: float) -> list[str]:
     return [
         e.intent.symbol
         for e in ended.of(IntentRecorded)
-        if e.intent.leg is Leg.ENTRY and e.at_ms > at(after_minute)
+        if e.intent.role is OrderRole.ENTRY and e.at_ms > at(after_minute)
     ]
 
 

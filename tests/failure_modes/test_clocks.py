@@ -12,7 +12,7 @@ from kamou.actors import desk, reconciler
 from kamou.clock import MINUTE_MS
 from kamou.core.book.holdings import Holdings
 from kamou.core.codes import Deny
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.core.risk import rules_inputs
 
 
@@ -54,7 +54,7 @@ def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
     monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
 
     def scene() -> list[str]:
-        trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD))
+        trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD))
 
         async def direct(stage: Stage) -> None:
             await stage.until(1.9)

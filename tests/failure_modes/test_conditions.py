@@ -23,7 +23,7 @@ from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.codes import Deny
 from kamou.core.market.bars import Candles
-from kamou.core.model import Account, Denial, Intent, Leg, Quote, TradingState
+from kamou.core.model import Account, Denial, Intent, OrderRole, Quote, TradingState
 from kamou.core.risk import states
 from kamou.core.risk.governor import Decision, EquityRead, next_state
 from kamou.core.risk.limits import RiskLimits
@@ -137,7 +137,7 @@ def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
         ban = Ban()
 
         def fate(intent: Intent) -> str:
-            if not ban.banned() and intent.leg is Leg.ENTRY and intent.symbol == HELD:
+            if not ban.banned() and intent.role is OrderRole.ENTRY and intent.symbol == HELD:
                 ban.until_s = trio.current_time() + BAN_S
                 return UNANSWERED  # the worst moment: nobody knows what is held
             return LIMITED if ban.banned() else ""
@@ -279,9 +279,9 @@ def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
             pending = told.pending
         return told
 
-    assert judged(DOWN_079).after is TradingState.NORMAL
+    assert judged(DOWN_079).after is TradingState.ACTIVE
     tripped = judged(DOWN_200)
-    assert tripped.after is TradingState.HALT_NEW
+    assert tripped.after is TradingState.REDUCE_ONLY
     assert {f.name: f.value for f in tripped.figures} == {
         "day_pnl": "-2.00%",
         "limit": "2.00%",
@@ -292,4 +292,4 @@ def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
     }
 
     monkeypatch.setattr(states, "day_pnl", naive)
-    assert judged(DOWN_079).after is not TradingState.NORMAL
+    assert judged(DOWN_079).after is not TradingState.ACTIVE

@@ -45,7 +45,7 @@ def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             engine = self._port.engine  # type: ignore[attr-defined]
             for order in engine.open_orders():
-                engine.cancel(order.client_id)
+                engine.cancel(order.client_order_id)
 
     original = ExchangeActor.run
     monkeypatch.setattr(ExchangeActor, "run", run)
@@ -138,14 +138,14 @@ def test_after_a_restored_backup_the_venues_truth_is_taken_and_new_risk_waits(
             "reserved for nothing: set()",  # what was adopted has no permit
             "money",
             "a crash is no drift",
-            "the state is halt_new",
+            "the state is reduce_only",
         )
         return [line for line in wrong(ended, 8) if not line.startswith(lost)]
 
     ended = scene(tmp_path / "kamou")
     assert broken(ended) == []
     assert ended.book.trades["AAA"].adopted
-    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in [
+    assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in [
         (e.after, e.reason) for e in ended.of(StateChanged)
     ]
     assert [e for e in ended.of(PermitGranted) if e.at_ms > at(6.85)] == []
@@ -208,8 +208,8 @@ def test_what_a_human_orders_on_the_account_is_left_alone_and_what_it_opens_is_p
     ended, (covered, held) = scene()
     assert covered == held > 0
     assert ended.checked.violations == ()
-    assert "by-hand-GGG" in {order.client_id for order in ended.orders}
+    assert "by-hand-GGG" in {order.client_order_id for order in ended.orders}
 
     # Naive: whatever rests on the account is ours, and what is not known is swept.
     monkeypatch.setattr(orphan_orders, "is_ours", lambda client: True)
-    assert "by-hand-GGG" not in {order.client_id for order in scene()[0].orders}
+    assert "by-hand-GGG" not in {order.client_order_id for order in scene()[0].orders}

@@ -28,7 +28,7 @@ from kamou.actors.desk import Desk
 from kamou.actors.protection import Protector
 from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Intent, Leg, OrderStatus, OrderType, VenueOrder
+from kamou.core.model import Intent, OrderRole, OrderStatus, OrderType, VenueOrder
 from kamou.core.reconciliation import orphan_orders, protection, reconciliation
 from kamou.errors import RejectedError, UnknownOutcomeError
 
@@ -47,7 +47,7 @@ def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
         play(folder=folder, minutes=2.5)
         with between_runs(folder, 2.95) as venue:
             (stop,) = [o for o in venue.open_orders() if stops_of(HELD)(o)]
-            venue.cancel(stop.client_id)
+            venue.cancel(stop.client_order_id)
         return wrong(play(folder=folder, begin_ms=at(3)))
 
     assert scene(tmp_path / "kamou") == []
@@ -62,7 +62,7 @@ class RefusesStops(Line):
     """A venue that refuses the separate stops of one symbol."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.leg is Leg.STOP and intent.symbol == HELD:
+        if intent.role is OrderRole.STOP_LOSS and intent.symbol == HELD:
             raise RejectedError("STOP_PRICE_INVALID", "not today")
         return await super()._place(intent, attached)
 
@@ -78,7 +78,7 @@ def test_a_position_whose_stop_is_refused_is_closed_and_the_failure_is_not_only_
     ended = scene()
     assert wrong(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
-    assert closed.exit_reason == "close"
+    assert closed.exit_reason == "exit"
 
     # Naive: an attempt was made, and that is that.
     async def logged(self: Protector, trade: OpenTrade, action: protection.Action) -> None:
@@ -95,12 +95,16 @@ class RefusesStopsAndIsSilent(RefusesStops):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.sent: list[Leg] = []
+        self.sent: list[OrderRole] = []
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.symbol == HELD and intent.leg in (Leg.STOP, Leg.CLOSE):
-            self.sent.append(intent.leg)
-        if intent.symbol == HELD and intent.leg is Leg.CLOSE and self.sent.count(Leg.CLOSE) <= 2:
+        if intent.symbol == HELD and intent.role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
+            self.sent.append(intent.role)
+        if (
+            intent.symbol == HELD
+            and intent.role is OrderRole.EXIT
+            and self.sent.count(OrderRole.EXIT) <= 2
+        ):
             raise UnknownOutcomeError("no answer")
         return await super()._place(intent, attached)
 
@@ -110,14 +114,14 @@ def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_b
 ) -> None:
     """Each refusal may take seconds, in which the position has no stop (seed 930189)."""
 
-    def scene() -> tuple[Ended, list[Leg]]:
+    def scene() -> tuple[Ended, list[OrderRole]]:
         ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
-        legs = [e.intent.leg for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
-        return ended, legs[legs.index(Leg.CLOSE) :][:4]
+        roles = [e.intent.role for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
+        return ended, roles[roles.index(OrderRole.EXIT) :][:4]
 
-    ended, legs = scene()
+    ended, roles = scene()
     assert wrong(ended) == []
-    assert legs == [Leg.CLOSE, Leg.STOP, Leg.CLOSE, Leg.CLOSE]
+    assert roles == [OrderRole.EXIT, OrderRole.STOP_LOSS, OrderRole.EXIT, OrderRole.EXIT]
 
     # Naive: a refusal is forgotten as soon as it is answered.
     def forgetful(*args: Any, **more: Any) -> tuple[protection.Action, ...]:
@@ -125,8 +129,8 @@ def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_b
 
     original = protection.protect
     monkeypatch.setattr(protection, "protect", forgetful)
-    _, legs = scene()
-    assert legs.count(Leg.CLOSE) < 3
+    _, roles = scene()
+    assert roles.count(OrderRole.EXIT) < 3
 
 
 class AcceptsAndForgets(Line):
@@ -137,13 +141,13 @@ class AcceptsAndForgets(Line):
         self.forgotten: set[str] = set()
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.leg is not Leg.STOP or intent.symbol != HELD or self.forgotten:
+        if intent.role is not OrderRole.STOP_LOSS or intent.symbol != HELD or self.forgotten:
             return await super()._place(intent, attached)
-        self.forgotten.add(intent.client_id)
+        self.forgotten.add(intent.client_order_id)
         now_ms = await self._now()
         return VenueOrder(
-            client_id=intent.client_id,
-            venue_id="none",
+            client_order_id=intent.client_order_id,
+            venue_order_id="none",
             symbol=intent.symbol,
             side=intent.side,
             type=intent.type,
@@ -169,18 +173,20 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
 
     ended = scene()
     assert wrong(ended) == []
-    assert first(ended, HELD, Leg.STOP) not in {e.client_id for e in ended.of(StopConfirmed)}
+    assert first(ended, HELD, OrderRole.STOP_LOSS) not in {
+        e.client_order_id for e in ended.of(StopConfirmed)
+    }
 
     # Naive: protection believes its own submit.
     async def believing(self: Desk, intent: Intent) -> OrderStatus:
         told = await original(self, intent)
-        if intent.leg is Leg.STOP and not told.terminal:
+        if intent.role is OrderRole.STOP_LOSS and not told.terminal:
             assert intent.trigger_price is not None
             await self.commit(
                 StopConfirmed(
                     at_ms=self.clock.now_ms(),
                     symbol=intent.symbol,
-                    client_id=intent.client_id,
+                    client_order_id=intent.client_order_id,
                     quantity=intent.quantity,
                     trigger_price=intent.trigger_price,
                 )
@@ -219,12 +225,12 @@ class OneReduction(Line):
     """A venue that counts resting targets against the position: no more may reduce it."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        if intent.leg is Leg.CLOSE:
+        if intent.role is OrderRole.EXIT:
             await self._now()
             resting = sum(
                 order.quantity - order.filled
                 for order in self.engine.open_orders()
-                if order.symbol == intent.symbol and order.type is OrderType.TARGET_LIMIT
+                if order.symbol == intent.symbol and order.type is OrderType.LIMIT
             )
             held = {p.symbol: abs(p.quantity) for p in self.engine.positions()}
             if intent.quantity + resting > held.get(intent.symbol, D(0)):
@@ -239,13 +245,13 @@ def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
     ended = play(venue=OneReduction)
     assert wrong(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
-    assert closed.exit_reason == "time"
+    assert closed.exit_reason == "time_limit"
 
     # Naive: the close is sent, whatever rests.
-    async def leaving(self: Desk, client_id: str, symbol: str, reason: str) -> None:
-        order = self.book.order(client_id)
-        if reason != "time stop" or order is None or order.leg is not Leg.TARGET:
-            await original(self, client_id, symbol, reason)
+    async def leaving(self: Desk, client_order_id: str, symbol: str, reason: str) -> None:
+        order = self.book.order(client_order_id)
+        if reason != "time stop" or order is None or order.role is not OrderRole.TAKE_PROFIT:
+            await original(self, client_order_id, symbol, reason)
 
     original = Desk.cancel
     monkeypatch.setattr(Desk, "cancel", leaving)

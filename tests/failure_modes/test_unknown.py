@@ -39,7 +39,7 @@ from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.model import (
     Account,
     Intent,
-    Leg,
+    OrderRole,
     OrderStatus,
     TradingState,
     VenueOrder,
@@ -53,13 +53,13 @@ from kamou.errors import UnknownOutcomeError, UnreachableError
 
 
 class Resends(Line):
-    """Naive: what timed out is sent again, under a fresh client id."""
+    """Naive: what timed out is sent again, under a fresh client order id."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
         try:
             return await super()._place(intent, attached)
         except UnknownOutcomeError:
-            again = attrs.evolve(intent, client_id=f"{intent.client_id[:-1]}-")
+            again = attrs.evolve(intent, client_order_id=f"{intent.client_order_id[:-1]}-")
             self.trouble.fate = lambda intent: ""
             return await super()._place(again, ())
 
@@ -68,11 +68,11 @@ def test_an_order_that_timed_out_is_asked_for_and_never_sent_again() -> None:
     """A duplicate after a time-out: hummingbot#493, hummingbot#601, nautilus_trader#4215."""
 
     def scene(venue: type[Line]) -> Ended:
-        return play(Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD)), venue)
+        return play(Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD)), venue)
 
     ended = scene(Line)
     assert wrong(ended) == []
-    assert [e.client_id for e in ended.of(OrderUnknown)] == [first(ended, HELD)]
+    assert [e.client_order_id for e in ended.of(OrderUnknown)] == [first(ended, HELD)]
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
 
     assert told_of(wrong(scene(Resends)), "EXPOSURE")  # the position is twice what was allowed
@@ -85,7 +85,7 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
         reserved: set[str] = set()
 
         def fate(intent: Intent) -> str:
-            if intent.leg is not Leg.ENTRY or intent.symbol != HELD:
+            if intent.role is not OrderRole.ENTRY or intent.symbol != HELD:
                 return ""
             trouble.away = ALL  # with the answer goes everything else
             return UNANSWERED
@@ -110,9 +110,9 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
 
     async def gives_up(self: Desk, known: OrderState) -> None:
         await original(self, known)
-        asked.append(known.client_id)
-        now = self.book.orders.get(known.client_id)
-        if now is not None and now.status in IN_FLIGHT and asked.count(known.client_id) >= 3:
+        asked.append(known.client_order_id)
+        now = self.book.orders.get(known.client_order_id)
+        if now is not None and now.status in IN_FLIGHT and asked.count(known.client_order_id) >= 3:
             await self.commit(_ended(now, self.clock.now_ms()))
 
     original = Desk.resolve
@@ -123,13 +123,15 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
 def _entry(stage: Stage) -> str:
     book = stage.book()
     orders = (*book.orders.values(), *book.closed.values())
-    return next(o.client_id for o in orders if o.leg is Leg.ENTRY and o.intent.symbol == HELD)
+    return next(
+        o.client_order_id for o in orders if o.role is OrderRole.ENTRY and o.intent.symbol == HELD
+    )
 
 
 def _ended(order: OrderState, at_ms: int) -> OrderClosed:
     return OrderClosed(
         at_ms=at_ms,
-        client_id=order.client_id,
+        client_order_id=order.client_order_id,
         status=OrderStatus.EXPIRED,
         filled=D(0),
         reason="given up",
@@ -139,8 +141,8 @@ def _ended(order: OrderState, at_ms: int) -> OrderClosed:
 class LearnsLate(Line):
     """A venue that finds an order only some seconds after it was accepted."""
 
-    async def order(self, client_id: str) -> VenueOrder | None:
-        found = await super().order(client_id)
+    async def order(self, client_order_id: str) -> VenueOrder | None:
+        found = await super().order(client_order_id)
         young = found is not None and self._clock.now_ms() - found.created_ms < 6_000
         return None if young else found
 
@@ -156,7 +158,7 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
     """The same, where a venue learns late: hummingbot#8457, nautilus_trader#4152, #4958."""
 
     def scene() -> Ended:
-        trouble = Trouble(fate=every(Leg.ENTRY, UNANSWERED, HELD))
+        trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD))
 
         async def direct(stage: Stage) -> None:
             await stage.until(1.9)
@@ -168,7 +170,7 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
 
     def ends(ended: Ended) -> set[OrderStatus]:
         name = first(ended, HELD)
-        return {e.status for e in ended.of(OrderClosed) if e.client_id == name}
+        return {e.status for e in ended.of(OrderClosed) if e.client_order_id == name}
 
     assert OrderStatus.EXPIRED not in ends(scene())
 
@@ -252,7 +254,7 @@ def test_a_close_that_is_refused_because_nothing_is_held_is_no_failure_of_protec
     apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
     def reasons() -> list[str]:
-        trouble = Trouble(fate=every(Leg.STOP, REJECTED, HELD))
+        trouble = Trouble(fate=every(OrderRole.STOP_LOSS, REJECTED, HELD))
 
         async def direct(stage: Stage) -> None:
             await stage.until(2.1)  # entered, and no stop was taken: it is about to be closed
@@ -308,7 +310,7 @@ def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_
     assert {HELD, "HHH"} <= {e.symbol for e in ended.of(PositionAdopted)}
     assert theirs(ended)[HELD] < 0
     assert all(t.protected for t in ended.book.trades.values())
-    assert (TradingState.HALT_NEW, "RECONCILE_MISMATCH") in [
+    assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in [
         (e.after, e.reason) for e in ended.of(StateChanged)
     ]
     assert ended.checked.violations == ()

@@ -22,7 +22,7 @@ from kamou.core.book.events import (
     TradeRestated,
 )
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Instrument, Leg, VenueOrder, VenuePosition
+from kamou.core.model import Instrument, OrderRole, VenueOrder, VenuePosition
 from kamou.core.reconciliation import reconciliation, restatement
 from kamou.runs import session
 from kamou.simulator.venue import LivingEngine
@@ -92,7 +92,7 @@ def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_sto
     assert news.figures[1].value == f"1 -> {D(factor)}"
     trade = closed(ended, HELD)
     assert trade.quantity * trade.contract_size == plain.quantity
-    assert (trade.pnl_net, trade.exit_reason) == (plain.pnl_net, "time")
+    assert (trade.pnl_net, trade.exit_reason) == (plain.pnl_net, "time_limit")
 
     reads_instruments_at_its_start_only(monkeypatch)
     assert told_of(wrong(scene()), "PositionCorrected")
@@ -139,7 +139,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
             change(engine, HELD, tick=D("0.05"))
             engine = await living(stage, 4.4)
             assert stops_at(stage, HELD) == [stop]  # what rests, rests
-            engine.cancel(stop.client_id)
+            engine.cancel(stop.client_order_id)
             stage.tree.port._forward(engine.take_events())
 
         return play(direct=direct)
@@ -149,7 +149,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
     confirmed = [s for s in ended.of(StopConfirmed) if s.symbol == HELD]
     assert confirmed[-1].trigger_price % D("0.05") == 0
     assert 0 < confirmed[-1].trigger_price - old[0] < D("0.05")
-    assert closed(ended, HELD).exit_reason == "time"  # it was never given up
+    assert closed(ended, HELD).exit_reason == "time_limit"  # it was never given up
 
     with monkeypatch.context() as naive:
         naive.setattr(OpenTrade, "stop_on_tick", property(lambda self: self.stop_price))
@@ -262,7 +262,7 @@ def test_instruments_that_make_no_sense_are_not_taken_over_and_nothing_new_is_ri
     ended = play(venue=Garbled)
     assert wrong(ended) == []
     assert not ended.of(InstrumentChanged)
-    assert not [e for e in ended.of(IntentRecorded) if e.intent.leg is Leg.ENTRY]
+    assert not [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
 
     def takes(self: Reconciler, told: tuple[Instrument, ...]) -> None:
         self._instruments.update({each.symbol: each for each in told})

@@ -24,7 +24,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.book.orders import OrderState
-from kamou.core.model import Fill, Intent, Leg, Quote, TradingState, VenueOrder
+from kamou.core.model import Fill, Intent, OrderRole, Quote, TradingState, VenueOrder
 from kamou.core.risk import states
 from kamou.errors import RejectedError
 from kamou.runs import session
@@ -95,7 +95,7 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
             assert stops_at(stage, HELD)
             await by_force(stage, HELD, "1", "settlement")
             for order in stops_at(stage, HELD):
-                stage.session.engine.cancel(order.client_id)
+                stage.session.engine.cancel(order.client_order_id)
 
         return play(venue=Delisted, direct=direct)
 
@@ -168,9 +168,11 @@ class TriesAgain(Line):
         try:
             return await super()._place(intent, attached)
         except RejectedError:
-            if intent.leg is not Leg.ENTRY:
+            if intent.role is not OrderRole.ENTRY:
                 raise
-            again = attrs.evolve(intent, client_id=f"{intent.client_id[:-1]}-", quantity=D(1))
+            again = attrs.evolve(
+                intent, client_order_id=f"{intent.client_order_id[:-1]}-", quantity=D(1)
+            )
             return await super()._place(again, ())
 
 
@@ -181,7 +183,7 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
         gone: list[Any] = []
 
         def fate(intent: Intent) -> str:
-            if intent.leg is Leg.ENTRY and intent.symbol == HELD and not gone:
+            if intent.role is OrderRole.ENTRY and intent.symbol == HELD and not gone:
                 gone.append(engine[0].account().available)
                 engine[0].transfer(-gone[0])
             return ""
@@ -199,12 +201,12 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
     assert wrong(ended) == []
     name = first(ended, HELD)
     assert "MARGIN_INSUFFICIENT" in {e.code for e in ended.of(OrderRejected)}
-    assert [i.symbol for i in trouble.sent if i.leg is Leg.ENTRY].count(HELD) == 1
+    assert [i.symbol for i in trouble.sent if i.role is OrderRole.ENTRY].count(HELD) == 1
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
-    intents = {e.intent.client_id: e.intent for e in ended.of(IntentRecorded)}
+    intents = {e.intent.client_order_id: e.intent for e in ended.of(IntentRecorded)}
     assert released[intents[name].permit_id] == "MARGIN_INSUFFICIENT"
     assert "FFF" in {e.symbol for e in ended.of(TradeClosed)}  # it goes on when money is back
-    assert ended.book.state is TradingState.NORMAL
+    assert ended.book.state is TradingState.ACTIVE
 
     ended, _ = scene(TriesAgain)
     assert told_of(wrong(ended), "sent without an intent")

@@ -114,11 +114,11 @@ class Bench:
                 await trio.sleep(1)
 
 
-async def hear(stream: trio.SocketStream, *, quiet_s: float = 2.0) -> Heard:
+async def hear(stream: trio.SocketStream, *, backoff_reset_s: float = 2.0) -> Heard:
     """Read until the peer closes, or has said nothing for some (simulated) seconds."""
     heard = b""
     while True:
-        with trio.move_on_after(quiet_s) as silence:
+        with trio.move_on_after(backoff_reset_s) as silence:
             try:
                 data = await stream.receive_some(1 << 16)
             except trio.BrokenResourceError:

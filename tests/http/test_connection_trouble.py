@@ -155,7 +155,7 @@ async def test_a_process_without_descriptors_says_it_once_and_serves_again(
         await nursery.start(server.run)
         async with await bench.connect() as stream:
             await stream.send_all(request("/"))
-            heard = await hear(stream, quiet_s=60)
+            heard = await hear(stream, backoff_reset_s=60)
         assert heard.statuses == [200]
         server.ask_to_stop()
     exhausted.close()

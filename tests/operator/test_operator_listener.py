@@ -56,8 +56,8 @@ TREE: dict[str, Any] = {
 STATUS: dict[str, Any] = {
     "mode": "demo",
     "phase": "trading",
-    "state": "halt_new",
-    "state_reason": "HUMAN_HALT",
+    "state": "reduce_only",
+    "state_reason": "OPERATOR_HALT",
     "equity": Decimal("10000.50"),
     "gauges": {"equity": 10_000.5, "open_positions": 3, "journal_seq": 42, "day_loss": None},
 }
@@ -101,11 +101,11 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         assert (await http.get("/healthz")).json() == {"alive": True}
         assert (await http.get("/readyz")).json() == {
             "ready": True,
-            "message": "ready; trading state halt_new (halted by the operator), no entry is"
+            "message": "ready; trading state reduce_only (halted by the operator), no entry is"
             " allowed",
             "phase": "trading",
-            "state": "halt_new",
-            "state_reason": "HUMAN_HALT",
+            "state": "reduce_only",
+            "state_reason": "OPERATOR_HALT",
             "reasons": [],
             "degraded": [],
         }
@@ -305,8 +305,8 @@ async def test_metrics_are_in_the_text_format(client: Client) -> None:
         'kamou_mailbox_depth{mailbox="journal \\"inbox\\""} 3.0',
         'kamou_mailbox_peak{mailbox="journal \\"inbox\\""} 9.0',
         'kamou_mailbox_expired_total{mailbox="journal \\"inbox\\""} 2.0',
-        'kamou_trading_state{state="halt_new"} 1.0',
-        'kamou_trading_state{state="normal"} 0.0',
+        'kamou_trading_state{state="reduce_only"} 1.0',
+        'kamou_trading_state{state="active"} 0.0',
         "kamou_equity 10000.5",
         "kamou_open_positions 3.0",
         "kamou_journal_seq 42.0",

@@ -19,7 +19,7 @@ async def never(reason: str) -> dict[str, Any]:
 def operations() -> Operations:
     return Operations(
         snapshot=dict,
-        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
+        status=lambda: {"phase": "trading", "state": "active", "state_reason": ""},
         not_ready=lambda: (),
         halt=never,
         resume=never,
@@ -34,16 +34,16 @@ def app(made: Operations) -> Any:
 @pytest.mark.parametrize(
     ("state", "reason", "message"),
     [
-        ("normal", "", "ready; trading state normal"),
+        ("active", "", "ready; trading state active"),
         (
-            "reduced",
+            "reduced_size",
             "DAY_LOSS_HALF",
-            "ready; trading state reduced (the day's loss reached half of its limit)",
+            "ready; trading state reduced_size (the day's loss reached half of its limit)",
         ),
         (
-            "flatten",
-            "HUMAN_FLATTEN",
-            "ready; trading state flatten (flattened by the operator), no entry is allowed",
+            "flattening",
+            "OPERATOR_FLATTEN",
+            "ready; trading state flattening (flattened by the operator), no entry is allowed",
         ),
     ],
 )
@@ -63,7 +63,7 @@ async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) ->
     waiting = attrs.evolve(
         operations(),
         not_ready=lambda: ["not reconciled", "the disk is full"],
-        status=lambda: {"phase": "trading", "state": "normal", "state_reason": ""},
+        status=lambda: {"phase": "trading", "state": "active", "state_reason": ""},
         degraded=lambda: ["the site is down"],
     )
     async with client(app(waiting)) as http:
@@ -71,9 +71,9 @@ async def test_it_is_not_ready_until_recovered_and_reconciled(client: Client) ->
     assert answer.status_code == 503
     assert answer.json() == {
         "ready": False,
-        "message": "not ready: not reconciled; the disk is full; trading state normal",
+        "message": "not ready: not reconciled; the disk is full; trading state active",
         "phase": "trading",
-        "state": "normal",
+        "state": "active",
         "state_reason": None,
         "reasons": ["not reconciled", "the disk is full"],
         "degraded": ["the site is down"],

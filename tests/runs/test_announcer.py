@@ -16,9 +16,9 @@ from kamou.store.journal import Committed
 AT_MS = story.DAY0_MS + 40_000_000
 FLATTEN = e.StateChanged(
     at_ms=AT_MS,
-    before=TradingState.NORMAL,
-    after=TradingState.FLATTEN,
-    reason="HUMAN_FLATTEN",
+    before=TradingState.ACTIVE,
+    after=TradingState.FLATTENING,
+    reason="OPERATOR_FLATTEN",
 )
 
 
@@ -82,7 +82,9 @@ def test_a_close_without_a_flatten_is_not_counted() -> None:
 
 def test_why_a_resume_was_refused_is_kept_and_said_without_words_too() -> None:
     heard = Heard()
-    refused = CommandNoted(at_ms=AT_MS, reason="HUMAN_RESUME", note="", refusal="equity is unknown")
+    refused = CommandNoted(
+        at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"
+    )
     assert heard.hear(refused) == [
         "the operator's resume was refused, because equity is unknown; the trading state stays as"
         " it was"

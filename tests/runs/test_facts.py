@@ -21,7 +21,7 @@ from kamou.venue.state import ContractNoted, Evidence, FillNoted, MoneyNoted
 
 FILL = FillNoted(
     at_ms=story.CYCLE_MS,
-    client_id="km1",
+    client_order_id="km1",
     symbol="ETHUSDT",
     side=OrderSide.BUY,
     type=OrderType.MARKET,
@@ -70,7 +70,7 @@ def denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
         signal_id=story.SIGNAL,
         strategy="mean_reversion",
         symbol="ETHUSDT",
-        leg="entry",
+        role="entry",
         denials=(Denial(code=code),),
     )
 
@@ -88,7 +88,7 @@ def vetoed() -> e.Event:
 @pytest.mark.parametrize(
     "other",
     [
-        {"client_id": "another"},
+        {"client_order_id": "another"},
         {"symbol": "XBTUSDTM"},
         {"type": OrderType.LIMIT},
         {"reason": "a reason"},

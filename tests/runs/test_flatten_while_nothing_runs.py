@@ -21,7 +21,7 @@ from small_demo import (
 )
 
 from kamou.clock import MINUTE_MS
-from kamou.core.book.events import EquityMarked, IntentRecorded, RunStarted, StateChanged
+from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandNoted
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HALT, HaltLatch
@@ -56,11 +56,11 @@ async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_a
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
         assert states(traded)[len(before) :] == [
-            (SET_MS, "flatten", "HUMAN_FLATTEN", "storm"),
-            (CLEARED_MS, "halt_new", "HUMAN_RESUME", "over"),
+            (SET_MS, "flattening", "OPERATOR_FLATTEN", "storm"),
+            (CLEARED_MS, "reduce_only", "OPERATOR_RESUME", "over"),
         ]
-        assert (await running.status())["state"] == "halt_new", "a second resume lets it trade"
-        assert (await running.command("resume")).json()["state"] == "normal"
+        assert (await running.status())["state"] == "reduce_only", "a second resume lets it trade"
+        assert (await running.command("resume")).json()["state"] == "active"
     assert_same_book(traded)
     assert not of_kind(journal(traded), CommandNoted)
     closes = [e for e in of_kind(journal(traded), IntentRecorded) if e.intent.cause_id == "flatten"]
@@ -76,10 +76,10 @@ async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataF
         async with serving(settings(traded.path), now_ms=START_MS + minute * MINUTE_MS) as running:
             await running.ready()
     assert [e[1:] for e in states(traded)[-2:]] == [
-        ("flatten", "HUMAN_FLATTEN", "storm"),
-        ("halt_new", "HUMAN_RESUME", "over"),
+        ("flattening", "OPERATOR_FLATTEN", "storm"),
+        ("reduce_only", "OPERATOR_RESUME", "over"),
     ]
-    assert sum(change[2] == "HUMAN_FLATTEN" for change in states(traded)) == 1
+    assert sum(change[2] == "OPERATOR_FLATTEN" for change in states(traded)) == 1
 
 
 @pytest.mark.parametrize("cleared", [False, True])
@@ -93,7 +93,7 @@ async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_on
         await running.ready()
     events = journal(traded)
     started = max(seq for seq, event in enumerate(events) if isinstance(event, RunStarted))
-    marks = of_kind(events[started:], EquityMarked)
+    marks = of_kind(events[started:], EquityRecorded)
     assert marks
     assert marks[0].unrealised == 0
     assert START_MS <= marks[0].at_ms < START_MS + MINUTE_MS
@@ -114,7 +114,7 @@ async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed
     assert len(fills_of(traded) - fills) >= len(held)
     with closing(database.open_reader(traded.database)) as reader:
         rows = reader.execute(
-            "SELECT symbol, trade_id FROM order_ WHERE leg = 'close' AND client_id IN"
+            "SELECT symbol, trade_id FROM order_ WHERE role = 'close' AND client_order_id IN"
             " (SELECT key FROM event WHERE kind = 'intent_recorded' AND cause_id = 'flatten')"
         ).fetchall()
         trades = dict(reader.execute("SELECT trade_id, symbol FROM trade").fetchall())
@@ -136,15 +136,15 @@ async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
     with closing(database.open_reader(traded.database)) as reader:
         ended = dict(
             reader.execute(
-                "SELECT client_id, closed_ms FROM order_ WHERE trade_id IN"
+                "SELECT client_order_id, closed_ms FROM order_ WHERE trade_id IN"
                 " (SELECT trade_id FROM trade WHERE closed_ms >= ?)",
                 (SET_MS,),
             ).fetchall()
         )
     with closing(VenueStore(traded.exchange, read_only=True)) as store:
         theirs = {name: store.order(name) for name in ended}
-    legs = [order.request.type for order in theirs.values() if order is not None]
-    assert len(legs) == len(theirs) >= 3 * len(held), "entry, stop and close of each, at least"
+    roles = [order.request.type for order in theirs.values() if order is not None]
+    assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and close of each, at least"
     late = {
         name: (at_ms, theirs[name].updated_ms)  # type: ignore[union-attr]
         for name, at_ms in ended.items()
@@ -162,7 +162,7 @@ async def test_a_halt_that_the_latch_took_is_journalled_at_its_time_and_closes_n
     latch.set("news", "operator", SET_MS, action=HALT)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
-        assert states(traded)[len(before) :] == [(SET_MS, "halt_new", "HUMAN_HALT", "news")]
+        assert states(traded)[len(before) :] == [(SET_MS, "reduce_only", "OPERATOR_HALT", "news")]
         latch.clear("", "operator", START_MS)
-        assert (await running.command("resume")).json()["state"] == "normal"
+        assert (await running.command("resume")).json()["state"] == "active"
     assert set(venue(traded).positions) == held

@@ -46,7 +46,7 @@ async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_lat
         await running.ready()
         fill(disk, 0)
         told = (await running.command("halt")).json()
-        assert told["journalled"] is (told["state"] == "halt_new")
+        assert told["journalled"] is (told["state"] == "reduce_only")
         assert not told["journalled"], "there was no room"
         assert told["entries"] == "held"
         status = await running.status()
@@ -56,11 +56,11 @@ async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_lat
         assert any("disk is full" in reason for reason in ready.json()["reasons"])
         assert any("the disk is full" in line for line in running.said)
         free(disk)
-        while (await running.status())["state"] != "halt_new":  # noqa: ASYNC110 - over HTTP
+        while (await running.status())["state"] != "reduce_only":  # noqa: ASYNC110 - over HTTP
             await trio.sleep(0.05)
         assert any("room again" in line for line in running.said)
         assert (await running.status())["held"] is False
-    assert folded(journal(on_small_disk)).state is TradingState.HALT_NEW
+    assert folded(journal(on_small_disk)).state is TradingState.REDUCE_ONLY
 
 
 def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
@@ -68,7 +68,7 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
 ) -> None:
     class Full:
         def command(self, verb: str, reason: str) -> dict[str, object]:
-            return {"state": "normal", "journalled": False, "entries": "held"}
+            return {"state": "active", "journalled": False, "entries": "held"}
 
     monkeypatch.setattr(Operator, "find", staticmethod(lambda folder: Full()))
     with pytest.raises(SystemExit) as exited:

@@ -32,7 +32,7 @@ from kamou.core.book.events import IntentRecorded, StateChanged
 from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
-from kamou.errors import NotRunningError, PermitRefusedError, RejectedError
+from kamou.errors import InvalidPermitError, NotRunningError, RejectedError
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs import demo, flatten
 from kamou.settings.config import Settings
@@ -117,7 +117,7 @@ async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_re
         async with serving(of, now_ms=NOW_MS + minute * MINUTE_MS) as running:
             await running.ready()
             told = await running.status()
-            assert (told["state"], told["state_reason"]) == ("flatten", "HUMAN_FLATTEN")
+            assert (told["state"], told["state_reason"]) == ("flattening", "OPERATOR_FLATTEN")
         ours = [
             e.intent
             for e in of_kind(journal(folder), IntentRecorded)
@@ -133,9 +133,9 @@ async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_re
     async with serving(of, now_ms=NOW_MS + 4 * MINUTE_MS) as running:
         await running.ready()
         changed = of_kind(journal(folder), StateChanged)[-1]
-        assert (changed.after.value, changed.reason) == ("halt_new", "HUMAN_RESUME")
+        assert (changed.after.value, changed.reason) == ("reduce_only", "OPERATOR_RESUME")
         assert [f.value for f in changed.figures] == ["over"], "the first resume is this one"
-        assert (await running.command("resume")).json()["state"] == "normal"
+        assert (await running.command("resume")).json()["state"] == "active"
 
 
 async def test_positions_of_a_replayed_market_are_closed_where_its_time_stands(
@@ -187,7 +187,7 @@ async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its
     done = await kill(of)
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
     intents = flatten.FlattenLog(path=folder.flatten_log).intents()
-    assert len({i.client_id for i in intents}) == len(intents) == held + 1
+    assert len({i.client_order_id for i in intents}) == len(intents) == held + 1
 
 
 async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
@@ -224,7 +224,7 @@ async def test_longs_and_shorts_are_closed_to_the_last_contract(
     of, folder = settings(traded.path), traded
     free = next(s for s in ("BTCUSDT", "ETHUSDT") if s not in venue(folder).positions)
     opened = OrderRequest(
-        client_id="somebody-else",
+        client_order_id="somebody-else",
         symbol=free,
         side=side,
         type=OrderType.MARKET,
@@ -251,7 +251,7 @@ async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
     of, folder = settings(traded.path), traded
     resting = [
         OrderRequest(
-            client_id=name,
+            client_order_id=name,
             symbol="BTCUSDT",
             side=OrderSide.BUY,
             type=OrderType.LIMIT,
@@ -278,7 +278,7 @@ async def test_a_position_that_opens_again_after_each_close_is_left_and_not_clos
         done = await real(port, intent, **more)
         if intent.symbol == held[0]:
             again = OrderRequest(
-                client_id=f"other-{intent.client_id}",
+                client_order_id=f"other-{intent.client_order_id}",
                 symbol=intent.symbol,
                 side=OrderSide.BUY if intent.side is OrderSide.SELL else OrderSide.SELL,
                 type=OrderType.MARKET,
@@ -303,8 +303,8 @@ async def test_a_position_is_closed_by_this_command_only_if_its_own_order_filled
     held = sorted(venue(folder).positions)
     real = VenueStore.order
 
-    def unfilled(self: VenueStore, client_id: str) -> WorkingOrder | None:
-        order = real(self, client_id)
+    def unfilled(self: VenueStore, client_order_id: str) -> WorkingOrder | None:
+        order = real(self, client_order_id)
         if order is not None and order.request.symbol == held[0]:
             order.status = OrderStatus.CANCELED
         return order
@@ -334,5 +334,5 @@ async def test_a_folder_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -
 
 async def test_the_kill_switch_opens_nothing() -> None:
     approved: Any = None  # no permit is ever looked at
-    with pytest.raises(PermitRefusedError, match="opens no positions"):
+    with pytest.raises(InvalidPermitError, match="opens no positions"):
         await flatten.NoPermits().consume(approved, "K1")

@@ -12,7 +12,7 @@ from core.trading_cases import NOON, Story, closed_cycle, intent, plan
 
 from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
 from kamou.core.codes import StateReason
-from kamou.core.model import Leg, TradingState
+from kamou.core.model import OrderRole, TradingState
 from kamou.data_directory.latch import CLEAR, HALT, SET, UNREADABLE, LatchRecord
 from kamou.runs.handover import take_over
 from kamou.store import database, queries
@@ -70,8 +70,8 @@ def line(action: str, at_ms: int) -> LatchRecord:
 def flatten_for(reason: StateReason, at_ms: int) -> StateChanged:
     return StateChanged(
         at_ms=at_ms,
-        before=TradingState.NORMAL,
-        after=TradingState.FLATTEN,
+        before=TradingState.ACTIVE,
+        after=TradingState.FLATTENING,
         reason=reason.value,
     )
 
@@ -83,7 +83,7 @@ def test_a_line_that_a_run_heard_is_not_heard_again_after_an_event_with_an_older
     journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
     journal.start(LATER)
     journal.take_over(line(SET, NOON + 150), line(CLEAR, NOON + 200))
-    assert journal.state() == ("flatten", "DAY_LOSS_SEVERE")
+    assert journal.state() == ("flattening", "DAY_LOSS_SEVERE")
 
 
 @pytest.mark.parametrize("action", [SET, HALT])
@@ -96,7 +96,7 @@ def test_a_resume_of_the_latch_does_not_lift_a_flatten_that_a_run_decided(
     journal.take_over(line(action, NOON + 5_000), line(CLEAR, NOON + 5_100))
     state = journal.state()
     assert state is not None
-    assert state[0] == "flatten", "closing goes on"
+    assert state[0] == "flattening", "closing goes on"
 
 
 def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_set_back(
@@ -105,18 +105,18 @@ def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_se
     log = (line(SET, NOON + 5_000), line(CLEAR, NOON + 5_100))
     journal.start(LATER)
     journal.take_over(*log)
-    assert journal.state() == ("halt_new", "HUMAN_RESUME")
+    assert journal.state() == ("reduce_only", "OPERATOR_RESUME")
     resumed = StateChanged(
         at_ms=NOON + 200,  # the clock stands before the lines again
-        before=TradingState.HALT_NEW,
-        after=TradingState.NORMAL,
-        reason=StateReason.HUMAN_RESUME.value,
+        before=TradingState.REDUCE_ONLY,
+        after=TradingState.ACTIVE,
+        reason=StateReason.OPERATOR_RESUME.value,
     )
     journal.start(NOON + 100, generation=3)
     journal.writer.append([resumed])
     journal.start(NOON + 300, generation=4)
     journal.take_over(*log)
-    assert journal.state() == ("normal", "HUMAN_RESUME")
+    assert journal.state() == ("active", "OPERATOR_RESUME")
 
 
 def test_a_latch_of_which_nothing_can_be_read_halts_and_closes_nothing(
@@ -124,13 +124,13 @@ def test_a_latch_of_which_nothing_can_be_read_halts_and_closes_nothing(
 ) -> None:
     journal.start(LATER)
     journal.take_over(latched=True)
-    assert journal.state() == ("halt_new", "HUMAN_HALT")
+    assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
 def test_a_damaged_line_neither_stops_a_start_nor_lifts_a_halt(journal: Journalled) -> None:
     journal.start(LATER)
     journal.take_over(line(HALT, NOON + 50), line(UNREADABLE, 0), latched=True)
-    assert journal.state() == ("halt_new", "HUMAN_HALT")
+    assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
 def test_a_flatten_whose_latch_is_gone_without_a_clear_halts_and_closes_nothing(
@@ -138,7 +138,7 @@ def test_a_flatten_whose_latch_is_gone_without_a_clear_halts_and_closes_nothing(
 ) -> None:
     journal.start(LATER)
     journal.take_over(line(SET, NOON + 5_000))
-    assert journal.state() == ("halt_new", "HUMAN_HALT")
+    assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
 def test_an_intent_that_stands_twice_in_the_kill_switchs_log_is_journalled_once(
@@ -146,7 +146,7 @@ def test_an_intent_that_stands_twice_in_the_kill_switchs_log_is_journalled_once(
 ) -> None:
     journal.start(LATER)
     closing_intent = IntentRecorded(
-        at_ms=NOON + 5, cause_id="flatten", intent=intent(Leg.CLOSE, plan())
+        at_ms=NOON + 5, cause_id="flatten", intent=intent(OrderRole.EXIT, plan())
     )
     for _ in range(2):
         journal.take_over(flattened=(closing_intent, closing_intent))

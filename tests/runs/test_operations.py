@@ -126,7 +126,7 @@ async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_
     latched.set("news", "operator", 1, action="halt")
     assert running.not_ready() == [operations.LATCHED]
     assert running.status()["held"] is True
-    follower.book.state = TradingState.HALT_NEW
+    follower.book.state = TradingState.REDUCE_ONLY
     assert (running.not_ready(), running.status()["held"]) == ([], False), "the state says it"
 
 
@@ -155,7 +155,7 @@ async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
     assert running.status()["held"] is True
     running.phase = "trading"
     told = await resume(running)
-    assert (told["state"], told["latch"]) == ("normal", "removed")
+    assert (told["state"], told["latch"]) == ("active", "removed")
     assert not latched.is_set()
     assert running.not_ready() == []
     assert [(each.action, each.reason) for each in latched.log()] == [
@@ -177,7 +177,7 @@ async def test_a_latch_that_a_resume_does_not_remove_is_told(
     else:
         latched.set("news", "operator", 1, action="set" if kept == "flatten" else "halt")
     if kept == "halted":
-        follower.book.state = TradingState.HALT_NEW
+        follower.book.state = TradingState.REDUCE_ONLY
     if kept == "undeletable":
         latched.log_path.unlink()
         latched.log_path.mkdir()
@@ -257,7 +257,7 @@ async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_befo
         nursery.start_soon(ask)
         await trio.sleep(1)
         governor.finished(0)
-        assert await governor.get() == Halt(reason="HUMAN_HALT", note="news")
+        assert await governor.get() == Halt(reason="OPERATOR_HALT", note="news")
         await trio.sleep(1)
         assert seen == [], "the halt is still in the governor's hand"
         governor.finished(0)
@@ -276,7 +276,7 @@ async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
 async def test_a_full_lane_is_told_at_once(running: Running) -> None:
     governor = running.tree.governor  # type: ignore[union-attr]
     for _ in range(PRIORITY_CAPACITY):
-        assert governor.put_priority(Halt(reason="HUMAN_HALT"))
+        assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
     with pytest.raises(TimedOutError, match="lane is full"):
         await running.halt("")
 

@@ -74,9 +74,9 @@ async def test_every_verb_speaks_to_a_run_over_its_socket_and_every_file_is_its_
         assert stat.S_IMODE(deep.path.stat().st_mode) == 0o700
 
         code, told, _ = await verb(deep, "halt", "--reason", "news")
-        assert (code, told["state"]) == (0, "halt_new")
+        assert (code, told["state"]) == (0, "reduce_only")
         code, told, _ = await verb(deep, "resume")
-        assert (code, told["state"]) == (0, "normal")
+        assert (code, told["state"]) == (0, "active")
         code, told, _ = await verb(deep, "flatten")
         assert (code, told["by"], told["positions_left"]) == (0, "run", 0)
         assert not venue(deep).positions

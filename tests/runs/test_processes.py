@@ -32,7 +32,7 @@ from small_demo import (
 from kamou.cli import main
 from kamou.clock import MINUTE_MS, SystemClock
 from kamou.commands import operator
-from kamou.core.book.events import EquityMarked, PermitGranted, RunStarted, TradeClosed
+from kamou.core.book.events import EquityRecorded, PermitGranted, RunStarted, TradeClosed
 from kamou.data_directory.folder import DataFolder, RunRecord
 from kamou.runs import flatten
 from kamou.store import database, queries
@@ -243,7 +243,7 @@ async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
     assert type(again[0]) is RunStarted
     assert min(e.at_ms for e in again) >= before[-1].at_ms, "no time is lived twice"
     permits = [i for i, e in enumerate(again) if type(e) is PermitGranted]
-    reconciled = next(i for i, e in enumerate(again) if type(e) is EquityMarked)
+    reconciled = next(i for i, e in enumerate(again) if type(e) is EquityRecorded)
     assert not permits or reconciled < permits[0], "it reconciles before it trades"
     assert len(of_kind(after, TradeClosed)) >= len(of_kind(before, TradeClosed))
     assert_same_book(folder)
@@ -289,5 +289,5 @@ async def test_flatten_closes_what_a_hung_run_holds_and_the_run_respects_it_when
 
     async with started(traded, NOW_MS + 3 * MINUTE_MS) as running:
         await running.ready()
-        assert (await running.ask("/api/v1/status")).json()["state"] == "flatten"
+        assert (await running.ask("/api/v1/status")).json()["state"] == "flattening"
     assert_same_book(traded)

@@ -16,7 +16,7 @@ from kamou.clock import MINUTE_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandNoted
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.model import Figure, Leg, OrderStatus, Side, TradingState
+from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataFolder
 from kamou.data_directory.latch import HaltLatch
@@ -52,16 +52,18 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
     assert first[4].startswith("fast-forward ends at 2026-01-02 1")
     assert f"{held} position" in first[4]
     (ready,) = [line for line in first if line.startswith("ready: ")]
-    assert f", trading state normal, data directory {tmp_path}" in ready
+    assert f", trading state active, data directory {tmp_path}" in ready
     assert "pages at http://127.0.0.1:" in ready
     assert ", operator at port " in ready
     assert first[-1].startswith("stopped by its caller; left at the exchange: ")
     assert f": {held} position" in first[-1]
     carried = second[2]
     assert carried.startswith("carried over from run 2, which stopped at 2026-01-02 ")
-    assert "trading state halt_new (halted by the operator: news), " in carried
+    assert "trading state reduce_only (halted by the operator: news), " in carried
     assert carried.endswith(" decisions on record")
-    halted = "trading state halt_new, no new trades; from before this start: halted by the operator"
+    halted = (
+        "trading state reduce_only, no new trades; from before this start: halted by the operator"
+    )
     assert halted in second
 
 
@@ -74,12 +76,12 @@ def told(tmp_path: Path) -> DataFolder:
     return folder
 
 
-def read_back(client_id: str, quantity: str, symbol: str = "ETHUSDT") -> e.StopConfirmed:
+def read_back(client_order_id: str, quantity: str, symbol: str = "ETHUSDT") -> e.StopConfirmed:
     """A stop as the venue has it."""
     return e.StopConfirmed(
         at_ms=story.CYCLE_MS + 3_000,
         symbol=symbol,
-        client_id=client_id,
+        client_order_id=client_order_id,
         quantity=D(quantity),
         trigger_price=D(1970),
     )
@@ -105,7 +107,7 @@ def append(folder: DataFolder, *events: e.Event) -> None:
 def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     told: DataFolder,
 ) -> None:
-    mark = e.EquityMarked(
+    mark = e.EquityRecorded(
         at_ms=AT_MS,
         equity=D(9_900),
         balance=D(9_900),
@@ -119,9 +121,9 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     )
     halt = e.StateChanged(
         at_ms=AT_MS,
-        before=TradingState.NORMAL,
-        after=TradingState.HALT_NEW,
-        reason="HUMAN_HALT",
+        before=TradingState.ACTIVE,
+        after=TradingState.REDUCE_ONLY,
+        reason="OPERATOR_HALT",
         figures=(Figure(name="note", value="news"),),
     )
     append(told, mark, halt)
@@ -133,7 +135,7 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     assert decisions == 2, "the story has a veto and a permit"
     assert words == (
         f"1 position with its stop, {orders} open order{'' if orders == 1 else 's'}, day's loss"
-        " 1.07% of 4.00%, trading state halt_new (halted by the operator: news), 2 decisions on"
+        " 1.07% of 4.00%, trading state reduce_only (halted by the operator: news), 2 decisions on"
         " record"
     )
     carried = carried_over(told, LIMITS)
@@ -169,12 +171,14 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
     assert left_at_the_exchange(told) == "1 position with its stop"
     gone = e.OrderClosed(
         at_ms=AT_MS,
-        client_id=story.STOP,
+        client_order_id=story.STOP,
         status=OrderStatus.CANCELED,
         filled=D(0),
         reason="venue",
     )
-    target = e.IntentRecorded(at_ms=AT_MS, intent=story.intent("km" + "c" * 26, Leg.TARGET))
+    target = e.IntentRecorded(
+        at_ms=AT_MS, intent=story.intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
+    )
     append(told, gone, target)  # a target is open, and no stop
     assert left_at_the_exchange(told) == "1 position, not covered by a confirmed stop"
 
@@ -194,7 +198,7 @@ def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "kamou-data")
     folder.create()
     *before, acknowledged = story.opening()
-    assert isinstance(acknowledged, e.OrderAcknowledged), "of the stop"
+    assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
     append(folder, *before)
     bare = "1 position, not covered by a confirmed stop"
     assert left_at_the_exchange(folder) == bare
@@ -213,7 +217,7 @@ async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -
         async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
             assert (await http.get(url)).status_code == 200
     port = url.removesuffix("/readyz").rpartition(":")[2]
-    assert f", operator at port {port}, trading state normal, " in ready[0]
+    assert f", operator at port {port}, trading state active, " in ready[0]
 
 
 def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
@@ -268,7 +272,7 @@ def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_end
 def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
     return e.StateChanged(
         at_ms=AT_MS,
-        before=TradingState.NORMAL,
+        before=TradingState.ACTIVE,
         after=after,
         reason=reason,
         figures=tuple(Figure(name=name, value=value) for name, value in figures.items()),
@@ -277,13 +281,13 @@ def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
 
 LINES = [
     (
-        changed(TradingState.HALT_NEW, "HUMAN_HALT", note="news"),
-        "halted by the operator: news; trading state halt_new, no new trades; before normal",
+        changed(TradingState.REDUCE_ONLY, "OPERATOR_HALT", note="news"),
+        "halted by the operator: news; trading state reduce_only, no new trades; before normal",
         Level.WARNING,
     ),
     (
         changed(
-            TradingState.REDUCED,
+            TradingState.REDUCED_SIZE,
             "DAY_LOSS_HALF",
             day_pnl="-2.10%",
             limit="4.00%",
@@ -295,37 +299,37 @@ LINES = [
         Level.WARNING,
     ),
     (
-        changed(TradingState.HALT_NEW, "HUMAN_RESUME", note="over"),
+        changed(TradingState.REDUCE_ONLY, "OPERATOR_RESUME", note="over"),
         "resumed once by the operator: over; one more `kamou resume` lets it trade; trading state"
-        " halt_new, no new trades; before normal",
+        " reduce_only, no new trades; before normal",
         Level.WARNING,
     ),
     (
-        changed(TradingState.HALT_NEW, "RESTART_STORM"),
-        "halted by the supervisor: too many restarts; trading state halt_new, no new trades;"
+        changed(TradingState.REDUCE_ONLY, "RESTART_STORM"),
+        "halted by the supervisor: too many restarts; trading state reduce_only, no new trades;"
         " before normal",
         Level.WARNING,
     ),
     (
-        changed(TradingState.NORMAL, "DAY_ROLLED"),
-        "resumed by the risk governor: a new day began; trading state normal; before normal",
+        changed(TradingState.ACTIVE, "DAY_ROLLED"),
+        "resumed by the risk governor: a new day began; trading state active; before normal",
         Level.INFO,
     ),
     (
-        CommandNoted(at_ms=AT_MS, reason="HUMAN_HALT", note="again"),
+        CommandNoted(at_ms=AT_MS, reason="OPERATOR_HALT", note="again"),
         "halted by the operator: again; the trading state stays as it was",
         Level.INFO,
     ),
     (
         CommandNoted(
-            at_ms=AT_MS, reason="HUMAN_RESUME", note="over", refusal="the day has not opened yet"
+            at_ms=AT_MS, reason="OPERATOR_RESUME", note="over", refusal="the day has not opened yet"
         ),
         "the operator's resume was refused, because the day has not opened yet: over; the trading"
         " state stays as it was",
         Level.WARNING,
     ),
     (
-        CommandNoted(at_ms=AT_MS, reason="HUMAN_RESUME", note="over"),
+        CommandNoted(at_ms=AT_MS, reason="OPERATOR_RESUME", note="over"),
         "the operator asked to resume: over; the trading state stays as it was",
         Level.INFO,
     ),

@@ -82,7 +82,7 @@ async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_pat
             gate.open.set()
             await demo.ready()
             state = await demo.status()
-            assert (state["state"], state["state_reason"]) == ("halt_new", "HUMAN_HALT")
+            assert (state["state"], state["state_reason"]) == ("reduce_only", "OPERATOR_HALT")
         assert not venue(demo.folder).positions, "history made no entry after the halt"
     finally:
         gate.open.set()
@@ -94,15 +94,15 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         held = len(venue(demo.folder).positions)
         assert held, "the market of this date ends with open positions"
         halted = (await demo.command("halt", "news")).json()
-        assert (halted["state"], halted["reason"]) == ("halt_new", "HUMAN_HALT")
+        assert (halted["state"], halted["reason"]) == ("reduce_only", "OPERATOR_HALT")
         assert (
-            "halted by the operator: news; trading state halt_new, no new trades; before normal"
+            "halted by the operator: news; trading state reduce_only, no new trades; before normal"
             in demo.said
         )
-        assert (await demo.status())["state"] == "halt_new"
-        assert (await demo.command("resume", "over")).json()["state"] == "normal"
+        assert (await demo.status())["state"] == "reduce_only"
+        assert (await demo.command("resume", "over")).json()["state"] == "active"
         flat = (await demo.command("flatten", "storm")).json()
-        assert (flat["state"], flat["positions_left"]) == ("flatten", 0)
+        assert (flat["state"], flat["positions_left"]) == ("flattening", 0)
         while not (closed := [line for line in demo.said if line.startswith("flatten: ")]):  # noqa: ASYNC110 - said by the run
             await trio.sleep(0.02)
         assert re.fullmatch(
@@ -112,8 +112,8 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         ), closed
         while venue(demo.folder).live:  # noqa: ASYNC110 - another connection's rows
             await trio.sleep(0.02)
-        assert (await demo.command("resume")).json()["state"] == "halt_new"
-        assert (await demo.command("resume")).json()["state"] == "normal"
+        assert (await demo.command("resume")).json()["state"] == "reduce_only"
+        assert (await demo.command("resume")).json()["state"] == "active"
     assert not venue(demo.folder).positions
     assert_same_book(demo.folder)
     notes = [f.value for e in of_kind(journal(demo.folder), StateChanged) for f in e.figures]
@@ -143,7 +143,7 @@ async def test_the_operators_status_agrees_with_the_venues_own_positions(tmp_pat
             "newer than its cycle"
         )
         ready = (await demo.get("/readyz", operator=True)).json()
-        assert (ready["state"], ready["message"]) == ("normal", "ready; trading state normal")
+        assert (ready["state"], ready["message"]) == ("active", "ready; trading state active")
 
 
 async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_book(
@@ -296,7 +296,7 @@ async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everythi
     async with serving(settings(tmp_path), progress=latched) as demo:
         await demo.ready()
         assert len(seen) < 300
-        assert (await demo.status())["state"] == "flatten"
+        assert (await demo.status())["state"] == "flattening"
         while venue(demo.folder).positions:  # noqa: ASYNC110 - another connection's rows
             await trio.sleep(0.02)
     assert_same_book(demo.folder)

@@ -35,7 +35,7 @@ from kamou.data_directory.folder import DataFolder
 from kamou.errors import (
     ConfigurationError,
     DatabaseNewerError,
-    DataRefusedError,
+    InvalidDataError,
     ListenError,
     StoreError,
     plain,
@@ -168,7 +168,7 @@ def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_e
     rows[7]["close"] = float("nan")
     write_parquet(tmp_path / "bad" / "candles_1h.parquet", rows)
     of = settings(tmp_path / "data")
-    words = refused(DataRefusedError, of, replay=tmp_path / "bad")
+    words = refused(InvalidDataError, of, replay=tmp_path / "bad")
     assert "candles_1h.parquet" in words
     assert "8" in words, "the row"
     folder = DataFolder(tmp_path / "data")
@@ -222,7 +222,7 @@ def test_a_restart_storm_halts_ends_the_run_and_leaves_the_stops(
     assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
     events = journal(folder)
     state = of_kind(events, StateChanged)[-1]
-    assert (state.after, state.reason) == (TradingState.HALT_NEW, "RESTART_STORM")
+    assert (state.after, state.reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
     assert type(events[-1]) is RunStopped
     assert venue(folder).positions
     assert_same_book(folder)
@@ -235,7 +235,7 @@ async def _halted_until_a_human_resumes(of: Settings) -> None:
     async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
         await running.ready()
         assert (await running.status())["state_reason"] == "RESTART_STORM"
-        assert (await running.command("resume")).json()["state"] == "normal"
+        assert (await running.command("resume")).json()["state"] == "active"
 
 
 def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
@@ -254,7 +254,7 @@ def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
     assert "broken for good" in refused(RestartStormError, settings(tmp_path, supervision=FRAGILE))
     folder = DataFolder(tmp_path)
     book = folded(journal(folder))
-    assert (book.state, book.state_reason) == (TradingState.HALT_NEW, "RESTART_STORM")
+    assert (book.state, book.state_reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
     assert run_table(folder) == [(1, "crashed")]
 
 

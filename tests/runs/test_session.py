@@ -19,7 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 from kamou import ids
 from kamou.clock import DAY_MS
 from kamou.data_directory.folder import DataFolder
-from kamou.errors import DatabaseNewerError, DataRefusedError, DiskFullError, StoreError
+from kamou.errors import DatabaseNewerError, DiskFullError, InvalidDataError, StoreError
 from kamou.runs.session import (
     Session,
     is_cancellation,
@@ -125,7 +125,7 @@ def test_a_market_whose_instruments_make_no_sense_is_refused_before_anything_is_
     market.instruments = tuple(
         attrs.evolve(each, tick=Decimal(0), qty_min=each.qty_max + 1) for each in market.instruments
     )
-    with pytest.raises(DataRefusedError) as caught, open_on(folder, market):
+    with pytest.raises(InvalidDataError) as caught, open_on(folder, market):
         raise AssertionError("not opened")
     words = str(caught.value)
     assert "BTCUSDT: tick is 0, not above 0" in words

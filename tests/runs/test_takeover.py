@@ -38,7 +38,7 @@ lock_again = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(lock_again, fcntl.LOCK_EX)
 server = socket.create_server(("127.0.0.1", int(sys.argv[2])))
 print(server.getsockname()[1], flush=True)
-body = json.dumps({{"proof": "0" * 64, "positions_left": 0, "state": "flatten"}}).encode()
+body = json.dumps({{"proof": "0" * 64, "positions_left": 0, "state": "flattening"}}).encode()
 while True:
     connection, _ = server.accept()
     sent = connection.recv(65536)

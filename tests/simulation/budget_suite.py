@@ -51,7 +51,7 @@ FAILING, LATE = 0.05, 0.20  # of the reads of the account
 LATE_S = (1.0, 20.0)  # how late
 JUMPS_PER_DAY, JUMP = 3.0, (0.084, 0.09)  # of the whole market: how often, and how far
 COMMON, OWN = 0.003, 0.0012  # deviations per bar: what all symbols share, and what is their own
-REACH_MIN = 50  # backtests that must come to HALT_NEW: else nothing was tested
+REACH_MIN = 50  # backtests that must come to REDUCE_ONLY: else nothing was tested
 RUNS = 200
 CENT = D("0.01")
 
@@ -64,7 +64,7 @@ SETTINGS = Settings(
         shock_move=D("0.06"),  # less than a jump: a full net position loses more than a day may
         entries_per_strategy_hour=1_000,
         reentries_per_symbol_day=1_000,
-        cooldown_after_stop_min=1,
+        cooldown_after_stop_s=60,
     ),
     veto=SIMULATED.veto,
     strategies=SIMULATED.strategies,
@@ -282,8 +282,8 @@ def backtest(
 
 
 def halts(result: dict[str, Any]) -> int:
-    """How often a run reached HALT_NEW because of a day's loss."""
-    return sum(state.startswith("halt_new DAY_LOSS") for state in result["states"])
+    """How often a run reached REDUCE_ONLY because of a day's loss."""
+    return sum(state.startswith("reduce_only DAY_LOSS") for state in result["states"])
 
 
 def main() -> int:
@@ -318,7 +318,7 @@ def main() -> int:
     entries = sum(r["entries"] for r in results)
     needed = min(REACH_MIN, options.runs // 4)
     sys.stdout.write(
-        f"{len(results)} backtests, {entries} entries, {halted} reached HALT_NEW"
+        f"{len(results)} backtests, {entries} entries, {halted} reached REDUCE_ONLY"
         f" (at least {needed} must), {broken} broke a limit\n"
     )
     return 1 if broken or halted < needed else 0

@@ -45,9 +45,9 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         "kamou/core/risk/rules_conduct.py",
         "_may_open",
-        "reservation.client_id",
+        "reservation.client_order_id",
         "True",
-    ): "No order has the empty client id, so that the look-up finds None as well.",
+    ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         "kamou/core/risk/governor.py",
         "review_reduction",
@@ -63,9 +63,9 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         BOOK,
         "Book._filled",
-        "fill.client_id",
+        "fill.client_order_id",
         "True",
-    ): "No order has the empty client id, so that the look-up finds None as well.",
+    ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         BOOK,
         "Book._intended",
@@ -75,7 +75,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         BOOK,
         "Book._keep",
-        "order.leg is not Leg.ENTRY",
+        "order.role is not OrderRole.ENTRY",
         "False",
     ): "Only an entry has a permit id; and a trade that is flat with no entry live was settled by"
     " the fill, or the end of the entry, that made it so.",
@@ -96,16 +96,16 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         "kamou/core/reconciliation/protection.py",
         "orphans",
-        "o.intent.leg is Leg.ENTRY and o.remaining > 0",
-        "((o.intent.leg is Leg.ENTRY))",
+        "o.intent.role is OrderRole.ENTRY and o.remaining > 0",
+        "((o.intent.role is OrderRole.ENTRY))",
     ): SETTLED,
     (
         "kamou/core/reconciliation/protection.py",
         "orphans",
-        "o.intent.trade_id not in alive and o.intent.leg is not Leg.ENTRY"
-        " and not o.status.terminal and o.status is not OrderStatus.CANCELLING",
+        "o.intent.trade_id not in alive and o.intent.role is not OrderRole.ENTRY"
+        " and not o.status.terminal and o.status is not OrderStatus.PENDING_CANCEL",
         "((o.intent.trade_id not in alive) and (not o.status.terminal)"
-        " and (o.status is not OrderStatus.CANCELLING))",
+        " and (o.status is not OrderStatus.PENDING_CANCEL))",
     ): "An unsettled entry has something remaining, so that its trade is in `alive`.",
     (
         RECONCILIATION,
@@ -148,7 +148,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         "kamou/core/risk/rules_conduct.py",
         "duplicate",
-        "order.leg is Leg.ENTRY and order.plan and order.plan.signal_id == plan.signal_id",
+        "order.role is OrderRole.ENTRY and order.plan and order.plan.signal_id == plan.signal_id",
         "((order.plan) and (order.plan.signal_id == plan.signal_id))",
     ): "Only the intent of an entry has a permit id, and only by that does an order get a plan.",
     (
@@ -188,8 +188,8 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (
         RECONCILIATION,
         "_Work.unresolved",
-        "o.leg is Leg.ENTRY and o.remaining > 0",
-        "((o.leg is Leg.ENTRY))",
+        "o.role is OrderRole.ENTRY and o.remaining > 0",
+        "((o.role is OrderRole.ENTRY))",
     ): SETTLED,
 }
 """File, function, old text, new text (blanks evened out) -> why no test can tell them apart."""

@@ -34,20 +34,20 @@ ORDERS = (
         faults="none",
     ),
     Mutant(
-        name="an order that timed out is sent again under a new client id",
+        name="an order that timed out is sent again under a new client order id",
         file=BASE,
         old="        return await self._place(intent, attached)\n",
         new="""        try:
             return await self._place(intent, attached)
         except Exception:
-            new = intent.client_id[:-1] + ("a" if intent.client_id[-1] != "a" else "b")
-            return await self._place(attrs.evolve(intent, client_id=new), attached)
+            new = intent.client_order_id[:-1] + ("a" if intent.client_order_id[-1] != "a" else "b")
+            return await self._place(attrs.evolve(intent, client_order_id=new), attached)
 """,
         notices=("UNJOURNALLED", "ENTERED_TWICE"),
         faults="timeout_after_accept",
     ),
     Mutant(
-        name="an order that timed out is sent again under its client id",
+        name="an order that timed out is sent again under its client order id",
         file=BASE,
         old="        return await self._place(intent, attached)\n",
         new="""        try:
@@ -65,8 +65,8 @@ ORDERS = (
             await self.commit(
                 OrderUnknown(
                     at_ms=self.clock.now_ms(),
-                    cause_id=entry.client_id,
-                    client_id=entry.client_id,
+                    cause_id=entry.client_order_id,
+                    client_order_id=entry.client_order_id,
                     reason=str(unclear),
                 )
             )
@@ -80,7 +80,7 @@ ORDERS = (
     Mutant(
         name="fills are not told apart by their trade id",
         file="kamou/core/model.py",
-        old='        return f"{self.symbol}:{self.venue_trade_id}"',
+        old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.venue_order_id}"',
         notices=("UNSETTLED", "UNPROTECTED"),
         faults="partial_fills",
@@ -88,8 +88,8 @@ ORDERS = (
     Mutant(
         name="no fill is known to be a repetition",
         file="kamou/core/model.py",
-        old='        return f"{self.symbol}:{self.venue_trade_id}"',
-        new='        return f"{self.symbol}:{self.venue_trade_id}:{id(self)}"',
+        old='        return f"{self.symbol}:{self.execution_id}"',
+        new='        return f"{self.symbol}:{self.execution_id}:{id(self)}"',
         notices=("UNSETTLED", "CRASH", "UNPROTECTED"),
         faults="duplicate_events",
     ),
@@ -112,7 +112,7 @@ ORDERS = (
     Mutant(
         name="the port does not use permits up",
         file=BASE,
-        old="        await self._permits.consume(approved, intent.client_id)\n",
+        old="        await self._permits.consume(approved, intent.client_order_id)\n",
         new="",
         notices=("UNPERMITTED",),
         faults="none",
@@ -185,7 +185,7 @@ ORDERS = (
         name="a stop goes out on the position's own side",
         file="kamou/exchange/embedded.py",
         old="        side=intent.side,\n",
-        new="        side=type(intent.side)('buy' if intent.leg == 'stop' else intent.side),\n",
+        new="        side=type(intent.side)('buy' if intent.role == 'stop' else intent.side),\n",
         notices=("NOT_AS_INTENDED", "UNPROTECTED", "ADDED"),
         faults="none",
     ),
@@ -193,7 +193,7 @@ ORDERS = (
         name="closes go out without reduce-only",
         file="kamou/exchange/embedded.py",
         old="        reduce_only=intent.reduce_only,\n",
-        new="        reduce_only=intent.reduce_only and intent.leg.value != 'close',\n",
+        new="        reduce_only=intent.reduce_only and intent.role.value != 'close',\n",
         notices=("NOT_AS_INTENDED",),
         faults="none",
     ),
@@ -208,8 +208,8 @@ ORDERS = (
     Mutant(
         name="fills that come after the order's end are ignored",
         file="kamou/core/book/book.py",
-        old="        order = self.order(fill.client_id) if fill.client_id else None\n",
-        new="""        order = self.order(fill.client_id) if fill.client_id else None
+        old="        order = self.order(fill.client_order_id) if fill.client_order_id else None\n",
+        new="""        order = self.order(fill.client_order_id) if fill.client_order_id else None
         if order is not None and order.status.terminal:
             return
 """,
@@ -219,22 +219,22 @@ ORDERS = (
         name="a cancellation that was asked for counts as done",
         file=DESK,
         old="""        try:
-            await self.port.cancel(client_id, symbol)
+            await self.port.cancel(client_order_id, symbol)
 """,
         new="""        if order is not None and not order.status.terminal:
             now = self.clock.now_ms()
             await self.commit(
                 OrderClosed(
                     at_ms=now,
-                    cause_id=client_id,
-                    client_id=client_id,
+                    cause_id=client_order_id,
+                    client_order_id=client_order_id,
                     status=OrderStatus.CANCELED,
                     filled=ZERO,
                     reason="canceled",
                 )
             )
         try:
-            await self.port.cancel(client_id, symbol)
+            await self.port.cancel(client_order_id, symbol)
 """,
         notices=("UNSETTLED", "WRITTEN_OFF"),
     ),

@@ -22,8 +22,8 @@ REVIEWER = (
     defect(
         name="a permit is released while its order is in flight",
         file=HOLDINGS,
-        old="        if reservation.client_id in self.orders:\n",
-        new="        if reservation.client_id in self.trades:\n",
+        old="        if reservation.client_order_id in self.orders:\n",
+        new="        if reservation.client_order_id in self.trades:\n",
         notices=("RELEASED", "UNPERMITTED"),
     ),
     defect(
@@ -34,18 +34,18 @@ REVIEWER = (
         notices=("DRIFTING",),
     ),
     defect(
-        name="one resume leads from FLATTEN to trading",
+        name="one resume leads from FLATTENING to trading",
         file="kamou/core/risk/states.py",
-        old="        return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)\n",
-        new="        return _to(book, _T.NORMAL, StateReason.HUMAN_RESUME, None)\n",
+        old="        return _to(book, _T.REDUCE_ONLY, StateReason.OPERATOR_RESUME, None)\n",
+        new="        return _to(book, _T.ACTIVE, StateReason.OPERATOR_RESUME, None)\n",
         notices=("REARMED",),
         faults="operator",
     ),
     defect(
-        name="FLATTEN closes nothing",
+        name="FLATTENING closes nothing",
         file="kamou/actors/order_manager.py",
-        old="book.state.severity >= TradingState.FLATTEN.severity:",
-        new="book.state.severity > TradingState.FLATTEN.severity:",
+        old="if self._desk.book.state is TradingState.FLATTENING:",
+        new="if False:",
         notices=("NOT_FLAT",),
         faults="operator",
     ),
@@ -69,14 +69,14 @@ REVIEWER = (
         name="an order that one list leaves out is taken for closed",
         file=RECONCILIATION,
         old="        for told in (*self.view.open_orders, *self.view.queried):\n",
-        new="""        listed = {o.client_id for o in self.view.open_orders}
+        new="""        listed = {o.client_order_id for o in self.view.open_orders}
         for name, known in tuple(self.book.orders.items()):
             if name not in listed and known.status is OrderStatus.ACCEPTED:
                 self.repair(
                     OrderClosed(
                         at_ms=self.now_ms,
                         cause_id=name,
-                        client_id=name,
+                        client_order_id=name,
                         status=OrderStatus.CANCELED,
                         filled=ZERO,
                         reason="not listed",
@@ -107,8 +107,8 @@ REVIEWER = (
     defect(
         name="a close is of all that was ever entered",
         file="kamou/actors/protection.py",
-        old="self._exit(Leg.CLOSE, trade, trade.quantity)",
-        new="self._exit(Leg.CLOSE, trade, trade.entered)",
+        old="self._exit(OrderRole.EXIT, trade, trade.quantity)",
+        new="self._exit(OrderRole.EXIT, trade, trade.entered)",
         notices=("OVERDUE", "NOT_FLAT"),
         faults="adl,operator,partial_fills",
         seeds=40,
@@ -122,10 +122,10 @@ REVIEWER = (
         faults="foreign_cancel",
     ),
     defect(
-        name="REDUCED trades at full size",
+        name="REDUCED_SIZE trades at full size",
         file="kamou/core/risk/context.py",
-        old="    return limits.reduced_size if state is TradingState.REDUCED else Decimal(1)\n",
-        new="    return Decimal(1)\n",
+        old="return limits.reduced_size if state is TradingState.REDUCED_SIZE else",
+        new="return Decimal(1) if state is TradingState.REDUCED_SIZE else",
         notices=("RISK_PROMISED",),
         seeds=40,
     ),

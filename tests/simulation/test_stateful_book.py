@@ -12,7 +12,7 @@ from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, orde
 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
-from kamou.core.model import Fill, Intent, Leg, OrderStatus, Side
+from kamou.core.model import Fill, Intent, OrderRole, OrderStatus, Side
 
 SYMBOLS = ("SOLUSDT", "XRPUSDT", "ADAUSDT")
 SIZE = 10
@@ -23,7 +23,7 @@ class Account:
     """What a bookkeeper knows of one trade: contracts and money, nothing else."""
 
     entry: Intent
-    exits: dict[Leg, Intent]
+    exits: dict[OrderRole, Intent]
     sign: int
     held: Decimal = D(0)
     entered: Decimal = D(0)
@@ -60,8 +60,11 @@ class BookMachine(RuleBasedStateMachine):
         self.number += 1
         name = f"{NOON}.{self.number}.{symbol}"
         of = plan(symbol, side, permit_id=f"{name}.0", signal_id=name, quantity=D(SIZE))
-        entry = intent(Leg.ENTRY, of)
-        exits = {leg: intent(leg, of) for leg in (Leg.STOP, Leg.TARGET, Leg.CLOSE)}
+        entry = intent(OrderRole.ENTRY, of)
+        exits = {
+            role: intent(role, of)
+            for role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT)
+        }
         self.say(
             e.PermitGranted(
                 at_ms=self.now_ms,
@@ -71,7 +74,9 @@ class BookMachine(RuleBasedStateMachine):
                 expires_ms=of.expires_ms,
             ),
             *(e.IntentRecorded(at_ms=self.now_ms, intent=i) for i in (entry, *exits.values())),
-            e.PermitConsumed(at_ms=self.now_ms, permit_id=of.permit_id, client_id=entry.client_id),
+            e.PermitConsumed(
+                at_ms=self.now_ms, permit_id=of.permit_id, client_order_id=entry.client_order_id
+            ),
         )
         self.live[symbol] = Account(entry=entry, exits=exits, sign=side.sign)
 
@@ -81,7 +86,7 @@ class BookMachine(RuleBasedStateMachine):
         event = e.FillRecorded(at_ms=self.now_ms, fill=done, source="stream")
         self.fills.append(event)
         self.say(event)
-        direction = 1 if order.leg is Leg.ENTRY else -1
+        direction = 1 if order.role is OrderRole.ENTRY else -1
         account.held += direction * quantity
         account.entered += quantity if direction > 0 else 0
         account.realised_or_spent -= direction * account.sign * quantity * price * D("0.1")
@@ -105,15 +110,15 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        leg=st.sampled_from([Leg.STOP, Leg.TARGET, Leg.CLOSE]),
+        role=st.sampled_from([OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT]),
         share=st.integers(1, SIZE),
         price=st.integers(90, 110),
     )
-    def an_exit_fills(self, data: st.DataObject, leg: Leg, share: int, price: int) -> None:
+    def an_exit_fills(self, data: st.DataObject, role: OrderRole, share: int, price: int) -> None:
         held = [a for a in self.live.values() if a.held > 0]
         if held:
             account = data.draw(st.sampled_from(held))
-            self.fill(account, account.exits[leg], min(D(share), account.held), price)
+            self.fill(account, account.exits[role], min(D(share), account.held), price)
 
     @rule(data=st.data())
     def what_is_left_of_an_entry_expires(self, data: st.DataObject) -> None:

@@ -29,7 +29,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.model import Intent, Leg, OrderStatus, Plan, Side
+from kamou.core.model import Intent, OrderRole, OrderStatus, Plan, Side
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.verdict import Approved
@@ -141,9 +141,9 @@ class GovernorMachine(RuleBasedStateMachine):
         self.claims.append(
             Claim(
                 plan=asked,
-                entry=intent(Leg.ENTRY, asked),
-                stop=intent(Leg.STOP, asked),
-                target=intent(Leg.TARGET, asked),
+                entry=intent(OrderRole.ENTRY, asked),
+                stop=intent(OrderRole.STOP_LOSS, asked),
+                target=intent(OrderRole.TAKE_PROFIT, asked),
                 expires_ms=verdict.expires_ms,
                 left=D(quantity),
             )
@@ -194,7 +194,7 @@ class GovernorMachine(RuleBasedStateMachine):
                 e.PermitConsumed(
                     at_ms=self.now_ms,
                     permit_id=claim.plan.permit_id,
-                    client_id=claim.entry.client_id,
+                    client_order_id=claim.entry.client_order_id,
                 )
             )
 

@@ -11,7 +11,7 @@ from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import NEXT, OrderState, advance, opened
-from kamou.core.model import Leg, OrderStatus
+from kamou.core.model import OrderRole, OrderStatus
 
 QUANTITY = 10
 ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)
@@ -20,9 +20,9 @@ ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStat
 class OrderMachine(RuleBasedStateMachine):
     """The model: which fills there were, and the largest fill that the venue ever reported."""
 
-    @initialize(leg=st.sampled_from(list(Leg)))
-    def send(self, leg: Leg) -> None:
-        self.intent = intent(leg, plan(quantity=D(QUANTITY)))
+    @initialize(role=st.sampled_from(list(OrderRole)))
+    def send(self, role: OrderRole) -> None:
+        self.intent = intent(role, plan(quantity=D(QUANTITY)))
         self.order: OrderState = opened(self.intent, NOON)
         self.now_ms = NOON
         self.filled = D(0)
@@ -45,39 +45,45 @@ class OrderMachine(RuleBasedStateMachine):
         self.now_ms += 1
         return self.now_ms
 
-    @rule(venue_id=st.sampled_from(["", "v1"]))
-    def acknowledged(self, venue_id: str) -> None:
-        name = self.intent.client_id
-        self.tell(e.OrderAcknowledged(at_ms=self.time(), client_id=name, venue_id=venue_id))
-        assert self.order.status not in (OrderStatus.SENT, OrderStatus.UNKNOWN)
+    @rule(venue_order_id=st.sampled_from(["", "v1"]))
+    def acknowledged(self, venue_order_id: str) -> None:
+        name = self.intent.client_order_id
+        self.tell(
+            e.OrderAccepted(at_ms=self.time(), client_order_id=name, venue_order_id=venue_order_id)
+        )
+        assert self.order.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 
     @rule()
     def no_answer(self) -> None:
         before = self.order.status
-        name = self.intent.client_id
-        self.tell(e.OrderUnknown(at_ms=self.time(), client_id=name, reason="time-out"))
-        if before is not OrderStatus.SENT:
+        name = self.intent.client_order_id
+        self.tell(e.OrderUnknown(at_ms=self.time(), client_order_id=name, reason="time-out"))
+        if before is not OrderStatus.SUBMITTED:
             assert self.order.status is before, "what the venue said is not forgotten"
 
     @rule()
     def cancel_requested(self) -> None:
-        name = self.intent.client_id
-        self.tell(e.CancelRequested(at_ms=self.time(), client_id=name, reason="over"))
-        assert self.order.status.terminal or self.order.status is OrderStatus.CANCELLING
+        name = self.intent.client_order_id
+        self.tell(e.CancelRequested(at_ms=self.time(), client_order_id=name, reason="over"))
+        assert self.order.status.terminal or self.order.status is OrderStatus.PENDING_CANCEL
 
     @rule()
     def rejected(self) -> None:
-        name = self.intent.client_id
-        self.tell(e.OrderRejected(at_ms=self.time(), client_id=name, code="NO", reason=""))
+        name = self.intent.client_order_id
+        self.tell(e.OrderRejected(at_ms=self.time(), client_order_id=name, code="NO", reason=""))
         self.reported = max(self.reported, self.filled)
         assert self.order.status.terminal
 
     @rule(status=st.sampled_from(ENDS), filled=st.integers(0, QUANTITY))
     def closed(self, status: OrderStatus, filled: int) -> None:
-        name = self.intent.client_id
+        name = self.intent.client_order_id
         self.tell(
             e.OrderClosed(
-                at_ms=self.time(), client_id=name, status=status, filled=D(filled), reason="venue"
+                at_ms=self.time(),
+                client_order_id=name,
+                status=status,
+                filled=D(filled),
+                reason="venue",
             )
         )
         self.reported = max(self.reported, D(filled))

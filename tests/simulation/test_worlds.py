@@ -104,7 +104,7 @@ def test_an_actor_that_works_on_while_no_time_passes_is_noticed(
 
 
 def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def not_consumed(self: object, approved: object, client_id: str) -> None:
+    async def not_consumed(self: object, approved: object, client_order_id: str) -> None:
         return
 
     monkeypatch.setattr(PermitStore, "consume", not_consumed)

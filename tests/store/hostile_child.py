@@ -16,7 +16,7 @@ from pathlib import Path
 
 from market_files import NOW_MS
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.importer import import_folder, open_market
 
@@ -34,7 +34,7 @@ def outcome(case: Path, data_dir: Path) -> str:
         try:
             verb()
             said.append("accepted")
-        except DataRefusedError as error:
+        except InvalidDataError as error:
             said.append(str(error))
         except BaseException:
             return traceback.format_exc()

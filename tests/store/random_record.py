@@ -195,12 +195,12 @@ def fees(events: list[e.Event]) -> list[tuple[int, D]]:
 
 
 def marks(events: list[e.Event]) -> dict[int, D]:
-    return {x.at_ms: x.equity for x in events if isinstance(x, e.EquityMarked)}
+    return {x.at_ms: x.equity for x in events if isinstance(x, e.EquityRecorded)}
 
 
 def cuts(events: list[e.Event]) -> list[Cut]:
     """The start of the record and every midnight that was read in time, with its equity."""
-    reads = [x for x in events if isinstance(x, e.EquityMarked | e.DayOpened)]
+    reads = [x for x in events if isinstance(x, e.EquityRecorded | e.DayOpened)]
     first = reads[0]
     found = {}
     if first.at_ms % DAY:

@@ -12,7 +12,7 @@ from kamou.core.model import (
     Fill,
     Income,
     Intent,
-    Leg,
+    OrderRole,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -71,13 +71,13 @@ def plan(permit_id: str = PERMIT) -> Plan:
     )
 
 
-def intent(client_id: str, leg: Leg) -> Intent:
-    entry = leg is Leg.ENTRY
+def intent(client_order_id: str, role: OrderRole) -> Intent:
+    entry = role is OrderRole.ENTRY
     return Intent(
-        client_id=client_id,
+        client_order_id=client_order_id,
         trade_id=SIGNAL,
         permit_id=PERMIT if entry else "",
-        leg=leg,
+        role=role,
         attempt=0,
         symbol="ETHUSDT",
         side=OrderSide.BUY if entry else OrderSide.SELL,
@@ -94,31 +94,33 @@ def intent(client_id: str, leg: Leg) -> Intent:
     )
 
 
-def fill(number: int, client_id: str, side: OrderSide, quantity: str, at_ms: int) -> Fill:
+def fill(number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int) -> Fill:
     return Fill(
         symbol="ETHUSDT",
-        venue_trade_id=str(number),
-        client_id=client_id,
-        venue_order_id="v1" if client_id else "",
+        execution_id=str(number),
+        client_order_id=client_order_id,
+        venue_order_id="v1" if client_order_id else "",
         side=side,
         quantity=D(quantity),
         price=D("2000") if side is OrderSide.BUY else D("2045"),
         fee=D("0.3"),
         slippage=D("0.1"),
         maker=False,
-        reason="order" if client_id else "liquidation",
+        reason="order" if client_order_id else "liquidation",
         at_ms=at_ms,
     )
 
 
-def filled(number: int, client_id: str, side: OrderSide, quantity: str, at_ms: int) -> e.Event:
+def filled(
+    number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int
+) -> e.Event:
     return e.FillRecorded(
-        at_ms=at_ms, fill=fill(number, client_id, side, quantity, at_ms), source="stream"
+        at_ms=at_ms, fill=fill(number, client_order_id, side, quantity, at_ms), source="stream"
     )
 
 
 def marked(at_ms: int, equity: str, flows: str = "0") -> e.Event:
-    return e.EquityMarked(
+    return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
         balance=D(equity),
@@ -169,7 +171,17 @@ def trade_closed() -> e.TradeClosed:
         slippage=D("0.2"),
         pnl_net=D("21.85"),
         r_multiple=D("1.4567"),
-        exit_reason="target",
+        exit_reason="take_profit",
+    )
+
+
+def order_filled(at_ms: int, client_order_id: str, quantity: str) -> e.Event:
+    return e.OrderClosed(
+        at_ms=at_ms,
+        client_order_id=client_order_id,
+        status=OrderStatus.FILLED,
+        filled=D(quantity),
+        reason="",
     )
 
 
@@ -203,7 +215,7 @@ def opening() -> list[e.Event]:
                 Denial(code="SYMBOL_HELD"),
             ),
         ),
-        e.SignalRefined(
+        e.CandidateRefined(
             at_ms=at,
             cause_id=SIGNAL,
             signal_id=SIGNAL,
@@ -222,16 +234,14 @@ def opening() -> list[e.Event]:
             ),
             expires_ms=at + 30_000,
         ),
-        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, Leg.ENTRY)),
-        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(STOP, Leg.STOP)),
-        e.PermitConsumed(at_ms=at + 20, permit_id=PERMIT, client_id=ENTRY),
-        e.OrderAcknowledged(at_ms=at + 170, client_id=ENTRY, venue_id="v1"),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, OrderRole.ENTRY)),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(STOP, OrderRole.STOP_LOSS)),
+        e.PermitConsumed(at_ms=at + 20, permit_id=PERMIT, client_order_id=ENTRY),
+        e.OrderAccepted(at_ms=at + 170, client_order_id=ENTRY, venue_order_id="v1"),
         filled(1, ENTRY, OrderSide.BUY, "0.20", at + 200),
         filled(2, ENTRY, OrderSide.BUY, "0.30", at + 210),
-        e.OrderClosed(
-            at_ms=at + 220, client_id=ENTRY, status=OrderStatus.FILLED, filled=D("0.50"), reason=""
-        ),
-        e.OrderAcknowledged(at_ms=at + 230, client_id=STOP, venue_id="v2"),
+        order_filled(at + 220, ENTRY, "0.50"),
+        e.OrderAccepted(at_ms=at + 230, client_order_id=STOP, venue_order_id="v2"),
     ]
 
 
@@ -259,16 +269,16 @@ def closing() -> list[e.Event]:
         ),
         e.StateChanged(
             at_ms=at + 6,
-            before=TradingState.NORMAL,
-            after=TradingState.HALT_NEW,
-            reason="HUMAN_HALT",
+            before=TradingState.ACTIVE,
+            after=TradingState.REDUCE_ONLY,
+            reason="OPERATOR_HALT",
             figures=(Figure(name="by", value="operator"),),
         ),
         e.StateChanged(
             at_ms=at + 1_006,
-            before=TradingState.HALT_NEW,
-            after=TradingState.NORMAL,
-            reason="HUMAN_RESUME",
+            before=TradingState.REDUCE_ONLY,
+            after=TradingState.ACTIVE,
+            reason="OPERATOR_RESUME",
         ),
         transferred(at + 2_000, "500"),
         marked(at + 3_000, "10521.85", flows="500"),

@@ -87,7 +87,7 @@ def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
         raw = next(
             x.equity
             for x in reversed(events)
-            if isinstance(x, e.EquityMarked | e.DayOpened) and x.at_ms == cut.read
+            if isinstance(x, e.EquityRecorded | e.DayOpened) and x.at_ms == cut.read
         )
         read, equity = (at, marks[at]) if at >= cut.read else (cut.read, raw)
         if cut.exact:  # nothing was seen since midnight, or what was seen last
@@ -194,7 +194,7 @@ def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
             assert point.low == min(marks[at] for at in inside)
             assert point.high == max(marks[at] for at in inside)
         flows = [mark for mark in curve.marks if mark.kind == "flow"]
-        first = next(event.at_ms for event in events if isinstance(event, e.EquityMarked))
+        first = next(event.at_ms for event in events if isinstance(event, e.EquityRecorded))
         moved = [
             amount
             for at, amount in by_definition.incomes(events, "transfer")

@@ -25,7 +25,7 @@ from market_files import (
     write_parquet,
 )
 
-from kamou.errors import DataRefusedError, DiskFullError, StoreError
+from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.store.importer import import_folder, open_folder, open_market
 from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder, set_path
 
@@ -34,7 +34,7 @@ def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
     """The refusal's text, after checking that nothing was left behind."""
     store = tmp_path / "data"
     before = sorted(market_folder(store).glob("**/*"))
-    with pytest.raises(DataRefusedError) as caught:
+    with pytest.raises(InvalidDataError) as caught:
         import_folder(folder, store, now_ms=NOW_MS, **options)
     assert sorted(market_folder(store).glob("**/*")) == before
     return str(caught.value)
@@ -225,7 +225,7 @@ def test_a_gap_between_two_files_and_a_bar_in_both_are_seen(tmp_path: Path) -> N
 
 def test_an_unfinished_last_bar_is_a_bar_of_the_future(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "s")
-    with pytest.raises(DataRefusedError, match="closes in the future"):
+    with pytest.raises(InvalidDataError, match="closes in the future"):
         import_folder(source, tmp_path / "data", now_ms=END_MS - 1)
     import_folder(source, tmp_path / "data", now_ms=END_MS)
 
@@ -307,7 +307,7 @@ def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
     assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
     assert open_folder(report.summary.path, now_ms=NOW_MS).bars == 3 * BARS
     for unknown in ("yours", str(tmp_path / "nowhere"), ".x/y"):
-        with pytest.raises(DataRefusedError, match="neither a stored set nor a folder"):
+        with pytest.raises(InvalidDataError, match="neither a stored set nor a folder"):
             open_market(store, unknown, now_ms=NOW_MS)
 
 
@@ -317,10 +317,10 @@ def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
     content = bytearray(candles.read_bytes())
     content[100] ^= 1
     candles.write_bytes(content)
-    with pytest.raises(DataRefusedError, match="SHA-256 differs"):
+    with pytest.raises(InvalidDataError, match="SHA-256 differs"):
         load_set(path)
     candles.unlink()
-    with pytest.raises(DataRefusedError, match="cannot be read"):
+    with pytest.raises(InvalidDataError, match="cannot be read"):
         load_set(path)
 
 
@@ -333,9 +333,9 @@ def test_an_unreadable_or_newer_meta_file_is_refused(
 ) -> None:
     path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
     (path / "meta.json").write_text(content)
-    with pytest.raises(DataRefusedError, match=reason):
+    with pytest.raises(InvalidDataError, match=reason):
         load_set(path)
-    with pytest.raises(DataRefusedError, match=reason):
+    with pytest.raises(InvalidDataError, match=reason):
         open_market(tmp_path / "data", "s", now_ms=NOW_MS)
     (listed,) = list_sets(tmp_path / "data")
     assert isinstance(listed, DamagedSet)

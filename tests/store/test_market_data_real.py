@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kamou.clock import HOUR_MS
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.importer import import_folder, open_folder
 from kamou.store.market_data import load_set
 
@@ -62,9 +62,9 @@ def test_every_candle_layout_opens_without_gaps(name: str, symbols: int, bars: i
 
 def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Path) -> None:
     source = recorded("multi_venue_1h")
-    with pytest.raises(DataRefusedError, match="--venue"):
+    with pytest.raises(InvalidDataError, match="--venue"):
         import_folder(source, tmp_path, now_ms=NOW_MS)
-    with pytest.raises(DataRefusedError, match="20 rows refused"):
+    with pytest.raises(InvalidDataError, match="20 rows refused"):
         import_folder(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid")
     report = import_folder(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid", allow_gaps=True)
     assert (report.summary.bars, report.summary.gaps_total) == (4_000, 20)
@@ -72,5 +72,5 @@ def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["macro", "um_funding_2025-05_2026-04"])
 def test_a_folder_without_candles_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataRefusedError, match="no candles here"):
+    with pytest.raises(InvalidDataError, match="no candles here"):
         import_folder(recorded(name), tmp_path, now_ms=NOW_MS)

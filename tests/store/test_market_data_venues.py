@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from market_files import HOUR_MS, NOW_MS, START_MS, Rows, candle_rows, write_parquet
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store.importer import import_folder
 from kamou.store.market_data import list_sets, load_set
 
 
 def refused(source: Path, tmp_path: Path, venue: str | None = None) -> str:
-    with pytest.raises(DataRefusedError) as caught:
+    with pytest.raises(InvalidDataError) as caught:
         import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue=venue)
     assert list_sets(tmp_path / "data") == ()
     return str(caught.value)

@@ -21,7 +21,7 @@ from market_files import (
     write_parquet,
 )
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.importer import import_folder, open_folder
 from kamou.venue.market.recorded import RecordedMarket
@@ -133,7 +133,7 @@ def test_a_symbol_with_a_blank_is_refused_with_its_row_and_makes_no_second_symbo
     rows = candle_rows()
     rows[30]["symbol"] = "ETHUSDT "
     write_csv(tmp_path / "s" / "c.csv", rows)
-    with pytest.raises(DataRefusedError, match=r"c.csv: row 31: symbol is 'ETHUSDT ', expected"):
+    with pytest.raises(InvalidDataError, match=r"c.csv: row 31: symbol is 'ETHUSDT ', expected"):
         opened(tmp_path / "s")
 
 
@@ -143,7 +143,7 @@ def test_symbols_beside_a_venue_are_chosen_by_the_venue(
     rows = [{"venue": venue, **row} for venue in ("binance", "other") for row in candle_rows()]
     write_csv(tmp_path / "s" / "c.csv", rows)
     assert same(opened(tmp_path / "s", venue="binance"), plain)
-    with pytest.raises(DataRefusedError, match=r"--venue \(binance, other\)"):
+    with pytest.raises(InvalidDataError, match=r"--venue \(binance, other\)"):
         opened(tmp_path / "s")
 
 
@@ -151,7 +151,7 @@ def test_venues_are_shown_escaped_and_not_all_of_them(tmp_path: Path) -> None:
     venues = ["\x1b[31m", *(f"venue{at}" for at in range(40))]
     rows = [{"venue": venue, **row} for venue in venues for row in candle_rows()[:2]]
     write_csv(tmp_path / "s" / "c.csv", rows)
-    with pytest.raises(DataRefusedError) as caught:
+    with pytest.raises(InvalidDataError) as caught:
         opened(tmp_path / "s")
     assert "\\x1b[31m, venue0, " in str(caught.value)
     assert str(caught.value).count("venue") < 20
@@ -175,7 +175,7 @@ def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Pa
 
 def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c\x1b[2J\n.csv", [{"symbol": "A B", "ts": 1, "funding_rate": 0}])
-    with pytest.raises(DataRefusedError) as caught:
+    with pytest.raises(InvalidDataError) as caught:
         opened(tmp_path / "s")
     assert str(caught.value).startswith(r"c\x1b[2J\n.csv: row 1: symbol is 'A B'")
 
@@ -190,7 +190,7 @@ def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_pa
     rows[90_000]["symbol"] = "no symbol"
     for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
         write(tmp_path / name / name, rows)
-        with pytest.raises(DataRefusedError, match="row 90001: symbol is 'no symbol'"):
+        with pytest.raises(InvalidDataError, match="row 90001: symbol is 'no symbol'"):
             opened(tmp_path / name)
 
 
@@ -212,7 +212,7 @@ def test_every_limit_lets_its_own_value_pass_and_names_its_setting_beyond(
         assert len(opened(tmp_path / name, limits=DataSettings(**{limit: fits})).symbols) == len(
             SYMBOLS
         )
-        with pytest.raises(DataRefusedError, match=rf"more than {reason}.*data\.{limit}"):
+        with pytest.raises(InvalidDataError, match=rf"more than {reason}.*data\.{limit}"):
             opened(tmp_path / name, limits=DataSettings(**{limit: fits - 1}))
 
 
@@ -225,5 +225,5 @@ def test_a_machine_without_memory_is_told_so(
         raise MemoryError
 
     monkeypatch.setattr("kamou.store.importer.find_problems", none_left)
-    with pytest.raises(DataRefusedError, match=r"s: not enough memory for its 144 rows"):
+    with pytest.raises(InvalidDataError, match=r"s: not enough memory for its 144 rows"):
         opened(tmp_path / "s")

@@ -15,7 +15,7 @@ from kamou.core.book import events as e
 from kamou.core.model import Plan, Side
 from kamou.core.risk import verdict
 from kamou.core.risk.verdict import Approved
-from kamou.errors import DiskFullError, PermitRefusedError
+from kamou.errors import DiskFullError, InvalidPermitError
 from kamou.store import database, queries
 from kamou.store.journal import Committed, JournalWriter
 from kamou.store.permits import PermitStore
@@ -80,7 +80,7 @@ def approved(plan: Plan = PLAN, expires_ms: int = PLAN.expires_ms) -> Approved:
 
 
 async def refusal(bench: Bench, permit: Approved) -> str:
-    with pytest.raises(PermitRefusedError) as refused:
+    with pytest.raises(InvalidPermitError) as refused:
         await bench.store.consume(permit, story.ENTRY)
     return refused.value.code
 
@@ -90,7 +90,7 @@ async def test_a_committed_permit_is_used_once(bench: Bench) -> None:
     await bench.store.consume(approved(), story.ENTRY)
     row = queries.permit(bench.reader, story.PERMIT)
     assert row is not None
-    assert (row.client_id, row.consumed_ms) == (story.ENTRY, PLAN.planned_ms)
+    assert (row.client_order_id, row.consumed_ms) == (story.ENTRY, PLAN.planned_ms)
     assert await refusal(bench, approved()) == "PERMIT_USED"
 
 
@@ -138,12 +138,12 @@ async def test_of_two_that_race_for_one_permit_the_journal_lets_one_win(bench: B
 
     class Late(Inline):
         async def commit(self, *events: e.Event) -> tuple[Committed, ...]:
-            first = e.PermitConsumed(at_ms=3, permit_id=story.PERMIT, client_id="other")
+            first = e.PermitConsumed(at_ms=3, permit_id=story.PERMIT, client_order_id="other")
             self.writer.append([first])  # between the check and the commit
             return self.writer.append(events)
 
     late = PermitStore(journal=Late(bench.journal.writer), reader=bench.reader, clock=bench.clock)
-    with pytest.raises(PermitRefusedError) as refused:
+    with pytest.raises(InvalidPermitError) as refused:
         await late.consume(approved(), story.ENTRY)
     assert refused.value.code == "PERMIT_USED"
 

@@ -12,7 +12,7 @@ import pytest
 import story
 
 from kamou.core.book import events as e
-from kamou.core.model import Denial, Figure, Leg, OrderSide, OrderStatus
+from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
 from kamou.store import as_of, database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
@@ -46,12 +46,12 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     chain = trade_chain(told, story.SIGNAL)
     assert chain is not None
     assert chain.trade is not None
-    assert (chain.trade.pnl_net, chain.trade.exit_reason) == (D("21.85"), "target")
+    assert (chain.trade.pnl_net, chain.trade.exit_reason) == (D("21.85"), "take_profit")
     assert chain.trade.r_multiple == pytest.approx(1.4567)
     assert [f.key for f in chain.fills] == ["ETHUSDT:1", "ETHUSDT:2", "ETHUSDT:3"]
-    assert [o.leg for o in chain.orders] == ["entry", "stop"]
+    assert [o.role for o in chain.orders] == ["entry", "stop_loss"]
     assert chain.permit is not None
-    assert chain.permit.client_id == story.ENTRY
+    assert chain.permit.client_order_id == story.ENTRY
     assert (chain.permit.consumed_ms, chain.permit.release_reason) == (AT + 20, "trade closed")
     assert chain.signal is not None
     assert chain.signal.features == (("z", -2.5), ("rsi2", 3.0))
@@ -62,7 +62,7 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     assert trade_chain(told, "nonsense") is None
 
 
-def test_a_fill_without_a_client_id_goes_to_the_trade_that_is_open_in_its_symbol(
+def test_a_fill_without_a_client_order_id_goes_to_the_trade_that_is_open_in_its_symbol(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append(story.opening())
@@ -79,7 +79,7 @@ def test_an_order_keeps_the_venues_last_word(told: sqlite3.Connection) -> None:
     assert chain is not None
     entry, stop = chain.orders
     assert (entry.status, entry.filled, entry.closed_ms) == ("filled", D("0.50"), AT + 220)
-    assert (entry.acknowledged_ms, entry.venue_id) == (AT + 170, "v1")
+    assert (entry.accepted_at_ms, entry.venue_order_id) == (AT + 170, "v1")
     assert (stop.status, stop.limit_price, stop.trigger_price) == ("accepted", None, D("1970"))
     assert queries.open_orders(told) == (stop,)
 
@@ -97,29 +97,29 @@ def test_an_order_that_is_under_way_shows_each_step(
         return open_order(connection)
 
     me = story.ENTRY
-    planned = e.IntentRecorded(at_ms=1, intent=story.intent(me, Leg.ENTRY))
-    assert then(planned) == ("planned", D(0), "")
-    assert then(e.OrderUnknown(at_ms=2, client_id=me, reason="time-out"))[0] == "unknown"
-    assert then(e.OrderAcknowledged(at_ms=3, client_id=me, venue_id="v"))[0] == "accepted"
+    planned = e.IntentRecorded(at_ms=1, intent=story.intent(me, OrderRole.ENTRY))
+    assert then(planned) == ("submitted", D(0), "")
+    assert then(e.OrderUnknown(at_ms=2, client_order_id=me, reason="time-out"))[0] == "unknown"
+    assert then(e.OrderAccepted(at_ms=3, client_order_id=me, venue_order_id="v"))[0] == "accepted"
     part = story.filled(1, me, OrderSide.BUY, "0.1", 4)
     assert then(part)[:2] == ("partially_filled", D("0.1"))
-    late = e.OrderAcknowledged(at_ms=5, client_id=me, venue_id="v")
+    late = e.OrderAccepted(at_ms=5, client_order_id=me, venue_order_id="v")
     assert then(late)[0] == "partially_filled", "a late acknowledgement undoes no fill"
-    assert then(e.CancelRequested(at_ms=6, client_id=me, reason="sweep"))[::2] == (
-        "cancelling",
+    assert then(e.CancelRequested(at_ms=6, client_order_id=me, reason="sweep"))[::2] == (
+        "pending_cancel",
         "sweep",
     )
-    writer.append([e.OrderRejected(at_ms=7, client_id=me, code="X", reason="no")])
+    writer.append([e.OrderRejected(at_ms=7, client_order_id=me, code="X", reason="no")])
     assert queries.open_orders(connection) == ()
     writer.append([story.filled(2, me, OrderSide.BUY, "0.4", 8)])
-    writer.append([e.OrderUnknown(at_ms=9, client_id=me, reason="late")])
+    writer.append([e.OrderUnknown(at_ms=9, client_order_id=me, reason="late")])
     row = connection.execute("SELECT status, filled, reason, closed_ms FROM order_").fetchone()
     assert row == ("rejected", "0.1", "X: no", 7), "what is closed stays as the venue closed it"
     writer.append(
         [
             e.OrderClosed(
                 at_ms=10,
-                client_id=me,
+                client_order_id=me,
                 status=OrderStatus.CANCELED,
                 filled=D("0.5"),
                 reason="ioc",
@@ -142,8 +142,8 @@ def test_the_cycle_counts_what_each_tier_refused(
         signal_id="s3",
         strategy="oi_momentum",
         symbol="ETHUSDT",
-        leg="entry",
-        denials=(Denial(code="STATE_HALTED"),),
+        role="entry",
+        denials=(Denial(code="TRADING_HALTED"),),
     )
     writer.append([refused, denied])
     (cycle,) = queries.cycles(told)
@@ -240,7 +240,9 @@ def test_open_trades_are_netted_from_their_fills(
 def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    adopted = attrs.evolve(story.intent(story.STOP, Leg.STOP), trade_id="adopted.1", quantity=D(1))
+    adopted = attrs.evolve(
+        story.intent(story.STOP, OrderRole.STOP_LOSS), trade_id="adopted.1", quantity=D(1)
+    )
     writer.append([e.IntentRecorded(at_ms=1, intent=adopted)])
     writer.append([story.filled(1, story.STOP, OrderSide.SELL, "0.50", 2)])
     (trade,) = queries.open_trades(connection)
@@ -255,10 +257,10 @@ def test_halts_have_a_beginning_a_reason_and_an_end(
 ) -> None:
     (halt,) = periods(told, "halt", limit=9)
     at = story.CYCLE_MS + 50_006
-    assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "HUMAN_HALT")
+    assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "OPERATOR_HALT")
     assert queries.state_spans(told)[0].figures == (Figure(name="by", value="operator"),)
     normal = queries.state_spans(told)[-1]
-    assert (normal.state, normal.until_ms) == ("normal", None)
+    assert (normal.state, normal.until_ms) == ("active", None)
 
 
 def test_a_configuration_that_comes_back_is_a_change(
@@ -373,7 +375,7 @@ def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit
     lone = attrs.evolve(story.candidate(), signal_id="lone", symbol="BTCUSDT")
     writer.append(
         [
-            e.SignalRefined(
+            e.CandidateRefined(
                 at_ms=AT,
                 signal_id="lone",
                 candidate=lone,
@@ -391,4 +393,4 @@ def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit
     assert queries.signals(told) == (kept,)
     assert queries.refusals(told) == ()
     assert queries.counts(told).refused == counted.refused
-    assert told.execute("SELECT count(*) FROM event WHERE kind = 'signal_refined'").fetchone()[0]
+    assert told.execute("SELECT count(*) FROM event WHERE kind = 'candidate_refined'").fetchone()[0]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from market_files import NOW_MS, candle_rows, funding_rows, good_folder, write_csv, write_parquet
 from test_odd_files import same
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.store import importer
 from kamou.store.importer import import_folder, open_folder, open_market
 from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder
@@ -98,7 +98,7 @@ def test_a_registry_in_the_folder_that_is_brought_is_not_looked_at(
     shutil.copy(market_folder(tmp_path / "theirs") / "digests", tmp_path / "sets" / "bad")
     shutil.copy(market_folder(tmp_path / "theirs") / "digests", tmp_path / "sets")
     checked.clear()
-    with pytest.raises(DataRefusedError, match="high is below"):
+    with pytest.raises(InvalidDataError, match="high is below"):
         open_market(tmp_path / "data", str(tmp_path / "sets" / "bad"), now_ms=NOW_MS)
     assert checked == ["bad"]
 
@@ -113,7 +113,7 @@ def test_a_set_that_was_changed_after_its_import_is_refused_though_its_hashes_ag
     at = table.schema.names.index("low")
     pq.write_table(table.set_column(at, "low", pa.array(low)), path / "candles.parquet")
     rehash(path)
-    with pytest.raises(DataRefusedError, match="a price is not positive"):
+    with pytest.raises(InvalidDataError, match="a price is not positive"):
         open_market(store, "s", now_ms=NOW_MS)
 
 
@@ -129,7 +129,7 @@ def test_a_set_with_gaps_that_were_allowed_opens_from_another_store_with_its_gap
     assert same(market, load_set(made.summary.path))
     said = json.loads((made.summary.path / META).read_text())
     (made.summary.path / META).write_text(json.dumps(said | {"gaps_total": 0}))
-    with pytest.raises(DataRefusedError, match="bars before it are missing"):
+    with pytest.raises(InvalidDataError, match="bars before it are missing"):
         open_market(tmp_path / "b", str(made.summary.path), now_ms=NOW_MS)
 
 
@@ -169,7 +169,7 @@ def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
     store: Path, tmp_path: Path
 ) -> None:
     (market_folder(store) / "s" / "funding.parquet").write_bytes(b"nothing")
-    with pytest.raises(DataRefusedError, match="a damaged set named 's' is already stored"):
+    with pytest.raises(InvalidDataError, match="a damaged set named 's' is already stored"):
         import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     import_folder(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
     assert open_market(store, "s", now_ms=NOW_MS).bars
@@ -189,7 +189,7 @@ def test_two_imports_do_not_store_at_once(store: Path, tmp_path: Path) -> None:
     handle = os.open(market_folder(store), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(DataRefusedError, match="another import is storing a set"):
+        with pytest.raises(InvalidDataError, match="another import is storing a set"):
             import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     finally:
         os.close(handle)
@@ -259,7 +259,7 @@ def opened_or_refused(open_it: Callable[[], RecordedMarket]) -> RecordedMarket |
     """Return the market; None if it was refused as it should be. Whatever else happens escapes."""
     try:
         return open_it()
-    except DataRefusedError as error:
+    except InvalidDataError as error:
         if not str(error).replace("\n", "").isprintable():
             raise AssertionError(f"not printable: {str(error)!r}") from error
         return None

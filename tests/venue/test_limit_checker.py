@@ -52,12 +52,12 @@ def judged(
 ) -> tuple[LimitChecker, list[str]]:
     """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
     broken: list[str] = []
-    checker = Checker(CheckLimits(), ours=lambda client_id: client_id != "other")
+    checker = Checker(CheckLimits(), ours=lambda client_order_id: client_order_id != "other")
     limits = LimitChecker(
         limits=LIMITS,
         mark_at=mark_at,
-        leverage_of=lambda client_id: (leverages or {}).get(client_id, 5),
-        strategy_of=lambda client_id: "",
+        leverage_of=lambda client_order_id: (leverages or {}).get(client_order_id, 5),
+        strategy_of=lambda client_order_id: "",
         wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
         unreported=unreported,
     )

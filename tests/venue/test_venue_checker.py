@@ -89,7 +89,7 @@ def test_a_stop_that_comes_within_the_deadline_is_in_time():
     [
         stop("s", SELL, 99, 98),
         stop("s", BUY, 100, 102),
-        order("s", SELL, 100, type=OrderType.TARGET_LIMIT, limit_price=104, reduce_only=True),
+        order("s", SELL, 100, type=OrderType.LIMIT, limit_price=104, reduce_only=True),
         stop_b("s", SELL, 100, 98),
     ],
     ids=["too small", "wrong side", "no stop", "other symbol"],
@@ -129,13 +129,13 @@ def test_a_removed_stop_is_missed_even_when_the_position_closes_later():
 def test_what_a_stop_already_filled_protects_no_more():
     engine = calm()
     engine.place(*entry_with_exits("a", 100, stop_at=99))
-    seen = [e for e in engine.evidence if "target" not in getattr(e, "client_id", "")]
+    seen = [e for e in engine.evidence if "target" not in getattr(e, "client_order_id", "")]
     (filled,) = [e for e in seen if isinstance(e, FillNoted)]
     partly = attrs.evolve(
-        filled, client_id="a-stop", side=SELL, reduce_only=True, quantity=D(60), price=D(99)
+        filled, client_order_id="a-stop", side=SELL, reduce_only=True, quantity=D(60), price=D(99)
     )
-    more = attrs.evolve(filled, client_id="b", quantity=D(10))
-    late = attrs.evolve(filled, client_id="b", quantity=D(10), at_ms=at(5))
+    more = attrs.evolve(filled, client_order_id="b", quantity=D(10))
+    late = attrs.evolve(filled, client_order_id="b", quantity=D(10), at_ms=at(5))
     assert "UNPROTECTED" in rules(judge(engine, [*seen, partly, more, late]))
 
 
@@ -164,7 +164,7 @@ def test_risk_is_judged_by_the_farthest_stop_of_a_short_too():
     assert rules(judge(engine)) == ["RISK"]
 
 
-def test_a_client_id_used_twice_is_found():
+def test_a_client_order_id_used_twice_is_found():
     engine = calm()
     engine.place(*entry_with_exits())
     with pytest.raises(RejectedError):

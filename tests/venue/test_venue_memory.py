@@ -62,8 +62,8 @@ class RemembersEverything(Engine):
         self.all_evidence += state.evidence
         super()._commit()
 
-    def _find(self, client_id: str) -> WorkingOrder | None:
-        return self.orders.get(client_id) or self._state.orders.get(client_id)
+    def _find(self, client_order_id: str) -> WorkingOrder | None:
+        return self.orders.get(client_order_id) or self._state.orders.get(client_order_id)
 
     def fills(self, since_ms: int) -> tuple[Fill, ...]:
         return tuple(fill for fill in self.all_fills if fill.at_ms >= since_ms)
@@ -198,7 +198,7 @@ def test_over_a_thousand_operations_too(tmp_path: Path, seed: int) -> None:
     )
 
 
-def test_a_client_id_that_ended_in_an_earlier_run_is_found_and_refused_for_ever(tmp_path):
+def test_a_client_order_id_that_ended_in_an_earlier_run_is_found_and_refused_for_ever(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(START_MS + 3 * STEP_MS)
     entry, exits = entry_with_exits("e1", quantity=60)
@@ -227,11 +227,11 @@ def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reloa
     run.advance(START_MS + 1)
     find, calls = run._find, []
 
-    def meanwhile(client_id: str) -> WorkingOrder | None:
+    def meanwhile(client_order_id: str) -> WorkingOrder | None:
         if not calls:  # between the look for another's writes and the look for the order
-            calls.append(client_id)
+            calls.append(client_order_id)
             other.place(limit("l0", BUY, 40, 97.5))
-        return find(client_id)
+        return find(client_order_id)
 
     run._find = meanwhile
     run.cancel("l0")
@@ -285,7 +285,7 @@ def test_the_index_of_live_orders_means_what_the_model_calls_terminal():
         (_FILLS_SINCE, (1,), "fills_at"),
         (_INCOME_SINCE, (1,), "income_at"),
         (_LIVE_ORDERS, (), "orders_live"),
-        ("SELECT body FROM orders WHERE client_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
+        ("SELECT body FROM orders WHERE client_order_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
     ],
 )
 def test_what_is_asked_of_the_file_is_found_by_an_index(query, given_, index, tmp_path):
@@ -327,7 +327,7 @@ def test_a_file_of_the_first_version_is_migrated_and_answers_the_same(tmp_path):
     [
         "CREATE TABLE generator_state (rubbish TEXT)",
         "CREATE INDEX fills_at ON orders (body)",
-        "CREATE INDEX orders_live ON orders (client_id)",
+        "CREATE INDEX orders_live ON orders (client_order_id)",
     ],
 )
 def test_what_somebody_planted_under_a_name_of_ours_does_not_stop_the_migration(planted, tmp_path):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from memory_market import STEP_MS, MemoryMarket, instrument, with_bars
-from venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop, target
+from venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop
 
 from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import OrderStatus, OrderType, TimeInForce
@@ -26,13 +26,12 @@ def flat(**more: object) -> MemoryMarket:
     [
         (order("a", BUY, "1.5"), "QUANTITY_OFF_STEP"),
         (order("a", BUY, 0), "QUANTITY_OFF_STEP"),
-        (order("a", BUY, 200_000), "QUANTITY_ABOVE_MAXIMUM"),
+        (order("a", BUY, 200_000), "QUANTITY_EXCEEDS_MAXIMUM"),
         (order("a", BUY, 2), "QUANTITY_BELOW_MINIMUM"),
         (limit("a", BUY, 3, 0.01), "NOTIONAL_BELOW_MINIMUM"),
         (limit("a", BUY, 100, 99.999), "PRICE_OFF_TICK"),
         (limit("a", BUY, 100, -1), "PRICE_OFF_TICK"),
         (order("a", BUY, 100, type=OrderType.LIMIT), "PRICE_MISSING"),
-        (order("a", BUY, 100, type=OrderType.TARGET_LIMIT), "PRICE_MISSING"),
         (order("a", BUY, 100, type=OrderType.STOP_MARKET), "TRIGGER_MISSING"),
         (order("a", BUY, 100, leverage=21), "LEVERAGE_EXCEEDED"),
         (order("a", BUY, 100, leverage=0), "LEVERAGE_EXCEEDED"),
@@ -73,7 +72,7 @@ def test_an_open_loss_is_not_lent():
         engine.place(order("b", BUY, 4_000))
 
 
-def test_a_client_id_is_accepted_once():
+def test_a_client_order_id_is_accepted_once():
     engine = engine_at(flat())
     engine.place(limit("a", BUY, 10, 99))
     for again in (limit("a", BUY, 10, 99), entry_with_exits("a")[0]):
@@ -118,7 +117,7 @@ def test_an_ioc_limit_that_does_not_cross_cancels_with_its_attached_orders():
     _, exits = entry_with_exits()
     done = engine.place(limit("e", BUY, 100, 100.0, time_in_force=IOC), exits)
     assert (done.status, done.filled, done.average_price) == (OrderStatus.CANCELED, 0, None)
-    assert {engine.order(e.client_id).status for e in exits} == {OrderStatus.CANCELED}
+    assert {engine.order(e.client_order_id).status for e in exits} == {OrderStatus.CANCELED}
     assert engine.open_orders() == ()
 
 
@@ -172,7 +171,9 @@ def test_a_resting_limit_fills_in_parts_by_participation():
     engine = engine_at(MemoryMarket({"AAA": with_bars(through, through, through)}))
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)
-    assert [o.client_id for o in engine.open_orders()] == ["a"]  # the attached ones still sleep
+    assert [o.client_order_id for o in engine.open_orders()] == [
+        "a"
+    ]  # the attached ones still sleep
     engine.advance(at(4))
     assert (engine.order("a").status, engine.order("a").filled) == (
         OrderStatus.PARTIALLY_FILLED,
@@ -212,12 +213,12 @@ def test_attached_orders_wake_with_the_entry_sized_to_what_it_filled():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     entry, exits = entry_with_exits(quantity=100)
     engine.place(entry, exits)
-    resting = {o.client_id: o for o in engine.open_orders()}
+    resting = {o.client_order_id: o for o in engine.open_orders()}
     assert set(resting) == {"e-stop", "e-target"}
     assert all(o.quantity == 50 and o.reduce_only for o in resting.values())
     events = engine.take_events()
     assert sum(isinstance(e, FillUpdate) for e in events) == 1
-    assert [e.order.client_id for e in events if isinstance(e, OrderUpdate)][-1] == "e"
+    assert [e.order.client_order_id for e in events if isinstance(e, OrderUpdate)][-1] == "e"
     assert engine.take_events() == []
 
 
@@ -225,7 +226,7 @@ def test_attached_orders_wake_with_the_entry_sized_to_what_it_filled():
     "child",
     [
         stop("s", BUY, 100, 98),
-        limit("s", SELL, 100, 104, reduce_only=True),
+        limit("s", SELL, 100, 104),
         order("s", SELL, 100, type=OrderType.STOP_MARKET, trigger_price=98),
     ],
 )
@@ -284,7 +285,7 @@ def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark():
     with pytest.raises(RejectedError, match="MARKET_UNAVAILABLE"):
         engine.place(order("b", BUY, 100))
     assert engine.positions()[0].mark_price == 103  # remembered on the hour
-    assert engine.open_orders()[0].client_id == "s"
+    assert engine.open_orders()[0].client_order_id == "s"
 
 
 def test_a_stop_whose_trigger_is_already_passed_acts_at_once():
@@ -300,7 +301,7 @@ def test_a_target_at_market_that_is_already_reached_acts_at_once():
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     reached = order(
-        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=99.5, reduce_only=True
+        "t", SELL, 100, type=OrderType.TAKE_PROFIT_MARKET, trigger_price=99.5, reduce_only=True
     )
     assert engine.place(reached).status is OrderStatus.FILLED
 
@@ -308,8 +309,12 @@ def test_a_target_at_market_that_is_already_reached_acts_at_once():
 def test_conditional_orders_without_a_position_rest_as_orphans():
     engine = engine_at(flat())
     engine.place(stop("s", SELL, 100, 98))
-    engine.place(target("t", SELL, 100, 104))
-    assert [o.client_id for o in engine.open_orders()] == ["s", "t"]
+    engine.place(
+        order(
+            "t", SELL, 100, type=OrderType.TAKE_PROFIT_MARKET, trigger_price=104, reduce_only=True
+        )
+    )
+    assert [o.client_order_id for o in engine.open_orders()] == ["s", "t"]
     assert engine.account().margin_used == 0
 
 

@@ -50,7 +50,9 @@ def test_a_stop_fills_at_its_trigger_inside_an_orderly_bar():
     assert (stopped.status, stopped.average_price) == (OrderStatus.FILLED, 98)
     assert engine.positions() == ()
     assert engine.account().balance == 10_000 - 20 - D("0.6") - D("0.588")
-    assert [o.client_id for o in engine.open_orders()] == ["e-target"]  # an orphan: not swept here
+    assert [o.client_order_id for o in engine.open_orders()] == [
+        "e-target"
+    ]  # an orphan: not swept here
 
 
 def test_a_stop_fills_at_the_open_of_a_bar_that_opens_beyond_it():
@@ -116,7 +118,7 @@ def test_an_orphan_stop_that_triggers_on_a_flat_position_is_rejected():
 def test_a_market_target_fills_at_its_trigger_less_costs():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 105, 100, 103, 1000))}))
     reached = order(
-        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=104, reduce_only=True
+        "t", SELL, 100, type=OrderType.TAKE_PROFIT_MARKET, trigger_price=104, reduce_only=True
     )
     engine.place(order("e", BUY, 100), (reached,))
     engine.advance(at(4))
@@ -185,7 +187,7 @@ def test_a_liquidation_loses_the_isolated_margin_and_no_more():
     engine.advance(at(4))
     assert engine.positions() == ()
     fill = engine.fills(0)[-1]
-    assert (fill.reason, fill.client_id, fill.side) == ("liquidation", "", SELL)
+    assert (fill.reason, fill.client_order_id, fill.side) == ("liquidation", "", SELL)
     lost = before.balance - engine.account().balance
     assert D(0) <= before.margin_used - lost < D("0.2")  # to the tick
 
@@ -293,7 +295,7 @@ def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
     bars = with_bars((100, 103.9, 99, 103, 1000), (103, 105, 103, 104, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     reached = order(
-        "t", SELL, 100, type=OrderType.TARGET_MARKET, trigger_price=104, reduce_only=True
+        "t", SELL, 100, type=OrderType.TAKE_PROFIT_MARKET, trigger_price=104, reduce_only=True
     )
     other = target("far", SELL, 100, 103.5)
     engine.place(order("e", BUY, 100), (reached, stop("s", SELL, 100, 98), other))
@@ -330,7 +332,7 @@ def test_what_is_held_of_a_market_that_ends_is_settled_at_its_last_close():
     assert engine.open_orders() == ()
     settled = engine.fills(0)[-1]
     assert (settled.price, settled.at_ms, settled.reason) == (D("100.5"), at(20), "settlement")
-    assert settled.client_id == ""
+    assert settled.client_order_id == ""
     assert engine.income(at(20)) == ()  # no funding after its end
 
 

@@ -155,9 +155,9 @@ def test_a_write_that_meets_another_processes_write_is_done_anew(tmp_path, monke
     run._matcher.arrive = meanwhile
     run.place(limit("l1", BUY, 40, 99.5))
     assert len(calls) == 1  # the second time it is the reloaded venue's own matcher
-    assert {o.client_id for o in run.open_orders()} == {"l0", "l1"}
+    assert {o.client_order_id for o in run.open_orders()} == {"l0", "l1"}
     other.advance(at(2, 1))
-    assert {o.client_id for o in other.open_orders()} == {"l0", "l1"}
+    assert {o.client_order_id for o in other.open_orders()} == {"l0", "l1"}
     monkeypatch.setattr(run._store, "save", _always_stale)
     with pytest.raises(AssertionError, match="faster"):
         run.place(limit("l2", BUY, 40, 99.5))

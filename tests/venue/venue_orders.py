@@ -46,7 +46,7 @@ def engine_at(
     return made
 
 
-def order(client_id: str, side: OrderSide, quantity: int | str, **more: Any) -> OrderRequest:
+def order(client_order_id: str, side: OrderSide, quantity: int | str, **more: Any) -> OrderRequest:
     fields: dict[str, Any] = {
         "symbol": "AAA",
         "type": OrderType.MARKET,
@@ -56,24 +56,36 @@ def order(client_id: str, side: OrderSide, quantity: int | str, **more: Any) -> 
     for price in ("limit_price", "trigger_price"):
         if price in more:
             more[price] = D(str(more[price]))
-    return OrderRequest(client_id=client_id, side=side, quantity=D(quantity), **{**fields, **more})
-
-
-def limit(
-    client_id: str, side: OrderSide, quantity: int, price: float, **more: Any
-) -> OrderRequest:
-    return order(client_id, side, quantity, type=OrderType.LIMIT, limit_price=price, **more)
-
-
-def stop(client_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
-    return order(
-        client_id, side, quantity, type=OrderType.STOP_MARKET, trigger_price=price, reduce_only=True
+    return OrderRequest(
+        client_order_id=client_order_id, side=side, quantity=D(quantity), **{**fields, **more}
     )
 
 
-def target(client_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
+def limit(
+    client_order_id: str, side: OrderSide, quantity: int, price: float, **more: Any
+) -> OrderRequest:
+    return order(client_order_id, side, quantity, type=OrderType.LIMIT, limit_price=price, **more)
+
+
+def stop(client_order_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
     return order(
-        client_id, side, quantity, type=OrderType.TARGET_LIMIT, limit_price=price, reduce_only=True
+        client_order_id,
+        side,
+        quantity,
+        type=OrderType.STOP_MARKET,
+        trigger_price=price,
+        reduce_only=True,
+    )
+
+
+def target(client_order_id: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
+    return order(
+        client_order_id,
+        side,
+        quantity,
+        type=OrderType.LIMIT,
+        limit_price=price,
+        reduce_only=True,
     )
 
 

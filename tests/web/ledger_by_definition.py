@@ -159,7 +159,7 @@ class Ledger:
         """
         contracts, price = D(fill["quantity"]) * D(fill["contract_size"]), D(fill["price"])
         taken = (contracts * price * D(fill["taker_fee"])).quantize(LAST_DIGIT)
-        if D(fill["fee"]) != taken or not fill["client_id"]:
+        if D(fill["fee"]) != taken or not fill["client_order_id"]:
             return D(0)
         if fill["type"] == "stop_market":
             reference = D(fill["trigger_price"])
@@ -223,8 +223,8 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any], slippage: Decimal) ->
     if held.quantity * quantity >= 0:
         held.added += abs(quantity)
         held.paid_in += abs(quantity) * D(fill["price"])
-        if fill["client_id"] not in held.ids:
-            held.ids.append(fill["client_id"])
+        if fill["client_order_id"] not in held.ids:
+            held.ids.append(fill["client_order_id"])
     else:
         held.paid_out += abs(quantity) * D(fill["price"])
     held.cash -= quantity * D(fill["price"]) * size
@@ -247,7 +247,7 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any], slippage: Decimal) ->
             side="long" if quantity < 0 else "short",
             entry_price=held.paid_in / held.added,
             exit_price=held.paid_out / held.added,
-            last_id=fill["client_id"] or "",
+            last_id=fill["client_order_id"] or "",
         )
 
 

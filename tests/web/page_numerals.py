@@ -198,7 +198,7 @@ def _drawdown(figures: dict[str, Any]) -> str:
 
 def _interruptions(d: dict[str, Any]) -> Iterator[str]:
     rows: list[tuple[int, str]] = []
-    for period in (*d["halts"], *d["reduced"]):
+    for period in (*d["halts"], *d["reduced_size"]):
         first, *later = period["steps"]
         lines = [first["note"]]
         lines += [f"{moment(step['at_ms'])}: {step['note']}" for step in later]
@@ -207,7 +207,7 @@ def _interruptions(d: dict[str, Any]) -> Iterator[str]:
         lasted = "" if period["until_ms"] is None else _lasted(period)
         rows.append((period["from_ms"], f"{lasted} {' '.join(lines)}"))
     rows += [(gap["from_ms"], _lasted(gap)) for gap in d["downtime"]]
-    spans = [row for name in ("halts", "reduced", "downtime") for row in d[name]]
+    spans = [row for name in ("halts", "reduced_size", "downtime") for row in d[name]]
     for command in d["commands"]:  # those in a span are among its steps
         at_ms = command["at_ms"]
         after = at_ms >= min((span["from_ms"] for span in spans), default=0)
@@ -217,7 +217,7 @@ def _interruptions(d: dict[str, Any]) -> Iterator[str]:
         rows.append((span["from_ms"], "" if span["until_ms"] is None else _lasted(span)))
     for from_ms, text in sorted(rows, key=lambda row: row[0], reverse=True):
         yield f"{moment(from_ms)} {text}"
-    for name in ("halts", "reduced", "downtime"):
+    for name in ("halts", "reduced_size", "downtime"):
         assert d[f"{name}_total"] == len(d[name]), "no history has more than are listed"
 
 

@@ -32,15 +32,15 @@ class TradePage:
         (self._signal,) = [
             row["candidate"] | {key: row[key] for key in ("verdict", "size_multiplier")}
             for kind, row in plans.events
-            if kind == "signal_refined" and row["signal_id"] == self._permit["plan"]["signal_id"]
+            if kind == "candidate_refined" and row["signal_id"] == self._permit["plan"]["signal_id"]
         ]
         self._fills = ledger.fills_of(trade)
-        ours = {fill["client_id"] for fill in self._fills}
+        ours = {fill["client_order_id"] for fill in self._fills}
         self._orders = sorted(
             (
                 intent
                 for intent in plans.intents.values()
-                if intent["trade_id"] == entry["trade_id"] or intent["client_id"] in ours
+                if intent["trade_id"] == entry["trade_id"] or intent["client_order_id"] in ours
             ),
             key=lambda intent: intent["intended_ms"],
         )
@@ -75,7 +75,7 @@ class TradePage:
         return f"{exact(D(order['quantity']))} {exact(self._filled(order))} {asked}"
 
     def _filled(self, order: dict[str, Any]) -> Decimal:
-        own = [f for f in self._ledger.fills if f["client_id"] == order["client_id"]]
+        own = [f for f in self._ledger.fills if f["client_order_id"] == order["client_order_id"]]
         return sum((D(fill["quantity"]) for fill in own), D(0))
 
     def _chain(self) -> Iterator[str]:
@@ -135,14 +135,16 @@ class TradePage:
 
     def _life(self, order: dict[str, Any]) -> Iterator[Line]:
         yield order["intended_ms"], exact(D(order["quantity"]))
-        known = self._plans.by_order[order["client_id"]]
-        seen = [row for kind, row in known if kind == "order_acknowledged"]
+        known = self._plans.by_order[order["client_order_id"]]
+        seen = [row for kind, row in known if kind == "order_accepted"]
         if seen:
-            yield seen[0]["at_ms"], seen[-1]["venue_id"]
+            yield seen[0]["at_ms"], seen[-1]["venue_order_id"]
         ended = [r["at_ms"] for kind, r in known if kind in ("order_closed", "order_rejected")]
         filled = self._filled(order)
         if not ended and filled >= D(order["quantity"]):
-            own = [f for f in self._ledger.fills if f["client_id"] == order["client_id"]]
+            own = [
+                f for f in self._ledger.fills if f["client_order_id"] == order["client_order_id"]
+            ]
             ended = [max(own[-1]["at_ms"], seen[0]["at_ms"] if seen else order["intended_ms"])]
         if ended:
             yield ended[-1], exact(filled)

@@ -15,7 +15,7 @@ from kamou.core.model import (
     Fill,
     Income,
     Intent,
-    Leg,
+    OrderRole,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -37,9 +37,9 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "1000PEPEUSDT", "AVAXUSDT
 EQUITY = D(10_000)
 
 
-def equity_mark(at_ms: int, equity: D = D(10_000)) -> e.EquityMarked:
+def equity_mark(at_ms: int, equity: D = D(10_000)) -> e.EquityRecorded:
     """An equity snapshot with nothing held and nothing paid in or out."""
-    return e.EquityMarked(
+    return e.EquityRecorded(
         at_ms=at_ms,
         equity=equity,
         balance=equity,
@@ -113,13 +113,13 @@ class _Record:
 
     def halted(self, at_ms: int, for_ms: int) -> list[e.Event]:
         return [
-            _state(at_ms, TradingState.NORMAL, TradingState.HALT_NEW, "DAY_LOSS_LIMIT"),
-            _state(at_ms + for_ms, TradingState.HALT_NEW, TradingState.NORMAL, "DAY_ROLLED"),
+            _state(at_ms, TradingState.ACTIVE, TradingState.REDUCE_ONLY, "DAY_LOSS_LIMIT"),
+            _state(at_ms + for_ms, TradingState.REDUCE_ONLY, TradingState.ACTIVE, "DAY_ROLLED"),
         ]
 
     def _mark(self, at_ms: int) -> e.Event:
         wobble = D(round(self._chance.gauss(0, 18), 2)).quantize(D("0.01"))
-        return e.EquityMarked(
+        return e.EquityRecorded(
             at_ms=at_ms,
             equity=self._equity + wobble,
             balance=self._equity,
@@ -144,7 +144,7 @@ class _Record:
         entry, distance, size = D("100.0"), D("2.0"), D("40")
         stop = entry - side.sign * distance
         target = entry + side.sign * distance * D("1.7")
-        leg = Leg.TARGET if won else Leg.STOP
+        role = OrderRole.TAKE_PROFIT if won else OrderRole.STOP_LOSS
         out = target if won else stop
         signal = f"{at_ms}.{strategy}.{symbol}"
         candidate = Candidate(
@@ -162,19 +162,19 @@ class _Record:
             features=(("z", -2.31), ("rsi2", 4.2), ("half_life", 11.5)),
         )
         plan = _plan(candidate, at_ms, entry, stop, target, size)
-        ids = {one: f"km{self._trades:05d}{one.value:a<21}" for one in Leg}
-        closed_ms = at_ms + 150 * MINUTE_MS
+        ids = {one: f"km{self._trades:05d}{one.value:a<21}" for one in OrderRole}
+        opening, closed_ms = ids[OrderRole.ENTRY], at_ms + 150 * MINUTE_MS
         gross = (out - entry) * side.sign * size
         fees, funding, slip = D("4.80"), D("-0.12"), D("0.83")
         net = gross - fees + funding
         self._equity += net
         return (
             *_opening(at_ms, candidate, plan, ids),
-            _filled(self._trades * 2, plan, ids[Leg.ENTRY], opening_side(side), entry, at_ms + 200),
-            _ended(ids[Leg.ENTRY], size, at_ms + 210),
+            _filled(2 * self._trades, plan, opening, opening_side(side), entry, at_ms + 200),
+            _ended(opening, size, at_ms + 210),
             _income(at_ms + 120 * MINUTE_MS, FUNDING, symbol, funding),
-            _filled(self._trades * 2 + 1, plan, ids[leg], closing_side(side), out, closed_ms),
-            _ended(ids[leg], size, closed_ms),
+            _filled(2 * self._trades + 1, plan, ids[role], closing_side(side), out, closed_ms),
+            _ended(ids[role], size, closed_ms),
             e.TradeClosed(
                 at_ms=closed_ms,
                 cause_id=signal,
@@ -195,7 +195,7 @@ class _Record:
                 slippage=slip,
                 pnl_net=net,
                 r_multiple=net / (distance * size),
-                exit_reason=leg.value,
+                exit_reason=role.value,
             ),
         )
 
@@ -214,14 +214,14 @@ def _income(at_ms: int, kind: str, symbol: str, amount: D) -> e.Event:
 
 
 def _opening(
-    at_ms: int, candidate: Candidate, plan: Plan, ids: dict[Leg, str]
+    at_ms: int, candidate: Candidate, plan: Plan, ids: dict[OrderRole, str]
 ) -> tuple[e.Event, ...]:
     """From the ranking to the acknowledged orders."""
-    legs = (Leg.ENTRY, Leg.STOP, Leg.TARGET)
+    roles = (OrderRole.ENTRY, OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT)
     signal = candidate.signal_id
     return (
         _ranked(at_ms, candidate),
-        e.SignalRefined(
+        e.CandidateRefined(
             at_ms=at_ms + 10,
             cause_id=signal,
             signal_id=signal,
@@ -238,18 +238,24 @@ def _opening(
             figures=(),
             expires_ms=at_ms + 30_000,
         ),
-        *(e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one])) for one in legs),
-        e.PermitConsumed(at_ms=at_ms + 40, permit_id=plan.permit_id, client_id=ids[Leg.ENTRY]),
+        *(e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one])) for one in roles),
+        e.PermitConsumed(
+            at_ms=at_ms + 40, permit_id=plan.permit_id, client_order_id=ids[OrderRole.ENTRY]
+        ),
         *(
-            e.OrderAcknowledged(at_ms=at_ms + 190, client_id=ids[one], venue_id=f"v-{one}")
-            for one in legs
+            e.OrderAccepted(at_ms=at_ms + 190, client_order_id=ids[one], venue_order_id=f"v-{one}")
+            for one in roles
         ),
     )
 
 
-def _ended(client_id: str, filled: D, at_ms: int) -> e.Event:
+def _ended(client_order_id: str, filled: D, at_ms: int) -> e.Event:
     return e.OrderClosed(
-        at_ms=at_ms, client_id=client_id, status=OrderStatus.FILLED, filled=filled, reason=""
+        at_ms=at_ms,
+        client_order_id=client_order_id,
+        status=OrderStatus.FILLED,
+        filled=filled,
+        reason="",
     )
 
 
@@ -306,25 +312,28 @@ def _plan(candidate: Candidate, at_ms: int, entry: D, stop: D, target: D, size: 
     )
 
 
-def _intent(plan: Plan, leg: Leg, client_id: str) -> Intent:
+def _intent(plan: Plan, role: OrderRole, client_order_id: str) -> Intent:
     kinds = {
-        Leg.ENTRY: OrderType.LIMIT,
-        Leg.STOP: OrderType.STOP_MARKET,
-        Leg.TARGET: OrderType.TARGET_LIMIT,
+        OrderRole.ENTRY: OrderType.LIMIT,
+        OrderRole.STOP_LOSS: OrderType.STOP_MARKET,
+        OrderRole.TAKE_PROFIT: OrderType.LIMIT,
     }
-    entry = leg is Leg.ENTRY
+    entry = role is OrderRole.ENTRY
     return Intent(
-        client_id=client_id,
+        client_order_id=client_order_id,
         trade_id=plan.signal_id,
         permit_id=plan.permit_id if entry else "",
-        leg=leg,
+        role=role,
         attempt=0,
         symbol=plan.symbol,
         side=opening_side(plan.side) if entry else closing_side(plan.side),
         quantity=plan.quantity,
-        type=kinds[leg],
-        limit_price={Leg.ENTRY: plan.limit_price, Leg.TARGET: plan.target_price}.get(leg),
-        trigger_price=plan.stop_price if leg is Leg.STOP else None,
+        type=kinds[role],
+        limit_price={
+            OrderRole.ENTRY: plan.limit_price,
+            OrderRole.TAKE_PROFIT: plan.target_price,
+        }.get(role),
+        trigger_price=plan.stop_price if role is OrderRole.STOP_LOSS else None,
         time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
         reduce_only=not entry,
         leverage=plan.leverage,
@@ -335,12 +344,12 @@ def _intent(plan: Plan, leg: Leg, client_id: str) -> Intent:
 
 
 def _filled(
-    number: int, plan: Plan, client_id: str, side: OrderSide, price: D, at_ms: int
+    number: int, plan: Plan, client_order_id: str, side: OrderSide, price: D, at_ms: int
 ) -> e.Event:
     fill = Fill(
         symbol=plan.symbol,
-        venue_trade_id=str(number),
-        client_id=client_id,
+        execution_id=str(number),
+        client_order_id=client_order_id,
         venue_order_id="v1",
         side=side,
         quantity=plan.quantity,

@@ -15,7 +15,7 @@ from typing import Any
 from ledger_by_definition import Stretch
 
 D = Decimal
-COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "signal_refined")
+COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "candidate_refined")
 
 
 class Plans:
@@ -32,13 +32,13 @@ class Plans:
         self.events = [(kind, json.loads(body)) for kind, body in rows]
         plans = {row["permit_id"]: row["plan"] for row in bodies("permit_granted")}
         intents = [row["intent"] for row in bodies("intent_recorded")]
-        self.intents = {intent["client_id"]: intent for intent in intents}
+        self.intents = {intent["client_order_id"]: intent for intent in intents}
         self.of_order = {
-            i["client_id"]: plans[i["permit_id"]] for i in intents if i["permit_id"] in plans
+            i["client_order_id"]: plans[i["permit_id"]] for i in intents if i["permit_id"] in plans
         }
-        self.snapshot_ms = max(row["at_ms"] for row in bodies("equity_marked"))
+        self.snapshot_ms = max(row["at_ms"] for row in bodies("equity_recorded"))
         self._states = [row for row in bodies("state_changed") if row["at_ms"] <= self.snapshot_ms]
-        self.snapshots_ms = sorted({row["at_ms"] for row in bodies("equity_marked")})
+        self.snapshots_ms = sorted({row["at_ms"] for row in bodies("equity_recorded")})
         self._said = [row for row in bodies("command_noted") if row["at_ms"] <= self.snapshot_ms]
         self._lives = [
             (row["at_ms"], kind, row.get("reason", ""))
@@ -55,7 +55,7 @@ class Plans:
             {row["cycle_ms"] for row in ranked} | {row["cycle_ms"] for row in known["cycle_closed"]}
         )
         self.candidates = sum(row["candidates"] for row in ranked)
-        refined = [row for row in known["signal_refined"] if row["verdict"] == "refuse"]
+        refined = [row for row in known["candidate_refined"] if row["verdict"] == "refuse"]
         denied = known["permit_denied"]
         self.refusals = len(known["candidate_vetoed"]) + len(denied) + len(refined)
         self.newest_seq = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
@@ -64,7 +64,7 @@ class Plans:
 
     def r(self, trade: Stretch) -> float | None:
         """Net over |planned entry - planned stop| x contracts; None if a part was not planned."""
-        plans = [self.of_order.get(client_id) for client_id in trade.entry_ids]
+        plans = [self.of_order.get(client_order_id) for client_order_id in trade.entry_ids]
         if not plans or None in plans:
             return None
         plan = plans[0]
@@ -118,7 +118,7 @@ class Plans:
 
     @property
     def state(self) -> str:
-        return self._states[-1]["after"] if self._states else "normal"
+        return self._states[-1]["after"] if self._states else "active"
 
     def planned_stop(self, trade: Stretch) -> Decimal:
         return D(self.of_order[trade.entry_ids[0]]["stop_price"])
@@ -133,17 +133,17 @@ class Plans:
         return float(trade.net / (D(plan["risk"]) * share))
 
     def ended_by(self, trade: Stretch) -> str:
-        """``stop``, ``target``, ``time`` or ``close``: what the order that closed it was for."""
+        """The exit reason by its role: what the order that closed it was for."""
         intent = self.intents[trade.last_id]
         hold_ms = self.of_order[trade.entry_ids[0]]["hold_ms"]
         held_ms = intent["intended_ms"] - trade.opened_ms
-        late = intent["leg"] == "close" and 0 < hold_ms <= held_ms
-        return "time" if late else str(intent["leg"])
+        late = intent["role"] == "exit" and 0 < hold_ms <= held_ms
+        return "time_limit" if late else str(intent["role"])
 
     def flattened_for(self, trade: Stretch) -> str | None:
         """Why everything was being closed when an order of ours closed this trade."""
         states = [row for row in self._states if row["at_ms"] <= trade.closed_ms]
-        if self.ended_by(trade) != "close" or not states or states[-1]["after"] != "flatten":
+        if self.ended_by(trade) != "exit" or not states or states[-1]["after"] != "flattening":
             return None
         return str(states[-1]["reason"])
 
@@ -158,8 +158,8 @@ class Plans:
         """The events that name an order, oldest first, by its client order id."""
         found: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         for kind, row in self.events:
-            if "client_id" in row:
-                found[row["client_id"]].append((kind, row))
+            if "client_order_id" in row:
+                found[row["client_order_id"]].append((kind, row))
         return found
 
     @property

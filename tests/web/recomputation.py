@@ -26,7 +26,7 @@ def day_ms(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
 
 
-HALTS = ("halt_new", "flatten", "killed")
+HALTS = ("reduce_only", "flattening")
 
 
 def differences(
@@ -131,7 +131,7 @@ def _of_spans(
     document: dict[str, Any], ledger: Ledger, plans: Plans, period_ms: int, same: Same
 ) -> None:
     same("state", document["state"], plans.state)
-    for name, states in (("halts", HALTS), ("reduced", ("reduced",))):
+    for name, states in (("halts", HALTS), ("reduced_size", ("reduced_size",))):
         shown = [(row["from_ms"], row["until_ms"], row["reason"]) for row in document[name]]
         same(name, shown, plans.spans(states)[-NEWEST:])
         same(f"{name}_total", document[f"{name}_total"], len(plans.spans(states)))

@@ -59,7 +59,7 @@ def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> lis
     found: list[str] = []
     names = ("side", "price", "quantity", "fee")
     slipped = {
-        (fill["symbol"], fill["at_ms"], fill["client_id"]): ledger.slippage(fill)
+        (fill["symbol"], fill["at_ms"], fill["client_order_id"]): ledger.slippage(fill)
         for fill in ledger.fills
     }
     for document in documents:
@@ -74,7 +74,7 @@ def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> lis
             (fill["at_ms"], *(_plain(fill[name]) for name in names)) for fill in document["fills"]
         )
         for fill in document["fills"]:
-            place = (fill["symbol"], fill["at_ms"], fill["client_id"])
+            place = (fill["symbol"], fill["at_ms"], fill["client_order_id"])
             if slipped[place] != D(fill["slippage"]):
                 found.append(f"slippage of {place}: {fill['slippage']}, right is {slipped[place]}")
         if shown != right or document["fills_total"] != len(right):

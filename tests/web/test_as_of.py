@@ -16,7 +16,7 @@ from site_client import Client, inline
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandNoted
-from kamou.core.model import Leg, TradingState
+from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite
@@ -45,15 +45,15 @@ def later(path: Path) -> list[e.Event]:
     """What a system does in the minutes after a snapshot: everything that is counted somewhere."""
     with closing(open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
-    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityMarked))
+    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))
     trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
     moved = snapshot_ms + 60_000 - trade.closed_ms
     chain = events[max(i for i, each in enumerate(events) if isinstance(each, e.CycleRanked)) :]
     ranked, refined = chain[0], chain[1]
     assert isinstance(ranked, e.CycleRanked)
-    assert isinstance(refined, e.SignalRefined)
+    assert isinstance(refined, e.CandidateRefined)
     at_ms = snapshot_ms + 70_000
-    states = (TradingState.NORMAL, TradingState.REDUCED, TradingState.HALT_NEW)
+    states = (TradingState.ACTIVE, TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY)
     return [
         attrs.evolve(ranked, at_ms=at_ms, cycle_ms=at_ms),
         attrs.evolve(refined, at_ms=at_ms, signal_id="late", verdict="refuse", reason_code="NO"),
@@ -63,7 +63,7 @@ def later(path: Path) -> list[e.Event]:
             permit_id="late.0",
             strategy="oi_momentum",
             symbol="BTCUSDT",
-            leg=Leg.ENTRY,
+            role=OrderRole.ENTRY,
             denials=(),
         ),
         attrs.evolve(
@@ -78,8 +78,8 @@ def later(path: Path) -> list[e.Event]:
             trade, at_ms=trade.at_ms + moved, trade_id="lost", closed_ms=trade.closed_ms + moved
         ),
         e.StateChanged(at_ms=at_ms, before=states[0], after=states[1], reason="DAY_LOSS_HALF"),
-        e.StateChanged(at_ms=at_ms, before=states[1], after=states[2], reason="HUMAN_HALT"),
-        CommandNoted(at_ms=at_ms, reason="HUMAN_HALT", note="once more"),
+        e.StateChanged(at_ms=at_ms, before=states[1], after=states[2], reason="OPERATOR_HALT"),
+        CommandNoted(at_ms=at_ms, reason="OPERATOR_HALT", note="once more"),
         e.RunStarted(
             at_ms=at_ms + HOUR_MS,
             generation=3,
@@ -133,7 +133,11 @@ async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, clie
     assert found["trades_total"] == 2 * DAYS + 2
     assert {s["name"] for s in found["strategies"]} >= {"a_new_one"}
     assert f"{2 * DAYS + 2} closed trades" in trades
-    assert (found["state"], found["reduced_total"], found["halts_total"]) == ("halt_new", 1, 2)
+    assert (found["state"], found["reduced_size_total"], found["halts_total"]) == (
+        "reduce_only",
+        1,
+        2,
+    )
     assert found["config_digest"] == "e" * 64
     assert found["downtime"][-1]["until_ms"] == since[-1].at_ms
     assert found["halts"][-1]["steps"][-1]["note"] == "once more"
@@ -157,7 +161,7 @@ async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_l
     """As after a restart in which its stop filled."""
     with closing(open_reader(record)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
-    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityMarked))
+    snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))
     trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
     learned = attrs.evolve(
         trade, at_ms=snapshot_ms + 70_000, trade_id="learned", closed_ms=snapshot_ms - 70_000
@@ -175,7 +179,7 @@ async def test_what_was_committed_between_the_read_of_a_snapshot_and_the_snapsho
     """A snapshot bears the time of its read: what is stamped since may stand before it."""
     with closing(open_reader(record)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
-    mark = next(each for each in reversed(events) if isinstance(each, e.EquityMarked))
+    mark = next(each for each in reversed(events) if isinstance(each, e.EquityRecorded))
     read = attrs.evolve(mark, at_ms=mark.at_ms + 60_000)
     meanwhile = [
         each for each in later(record) if read.at_ms < each.at_ms < read.at_ms + HOUR_MS // 2
@@ -188,7 +192,14 @@ async def test_what_was_committed_between_the_read_of_a_snapshot_and_the_snapsho
     with closing(open_writer(record, durable=False)) as connection:
         JournalWriter(connection, generation=2).append([*meanwhile, again])
     after = await shown(record, demo, client)
-    for name in ("halts", "halts_total", "reduced", "reduced_total", "trades_total", "state"):
+    for name in (
+        "halts",
+        "halts_total",
+        "reduced_size",
+        "reduced_size_total",
+        "trades_total",
+        "state",
+    ):
         assert after[0][name] == before[0][name], name
     assert after[1] == before[1]
     numbers = re.compile(r"<dt>([^<]+)</dt><dd>([\d,]+)</dd>")

@@ -17,7 +17,7 @@ from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.clock import DAY_MS
-from kamou.core.book.events import DayOpened, EquityMarked, StateChanged
+from kamou.core.book.events import DayOpened, EquityRecorded, StateChanged
 from kamou.core.model import TradingState
 from kamou.core.record import performance
 from kamou.store import public_queries
@@ -124,7 +124,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             equity = D(chance.randint(10**19, 10**20)).scaleb(-12)
             opened = DayOpened(at_ms=at_ms + 6_000, day=f"x{name}", equity=equity)
             between = [
-                EquityMarked(
+                EquityRecorded(
                     at_ms=at_ms + hour * 3_600_000,
                     equity=equity + D(chance.randint(-(10**17), 10**17)).scaleb(-12),
                     balance=equity,
@@ -135,7 +135,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 for hour in range(1, 24, 3)
             ]
-            states = (TradingState.NORMAL, TradingState.HALT_NEW)
+            states = (TradingState.ACTIVE, TradingState.REDUCE_ONLY)
             halts = [
                 StateChanged(
                     at_ms=at_ms + (i + 1) * 1_000_000,
@@ -191,7 +191,7 @@ async def test_results_show_ninety_days_and_a_year_by_months(
 # --- once a day ------------------------------------------------------------------------------
 
 
-def marked(at_ms: int, equity: str = "12100") -> EquityMarked:
+def marked(at_ms: int, equity: str = "12100") -> EquityRecorded:
     return equity_mark(at_ms, D(equity))
 
 

@@ -99,7 +99,7 @@ async def test_a_resume_that_only_let_a_strategy_enter_again_says_so_and_has_no_
     path = told(
         disabled("mean_reversion"),
         StrategyResumed(at_ms=at_ms, strategy="mean_reversion", note="seen"),
-        CommandNoted(at_ms=at_ms, reason="HUMAN_RESUME", note="seen"),
+        CommandNoted(at_ms=at_ms, reason="OPERATOR_RESUME", note="seen"),
     )
     _, _, section = await published(path, demo, client)
     assert "disabled strategies may enter again" in section

@@ -24,8 +24,8 @@ from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
-NORMAL, REDUCED = TradingState.NORMAL, TradingState.REDUCED
-HALTED, FLATTEN = TradingState.HALT_NEW, TradingState.FLATTEN
+NORMAL, REDUCED = TradingState.ACTIVE, TradingState.REDUCED_SIZE
+HALTED, FLATTEN = TradingState.REDUCE_ONLY, TradingState.FLATTENING
 
 
 def hour(number: float) -> int:
@@ -61,13 +61,13 @@ HISTORY: tuple[Event, ...] = (
     started(0, 1),
     changed(1, NORMAL, REDUCED, "DAY_LOSS_HALF"),
     changed(2, REDUCED, HALTED, "DAY_LOSS_LIMIT"),
-    changed(3, HALTED, HALTED, "HUMAN_HALT", "first look"),
-    CommandNoted(at_ms=hour(3.5), reason="HUMAN_HALT", note="second <b>look</b>\u202e"),
-    changed(4, HALTED, FLATTEN, "HUMAN_FLATTEN", "enough"),
-    changed(5, FLATTEN, HALTED, "HUMAN_RESUME", "slowly"),
-    changed(6, HALTED, REDUCED, "HUMAN_RESUME", "back to work"),
+    changed(3, HALTED, HALTED, "OPERATOR_HALT", "first look"),
+    CommandNoted(at_ms=hour(3.5), reason="OPERATOR_HALT", note="second <b>look</b>\u202e"),
+    changed(4, HALTED, FLATTEN, "OPERATOR_FLATTEN", "enough"),
+    changed(5, FLATTEN, HALTED, "OPERATOR_RESUME", "slowly"),
+    changed(6, HALTED, REDUCED, "OPERATOR_RESUME", "back to work"),
     changed(24, REDUCED, NORMAL, "DAY_ROLLED"),
-    changed(30, NORMAL, HALTED, "HUMAN_HALT", "lunch"),
+    changed(30, NORMAL, HALTED, "OPERATOR_HALT", "lunch"),
 )
 
 
@@ -109,7 +109,7 @@ async def test_a_halt_is_one_from_its_first_refusal_to_its_end(
     told: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(told, demo, client)
-    stopped = {"halt_new", "flatten", "killed"}
+    stopped = {"reduce_only", "flattening"}
     expected, since = [], None
     for _, body in raw_states(told):
         if since is None and body["after"] in stopped:
@@ -130,12 +130,12 @@ async def test_every_reason_of_the_operators_is_published_and_escaped(
     halt, _ = found["halts"]
     assert [(step["reason"], step["note"]) for step in halt["steps"]] == [
         ("DAY_LOSS_LIMIT", ""),
-        ("HUMAN_HALT", "first look"),
-        ("HUMAN_HALT", "second <b>look</b>\u202e"),
-        ("HUMAN_FLATTEN", "enough"),
-        ("HUMAN_RESUME", "slowly"),
+        ("OPERATOR_HALT", "first look"),
+        ("OPERATOR_HALT", "second <b>look</b>\u202e"),
+        ("OPERATOR_FLATTEN", "enough"),
+        ("OPERATOR_RESUME", "slowly"),
     ]
-    assert (halt["end"]["reason"], halt["end"]["note"]) == ("HUMAN_RESUME", "back to work")
+    assert (halt["end"]["reason"], halt["end"]["note"]) == ("OPERATOR_RESUME", "back to work")
     for note in ("first look", "enough", "slowly", "back to work", "lunch"):
         assert f"\u201c{note}\u201d" in page, note
     assert "second &lt;b&gt;look&lt;/b&gt;\\u202e" in page
@@ -146,10 +146,10 @@ async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
     told: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(told, demo, client)
-    halts, reduced = found["halts"], found["reduced"]
+    halts, reduced = found["halts"], found["reduced_size"]
     assert [(h["state"], h["reason"]) for h in halts] == [
-        ("flatten", "HUMAN_FLATTEN"),
-        ("halt_new", "HUMAN_HALT"),
+        ("flattening", "OPERATOR_FLATTEN"),
+        ("reduce_only", "OPERATOR_HALT"),
     ]
     assert [r["reason"] for r in reduced] == ["DAY_LOSS_HALF", "DAY_LOSS_HALF"]
     causes = re.findall(r'<td class="text why"><div>(.*?)</div>', page)
@@ -162,11 +162,11 @@ async def test_the_page_says_that_the_governor_reduced_the_size(
     told: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(told, demo, client)
-    assert [(r["from_ms"], r["until_ms"]) for r in found["reduced"]] == [
+    assert [(r["from_ms"], r["until_ms"]) for r in found["reduced_size"]] == [
         (hour(1), hour(2)),
         (hour(6), hour(24)),
     ]
-    assert found["reduced_total"] == 2
+    assert found["reduced_size_total"] == 2
     shown = [row for row in rows_of(page) if "trading at reduced size" in row]
     assert len(shown) == 2
     assert all("day's loss reached half of its limit" in unescape(row) for row in shown)
@@ -178,7 +178,12 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
     with closing(open_writer(told, durable=False)) as connection:
         writer = JournalWriter(connection, generation=2)
         writer.append(
-            [closed(31), started(40, 2), closed(40.01), changed(41, HALTED, NORMAL, "HUMAN_RESUME")]
+            [
+                closed(31),
+                started(40, 2),
+                closed(40.01),
+                changed(41, HALTED, NORMAL, "OPERATOR_RESUME"),
+            ]
         )
         writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF"), *marks(43)[-1:]])
     _, page = await published(told, demo, client)
@@ -197,8 +202,10 @@ async def test_a_flatten_of_an_older_journal_outside_of_any_halt_says_what_it_di
 
     with closing(open_writer(told, durable=False)) as connection:
         writer = JournalWriter(connection, generation=2)
-        writer.append([changed(41, HALTED, NORMAL, "HUMAN_RESUME"), *marks(43)[-1:]])
-        writer.append([said(42, "HUMAN_FLATTEN", "storm"), said(42.5, "HUMAN_RESUME", "over")])
+        writer.append([changed(41, HALTED, NORMAL, "OPERATOR_RESUME"), *marks(43)[-1:]])
+        writer.append(
+            [said(42, "OPERATOR_FLATTEN", "storm"), said(42.5, "OPERATOR_RESUME", "over")]
+        )
     _, page = await published(told, demo, client)
     did = {note: next(row for row in rows_of(page) if note in row) for note in ("storm", "over")}
     assert "flattened while nothing ran" in did["storm"]

@@ -85,9 +85,9 @@ HISTORIES = (
         seed=9,
         runs=((3.0, 100.0),),
         commands=(
-            (20.0, Halt(reason="HUMAN_HALT", note="holiday")),
+            (20.0, Halt(reason="OPERATOR_HALT", note="holiday")),
             (76.0, Resume(note="back")),
-            (95.9938, Flatten(reason="HUMAN_FLATTEN", note="for the night")),  # at 23:59:37
+            (95.9938, Flatten(reason="OPERATOR_FLATTEN", note="for the night")),  # at 23:59:37
             (96.6, Resume(note="rested")),
         ),
     ),
@@ -95,7 +95,7 @@ HISTORIES = (
         name="flattened",
         seed=10,
         runs=((3.0, 50.0),),
-        commands=((49.9, Flatten(reason="HUMAN_FLATTEN", note="enough")),),
+        commands=((49.9, Flatten(reason="OPERATOR_FLATTEN", note="enough")),),
     ),
     History(
         name="restarted with lower limits",

@@ -14,7 +14,7 @@ from published_record import equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.core.book import events as e
-from kamou.core.model import Fill, Intent, Leg, OrderType
+from kamou.core.model import Fill, Intent, OrderRole, OrderType
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite
@@ -51,14 +51,14 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
     (stop,) = [
         event
         for event in events
-        if isinstance(event, e.IntentRecorded) and event.intent.leg is Leg.STOP
+        if isinstance(event, e.IntentRecorded) and event.intent.role is OrderRole.STOP_LOSS
     ]
     parts = Parts(
         path=path,
         first=first.trade_id,
         second=f"{first.trade_id}.2",
-        entry=filled.fill.client_id,
-        closed_first=closed.fill.client_id,
+        entry=filled.fill.client_order_id,
+        closed_first=closed.fill.client_order_id,
     )
     with closing(open_writer(path, durable=False)) as connection:
         JournalWriter(connection, generation=1).append(
@@ -79,20 +79,20 @@ def _second_part(
     late_ms = told_ms if stamped_late else first.closed_ms - 1
     closing_intent = attrs.evolve(
         stop,
-        client_id=parts.closed_second,
-        leg=Leg.CLOSE,
+        client_order_id=parts.closed_second,
+        role=OrderRole.EXIT,
         type=OrderType.MARKET,
         trigger_price=None,
         quantity=D(60),
         intended_ms=told_ms + 1,
     )
     again = attrs.evolve(
-        entered, venue_trade_id="late", quantity=D(60), price=D("99.7"), at_ms=late_ms
+        entered, execution_id="late", quantity=D(60), price=D("99.7"), at_ms=late_ms
     )
     out = attrs.evolve(
         left,
-        venue_trade_id="out",
-        client_id=parts.closed_second,
+        execution_id="out",
+        client_order_id=parts.closed_second,
         quantity=D(60),
         price=D("101.3"),
         at_ms=told_ms + 2,
@@ -104,7 +104,7 @@ def _second_part(
         quantity=D(60),
         opened_ms=late_ms,
         closed_ms=told_ms + 2,
-        exit_reason="close",
+        exit_reason="exit",
     )
     return [
         e.FillRecorded(at_ms=told_ms, fill=again, source="stream"),
@@ -127,7 +127,7 @@ async def page_of(path: Path, trade_id: str, client: Client) -> tuple[dict[str, 
 
 
 def orders_in(document: dict[str, Any]) -> set[str]:
-    return {order["client_id"] for order in document["orders"]}
+    return {order["client_order_id"] for order in document["orders"]}
 
 
 async def test_the_second_part_of_a_trade_shows_its_own_orders_and_what_led_to_them(

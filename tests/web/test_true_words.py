@@ -16,7 +16,7 @@ from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.book import events as e
-from kamou.core.model import Income, Leg, TradingState
+from kamou.core.model import Income, OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt
@@ -25,7 +25,7 @@ from kamou.web.site import Site
 
 DAYS = 3
 NOW_MS = START_MS + (DAYS + 1) * DAY_MS
-FLATTEN = TradingState.FLATTEN
+FLATTEN = TradingState.FLATTENING
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def add(path: Path, events: Iterable[e.Event]) -> None:
         JournalWriter(connection, generation=1).append(list(events))
 
 
-def mark(at_ms: int, *, margin: int = 0) -> e.EquityMarked:
-    return e.EquityMarked(
+def mark(at_ms: int, *, margin: int = 0) -> e.EquityRecorded:
+    return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(10_000),
         balance=D(10_000),
@@ -91,7 +91,7 @@ async def test_deposits_less_withdrawals_are_called_net(record: Path, client: Cl
 async def test_a_flatten_that_has_closed_everything_does_not_say_that_it_is_closing(
     record: Path, client: Client
 ) -> None:
-    flatten = changed(NOW_MS, TradingState.NORMAL, FLATTEN, "HUMAN_FLATTEN")
+    flatten = changed(NOW_MS, TradingState.ACTIVE, FLATTEN, "OPERATOR_FLATTEN")
     add(record, [flatten, mark(NOW_MS + 1, margin=200)])
     held = await page(record, client)
     assert "<dt>State</dt><dd>closing everything</dd>" in held
@@ -110,10 +110,10 @@ async def test_half_of_the_days_limit_is_called_half() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "own", "said"),
     [
-        (FLATTEN, "HUMAN_FLATTEN", True, "flattened by the operator"),
+        (FLATTEN, "OPERATOR_FLATTEN", True, "flattened by the operator"),
         (FLATTEN, "DAY_LOSS_SEVERE", True, "flattened: the day's loss went beyond its limit"),
-        (TradingState.HALT_NEW, "HUMAN_HALT", True, "ended by close"),
-        (TradingState.HALT_NEW, "HUMAN_HALT", False, "flattened by the operator"),
+        (TradingState.REDUCE_ONLY, "OPERATOR_HALT", True, "ended by close"),
+        (TradingState.REDUCE_ONLY, "OPERATOR_HALT", False, "flattened by the operator"),
     ],
     ids=["the operator's", "the governor's", "none", "the kill switch's, without a run"],
 )
@@ -126,14 +126,14 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
     intent = next(
         each
         for each in reversed(known)
-        if isinstance(each, e.IntentRecorded) and each.intent.leg is Leg.STOP
+        if isinstance(each, e.IntentRecorded) and each.intent.role is OrderRole.STOP_LOSS
     )
     trade_id = "later"
     closing_intent = attrs.evolve(
         intent.intent,
-        client_id="kmclose",
+        client_order_id="kmclose",
         trade_id=trade_id if own else f"flatten.{NOW_MS}.{trade.symbol}",
-        leg=Leg.CLOSE,
+        role=OrderRole.EXIT,
     )
     result = attrs.evolve(
         trade,
@@ -141,11 +141,11 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
         trade_id=trade_id,
         opened_ms=NOW_MS,
         closed_ms=NOW_MS + 5,
-        exit_reason="close",
+        exit_reason="exit",
     )
-    last = attrs.evolve(fill.fill, client_id="kmclose", venue_trade_id="x", at_ms=NOW_MS + 5)
+    last = attrs.evolve(fill.fill, client_order_id="kmclose", execution_id="x", at_ms=NOW_MS + 5)
     made = [
-        changed(NOW_MS + 3, TradingState.NORMAL, state, reason),
+        changed(NOW_MS + 3, TradingState.ACTIVE, state, reason),
         attrs.evolve(intent, intent=closing_intent),
         attrs.evolve(fill, fill=last),
         result,
@@ -154,7 +154,9 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
     add(record, made)
     if not own:  # the order and its fill go to the trade that the kill switch closed
         with closing(open_writer(record, durable=False)) as connection:
-            connection.execute("UPDATE fill SET trade_id = 'later' WHERE client_id = 'kmclose'")
+            connection.execute(
+                "UPDATE fill SET trade_id = 'later' WHERE client_order_id = 'kmclose'"
+            )
             connection.commit()
     alone = await page(record, client, "/trades/later")
     assert f", {said}: <strong" in alone
@@ -166,9 +168,9 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
     async with client(site) as http:
         document = (await http.get("/trades/later", headers={"accept": "application/json"})).json()
     site.close()
-    wanted = None if said == "ended by close" else "HUMAN_FLATTEN" if not own else reason
+    wanted = None if said == "ended by close" else "OPERATOR_FLATTEN" if not own else reason
     assert document["trade"]["flattened_for"] == wanted
-    assert document["trade"]["exit_reason"] == "close"
+    assert document["trade"]["exit_reason"] == "exit"
 
 
 async def test_the_month_in_which_the_record_began_is_a_part_unless_it_began_with_the_month(

@@ -48,7 +48,7 @@ def newer_trades(tmp_path: Path) -> Path:
                     stop_price=model.stop_price,
                     opened_ms=end_ms,
                     closed_ms=end_ms + at * HOUR_MS,
-                    exit_reason="target",
+                    exit_reason="take_profit",
                 )
                 for at in range(1, LATER + 1)
             ]

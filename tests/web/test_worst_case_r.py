@@ -49,13 +49,13 @@ def recomputed(path: Path) -> dict[str, float | None]:
         body = json.loads(raw)
         if kind == "permit_granted":
             permits[body["permit_id"]] = body["plan"]
-        elif kind == "intent_recorded" and body["intent"]["leg"] == "entry":
-            entries[body["intent"]["client_id"]] = body["intent"]
-        elif kind == "fill_recorded" and body["fill"]["client_id"] in entries:
-            intent = entries[body["fill"]["client_id"]]
+        elif kind == "intent_recorded" and body["intent"]["role"] == "entry":
+            entries[body["intent"]["client_order_id"]] = body["intent"]
+        elif kind == "fill_recorded" and body["fill"]["client_order_id"] in entries:
+            intent = entries[body["fill"]["client_order_id"]]
             filled[intent["trade_id"]] += Fraction(body["fill"]["quantity"])
             permit_of[intent["trade_id"]] = intent["permit_id"]
-        elif kind == "equity_marked":
+        elif kind == "equity_recorded":
             as_of_ms = max(as_of_ms, body["at_ms"])
         elif kind == "trade_closed":
             found[body["trade_id"]] = (body["closed_ms"], None)
@@ -111,7 +111,7 @@ def half_filled(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(whole)) as connection:
         rows = connection.execute("SELECT kind, body FROM event ORDER BY seq").fetchall()
     kinds = {"permit_granted": e.PermitGranted, "intent_recorded": e.IntentRecorded}
-    kinds |= {"run_started": e.RunStarted, "equity_marked": e.EquityMarked}
+    kinds |= {"run_started": e.RunStarted, "equity_recorded": e.EquityRecorded}
     kinds |= {"fill_recorded": e.FillRecorded, "trade_closed": e.TradeClosed}
     made: list[e.Event] = []
     for kind, body in rows:
@@ -173,7 +173,7 @@ async def test_the_second_part_of_a_trade_has_its_own_share_of_the_permit(
     later_ms = first.closed_ms + 1_000
     again = attrs.evolve(
         entry,
-        fill=attrs.evolve(entry.fill, venue_trade_id="late", quantity=D(4), at_ms=later_ms),
+        fill=attrs.evolve(entry.fill, execution_id="late", quantity=D(4), at_ms=later_ms),
     )
     second = attrs.evolve(
         first,

@@ -120,7 +120,7 @@ class AccountHoldings(Holdings):
         if trade is not None:
             self.published[event.trade_id] = trade.corrected(event)
 
-    def _marked(self, event: e.EquityMarked) -> None:
+    def _marked(self, event: e.EquityRecorded) -> None:
         self.equity = event.equity
         self.balance = event.balance
         self.unrealised = event.unrealised

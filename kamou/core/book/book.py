@@ -22,7 +22,7 @@ from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferV
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Entry, Overshoot
 from kamou.core.book.trades import ConfirmedStop, OpenTrade
-from kamou.core.model import ZERO, Fill, Leg, OrderStatus
+from kamou.core.model import ZERO, Fill, OrderRole, OrderStatus
 
 __all__ = ["OVERLAP_MS", "Book", "Reservation"]
 
@@ -86,7 +86,7 @@ class Book(AccountHoldings):
         reservation = self.reservations.get(event.permit_id)
         if reservation is not None:
             self.reservations[event.permit_id] = attrs.evolve(
-                reservation, client_id=event.client_id
+                reservation, client_order_id=event.client_order_id
             )
 
     def _released(self, event: e.PermitReleased) -> None:
@@ -103,18 +103,22 @@ class Book(AccountHoldings):
         if reservation is not None:
             plan = reservation.plan
             self.reservations[intent.permit_id] = attrs.evolve(
-                reservation, client_id=intent.client_id
+                reservation, client_order_id=intent.client_order_id
             )
-        self.orders[intent.client_id] = life.opened(intent, event.at_ms, plan)
+        self.orders[intent.client_order_id] = life.opened(intent, event.at_ms, plan)
 
     def _order_event(self, event: Any) -> None:
-        before = self.order(event.client_id)
+        before = self.order(event.client_order_id)
         if before is None:
             return
         order = life.advance(before, event)
         self._keep(before, order)
         trade = self.trades.get(order.intent.symbol)
-        if trade is None or trade.confirmed is None or trade.confirmed.client_id != order.client_id:
+        if (
+            trade is None
+            or trade.confirmed is None
+            or trade.confirmed.client_order_id != order.client_order_id
+        ):
             return
         if order.status.terminal and order.status is not OrderStatus.FILLED:
             self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
@@ -123,7 +127,7 @@ class Book(AccountHoldings):
         """Store an order where it belongs now, and free what it no longer reserves."""
         if order is before:
             return
-        name = order.client_id
+        name = order.client_order_id
         if order.settled:
             self.orders.pop(name, None)
             self.closed[name] = order
@@ -131,7 +135,7 @@ class Book(AccountHoldings):
         else:
             self.closed.pop(name, None)
             self.orders[name] = order
-        if order.leg is not Leg.ENTRY:
+        if order.role is not OrderRole.ENTRY:
             return
         reservation = self.reservations.get(order.intent.permit_id)
         if reservation is not None and reservation.remaining != order.remaining:
@@ -151,7 +155,7 @@ class Book(AccountHoldings):
             return
         self.fills_seen[fill.key] = fill.at_ms
         bound(self.fills_seen, SEEN_KEPT)
-        order = self.order(fill.client_id) if fill.client_id else None
+        order = self.order(fill.client_order_id) if fill.client_order_id else None
         trade = self._trade_for(fill, order)
         if trade is None:
             self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
@@ -160,10 +164,10 @@ class Book(AccountHoldings):
         else:
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
             self._pay_fill(fill, trade)
-            leg = order.leg if order else None
+            role = order.role if order else None
             intended_ms = order.intent.intended_ms if order else 0
             self._record_stop(trade, fill, order)
-            trade = portfolio.apply_fill(trade, fill, leg, intended_ms, event.at_ms)
+            trade = portfolio.apply_fill(trade, fill, role, intended_ms, event.at_ms)
             self.finished.pop(trade.trade_id, None)
             self.trades[fill.symbol] = trade
             self.unassigned.pop(fill.symbol, None)
@@ -209,7 +213,7 @@ class Book(AccountHoldings):
 
     def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
         """Remember a stop-out, and how far beyond the stop it filled in planned distances."""
-        stopped = order is not None and order.leg is Leg.STOP
+        stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return
         self.conduct.record_stop_out(fill.symbol, fill.at_ms)
@@ -233,7 +237,7 @@ class Book(AccountHoldings):
         trade = self.trades.get(event.symbol)
         if trade is not None:
             stop = ConfirmedStop(
-                client_id=event.client_id,
+                client_order_id=event.client_order_id,
                 quantity=event.quantity,
                 trigger_price=event.trigger_price,
                 at_ms=event.at_ms,
@@ -314,7 +318,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.PermitConsumed: Book._consumed,
     e.PermitReleased: Book._released,
     e.IntentRecorded: Book._intended,
-    e.OrderAcknowledged: Book._order_event,
+    e.OrderAccepted: Book._order_event,
     e.OrderUnknown: Book._order_event,
     e.OrderRejected: Book._order_event,
     e.CancelRequested: Book._order_event,
@@ -325,7 +329,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Book, Any], None]] = {
     e.IncomeRecorded: Book._income,
     e.TradeClosed: Book._trade_closed,
     ResultCorrected: Book._result_corrected,
-    e.EquityMarked: Book._marked,
+    e.EquityRecorded: Book._marked,
     e.DayOpened: Book._day_opened,
     DayCorrected: Book._day_corrected,
     TransferValued: Book._transfer_valued,

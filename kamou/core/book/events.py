@@ -85,7 +85,7 @@ class CandidateVetoed(Event):
 
 
 @attrs.frozen(kw_only=True)
-class SignalRefined(Event):
+class CandidateRefined(Event):
     """A survivor of T2 with the refiner's verdict: approve, refuse, shrink, or off."""
 
     signal_id: str
@@ -139,7 +139,7 @@ class PermitDenied(Event):
     signal_id: str
     strategy: str
     symbol: str
-    leg: str
+    role: str
     denials: tuple[Denial, ...]
 
 
@@ -148,7 +148,7 @@ class PermitConsumed(Event):
     """The port used the permit for this order. Once."""
 
     permit_id: str
-    client_id: str
+    client_order_id: str
 
     @property
     def unique_key(self) -> str:
@@ -178,33 +178,33 @@ class IntentRecorded(Event):
 
     @property
     def unique_key(self) -> str:
-        return self.intent.client_id
+        return self.intent.client_order_id
 
 
 @attrs.frozen(kw_only=True)
-class OrderAcknowledged(Event):
-    client_id: str
-    venue_id: str
+class OrderAccepted(Event):
+    client_order_id: str
+    venue_order_id: str
 
 
 @attrs.frozen(kw_only=True)
 class OrderUnknown(Event):
-    """Sent, and no answer. Only a query by client id resolves it."""
+    """Sent, and no answer. Only a query by client order id resolves it."""
 
-    client_id: str
+    client_order_id: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class OrderRejected(Event):
-    client_id: str
+    client_order_id: str
     code: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class CancelRequested(Event):
-    client_id: str
+    client_order_id: str
     reason: str
 
 
@@ -212,14 +212,14 @@ class CancelRequested(Event):
 class OrderClosed(Event):
     """Terminal by the venue's evidence."""
 
-    client_id: str
+    client_order_id: str
     status: OrderStatus
     filled: Decimal
     reason: str
 
     @property
     def unique_key(self) -> str:
-        return self.client_id
+        return self.client_order_id
 
 
 @attrs.frozen(kw_only=True)
@@ -237,7 +237,7 @@ class StopConfirmed(Event):
     """The stop was acknowledged *and read back* covering ``quantity``: PROTECTED."""
 
     symbol: str
-    client_id: str
+    client_order_id: str
     quantity: Decimal
     trigger_price: Decimal
 
@@ -252,7 +252,7 @@ class ProtectionLost(Event):
 class ReduceProved(Event):
     """The governor was silent; the port proved this order reduce-only against the venue."""
 
-    client_id: str
+    client_order_id: str
     symbol: str
     position: Decimal
     quantity: Decimal
@@ -293,7 +293,7 @@ class TradeClosed(Event):
     slippage: Decimal  # already inside pnl_gross; shown apart
     pnl_net: Decimal
     r_multiple: Decimal | None
-    exit_reason: str  # stop | target | time | close | liquidation | delisting | external
+    exit_reason: str  # stop_loss | take_profit | time_limit | exit | liquidation | adl | ...
     planned_entry: Decimal | None = None  # older journals: R rests on entry and stop price above
     planned_stop: Decimal | None = None
 
@@ -303,7 +303,7 @@ class TradeClosed(Event):
 
 
 @attrs.frozen(kw_only=True)
-class EquityMarked(Event):
+class EquityRecorded(Event):
     equity: Decimal
     balance: Decimal
     unrealised: Decimal

@@ -16,7 +16,7 @@ from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Conduct
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import day_start_ms
-from kamou.core.model import ZERO, Figure, Income, Leg, Plan, TradingState
+from kamou.core.model import ZERO, Figure, Income, OrderRole, Plan, TradingState
 
 OVERLAP_MS = 300_000  # fills and income are read again this far back: venues publish late
 
@@ -28,7 +28,7 @@ class Reservation:
     plan: Plan
     expires_ms: int
     remaining: Decimal  # contracts still reserved
-    client_id: str = ""  # of its entry order, once there is one
+    client_order_id: str = ""  # of its entry order, once there is one
 
     @property
     def risk(self) -> Decimal:
@@ -112,12 +112,12 @@ class Holdings:
     unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
     published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # lately, by result id
     unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding of no known trade, by id
-    orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client id
-    closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client id
+    orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client order id
+    closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client order id
     reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id
     released: dict[str, int] = attrs.field(factory=dict)  # permit ids that ended lately, when
 
-    state: TradingState = TradingState.NORMAL
+    state: TradingState = TradingState.ACTIVE
     state_reason: str = ""
     state_since_ms: int = 0
 
@@ -191,9 +191,9 @@ class Holdings:
         trade = self.trades.get(symbol)
         return trade.signed if trade else ZERO
 
-    def order(self, client_id: str) -> OrderState | None:
+    def order(self, client_order_id: str) -> OrderState | None:
         """An order of ours: not settled, or settled lately."""
-        return self.orders.get(client_id) or self.closed.get(client_id)
+        return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def orders_of(self, symbol: str) -> tuple[OrderState, ...]:
         """Orders of a symbol that are not settled."""
@@ -202,7 +202,7 @@ class Holdings:
     def entry_live(self, symbol: str) -> bool:
         """Whether an entry in this symbol may still fill."""
         return any(
-            o.intent.symbol == symbol and o.leg is Leg.ENTRY and o.remaining > 0
+            o.intent.symbol == symbol and o.role is OrderRole.ENTRY and o.remaining > 0
             for o in self.orders.values()
         )
 
@@ -271,9 +271,9 @@ class Holdings:
         )
 
     def _release_reason(self, reservation: Reservation, now_ms: int) -> str:
-        if not reservation.client_id:
+        if not reservation.client_order_id:
             return "expired" if now_ms >= reservation.expires_ms else ""
-        if reservation.client_id in self.orders:
+        if reservation.client_order_id in self.orders:
             return ""
-        order = self.closed.get(reservation.client_id)
+        order = self.closed.get(reservation.client_order_id)
         return "no_fill" if order is not None and not order.filled else "trade_closed"

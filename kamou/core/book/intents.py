@@ -1,7 +1,7 @@
-"""From a decision to the order that will be sent: content, commitment, client id.
+"""From a decision to the order that will be sent: content, commitment, client order id.
 
-The client id is a hash of the intent's content and a salt, so the venue's own records hold our
-commitment, and a retry can never mint another id for the same intent.
+The client order id is a hash of the intent's content and a salt, so the venue's own records hold
+our commitment, and a retry can never mint another id for the same intent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 from kamou import ids
 from kamou.core.model import (
     Intent,
-    Leg,
+    OrderRole,
     OrderType,
     Plan,
     Side,
@@ -33,7 +33,7 @@ def payload(intent: Intent) -> bytes:
     body = {
         "attempt": intent.attempt,
         "intended_ms": intent.intended_ms,
-        "leg": intent.leg.value,
+        "role": intent.role.value,
         "leverage": intent.leverage,
         "limit_price": None if intent.limit_price is None else str(intent.limit_price),
         "permit_id": intent.permit_id,
@@ -51,16 +51,16 @@ def payload(intent: Intent) -> bytes:
 
 
 def proves(intent: Intent) -> bool:
-    """Whether the client id really is the commitment to this content under this salt."""
-    made = ids.client_id(ids.commitment(bytes.fromhex(intent.salt), payload(intent)))
-    return made == intent.client_id
+    """Whether the client order id really is the commitment to this content under this salt."""
+    made = ids.client_order_id(ids.commitment(bytes.fromhex(intent.salt), payload(intent)))
+    return made == intent.client_order_id
 
 
 def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
     """With the salt and the id that its content commits to."""
-    salt = salt_of(f"{draft.trade_id}/{draft.leg.value}/{draft.attempt}")
-    named = ids.client_id(ids.commitment(salt, payload(draft)))
-    return attrs.evolve(draft, client_id=named, salt=salt.hex())
+    salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
+    named = ids.client_order_id(ids.commitment(salt, payload(draft)))
+    return attrs.evolve(draft, client_order_id=named, salt=salt.hex())
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
@@ -68,10 +68,10 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
     trade_id = ids.trade_id(plan.signal_id)
     entry = _sealed(
         Intent(
-            client_id="",
+            client_order_id="",
             trade_id=trade_id,
             permit_id=plan.permit_id,
-            leg=Leg.ENTRY,
+            role=OrderRole.ENTRY,
             attempt=plan.attempt,
             symbol=plan.symbol,
             side=opening_side(plan.side),
@@ -89,9 +89,9 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
         salt_of,
     )
 
-    def attached(leg: Leg, price: Decimal) -> Intent:
+    def attached(role: OrderRole, price: Decimal) -> Intent:
         return exit_intent(
-            leg,
+            role,
             trade_id=trade_id,
             symbol=plan.symbol,
             side=plan.side,
@@ -100,22 +100,26 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
             leverage=plan.leverage,
             attempt=plan.attempt,
             now_ms=now_ms,
-            cause_id=entry.client_id,
+            cause_id=entry.client_order_id,
             salt_of=salt_of,
         )
 
-    return entry, attached(Leg.STOP, plan.stop_price), attached(Leg.TARGET, plan.target_price)
+    return (
+        entry,
+        attached(OrderRole.STOP_LOSS, plan.stop_price),
+        attached(OrderRole.TAKE_PROFIT, plan.target_price),
+    )
 
 
 _EXITS = {
-    Leg.STOP: (OrderType.STOP_MARKET, TimeInForce.GTC),
-    Leg.TARGET: (OrderType.TARGET_LIMIT, TimeInForce.GTC),
-    Leg.CLOSE: (OrderType.MARKET, TimeInForce.IOC),
+    OrderRole.STOP_LOSS: (OrderType.STOP_MARKET, TimeInForce.GTC),
+    OrderRole.TAKE_PROFIT: (OrderType.LIMIT, TimeInForce.GTC),
+    OrderRole.EXIT: (OrderType.MARKET, TimeInForce.IOC),
 }
 
 
 def exit_intent(
-    leg: Leg,
+    role: OrderRole,
     *,
     trade_id: str,
     symbol: str,
@@ -131,21 +135,21 @@ def exit_intent(
     """A reduce-only order against a position of ``side``.
 
     Args:
-        leg: STOP triggers at ``price``, TARGET rests there, CLOSE is at the market (no price).
+        role: STOP triggers at ``price``, TARGET rests there, CLOSE is at the market (no price).
     """
-    type_, time_in_force = _EXITS[leg]
+    type_, time_in_force = _EXITS[role]
     draft = Intent(
-        client_id="",
+        client_order_id="",
         trade_id=trade_id,
         permit_id="",
-        leg=leg,
+        role=role,
         attempt=attempt,
         symbol=symbol,
         side=closing_side(side),
         quantity=quantity,
         type=type_,
-        limit_price=price if leg is Leg.TARGET else None,
-        trigger_price=price if leg is Leg.STOP else None,
+        limit_price=price if role is OrderRole.TAKE_PROFIT else None,
+        trigger_price=price if role is OrderRole.STOP_LOSS else None,
         time_in_force=time_in_force,
         reduce_only=True,
         leverage=leverage,

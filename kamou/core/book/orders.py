@@ -15,33 +15,30 @@ from kamou.core.book.events import (
     CancelRequested,
     Event,
     FillRecorded,
-    OrderAcknowledged,
+    OrderAccepted,
     OrderClosed,
     OrderRejected,
     OrderUnknown,
 )
-from kamou.core.model import ZERO, Intent, Leg, OrderStatus, Plan
+from kamou.core.model import ZERO, Intent, OrderRole, OrderStatus, Plan
 
 _S = OrderStatus
 _ENDS = frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED})
 
 NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
-    _S.PLANNED: frozenset({_S.APPROVED, _S.DENIED}),
-    _S.APPROVED: frozenset({_S.SENT, _S.EXPIRED}),
-    _S.SENT: _ENDS | {_S.UNKNOWN, _S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCELLING},
-    _S.UNKNOWN: _ENDS | {_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.CANCELLING},
-    _S.ACCEPTED: _ENDS | {_S.PARTIALLY_FILLED, _S.CANCELLING},
-    _S.PARTIALLY_FILLED: frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.CANCELLING}),
-    _S.CANCELLING: _ENDS,
+    _S.SUBMITTED: _ENDS | {_S.UNKNOWN, _S.ACCEPTED, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL},
+    _S.UNKNOWN: _ENDS | {_S.ACCEPTED, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL},
+    _S.ACCEPTED: _ENDS | {_S.PARTIALLY_FILLED, _S.PENDING_CANCEL},
+    _S.PARTIALLY_FILLED: frozenset({_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.PENDING_CANCEL}),
+    _S.PENDING_CANCEL: _ENDS,
     _S.FILLED: frozenset(),
     _S.CANCELED: frozenset(),
     _S.EXPIRED: frozenset(),
     _S.REJECTED: frozenset(),
-    _S.DENIED: frozenset(),
 }
 """The transition table. What is not here cannot happen."""
 
-IN_FLIGHT = frozenset({_S.SENT, _S.UNKNOWN})
+IN_FLIGHT = frozenset({_S.SUBMITTED, _S.UNKNOWN})
 """The venue may or may not have it."""
 ANSWER_MAX_MS = 3_000  # in flight for longer, an order lost its answer, or its sender crashed
 
@@ -51,23 +48,23 @@ class OrderState:
     """One order of ours, from its committed intent on. Quantities are contracts."""
 
     intent: Intent
-    status: OrderStatus = OrderStatus.SENT  # committed, so it may have been sent
+    status: OrderStatus = OrderStatus.SUBMITTED  # committed, so it may have been sent
     filled: Decimal = ZERO  # by recorded fills
     filled_value: Decimal = ZERO  # sum of quantity x price of those fills
     reported: Decimal = ZERO  # what the venue says it filled, when it closed the order
-    venue_id: str = ""
+    venue_order_id: str = ""
     unknown_since_ms: int = 0  # 0: never unknown
     changed_ms: int
     reason: str = ""
     plan: Plan | None = None  # of an entry: what its trade will be opened with
 
     @property
-    def client_id(self) -> str:
-        return self.intent.client_id
+    def client_order_id(self) -> str:
+        return self.intent.client_order_id
 
     @property
-    def leg(self) -> Leg:
-        return self.intent.leg
+    def role(self) -> OrderRole:
+        return self.intent.role
 
     @property
     def remaining(self) -> Decimal:
@@ -109,21 +106,23 @@ def advance(order: OrderState, event: Event) -> OrderState:
     """
     if isinstance(event, FillRecorded):
         return _filled(order, event)
-    assert getattr(event, "client_id", order.client_id) == order.client_id, "another order's event"
-    if isinstance(event, OrderAcknowledged):
+    assert getattr(event, "client_order_id", order.client_order_id) == order.client_order_id, (
+        "another order's event"
+    )
+    if isinstance(event, OrderAccepted):
         if order.status in IN_FLIGHT:
-            return _to(order, _S.ACCEPTED, event, venue_id=event.venue_id)
-        if event.venue_id and not order.venue_id:
-            return attrs.evolve(order, venue_id=event.venue_id)
+            return _to(order, _S.ACCEPTED, event, venue_order_id=event.venue_order_id)
+        if event.venue_order_id and not order.venue_order_id:
+            return attrs.evolve(order, venue_order_id=event.venue_order_id)
         return order
     if isinstance(event, OrderUnknown):
-        if order.status is not _S.SENT:
+        if order.status is not _S.SUBMITTED:
             return order  # the venue has answered in the meantime
         return _to(order, _S.UNKNOWN, event, unknown_since_ms=event.at_ms, reason=event.reason)
     if isinstance(event, CancelRequested):
-        if order.status.terminal or order.status is _S.CANCELLING:
+        if order.status.terminal or order.status is _S.PENDING_CANCEL:
             return order
-        return _to(order, _S.CANCELLING, event, reason=event.reason)
+        return _to(order, _S.PENDING_CANCEL, event, reason=event.reason)
     if isinstance(event, OrderRejected):
         return _end(order, _S.REJECTED, order.filled, event, f"{event.code}: {event.reason}")
     assert isinstance(event, OrderClosed), f"{type(event).__name__} does not concern an order"
@@ -150,7 +149,7 @@ def _end(
 
 def _filled(order: OrderState, event: FillRecorded) -> OrderState:
     fill = event.fill
-    assert fill.client_id == order.client_id, "another order's fill"
+    assert fill.client_order_id == order.client_order_id, "another order's fill"
     assert fill.symbol == order.intent.symbol, "a fill in another market"
     filled = order.filled + fill.quantity
     value = order.filled_value + fill.quantity * fill.price
@@ -158,6 +157,6 @@ def _filled(order: OrderState, event: FillRecorded) -> OrderState:
     if not order.status.terminal:
         if filled >= order.intent.quantity:
             return _to(order, _S.FILLED, event, reported=filled, **changes)
-        if order.status is not _S.PARTIALLY_FILLED and order.status is not _S.CANCELLING:
+        if order.status is not _S.PARTIALLY_FILLED and order.status is not _S.PENDING_CANCEL:
             return _to(order, _S.PARTIALLY_FILLED, event, **changes)
     return attrs.evolve(order, **changes)

@@ -11,7 +11,7 @@ import attrs
 from kamou.core.book.holdings import Holdings
 from kamou.core.book.orders import OrderState
 from kamou.core.book.trades import OpenTrade, r_multiple
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 
 
 @attrs.frozen(kw_only=True)
@@ -120,7 +120,7 @@ def net_so_far(trade: OpenTrade, mark: Decimal) -> Decimal:
 
 def pending_entries(book: Holdings) -> tuple[PendingEntry, ...]:
     """Return the entry orders that may still fill, oldest first."""
-    entries = (o for o in book.orders.values() if o.leg is Leg.ENTRY and o.remaining > 0)
+    entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY and o.remaining > 0)
     return tuple(
         PendingEntry(
             symbol=order.intent.symbol,
@@ -148,9 +148,11 @@ def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
 def _stop_order(book: Holdings, trade: OpenTrade) -> OrderState | None:
     """Return the confirmed stop's order, else the newest stop that the venue may still have."""
     if trade.confirmed is not None:
-        return book.order(trade.confirmed.client_id)
-    stops = [o for o in book.orders_of(trade.symbol) if o.leg is Leg.STOP and o.remaining > 0]
-    return max(stops, key=lambda o: (o.intent.intended_ms, o.client_id), default=None)
+        return book.order(trade.confirmed.client_order_id)
+    stops = [
+        o for o in book.orders_of(trade.symbol) if o.role is OrderRole.STOP_LOSS and o.remaining > 0
+    ]
+    return max(stops, key=lambda o: (o.intent.intended_ms, o.client_order_id), default=None)
 
 
 def _urgency(row: PositionStatus) -> tuple[bool, bool, Decimal, str]:

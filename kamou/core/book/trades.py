@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
-from kamou.core.model import ZERO, Fill, Leg, Plan, Side, opening_side
+from kamou.core.model import ZERO, Fill, OrderRole, Plan, Side, opening_side
 
 ADOPTED = "adopted"
 """The strategy name of a position that the venue held and we did not know."""
@@ -20,7 +20,7 @@ _R_STEP = Decimal("0.000000000001")  # R is shown to two places; twelve keep mea
 class ConfirmedStop:
     """A closing stop that was read back from the venue."""
 
-    client_id: str
+    client_order_id: str
     quantity: Decimal  # contracts
     trigger_price: Decimal
     at_ms: int
@@ -192,9 +192,13 @@ def adopt(event: PositionAdopted) -> OpenTrade:
 
 
 def apply_fill(
-    trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int = 0, known_ms: int | None = None
+    trade: OpenTrade,
+    fill: Fill,
+    role: OrderRole | None,
+    intended_ms: int = 0,
+    known_ms: int | None = None,
 ) -> OpenTrade:
-    """The trade after the fill. ``leg`` is None for what no order of ours did.
+    """The trade after the fill. ``role`` is None for what no order of ours did.
 
     A fill in the opening direction adds, one in the other reduces, whatever the order was
     meant for: the venue nets. ``intended_ms`` tells a time stop from another close; ``known_ms``
@@ -212,7 +216,7 @@ def apply_fill(
     if opening:
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
-        changes["unplanned"] = trade.unplanned or leg is not Leg.ENTRY
+        changes["unplanned"] = trade.unplanned or role is not OrderRole.ENTRY
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
             # With our clock behind the venue's its time lies ahead: no deadline begins there.
             bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
@@ -220,7 +224,7 @@ def apply_fill(
     else:
         changes["exited"] = trade.exited + fill.quantity
         changes["exited_value"] = trade.exited_value + value
-        changes["exit_reason"] = _exit_reason(trade, fill, leg, intended_ms)
+        changes["exit_reason"] = _exit_reason(trade, fill, role, intended_ms)
     return attrs.evolve(trade, **changes)
 
 
@@ -356,15 +360,17 @@ def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
     return (net / risk).quantize(_R_STEP) if risk else None
 
 
-def _exit_reason(trade: OpenTrade, fill: Fill, leg: Leg | None, intended_ms: int) -> str:
+def _exit_reason(trade: OpenTrade, fill: Fill, role: OrderRole | None, intended_ms: int) -> str:
     if fill.reason == "liquidation":
         return "liquidation"
+    if fill.reason == "adl":
+        return "adl"
     if fill.reason == "settlement":
         return "delisting"
-    if leg is Leg.STOP:
-        return "stop"
-    if leg is Leg.TARGET:
-        return "target"
-    if leg is Leg.CLOSE:
-        return "time" if 0 < trade.hold_until_ms <= intended_ms else "close"
+    if role is OrderRole.STOP_LOSS:
+        return "stop_loss"
+    if role is OrderRole.TAKE_PROFIT:
+        return "take_profit"
+    if role is OrderRole.EXIT:
+        return "time_limit" if 0 < trade.hold_until_ms <= intended_ms else "exit"
     return "external"

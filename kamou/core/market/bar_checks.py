@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kamou.core.market.bars import Candles, Floats, Ints
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 Bools = npt.NDArray[np.bool_]
 
@@ -73,7 +73,7 @@ def infer_period_ms(rows: BarRows) -> int:
     """The commonest distance between a symbol's neighbouring rows.
 
     Raises:
-        DataRefusedError: there are no two bars, or the distance does not divide a day.
+        InvalidDataError: there are no two bars, or the distance does not divide a day.
     """
     same = (rows.code[1:] == rows.code[:-1]) & (rows.source[1:] == rows.source[:-1])
     times = np.clip(rows.open_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
@@ -83,11 +83,11 @@ def infer_period_ms(rows: BarRows) -> int:
         steps = np.diff(times[order])[np.diff(rows.code[order]) == 0]
     steps = steps[steps > 0]
     if not len(steps):
-        raise DataRefusedError("fewer than two bars of any symbol: the period cannot be told")
+        raise InvalidDataError("fewer than two bars of any symbol: the period cannot be told")
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])
     if DAY_MS % period or period < PERIOD_MIN_MS:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"the commonest distance between bars is {period} ms, which does not divide a day "
             f"or is below {PERIOD_MIN_MS} ms"
         )

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -98,13 +98,13 @@ def resample(candles: Candles, period_ms: int) -> Candles:
     of its time would look ahead or behind without saying so.
 
     Raises:
-        DataRefusedError: ``period_ms`` is not a multiple of the bars' own period.
+        InvalidDataError: ``period_ms`` is not a multiple of the bars' own period.
     """
     if period_ms == candles.period_ms:
         return candles
     factor, rest = divmod(period_ms, candles.period_ms)
     if rest or factor < 1:
-        raise DataRefusedError(
+        raise InvalidDataError(
             f"bars of {candles.period_ms // 1000} s cannot make bars of {period_ms // 1000} s: "
             "choose a timeframe that is a multiple of the data's own period"
         )

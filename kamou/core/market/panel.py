@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kamou.clock import HOUR_MS
 from kamou.core.indicators.base import BarRow, Floats, Indicator, IndicatorState, Ints
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
 Mask = npt.NDArray[np.bool_]
@@ -109,7 +109,7 @@ class Panel:
         missing: its warm-up starts anew, as it does for all when rows are skipped.
 
         Raises:
-            DataRefusedError: the bar is not after the newest one, or not on its time grid.
+            InvalidDataError: the bar is not after the newest one, or not on its time grid.
         """
         gap = self._check_time(open_ms)
         valid = (low > 0) & (np.maximum(open_, close) <= high) & (high < np.inf)
@@ -153,7 +153,7 @@ class Panel:
             return False
         step = open_ms - self.open_ms
         if step <= 0 or step % self.period_ms:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"a bar opening at {open_ms} cannot follow the one at {self.open_ms}: "
                 f"bars are {self.period_ms} ms apart and time does not run back"
             )
@@ -194,14 +194,14 @@ class Panel:
         row does not know, so a fast poll cannot crowd the past out of the window.
 
         Raises:
-            DataRefusedError: time runs back.
+            InvalidDataError: time runs back.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.where((values > 0) & (values < np.inf), np.log(values), np.nan)
         if len(self._interest_ms):
             newest_ms = int(self._interest_ms[-1])
             if available_ms < newest_ms:
-                raise DataRefusedError(
+                raise InvalidDataError(
                     f"open interest available at {available_ms} cannot follow {newest_ms}"
                 )
             if available_ms - self._interest_row_ms < self.interest_period_ms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kamou.core.book.book import Book
 from kamou.core.book.orders import OrderState
-from kamou.core.model import Leg, OrderStatus, VenueOrder
+from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, orphans
 from kamou.core.reconciliation.venue_view import Doubt, Terms, VenueView
 from kamou.ids import is_ours
@@ -19,14 +19,14 @@ def leftovers(
     protects a position: it goes once the position has another, or when for a while no list has
     told of a position. Such ``doubts`` are added to.
     """
-    mine = {v.client_id for v in view.open_orders}
+    mine = {v.client_order_id for v in view.open_orders}
     over = orphans(book.trades, book.orders.values())
-    found = [orphan for orphan in over if orphan.client_id in mine]
+    found = [orphan for orphan in over if orphan.client_order_id in mine]
     late_ms = view.at_ms - terms.settings.in_flight_ms
     for order in view.open_orders:
-        if not is_ours(order.client_id) or order.created_ms > late_ms:
+        if not is_ours(order.client_order_id) or order.created_ms > late_ms:
             continue
-        known = book.orders.get(order.client_id)
+        known = book.orders.get(order.client_order_id)
         if known is not None:
             reason = _useless(known, terms, now_ms)
         elif order.reduce_only and _protects(order, book, view, terms, doubts, now_ms):
@@ -34,7 +34,11 @@ def leftovers(
         else:
             reason = "ours by its name, but the book has no such order open"
         if reason:
-            found.append(CancelOrder(symbol=order.symbol, client_id=order.client_id, reason=reason))
+            found.append(
+                CancelOrder(
+                    symbol=order.symbol, client_order_id=order.client_order_id, reason=reason
+                )
+            )
     return tuple(found)
 
 
@@ -53,17 +57,17 @@ def _protects(
         return not trade.protected
     if any(p.symbol == symbol and p.quantity != 0 for p in view.positions):
         return True
-    doubt = order.client_id, order.quantity
+    doubt = order.client_order_id, order.quantity
     since_ms = doubts[doubt] = terms.doubts.get(doubt, now_ms)
     return now_ms - since_ms < terms.settings.evidence_after_ms
 
 
 def _useless(known: OrderState, terms: Terms, now_ms: int) -> str:
-    if known.status is OrderStatus.CANCELLING:
+    if known.status is OrderStatus.PENDING_CANCEL:
         # Our request may never have been sent, or was lost. Asking again does no harm.
         unheard = now_ms - known.changed_ms >= terms.settings.in_flight_ms
         return "asked to go, and still resting" if unheard else ""
     expired = known.plan is not None and now_ms >= known.plan.expires_ms
-    if known.leg is Leg.ENTRY and expired:
+    if known.role is OrderRole.ENTRY and expired:
         return "an entry that outlived its plan"
     return ""

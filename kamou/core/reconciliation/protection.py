@@ -14,7 +14,7 @@ import attrs
 
 from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
 from kamou.core.risk.limits import RiskLimits
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again
@@ -28,7 +28,7 @@ class ConfirmStop:
     """A proper stop was read back: journal ``StopConfirmed``."""
 
     symbol: str
-    client_id: str
+    client_order_id: str
     quantity: Decimal
     trigger_price: Decimal
 
@@ -48,7 +48,7 @@ class CancelOrder:
     """Cancel an order of ours that protects nothing, or that another one replaced."""
 
     symbol: str
-    client_id: str
+    client_order_id: str
     reason: str
 
 
@@ -112,13 +112,13 @@ def protect(
         return (_close(trade, "not protected in time"),)
     if stop_refused:
         return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
-    read_back = {v.client_id for v in stops}
+    read_back = {v.client_order_id for v in stops}
     for order in ours:
         # A stop that timed out has been waited for already: two only reduce.
         if (
             _may_cover(order, held)
             and order.status is not OrderStatus.UNKNOWN
-            and order.client_id not in read_back
+            and order.client_order_id not in read_back
         ):
             unseen_ms = now_ms - max(order.changed_ms, trade.unprotected_since_ms)
             if unseen_ms < UNSEEN_MAX_MS:
@@ -136,7 +136,7 @@ def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[Or
     return tuple(
         order
         for order in orders
-        if order.leg is Leg.CLOSE and order.intent.side is side and not order.status.terminal
+        if order.role is OrderRole.EXIT and order.intent.side is side and not order.status.terminal
     )
 
 
@@ -151,21 +151,21 @@ def _covered(
     ``resting`` are all our stops on the position; those of them that are farther than where the
     stop belongs by now protect nothing.
     """
-    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_id))
+    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_order_id))
     left = best.quantity - best.filled
     actions: list[Action] = []
     confirmed = trade.confirmed
     assert best.trigger_price is not None
     if (
         confirmed is None
-        or confirmed.client_id != best.client_id
+        or confirmed.client_order_id != best.client_order_id
         or confirmed.quantity != left
         or confirmed.trigger_price != best.trigger_price
     ):
         actions.append(
             ConfirmStop(
                 symbol=trade.symbol,
-                client_id=best.client_id,
+                client_order_id=best.client_order_id,
                 quantity=left,
                 trigger_price=best.trigger_price,
             )
@@ -173,11 +173,13 @@ def _covered(
     actions += [
         _cancel(other, "one closing stop per position")
         for other in resting
-        if other.client_id != best.client_id
+        if other.client_order_id != best.client_order_id
     ]
     if left > trade.quantity:
-        read_back = {v.client_id for v in resting}
-        coming = any(_may_cover(o, trade.quantity) and o.client_id not in read_back for o in ours)
+        read_back = {v.client_order_id for v in resting}
+        coming = any(
+            _may_cover(o, trade.quantity) and o.client_order_id not in read_back for o in ours
+        )
         if not coming:
             actions.append(_place(trade))
     return tuple(actions)
@@ -195,8 +197,8 @@ def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
 ) -> list[VenueOrder]:
     """Our closing stops, as read back, however far. One asked to go protects nothing."""
-    known = {o.client_id for o in orders if o.status is not OrderStatus.CANCELLING}
-    return [v for v in venue_orders if v.client_id in known and _closes(trade, v)]
+    known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
+    return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 
 
 def orphans(
@@ -213,16 +215,20 @@ def orphans(
     """
     ours = tuple(orders)
     alive = {t.trade_id for t in trades.values()}
-    alive.update(o.intent.trade_id for o in ours if o.intent.leg is Leg.ENTRY and o.remaining > 0)
+    alive.update(
+        o.intent.trade_id for o in ours if o.intent.role is OrderRole.ENTRY and o.remaining > 0
+    )
     return tuple(
         CancelOrder(
-            symbol=o.intent.symbol, client_id=o.client_id, reason="orphan: its trade is over"
+            symbol=o.intent.symbol,
+            client_order_id=o.client_order_id,
+            reason="orphan: its trade is over",
         )
         for o in ours
         if o.intent.trade_id not in alive
-        and o.intent.leg is not Leg.ENTRY
+        and o.intent.role is not OrderRole.ENTRY
         and not o.status.terminal
-        and o.status is not OrderStatus.CANCELLING
+        and o.status is not OrderStatus.PENDING_CANCEL
     )
 
 
@@ -248,8 +254,8 @@ def _closes(trade: OpenTrade, order: VenueOrder) -> bool:
 def _may_cover(order: OrderState, held: Decimal) -> bool:
     """A stop of ours that is on its way and would cover what is held."""
     return (
-        order.leg is Leg.STOP
-        and order.status in (OrderStatus.SENT, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)
+        order.role is OrderRole.STOP_LOSS
+        and order.status in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)
         and order.intent.quantity >= held
     )
 
@@ -273,4 +279,4 @@ def _close(trade: OpenTrade, reason: str) -> ClosePosition:
 
 
 def _cancel(order: VenueOrder, reason: str) -> CancelOrder:
-    return CancelOrder(symbol=order.symbol, client_id=order.client_id, reason=reason)
+    return CancelOrder(symbol=order.symbol, client_order_id=order.client_order_id, reason=reason)

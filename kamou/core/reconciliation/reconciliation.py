@@ -14,11 +14,11 @@ from kamou.core.book.events import (
     CycleClosed,
     DriftExplained,
     DriftFound,
-    EquityMarked,
+    EquityRecorded,
     Event,
     FillRecorded,
     IncomeRecorded,
-    OrderAcknowledged,
+    OrderAccepted,
     OrderClosed,
     PositionCorrected,
     ProtectionLost,
@@ -27,12 +27,13 @@ from kamou.core.book.events import (
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import utc_day
-from kamou.core.model import ZERO, Account, Figure, Instrument, Leg, VenueOrder, VenuePosition
+from kamou.core.model import ZERO, Account, Figure, Instrument, OrderRole, VenueOrder, VenuePosition
 from kamou.core.reconciliation.adoption import adoption
 from kamou.core.reconciliation.orphan_orders import leftovers
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.reconciliation.restatement import restatements
 from kamou.core.reconciliation.unexplained import MONEY, positions_left_out, unexplained_money
+from kamou.core.reconciliation.unresolved_orders import unresolved_orders
 from kamou.core.reconciliation.venue_view import (
     Doubt,
     ReconcileSettings,
@@ -65,7 +66,7 @@ def reconcile(
         marks=marks,
         protect=protect_,
         sweep=sweep,
-        resolve=work.unresolved(),
+        resolve=unresolved_orders(work.book, view, terms.settings.in_flight_ms, now_ms),
         mismatches=mismatches,
         deferred=deferred,
         doubts=work.doubts,
@@ -109,16 +110,15 @@ class _Work:
 
     def fills_and_income(self) -> None:
         since_ms = self.before.fills_since_ms()
+        at_ms = self.now_ms
         for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
             if fill.key not in self.book.fills_seen and fill.at_ms >= since_ms:
-                cause = fill.client_id or fill.venue_order_id
-                self.repair(
-                    FillRecorded(at_ms=self.now_ms, cause_id=cause, fill=fill, source="reconcile")
-                )
+                cause = fill.client_order_id or fill.venue_order_id
+                found = FillRecorded(at_ms=at_ms, cause_id=cause, fill=fill, source="reconcile")
+                self.repair(found)
         for income in self.view.income:
             if income.income_id not in self.book.incomes_seen and income.at_ms >= since_ms:
-                cause = income.symbol
-                self.repair(IncomeRecorded(at_ms=self.now_ms, cause_id=cause, income=income))
+                self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
         """Is a transfer, a fill or a payment missing from a list? Then no loss is judged yet."""
@@ -137,16 +137,16 @@ class _Work:
     def orders(self) -> None:
         """Evidence of orders that were in flight: seen resting, or ended."""
         for told in (*self.view.open_orders, *self.view.queried):
-            known = self.book.orders.get(told.client_id)
+            known = self.book.orders.get(told.client_order_id)
             if known is None or known.status.terminal:
                 continue
-            name = told.client_id
+            name = told.client_order_id
             if told.status.terminal:
                 self.repair(
                     OrderClosed(
                         at_ms=self.now_ms,
                         cause_id=name,
-                        client_id=name,
+                        client_order_id=name,
                         status=told.status,
                         filled=told.filled,
                         reason="reconciled",
@@ -154,27 +154,13 @@ class _Work:
                 )
             elif known.status in IN_FLIGHT:
                 self.repair(
-                    OrderAcknowledged(
-                        at_ms=self.now_ms, cause_id=name, client_id=name, venue_id=told.venue_id
+                    OrderAccepted(
+                        at_ms=self.now_ms,
+                        cause_id=name,
+                        client_order_id=name,
+                        venue_order_id=told.venue_order_id,
                     )
                 )
-
-    def unresolved(self) -> tuple[str, ...]:
-        """Orders that the venue does not list, and that are too old for that to be lateness."""
-        seen = {o.client_id for o in (*self.view.open_orders, *self.view.queried)}
-        waiting = {  # attached orders sleep at the venue until their entry fills
-            o.intent.trade_id
-            for o in self.book.orders.values()
-            if o.leg is Leg.ENTRY and o.remaining > 0
-        }
-        return tuple(
-            name
-            for name, o in self.book.orders.items()
-            if name not in seen
-            and not o.status.terminal
-            and self.now_ms - o.changed_ms >= self.terms.settings.in_flight_ms
-            and (o.leg is Leg.ENTRY or o.intent.trade_id not in waiting)
-        )
 
     def restate(self) -> None:
         """Go on in the venue's terms. What was read in the old ones is judged next time."""
@@ -228,7 +214,7 @@ class _Work:
             if order.status.terminal:  # the venue counted fills that it has not listed yet
                 if age_ms < settings.evidence_after_ms:
                     return True
-            elif order.leg in (Leg.ENTRY, Leg.CLOSE) and age_ms < settings.in_flight_ms:
+            elif order.role in (OrderRole.ENTRY, OrderRole.EXIT) and age_ms < settings.in_flight_ms:
                 return True
         return False
 
@@ -328,7 +314,7 @@ class _Work:
                             at_ms=self.now_ms,
                             cause_id=trade.trade_id,
                             symbol=symbol,
-                            client_id=action.client_id,
+                            client_order_id=action.client_order_id,
                             quantity=action.quantity,
                             trigger_price=action.trigger_price,
                         )
@@ -373,7 +359,7 @@ class _Work:
         )
         return tuple(marks)
 
-    def _equity(self, account: Account) -> EquityMarked:
+    def _equity(self, account: Account) -> EquityRecorded:
         book, terms = self.book, self.terms
         stake = exposure(
             book,
@@ -385,7 +371,7 @@ class _Work:
         )
         leaving = exit_costs(self.view.positions, terms.instruments, terms.costs)
         opened = book.day == utc_day(account.at_ms)
-        return EquityMarked(
+        return EquityRecorded(
             at_ms=account.at_ms,
             equity=account.equity,
             balance=account.balance,

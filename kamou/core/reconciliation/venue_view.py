@@ -51,10 +51,10 @@ def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
 Doubt = tuple[str, Decimal]
 """What one look reported and is not believed yet: a symbol, and the smaller quantity that is said
 to be held though nothing explains it, or the one that fills of no trade opened and no list shows; a
-stop that the book does not know and that seems to protect nothing, by its client id and quantity;
-or ``MONEY``, and the change of the wallet balance that nothing explains."""
+stop that the book does not know and that seems to protect nothing, by its client order id and
+quantity; or ``MONEY``, and the change of the wallet balance that nothing explains."""
 
-MONEY = ""  # no symbol and no client id
+MONEY = ""  # no symbol and no client order id
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +71,7 @@ class VenueView:
     income: tuple[Income, ...]
     at_ms: int  # when the first read began
     clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
-    queried: tuple[VenueOrder, ...] = ()  # orders asked for by client id
+    queried: tuple[VenueOrder, ...] = ()  # orders asked for by client order id
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +82,7 @@ class Reconciliation:
     marks: tuple[Event, ...]  # equity, the cycle's end; empty when this cycle was closed before
     protect: tuple[str, ...]  # symbols that need their stop seen to
     sweep: tuple[CancelOrder, ...]  # orders of ours that should not rest
-    resolve: tuple[str, ...]  # client ids to query
+    resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]
     deferred: tuple[str, ...]  # symbols in motion, or in doubt: judged next time
     doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # and since when: ask again with them

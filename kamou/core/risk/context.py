@@ -122,7 +122,7 @@ class ReviewContext:
 
     @cached_property
     def fraction(self) -> Decimal:
-        """How much of both hard caps this trade may use: the grant's share, halved in REDUCED."""
+        """The share of both hard caps for this trade: the grant's, halved in REDUCED_SIZE."""
         share = self.grant.size_fraction if self.grant else Decimal(1)
         return share * size_factor(self.book.state, self.limits)
 
@@ -226,5 +226,5 @@ class ReviewContext:
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
-    """REDUCED trades half size; sizing and governor both scale by this."""
-    return limits.reduced_size if state is TradingState.REDUCED else Decimal(1)
+    """REDUCED_SIZE trades half size; sizing and governor both scale by this."""
+    return limits.reduced_size if state is TradingState.REDUCED_SIZE else Decimal(1)

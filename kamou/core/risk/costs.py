@@ -51,7 +51,7 @@ def round_trip_cost(
     hold_ms: int,
     funding_rate: Decimal | None,
 ) -> RoundTripCost:
-    """Both legs as takers, half the ``spread`` (price) each, and funding for the whole hold.
+    """Entry and exit as takers, half the ``spread`` (price) each, and funding for the whole hold.
 
     ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval of the
     instrument; None when unknown, and then the model's assumption is paid. Funding that would be

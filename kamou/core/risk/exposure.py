@@ -12,7 +12,7 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.risk.equity import CurrentEquity, day_lost, exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import Room
+from kamou.core.risk.sizing import Headroom
 
 MAJORS = frozenset({"BTC", "XBT", "ETH"})
 """Everything else falls together: the alt cluster."""
@@ -132,10 +132,10 @@ def room_for(
     side: Side,
     instruments: Mapping[str, Instrument],
     limits: RiskLimits,
-) -> Room:
+) -> Headroom:
     """What the portfolio's limits leave for one more trade, in money; never negative.
 
-    The order manager sizes into this room, so that a plan is shrunk rather than denied. The
+    The order manager sizes into this headroom, so that a plan is shrunk rather than denied. The
     governor does not use it: its rules are computed apart.
     """
     q, budget = now.q, day_budget(book, now, limits)
@@ -153,7 +153,7 @@ def room_for(
         "notional_total": limits.notional_total_max * q - stake.notional_total,
         "margin_total": limits.margin_total_max * q - margin,
     }
-    return Room(
+    return Headroom(
         risks={name: max(ZERO, money) for name, money in risks.items()},
         notionals={name: max(ZERO, money) for name, money in notionals.items()},
     )

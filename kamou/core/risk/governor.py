@@ -15,7 +15,7 @@ from kamou.core.model import (
     Denial,
     Figure,
     Intent,
-    Leg,
+    OrderRole,
     Side,
     closing_side,
 )
@@ -55,7 +55,7 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
             signal_id=plan.signal_id,
             strategy=plan.strategy,
             symbol=plan.symbol,
-            leg=Leg.ENTRY.value,
+            role=OrderRole.ENTRY.value,
             denials=denials,
         )
     expires_ms = min(plan.expires_ms, now_ms + context.limits.permit_ttl_s * 1000)
@@ -84,7 +84,7 @@ def review_reduction(
             arrived, and the venue lets both only reduce.
     """
     side = Side.LONG if position > 0 else Side.SHORT
-    if intent.leg is Leg.ENTRY or not intent.reduce_only:
+    if intent.role is OrderRole.ENTRY or not intent.reduce_only:
         why = "not a reducing order"
     elif position == 0:
         why = "nothing is held"
@@ -92,16 +92,16 @@ def review_reduction(
         why = "wrong side"
     else:
         closing = ZERO
-        if intent.leg is Leg.CLOSE:
+        if intent.role is OrderRole.EXIT:
             closing = sum(
                 (
                     o.remaining
                     for o in open_orders
-                    if o.leg is Leg.CLOSE
+                    if o.role is OrderRole.EXIT
                     and o.intent.symbol == intent.symbol
                     and o.intent.side is intent.side
                     and is_awaited(o, now_ms)
-                    and o.client_id != intent.client_id
+                    and o.client_order_id != intent.client_order_id
                 ),
                 ZERO,
             )
@@ -111,7 +111,7 @@ def review_reduction(
     return denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,
-        leg=intent.leg.value,
+        role=intent.role.value,
         side=intent.side.value,
         quantity=intent.quantity,
         position=position,

@@ -20,7 +20,7 @@ class CostModel:
     maker_bps: Decimal = D("2")
     slippage_bps: Decimal = D("2")  # on top of half the spread
     funding_bps_per_8h: Decimal = D("1")  # assumed when no rate is known
-    entry_reach_bps: Decimal = D("10")  # how far beyond the quote an entry's IOC limit reaches
+    entry_limit_offset_bps: Decimal = D("10")  # of an entry's IOC limit beyond the quote
 
 
 @attrs.frozen(kw_only=True)
@@ -46,24 +46,22 @@ class RiskLimits:
     liquidation_multiple: Decimal = D("2")  # liquidation at least this many (stop + gap) away
     entries_per_strategy_hour: int = 6
     reentries_per_symbol_day: int = 2
-    cooldown_after_stop_min: int = 60
+    cooldown_after_stop_s: int = 3_600
     messages_per_s: int = 10  # at most half the venue's limit
     quote_age_max_s: int = 10
     account_age_max_s: int = 900  # three cycles
-    stale_halt_s: int = 60  # account or marks past their age limit for so long: HALT_NEW
+    stale_halt_s: int = 60  # account or marks past their age limit for so long: REDUCE_ONLY
     permit_ttl_s: int = 30
     protection_deadline_s: int = 10
     reduced_size: Decimal = D("0.5")
     reduced_at: Decimal = D("0.5")  # of the daily limit
     flatten_at: Decimal = D("1.5")
-    equity_agreement: Decimal = D("0.02")  # two reads that open a day differ by at most this
+    equity_tolerance: Decimal = D("0.02")  # two reads that open a day differ by at most this
     equity_confirm_s: int = 5  # two reads at least this far apart trip the breaker
 
 
 @attrs.frozen(kw_only=True)
 class VetoLimits:
     reward_to_risk_min: float = 1.2  # net of costs
-    quote_age_max_s: int = 10
     bar_periods_max: int = 2  # bars older than this many periods are stale
-    cooldown_after_stop_min: int = 60
     excluded: tuple[str, ...] = ()

@@ -19,10 +19,10 @@ from kamou.core.risk.context import size_factor
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, room_for
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import BPS, Room, Sized, denial, size, trade_costs
+from kamou.core.risk.sizing import BPS, Headroom, Sized, denial, size, trade_costs
 
 ROOM_USED = Decimal("0.99")
-"""Of the room that is left: marks move between planning and review, and a plan that is denied
+"""Of the headroom that is left: marks move between planning and review, and a plan that is denied
 for the last per cent is a plan lost."""
 
 
@@ -40,13 +40,13 @@ def prices_for(
 ) -> Prices:
     """The candidate's distances from the quote it would trade at, on the tick.
 
-    The limit reaches ``entry_reach_bps`` beyond the touch; stop and target are rounded away
+    The limit reaches ``entry_limit_offset_bps`` beyond the touch; stop and target are rounded away
     from the entry, so that rounding never makes a trade look better than it is sized.
     """
     long = candidate.side is Side.LONG
     touch = quote.ask if long else quote.bid
     sign = candidate.side.sign
-    reach = touch * costs.entry_reach_bps / BPS
+    reach = touch * costs.entry_limit_offset_bps / BPS
     stop = touch - sign * Decimal(repr(candidate.stop_distance))
     target = touch + sign * Decimal(repr(candidate.target_distance))
     tick = instrument.tick
@@ -62,7 +62,7 @@ def _on_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
     return steps * tick
 
 
-def no_room(
+def deny_without_headroom(
     candidate: Candidate,
     *,
     fraction: Decimal,
@@ -78,20 +78,23 @@ def no_room(
     would deny too.
     """
     instrument = instruments[candidate.symbol]
-    room = _room(candidate, stake, now, instruments, book, limits)
+    headroom = _headroom_of(candidate, stake, now, instruments, book, limits)
     held = stake.notional.get(candidate.symbol, ZERO)
     left = {
         "exposure": limits.exposure_per_symbol * fraction * now.q - held,
-        **room.notionals,
+        **headroom.notionals,
     }
-    if room.risk > 0 and min(left.values()) >= instrument.notional_min:
+    if headroom.risk > 0 and min(left.values()) >= instrument.notional_min:
         return None
-    bound = room.risks if room.risk <= 0 else left
+    bound = headroom.risks if headroom.risk <= 0 else left
+    bound_by = min(bound, key=lambda name: bound[name])
+    # What risk the smallest order needs is not known without a quote: any is more than none.
+    needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min
     return denial(
-        Deny.SIZE_BELOW_MINIMUM,
-        risk_left=f"{room.risk:.2f}",
-        notional_left=f"{min(left.values()):.2f}",
-        bound_by=min(bound, key=lambda name: bound[name]),
+        Deny.RISK_HEADROOM_EXHAUSTED,
+        bound_by=bound_by,
+        left=f"{bound[bound_by]:.2f}",
+        needed=needed,
     )
 
 
@@ -104,7 +107,7 @@ def unusable_quote(quote: Quote | None) -> Denial:
 
 def silent_governor(timeout_s: float, why: str) -> Denial:
     """Return the denial of an entry that the governor did not review."""
-    return denial(Deny.GOVERNOR_SILENT, timeout_s=f"{timeout_s:g}", why=why)
+    return denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
 
 
 def size_fraction(
@@ -160,7 +163,7 @@ def plan_entry(
         fraction=fraction,
         existing_notional=stake.notional.get(candidate.symbol, ZERO),
         worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
-        room=_room(candidate, stake, now, instruments, book, limits),
+        headroom=_headroom_of(candidate, stake, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):
         arithmetic = Figure(name="gap_buffer", value=str(gap))
@@ -168,14 +171,14 @@ def plan_entry(
     return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
 
 
-def _room(
+def _headroom_of(
     candidate: Candidate,
     stake: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: Book,
     limits: RiskLimits,
-) -> Room:
+) -> Headroom:
     return room_for(
         book,
         stake,

@@ -6,7 +6,7 @@ from kamou.core.book.book import Book
 from kamou.core.book.holdings import Reservation
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
-from kamou.core.model import Denial, Leg
+from kamou.core.model import Denial, OrderRole
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.sizing import denial
 
@@ -14,7 +14,7 @@ from kamou.core.risk.sizing import denial
 def state(c: ReviewContext) -> Denial | None:
     if c.book.state.entries_allowed:
         return None
-    return denial(Deny.STATE_HALTED, state=c.book.state.value, reason=c.book.state_reason)
+    return denial(Deny.TRADING_HALTED, state=c.book.state.value, reason=c.book.state_reason)
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
@@ -26,8 +26,8 @@ def duplicate(c: ReviewContext) -> Denial | None:
         if reservation.plan.signal_id == plan.signal_id:
             return denial(Deny.DUPLICATE_INTENT, permit=reservation.plan.permit_id)
     for order in book.orders.values():
-        if order.leg is Leg.ENTRY and order.plan and order.plan.signal_id == plan.signal_id:
-            return denial(Deny.DUPLICATE_INTENT, order=order.client_id)
+        if order.role is OrderRole.ENTRY and order.plan and order.plan.signal_id == plan.signal_id:
+            return denial(Deny.DUPLICATE_INTENT, order=order.client_order_id)
     return None
 
 
@@ -42,7 +42,7 @@ def symbol_held(c: ReviewContext) -> Denial | None:
         return denial(Deny.SYMBOL_HELD, order="entry")
     for order in c.book.orders_of(symbol):
         if not order.status.terminal:  # a stop of the trade before: it would close this one
-            return denial(Deny.SYMBOL_HELD, order=order.client_id)
+            return denial(Deny.SYMBOL_HELD, order=order.client_order_id)
     held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
     return denial(Deny.SYMBOL_HELD, position="venue") if held else None
 
@@ -108,7 +108,7 @@ def cooldown(c: ReviewContext) -> Denial | None:
     stopped_ms = c.book.conduct.stop_outs_ms.get(c.plan.symbol)
     if stopped_ms is None:
         return None
-    left_ms = stopped_ms + c.limits.cooldown_after_stop_min * 60_000 - c.now_ms
+    left_ms = stopped_ms + c.limits.cooldown_after_stop_s * 1000 - c.now_ms
     return denial(Deny.COOLDOWN_AFTER_STOP, left_ms=left_ms) if left_ms > 0 else None
 
 
@@ -118,5 +118,5 @@ def _may_open(book: Book, reservation: Reservation) -> bool:
     An order that ended partly filled reserves less than its plan while its fills are on their
     way. It counts all the same: seed 20 with ``narrow_counts``, ``--hours 0.5``.
     """
-    order = book.order(reservation.client_id) if reservation.client_id else None
+    order = book.order(reservation.client_order_id) if reservation.client_order_id else None
     return reservation.remaining > 0 and (order is None or order.filled == 0)

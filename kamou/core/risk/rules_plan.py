@@ -107,7 +107,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
     if c.plan.quantity >= instrument.qty_min and c.notional >= instrument.notional_min:
         return None
     return denial(
-        Deny.SIZE_BELOW_MINIMUM,
+        Deny.QUANTITY_BELOW_MINIMUM,
         quantity=c.plan.quantity,
         minimum=instrument.qty_min,
         notional=f"{c.notional:.2f}",
@@ -122,7 +122,7 @@ def size_step(c: ReviewContext) -> Denial | None:
     if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
         return None
     return denial(
-        Deny.SIZE_OFF_STEP,
+        Deny.QUANTITY_OFF_STEP,
         quantity=c.plan.quantity,
         lot=instrument.lot,
         contract_size=c.plan.contract_size,
@@ -135,7 +135,7 @@ def size_maximum(c: ReviewContext) -> Denial | None:
     limit = min(c.limits.order_contracts_max, c.sound[0].qty_max)
     if c.plan.quantity <= limit:
         return None
-    return denial(Deny.SIZE_MAX_EXCEEDED, quantity=c.plan.quantity, limit=limit)
+    return denial(Deny.QUANTITY_EXCEEDS_MAXIMUM, quantity=c.plan.quantity, limit=limit)
 
 
 @numeric
@@ -143,5 +143,5 @@ def value_maximum(c: ReviewContext) -> Denial | None:
     if c.notional <= c.limits.order_value_max:
         return None
     return denial(
-        Deny.VALUE_MAX_EXCEEDED, value=f"{c.notional:.2f}", limit=c.limits.order_value_max
+        Deny.NOTIONAL_EXCEEDS_MAXIMUM, value=f"{c.notional:.2f}", limit=c.limits.order_value_max
     )

@@ -34,7 +34,7 @@ class TradeCosts:
 
 
 @attrs.frozen(kw_only=True)
-class Room:
+class Headroom:
     """What the portfolio's limits leave for one more trade, in money, by the limit's name."""
 
     risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
@@ -50,9 +50,9 @@ class Room:
         """Money that one more trade may be worth."""
         return min(self.notionals.values())
 
-    def scaled(self, share: Decimal) -> Room:
+    def scaled(self, share: Decimal) -> Headroom:
         """Return this with only ``share`` of each."""
-        return Room(
+        return Headroom(
             risks={name: money * share for name, money in self.risks.items()},
             notionals={name: money * share for name, money in self.notionals.items()},
         )
@@ -69,7 +69,7 @@ class Sized:
     margin: Decimal
     leverage: int  # the highest that keeps liquidation far enough away
     liquidation_price: Decimal
-    bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Room``
+    bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
 
 
 def trade_costs(
@@ -152,7 +152,7 @@ def size(
     limits: RiskLimits,
     fraction: Decimal = ONE,
     existing_notional: Decimal = ZERO,
-    room: Room | None = None,
+    headroom: Headroom | None = None,
     worth: Decimal = ZERO,
 ) -> Sized | Denial:
     """The largest size that every cap allows, or the reason why there is none.
@@ -161,9 +161,9 @@ def size(
         q: min(equity, balance), money.
         entry: the worst price that the entry may take.
         gap: the gap buffer, a multiple of the stop distance (``Conduct.gap``).
-        fraction: scales both hard caps, at most 1: CANARY, REDUCED and the refiner shrink.
+        fraction: scales both hard caps, at most 1: CANARY, REDUCED_SIZE and the refiner shrink.
         existing_notional: money already in this symbol, resting orders included.
-        room: what the portfolio's caps leave; None: do not ask.
+        headroom: what the portfolio's caps leave; None: do not ask.
         worth: the highest price that the position may be valued at: a short fills above its limit.
     """
     denied = _check(q=q, entry=entry, stop=stop, side=side, costs=costs, gap=gap)
@@ -175,13 +175,26 @@ def size(
         return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss = unit_loss(entry, stop, costs, gap)
     worth = max(entry, worth)
-    caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional, room)
+    caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional)
+    # A remnant is not worth its costs, and its R says nothing of the strategy.
+    least = limits.budget_share_min * min(caps.values())
+    left = _headroom(headroom, loss, worth)
+    caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     bound_by = min(caps, key=lambda name: caps[name])
     contracts = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
     contracts *= instrument.lot
     quantity = contracts * instrument.contract_size
     notional = quantity * worth
     if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
+        if headroom is not None and bound_by in left:
+            unit = loss if bound_by in headroom.risks else worth  # money that one base unit takes
+            smallest = max(instrument.qty_min * instrument.contract_size, least)
+            return denial(
+                Deny.RISK_HEADROOM_EXHAUSTED,
+                bound_by=bound_by,
+                left=f"{left[bound_by] * unit:.2f}",
+                needed=f"{max(smallest, instrument.notional_min / worth) * unit:.2f}",
+            )
         return _too_small(contracts, notional, instrument, bound_by)
     return Sized(
         contracts=contracts,
@@ -201,7 +214,7 @@ def _too_small(
     contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: str
 ) -> Denial:
     return denial(
-        Deny.SIZE_BELOW_MINIMUM,
+        Deny.QUANTITY_BELOW_MINIMUM,
         contracts=contracts,
         minimum=instrument.qty_min,
         notional=f"{notional:.2f}",
@@ -218,23 +231,23 @@ def _caps(
     limits: RiskLimits,
     fraction: Decimal,
     existing_notional: Decimal,
-    room: Room | None,
 ) -> dict[str, Decimal]:
-    """Base units that each cap allows. On a tie the first is the one that is named."""
-    caps = {
+    """Base units that each cap of one trade allows. On a tie the first is the one named."""
+    return {
         "risk": limits.risk_per_trade * fraction * q / loss,
         "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / worth,
         "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
         * instrument.contract_size,
         "value_max": limits.order_value_max / worth,
     }
-    if room is not None:
-        left = {name: money / loss for name, money in room.risks.items()}
-        left |= {name: money / worth for name, money in room.notionals.items()}
-        # A remnant is not worth its costs, and its R says nothing of the strategy.
-        least = limits.budget_share_min * min(caps.values())
-        caps |= {name: units if units >= least else ZERO for name, units in left.items()}
-    return caps
+
+
+def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[str, Decimal]:
+    """Base units that each limit of the portfolio leaves."""
+    if headroom is None:
+        return {}
+    left = {name: money / loss for name, money in headroom.risks.items()}
+    return left | {name: money / worth for name, money in headroom.notionals.items()}
 
 
 def denial(code: Deny, **figures: object) -> Denial:

@@ -1,10 +1,10 @@
 """The governor's states: when trading is reduced, halted, flattened, and how it comes back.
 
-NORMAL -> REDUCED -> HALT_NEW -> FLATTEN follow the day's loss; KILLED is a human's. States only
-get worse by themselves. After a loss they get better at the next UTC day and a clean
-reconciliation, or by a human; a human's halt ends by a human only, and FLATTEN and KILLED in two
-steps. HALT_NEW because account, marks or positions were not known ends with two fresh reads and a
-clean reconciliation.
+ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. A state only gets worse
+by itself. After a loss it gets better at the next UTC day and a clean reconciliation, or when the
+operator resumes. Only the operator ends a halt of the operator, and FLATTENING in two steps.
+REDUCE_ONLY because account, marks or positions were not known ends with two fresh reads and a clean
+reconciliation.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from kamou.core.risk.midnights import MidnightMarks
 _T = TradingState
 
 HUMAN_REARMS = frozenset(
-    {StateReason.HUMAN_HALT, StateReason.HUMAN_RESUME, StateReason.RESTART_STORM}
+    {StateReason.OPERATOR_HALT, StateReason.OPERATOR_RESUME, StateReason.RESTART_STORM}
 )
 """Halts that the next day does not end: a person, or a broken machine, asked for them.
 
-``HUMAN_RESUME`` as the reason of a halt is the first of two steps out of FLATTEN or KILLED.
+``OPERATOR_RESUME`` as the reason of a halt is the first of two steps out of FLATTENING.
 """
 
 
@@ -126,9 +126,9 @@ def next_state(
         protection_failed: a position could not be protected and its close was refused.
     """
     now = book.state
-    if protection_failed and now.severity < _T.FLATTEN.severity:
-        return _to(book, _T.FLATTEN, StateReason.PROTECTION_FAILED, pending)
-    if now.severity >= _T.FLATTEN.severity:
+    if protection_failed and now is not _T.FLATTENING:
+        return _to(book, _T.FLATTENING, StateReason.PROTECTION_FAILED, pending)
+    if now is _T.FLATTENING:
         return Decision(before=now, after=now, pending=pending)
     if read is None or not read.finite:
         read, known = None, EquityRead(equity=Decimal(0), at_ms=started_ms)
@@ -139,11 +139,11 @@ def next_state(
     if unsure is None and (read is None or overdue > 0):
         return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
     if unsure is not None:
-        # Never FLATTEN on what is not known, and never forget a breach that is pending.
-        if now.severity >= _T.HALT_NEW.severity:
+        # Never flatten on what is not known, and never forget a breach that is pending.
+        if now.severity >= _T.REDUCE_ONLY.severity:
             return Decision(before=now, after=now, pending=pending)
         age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
-        return _to(book, _T.HALT_NEW, unsure, pending, age)
+        return _to(book, _T.REDUCE_ONLY, unsure, pending, age)
     assert read is not None
     if not read.explained:
         # A list may have left out a withdrawal: it is read again within seconds. Entries are denied
@@ -174,16 +174,16 @@ def command(book: Book, after: TradingState, reason: StateReason) -> Decision:
 
 
 def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: int) -> Decision:
-    """A human rearms: one step up from HALT_NEW, and from FLATTEN or KILLED to HALT_NEW first.
+    """Resume for the operator: one step up from REDUCE_ONLY, from FLATTENING to REDUCE_ONLY first.
 
     Refused (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
     unexplained, or the day's loss still demands the state: it would trip again at once.
     """
     now = book.state
-    if now is _T.NORMAL:
+    if now is _T.ACTIVE:
         return Decision(before=now, after=now)
-    if now.severity >= _T.FLATTEN.severity:
-        return _to(book, _T.HALT_NEW, StateReason.HUMAN_RESUME, None)
+    if now is _T.FLATTENING:
+        return _to(book, _T.REDUCE_ONLY, StateReason.OPERATOR_RESUME, None)
     refusal = _not_known(book, read, limits, now_ms)
     if refusal:
         return Decision(before=now, after=now, refusal=refusal)
@@ -192,7 +192,7 @@ def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: i
     if level.severity >= now.severity:
         refusal = f"the day's loss still demands the trading state {level.value}"
         return Decision(before=now, after=now, figures=figures, refusal=refusal)
-    return _to(book, level, StateReason.HUMAN_RESUME, None, figures)
+    return _to(book, level, StateReason.OPERATOR_RESUME, None, figures)
 
 
 def _not_known(book: Book, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
@@ -235,19 +235,19 @@ def _level(
         Figure(name="exit_costs", value=f"{read.exit_costs:.2f}"),
     )
     for level, share in (
-        (_T.FLATTEN, limits.flatten_at),
-        (_T.HALT_NEW, Decimal(1)),
-        (_T.REDUCED, limits.reduced_at),
+        (_T.FLATTENING, limits.flatten_at),
+        (_T.REDUCE_ONLY, Decimal(1)),
+        (_T.REDUCED_SIZE, limits.reduced_at),
     ):
         if -pnl >= limit * share:
             return level, figures
-    return _T.NORMAL, figures
+    return _T.ACTIVE, figures
 
 
 _REASONS = {
-    _T.REDUCED: StateReason.DAY_LOSS_HALF,
-    _T.HALT_NEW: StateReason.DAY_LOSS_LIMIT,
-    _T.FLATTEN: StateReason.DAY_LOSS_SEVERE,
+    _T.REDUCED_SIZE: StateReason.DAY_LOSS_HALF,
+    _T.REDUCE_ONLY: StateReason.DAY_LOSS_LIMIT,
+    _T.FLATTENING: StateReason.DAY_LOSS_SEVERE,
 }
 
 
@@ -282,9 +282,9 @@ def _rearmed(
     limits: RiskLimits,
 ) -> bool:
     """Whether the latch opens by itself."""
-    if book.state is _T.NORMAL:
+    if book.state is _T.ACTIVE:
         return False
-    if book.state is _T.HALT_NEW and book.state_reason in {r.value for r in HUMAN_REARMS}:
+    if book.state is _T.REDUCE_ONLY and book.state_reason in {r.value for r in HUMAN_REARMS}:
         return False
     agreed = book.reconciled_ms > book.state_since_ms
     if book.state_reason == StateReason.DISK_FULL.value:

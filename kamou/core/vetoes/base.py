@@ -9,7 +9,7 @@ import attrs
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial, Figure, Instrument, Quote
-from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +19,7 @@ class VetoContext:
     now_ms: int
     period_ms: int  # of the trade timeframe
     limits: VetoLimits
+    risk: RiskLimits = RiskLimits()
     costs: CostModel
     quotes: Mapping[str, Quote]
     instruments: Mapping[str, Instrument]  # of every symbol of the universe, in newest terms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kamou.clock import MINUTE_MS
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
 from kamou.core.vetoes.base import VetoContext, denial
@@ -13,7 +12,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if stopped_ms is None:
         return None
     since_ms = context.now_ms - stopped_ms
-    cooldown_ms = context.limits.cooldown_after_stop_min * MINUTE_MS
+    cooldown_ms = context.risk.cooldown_after_stop_s * 1000
     if since_ms >= cooldown_ms:
         return None
     return denial(Veto.COOLDOWN_AFTER_STOP, since_ms=since_ms, cooldown_ms=cooldown_ms)

@@ -23,7 +23,7 @@ from kamou.core.market.bars import (
     trailing_atr,
 )
 from kamou.core.model import Instrument
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.venue.market.inferred import half_spreads_bps, infer_instruments
 
 
@@ -43,7 +43,7 @@ class RecordedMarket:
     ) -> None:
         candles = data.candles
         if not len(candles.open_ms):
-            raise DataRefusedError(f"market data {data.name} has no bars")
+            raise InvalidDataError(f"market data {data.name} has no bars")
         self.data = data
         self.name = data.name
         self.symbols = candles.symbols
@@ -198,19 +198,19 @@ class RecordedMarket:
         """The same market with fewer symbols or less time; instruments and spreads stay.
 
         Raises:
-            DataRefusedError: a symbol is not there, or no bar is left.
+            InvalidDataError: a symbol is not there, or no bar is left.
         """
         names = tuple(sorted(set(self.symbols if symbols is None else symbols)))
         for name in names:
             if name not in self.symbols:
                 near = difflib.get_close_matches(name, self.symbols, n=3)
                 hint = f"; nearest: {', '.join(near)}" if near else ""
-                raise DataRefusedError(f"market data {self.name} has no symbol {name!r}{hint}")
+                raise InvalidDataError(f"market data {self.name} has no symbol {name!r}{hint}")
         since = self.first_ms if from_ms is None else from_ms
         until = self.last_ms if to_ms is None else to_ms
         native = self._native(since, until)
         if not len(native.open_ms) or not names:
-            raise DataRefusedError(
+            raise InvalidDataError(
                 f"market data {self.name} has no bars of these symbols in that time: "
                 f"it spans {self.first_ms} to {self.last_ms} (ms UTC)"
             )

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.trades import ADOPTED
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries
 from kamou.store.rows import TradeChain
@@ -22,11 +22,11 @@ from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, Page
 from kamou.web.trade_documents import trade_document
 
-LEGS = {
-    Leg.ENTRY.value: "Entry",
-    Leg.STOP.value: "Stop",
-    Leg.TARGET.value: "Target",
-    Leg.CLOSE.value: "Close",
+ROLES = {
+    OrderRole.ENTRY.value: "Entry",
+    OrderRole.STOP_LOSS.value: "Stop",
+    OrderRole.TAKE_PROFIT.value: "Target",
+    OrderRole.EXIT.value: "Close",
 }
 
 
@@ -80,7 +80,7 @@ def render(ask: Ask) -> Page:
         worst=worst,
         adopted=trade.strategy == ADOPTED,
         ended=fmt.exit_of(trade.exit_reason, flattened),
-        legs=LEGS,
+        roles=ROLES,
         diary=sorted((*_diary(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms),
     )
     return Page(body=body, media_type=HTML)
@@ -113,14 +113,14 @@ def _diary(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
         if permit.consumed_ms is not None:
             yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
     for order in chain.orders:
-        name = LEGS.get(order.leg, order.leg)
+        name = ROLES.get(order.role, order.role)
         detail = f"{order.side} {fmt.exact(order.quantity)}, {fmt.words(order.type)}"
         yield Moment(at_ms=order.intended_ms, what=f"{name} order recorded", detail=detail)
-        if order.acknowledged_ms is not None:
+        if order.accepted_at_ms is not None:
             yield Moment(
-                at_ms=order.acknowledged_ms,
+                at_ms=order.accepted_at_ms,
                 what=f"{name} order acknowledged",
-                detail=order.venue_id,
+                detail=order.venue_order_id,
             )
         if order.closed_ms is not None:
             detail = f"{fmt.words(order.status)}, {fmt.exact(order.filled)} filled"

@@ -23,7 +23,7 @@ from kamou.core.book import account_fold
 from kamou.core.book import book as book_module
 from kamou.core.book import events as e
 from kamou.core.book.book import OVERLAP_MS
-from kamou.core.model import Figure, Leg, OrderSide, OrderStatus, Side, TradingState
+from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
 
 PLAN = plan()
 
@@ -33,7 +33,7 @@ PLAN = plan()
 
 def test_a_reservation_shrinks_as_its_fills_become_a_trade(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     assert story.book.reservations[PLAN.permit_id].remaining == 100
     story.fill(entry, "40", "100")
     reservation = story.book.reservations[PLAN.permit_id]
@@ -43,12 +43,12 @@ def test_a_reservation_shrinks_as_its_fills_become_a_trade(story: Story) -> None
     assert story.book.position("SOLUSDT") == 40
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     assert story.book.reservations[PLAN.permit_id].remaining == 0
-    assert story.book.order(entry.client_id).settled
+    assert story.book.order(entry.client_order_id).settled
 
 
 def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     assert story.book.reservations[PLAN.permit_id].remaining == 40
     assert story.book.entry_live("SOLUSDT")
@@ -69,8 +69,8 @@ def test_a_permit_not_used_expires_and_is_remembered(story: Story) -> None:
 def test_a_permit_is_held_until_its_order_ends_and_its_trade_is_published(story: Story) -> None:
     late_ms = NOON + DAY
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    stop = story.send(intent(Leg.STOP, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     assert story.book.releasable(late_ms) == ()
     story.fill(entry, "100", "100")
     assert story.book.releasable(late_ms) == ()
@@ -82,15 +82,19 @@ def test_a_permit_is_held_until_its_order_ends_and_its_trade_is_published(story:
 
 def test_an_entry_that_ended_without_a_fill_frees_its_permit(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_id=entry.client_id))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.say(
+        e.PermitConsumed(
+            at_ms=NOON, permit_id=PLAN.permit_id, client_order_id=entry.client_order_id
+        )
+    )
     story.say(order_closed(entry, OrderStatus.EXPIRED))
     assert story.book.releasable(NOON) == ((PLAN.permit_id, "no_fill"),)
 
 
 def test_consuming_or_releasing_an_unknown_permit_is_harmless(story: Story) -> None:
     story.say(
-        e.PermitConsumed(at_ms=NOON, permit_id="x", client_id="y"),
+        e.PermitConsumed(at_ms=NOON, permit_id="x", client_order_id="y"),
         e.PermitReleased(at_ms=NOON, permit_id="x", reason="expired"),
     )
     assert not story.book.reservations
@@ -105,7 +109,7 @@ def test_a_flat_trade_is_offered_for_publication_until_it_is_published(story: St
     story.fill(stop, "100", "97", at_ms=NOON + 5)
     (closure,) = story.book.pending_closures(NOON + 6)
     assert closure.trade_id == PLAN.signal_id
-    assert closure.exit_reason == "stop"
+    assert closure.exit_reason == "stop_loss"
     assert "SOLUSDT" not in story.book.trades
     story.say(closure)
     assert story.book.pending_closures(NOON + 6) == ()
@@ -127,8 +131,8 @@ def test_a_trade_held_at_a_full_hour_is_published_with_that_hours_funding(story:
 
 def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    stop = story.send(intent(Leg.STOP, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     story.fill(entry, "60", "100")
     story.fill(stop, "60", "97")
     assert story.book.pending_closures(NOON) == ()
@@ -138,8 +142,8 @@ def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> Non
 
 def test_fills_out_of_order_net_out(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    stop = story.send(intent(Leg.STOP, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     story.fill(entry, "60", "100")
     story.fill(stop, "100", "97")
     assert story.book.position("SOLUSDT") == -40  # the rest of the entry was not told yet
@@ -158,7 +162,7 @@ def test_a_late_fill_reopens_a_trade_that_was_not_published(story: Story) -> Non
 
 def test_a_fill_is_counted_once_however_often_it_is_told(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     done = story.fill(entry, "40", "100")
     story.say(e.FillRecorded(at_ms=NOON, fill=done, source="reconcile"))
     assert story.book.position("SOLUSDT") == 40
@@ -166,7 +170,7 @@ def test_a_fill_is_counted_once_however_often_it_is_told(story: Story) -> None:
 
 def test_a_fill_that_nothing_explains_is_left_to_reconciliation(story: Story) -> None:
     story.fill(None, "5", "100", side=OrderSide.BUY)
-    orphan = story.send(intent(Leg.ENTRY, PLAN))  # no permit, so no plan
+    orphan = story.send(intent(OrderRole.ENTRY, PLAN))  # no permit, so no plan
     story.fill(orphan, "5", "100")
     assert not story.book.trades
 
@@ -195,11 +199,11 @@ def test_entries_are_remembered_for_a_day(story: Story) -> None:
 
 def test_a_trade_is_protected_after_read_back_and_not_before(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, "100", "100")
     assert not story.book.trades["SOLUSDT"].protected
     confirmed = e.StopConfirmed(
-        at_ms=NOON, symbol="SOLUSDT", client_id="s", quantity=D(100), trigger_price=D(97)
+        at_ms=NOON, symbol="SOLUSDT", client_order_id="s", quantity=D(100), trigger_price=D(97)
     )
     story.say(confirmed)
     assert story.book.trades["SOLUSDT"].protected
@@ -238,7 +242,7 @@ def test_q_is_the_smaller_of_equity_and_balance(story: Story) -> None:
 
 def test_a_correction_settles_what_the_venue_counted_and_never_listed(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, "40", "100")
     story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
     assert story.book.orders
@@ -321,7 +325,7 @@ def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story)
     assert len(story.book.fills_seen) == 1
     story.say(closed_cycle(NOON + OVERLAP_MS + 2))
     assert story.book.fills_seen == {}
-    assert story.book.order(entry.client_id) is not None
+    assert story.book.order(entry.client_order_id) is not None
 
 
 def test_fills_are_asked_for_since_the_first_run_or_the_last_agreement_but_one() -> None:
@@ -345,14 +349,14 @@ def test_the_state_is_what_was_last_committed(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
-            before=TradingState.NORMAL,
-            after=TradingState.HALT_NEW,
-            reason="HUMAN_HALT",
+            before=TradingState.ACTIVE,
+            after=TradingState.REDUCE_ONLY,
+            reason="OPERATOR_HALT",
             figures=(Figure(name="a", value="b"),),
         )
     )
-    assert story.book.state is TradingState.HALT_NEW
-    assert (story.book.state_reason, story.book.state_since_ms) == ("HUMAN_HALT", NOON)
+    assert story.book.state is TradingState.REDUCE_ONLY
+    assert (story.book.state_reason, story.book.state_since_ms) == ("OPERATOR_HALT", NOON)
 
 
 def test_memories_are_bounded(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +365,7 @@ def test_memories_are_bounded(story: Story, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(module, "CLOSED_KEPT", 3)
         monkeypatch.setattr(module, "SEEN_KEPT", 3)
     for n in range(9):
-        order = story.send(intent(Leg.STOP, PLAN, f"s{n}"))
+        order = story.send(intent(OrderRole.STOP_LOSS, PLAN, f"s{n}"))
         story.say(order_closed(order, OrderStatus.CANCELED))
         story.say(e.PermitReleased(at_ms=NOON, permit_id=f"p{n}", reason="expired"))
         story.fill(None, "1", "1", side=OrderSide.BUY)

@@ -33,7 +33,7 @@ from kamou.core.book.run_events import (
     ReplayStarted,
 )
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
-from kamou.core.model import Leg, OrderStatus
+from kamou.core.model import OrderRole, OrderStatus
 
 PLAN = plan()
 
@@ -48,7 +48,7 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         e.RunStopped,
         e.CycleRanked,
         e.CandidateVetoed,
-        e.SignalRefined,
+        e.CandidateRefined,
         e.PermitDenied,
         e.ReduceProved,
         e.InstrumentChanged,
@@ -109,7 +109,10 @@ def test_snapshots_know_pairs_and_absence() -> None:
         assert snapshot.load(Pair, snapshot.dump(value)) == value
 
 
-ORDERS = [intent(leg, PLAN) for leg in (Leg.ENTRY, Leg.STOP, Leg.TARGET, Leg.CLOSE)]
+ORDERS = [
+    intent(role, PLAN)
+    for role in (OrderRole.ENTRY, OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT)
+]
 
 
 @st.composite

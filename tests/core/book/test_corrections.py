@@ -15,7 +15,7 @@ from kamou.core.book.trades import (
     correct,
     open_trade,
 )
-from kamou.core.model import Leg, Side
+from kamou.core.model import OrderRole, Side
 
 LATER = NOON + 3
 
@@ -24,11 +24,13 @@ def opened(side: Side, quantity: str = "100") -> OpenTrade:
     """Contracts of 0.1 at 100, bought at NOON; fee 0.5, slippage 0.1."""
     wanted = plan(side=side)
     trade = open_trade(wanted, wanted.signal_id, NOON)
-    return apply_fill(trade, fill(intent(Leg.ENTRY, wanted), quantity, "100"), Leg.ENTRY)
+    return apply_fill(
+        trade, fill(intent(OrderRole.ENTRY, wanted), quantity, "100"), OrderRole.ENTRY
+    )
 
 
 def stop(quantity: str) -> ConfirmedStop:
-    return ConfirmedStop(client_id="x", quantity=D(quantity), trigger_price=D(97), at_ms=NOON)
+    return ConfirmedStop(client_order_id="x", quantity=D(quantity), trigger_price=D(97), at_ms=NOON)
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -73,9 +75,9 @@ def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason()
     same = correct(opened(Side.LONG), D(100), D(50), LATER)
     assert (same.quantity, same.realised, same.changed_ms) == (100, 0, LATER)
     assert same.exit_reason == "external"
-    stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop")
-    assert correct(stopped, D(100), D(50), LATER).exit_reason == "stop"
-    assert correct(stopped, D(150), D(50), LATER).exit_reason == "stop"
+    stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop_loss")
+    assert correct(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
+    assert correct(stopped, D(150), D(50), LATER).exit_reason == "stop_loss"
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -83,8 +85,8 @@ def test_what_a_trade_closed_beyond_its_own_size_is_no_part_of_its_result(
     side: Side, sign: int
 ) -> None:
     wanted = plan(side=side)
-    closing = fill(intent(Leg.CLOSE, wanted), "160", "101", at_ms=NOON + 1)
-    turned = apply_fill(opened(side), closing, Leg.CLOSE)
+    closing = fill(intent(OrderRole.EXIT, wanted), "160", "101", at_ms=NOON + 1)
+    turned = apply_fill(opened(side), closing, OrderRole.EXIT)
     assert (turned.quantity, turned.signed) == (-60, -60 * sign)
     result = closed_trade(correct(turned, D(0), D(90), LATER), NOON)
     assert (result.quantity, result.exit_price) == (100, 101)
@@ -96,13 +98,13 @@ def test_a_position_that_turned_round_is_averaged_from_the_price_that_turned_it(
     side: Side, sign: int
 ) -> None:
     wanted = plan(side=side)
-    entry, close = intent(Leg.ENTRY, wanted), intent(Leg.CLOSE, wanted)
-    turned = apply_fill(opened(side), fill(close, "150", "104"), Leg.CLOSE)
+    entry, close = intent(OrderRole.ENTRY, wanted), intent(OrderRole.EXIT, wanted)
+    turned = apply_fill(opened(side), fill(close, "150", "104"), OrderRole.EXIT)
     assert turned.open_cost == -50 * 104
     assert turned.unrealised(D(105)) == -5 * sign
     assert turned.margin == 104  # 5 units at 104, over 5
     assert turned.notional(D(104)) == 520
-    flat = apply_fill(turned, fill(entry, "50", "102"), Leg.ENTRY)
+    flat = apply_fill(turned, fill(entry, "50", "102"), OrderRole.ENTRY)
     assert (flat.quantity, flat.open_cost) == (0, 0)
 
 
@@ -113,7 +115,9 @@ def test_a_trade_that_was_closed_in_parts_has_their_average_as_its_exit(
     wanted = plan(side=side)
     trade = opened(side)
     for quantity, price in (("40", "106"), ("60", "101")):
-        trade = apply_fill(trade, fill(intent(Leg.CLOSE, wanted), quantity, price), Leg.CLOSE)
+        trade = apply_fill(
+            trade, fill(intent(OrderRole.EXIT, wanted), quantity, price), OrderRole.EXIT
+        )
     result = closed_trade(trade, NOON)
     assert (result.exit_price, result.pnl_gross) == (103, 30 * sign)
     assert (result.fees, result.slippage) == (D("1.5"), D("0.3"))

@@ -19,7 +19,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk.governor import review_reduction
 from kamou.core.risk.limits import RiskLimits
 
@@ -27,12 +27,12 @@ PLAN = plan()
 
 
 def test_events_of_an_order_that_is_not_known_change_nothing(story: Story) -> None:
-    unknown = intent(Leg.ENTRY, PLAN, "never intended")
+    unknown = intent(OrderRole.ENTRY, PLAN, "never intended")
     before = story.book.fork()
     story.say(
-        e.OrderAcknowledged(at_ms=NOON, client_id=unknown.client_id, venue_id="v"),
+        e.OrderAccepted(at_ms=NOON, client_order_id=unknown.client_order_id, venue_order_id="v"),
         order_closed(unknown, OrderStatus.CANCELED),
-        e.CancelRequested(at_ms=NOON, client_id=unknown.client_id, reason=""),
+        e.CancelRequested(at_ms=NOON, client_order_id=unknown.client_order_id, reason=""),
     )
     before.seq = story.book.seq
     assert story.book == before
@@ -51,7 +51,7 @@ def test_a_position_is_unprotected_from_the_moment_at_which_its_stop_ended_unfil
 
 def test_a_stop_that_filled_and_an_order_that_was_no_stop_lose_no_protection(story: Story) -> None:
     _, stop = story.open(PLAN)
-    target = story.send(intent(Leg.TARGET, PLAN))
+    target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     story.say(order_closed(target, OrderStatus.CANCELED))
     assert story.book.trades["SOLUSDT"].protected
     story.say(order_closed(stop, OrderStatus.FILLED, "100"))  # its fill comes later
@@ -62,7 +62,7 @@ def test_an_entry_reserves_no_more_than_was_permitted_whatever_the_venue_reports
     story: Story,
 ) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(order_closed(entry, OrderStatus.CANCELED, "150"))
     assert story.book.reservations[PLAN.permit_id].remaining == 100
     assert story.book.reservations[PLAN.permit_id].risk == 41
@@ -107,7 +107,7 @@ def test_a_permit_that_was_released_is_not_granted_again(story: Story) -> None:
 
 def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=2)
     assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
     story.fill(entry, "40", "100")  # 60 may still come: the same trade
@@ -118,7 +118,7 @@ def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -
 
 @pytest.mark.parametrize("reduce_only", [False, True])
 def test_an_entry_is_no_reduction_even_where_it_says_so(reduce_only: bool) -> None:
-    entry = intent(Leg.ENTRY, PLAN, reduce_only=reduce_only)
+    entry = intent(OrderRole.ENTRY, PLAN, reduce_only=reduce_only)
     no = review_reduction(entry, D(-100))  # it would even reduce a short
     assert no is not None
     assert "not a reducing order" in str(no)
@@ -126,15 +126,15 @@ def test_an_entry_is_no_reduction_even_where_it_says_so(reduce_only: bool) -> No
 
 def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(story: Story) -> None:
     story.open(PLAN)
-    first = story.send(intent(Leg.CLOSE, PLAN, "first", quantity=D(60)))
-    story.send(intent(Leg.CLOSE, plan("ADAUSDT"), "another symbol", quantity=D(60)))
-    story.send(intent(Leg.TARGET, PLAN, quantity=D(60)))
+    first = story.send(intent(OrderRole.EXIT, PLAN, "first", quantity=D(60)))
+    story.send(intent(OrderRole.EXIT, plan("ADAUSDT"), "another symbol", quantity=D(60)))
+    story.send(intent(OrderRole.TAKE_PROFIT, PLAN, quantity=D(60)))
     orders = tuple(story.book.orders.values())
     for quantity, passes in (("40", True), ("41", False)):
-        second = intent(Leg.CLOSE, PLAN, "second", quantity=D(quantity))
+        second = intent(OrderRole.EXIT, PLAN, "second", quantity=D(quantity))
         assert (review_reduction(second, D(100), orders) is None) is passes
     assert review_reduction(first, D(60), orders) is None  # itself is not counted twice
-    stop = intent(Leg.STOP, PLAN)
+    stop = intent(OrderRole.STOP_LOSS, PLAN)
     assert review_reduction(stop, D(100), orders) is None  # a stop waits: it is none of them
     assert review_reduction(stop, D(99), orders) is not None
 
@@ -146,7 +146,7 @@ def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(sto
     same_signal = plan("ETHUSDT", permit_id="other", signal_id=PLAN.signal_id)
     assert "permit=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
     assert denied_beside(story) == {}
-    story.send(intent(Leg.ENTRY, PLAN))
+    story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
     assert "order=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
     assert denied_beside(story) == {}
@@ -156,10 +156,10 @@ def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(stor
     story.open(PLAN)
     until_ms = story.book.trades["SOLUSDT"].hold_until_ms
     assert until_ms == NOON + PLAN.hold_ms
-    close = story.send(intent(Leg.CLOSE, PLAN, intended_ms=until_ms))
+    close = story.send(intent(OrderRole.EXIT, PLAN, intended_ms=until_ms))
     story.fill(close, "100", "101")
     (closure,) = story.book.pending_closures(NOON)
-    assert closure.exit_reason == "time"
+    assert closure.exit_reason == "time_limit"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_what_a_fill_realises_changes_the_balance_at_once(
 ) -> None:
     wanted = plan(side=side)
     story.open(wanted, at_ms=NOON + 1)
-    story.fill(intent(Leg.CLOSE, wanted), "100", price, at_ms=NOON + 2)
+    story.fill(intent(OrderRole.EXIT, wanted), "100", price, at_ms=NOON + 2)
     now = equity_now(story.book)
     assert now.balance == 10000 + made - 1  # 0.5 of fees each way
     assert now.equity == now.balance
@@ -213,7 +213,7 @@ def test_a_confirmed_stop_protects_until_the_venue_says_that_it_ended_unfilled(
 ) -> None:
     """What filled has closed the position: its fills say so."""
     _, stop = story.open(PLAN)
-    story.say(e.CancelRequested(at_ms=NOON + 1, client_id=stop.client_id, reason=""))
+    story.say(e.CancelRequested(at_ms=NOON + 1, client_order_id=stop.client_order_id, reason=""))
     assert story.book.trades["SOLUSDT"].protected
     story.say(attrs.evolve(order_closed(stop, status), at_ms=NOON + 2))
     assert story.book.trades["SOLUSDT"].protected is protected
@@ -225,7 +225,7 @@ def test_the_deadline_of_a_stop_begins_with_the_fill_and_never_in_the_future_of_
 ) -> None:
     """The venue's clock may be ahead of ours: its stamps lie in our future then (seed 295)."""
     story.grant(PLAN, NOON - 5_000)
-    entry = story.send(intent(Leg.ENTRY, PLAN), NOON - 5_000)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN), NOON - 5_000)
     done = fill(entry, "100", "100", at_ms=NOON)
     story.say(e.FillRecorded(at_ms=known_ms, fill=done, source="stream"))
     assert story.book.trades["SOLUSDT"].unprotected_since_ms == since_ms
@@ -251,31 +251,31 @@ def test_terms_of_a_trade_that_is_not_held_change_nothing(
 
 def test_an_entry_whose_plan_is_not_known_is_of_no_signal(story: Story) -> None:
     """A restored journal may have the intent and not the permit."""
-    story.send(intent(Leg.ENTRY, plan("ADAUSDT", permit_id="forgotten")))
+    story.send(intent(OrderRole.ENTRY, plan("ADAUSDT", permit_id="forgotten")))
     assert "DUPLICATE_INTENT" not in denied_beside(story)
 
 
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
     story.grant(PLAN)
-    story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_id="forgotten"))
+    story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_order_id="forgotten"))
     assert story.book.releasable(NOON) == ((PLAN.permit_id, "trade_closed"),)
 
 
 @pytest.mark.parametrize(
-    ("leg", "reason", "cools"),
+    ("role", "reason", "cools"),
     [
-        (Leg.STOP, "order", True),
-        (Leg.TARGET, "order", False),
-        (Leg.CLOSE, "order", False),
+        (OrderRole.STOP_LOSS, "order", True),
+        (OrderRole.TAKE_PROFIT, "order", False),
+        (OrderRole.EXIT, "order", False),
         (None, "liquidation", True),
         (None, "external", False),
     ],
 )
 def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
-    story: Story, leg: Leg | None, reason: str, cools: bool
+    story: Story, role: OrderRole | None, reason: str, cools: bool
 ) -> None:
     story.open(PLAN)
-    order = story.send(intent(leg, PLAN)) if leg else None
+    order = story.send(intent(role, PLAN)) if role else None
     story.fill(order, "100", "97", at_ms=NOON + 9, reason=reason)
     assert story.book.conduct.stop_outs_ms == ({"SOLUSDT": NOON + 9} if cools else {})
     assert len(story.book.conduct.overshoots) == cools
@@ -307,7 +307,7 @@ def test_only_the_trade_that_is_meant_is_restated(
 
 def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story: Story) -> None:
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=1)
     assert "RATE_ENTRIES_EXCEEDED" in denied_beside(story, limits=limits)
     story.say(order_closed(entry, OrderStatus.CANCELED))
@@ -330,7 +330,7 @@ def test_a_correction_says_its_quantity_as_the_venue_signs_it(
 
 @pytest.mark.parametrize("side", list(Side))
 def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
-    no = review_reduction(intent(Leg.CLOSE, plan(side=side), quantity=D(0)), D(0))
+    no = review_reduction(intent(OrderRole.EXIT, plan(side=side), quantity=D(0)), D(0))
     assert no is not None
     assert "nothing is held" in str(no)
 
@@ -339,6 +339,6 @@ def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(stor
     story.grant(PLAN)
     again = plan(permit_id="other", signal_id="other")
     assert "SYMBOL_HELD" in denied_beside(story, of=again)
-    story.say(order_closed(story.send(intent(Leg.ENTRY, PLAN)), OrderStatus.CANCELED))
+    story.say(order_closed(story.send(intent(OrderRole.ENTRY, PLAN)), OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
     assert "SYMBOL_HELD" not in denied_beside(story, of=again)

@@ -26,7 +26,7 @@ from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book import events as e
 from kamou.core.book.book import OVERLAP_MS, Book
 from kamou.core.book.late_events import ResultCorrected
-from kamou.core.model import Income, Intent, Leg, OrderStatus, Plan
+from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
 from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
 
@@ -112,7 +112,7 @@ def test_funding_that_is_committed_while_a_result_is_on_its_way_is_not_lost(stor
 def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(story: Story) -> None:
     of = numbered(1)
     story.grant(of)
-    entry = story.send(intent(Leg.ENTRY, of))
+    entry = story.send(intent(OrderRole.ENTRY, of))
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 10)
     assert Book.load(story.book.dump()) == story.book
     story.fill(entry, "100", "100", at_ms=HOUR_AFTER - 30)
@@ -132,8 +132,8 @@ def test_funding_of_what_others_held_stays_with_no_trade_and_is_forgotten(story:
 def test_each_part_of_a_reopened_trade_has_the_funding_of_its_own_time(story: Story) -> None:
     of = numbered(1)
     story.grant(of)
-    entry: Intent = story.send(intent(Leg.ENTRY, of))
-    stop = story.send(intent(Leg.STOP, of))
+    entry: Intent = story.send(intent(OrderRole.ENTRY, of))
+    stop = story.send(intent(OrderRole.STOP_LOSS, of))
     story.fill(entry, "40", "100", at_ms=NOON)
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     story.fill(stop, "40", "97", at_ms=NOON + MINUTE_MS)

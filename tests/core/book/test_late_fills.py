@@ -8,7 +8,7 @@ from decimal import Decimal as D
 from trading_cases import NOON, Story, intent, order_closed, plan
 
 from kamou.core.book.book import Book
-from kamou.core.model import Leg, OrderStatus
+from kamou.core.model import OrderRole, OrderStatus
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -20,8 +20,8 @@ def published_and_reopened() -> Story:
     story = Story()
     story.ready()
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    stop = story.send(intent(Leg.STOP, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     story.fill(entry, "40", "100")
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     story.fill(stop, "40", "97", at_ms=NOON + 5)
@@ -37,7 +37,7 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
     assert trade.unprotected_since_ms, "its stop is needed again"
     assert len(story.book.conduct.entries) == 1, "one entry, told in two parts"
-    closing_order = story.send(intent(Leg.CLOSE, PLAN))
+    closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     (second,) = story.book.pending_closures(NOON + 10)
     assert second.trade_id == f"{PLAN.signal_id}.2"
@@ -57,7 +57,7 @@ def test_a_book_that_is_loaded_again_remembers_what_was_published() -> None:
 def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:
     story = published_and_reopened()
     told = len(story.told)
-    closing_order = story.send(intent(Leg.CLOSE, PLAN))
+    closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     story.say(*story.book.pending_closures(NOON + 10))
     with closing(database.open_writer(":memory:")) as connection:

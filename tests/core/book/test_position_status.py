@@ -17,7 +17,7 @@ from kamou.core.book.position_status import (
     pending_entries,
     plain_row,
 )
-from kamou.core.model import Leg, OrderSide, Side
+from kamou.core.model import OrderRole, OrderSide, Side
 
 
 def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
@@ -91,11 +91,11 @@ def test_an_adopted_position_has_money_and_no_r(story: Story) -> None:
 def test_a_stop_that_was_not_read_back_is_not_confirmed(story: Story) -> None:
     of = plan()
     story.grant(of)
-    entry = story.send(intent(Leg.ENTRY, of))
-    story.send(intent(Leg.STOP, of))
+    entry = story.send(intent(OrderRole.ENTRY, of))
+    story.send(intent(OrderRole.STOP_LOSS, of))
     story.fill(entry, "100", "100")
     (row,) = shown(story, SOLUSDT="100")
-    assert (row.stop_price, row.stop_status, row.stop_confirmed) == (97, "sent", False)
+    assert (row.stop_price, row.stop_status, row.stop_confirmed) == (97, "submitted", False)
     assert (row.stop_quantity, row.unprotected_since_ms) == (None, NOON)
 
 
@@ -106,7 +106,7 @@ def test_a_stop_that_covers_a_part_is_not_confirmed_and_says_how_much(story: Sto
         e.StopConfirmed(
             at_ms=NOON + 1,
             symbol=of.symbol,
-            client_id=stop.client_id,
+            client_order_id=stop.client_order_id,
             quantity=D(30),
             trigger_price=D(97),
         )
@@ -133,8 +133,8 @@ def test_the_unprotected_come_first_then_the_nearest_to_their_stop(story: Story)
 def test_a_pending_entry_is_listed_until_it_is_filled(story: Story) -> None:
     of = plan()
     story.grant(of)
-    entry = story.send(intent(Leg.ENTRY, of))
-    story.send(intent(Leg.STOP, of))
+    entry = story.send(intent(OrderRole.ENTRY, of))
+    story.send(intent(OrderRole.STOP_LOSS, of))
     (pending,) = pending_entries(story.book)
     assert (pending.symbol, pending.side, pending.strategy) == ("SOLUSDT", "buy", of.strategy)
     assert (pending.quantity, pending.filled, pending.limit_price) == (100, 0, 100)

@@ -20,21 +20,21 @@ from kamou.core.book.trades import (
     lose_stop,
     open_trade,
 )
-from kamou.core.model import Leg, OrderSide, Side
+from kamou.core.model import OrderRole, OrderSide, Side
 
 PLAN = plan()
-ENTRY, STOP, TARGET, CLOSE = (intent(leg, PLAN) for leg in Leg)
+ENTRY, STOP, TARGET, CLOSE = (intent(role, PLAN) for role in OrderRole)
 
 
 def opened(quantity: str = "100", price: str = "100") -> OpenTrade:
     trade = open_trade(PLAN, PLAN.signal_id, NOON)
-    return apply_fill(trade, fill(ENTRY, quantity, price), Leg.ENTRY)
+    return apply_fill(trade, fill(ENTRY, quantity, price), OrderRole.ENTRY)
 
 
 def test_a_round_trip_is_published_net_of_everything() -> None:
     trade = opened()
     trade = attrs.evolve(trade, funding=D("-0.3"))
-    trade = apply_fill(trade, fill(TARGET, "100", "106", at_ms=NOON + 9), Leg.TARGET)
+    trade = apply_fill(trade, fill(TARGET, "100", "106", at_ms=NOON + 9), OrderRole.TAKE_PROFIT)
     result = closed_trade(trade, NOON + 10)
     assert result.pnl_gross == 60  # 10 units x 6
     assert (result.fees, result.funding, result.slippage) == (D("1.0"), D("-0.3"), D("0.2"))
@@ -42,22 +42,24 @@ def test_a_round_trip_is_published_net_of_everything() -> None:
     assert result.r_multiple == D("1.956666666667")  # 58.7 / (3 x 10)
     assert (result.entry_price, result.exit_price) == (100, 106)
     assert (result.opened_ms, result.closed_ms, result.at_ms) == (NOON, NOON + 9, NOON + 10)
-    assert result.exit_reason == "target"
+    assert result.exit_reason == "take_profit"
 
 
 def test_a_short_gains_when_the_price_falls() -> None:
     short = plan(side=Side.SHORT)
     trade = open_trade(short, short.signal_id, NOON)
-    trade = apply_fill(trade, fill(intent(Leg.ENTRY, short), "100", "100"), Leg.ENTRY)
+    trade = apply_fill(trade, fill(intent(OrderRole.ENTRY, short), "100", "100"), OrderRole.ENTRY)
     assert trade.signed == -100
-    trade = apply_fill(trade, fill(intent(Leg.STOP, short), "100", "103"), Leg.STOP)
+    trade = apply_fill(
+        trade, fill(intent(OrderRole.STOP_LOSS, short), "100", "103"), OrderRole.STOP_LOSS
+    )
     result = closed_trade(trade, NOON)
     assert result.pnl_gross == -30
-    assert result.exit_reason == "stop"
+    assert result.exit_reason == "stop_loss"
 
 
 def test_what_was_closed_is_realised_and_the_rest_is_not() -> None:
-    trade = apply_fill(opened(), fill(TARGET, "40", "106"), Leg.TARGET)
+    trade = apply_fill(opened(), fill(TARGET, "40", "106"), OrderRole.TAKE_PROFIT)
     assert trade.quantity == 60
     assert trade.realised == 24
     assert trade.exit_price == 106
@@ -66,47 +68,47 @@ def test_what_was_closed_is_realised_and_the_rest_is_not() -> None:
 
 def test_the_order_in_which_fills_arrive_does_not_matter() -> None:
     fills = [
-        (fill(ENTRY, "60", "100"), Leg.ENTRY),
-        (fill(ENTRY, "40", "101"), Leg.ENTRY),
-        (fill(STOP, "100", "97"), Leg.STOP),
+        (fill(ENTRY, "60", "100"), OrderRole.ENTRY),
+        (fill(ENTRY, "40", "101"), OrderRole.ENTRY),
+        (fill(STOP, "100", "97"), OrderRole.STOP_LOSS),
     ]
     results = set()
     for order in permutations(fills):
         trade = open_trade(PLAN, PLAN.signal_id, NOON)
-        for each, leg in order:
-            trade = apply_fill(trade, each, leg)
+        for each, role in order:
+            trade = apply_fill(trade, each, role)
         results.add(closed_trade(trade, NOON))
     assert len(results) == 1
 
 
 @pytest.mark.parametrize(
-    ("leg", "reason", "intended_ms", "shown"),
+    ("role", "reason", "intended_ms", "shown"),
     [
-        (Leg.STOP, "order", NOON, "stop"),
-        (Leg.TARGET, "order", NOON, "target"),
-        (Leg.CLOSE, "order", NOON, "close"),
-        (Leg.CLOSE, "order", NOON + PLAN.hold_ms, "time"),
+        (OrderRole.STOP_LOSS, "order", NOON, "stop_loss"),
+        (OrderRole.TAKE_PROFIT, "order", NOON, "take_profit"),
+        (OrderRole.EXIT, "order", NOON, "exit"),
+        (OrderRole.EXIT, "order", NOON + PLAN.hold_ms, "time_limit"),
         (None, "liquidation", 0, "liquidation"),
-        (None, "adl", 0, "external"),
+        (None, "adl", 0, "adl"),
         (None, "external", 0, "external"),
     ],
 )
 def test_the_exit_is_named_after_what_did_it(
-    leg: Leg | None, reason: str, intended_ms: int, shown: str
+    role: OrderRole | None, reason: str, intended_ms: int, shown: str
 ) -> None:
     done = fill(None, "100", "99", side=OrderSide.SELL, reason=reason)
-    assert closed_trade(apply_fill(opened(), done, leg, intended_ms), NOON).exit_reason == shown
+    assert closed_trade(apply_fill(opened(), done, role, intended_ms), NOON).exit_reason == shown
 
 
 def test_a_stop_protects_only_what_it_covers() -> None:
-    stop = ConfirmedStop(client_id="x", quantity=D(60), trigger_price=D(97), at_ms=NOON + 1)
+    stop = ConfirmedStop(client_order_id="x", quantity=D(60), trigger_price=D(97), at_ms=NOON + 1)
     trade = opened("60")
     assert not trade.protected
     assert trade.unprotected_since_ms == NOON
     trade = confirm_stop(trade, stop)
     assert trade.protected
     assert trade.unprotected_since_ms == 0
-    trade = apply_fill(trade, fill(ENTRY, "40", "100", at_ms=NOON + 5), Leg.ENTRY)
+    trade = apply_fill(trade, fill(ENTRY, "40", "100", at_ms=NOON + 5), OrderRole.ENTRY)
     assert not trade.protected
     assert trade.unprotected_since_ms == NOON + 5
     assert confirm_stop(trade, stop).unprotected_since_ms == NOON + 5
@@ -114,7 +116,7 @@ def test_a_stop_protects_only_what_it_covers() -> None:
 
 
 def test_losing_the_stop_starts_the_clock_once() -> None:
-    stop = ConfirmedStop(client_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON)
+    stop = ConfirmedStop(client_order_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON)
     lost = lose_stop(confirm_stop(opened(), stop), NOON + 7)
     assert lost.unprotected_since_ms == NOON + 7
     assert lose_stop(lost, NOON + 9).unprotected_since_ms == NOON + 7
@@ -153,7 +155,7 @@ def test_an_adopted_position_is_unprotected_and_has_no_time_stop() -> None:
 
 def test_a_trade_whose_stop_was_at_its_entry_has_no_r() -> None:
     trade = attrs.evolve(opened(), planned_stop=D(100))
-    flat = apply_fill(trade, fill(CLOSE, "100", "99"), Leg.CLOSE)
+    flat = apply_fill(trade, fill(CLOSE, "100", "99"), OrderRole.EXIT)
     assert closed_trade(flat, NOON).r_multiple is None
 
 
@@ -172,7 +174,7 @@ def test_a_plan_without_a_hold_has_no_time_stop() -> None:
 
 
 def test_a_stop_that_covers_too_little_starts_the_clock_when_it_was_read_back() -> None:
-    whole = ConfirmedStop(client_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON + 1)
+    whole = ConfirmedStop(client_order_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON + 1)
     protected = confirm_stop(opened(), whole)
     less = attrs.evolve(whole, quantity=D(99), at_ms=NOON + 7)
     assert confirm_stop(protected, less).unprotected_since_ms == NOON + 7
@@ -185,6 +187,6 @@ def test_what_the_venue_settled_is_named_a_delisting() -> None:
 
 def test_a_trade_without_a_time_stop_is_never_ended_by_one() -> None:
     trade = open_trade(plan(hold_ms=0), "t", NOON)
-    trade = apply_fill(trade, fill(ENTRY, "100", "100"), Leg.ENTRY)
-    done = apply_fill(trade, fill(CLOSE, "100", "101"), Leg.CLOSE, NOON + 9)
-    assert closed_trade(done, NOON).exit_reason == "close"
+    trade = apply_fill(trade, fill(ENTRY, "100", "100"), OrderRole.ENTRY)
+    done = apply_fill(trade, fill(CLOSE, "100", "101"), OrderRole.EXIT, NOON + 9)
+    assert closed_trade(done, NOON).exit_reason == "exit"

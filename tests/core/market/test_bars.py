@@ -18,7 +18,7 @@ from kamou.core.market.bar_checks import (
     to_grid,
 )
 from kamou.core.market.bars import Candles, concatenate, empty_series, resample, trailing_atr
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_040_000  # on the minute, not on the quarter hour
@@ -83,7 +83,7 @@ def test_resampling_equals_the_naive_way(
 def test_a_period_that_is_no_multiple_is_refused() -> None:
     fine = candles(10, 1, 1)
     for period in (90_000, 30_000):
-        with pytest.raises(DataRefusedError, match="multiple"):
+        with pytest.raises(InvalidDataError, match="multiple"):
             resample(fine, period)
 
 
@@ -254,11 +254,11 @@ def test_rows_that_interleave_the_symbols_are_as_good() -> None:
 
 
 def test_the_period_must_be_told_by_the_bars() -> None:
-    with pytest.raises(DataRefusedError, match="fewer than two bars"):
+    with pytest.raises(InvalidDataError, match="fewer than two bars"):
         infer_period_ms(rows_of(candles(1, 3, 1)))
     odd = rows_of(candles(9, 1, 1))
     odd.open_ms[:] = START_MS + 7 * MINUTE_MS * np.arange(9)
-    with pytest.raises(DataRefusedError, match="does not divide a day"):
+    with pytest.raises(InvalidDataError, match="does not divide a day"):
         infer_period_ms(odd)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Floats
 from kamou.core.market.panel import FIELDS, INTEREST_PERIOD_MS, SLACK_ROWS_MIN, Panel
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 
 NAN = float("nan")
 
@@ -116,7 +116,7 @@ def test_a_skipped_row_restarts_every_symbols_count() -> None:
 def test_time_neither_stands_nor_runs_back_nor_leaves_its_grid(open_ms: int) -> None:
     market = panel()
     market.append(10 * MINUTE_MS, *bar(1.0, 2.0))
-    with pytest.raises(DataRefusedError, match="time does not run back"):
+    with pytest.raises(InvalidDataError, match="time does not run back"):
         market.append(open_ms, *bar(1.0, 2.0))
     assert market.bars == 1
 
@@ -129,7 +129,7 @@ def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
     times, logs = market.interest(3 * INTEREST_PERIOD_MS)
     assert times.tolist() == [2 * INTEREST_PERIOD_MS, 3 * INTEREST_PERIOD_MS]
     np.testing.assert_allclose(logs, [[2.0, NAN], [3.0, NAN]])
-    with pytest.raises(DataRefusedError, match="open interest"):
+    with pytest.raises(InvalidDataError, match="open interest"):
         market.append_interest(3 * INTEREST_PERIOD_MS, np.ones(2))
 
 

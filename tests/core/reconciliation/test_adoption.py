@@ -19,7 +19,7 @@ from trading_cases import (
 )
 from venue_looks import HELD, kinds, look
 
-from kamou.core.model import Leg, Side
+from kamou.core.model import OrderRole, Side
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.reconciliation import Terms, reconcile
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -97,7 +97,7 @@ def test_a_fill_that_is_committed_before_the_adoption_keeps_its_trade() -> None:
     story = Story()
     story.ready()
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     found = reconcile(story.book, look(positions=HELD), TERMS, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
     assert "PositionAdopted" in kinds(found.events)
     story.fill(entry, "100", "100")

@@ -18,7 +18,7 @@ from trading_cases import (
 from venue_looks import HELD, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg, OrderSide, Side, VenueOrder
+from kamou.core.model import OrderRole, OrderSide, Side, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.reconciliation.venue_view import changes
@@ -66,7 +66,7 @@ def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_
     """After a restored backup the venue holds what no journal knows, behind stops of ours."""
     story = Story()
     story.ready()
-    forgotten = venue_order(intent(Leg.STOP, PLAN, "forgotten"))
+    forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
     recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
     view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
     young = once(story, view, TERMS)
@@ -75,11 +75,13 @@ def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_
     assert "PositionAdopted" in kinds(adopted.repairs)
     assert adopted.sweep == ()  # its own stop is not there yet
     trade = story.book.trades["SOLUSDT"]
-    own = intent(Leg.STOP, PLAN, "own", trade_id=trade.trade_id, trigger_price=trade.stop_price)
+    own = intent(
+        OrderRole.STOP_LOSS, PLAN, "own", trade_id=trade.trade_id, trigger_price=trade.stop_price
+    )
     story.send(own)
     protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
     (swept,) = once(story, protected, TERMS).sweep
-    assert swept.client_id == forgotten.client_id
+    assert swept.client_order_id == forgotten.client_order_id
 
 
 def test_a_fill_from_before_an_adoption_is_in_what_was_adopted() -> None:
@@ -96,7 +98,7 @@ def test_a_fill_from_before_an_adoption_is_in_what_was_adopted() -> None:
 def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
     holding: Story,
 ) -> None:
-    holding.fill(intent(Leg.TARGET, PLAN), "40", "104")
+    holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     view = look(positions=HELD, open_orders=RESTING)
     assert kinds(run(holding, view).repairs) == ["DriftFound", "PositionCorrected"]
     trade = holding.book.trades["SOLUSDT"]
@@ -112,7 +114,7 @@ def terms(**changes: object) -> Terms:
 
 
 def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holding: Story) -> None:
-    holding.fill(intent(Leg.TARGET, PLAN), "40", "104")
+    holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     before = holding.book.trades["SOLUSDT"]
     small = terms(contract_size=D("0.02"))
     view = look(positions=(venue_position("SOLUSDT", "300"),), open_orders=(resting("300"),))
@@ -165,7 +167,7 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
     story.open(of)
     held = look(positions=(venue_position("SOLUSDT", str(100 * side.sign)),))
     grown = terms(tick=D("0.7"))
-    old = venue_order(intent(Leg.STOP, of))
+    old = venue_order(intent(OrderRole.STOP_LOSS, of))
     assert run(story, attrs.evolve(held, open_orders=(old,)), grown).protect == ()
     trade = story.book.trades["SOLUSDT"]
     assert trade.stop_price % D("0.7") != 0  # what rests is where it belongs
@@ -183,14 +185,17 @@ def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) 
     assert found.protect == ("SOLUSDT",)
     trade = holding.book.trades["SOLUSDT"]
     assert 98 < trade.stop_price < 100
-    new = intent(Leg.STOP, PLAN, "nearer", trigger_price=trade.stop_price)
+    new = intent(OrderRole.STOP_LOSS, PLAN, "nearer", trigger_price=trade.stop_price)
     holding.send(new)
     ours = holding.book.orders_of("SOLUSDT")
     both = (*RESTING, venue_order(new))
     confirm, cancel = protect(trade, ours, both, limits=RiskLimits(), now_ms=NEXT_MS)
     assert isinstance(confirm, ConfirmStop)
     assert isinstance(cancel, CancelOrder)
-    assert (confirm.client_id, cancel.client_id) == (new.client_id, STOP.client_id)
+    assert (confirm.client_order_id, cancel.client_order_id) == (
+        new.client_order_id,
+        STOP.client_order_id,
+    )
 
 
 def test_a_symbol_without_an_instrument_keeps_its_terms(holding: Story) -> None:

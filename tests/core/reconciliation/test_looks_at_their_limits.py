@@ -10,7 +10,7 @@ from venue_looks import HELD, NEXT_MS, PLAN, RESTING, TERMS, kinds, look
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import open_trade, restate
-from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.reconciliation.protection import Await, ConfirmStop, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, VenueView, reconcile
 
@@ -73,8 +73,8 @@ def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> No
     story.ready()
     lasting = attrs.evolve(PLAN, expires_ms=NEXT_MS + 1)
     story.grant(lasting)
-    entry = story.send(intent(Leg.ENTRY, lasting))
-    stop = story.send(intent(Leg.STOP, lasting))
+    entry = story.send(intent(OrderRole.ENTRY, lasting))
+    stop = story.send(intent(OrderRole.STOP_LOSS, lasting))
     story.fill(entry, "50", "100")
     story.fill(stop, "50", "97")
     assert story.book.trades["SOLUSDT"].quantity == 0
@@ -87,7 +87,7 @@ def test_an_entry_is_swept_from_the_millisecond_at_which_its_plan_expires(
 ) -> None:
     other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_ms=NEXT_MS + early_ms)
     holding.grant(other)
-    entry = holding.send(intent(Leg.ENTRY, other), NEXT_MS - IN_FLIGHT_MS)
+    entry = holding.send(intent(OrderRole.ENTRY, other), NEXT_MS - IN_FLIGHT_MS)
     view = look(positions=HELD, open_orders=(*RESTING, venue_order(entry)))
     assert bool(glance(holding, view).sweep) is swept
 
@@ -98,32 +98,32 @@ def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol
     holding: Story, age_ms: int, moving: bool, symbol: str
 ) -> None:
     other = plan(symbol, permit_id="o", signal_id="o")
-    ended = holding.send(intent(Leg.TARGET, other, "ended"))
+    ended = holding.send(intent(OrderRole.TAKE_PROFIT, other, "ended"))
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
-    assert ended.client_id in holding.book.closed
+    assert ended.client_order_id in holding.book.closed
     found = glance(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is (moving and symbol == "SOLUSDT")
 
 
-@pytest.mark.parametrize("leg", list(Leg))
+@pytest.mark.parametrize("role", list(OrderRole))
 @pytest.mark.parametrize(("age_ms", "young"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
 def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_does_not(
-    holding: Story, leg: Leg, age_ms: int, young: bool
+    holding: Story, role: OrderRole, age_ms: int, young: bool
 ) -> None:
-    holding.send(intent(leg, PLAN, "new"), NEXT_MS - age_ms)
+    holding.send(intent(role, PLAN, "new"), NEXT_MS - age_ms)
     found = glance(holding, look(positions=GONE, open_orders=RESTING))
-    assert (found.deferred == ("SOLUSDT",)) is (young and leg in (Leg.ENTRY, Leg.CLOSE))
+    assert (found.deferred == ("SOLUSDT",)) is (young and role in (OrderRole.ENTRY, OrderRole.EXIT))
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(SURE_MS - 1, True), (SURE_MS, False)])
 def test_fills_that_the_venue_counted_are_waited_for_as_long_as_evidence_takes(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
-    ended = holding.send(intent(Leg.TARGET, PLAN, "ended"))
+    ended = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN, "ended"))
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED, "7"), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
-    assert ended.client_id in holding.book.orders
+    assert ended.client_order_id in holding.book.orders
     found = glance(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
 
@@ -132,9 +132,9 @@ def test_fills_that_the_venue_counted_are_waited_for_as_long_as_evidence_takes(
 def test_an_order_is_asked_about_once_it_is_older_than_the_time_in_flight(
     holding: Story, age_ms: int, asked: bool
 ) -> None:
-    close = holding.send(intent(Leg.CLOSE, PLAN), NEXT_MS - age_ms)
+    close = holding.send(intent(OrderRole.EXIT, PLAN), NEXT_MS - age_ms)
     found = glance(holding, look(positions=HELD, open_orders=RESTING))
-    assert (found.resolve == (close.client_id,)) is asked
+    assert (found.resolve == (close.client_order_id,)) is asked
 
 
 @pytest.mark.parametrize(("age_ms", "doubted"), [(SURE_MS - 1, True), (SURE_MS, False)])
@@ -160,9 +160,9 @@ def test_more_than_fills_say_or_the_other_side_is_never_doubted(
     assert found.doubts == {}
 
 
-@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.STOP])
-def test_orders_of_others_are_never_swept_however_old(holding: Story, leg: Leg) -> None:
-    foreign = attrs.evolve(venue_order(intent(leg, plan("ADAUSDT"))), client_id="web-7f3a")
+@pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
+def test_orders_of_others_are_never_swept_however_old(holding: Story, role: OrderRole) -> None:
+    foreign = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
     assert glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).sweep == ()
 
 
@@ -219,26 +219,26 @@ def test_only_what_would_be_adopted_needs_its_instrument(
 
 
 def test_an_order_that_was_asked_about_just_now_is_not_asked_about_again(holding: Story) -> None:
-    close = holding.send(intent(Leg.CLOSE, PLAN))
+    close = holding.send(intent(OrderRole.EXIT, PLAN))
     seen = look(positions=HELD, open_orders=RESTING)
-    assert glance(holding, seen).resolve == (close.client_id,)
+    assert glance(holding, seen).resolve == (close.client_order_id,)
     asked = attrs.evolve(seen, queried=(venue_order(close),))
     assert glance(holding, asked).resolve == ()
 
 
 def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story) -> None:
-    ours = fill(intent(Leg.TARGET, PLAN), "1", "106", at_ms=NEXT_MS)
+    ours = fill(intent(OrderRole.TAKE_PROFIT, PLAN), "1", "106", at_ms=NEXT_MS)
     external = fill(None, "1", "106", symbol="ADAUSDT", at_ms=NEXT_MS, venue_order_id="v-7")
     found = glance(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
-    assert [r.cause_id for r in found.repairs[:2]] == [ours.client_id, "v-7"]
+    assert [r.cause_id for r in found.repairs[:2]] == [ours.client_order_id, "v-7"]
 
 
 def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
     holding: Story,
 ) -> None:
-    close = holding.send(intent(Leg.CLOSE, PLAN))
+    close = holding.send(intent(OrderRole.EXIT, PLAN))
     holding.say(order_closed(close, OrderStatus.CANCELED, "7"))
-    assert close.client_id in holding.book.orders
+    assert close.client_order_id in holding.book.orders
     trade = holding.book.trades["SOLUSDT"]
     orders = holding.book.orders_of("SOLUSDT")
     assert protect(trade, orders, RESTING, limits=TERMS.limits, now_ms=NOON) == ()
@@ -254,7 +254,8 @@ def test_less_of_a_short_than_fills_say_is_doubted_too(quantity: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"client_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}]
+    "changes",
+    [{"client_order_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}],
 )
 def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirmed(
     holding: Story, changes: dict[str, object]

@@ -10,7 +10,7 @@ from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_orde
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import OrderState
-from kamou.core.model import Leg, OrderSide, OrderStatus, OrderType, Side, VenueOrder
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, Side, VenueOrder
 from kamou.core.reconciliation.protection import (
     CLOSE_LEAD_MS,
     UNSEEN_MAX_MS,
@@ -22,13 +22,12 @@ from kamou.core.reconciliation.protection import (
     PlaceStop,
     closes_under_way,
     is_covered,
-    orphans,
     protect,
 )
 from kamou.core.risk.limits import RiskLimits
 
 PLAN = plan()
-STOP = intent(Leg.STOP, PLAN)
+STOP = intent(OrderRole.STOP_LOSS, PLAN)
 LIMITS = RiskLimits()
 
 
@@ -37,7 +36,7 @@ def naked(quantity: str = "100", at_ms: int = NOON) -> Story:
     story = Story()
     story.ready()
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, quantity, "100", at_ms=at_ms)
     story.say(order_closed(entry, OrderStatus.CANCELED, quantity))
     return story
@@ -69,7 +68,7 @@ def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
     story = naked()
     story.send(STOP)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
-    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=STOP.client_id, venue_id="v"))
+    story.say(e.OrderAccepted(at_ms=NOON, client_order_id=STOP.client_order_id, venue_order_id="v"))
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
 
 
@@ -79,13 +78,13 @@ def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
     resting = venue_order(STOP)
     (confirm,) = actions(story, resting)
     assert confirm == ConfirmStop(
-        symbol="SOLUSDT", client_id=STOP.client_id, quantity=D(100), trigger_price=D(97)
+        symbol="SOLUSDT", client_order_id=STOP.client_order_id, quantity=D(100), trigger_price=D(97)
     )
     story.say(
         e.StopConfirmed(
             at_ms=NOON,
             symbol="SOLUSDT",
-            client_id=STOP.client_id,
+            client_order_id=STOP.client_order_id,
             quantity=D(100),
             trigger_price=D(97),
         )
@@ -116,7 +115,7 @@ def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
 
 
 def test_a_stranger_s_stop_is_not_ours_to_rely_on() -> None:
-    foreign = attrs.evolve(venue_order(STOP), client_id="someone")
+    foreign = attrs.evolve(venue_order(STOP), client_order_id="someone")
     assert actions(naked(), foreign) == (PLACE,)
 
 
@@ -143,7 +142,7 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
     story = naked()
     story.send(STOP)
     sent_ms = max(
-        story.book.orders[STOP.client_id].changed_ms,
+        story.book.orders[STOP.client_order_id].changed_ms,
         story.book.trades["SOLUSDT"].unprotected_since_ms,
     )
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
@@ -152,18 +151,20 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
 
 
 def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
-    for leg in (Leg.STOP, Leg.CLOSE):
+    for role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
         story = naked()
-        order = story.send(intent(leg, PLAN))
+        order = story.send(intent(role, PLAN))
         assert isinstance(actions(story)[0], Await)
-        story.say(e.OrderUnknown(at_ms=NOON, client_id=order.client_id, reason="timed out"))
+        story.say(
+            e.OrderUnknown(at_ms=NOON, client_order_id=order.client_order_id, reason="timed out")
+        )
         assert actions(story) == (PLACE,)
 
 
 def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop() -> None:
     story = naked()
-    close = story.send(intent(Leg.CLOSE, PLAN))
-    story.say(e.OrderUnknown(at_ms=NOON, client_id=close.client_id, reason="timed out"))
+    close = story.send(intent(OrderRole.EXIT, PLAN))
+    story.say(e.OrderUnknown(at_ms=NOON, client_order_id=close.client_order_id, reason="timed out"))
     late = NOON + 11_000
     assert actions(story, now_ms=late) == (PLACE,)
     assert isinstance(actions(story, now_ms=late, stop_refused=True)[0], ClosePosition)
@@ -182,18 +183,18 @@ def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
 
 def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
     story = naked()
-    close = intent(Leg.CLOSE, PLAN)
+    close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_id].changed_ms
+    sent_ms = story.book.orders[close.client_order_id].changed_ms
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
     assert isinstance(wait, Await)
 
 
 def test_behind_a_close_that_nobody_answers_for_a_stop_is_placed() -> None:
     story = naked()
-    close = intent(Leg.CLOSE, PLAN)
+    close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_id].changed_ms
+    sent_ms = story.book.orders[close.client_order_id].changed_ms
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
     assert actions(story, now_ms=sent_ms + 60_000) == (PLACE,)
 
@@ -205,7 +206,7 @@ def confirmed(covering: str = "100", held: str = "100") -> Story:
         e.StopConfirmed(
             at_ms=NOON,
             symbol="SOLUSDT",
-            client_id=STOP.client_id,
+            client_order_id=STOP.client_order_id,
             quantity=D(covering),
             trigger_price=D(97),
         )
@@ -219,15 +220,15 @@ def test_a_stop_larger_than_the_position_is_replaced_before_it_is_canceled() -> 
     (place,) = actions(story, old)
     assert isinstance(place, PlaceStop)
     assert place.quantity == 60
-    smaller = story.send(intent(Leg.STOP, PLAN, "smaller", quantity=D(60)))
+    smaller = story.send(intent(OrderRole.STOP_LOSS, PLAN, "smaller", quantity=D(60)))
     assert actions(story, old) == ()  # on its way; the old one protects meanwhile
     new = venue_order(smaller)
     confirm, cancel = actions(story, old, new)
     assert isinstance(confirm, ConfirmStop)
-    assert confirm.client_id == smaller.client_id
+    assert confirm.client_order_id == smaller.client_order_id
     assert isinstance(cancel, CancelOrder)
-    assert cancel.client_id == STOP.client_id
-    story.say(e.CancelRequested(at_ms=NOON, client_id=STOP.client_id, reason=""))
+    assert cancel.client_order_id == STOP.client_order_id
+    story.say(e.CancelRequested(at_ms=NOON, client_order_id=STOP.client_order_id, reason=""))
     (confirm_only,) = actions(story, old, new)
     assert isinstance(confirm_only, ConfirmStop)
 
@@ -249,12 +250,12 @@ def test_a_short_is_protected_by_a_buy_above() -> None:
     story = Story()
     story.ready()
     story.grant(short)
-    story.fill(story.send(intent(Leg.ENTRY, short)), "100", "100")
+    story.fill(story.send(intent(OrderRole.ENTRY, short)), "100", "100")
     (place,) = actions(story)
     assert place == PlaceStop(
         symbol="SOLUSDT", side=OrderSide.BUY, quantity=D(100), trigger_price=D(103)
     )
-    stop = story.send(intent(Leg.STOP, short))
+    stop = story.send(intent(OrderRole.STOP_LOSS, short))
     assert isinstance(actions(story, venue_order(stop))[0], ConfirmStop)
 
 
@@ -263,29 +264,6 @@ def test_an_inverted_trade_is_not_protections_business() -> None:
     story.fill(story.send(STOP), "100", "97")
     story.fill(STOP, "20", "97")
     assert actions(story) == ()
-
-
-def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
-    story = confirmed()
-    target = story.send(intent(Leg.TARGET, PLAN))
-    assert orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
-    story.fill(STOP, "100", "97")
-    ours = story.book.orders_of("SOLUSDT")
-    (orphan,) = orphans(story.book.trades, ours)
-    assert orphan.client_id == target.client_id
-    story.say(e.CancelRequested(at_ms=NOON, client_id=target.client_id, reason=""))
-    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
-
-
-def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
-    story = Story()
-    story.ready()
-    story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
-    story.send(STOP)
-    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
-    story.say(order_closed(entry, OrderStatus.EXPIRED))
-    assert len(orphans({}, story.book.orders_of("SOLUSDT"))) == 1
 
 
 @pytest.mark.parametrize(("sent", "bare"), [(0, -60_000), (-60_000, 0)])
@@ -304,7 +282,7 @@ def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
 
 def test_while_a_close_is_under_way_it_is_looked_at_again_after_the_deadline() -> None:
     story = naked()
-    story.send(intent(Leg.CLOSE, PLAN), NOON)
+    story.send(intent(OrderRole.EXIT, PLAN), NOON)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)
 
 
@@ -319,10 +297,10 @@ def test_a_bare_position_is_closed_four_seconds_before_its_deadline(
     assert isinstance(actions(naked(), now_ms=NOON + after_ms)[0], ClosePosition) is closed
 
 
-@pytest.mark.parametrize("leg", [Leg.TARGET, Leg.ENTRY])
-def test_only_a_stop_that_is_on_its_way_is_waited_for(leg: Leg) -> None:
+@pytest.mark.parametrize("role", [OrderRole.TAKE_PROFIT, OrderRole.ENTRY])
+def test_only_a_stop_that_is_on_its_way_is_waited_for(role: OrderRole) -> None:
     story = naked()
-    story.send(intent(leg, PLAN, "another"), NOON)
+    story.send(intent(role, PLAN, "another"), NOON)
     assert actions(story) == (PLACE,)
     story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # too small for what is held
     assert actions(story) == (PLACE,)
@@ -330,8 +308,10 @@ def test_only_a_stop_that_is_on_its_way_is_waited_for(leg: Leg) -> None:
 
 def test_a_close_that_the_venue_took_is_waited_for_however_long_it_takes() -> None:
     story = naked()
-    close = story.send(intent(Leg.CLOSE, PLAN), NOON)
-    story.say(e.OrderAcknowledged(at_ms=NOON, client_id=close.client_id, venue_id="v"))
+    close = story.send(intent(OrderRole.EXIT, PLAN), NOON)
+    story.say(
+        e.OrderAccepted(at_ms=NOON, client_order_id=close.client_order_id, venue_order_id="v")
+    )
     (waiting,) = actions(story, now_ms=NOON + 60_000)
     assert isinstance(waiting, Await)
 
@@ -340,9 +320,9 @@ def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
     story = Story()
     story.ready()
     story.grant(PLAN)
-    entry = story.send(intent(Leg.ENTRY, PLAN))
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, "60", "100")
-    story.fill(story.send(intent(Leg.CLOSE, PLAN)), "60", "101")
+    story.fill(story.send(intent(OrderRole.EXIT, PLAN)), "60", "101")
     assert story.book.trades["SOLUSDT"].quantity == 0
     assert actions(story) == ()
 
@@ -358,43 +338,35 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
     }
     resting = []
     for name, (quantity, filled, created_ms) in sizes.items():
-        stop = story.send(attrs.evolve(intent(Leg.STOP, PLAN, name), quantity=D(quantity)))
+        stop = story.send(
+            attrs.evolve(intent(OrderRole.STOP_LOSS, PLAN, name), quantity=D(quantity))
+        )
         resting.append(
             attrs.evolve(venue_order(stop), filled=D(filled), created_ms=NOON + created_ms)
         )
-    names = {name: intent(Leg.STOP, PLAN, name).client_id for name in sizes}
+    names = {name: intent(OrderRole.STOP_LOSS, PLAN, name).client_order_id for name in sizes}
     done = actions(story, *resting)
     kept = done[0]
     assert isinstance(kept, ConfirmStop)
-    assert (kept.client_id, kept.quantity) == (
+    assert (kept.client_order_id, kept.quantity) == (
         names["d"],
         105,
     )  # b has 105 left too, and is younger
-    canceled = {a.client_id for a in done if isinstance(a, CancelOrder)}
+    canceled = {a.client_order_id for a in done if isinstance(a, CancelOrder)}
     assert canceled == {names[each] for each in "abce"}
-
-
-def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:
-    story = Story()
-    story.ready()
-    stop = story.send(STOP)
-    assert [o.client_id for o in orphans({}, story.book.orders.values())] == [stop.client_id]
-    story.say(order_closed(stop, OrderStatus.FILLED, "100"))
-    assert stop.client_id in story.book.orders
-    assert orphans({}, story.book.orders.values()) == ()
 
 
 def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
     story = naked()
     stop = story.send(STOP, NOON)
     assert isinstance(actions(story)[0], Await)
-    story.say(e.CancelRequested(at_ms=NOON, client_id=stop.client_id, reason=""))
+    story.say(e.CancelRequested(at_ms=NOON, client_order_id=stop.client_order_id, reason=""))
     assert actions(story) == (PLACE,)
 
 
 def test_a_close_of_the_other_side_is_not_waited_for() -> None:
     """Seed 970693: others turned the position round while a close was on its way."""
     long = naked().book.trades["SOLUSDT"]
-    closes = [OrderState(intent=intent(Leg.CLOSE, PLAN), changed_ms=NOON)]
+    closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_ms=NOON)]
     assert closes_under_way(long, closes) == tuple(closes)
     assert closes_under_way(attrs.evolve(long, side=Side.SHORT), closes) == ()

@@ -35,7 +35,7 @@ from venue_looks import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg, OrderSide, OrderStatus, Side
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, Side
 from kamou.core.reconciliation.reconciliation import reconcile
 
 
@@ -52,11 +52,11 @@ def holding(story: Story) -> Story:
 def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     found = run(holding, look(positions=HELD, open_orders=RESTING))
     assert found.repairs == ()
-    assert kinds(found.marks) == ["EquityMarked", "CycleClosed"]
+    assert kinds(found.marks) == ["EquityRecorded", "CycleClosed"]
     assert found.agreed
     assert (found.protect, found.sweep, found.resolve) == ((), (), ())
     marked, closed = found.marks
-    assert isinstance(marked, e.EquityMarked)
+    assert isinstance(marked, e.EquityRecorded)
     assert marked.open_risk == D("38.276")
     # By hand: 10 units at 100 cost 8 bp to leave; the account was read at what the day began with.
     assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
@@ -83,7 +83,7 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
     assert found.repairs[0].source == "reconcile"  # type: ignore[attr-defined]
     assert found.agreed
     (closure,) = holding.book.pending_closures(NEXT_MS)
-    assert closure.exit_reason == "stop"
+    assert closure.exit_reason == "stop_loss"
     assert closure.funding == D("-0.4")
 
 
@@ -92,7 +92,7 @@ def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story
     assert holding.book.fills_seen != {}, "what one list left out is asked for in the next cycle"
     holding.say(closed_cycle(NOON + 900_000))
     assert holding.book.fills_seen == {}
-    old = fill(intent(Leg.ENTRY, PLAN), "100", "100", at_ms=NOON)
+    old = fill(intent(OrderRole.ENTRY, PLAN), "100", "100", at_ms=NOON)
     found = run(
         holding,
         look(positions=HELD, open_orders=RESTING, fills=(old,)),
@@ -107,32 +107,32 @@ def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story
 
 def in_flight(story: Story) -> None:
     story.grant(PLAN)
-    story.send(intent(Leg.ENTRY, PLAN))
+    story.send(intent(OrderRole.ENTRY, PLAN))
     story.send(STOP)
 
 
 def test_an_order_seen_resting_is_acknowledged(holding: Story) -> None:
-    target = holding.send(intent(Leg.TARGET, PLAN), NOON)
+    target = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN), NOON)
     found = run(holding, look(positions=HELD, open_orders=(*RESTING, venue_order(target))))
-    assert kinds(found.repairs) == ["OrderAcknowledged"]
+    assert kinds(found.repairs) == ["OrderAccepted"]
     assert found.resolve == ()
 
 
 def test_an_order_in_flight_too_long_is_asked_about(story: Story) -> None:
     in_flight(story)
-    entry = intent(Leg.ENTRY, PLAN)
+    entry = intent(OrderRole.ENTRY, PLAN)
     young = run(story, look(), now_ms=NOON + 4_999)
     assert young.resolve == ()
     old = run(story, look(), now_ms=NOON + 5_000, cycle_ms=NEXT_MS + 1)
-    assert old.resolve == (entry.client_id,)  # its stop sleeps at the venue until it fills
+    assert old.resolve == (entry.client_order_id,)  # its stop sleeps at the venue until it fills
     story.say(order_closed(entry, OrderStatus.EXPIRED))
     ended = run(story, look(), cycle_ms=NEXT_MS + 2)
-    assert ended.resolve == (STOP.client_id,)
+    assert ended.resolve == (STOP.client_order_id,)
 
 
 def test_the_venues_answer_about_an_order_is_evidence(story: Story) -> None:
     in_flight(story)
-    entry = intent(Leg.ENTRY, PLAN)
+    entry = intent(OrderRole.ENTRY, PLAN)
     told = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
     found = run(story, look(queried=(told, told)))
     assert kinds(found.repairs) == ["OrderClosed"]
@@ -141,7 +141,7 @@ def test_the_venues_answer_about_an_order_is_evidence(story: Story) -> None:
 
 def test_a_confirmed_order_that_is_gone_from_the_list_is_asked_about(holding: Story) -> None:
     found = run(holding, look(positions=HELD))
-    assert found.resolve == (STOP.client_id,)
+    assert found.resolve == (STOP.client_order_id,)
 
 
 # --- positions -------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> 
     view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
     run_sure(holding, view)
     found = run(holding, view, cycle_ms=NEXT_MS + 300_000)
-    assert kinds(found.marks) == ["DriftExplained", "EquityMarked", "CycleClosed"]
+    assert kinds(found.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
     assert not holding.book.drifting
 
 
@@ -252,7 +252,7 @@ def test_an_entry_in_flight_defers_and_then_does_not(story: Story) -> None:
 
 def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> None:
     in_flight(story)
-    entry = intent(Leg.ENTRY, PLAN)
+    entry = intent(OrderRole.ENTRY, PLAN)
     story.fill(entry, "40", "100")
     story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
     view = look(positions=(venue_position("SOLUSDT", "60"),))
@@ -281,50 +281,57 @@ def test_a_stop_that_is_back_is_confirmed_again(holding: Story) -> None:
 
 def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) -> None:
     holding.fill(STOP, "100", "97")
-    target = holding.send(intent(Leg.TARGET, PLAN))
-    forgotten = venue_order(intent(Leg.STOP, PLAN, "forgotten"))
-    young = attrs.evolve(venue_order(intent(Leg.STOP, PLAN, "young")), created_ms=NEXT_MS - 1_000)
-    foreign = attrs.evolve(forgotten, client_id="web-7f3a")
+    target = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN))
+    forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
+    young = attrs.evolve(
+        venue_order(intent(OrderRole.STOP_LOSS, PLAN, "young")), created_ms=NEXT_MS - 1_000
+    )
+    foreign = attrs.evolve(forgotten, client_order_id="web-7f3a")
     view = look(open_orders=(venue_order(target), forgotten, young, foreign))
-    assert [o.client_id for o in run(holding, view).sweep] == [target.client_id]
+    assert [o.client_order_id for o in run(holding, view).sweep] == [target.client_order_id]
     # What the book has no order of goes when no list tells of a position for a while.
-    doubt = forgotten.client_id, forgotten.quantity
+    doubt = forgotten.client_order_id, forgotten.quantity
     sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)
-    assert {o.client_id for o in found.sweep} == {target.client_id, forgotten.client_id}
+    assert {o.client_order_id for o in found.sweep} == {
+        target.client_order_id,
+        forgotten.client_order_id,
+    }
 
 
 def test_an_entry_that_outlived_its_plan_is_swept(story: Story) -> None:
     in_flight(story)
-    entry = intent(Leg.ENTRY, PLAN)
+    entry = intent(OrderRole.ENTRY, PLAN)
     found = run(story, look(open_orders=(venue_order(entry),)))
-    assert [o.client_id for o in found.sweep] == [entry.client_id]
+    assert [o.client_order_id for o in found.sweep] == [entry.client_order_id]
 
 
 def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
     """Between the request in the journal and the one at the venue a process may die."""
     in_flight(story)
-    entry = intent(Leg.ENTRY, PLAN)
-    story.say(e.CancelRequested(at_ms=NEXT_MS - 1_000, client_id=entry.client_id, reason=""))
+    entry = intent(OrderRole.ENTRY, PLAN)
+    story.say(
+        e.CancelRequested(at_ms=NEXT_MS - 1_000, client_order_id=entry.client_order_id, reason="")
+    )
     resting = look(open_orders=(venue_order(entry),))
     assert run(story, resting).sweep == ()  # just asked
     again = run(story, resting, cycle_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
-    assert [o.client_id for o in again.sweep] == [entry.client_id]
+    assert [o.client_order_id for o in again.sweep] == [entry.client_order_id]
 
 
 def test_a_fresh_entry_is_left_alone(story: Story) -> None:
     in_flight(story)
-    entry = venue_order(intent(Leg.ENTRY, PLAN))
+    entry = venue_order(intent(OrderRole.ENTRY, PLAN))
     assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).sweep == ()
 
 
-@pytest.mark.parametrize("leg", [Leg.ENTRY, Leg.CLOSE])
+@pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.EXIT])
 def test_an_order_that_the_book_does_not_know_is_swept_only_once_it_is_not_in_flight(
-    story: Story, leg: Leg
+    story: Story, role: OrderRole
 ) -> None:
     """Its intent may be committed while the venue is being read."""
-    order = venue_order(intent(leg, PLAN, "not yet known"))
-    doubt = order.client_id, order.quantity
+    order = venue_order(intent(role, PLAN, "not yet known"))
+    doubt = order.client_order_id, order.quantity
     sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
     for age_ms, swept in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
         seen = look(open_orders=(attrs.evolve(order, created_ms=NEXT_MS - age_ms),))
@@ -346,9 +353,9 @@ def test_a_second_pass_over_the_same_view_is_a_no_op(data: st.DataObject) -> Non
     for symbol in SYMBOLS:
         of = plan(symbol, data.draw(st.sampled_from(Side)))
         story.grant(of)
-        for leg in (Leg.ENTRY, Leg.STOP, Leg.CLOSE):
+        for role in (OrderRole.ENTRY, OrderRole.STOP_LOSS, OrderRole.EXIT):
             if data.draw(st.booleans()):
-                orders.append(story.send(intent(leg, of)))
+                orders.append(story.send(intent(role, of)))
     for order in orders:
         if data.draw(st.booleans()):
             story.fill(order, data.draw(st.sampled_from(["40", "100"])), "100")

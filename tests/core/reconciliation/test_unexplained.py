@@ -8,7 +8,7 @@ from trading_cases import NOON, D, Story, account, fill, income, intent, plan, v
 from venue_looks import HELD, NEXT_MS, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
 
 from kamou.core.book import events as e
-from kamou.core.model import Leg, OrderSide
+from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import positions_left_out, unexplained_money
 from kamou.core.reconciliation.venue_view import MONEY, ReconcileSettings
@@ -108,7 +108,7 @@ def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed
     assert (early.money_explained, early.marks) == (False, ())
     sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
     assert sure.money_explained
-    assert kinds(sure.marks) == ["EquityMarked", "CycleClosed"]
+    assert kinds(sure.marks) == ["EquityRecorded", "CycleClosed"]
     assert story.book.balance == D(2000)
 
 
@@ -119,7 +119,7 @@ def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Stor
     doubted = run(story, view)
     terms = attrs.evolve(TERMS, doubts=doubted.doubts)
     sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
-    assert kinds(sure.marks) == ["EquityMarked"]
+    assert kinds(sure.marks) == ["EquityRecorded"]
 
 
 @pytest.mark.parametrize("due", [False, True])
@@ -130,7 +130,7 @@ def test_a_look_between_cycles_marks_the_equity_only_where_that_is_due(
     run(story, look())
     terms = attrs.evolve(TERMS, mark_due=due)
     found = reconcile(story.book, look(), terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
-    assert kinds(found.marks) == (["EquityMarked"] if due else [])
+    assert kinds(found.marks) == (["EquityRecorded"] if due else [])
 
 
 def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
@@ -141,11 +141,11 @@ def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
     terms = attrs.evolve(TERMS, doubts=doubted.doubts)
     story.say(e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind="QUANTITY_DIFFERS", figures=()))
     between = reconcile(story.book, view, terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
-    assert kinds(between.marks) == ["EquityMarked"]
+    assert kinds(between.marks) == ["EquityRecorded"]
     closing = reconcile(
         story.book, view, terms, cycle_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
     )
-    assert kinds(closing.marks) == ["DriftExplained", "EquityMarked", "CycleClosed"]
+    assert kinds(closing.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
 
 
 def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story) -> None:
@@ -154,13 +154,13 @@ def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story)
     moved = income("transfer", "-8000", at_ms=NEXT_MS - 100, symbol="")
     found = run(story, attrs.evolve(view, income=(moved,)))
     assert found.agreed
-    assert kinds(found.marks) == ["EquityMarked", "CycleClosed"]
+    assert kinds(found.marks) == ["EquityRecorded", "CycleClosed"]
 
 
 def test_a_stop_that_the_fills_leave_out_is_no_loss_yet_either(story: Story) -> None:
     """What a list hides of a fill shows in the balance, before the position is compared."""
     story.open(plan())
-    assert intent(Leg.STOP, plan()) == STOP
+    assert intent(OrderRole.STOP_LOSS, plan()) == STOP
     lost = account("9000", at_ms=NEXT_MS)
     found = run(story, look(account=lost, positions=HELD, open_orders=RESTING))
     assert not found.money_explained

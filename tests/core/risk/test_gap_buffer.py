@@ -13,7 +13,7 @@ from trading_cases import DAY, INSTRUMENTS, NOON, D, Story, equity_now, intent, 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
 from kamou.core.book.recent_activity import Conduct, Overshoot, nearest_rank
-from kamou.core.model import Candidate, Denial, Leg, Plan, Side
+from kamou.core.model import Candidate, Denial, OrderRole, Plan, Side
 from kamou.core.risk.exposure import exposure
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -48,7 +48,7 @@ def test_how_far_stops_overshoot_is_measured_in_planned_stop_distances(story: St
 def test_a_liquidation_teaches_how_far_beyond_the_stop_it_was(story: Story, side: Side) -> None:
     of = plan(side=side)
     story.open(of)
-    close = intent(Leg.CLOSE, of).side
+    close = intent(OrderRole.EXIT, of).side
     price = D(100) - 20 * side.sign  # 17 beyond the stop, which was planned 3 away
     story.fill(None, "100", str(price), side=close, reason="liquidation", at_ms=NOON + 9)
     assert multiples(story) == [D(17) / 3]
@@ -76,8 +76,8 @@ def test_a_liquidation_of_what_no_plan_opened_teaches_nothing(story: Story) -> N
 
 def test_a_close_and_a_target_teach_nothing(story: Story) -> None:
     story.open(PLAN)
-    story.fill(story.send(intent(Leg.TARGET, PLAN)), "50", "90")
-    story.fill(story.send(intent(Leg.CLOSE, PLAN)), "50", "90")
+    story.fill(story.send(intent(OrderRole.TAKE_PROFIT, PLAN)), "50", "90")
+    story.fill(story.send(intent(OrderRole.EXIT, PLAN)), "50", "90")
     assert multiples(story) == []
 
 

@@ -22,7 +22,7 @@ from trading_cases import (
 
 from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
-from kamou.core.model import Leg, OrderStatus, Plan, Side, TradingState
+from kamou.core.model import OrderRole, OrderStatus, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import shock_loss
 from kamou.core.risk.governor import review_entry
@@ -81,7 +81,7 @@ def test_each_rule_denies_what_it_is_for(
 def test_every_rule_can_deny() -> None:
     """A rule that no test makes deny is a rule that may be broken."""
     with_state = {
-        "STATE_HALTED",
+        "TRADING_HALTED",
         "DUPLICATE_INTENT",
         "RATE_ENTRIES_EXCEEDED",
         "RATE_REENTRIES_EXCEEDED",
@@ -171,18 +171,19 @@ def test_drift_and_old_agreement_deny(story: Story) -> None:
     assert denied(story) == {"NOT_RECONCILED": "NOT_RECONCILED: drift=ADAUSDT"}
 
 
-@pytest.mark.parametrize(
-    "state", [TradingState.HALT_NEW, TradingState.FLATTEN, TradingState.KILLED]
-)
+@pytest.mark.parametrize("state", [TradingState.REDUCE_ONLY, TradingState.FLATTENING])
 def test_no_entry_passes_a_halted_state(story: Story, state: TradingState) -> None:
     story.say(e.StateChanged(at_ms=NOON, before=story.book.state, after=state, reason="X"))
-    assert "STATE_HALTED" in denied(story)
+    assert "TRADING_HALTED" in denied(story)
 
 
 def test_reduced_trades_half_size(story: Story) -> None:
     story.say(
         e.StateChanged(
-            at_ms=NOON, before=story.book.state, after=TradingState.REDUCED, reason="DAY_LOSS_HALF"
+            at_ms=NOON,
+            before=story.book.state,
+            after=TradingState.REDUCED_SIZE,
+            reason="DAY_LOSS_HALF",
         )
     )
     codes = denied(story)
@@ -196,7 +197,7 @@ def test_a_permit_id_and_a_signal_are_used_once(story: Story) -> None:
     assert "DUPLICATE_INTENT" in denied(story)
     again = plan(permit_id=plan().permit_id + "x", attempt=1)
     assert "DUPLICATE_INTENT" in denied(story, again)
-    story.send(intent(Leg.ENTRY, plan()))
+    story.send(intent(OrderRole.ENTRY, plan()))
     released = e.PermitReleased(at_ms=NOON, permit_id=plan().permit_id, reason="expired")
     story.say(released)
     assert "DUPLICATE_INTENT" in denied(story)  # the id was released: it does not come back
@@ -209,15 +210,15 @@ def test_one_position_per_symbol(story: Story) -> None:
     other = plan(signal_id="other", permit_id="other.0")
     story.grant(plan())
     assert "permit=" in denied(story, other)["SYMBOL_HELD"]
-    entry = story.send(intent(Leg.ENTRY, plan()))
+    entry = story.send(intent(OrderRole.ENTRY, plan()))
     story.fill(entry, "100", "100")
     assert "trade=" in denied(story, other)["SYMBOL_HELD"]
 
 
 def test_a_symbol_with_a_stop_left_of_the_trade_before_is_held(story: Story) -> None:
-    left = story.send(intent(Leg.STOP, plan()))
+    left = story.send(intent(OrderRole.STOP_LOSS, plan()))
     other = plan(signal_id="other", permit_id="other.0")
-    assert left.client_id in denied(story, other)["SYMBOL_HELD"]
+    assert left.client_order_id in denied(story, other)["SYMBOL_HELD"]
 
 
 def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
@@ -239,7 +240,7 @@ def test_entries_per_hour_count_an_entry_that_ended_partly_filled_before_its_fil
 ) -> None:
     other = plan("ADAUSDT")
     story.grant(other)
-    entry = story.send(intent(Leg.ENTRY, other))
+    entry = story.send(intent(OrderRole.ENTRY, other))
     limits = RiskLimits(entries_per_strategy_hour=1)
     assert "RATE_ENTRIES_EXCEEDED" in denied(story, limits=limits)
     story.say(order_closed(entry, OrderStatus.CANCELED, filled="1"))

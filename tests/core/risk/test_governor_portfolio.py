@@ -24,7 +24,7 @@ from trading_cases import (
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import ANSWER_MAX_MS
-from kamou.core.model import Leg, OrderStatus, Side
+from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk import governor
 from kamou.core.risk.exposure import room_for
 from kamou.core.risk.governor import review_entry, review_reduction
@@ -57,7 +57,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
     story.grant(plan())
     before = at_stake(story)
     assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
-    entry = story.send(intent(Leg.ENTRY, plan()))
+    entry = story.send(intent(OrderRole.ENTRY, plan()))
     story.fill(entry, "40", "100")
     after = at_stake(story, {"SOLUSDT": D(100)})
     assert after.notional_total == 1000
@@ -106,35 +106,35 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
 
 def test_an_exit_within_the_position_always_passes() -> None:
     long = plan()
-    for leg in (Leg.STOP, Leg.TARGET, Leg.CLOSE):
-        assert review_reduction(intent(leg, long), D(100)) is None
+    for role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT):
+        assert review_reduction(intent(role, long), D(100)) is None
     short = plan(side=Side.SHORT)
-    assert review_reduction(intent(Leg.CLOSE, short), D(-100)) is None
+    assert review_reduction(intent(OrderRole.EXIT, short), D(-100)) is None
 
 
 @pytest.mark.parametrize(
-    ("leg", "position", "changes"),
+    ("role", "position", "changes"),
     [
-        (Leg.ENTRY, "100", {}),
-        (Leg.CLOSE, "100", {"reduce_only": False}),
-        (Leg.CLOSE, "0", {}),
-        (Leg.CLOSE, "-100", {}),
-        (Leg.CLOSE, "99", {}),
-        (Leg.STOP, "99", {}),
+        (OrderRole.ENTRY, "100", {}),
+        (OrderRole.EXIT, "100", {"reduce_only": False}),
+        (OrderRole.EXIT, "0", {}),
+        (OrderRole.EXIT, "-100", {}),
+        (OrderRole.EXIT, "99", {}),
+        (OrderRole.STOP_LOSS, "99", {}),
     ],
 )
 def test_what_adds_or_reverses_exposure_is_no_exit(
-    leg: Leg, position: str, changes: dict[str, Any]
+    role: OrderRole, position: str, changes: dict[str, Any]
 ) -> None:
-    denial = review_reduction(attrs.evolve(intent(leg, plan()), **changes), D(position))
+    denial = review_reduction(attrs.evolve(intent(role, plan()), **changes), D(position))
     assert denial is not None
     assert denial.code == "EXIT_INCREASES_EXPOSURE"
 
 
 def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None:
-    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(60)))
+    first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(60)))
     orders = story.book.orders_of("SOLUSDT")
-    half = intent(Leg.CLOSE, plan(), "second", quantity=D(40))
+    half = intent(OrderRole.EXIT, plan(), "second", quantity=D(40))
     assert review_reduction(half, D(100), orders) is None
     assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
@@ -142,8 +142,8 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
 
 def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story: Story) -> None:
     """Seed 990097: its intent was journalled, and nothing was sent."""
-    story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
-    second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
+    story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
+    second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     orders = story.book.orders_of("SOLUSDT")
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert review_reduction(second, D(100), orders, now_ms=early) is not None
@@ -154,17 +154,17 @@ def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
     """Others turned the position round while it was on its way: it can only be rejected."""
     story = Story()
     story.ready()
-    story.send(attrs.evolve(intent(Leg.CLOSE, plan()), quantity=D(60)))
+    story.send(attrs.evolve(intent(OrderRole.EXIT, plan()), quantity=D(60)))
     orders = story.book.orders_of("SOLUSDT")
-    other = intent(Leg.CLOSE, plan(side=Side.SHORT), "other")
+    other = intent(OrderRole.EXIT, plan(side=Side.SHORT), "other")
     assert review_reduction(other, D(-100), orders) is None
 
 
 def test_a_close_that_timed_out_does_not_stand_in_the_way_of_another(story: Story) -> None:
-    first = story.send(intent(Leg.CLOSE, plan(), "first", quantity=D(100)))
-    second = intent(Leg.CLOSE, plan(), "second", quantity=D(100))
+    first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
+    second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None
-    story.say(e.OrderUnknown(at_ms=NOON, client_id=first.client_id, reason="timed out"))
+    story.say(e.OrderUnknown(at_ms=NOON, client_order_id=first.client_order_id, reason="timed out"))
     assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is None
 
 
@@ -211,16 +211,16 @@ def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataO
             verdict, event = review_entry(review(story.book, wish))
             story.say(event)
             if isinstance(verdict, Approved):
-                entries.append(story.send(intent(Leg.ENTRY, wish)))
+                entries.append(story.send(intent(OrderRole.ENTRY, wish)))
         elif step == 3:
             entry = data.draw(st.sampled_from(entries))
-            order = story.book.orders.get(entry.client_id)
+            order = story.book.orders.get(entry.client_order_id)
             if order is not None:
                 part = data.draw(st.sampled_from([order.remaining, D(1)]))
                 story.fill(entry, str(part), "100")
         else:
             entry = data.draw(st.sampled_from(entries))
-            order = story.book.orders.get(entry.client_id)
+            order = story.book.orders.get(entry.client_order_id)
             if order is not None:
                 story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
         # The plans claim no risk at all: what is reserved is what the governor computed.

@@ -48,7 +48,7 @@ def test_the_breaker_trips_at_the_limit_and_not_beyond_it(story: Story) -> None:
     second = next_state(
         story.book, read("9518", NOON + 5_000), first.pending, limits=limits, now_ms=NOON + 5_000
     )
-    assert second.after is T.HALT_NEW
+    assert second.after is T.REDUCE_ONLY
 
 
 def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none(
@@ -56,34 +56,34 @@ def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none
 ) -> None:
     """Seed 510349: two lists of income left out the same withdrawal."""
     first = judge(story, read("2000", explained=False))
-    assert (first.after, first.pending) == (T.NORMAL, None)
+    assert (first.after, first.pending) == (T.ACTIVE, None)
     breach = judge(story, read("9000"))
     again = judge(story, read("2000", NOON + 5_000, explained=False), breach.pending)
-    assert (again.after, again.pending) == (T.NORMAL, breach.pending)
-    assert judge(story, read("9000", NOON + 10_000), again.pending).after is T.FLATTEN
+    assert (again.after, again.pending) == (T.ACTIVE, breach.pending)
+    assert judge(story, read("9000", NOON + 10_000), again.pending).after is T.FLATTENING
 
 
 def test_a_human_resumes_nothing_on_a_balance_that_nothing_explains(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
+    put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     unsure = read("10000", explained=False)
-    assert resume(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.HALT_NEW
-    assert resume(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.NORMAL
+    assert resume(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
+    assert resume(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.ACTIVE
 
 
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
     assert day_pnl(D(10018), story.book.day_equity, story.book.day_flows) == D("-0.0482")
-    assert twice(story, "10018").after is T.HALT_NEW
+    assert twice(story, "10018").after is T.REDUCE_ONLY
 
 
 @pytest.mark.parametrize(
     ("equity", "state", "reason"),
     [
-        ("9801", T.NORMAL, None),
-        ("9800", T.REDUCED, StateReason.DAY_LOSS_HALF),
-        ("9600", T.HALT_NEW, StateReason.DAY_LOSS_LIMIT),
-        ("9401", T.HALT_NEW, StateReason.DAY_LOSS_LIMIT),
-        ("9400", T.FLATTEN, StateReason.DAY_LOSS_SEVERE),
+        ("9801", T.ACTIVE, None),
+        ("9800", T.REDUCED_SIZE, StateReason.DAY_LOSS_HALF),
+        ("9600", T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT),
+        ("9401", T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT),
+        ("9400", T.FLATTENING, StateReason.DAY_LOSS_SEVERE),
     ],
 )
 def test_each_share_of_the_daily_limit_has_its_state(
@@ -97,36 +97,36 @@ def test_each_share_of_the_daily_limit_has_its_state(
         assert event is None
     else:
         assert event is not None
-        assert (event.before, event.after, event.reason) == (T.NORMAL, state, reason.value)
+        assert (event.before, event.after, event.reason) == (T.ACTIVE, state, reason.value)
         assert {f.name for f in event.figures} >= {"day_pnl", "limit", "equity"}
 
 
 def test_one_read_is_not_enough_and_says_when_to_read_again(story: Story) -> None:
     first = judge(story, read("9500"))
-    assert first.after is T.NORMAL
+    assert first.after is T.ACTIVE
     assert first.read_again_ms == NOON + 5_000
     early = judge(story, read("9500", NOON + 4_999), first.pending)
-    assert early.after is T.NORMAL
+    assert early.after is T.ACTIVE
     assert early.pending == first.pending
-    assert judge(story, read("9500", NOON + 5_000), early.pending).after is T.HALT_NEW
+    assert judge(story, read("9500", NOON + 5_000), early.pending).after is T.REDUCE_ONLY
 
 
 def test_a_read_that_recovers_forgets_the_first(story: Story) -> None:
     first = judge(story, read("9500"))
     calm = judge(story, read("9990", NOON + 5_000), first.pending)
     assert calm.pending is None
-    assert judge(story, read("9500", NOON + 10_000), calm.pending).after is T.NORMAL
+    assert judge(story, read("9500", NOON + 10_000), calm.pending).after is T.ACTIVE
 
 
 def test_of_two_breaches_the_milder_holds_and_the_worse_waits(story: Story) -> None:
     first = judge(story, read("9700"))
     second = judge(story, read("9300", NOON + 5_000), first.pending)
-    assert second.after is T.REDUCED
-    assert second.pending == Pending(level=T.FLATTEN, at_ms=NOON + 5_000)
+    assert second.after is T.REDUCED_SIZE
+    assert second.pending == Pending(level=T.FLATTENING, at_ms=NOON + 5_000)
     assert second.read_again_ms == NOON + 10_000
-    put(story, T.REDUCED, StateReason.DAY_LOSS_HALF)
+    put(story, T.REDUCED_SIZE, StateReason.DAY_LOSS_HALF)
     third = judge(story, read("9300", NOON + 10_000), second.pending)
-    assert third.after is T.FLATTEN
+    assert third.after is T.FLATTENING
 
 
 STALE = [
@@ -141,7 +141,7 @@ STALE = [
 @pytest.mark.parametrize("seen", STALE)
 def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) -> None:
     started_ms = NOON - 900_001
-    pending = Pending(level=T.FLATTEN, at_ms=0)
+    pending = Pending(level=T.FLATTENING, at_ms=0)
     decided = judge(story, seen, pending, now_ms=NOON, started_ms=started_ms)
     assert decided.event(NOON) is None
     assert decided.pending == pending
@@ -152,13 +152,13 @@ def test_what_is_not_known_for_too_long_halts_and_never_flattens(
     story: Story, seen: EquityRead | None
 ) -> None:
     inputs: dict[str, Any] = {"started_ms": NOON - 900_001}
-    pending = Pending(level=T.FLATTEN, at_ms=0)
+    pending = Pending(level=T.FLATTENING, at_ms=0)
     waiting = judge(story, seen, pending, now_ms=NOON + 59_999, **inputs)
     assert waiting.event(NOON) is None
     decided = judge(story, seen, pending, now_ms=NOON + 60_000, **inputs)
-    assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     assert decided.pending is not None  # the breach that was pending is not forgotten
-    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     again = judge(story, seen, decided.pending, now_ms=NOON + 60_000, **inputs)
     assert again.event(NOON) is None
     assert again.pending is not None
@@ -173,54 +173,54 @@ def test_a_mark_that_was_fresh_when_it_was_read_does_not_age_by_itself(story: St
 def test_a_halt_for_want_of_knowledge_ends_with_two_fresh_reads_and_a_clean_reconciliation(
     story: Story, reason: StateReason
 ) -> None:
-    put(story, T.HALT_NEW, reason)
+    put(story, T.REDUCE_ONLY, reason)
     first_ms, second_ms = NOON + 300_000, NOON + 305_000
     seen = read("9900", second_ms)
-    assert judge(story, seen, fresh_since_ms=first_ms).after is T.HALT_NEW  # not reconciled
+    assert judge(story, seen, fresh_since_ms=first_ms).after is T.REDUCE_ONLY  # not reconciled
     story.say(closed_cycle(NOON + 300_000))
-    assert judge(story, seen).after is T.HALT_NEW  # one read
-    assert judge(story, seen, fresh_since_ms=first_ms + 1).after is T.HALT_NEW  # too close
+    assert judge(story, seen).after is T.REDUCE_ONLY  # one read
+    assert judge(story, seen, fresh_since_ms=first_ms + 1).after is T.REDUCE_ONLY  # too close
     decided = judge(story, seen, fresh_since_ms=first_ms)
-    assert (decided.after, decided.reason) == (T.NORMAL, StateReason.DATA_RECOVERED)
+    assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DATA_RECOVERED)
     losing = judge(story, read("9600", second_ms), fresh_since_ms=first_ms)
-    assert (losing.after, losing.reason) == (T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
+    assert (losing.after, losing.reason) == (T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
 
 
 def test_the_next_day_does_not_end_a_halt_for_want_of_knowledge(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
-    assert judge(story, read("9500", at_ms)).after is T.HALT_NEW
+    assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY
 
 
 def test_what_leaving_costs_is_part_of_the_days_loss(story: Story) -> None:
     first = judge(story, read("9610", exit_costs=D(10)))
     second = judge(story, read("9610", NOON + 5_000, exit_costs=D(10)), first.pending)
-    assert second.after is T.HALT_NEW
-    assert twice(story, "9610").after is T.REDUCED
+    assert second.after is T.REDUCE_ONLY
+    assert twice(story, "9610").after is T.REDUCED_SIZE
 
 
 def test_drift_halts_until_it_is_explained(story: Story) -> None:
     story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
     decided = judge(story, read("10000"))
-    assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.RECONCILE_MISMATCH)
+    assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.RECONCILE_MISMATCH)
 
 
 def test_failed_protection_flattens_at_once(story: Story) -> None:
     decided = judge(story, None, protection_failed=True)
-    assert (decided.after, decided.reason) == (T.FLATTEN, StateReason.PROTECTION_FAILED)
-    put(story, T.FLATTEN, StateReason.PROTECTION_FAILED)
+    assert (decided.after, decided.reason) == (T.FLATTENING, StateReason.PROTECTION_FAILED)
+    put(story, T.FLATTENING, StateReason.PROTECTION_FAILED)
     assert judge(story, None, protection_failed=True).event(NOON) is None
-    assert judge(story, read("10000")).after is T.FLATTEN  # latched
+    assert judge(story, read("10000")).after is T.FLATTENING  # latched
 
 
 def test_a_full_disk_halts_until_there_is_space_and_agreement(story: Story) -> None:
     decided = judge(story, read("10000"), disk_full=True)
-    assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.DISK_FULL)
-    put(story, T.HALT_NEW, StateReason.DISK_FULL)
-    assert judge(story, read("10000")).after is T.HALT_NEW
+    assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.DISK_FULL)
+    put(story, T.REDUCE_ONLY, StateReason.DISK_FULL)
+    assert judge(story, read("10000")).after is T.REDUCE_ONLY
     story.say(closed_cycle(NOON + 300_000))
-    assert judge(story, read("10000", NOON + 300_000)).after is T.NORMAL
+    assert judge(story, read("10000", NOON + 300_000)).after is T.ACTIVE
 
 
 def next_day(story: Story, equity: str = "9500") -> int:
@@ -230,7 +230,7 @@ def next_day(story: Story, equity: str = "9500") -> int:
     return midnight + 600_000
 
 
-@pytest.mark.parametrize("state", [T.REDUCED, T.HALT_NEW])
+@pytest.mark.parametrize("state", [T.REDUCED_SIZE, T.REDUCE_ONLY])
 def test_a_day_loss_rearms_after_the_next_utc_day_and_a_clean_reconciliation(
     story: Story, state: TradingState
 ) -> None:
@@ -240,17 +240,17 @@ def test_a_day_loss_rearms_after_the_next_utc_day_and_a_clean_reconciliation(
     assert judge(story, read("9500", at_ms)).after is state  # not reconciled since
     story.say(closed_cycle(at_ms))
     decided = judge(story, read("9500", at_ms))
-    assert (decided.after, decided.reason) == (T.NORMAL, StateReason.DAY_ROLLED)
+    assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DAY_ROLLED)
 
 
 def test_a_new_day_that_lost_as_much_again_is_latched_anew(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
+    put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     decided = judge(story, read("9100", at_ms))
-    assert (decided.after, decided.reason) == (T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
-    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT, at_ms)
-    assert judge(story, read("9500", at_ms + 60_000)).after is T.HALT_NEW
+    assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
+    put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT, at_ms)
+    assert judge(story, read("9500", at_ms + 60_000)).after is T.REDUCE_ONLY
 
 
 def test_before_the_new_day_is_open_nothing_is_judged(story: Story) -> None:
@@ -259,36 +259,36 @@ def test_before_the_new_day_is_open_nothing_is_judged(story: Story) -> None:
     assert decided.pending is None
 
 
-@pytest.mark.parametrize("reason", [StateReason.HUMAN_HALT, StateReason.RESTART_STORM])
+@pytest.mark.parametrize("reason", [StateReason.OPERATOR_HALT, StateReason.RESTART_STORM])
 def test_what_a_human_must_see_no_new_day_rearms(story: Story, reason: StateReason) -> None:
-    put(story, T.HALT_NEW, reason)
+    put(story, T.REDUCE_ONLY, reason)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
-    assert judge(story, read("9500", at_ms)).after is T.HALT_NEW
+    assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY
 
 
-@pytest.mark.parametrize("state", [T.FLATTEN, T.KILLED])
+@pytest.mark.parametrize("state", [T.FLATTENING])
 def test_flatten_and_killed_are_left_by_a_human_in_two_steps(
     story: Story, state: TradingState
 ) -> None:
-    put(story, state, StateReason.HUMAN_FLATTEN)
+    put(story, state, StateReason.OPERATOR_FLATTEN)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     assert judge(story, read("9500", at_ms)).after is state
     first = resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
-    assert (first.after, first.reason) == (T.HALT_NEW, StateReason.HUMAN_RESUME)
-    put(story, T.HALT_NEW, StateReason.HUMAN_RESUME)
-    assert judge(story, read("9500", at_ms)).after is T.HALT_NEW  # the second step is theirs too
+    assert (first.after, first.reason) == (T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
+    put(story, T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
+    assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY  # the second step is theirs too
     second = resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
-    assert second.after is T.NORMAL
+    assert second.after is T.ACTIVE
 
 
 def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
+    put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     losing = resume(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
     assert losing.figures
-    assert losing.refusal == "the day's loss still demands the trading state halt_new"
+    assert losing.refusal == "the day's loss still demands the trading state reduce_only"
     unknown = resume(story.book, None, limits=LIMITS, now_ms=NOON)
     assert unknown.event(NOON) is None
     assert unknown.refusal == "account or marks are too old"
@@ -297,12 +297,12 @@ def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> 
         "a change of the wallet balance is not explained"
     )
     better = resume(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
-    assert better.after is T.REDUCED
+    assert better.after is T.REDUCED_SIZE
     assert not better.refusal
-    put(story, T.REDUCED, StateReason.HUMAN_RESUME)
+    put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
-    assert judge(story, read("9500", at_ms)).after is T.NORMAL
+    assert judge(story, read("9500", at_ms)).after is T.ACTIVE
 
 
 def test_resuming_what_runs_changes_nothing(story: Story) -> None:
@@ -310,18 +310,18 @@ def test_resuming_what_runs_changes_nothing(story: Story) -> None:
 
 
 def test_a_command_only_makes_it_worse(story: Story) -> None:
-    halt = command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT)
-    assert halt.after is T.HALT_NEW
-    put(story, T.FLATTEN, StateReason.HUMAN_FLATTEN)
-    assert command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT).after is T.FLATTEN
-    assert command(story.book, T.KILLED, StateReason.HUMAN_FLATTEN).after is T.KILLED
+    halt = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    assert halt.after is T.REDUCE_ONLY
+    put(story, T.FLATTENING, StateReason.OPERATOR_FLATTEN)
+    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.FLATTENING
+    assert command(story.book, T.FLATTENING, StateReason.OPERATOR_FLATTEN).after is T.FLATTENING
 
 
 def test_a_humans_halt_outlasts_the_days_and_no_other_reason_replaces_one(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT)
-    full = command(story.book, T.HALT_NEW, StateReason.DISK_FULL)
+    put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
+    full = command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None
-    human = command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT)
-    assert human.reason is StateReason.HUMAN_HALT
-    put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
-    assert command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT).event(NOON) is None
+    human = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    assert human.reason is StateReason.OPERATOR_HALT
+    put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).event(NOON) is None

@@ -14,7 +14,13 @@ from kamou.core.model import Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.planning import ROOM_USED, no_room, plan_entry, prices_for, size_fraction
+from kamou.core.risk.planning import (
+    ROOM_USED,
+    deny_without_headroom,
+    plan_entry,
+    prices_for,
+    size_fraction,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,29 +124,29 @@ def test_a_candidate_is_given_up_only_when_less_than_the_smallest_order_is_left(
         limits = RiskLimits(notional_total_max=(1000 + D(left)) / D("9999.5"))
         assert (refused(story.book, limits, wanted) is not None) is given_up, left
     told = figures(refused(story.book, limits, wanted))
-    assert (told["notional_left"], told["bound_by"]) == ("4.99", "notional_total")
+    assert (told["left"], told["bound_by"]) == ("4.99", "notional_total")
 
 
 def test_a_candidate_without_risk_left_is_told_which_limit_it_was(story: Story) -> None:
     story.open(plan("BTCUSDT"))
     told = figures(refused(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT")))
-    assert (told["risk_left"], told["bound_by"]) == ("0.00", "open_risk")
+    assert (told["left"], told["bound_by"]) == ("0.00", "open_risk")
 
 
 def test_a_candidate_in_a_symbol_that_is_full_is_told_so(story: Story) -> None:
     story.grant(plan(permit_id="x", signal_id="x", notional=D(1500)))
     told = figures(refused(story.book, LIMITS, candidate()))
-    assert (told["notional_left"], told["bound_by"]) == ("0.00", "exposure")
+    assert (told["left"], told["bound_by"]) == ("0.00", "exposure")
 
 
 @pytest.mark.parametrize(
     ("multiplier", "granted", "state", "expected"),
     [
-        ("1", None, TradingState.NORMAL, "1"),
-        ("0.5", None, TradingState.NORMAL, "0.5"),
-        ("1", "0.25", TradingState.NORMAL, "0.25"),
-        ("1", None, TradingState.REDUCED, "0.4"),
-        ("0.5", "0.25", TradingState.REDUCED, "0.05"),
+        ("1", None, TradingState.ACTIVE, "1"),
+        ("0.5", None, TradingState.ACTIVE, "0.5"),
+        ("1", "0.25", TradingState.ACTIVE, "0.25"),
+        ("1", None, TradingState.REDUCED_SIZE, "0.4"),
+        ("0.5", "0.25", TradingState.REDUCED_SIZE, "0.05"),
     ],
 )
 def test_refiner_grant_and_state_each_scale_the_size(
@@ -150,7 +156,7 @@ def test_refiner_grant_and_state_each_scale_the_size(
     grant = granted and LiveGrant(strategy="test", basis="canary", size_fraction=D(granted))
     story.book.state = state
     assert size_fraction(story.book, grant or None, D(multiplier), limits) == D(expected)
-    assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED else 1)
+    assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED_SIZE else 1)
 
 
 @pytest.mark.parametrize(("cap", "given_up"), [("0.0005", False), ("0.000499", True)])
@@ -184,7 +190,7 @@ def test_a_smaller_share_of_the_exposure_is_spent_earlier(fraction: str, refused
     story = Story()
     story.ready()
     story.open(plan())
-    found = no_room(
+    found = deny_without_headroom(
         candidate(),
         fraction=D(fraction),
         stake=stake_of(story.book, LIMITS),

@@ -11,7 +11,7 @@ from venue_looks import NEXT_MS, look, run
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import adopt, apply_fill, closed_trade, correct, open_trade, restate
-from kamou.core.model import Fill, Leg, OrderSide, Plan, Side, closing_side, opening_side
+from kamou.core.model import Fill, OrderRole, OrderSide, Plan, Side, closing_side, opening_side
 from kamou.core.risk.exposure import trade_risk
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved
@@ -57,7 +57,7 @@ def result(story: Story) -> e.TradeClosed:
 def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: Story) -> None:
     story.open(TWO_PERCENT)
     story.say(restated(TWO_PERCENT, "99.9999"))
-    target = intent(Leg.TARGET, TWO_PERCENT)
+    target = intent(OrderRole.TAKE_PROFIT, TWO_PERCENT)
     story.send(target)
     story.fill(target, "100", "100.03975", fee=D("-0.5"))  # the fees cancel out
     closed = result(story)
@@ -74,7 +74,7 @@ def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: St
 def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(story: Story) -> None:
     story.open(TWO_PERCENT)
     story.say(restated(TWO_PERCENT, "99.99"))
-    nearer = intent(Leg.STOP, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
+    nearer = intent(OrderRole.STOP_LOSS, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
     story.send(nearer)
     story.fill(nearer, "100", "99.69")
     assert [each.multiple for each in story.book.conduct.overshoots] == [D("0.15")]
@@ -86,7 +86,9 @@ def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(stor
 def test_an_adopted_position_has_no_r_and_teaches_no_overshoot(story: Story) -> None:
     story.say(adopted("99.99"))
     trade = story.book.trades["SOLUSDT"]
-    stop = intent(Leg.STOP, plan(), "own", trade_id=trade.trade_id, trigger_price=trade.stop_price)
+    stop = intent(
+        OrderRole.STOP_LOSS, plan(), "own", trade_id=trade.trade_id, trigger_price=trade.stop_price
+    )
     story.send(stop)
     story.fill(stop, "100", "99.69")
     assert story.book.conduct.overshoots == []
@@ -146,9 +148,9 @@ def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
     side: Side, distance: int, first: int, then: list[Step], out: int
 ) -> None:
     of = plan(side=side, stop_price=D(100) - side.sign * distance)
-    entry = intent(Leg.ENTRY, of)
+    entry = intent(OrderRole.ENTRY, of)
     trade = apply_fill(
-        open_trade(of, of.signal_id, NOON), fill(entry, str(first), "100"), Leg.ENTRY
+        open_trade(of, of.signal_id, NOON), fill(entry, str(first), "100"), OrderRole.ENTRY
     )
     size = D("0.1")  # of one contract, now
     units = first * size  # that the plan opened
@@ -163,17 +165,17 @@ def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
         elif step.kind == "reduce":
             if moved >= held:
                 continue
-            trade = apply_fill(trade, other(of, step, closing_side(side)), Leg.CLOSE)
+            trade = apply_fill(trade, other(of, step, closing_side(side)), OrderRole.EXIT)
             held, cash = held - moved, cash + moved * step.price
         else:
             own = step.kind == "entry"
             done = other(of, step, opening_side(side))
-            trade = apply_fill(trade, done, Leg.ENTRY if own else None)
+            trade = apply_fill(trade, done, OrderRole.ENTRY if own else None)
             held, cash = held + moved, cash - moved * step.price
             units += moved if own else 0
             enlarged = enlarged or not own
     last = other(of, Step("reduce", 1, out), closing_side(side))
-    trade = apply_fill(trade, attrs.evolve(last, quantity=trade.quantity), Leg.STOP)
+    trade = apply_fill(trade, attrs.evolve(last, quantity=trade.quantity), OrderRole.STOP_LOSS)
     closed = closed_trade(trade, NOON)
     gross = (cash + held * out) * side.sign
     assert abs(closed.pnl_gross - gross) < D("1e-12")
@@ -192,8 +194,8 @@ def other(of: Plan, step: Step, side: OrderSide) -> Fill:
 def test_a_correction_that_enlarges_a_trade_leaves_it_without_r() -> None:
     trade = apply_fill(
         open_trade(TWO_PERCENT, "t", NOON),
-        fill(intent(Leg.ENTRY, TWO_PERCENT), "100", "100"),
-        Leg.ENTRY,
+        fill(intent(OrderRole.ENTRY, TWO_PERCENT), "100", "100"),
+        OrderRole.ENTRY,
     )
     assert trade.planned_risk == 20
     assert correct(trade, D(70), D(99), NOON).planned_risk == 20
@@ -215,8 +217,8 @@ def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distanc
 def test_the_open_risk_of_a_restated_trade_holds_the_gap_over_its_planned_distance() -> None:
     trade = apply_fill(
         open_trade(TWO_PERCENT, "t", NOON),
-        fill(intent(Leg.ENTRY, TWO_PERCENT), "100", "100"),
-        Leg.ENTRY,
+        fill(intent(OrderRole.ENTRY, TWO_PERCENT), "100", "100"),
+        OrderRole.ENTRY,
     )
     moved = attrs.evolve(trade, stop_price=D("99.99"))
     assert trade_risk(moved, D(100), D(0), D("0.25")) == (D("0.01") + D("0.25") * 2) * 10

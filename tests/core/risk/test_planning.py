@@ -14,7 +14,7 @@ from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import Exposure, exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.planning import no_room, plan_entry, size_fraction
+from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
 
 COSTS, LIMITS = CostModel(), RiskLimits()
 
@@ -42,7 +42,7 @@ def stake_of(book: Book, limits: RiskLimits) -> Exposure:
 
 
 def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:
-    return no_room(
+    return deny_without_headroom(
         wanted,
         fraction=D(1),
         stake=stake_of(book, limits),
@@ -83,8 +83,9 @@ def test_a_spent_budget_is_told_without_a_quote() -> None:
     spent = RiskLimits(open_risk_max=D("0.0001"))
     denial = refused(story.book, spent, candidate("XRPUSDT"))
     assert denial is not None
-    assert denial.code == Deny.SIZE_BELOW_MINIMUM.value
-    assert {f.name: f.value for f in denial.figures}["risk_left"] == "0.00"
+    assert denial.code == Deny.RISK_HEADROOM_EXHAUSTED.value
+    told = {f.name: f.value for f in denial.figures}
+    assert (told["left"], told["needed"]) == ("0.00", "more than 0")
 
 
 @given(
@@ -111,5 +112,5 @@ def test_grant_refiner_and_state_all_shrink_an_entry() -> None:
     assert size_fraction(book, None, D(1), LIMITS) == 1
     quarter = LiveGrant(strategy="test", basis="canary", size_fraction=D("0.25"))
     assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.125")
-    book.state = TradingState.REDUCED
+    book.state = TradingState.REDUCED_SIZE
     assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.0625")

@@ -18,12 +18,12 @@ AGE_MS = LIMITS.account_age_max_s * 1000
 MARK_AGE_MS = LIMITS.quote_age_max_s * 1000
 
 
-@pytest.fixture(params=[TradingState.REDUCED, TradingState.HALT_NEW])
+@pytest.fixture(params=[TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY])
 def halted(request: pytest.FixtureRequest) -> Story:
     """A book that a human may resume: nothing lost, agreed with the venue, its day open."""
     story = Story()
     story.ready()
-    reason = StateReason.HUMAN_HALT.value
+    reason = StateReason.OPERATOR_HALT.value
     before = story.book.state
     story.say(e.StateChanged(at_ms=NOON, before=before, after=request.param, reason=reason))
     return story
@@ -34,7 +34,7 @@ def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
     before = story.book.state
     decided = resume(story.book, read, limits=LIMITS, now_ms=now_ms)
     assert (decided.reason is None) is (decided.after is before)
-    return decided.after is TradingState.NORMAL
+    return decided.after is TradingState.ACTIVE
 
 
 def test_drift_that_is_not_explained_refuses_a_resume_until_it_is(halted: Story) -> None:

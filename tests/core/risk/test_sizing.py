@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trading_cases import D, instrument, quote
 
+from kamou.core.codes import Deny
 from kamou.core.model import Denial, Side
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import (
-    Room,
+    Headroom,
     Sized,
     TradeCosts,
     leverage_for,
@@ -79,12 +80,12 @@ def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
         q=D(60), entry=D(50000), stop=D(49250), instrument=instrument(contract_size=D("0.001"))
     )
     assert isinstance(made, Denial)
-    assert made.code == "SIZE_BELOW_MINIMUM"
+    assert made.code == "QUANTITY_BELOW_MINIMUM"
 
 
-def room(risk: D, notional: D) -> Room:
+def headroom(risk: D, notional: D) -> Headroom:
     """So much is left of the day's budget, and of the total notional."""
-    return Room(risks={"day_budget": risk}, notionals={"notional_total": notional})
+    return Headroom(risks={"day_budget": risk}, notionals={"notional_total": notional})
 
 
 # Reference vectors "liq_isolated_linear": entry, leverage, maintenance rate, side -> price.
@@ -124,11 +125,11 @@ def test_existing_notional_counts_against_the_exposure_cap() -> None:
 
 
 def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
-    made = sized(room=room(D(20), D(5000)))
+    made = sized(headroom=headroom(D(20), D(5000)))
     assert isinstance(made, Sized)
     assert made.bound_by == "day_budget"
     assert made.risk <= 20
-    nothing = sized(room=room(D(0), D(0)))
+    nothing = sized(headroom=headroom(D(0), D(0)))
     assert isinstance(nothing, Denial)
 
 
@@ -261,7 +262,7 @@ def test_no_size_ever_exceeds_a_cap(
     assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance
 
 
-def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
+def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
     def made(risk: str) -> object:
         return size(
             q=D(10_000),
@@ -272,7 +273,7 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
             costs=costs(),
             gap=QUARTER,
             limits=RiskLimits(),
-            room=room(D(risk), D(10_000)),
+            headroom=headroom(D(risk), D(10_000)),
         )
 
     alone = made("1000")
@@ -283,7 +284,13 @@ def test_room_for_less_than_a_quarter_of_a_trade_is_no_room() -> None:
     assert enough.bound_by == "day_budget"
     refused = made(str(quarter * D("0.98")))
     assert isinstance(refused, Denial)
-    assert ("bound_by", "day_budget") in {(f.name, f.value) for f in refused.figures}
+    assert refused.code == Deny.RISK_HEADROOM_EXHAUSTED.value
+    told = {f.name: f.value for f in refused.figures}
+    assert told["bound_by"] == "day_budget"
+    assert (D(told["left"]), D(told["needed"])) == (
+        pytest.approx(quarter * D("0.98"), abs=D("0.01")),
+        pytest.approx(quarter, rel=D("0.02")),
+    )
 
 
 def test_a_size_of_nothing_is_denied_where_the_venue_names_no_minimum() -> None:
@@ -295,15 +302,15 @@ def test_a_size_of_nothing_is_denied_where_the_venue_names_no_minimum() -> None:
 def test_a_symbol_that_has_more_than_its_share_leaves_a_size_of_zero_and_none_below() -> None:
     full = sized(existing_notional=D(5_000))
     assert isinstance(full, Denial)
-    assert str(full).startswith("SIZE_BELOW_MINIMUM: contracts=0 ")
+    assert str(full).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
 
 
 def test_room_for_exactly_a_quarter_of_a_trade_is_room_enough() -> None:
     # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
-    enough = sized(room=room(D(10_000), D(375)))
+    enough = sized(headroom=headroom(D(10_000), D(375)))
     assert isinstance(enough, Sized)
     assert (enough.quantity, enough.bound_by) == (D("3.7"), "notional_total")
-    assert isinstance(sized(room=room(D(10_000), D("374.9"))), Denial)
+    assert isinstance(sized(headroom=headroom(D(10_000), D("374.9"))), Denial)
 
 
 @pytest.mark.parametrize(("stop", "bound_by"), [("97", "exposure"), ("60", "risk")])
@@ -344,7 +351,7 @@ def test_a_size_of_fewer_contracts_than_the_smallest_order_is_refused(
     assert isinstance(made, Sized) is enough
     if isinstance(made, Denial):
         assert str(made) == (
-            "SIZE_BELOW_MINIMUM: contracts=150 minimum=151 notional=1500.00 notional_min=5"
+            "QUANTITY_BELOW_MINIMUM: contracts=150 minimum=151 notional=1500.00 notional_min=5"
             " bound_by=exposure"
         )
 

@@ -72,28 +72,28 @@ def test_a_breach_that_waits_while_nothing_is_known_is_judged_with_the_next_read
     story: Story,
 ) -> None:
     waiting = judge(story, read("9500")).pending
-    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     kept = judge(story, None, waiting, started_ms=NOON, now_ms=NOON + 970_000)
     assert kept.pending == waiting
-    assert kept.after is T.HALT_NEW
+    assert kept.after is T.REDUCE_ONLY
 
 
 def test_a_pending_breach_no_worse_than_the_state_is_begun_again(story: Story) -> None:
-    put(story, T.REDUCED, StateReason.DAY_LOSS_HALF)
-    old = Pending(level=T.REDUCED, at_ms=NOON - 60_000)
+    put(story, T.REDUCED_SIZE, StateReason.DAY_LOSS_HALF)
+    old = Pending(level=T.REDUCED_SIZE, at_ms=NOON - 60_000)
     decided = judge(story, read("9500"), old)
-    assert (decided.after, decided.reason) == (T.REDUCED, None)
-    assert decided.pending == Pending(level=T.HALT_NEW, at_ms=NOON)
+    assert (decided.after, decided.reason) == (T.REDUCED_SIZE, None)
+    assert decided.pending == Pending(level=T.REDUCE_ONLY, at_ms=NOON)
     assert decided.read_again_ms == NOON + 5_000
     done = judge(story, read("9500", NOON + 5_000), decided.pending)
-    assert (done.after, done.pending, done.read_again_ms) == (T.HALT_NEW, None, None)
+    assert (done.after, done.pending, done.read_again_ms) == (T.REDUCE_ONLY, None, None)
 
 
 def test_a_second_breach_milder_than_the_first_sets_the_milder_state(story: Story) -> None:
     first = judge(story, read("9300"))
-    assert first.pending == Pending(level=T.FLATTEN, at_ms=NOON)
+    assert first.pending == Pending(level=T.FLATTENING, at_ms=NOON)
     second = judge(story, read("9700", NOON + 5_000), first.pending)
-    assert (second.after, second.reason) == (T.REDUCED, StateReason.DAY_LOSS_HALF)
+    assert (second.after, second.reason) == (T.REDUCED_SIZE, StateReason.DAY_LOSS_HALF)
     assert (second.pending, second.read_again_ms) == (None, None)
 
 
@@ -102,10 +102,10 @@ def test_a_second_breach_milder_than_the_first_sets_the_milder_state(story: Stor
 def test_only_an_agreement_later_than_the_halt_ends_it(
     story: Story, reason: StateReason, agreed_at: int, ends: bool
 ) -> None:
-    put(story, T.HALT_NEW, reason)
+    put(story, T.REDUCE_ONLY, reason)
     story.say(closed_cycle(agreed_at))
     decided = judge(story, read("10000", NOON + 5_000), fresh_since_ms=NOON)
-    assert (decided.after is T.NORMAL) is ends
+    assert (decided.after is T.ACTIVE) is ends
 
 
 @pytest.mark.parametrize(
@@ -116,70 +116,75 @@ def test_a_days_halt_ends_with_an_agreement_of_the_next_day(
     story: Story, since: int, agreed: int, ends: bool
 ) -> None:
     midnight = NOON + DAY // 2
-    put(story, T.HALT_NEW, StateReason.DAY_LOSS_LIMIT, midnight + since)
+    put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT, midnight + since)
     at_ms = next_day(story)
     story.say(closed_cycle(midnight + agreed))
     decided = judge(story, read("9500", at_ms))
-    assert (decided.after is T.NORMAL) is ends
+    assert (decided.after is T.ACTIVE) is ends
 
 
 def test_a_halt_of_the_day_ends_in_the_state_that_the_new_day_asks_for(story: Story) -> None:
-    put(story, T.HALT_NEW, StateReason.EQUITY_UNKNOWN)
+    put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     story.say(closed_cycle(NOON + 1))
     decided = judge(story, read("9750", NOON + 5_000), fresh_since_ms=NOON)
-    assert (decided.after, decided.reason) == (T.REDUCED, StateReason.DATA_RECOVERED)
+    assert (decided.after, decided.reason) == (T.REDUCED_SIZE, StateReason.DATA_RECOVERED)
     assert decided.figures
 
 
 def test_a_human_halts_what_is_reduced_and_a_reduced_state_needs_no_human_to_end(
     story: Story,
 ) -> None:
-    put(story, T.REDUCED, StateReason.HUMAN_RESUME)
-    assert command(story.book, T.HALT_NEW, StateReason.HUMAN_HALT).after is T.HALT_NEW
-    assert command(story.book, T.NORMAL, StateReason.HUMAN_HALT).reason is None
+    put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
+    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.REDUCE_ONLY
+    assert command(story.book, T.ACTIVE, StateReason.OPERATOR_HALT).reason is None
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
-    assert judge(story, read("9500", at_ms)).after is T.NORMAL
+    assert judge(story, read("9500", at_ms)).after is T.ACTIVE
 
 
 @pytest.mark.parametrize(
     ("equity", "after"),
-    [("9801", T.NORMAL), ("9800", T.REDUCED), ("9601", T.REDUCED), ("9600", T.HALT_NEW)],
+    [
+        ("9801", T.ACTIVE),
+        ("9800", T.REDUCED_SIZE),
+        ("9601", T.REDUCED_SIZE),
+        ("9600", T.REDUCE_ONLY),
+    ],
 )
 def test_a_resume_leads_to_what_the_days_loss_asks_for(
     story: Story, equity: str, after: object
 ) -> None:
-    put(story, T.HALT_NEW, StateReason.HUMAN_HALT)
+    put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     decided = resume(story.book, read(equity), limits=LIMITS, now_ms=NOON)
     assert decided.after is after
     assert decided.figures
-    assert (decided.reason is None) is (after is T.HALT_NEW)
+    assert (decided.reason is None) is (after is T.REDUCE_ONLY)
 
 
 def test_a_failed_protection_flattens_from_every_milder_state_and_no_worse_one(
     story: Story,
 ) -> None:
-    pending = Pending(level=T.HALT_NEW, at_ms=NOON)
-    for state in (T.NORMAL, T.REDUCED, T.HALT_NEW):
-        put(story, state, StateReason.HUMAN_HALT)
+    pending = Pending(level=T.REDUCE_ONLY, at_ms=NOON)
+    for state in (T.ACTIVE, T.REDUCED_SIZE, T.REDUCE_ONLY):
+        put(story, state, StateReason.OPERATOR_HALT)
         decided = judge(story, None, pending, protection_failed=True)
-        assert (decided.before, decided.after, decided.pending) == (state, T.FLATTEN, pending)
-    put(story, T.KILLED, StateReason.HUMAN_FLATTEN)
+        assert (decided.before, decided.after, decided.pending) == (state, T.FLATTENING, pending)
+    put(story, T.FLATTENING, StateReason.OPERATOR_FLATTEN)
     kept = judge(story, read("10000"), pending, protection_failed=True)
-    assert (kept.after, kept.reason, kept.pending) == (T.KILLED, None, pending)
+    assert (kept.after, kept.reason, kept.pending) == (T.FLATTENING, None, pending)
 
 
 def test_a_read_at_the_very_end_of_its_age_is_judged(story: Story) -> None:
     seen = read("9500")
     assert judge(story, seen, now_ms=NOON + 900_000).pending == Pending(
-        level=T.HALT_NEW, at_ms=NOON
+        level=T.REDUCE_ONLY, at_ms=NOON
     )
     assert judge(story, seen, now_ms=NOON + 900_001).pending is None
 
 
 def test_nothing_is_judged_before_the_first_read_of_a_run(story: Story) -> None:
-    decided = judge(story, None, Pending(level=T.HALT_NEW, at_ms=NOON), started_ms=NOON)
-    assert (decided.after, decided.reason) == (T.NORMAL, None)
+    decided = judge(story, None, Pending(level=T.REDUCE_ONLY, at_ms=NOON), started_ms=NOON)
+    assert (decided.after, decided.reason) == (T.ACTIVE, None)
     assert decided.pending is not None
 
 

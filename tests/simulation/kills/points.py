@@ -73,7 +73,7 @@ class Points:
         self.acknowledged_seq = 0
         self.pending = 0
         self.evidence = 0
-        self.legs: dict[str, str] = {}  # of client ids
+        self.roles: dict[str, str] = {}  # of client order ids
         self.doing = "open"  # what the venue is being asked
         self.read_back_ms = 0  # when the venue's open orders were first read
         self._struck = False
@@ -109,33 +109,33 @@ class Points:
         )
         self._note.write_text(json.dumps(attrs.asdict(note)), encoding="ascii")
 
-    def leg(self, client_id: str) -> str:
-        return self.legs.get(client_id, "?")
+    def role(self, client_order_id: str) -> str:
+        return self.roles.get(client_order_id, "?")
 
     def learn(self, events: Sequence[Any]) -> None:
         for event in events:
             if type(event) is IntentRecorded:
-                self.legs[event.intent.client_id] = event.intent.leg.value
+                self.roles[event.intent.client_order_id] = event.intent.role.value
 
 
 def written(points: Points, events: Sequence[Any]) -> str:
-    """What a batch is: its kinds, each once, with the legs of its intents."""
+    """What a batch is: its kinds, each once, with the roles of its intents."""
     names = []
     for event in events:
         name = type(event).__name__
         if type(event) is IntentRecorded:
-            name += f" {event.intent.leg.value}"
-        elif client_id := getattr(event, "client_id", getattr(event, "fill", None)):
-            client_id = getattr(client_id, "client_id", client_id)
-            name += f" {points.leg(client_id)}"
+            name += f" {event.intent.role.value}"
+        elif client_order_id := getattr(event, "client_order_id", getattr(event, "fill", None)):
+            client_order_id = getattr(client_order_id, "client_order_id", client_order_id)
+            name += f" {points.role(client_order_id)}"
         names.append(name)
     return "journal " + (" + ".join(dict.fromkeys(names)) or "details")
 
 
 def stored(points: Points, state: Any) -> str:
     """What the venue stores: whose fills, or what else."""
-    fills = {points.leg(fill.client_id) for fill in state.fills}
-    moved = [f"fill {leg}" for leg in sorted(fills)]
+    fills = {points.role(fill.client_order_id) for fill in state.fills}
+    moved = [f"fill {role}" for role in sorted(fills)]
     if state.income:
         moved.append("income")
     return f"venue {points.doing}: " + (" + ".join(moved) or "orders")
@@ -252,8 +252,8 @@ def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
     def asked(verb: str) -> Any:
         def make(plain: Any) -> Any:
             def wrapped(self: Engine, subject: Any, *rest: Any) -> Any:
-                name = subject if isinstance(subject, str) else subject.client_id
-                points.doing = f"{verb} {points.leg(name)}"
+                name = subject if isinstance(subject, str) else subject.client_order_id
+                points.doing = f"{verb} {points.role(name)}"
                 points.reach(f"venue {points.doing}", ARRIVES)
                 try:
                     answer = plain(self, subject, *rest)
@@ -289,12 +289,12 @@ def adapter(points: Points, defect: str = "") -> type[SimulatedExchange]:
 
     class Travelling(SimulatedExchange):
         async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-            points.reach(f"venue place {intent.leg.value}", SENT)
+            points.reach(f"venue place {intent.role.value}", SENT)
             return await super()._place(intent, () if defect == STOPS_UNATTACHED else attached)
 
-        async def _cancel(self, client_id: str, symbol: str) -> None:
-            points.reach(f"venue cancel {points.leg(client_id)}", SENT)
-            await super()._cancel(client_id, symbol)
+        async def _cancel(self, client_order_id: str, symbol: str) -> None:
+            points.reach(f"venue cancel {points.role(client_order_id)}", SENT)
+            await super()._cancel(client_order_id, symbol)
 
         async def fills(self, since_ms: int) -> tuple[Fill, ...]:
             found = await super().fills(since_ms)

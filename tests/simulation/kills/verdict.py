@@ -25,7 +25,7 @@ from kamou.core.book.events import (
     StopConfirmed,
     TradeClosed,
 )
-from kamou.core.model import Leg
+from kamou.core.model import OrderRole
 from kamou.store.journal import read_events
 from kamou.venue import checker
 from kamou.venue.engine import Engine
@@ -141,14 +141,16 @@ def living_ms(lives: Sequence[Life], since_ms: int, until_ms: int) -> int:
 def _signals(play: Ended) -> Iterator[str]:
     """The script says how often a symbol may be entered; the venue, how often it was."""
     names = {
-        e.intent.client_id: e.intent.symbol
+        e.intent.client_order_id: e.intent.symbol
         for e in play.of(IntentRecorded)
-        if e.intent.leg is Leg.ENTRY
+        if e.intent.role is OrderRole.ENTRY
     }
     entered = Counter(
-        names[noted.client_id]
+        names[noted.client_order_id]
         for noted in play.evidence
-        if isinstance(noted, OrderNoted) and noted.event == "accepted" and noted.client_id in names
+        if isinstance(noted, OrderNoted)
+        and noted.event == "accepted"
+        and noted.client_order_id in names
     )
     said = Counter(line.symbol for lines in screenplay.LINES.values() for line in lines)
     if entered - said:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.market.bars import Candles, MarketSet, Segment, Series, empty_series, trailing_atr
-from kamou.errors import DataRefusedError
+from kamou.errors import InvalidDataError
 from kamou.venue.market.recorded import RecordedMarket
 
 STEP_MS = 900_000
@@ -251,12 +251,12 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
 def test_a_restriction_that_leaves_nothing_is_refused(
     symbols: tuple[str, ...] | None, from_ms: int | None, reason: str
 ) -> None:
-    with pytest.raises(DataRefusedError, match=reason):
+    with pytest.raises(InvalidDataError, match=reason):
         MARKET.restrict(symbols, from_ms)
 
 
 def test_a_set_without_bars_is_no_market() -> None:
     data = make_set()
     empty = attrs.evolve(data.candles, open_ms=data.candles.open_ms[:0])
-    with pytest.raises(DataRefusedError, match="has no bars"):
+    with pytest.raises(InvalidDataError, match="has no bars"):
         RecordedMarket(attrs.evolve(data, candles=empty))
