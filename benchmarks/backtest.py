@@ -1,4 +1,4 @@
-"""A whole backtest: generated 1m candles through every actor, against a loop without actors.
+"""A whole backtest: generated 1m bars through every actor, against a loop without actors.
 
     python benchmarks/backtest.py [--symbols 200] [--days 10] [--peers]
 
@@ -58,17 +58,17 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
     from kamou.core.strategies import make, panel_for
     from kamou.store.importer import open_market
 
-    candles = open_market(data_dir, NAME, now_ms=NOW_MS).data.candles
+    bars = open_market(data_dir, NAME, now_ms=NOW_MS).data.bars
     began = time.process_time()
-    width, period_ms = len(candles.symbols), 900_000
+    width, period_ms = len(bars.symbols), 900_000
     strategies = make(("mean_reversion", "oi_momentum"), {})
-    panel = panel_for(tuple(strategies.values()), candles.symbols, period_ms)
-    bars = resample(candles, period_ms)
-    per_bar = period_ms // candles.period_ms
+    panel = panel_for(tuple(strategies.values()), bars.symbols, period_ms)
+    bars = resample(bars, period_ms)
+    per_bar = period_ms // bars.period_ms
     side, stop, target = np.zeros(width), np.zeros(width), np.zeros(width)
     trades = 0
-    for row in range(len(candles.open_ms)):
-        high, low = candles.high[row], candles.low[row]
+    for row in range(len(bars.open_ms)):
+        high, low = bars.high[row], bars.low[row]
         up, down = np.maximum(stop * -side, target * side), np.maximum(stop * side, target * -side)
         done = (side != 0) & ((high >= up) & (up > 0) | (low <= down) & (down > 0))
         if done.any():
@@ -92,7 +92,7 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
             side = np.where(enter, direction, side)
             stop = np.where(enter, bars.close[at] - direction * opinion.stop_distance, stop)
             target = np.where(enter, bars.close[at] + direction * opinion.target_distance, target)
-    total = int(np.count_nonzero(~np.isnan(candles.close)))
+    total = int(np.count_nonzero(~np.isnan(bars.close)))
     spent = time.process_time() - began
     return {"symbols": width, "bars": total, "trades": trades, "run_cpu_s": spent}
 
@@ -106,7 +106,7 @@ def run_backtesting_py(data_dir: Path) -> dict[str, Any]:
     from kamou.store.importer import open_market
 
     warnings.simplefilter("ignore")
-    candles = open_market(data_dir, NAME, now_ms=NOW_MS).data.candles
+    bars = open_market(data_dir, NAME, now_ms=NOW_MS).data.bars
 
     def zscore(close: Any) -> Any:
         series = pd.Series(close)
@@ -127,24 +127,24 @@ def run_backtesting_py(data_dir: Path) -> dict[str, Any]:
                 self.sell(sl=price * 1.01, tp=price * 0.988)
 
     began = time.process_time()
-    index = pd.to_datetime(candles.open_ms, unit="ms")
+    index = pd.to_datetime(bars.open_ms, unit="ms")
     trades = 0
-    for column in range(min(PEER_SYMBOLS, len(candles.symbols))):
+    for column in range(min(PEER_SYMBOLS, len(bars.symbols))):
         frame = pd.DataFrame(
             {
-                "Open": candles.open[:, column],
-                "High": candles.high[:, column],
-                "Low": candles.low[:, column],
-                "Close": candles.close[:, column],
-                "Volume": candles.volume[:, column],
+                "Open": bars.open[:, column],
+                "High": bars.high[:, column],
+                "Low": bars.low[:, column],
+                "Close": bars.close[:, column],
+                "Volume": bars.volume[:, column],
             },
             index=index,
         )
         test = Backtest(frame, Reversion, cash=1e9, commission=0.0006, exclusive_orders=False)
         trades += int(test.run()["# Trades"])
-    symbols = min(PEER_SYMBOLS, len(candles.symbols))
+    symbols = min(PEER_SYMBOLS, len(bars.symbols))
     spent = time.process_time() - began
-    bars = symbols * len(candles.open_ms)
+    bars = symbols * len(bars.open_ms)
     return {"symbols": symbols, "bars": bars, "trades": trades, "run_cpu_s": spent}
 
 

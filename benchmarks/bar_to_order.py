@@ -47,8 +47,8 @@ class TimedExchange(SimulatedExchange):
     answered_ns = 0
     taken_ns: list[int] = []  # noqa: RUF012 - one run per process
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
-        bars = await super().candles(period_ms, since_ms, until_ms)
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
+        bars = await super().bars(period_ms, since_ms, until_ms)
         if until_ms - since_ms == period_ms:
             self.answered_ns = time.perf_counter_ns()
         return bars

@@ -36,10 +36,10 @@ BATCHES = (1, PER_CYCLE, 100, 1_000)
 SQL = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def candidate(cycle_ms: int, rank: int) -> Candidate:
+def candidate(cycle_at_ms: int, rank: int) -> Candidate:
     symbol = f"SYN{rank:03}USDT"
     return Candidate(
-        signal_id=f"{cycle_ms}.mean_reversion.{symbol}",
+        signal_id=f"{cycle_at_ms}.mean_reversion.{symbol}",
         strategy="mean_reversion",
         symbol=symbol,
         side=Side.LONG,
@@ -48,8 +48,8 @@ def candidate(cycle_ms: int, rank: int) -> Candidate:
         stop_distance=0.1875,
         target_distance=0.25,
         hold_ms=86_400_000,
-        bar_open_ms=cycle_ms - 900_000,
-        bar_close_ms=cycle_ms,
+        bar_opened_at_ms=cycle_at_ms - 900_000,
+        bar_closed_at_ms=cycle_at_ms,
         features=(("z", -2.125), ("rsi2", 4.5), ("er", 0.21), ("adx", 17.5)),
     )
 
@@ -63,8 +63,8 @@ def cycle(number: int) -> tuple[e.Event, ...]:
         e.CycleRanked(
             at_ms=at,
             cause_id=f"cycle:{at}",
-            cycle_ms=at,
-            bar_close_ms=at if bar else 0,
+            cycle_at_ms=at,
+            bar_closed_at_ms=at if bar else 0,
             symbols=220,
             candidates=CANDIDATES if bar else 0,
             abstained=tuple(Figure(name=f"mean_reversion.{c}", value="40") for c in range(1, 6)),
@@ -82,13 +82,15 @@ def cycle(number: int) -> tuple[e.Event, ...]:
         e.EquityRecorded(
             at_ms=at + 1,
             equity=mark,
-            balance=mark,
-            unrealised=D(0),
+            wallet_balance=mark,
+            unrealized_pnl=D(0),
             margin_used=D("250.25"),
             open_risk=D("93.10"),
-            flows=D(0),
+            net_deposits=D(0),
         ),
-        e.CycleClosed(at_ms=at + 1, cycle_ms=at, positions=4, open_orders=8, drift=0, repaired=0),
+        e.CycleClosed(
+            at_ms=at + 1, cycle_at_ms=at, positions=4, open_orders=8, drift=0, repaired=0
+        ),
     )
 
 
@@ -120,7 +122,7 @@ def measure(count: int) -> dict[str, Any]:
         (seq, 1, r.event.at_ms, r.kind, r.key, r.event.cause_id, r.event.schema, r.body)
         for seq, r in enumerate(rows, 1)
     ]
-    names = ("seq", "generation", "at_ms", "kind", "key", "cause_id", "schema", "body")
+    names = ("seq", "run_number", "at_ms", "kind", "key", "cause_id", "schema", "body")
     few = raw[: len(raw) // 20 // PER_CYCLE * PER_CYCLE]
 
     def executemany(size: int) -> Callable[[sqlite3.Connection], None]:
@@ -134,7 +136,7 @@ def measure(count: int) -> dict[str, Any]:
 
     def append(size: int) -> Callable[[sqlite3.Connection], None]:
         def work(connection: sqlite3.Connection) -> None:
-            writer = JournalWriter(connection, generation=1)
+            writer = JournalWriter(connection, run_number=1)
             for batch in batches(made, size):
                 writer.append(batch)
 

@@ -1,4 +1,4 @@
-"""Generated candles as a stored set: what the backtest benchmark runs on.
+"""Generated bars as a dataset: what the backtest benchmark runs on.
 
     python benchmarks/make_data.py --data-dir DIR [--symbols 200] [--days 10] [--step-s 60]
 

@@ -69,7 +69,7 @@ class History:
         self._event(
             e.RunStarted(
                 at_ms=START_MS,
-                generation=1,
+                run_number=1,
                 mode="demo",
                 version="1",
                 config_digest="c0ffee",
@@ -175,11 +175,11 @@ def mark(at_ms: int, equity: D) -> e.EquityRecorded:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=equity,
-        balance=equity,
-        unrealised=D(0),
+        wallet_balance=equity,
+        unrealized_pnl=D(0),
         margin_used=D(200),
         open_risk=D(80),
-        flows=D(0),
+        net_deposits=D(0),
     )
 
 
@@ -235,7 +235,7 @@ class Measured:
     def __init__(self, path: Path, days: int) -> None:
         self.path = path
         self.connection = open_writer(path, durable=False)
-        self.writer = JournalWriter(self.connection, generation=2)
+        self.writer = JournalWriter(self.connection, run_number=2)
         self.day_ms = START_MS + days * DAY_MS
         self.at_ms = self.day_ms + 100 * CYCLE_MS
         found = self.connection.execute("SELECT trade_id FROM trade LIMIT 1").fetchone()

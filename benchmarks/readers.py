@@ -33,7 +33,7 @@ import trio
 
 from kamou.core.book.events import CycleRanked, FillRecorded, IntentRecorded, StopConfirmed
 from kamou.core.model import OrderRole
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.store.database import open_reader
 from kamou.store.journal import read_events
 from kamou.store.queries import head_seq
@@ -97,7 +97,7 @@ class Run:
     """A ``kamou run`` that trades in real time."""
 
     process: subprocess.Popen[bytes]
-    folder: DataFolder
+    folder: DataDirectory
     port: int
     operator_port: int
 
@@ -135,7 +135,7 @@ def running(symbols: int, environ: Mapping[str, str]) -> Iterator[Run]:
     The history is made by a first run without the many entries, which would take minutes.
     """
     with tempfile.TemporaryDirectory() as folder:
-        data = DataFolder(Path(folder) / "data")
+        data = DataDirectory(Path(folder) / "data")
         minutes = {**os.environ, **MINUTES, "KAMOU__DEMO__SYMBOLS": str(symbols), **environ}
         with started(data, minutes):
             pass
@@ -144,7 +144,7 @@ def running(symbols: int, environ: Mapping[str, str]) -> Iterator[Run]:
 
 
 @contextmanager
-def started(data: DataFolder, environ: Mapping[str, str]) -> Iterator[Run]:
+def started(data: DataDirectory, environ: Mapping[str, str]) -> Iterator[Run]:
     """Start ``kamou run``, wait until it trades, and stop it at the end."""
     ports = (free_port(), free_port())
     command = [sys.executable, "-m", "kamou", "run", "--data-dir", str(data.path)]
@@ -193,12 +193,12 @@ def quantiles_ms(values: Sequence[float]) -> dict[str, float] | None:
     return {**found, "count": len(ordered)}
 
 
-def journal_head(folder: DataFolder) -> int:
+def journal_head(folder: DataDirectory) -> int:
     with closing(open_reader(folder.database)) as reader:
         return head_seq(reader)
 
 
-def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
+def journal_times(folder: DataDirectory, after_seq: int) -> dict[str, Any]:
     """Delays of ranked cycles, and times from an entry's fill to its confirmed stop, in ms."""
     delays: list[float] = []
     protected: list[float] = []
@@ -208,7 +208,7 @@ def journal_times(folder: DataFolder, after_seq: int) -> dict[str, Any]:
         events = [committed.event for committed in read_events(reader, after_seq)]
     for event in events:
         if isinstance(event, CycleRanked):
-            delays.append(event.at_ms - event.cycle_ms)
+            delays.append(event.at_ms - event.cycle_at_ms)
         elif isinstance(event, IntentRecorded) and event.intent.role is OrderRole.ENTRY:
             entries[event.intent.client_order_id] = event.intent.symbol
         elif isinstance(event, FillRecorded) and event.fill.client_order_id in entries:

@@ -18,7 +18,7 @@ from trio.lowlevel import in_trio_run
 
 from kamou.app import Tree, World, compose, cycle_for
 from kamou.clock import MINUTE_MS, SimulatedClock
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.ids import salt_for
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -68,9 +68,9 @@ def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
     )
 
 
-def open_folder(settings: Settings) -> tuple[DataFolder, demo.Track]:
+def open_folder(settings: Settings) -> tuple[DataDirectory, demo.Track]:
     """A data directory with its days of history, as ``kamou run`` would have left it."""
-    folder = DataFolder(settings.data_dir)
+    folder = DataDirectory(settings.data_dir)
     folder.create()
     database.migrate(folder.database)
     now_ms = MIDNIGHT_MS - BEFORE_MS
@@ -100,7 +100,7 @@ class Bench:
     """A data directory with history, and the clock of a run on it."""
 
     settings: Settings
-    folder: DataFolder
+    folder: DataDirectory
     track: demo.Track
     moved: MovedClock
 

@@ -54,7 +54,7 @@ class RecomputedPanel(Panel):
 @attrs.frozen(kw_only=True, eq=False)
 class Answer:
     shard: int
-    bar_close_ms: int
+    bar_closed_at_ms: int
     close: Floats
     columns: tuple[Columns, ...]
 
@@ -84,7 +84,7 @@ def scan(panel: Panel, bar: tuple[Floats, ...], *, everywhere: bool) -> int:
         levels = panel.view("log_close", 101)
         variance_ratio(levels, 5)
         half_life(levels)
-    answer = Answer(shard=0, bar_close_ms=panel.close_ms, close=bar[3], columns=columns)
+    answer = Answer(shard=0, bar_closed_at_ms=panel.close_ms, close=bar[3], columns=columns)
     ranking = merge(
         [answer], universe=[panel.symbols], strategies=STRATEGIES, period_ms=PERIOD_MS, top=20
     )
@@ -116,8 +116,8 @@ def ours(symbols: list[str]) -> Panel:
 
 def recomputed(symbols: list[str]) -> Panel:
     depth = max(RECOMPUTED_BARS, *(s.lookback_bars(PERIOD_MS) for s in STRATEGIES.values()))
-    rows = max(s.interest_span_ms for s in STRATEGIES.values()) // INTEREST_PERIOD_MS
-    return RecomputedPanel(symbols, PERIOD_MS, depth, interest_rows=rows + 2)
+    rows = max(s.open_interest_span_ms for s in STRATEGIES.values()) // INTEREST_PERIOD_MS
+    return RecomputedPanel(symbols, PERIOD_MS, depth, open_interest_rows=rows + 2)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from kamou.app import Tree
 from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
 from kamou.core.book.events import FillRecorded, StopConfirmed
 from kamou.core.model import Candidate, Side
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 from kamou.settings.config import Settings
 from kamou.store import database
@@ -64,8 +64,8 @@ def candidate(symbol: str, number: int, price: float, now_ms: int) -> RefinedSig
             stop_distance=0.03 * price,
             target_distance=0.09 * price,
             hold_ms=DAY_MS,
-            bar_open_ms=now_ms - HOUR_MS,
-            bar_close_ms=now_ms,
+            bar_opened_at_ms=now_ms - HOUR_MS,
+            bar_closed_at_ms=now_ms,
         ),
         size_multiplier=Decimal(1),
     )
@@ -79,8 +79,8 @@ async def enter(
     tree.mailboxes["order_manager"].put_nowait(
         SignalsRefined(
             cause_id="benchmark",
-            expires_ms=now_ms + 60_000,
-            cycle_ms=now_ms,
+            expires_at_ms=now_ms + 60_000,
+            cycle_at_ms=now_ms,
             signals=tuple(
                 candidate(symbol, next(numbers), float(quotes[symbol].mark), now_ms)
                 for symbol in chosen
@@ -124,7 +124,7 @@ async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
     }
 
 
-def unprotected_ms(folder: DataFolder, *, since_ms: int) -> list[tuple[int, int]]:
+def unprotected_ms(folder: DataDirectory, *, since_ms: int) -> list[tuple[int, int]]:
     """Per symbol: when it was first filled, and how long until its stop was confirmed."""
     filled: dict[str, int] = {}
     found = []

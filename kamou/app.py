@@ -105,7 +105,7 @@ def compose(
     world: World,
     *,
     spawn: Sequence[ChildSpec] = (),
-    on_cycle: Callable[[int], None] = lambda cycle_ms: None,
+    on_cycle: Callable[[int], None] = lambda cycle_at_ms: None,
 ) -> Tree:
     """Wire the core, the shards and ``spawn`` (the site) under one root supervisor."""
     composer = _Composer(world, on_cycle)
@@ -309,7 +309,7 @@ class _Composer:
             instruments=self.instruments,
             limits=settings.risk,
             costs=settings.costs,
-            cycle_ms=settings.cycle.period_s * 1000,
+            cycle_period_ms=settings.cycle.period_s * 1000,
             handler_deadline_s=self.deadline_s,
         )
 
@@ -325,7 +325,7 @@ class _Composer:
             instruments=self.instruments,
             limits=self.settings.risk,
             costs=self.settings.costs,
-            cycle_ms=self.settings.cycle.period_s * 1000,
+            cycle_period_ms=self.settings.cycle.period_s * 1000,
             period_ms=self.period_ms,
             handler_deadline_s=self.deadline_s,
         )

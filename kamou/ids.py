@@ -11,9 +11,9 @@ CLIENT_ID_PREFIX = "km"
 COMMIT_DOMAIN = b"kamou-commit/v1\n"
 
 
-def signal_id(bar_close_ms: int, strategy: str, symbol: str) -> str:
+def signal_id(bar_closed_at_ms: int, strategy: str, symbol: str) -> str:
     """One signal per strategy, symbol and closed bar."""
-    return f"{bar_close_ms}.{strategy}.{symbol}"
+    return f"{bar_closed_at_ms}.{strategy}.{symbol}"
 
 
 def permit_id(signal: str, attempt: int) -> str:

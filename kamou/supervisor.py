@@ -392,7 +392,7 @@ def _describe(child: _Child) -> dict[str, Any]:
         "incarnation": child.incarnation,
         "restarts": max(0, child.incarnation - 1),
         "last_error": child.last_error,
-        "started_ms": None if child.started_s is None else round(child.started_s * 1000),
+        "started_at_ms": None if child.started_s is None else round(child.started_s * 1000),
         "busy_s": sum(mailbox.busy_s for mailbox in mailboxes),
         "mailboxes": [attrs.asdict(mailbox) for mailbox in mailboxes],
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from site_client import Client, connect
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.runtime.determinism import seed_scheduler
 
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see one again
@@ -54,6 +54,6 @@ def _traded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def traded(_traded_once: Path, tmp_path: Path) -> DataFolder:
+def traded(_traded_once: Path, tmp_path: Path) -> DataDirectory:
     """A folder of its own: two days of history, some of real time, positions open, stopped."""
-    return DataFolder(shutil.copytree(_traded_once, tmp_path / "traded"))
+    return DataDirectory(shutil.copytree(_traded_once, tmp_path / "traded"))

@@ -16,7 +16,7 @@ from kamou.core.book.book import Book
 from kamou.core.book.events import Event, FillRecorded, IntentRecorded
 from kamou.core.model import OrderType
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.runs.service import Service
 from kamou.settings.config import DemoSettings, Resolved, Settings, WebSettings
 from kamou.settings.strategies import StrategySettings
@@ -73,7 +73,7 @@ class Demo:
     listening: trio.Event
 
     @property
-    def folder(self) -> DataFolder:
+    def folder(self) -> DataDirectory:
         return self.service.folder
 
     def url(self, path: str, *, operator: bool = False) -> str:
@@ -149,7 +149,7 @@ async def trade_and_stop(of: Settings) -> None:
     assert venue(demo.folder).positions, "the market of this date ends with open positions"
 
 
-def journal(folder: DataFolder) -> list[Event]:
+def journal(folder: DataDirectory) -> list[Event]:
     """Every committed event."""
     with closing(database.open_reader(folder.database)) as reader:
         return [committed.event for committed in read_events(reader, 0)]
@@ -161,7 +161,7 @@ def folded(events: list[Event]) -> Book:
     return book
 
 
-def venue(folder: DataFolder) -> VenueState:
+def venue(folder: DataDirectory) -> VenueState:
     """What is open in the exchange's own file."""
     with closing(VenueStore(folder.exchange)) as store:
         state = store.load()
@@ -169,7 +169,7 @@ def venue(folder: DataFolder) -> VenueState:
     return state
 
 
-def fills_of(folder: DataFolder) -> set[str]:
+def fills_of(folder: DataDirectory) -> set[str]:
     """Keys of every fill in the exchange's own file."""
     with closing(VenueStore(folder.exchange)) as store:
         return {fill.key for fill in store.fills(0)}
@@ -179,14 +179,14 @@ def of_kind(events: list[Event], kind: type[Event]) -> list[Any]:
     return [event for event in events if type(event) is kind]
 
 
-def run_table(folder: DataFolder) -> list[tuple[int, str | None]]:
+def run_table(folder: DataDirectory) -> list[tuple[int, str | None]]:
     """Generation and how it ended, of every run."""
     with closing(database.open_reader(folder.database)) as reader:
-        rows = reader.execute("SELECT generation, stop_reason FROM run ORDER BY generation")
+        rows = reader.execute("SELECT run_number, stop_reason FROM run ORDER BY run_number")
         return [(row[0], row[1]) for row in rows]
 
 
-def assert_same_book(folder: DataFolder) -> None:
+def assert_same_book(folder: DataDirectory) -> None:
     """Journal and venue tell the same story: nothing lost, doubled or unprotected."""
     events, theirs = journal(folder), venue(folder)
     ours = folded(events)

@@ -269,7 +269,7 @@ async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
             crashed_s = trio.current_time()
             await troupe.tell("a", Crash(), settle_s=5)
             (told,) = supervisor.snapshot()["children"]
-            return float(told["started_ms"]) / 1000 - crashed_s
+            return float(told["started_at_ms"]) / 1000 - crashed_s
 
         assert [await wait_after_crash() for _ in range(4)] == [1, 2, 4, 4]
         await trio.sleep(60)

@@ -246,7 +246,7 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
         assert worker["kind"] == "worker"
         assert (worker["incarnation"], worker["restarts"]) == (2, 1)
         assert worker["last_error"] == "Crash: burnt"
-        assert worker["started_ms"] == 2_100
+        assert worker["started_at_ms"] == 2_100
         assert worker["busy_s"] == 1.5
         assert worker["mailboxes"][0]["depth"] == 1
 

@@ -298,7 +298,7 @@ class Desk:
 
     def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
         """When an order ended: by the venue's clock if this actor had not started yet."""
-        return order.updated_ms if 0 < order.updated_ms < self._began_ms else now_ms
+        return order.updated_at_ms if 0 < order.updated_at_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:
         """Ask the venue by client order id what became of an order. Errors leave it unresolved.
@@ -312,7 +312,7 @@ class Desk:
             found = None if ended else await self.port.order(intent.client_order_id)
             fills: tuple[Fill, ...] = ()
             if ended or (found is not None and found.filled > known.filled):
-                fills = await self.port.fills(intent.intended_ms - CLOCKS_APART_MS)
+                fills = await self.port.fills(intent.intended_at_ms - CLOCKS_APART_MS)
         except (RateLimitedError, UnreachableError):
             return
         now = self.clock.now_ms()
@@ -329,7 +329,7 @@ class Desk:
             )
             if found is not None:
                 await self.told(found)
-        elif now - known.changed_ms >= self.settings.not_found_after_ms:
+        elif now - known.changed_at_ms >= self.settings.not_found_after_ms:
             await self.commit(
                 OrderClosed(
                     at_ms=now,

@@ -90,7 +90,7 @@ class Entries:
         message = self.waiting
         if message is None:
             return
-        if self._clock.now_ms() >= message.expires_ms:
+        if self._clock.now_ms() >= message.expires_at_ms:
             self.waiting = None
             for signal in message.signals:
                 figures = (Figure(name="day", value="not open before the signal expired"),)
@@ -107,7 +107,7 @@ class Entries:
         valued: _Valued | None = None
         seq = -1
         for signal in message.signals:
-            if self._clock.now_ms() >= min(message.expires_ms, until_ms):
+            if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
             if valued is None or seq != self._desk.book.seq:
                 seq = self._desk.book.seq
@@ -119,7 +119,7 @@ class Entries:
         desk = self._desk
         if not desk.port.capabilities.attached_stop and (bare := self._bare()):
             # Where stops take calls of their own, those of what is held come before new risk.
-            figures = (Figure(name="bare", value=bare),)
+            figures = (Figure(name="unprotected", value=bare),)
             self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
             return
         fraction = size_fraction(

@@ -77,7 +77,7 @@ class ExchangeActor:
     async def _make_ahead(self) -> None:
         """Have tomorrow's market made before midnight asks for it."""
         while True:
-            midnight_ms = next_ms(self._clock.now_ms(), DAY_MS)
-            await self._clock.sleep_until(midnight_ms - MADE_AHEAD_MS)
-            await self._port.prepare(midnight_ms)
-            await self._clock.sleep_until(midnight_ms)
+            midnight_at_ms = next_ms(self._clock.now_ms(), DAY_MS)
+            await self._clock.sleep_until(midnight_at_ms - MADE_AHEAD_MS)
+            await self._port.prepare(midnight_at_ms)
+            await self._clock.sleep_until(midnight_at_ms)

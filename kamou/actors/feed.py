@@ -10,7 +10,7 @@ import numpy as np
 from kamou.actors.base import Actor
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.errors import RateLimitedError, UnreachableError
-from kamou.exchange.base import Candles, ExchangePort, Series
+from kamou.exchange.base import Bars, ExchangePort, Series
 from kamou.messages.market import BarsClosed
 from kamou.runtime.mailboxes import Mailbox
 from kamou.settings.config import CycleSettings
@@ -50,7 +50,7 @@ class Feed(Actor):
         )
         self._port = port
         self._shards = tuple(shards)
-        self._cycle_ms = cycle.period_s * 1000
+        self._period_ms = cycle.period_s * 1000
         self._delay_ms = cycle.bar_delay_ms
         self._period_ms = period_ms
         self._on_cycle = on_cycle
@@ -59,7 +59,7 @@ class Feed(Actor):
     async def recover(self) -> None:
         now = self.clock.now_ms()
         self._interest_ms = now
-        self._cycle = next_ms(now - self._delay_ms, self._cycle_ms)
+        self._cycle = next_ms(now - self._delay_ms, self._period_ms)
         # From the bar that closes with that cycle: between boundary and delay it has closed.
         self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
 
@@ -70,55 +70,55 @@ class Feed(Actor):
         raise AssertionError(f"nobody writes to the feed: {message!r}")
 
     async def tick(self) -> None:
-        cycle_ms = self._cycle
+        cycle_at_ms = self._cycle
         # After a stall the cycles in between are gone, their bars are not: ask from the last one.
         self._cycle = (
-            floor_ms(self.clock.now_ms() - self._delay_ms, self._cycle_ms) + self._cycle_ms
+            floor_ms(self.clock.now_ms() - self._delay_ms, self._period_ms) + self._period_ms
         )
-        candles, interest = await self._ask(cycle_ms)
+        bars, open_interest = await self._ask(cycle_at_ms)
         for shard in self._shards:
-            shard.inbox.put_nowait(self._columns(shard, cycle_ms, candles, interest))
-        self._on_cycle(cycle_ms)
+            shard.inbox.put_nowait(self._columns(shard, cycle_at_ms, bars, open_interest))
+        self._on_cycle(cycle_at_ms)
 
-    async def _ask(self, cycle_ms: int) -> tuple[Candles | None, Series | None]:
-        until_ms = floor_ms(cycle_ms, self._period_ms)
+    async def _ask(self, cycle_at_ms: int) -> tuple[Bars | None, Series | None]:
+        until_ms = floor_ms(cycle_at_ms, self._period_ms)
         try:
-            candles = interest = None
+            bars = open_interest = None
             if until_ms > self._next_open_ms:
-                candles = await self._port.candles(self._period_ms, self._next_open_ms, until_ms)
-                interest = await self._port.open_interest(self._interest_ms, cycle_ms)
+                bars = await self._port.bars(self._period_ms, self._next_open_ms, until_ms)
+                open_interest = await self._port.open_interest(self._interest_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
             self.missed_cycles += 1
             return None, None
-        if candles is not None and len(candles.open_ms):
-            self._next_open_ms = int(candles.open_ms[-1]) + self._period_ms
-            self._interest_ms = cycle_ms
-        return candles, interest
+        if bars is not None and len(bars.open_ms):
+            self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
+            self._interest_ms = cycle_at_ms
+        return bars, open_interest
 
     def _columns(
-        self, shard: Shard, cycle_ms: int, candles: Candles | None, interest: Series | None
+        self, shard: Shard, cycle_at_ms: int, bars: Bars | None, open_interest: Series | None
     ) -> BarsClosed:
         part = shard.columns
         empty = np.empty((0, len(shard.symbols)))
-        bars = [empty] * 5
-        open_ms = interest_ms = np.empty(0, dtype=np.int64)
+        fields = [empty] * 5
+        open_ms = open_interest_ms = np.empty(0, dtype=np.int64)
         values = empty
-        if candles is not None:
-            open_ms = candles.open_ms
-            columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-            bars = [column[:, part] for column in columns]
-        if interest is not None:
-            interest_ms, values = interest.available_ms, interest.values[:, part]
+        if bars is not None:
+            open_ms = bars.open_ms
+            columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+            fields = [column[:, part] for column in columns]
+        if open_interest is not None:
+            open_interest_ms, values = open_interest.available_ms, open_interest.values[:, part]
         return BarsClosed(
-            cause_id=f"cycle:{cycle_ms}",
-            cycle_ms=cycle_ms,
+            cause_id=f"cycle:{cycle_at_ms}",
+            cycle_at_ms=cycle_at_ms,
             period_ms=self._period_ms,
             open_ms=open_ms,
-            open=bars[0],
-            high=bars[1],
-            low=bars[2],
-            close=bars[3],
-            volume=bars[4],
-            interest_ms=interest_ms,
-            interest=values,
+            open=fields[0],
+            high=fields[1],
+            low=fields[2],
+            close=fields[3],
+            volume=fields[4],
+            open_interest_ms=open_interest_ms,
+            open_interest=values,
         )

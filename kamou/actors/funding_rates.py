@@ -24,21 +24,21 @@ class FundingRates:
     def __init__(self, read: Read, *, clock: Clock) -> None:
         self._read = read
         self._clock = clock
-        self._read_ms = 0
+        self._read_at_ms = 0
         self.known: Mapping[str, Decimal] = {}
 
     async def learn(self) -> None:
         """Read them, once an hour."""
         now_ms = self._clock.now_ms()
-        if now_ms // KNOWN_MS == self._read_ms // KNOWN_MS:
+        if now_ms // KNOWN_MS == self._read_at_ms // KNOWN_MS:
             return
         try:
             rates = await self._read(now_ms - DAY_MS, now_ms)
         except (UnreachableError, RateLimitedError):
-            if now_ms - self._read_ms > DAY_MS:
+            if now_ms - self._read_at_ms > DAY_MS:
                 self.known = {}
             return
-        self._read_ms = now_ms
+        self._read_at_ms = now_ms
         self.known = {
             symbol: Decimal(repr(float(rate)))
             for row in rates.values

@@ -122,13 +122,13 @@ class Journal:
         if idle or len(casts) >= self.settings.batch_max:
             self.inbox.put_nowait(CastsWaiting())  # refused when full: then the actor is awake
 
-    def cast_detail(self, cycle_ms: int, body: bytes) -> None:
+    def cast_detail(self, cycle_at_ms: int, body: bytes) -> None:
         """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; never blocks.
 
         Written with the next event. Of what waits, the newest ``DETAILS_KEPT`` cycles stay.
         """
         details = self.backlog.details
-        details[cycle_ms] = body
+        details[cycle_at_ms] = body
         if len(details) > DETAILS_KEPT:
             del details[min(details)]
 
@@ -216,7 +216,7 @@ class Backlog:
     """What waits to be written. ``duplicates`` counts casts that were committed before."""
 
     casts: deque[Encoded] = attrs.Factory(deque)
-    details: dict[int, bytes] = attrs.Factory(dict)  # by cycle_ms
+    details: dict[int, bytes] = attrs.Factory(dict)  # by cycle_at_ms
     snapshot: tuple[int, int, Callable[[], bytes]] | None = None  # seq, at_ms, dump
     duplicates: int = 0
 
@@ -324,8 +324,8 @@ class JournalActor(Actor):
             waiting.popleft()
         backlog.duplicates += written.duplicates
         if not written.full:
-            for cycle_ms in details:
-                backlog.details.pop(cycle_ms, None)
+            for cycle_at_ms in details:
+                backlog.details.pop(cycle_at_ms, None)
             if backlog.snapshot is snapshot:
                 backlog.snapshot = None
         self._note_disk(written.full)

@@ -97,7 +97,7 @@ async def closes_at(
 
     Raises: UnreachableError or RateLimitedError as the port does.
     """
-    bars = await port.candles(period_ms, at_ms - period_ms, at_ms)
+    bars = await port.bars(period_ms, at_ms - period_ms, at_ms)
     ends = bars.open_ms + bars.period_ms == at_ms
     if bars.period_ms != period_ms or not ends.any():
         return {}

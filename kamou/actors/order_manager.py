@@ -21,7 +21,7 @@ from kamou.core.model import Fill, Instrument, OrderRole, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
-from kamou.messages.orders import ProtectPosition, ReconcileNow, ResolveOrder, SweepOrder
+from kamou.messages.orders import CancelOrphanOrder, ProtectPosition, ReconcileNow, ResolveOrder
 from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice
 from kamou.runtime.mailboxes import Mailbox
@@ -49,7 +49,7 @@ class OrderManager(Actor):
         instruments: Mapping[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
-        cycle_ms: int,
+        cycle_period_ms: int,
         handler_deadline_s: float,
     ) -> None:
         super().__init__(
@@ -68,11 +68,11 @@ class OrderManager(Actor):
             clock=clock,
             settle=self._settle,
         )
-        self._cycle_ms = cycle_ms
+        self._cycle_period_ms = cycle_period_ms
         self._due_ms = 0
         self._due_s = math.inf  # the same by Trio's clock
         self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
-        self._unswept = False  # the last sweep left orphans
+        self._orphans_left = False  # the last sweep left orphans
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""
@@ -128,7 +128,7 @@ class OrderManager(Actor):
             case ProtectPosition():
                 await self._protector.protect(message.symbol)
                 await self._settle()
-            case SweepOrder():
+            case CancelOrphanOrder():
                 await self._desk.cancel(message.client_order_id, message.symbol, message.reason)
             case ResolveOrder():
                 order = self._desk.book.order(message.client_order_id)
@@ -213,7 +213,7 @@ class OrderManager(Actor):
         ]
         if released:
             book = await self._desk.commit(*released)
-        self._unswept = await self._protector.sweep(book)
+        self._orphans_left = await self._protector.cancel_orphans(book)
 
     # --- what is due -------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class OrderManager(Actor):
         now = self.clock.now_ms()
         deeds = []
         for order in book.orders.values():
-            age_ms = now - order.changed_ms
+            age_ms = now - order.changed_at_ms
             late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
             # Ended, and of some of its fills nobody told: they may have opened a bare position.
             # So may an entry that rests: it was to trade at once or not at all.
@@ -305,11 +305,11 @@ class OrderManager(Actor):
             or (book.trades and book.state is TradingState.FLATTENING)
             or book.finished  # flat, and its funding is awaited
             or self._left
-            or self._unswept
+            or self._orphans_left
             or self._entries.waiting
         )
         if urgent:
             return now + RETRY_MS
-        cycle = next_ms(now, self._cycle_ms)
+        cycle = next_ms(now, self._cycle_period_ms)
         holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now]
         return min([cycle, *holds])

@@ -15,7 +15,7 @@ import trio
 from kamou.clock import DAY_MS, Clock, floor_ms
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
-from kamou.exchange.base import Candles, ExchangePort, Floats, Ints, Series
+from kamou.exchange.base import Bars, ExchangePort, Floats, Ints, Series
 
 HISTORY_TIMEOUT_S = 900.0
 """To load all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and on a
@@ -44,14 +44,14 @@ class LoadedPanel:
     """A panel, and when the newest open interest in it became available (-1: none)."""
 
     panel: Panel
-    interest_at_ms: int = -1
+    open_interest_at_ms: int = -1
 
     def take_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows ``[rows, symbols]`` that are newer than those in the panel."""
         for row, at_ms in enumerate(available_ms):
-            if at_ms > self.interest_at_ms:
+            if at_ms > self.open_interest_at_ms:
                 self.panel.append_interest(int(at_ms), values[row])
-                self.interest_at_ms = int(at_ms)
+                self.open_interest_at_ms = int(at_ms)
 
 
 @attrs.define(eq=False)
@@ -60,7 +60,7 @@ class _Reading:
 
     panels: dict[int, LoadedPanel]
     bars_until_ms: int
-    interest_until_ms: int
+    open_interest_until_ms: int
 
 
 class PanelLoader:
@@ -124,7 +124,7 @@ class PanelLoader:
         }
         panel = next(iter(panels.values())).panel
         since_ms = floor_ms(self._clock.now_ms(), panel.period_ms) - panel.history_ms
-        return _Reading(panels, bars_until_ms=since_ms, interest_until_ms=since_ms)
+        return _Reading(panels, bars_until_ms=since_ms, open_interest_until_ms=since_ms)
 
     async def _read_on(self, reading: _Reading) -> None:
         """Read day by day up to now, which moves on meanwhile.
@@ -135,36 +135,36 @@ class PanelLoader:
         period_ms = next(iter(reading.panels.values())).panel.period_ms
         while True:
             now_ms = self._clock.now_ms()
-            since_ms, closed_ms = reading.bars_until_ms, floor_ms(now_ms, period_ms)
-            if since_ms >= closed_ms:
+            since_ms, closed_at_ms = reading.bars_until_ms, floor_ms(now_ms, period_ms)
+            if since_ms >= closed_at_ms:
                 return
-            until_ms = min(closed_ms, since_ms + max(DAY_MS, period_ms))
-            known_ms = now_ms if until_ms == closed_ms else until_ms
+            until_ms = min(closed_at_ms, since_ms + max(DAY_MS, period_ms))
+            known_ms = now_ms if until_ms == closed_at_ms else until_ms
             with trio.move_on_after(READ_TIMEOUT_S) as limit:
-                candles = await self._port.candles(period_ms, since_ms, until_ms)
-                interest = await self._port.open_interest(reading.interest_until_ms, known_ms)
+                bars = await self._port.bars(period_ms, since_ms, until_ms)
+                open_interest = await self._port.open_interest(
+                    reading.open_interest_until_ms, known_ms
+                )
             if limit.cancelled_caught:
                 raise UnreachableError(f"no day of bars came within {READ_TIMEOUT_S:g} s")
             for index, loaded in reading.panels.items():
-                await self._fill(loaded, self._parts[index].columns, candles, interest)
-            reading.bars_until_ms, reading.interest_until_ms = until_ms, known_ms
+                await self._fill(loaded, self._parts[index].columns, bars, open_interest)
+            reading.bars_until_ms, reading.open_interest_until_ms = until_ms, known_ms
 
     @staticmethod
-    async def _fill(
-        loaded: LoadedPanel, columns: slice, candles: Candles, interest: Series
-    ) -> None:
+    async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:
         """Append what was read, with a checkpoint after every ``ROWS_AT_ONCE`` bars."""
-        for rows in _slices(len(candles.open_ms)):
+        for rows in _slices(len(bars.open_ms)):
             loaded.panel.extend(
-                candles.open_ms[rows],
-                candles.open[rows, columns],
-                candles.high[rows, columns],
-                candles.low[rows, columns],
-                candles.close[rows, columns],
-                candles.volume[rows, columns],
+                bars.open_ms[rows],
+                bars.open[rows, columns],
+                bars.high[rows, columns],
+                bars.low[rows, columns],
+                bars.close[rows, columns],
+                bars.volume[rows, columns],
             )
             await trio.lowlevel.checkpoint()
-        loaded.take_interest(interest.available_ms, interest.values[:, columns])
+        loaded.take_interest(open_interest.available_ms, open_interest.values[:, columns])
         await trio.lowlevel.checkpoint()
 
 

@@ -25,8 +25,8 @@ SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence 
 ROUNDS_MAX = 4  # of orders that time out or are refused, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
 LIVE = frozenset(OrderStatus) - FAILED
-SWEEP_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
-SWEEP_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
+ORPHANS_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
+ORPHAN_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
 @attrs.frozen
@@ -247,17 +247,17 @@ class Protector:
         )
         return await desk.reduce(intent)
 
-    async def sweep(self, book: Book) -> bool:
+    async def cancel_orphans(self, book: Book) -> bool:
         """Cancel our stops and targets whose trade is over: a few. True: there are more."""
         swept = 0
-        young_ms = self._desk.clock.now_ms() - SWEEP_AFTER_MS
+        young_ms = self._desk.clock.now_ms() - ORPHAN_AFTER_MS
         for orphan in sorted(
             protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
         ):
             order = book.orders.get(orphan.client_order_id)
-            if order is None or (order.status in IN_FLIGHT and order.changed_ms > young_ms):
+            if order is None or (order.status in IN_FLIGHT and order.changed_at_ms > young_ms):
                 continue  # it ended meanwhile, or its answer may be on its way
-            if swept == SWEEP_MAX:
+            if swept == ORPHANS_MAX:
                 return True
             swept += 1
             await self._desk.cancel(orphan.client_order_id, orphan.symbol, orphan.reason)

@@ -26,10 +26,10 @@ from kamou.core.risk.midnights import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.orders import (
+    CancelOrphanOrder,
     ProtectPosition,
     ReconcileNow,
     ResolveOrder,
-    SweepOrder,
     VenueObserved,
 )
 from kamou.runtime.mailboxes import Mailbox
@@ -67,7 +67,7 @@ class Reconciler(Actor):
         instruments: dict[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
-        cycle_ms: int,
+        cycle_period_ms: int,
         period_ms: int,
         handler_deadline_s: float,
     ) -> None:
@@ -82,7 +82,7 @@ class Reconciler(Actor):
         self._instruments = instruments  # everybody looks things up in it; only we write to it
         self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
-        self._cycle_ms = cycle_ms
+        self._cycle_period_ms = cycle_period_ms
         self._follower = BookFollower(journal)
         self._listed: tuple[Instrument, ...] = ()  # as last told
         self._sound = True  # whether that makes sense
@@ -119,14 +119,14 @@ class Reconciler(Actor):
     async def tick(self) -> None:
         now = self._passed_ms = self.clock.now_ms()
         self._asked = self._orders.needs_reconcile = False
-        self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_ms) + CYCLE_OFFSET_MS
+        self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_period_ms) + CYCLE_OFFSET_MS
         try:
-            await self._reconcile(floor_ms(now, self._cycle_ms))
+            await self._reconcile(floor_ms(now, self._cycle_period_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
             self._doubts = {}  # only looks that follow each other confirm one
             self._again_ms = self.clock.now_ms() + RETRY_MS
 
-    async def _reconcile(self, cycle_ms: int) -> None:
+    async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
             # After the fill that called for it, not in its millisecond: a page has what is stamped
             # before its snapshot. The history "flattened" in tests/web/test_recomputation.py.
@@ -135,7 +135,7 @@ class Reconciler(Actor):
         book = self._follower.catch_up()  # with what the order manager learned while we read
         due = self._snapshot_due(book)
         terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
-        found = reconcile(book, view, terms, cycle_ms=cycle_ms, now_ms=self.clock.now_ms())
+        found = reconcile(book, view, terms, cycle_at_ms=cycle_at_ms, now_ms=self.clock.now_ms())
         self._doubts = found.doubts
         await self._commit_new(found.repairs)
         self._journal.cast(*found.marks)
@@ -232,7 +232,7 @@ class Reconciler(Actor):
     async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
         """ATR(14) of the trade timeframe, where the venue has the bars for it."""
         now = self.clock.now_ms()
-        bars = await self._port.candles(self._period_ms, now - ATR_BARS * self._period_ms, now)
+        bars = await self._port.bars(self._period_ms, now - ATR_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}
         for symbol in symbols & set(bars.symbols):
             column = bars.symbols.index(symbol)
@@ -261,9 +261,9 @@ class Reconciler(Actor):
         orders = self._orders
         for symbol in found.protect:
             orders.put_nowait(ProtectPosition(symbol=symbol, reason="reconciliation"))
-        for order in found.sweep:
+        for order in found.orphan_orders:
             orders.put_nowait(
-                SweepOrder(
+                CancelOrphanOrder(
                     symbol=order.symbol, client_order_id=order.client_order_id, reason=order.reason
                 )
             )

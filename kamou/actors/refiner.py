@@ -53,8 +53,8 @@ class Refiner(Actor):
         self._orders.put_nowait(
             SignalsRefined(
                 cause_id=message.cause_id,
-                expires_ms=message.expires_ms,
-                cycle_ms=message.cycle_ms,
+                expires_at_ms=message.expires_at_ms,
+                cycle_at_ms=message.cycle_at_ms,
                 signals=tuple(
                     RefinedSignal(candidate=candidate, size_multiplier=FULL_SIZE)
                     for candidate in message.candidates

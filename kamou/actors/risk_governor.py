@@ -15,7 +15,7 @@ from kamou.clock import Clock
 from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, PermitReleased
 from kamou.core.book.holdings import by_symbol
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
@@ -75,7 +75,7 @@ class RiskGovernor(Actor):
         self._pending: Pending | None = None
         self._read_again_ms: int | None = None
         self._read: EquityRead | None = None  # the newest that is a number
-        self._started_ms = clock.now_ms()
+        self._started_at_ms = clock.now_ms()
         self._asked_ms = 0  # for a read, out of turn
         self._fresh_since_ms: int | None = None  # of unbroken fresh reads in this state
         self._disk_full = False
@@ -97,7 +97,7 @@ class RiskGovernor(Actor):
         Cycles may be longer than that. A read that was asked for and does not come is not asked for
         again at once: the governor would do nothing else (seed 960263).
         """
-        known_ms = self._read.at_ms if self._read is not None else self._started_ms
+        known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
         old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
         due = [at_ms for at_ms in (self._read_again_ms, old_ms) if at_ms is not None]
         return max(min(due), self._asked_ms + self._limits.equity_confirm_s * 1000) if due else None
@@ -112,7 +112,7 @@ class RiskGovernor(Actor):
 
     def _overdue_ms(self, now_ms: int) -> int:
         """How long account or marks are past their age limit; 0 or less: they are fresh."""
-        read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_ms)
+        read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_at_ms)
         return overdue_ms(read, self._limits, now_ms)
 
     async def tick(self) -> None:
@@ -248,7 +248,7 @@ class RiskGovernor(Actor):
             marks_at_ms=message.marks_at_ms,
             exit_costs=exit_costs(message.positions, self._instruments, self._costs),
             explained=message.explained,
-            balance=message.account.balance,
+            wallet_balance=message.account.wallet_balance,
             positions=message.positions,
             agreed=message.reconciled,
             midnights=message.midnights,
@@ -287,7 +287,7 @@ class RiskGovernor(Actor):
         """Journal a command that changed nothing: its reason is published, a refusal announced."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
-            noted = CommandNoted(at_ms=now_ms, reason=reason, note=note, refusal=why)
+            noted = CommandRecorded(at_ms=now_ms, reason=reason, note=note, refusal=why)
             await self._journal.commit(noted)
             self._follower.catch_up()
 
@@ -307,7 +307,7 @@ class RiskGovernor(Actor):
                 self._pending,
                 limits=self._limits,
                 now_ms=self.clock.now_ms(),
-                started_ms=self._started_ms,
+                started_at_ms=self._started_at_ms,
                 fresh_since_ms=self._fresh_since_ms,
                 protection_failed=protection_failed,
                 disk_full=self._disk_full,
@@ -351,7 +351,7 @@ class RiskGovernor(Actor):
         opening_read = OpeningRead(
             at_ms=read.at_ms,
             equity=read.equity,
-            balance=read.balance,
+            wallet_balance=read.wallet_balance,
             positions=read.positions,
             midnights=read.midnights,
             tolerance=self._limits.equity_tolerance,

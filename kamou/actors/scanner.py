@@ -65,7 +65,7 @@ class Scanner(Actor):
             # Conflated, restarted, or nothing could be read yet: there is a hole before these.
             await self.recover()
             panel = self._panel
-        self._loaded.take_interest(message.interest_ms, message.interest)
+        self._loaded.take_interest(message.open_interest_ms, message.open_interest)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(
@@ -104,16 +104,16 @@ class Scanner(Actor):
     def _send(
         self,
         message: BarsClosed,
-        bar_close_ms: int,
+        bar_closed_at_ms: int,
         close: Floats,
         columns: tuple[StrategyColumns, ...],
     ) -> None:
         self._veto.put_nowait(
             ShardRanked(
                 cause_id=message.cause_id,
-                cycle_ms=message.cycle_ms,
+                cycle_at_ms=message.cycle_at_ms,
                 shard=self._index,
-                bar_close_ms=bar_close_ms,
+                bar_closed_at_ms=bar_closed_at_ms,
                 close=close,
                 columns=columns,
                 bars=self._panel.count.astype(float),

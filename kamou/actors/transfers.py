@@ -55,7 +55,7 @@ class TransferValuer:
         read = OpeningRead(
             at_ms=account.at_ms,
             equity=account.equity,
-            balance=account.balance,
+            wallet_balance=account.wallet_balance,
             positions=view.positions,
             midnights=(),
             tolerance=self.tolerance,
@@ -81,7 +81,7 @@ class TransferValuer:
                 for symbol in sorted(named & dated.marks.keys())
             )
             marks = MidnightMarks(at_ms=at_ms, marks=figures, source=dated.source)
-            valued = value_transfer(book, read, marks, self.instruments, marks_ms=dated.at_ms)
+            valued = value_transfer(book, read, marks, self.instruments, marks_at_ms=dated.at_ms)
             if valued is not None:
                 found.append(valued)
         return tuple(found)

@@ -78,7 +78,7 @@ class VetoActor(Actor):
 
     async def recover(self) -> None:
         await self._follower.recover()
-        self._ranked_ms = self._follower.book.cycle_ms
+        self._ranked_ms = self._follower.book.cycle_at_ms
 
     def next_due_ms(self) -> int | None:
         return self._deadline_ms if self._collecting else None
@@ -88,21 +88,21 @@ class VetoActor(Actor):
 
     async def handle(self, message: object) -> None:
         assert isinstance(message, ShardRanked), message
-        if message.cycle_ms <= self._ranked_ms:
+        if message.cycle_at_ms <= self._ranked_ms:
             return  # too late: it was left out and counted
-        if message.cycle_ms != self._collecting:
+        if message.cycle_at_ms != self._collecting:
             if self._collecting:
                 await self._finish()
-            self._collecting = message.cycle_ms
+            self._collecting = message.cycle_at_ms
             self._deadline_ms = self.clock.now_ms() + self._cycle.shard_deadline_ms
         self._shards[message.shard] = message
         if len(self._shards) == len(self._universe):
             await self._finish()
 
     async def _finish(self) -> None:
-        cycle_ms, shards = self._collecting, list(self._shards.values())
+        cycle_at_ms, shards = self._collecting, list(self._shards.values())
         self._collecting, self._shards = 0, {}
-        self._ranked_ms = cycle_ms
+        self._ranked_ms = cycle_at_ms
         ranking = merge(
             shards,
             universe=self._universe,
@@ -110,15 +110,15 @@ class VetoActor(Actor):
             period_ms=self._period_ms,
             top=self._cycle.candidates_max,
         )
-        heard = ranking.bar_close_ms or ranking.late_shards
-        if not heard and cycle_ms % self._period_ms:
+        heard = ranking.bar_closed_at_ms or ranking.late_shards
+        if not heard and cycle_at_ms % self._period_ms:
             return  # no bar was due: there was nothing to scan, and there is nothing to tell
         events: list[Event] = [
             CycleRanked(
                 at_ms=self.clock.now_ms(),
-                cause_id=f"cycle:{cycle_ms}",
-                cycle_ms=cycle_ms,
-                bar_close_ms=ranking.bar_close_ms,
+                cause_id=f"cycle:{cycle_at_ms}",
+                cycle_at_ms=cycle_at_ms,
+                bar_closed_at_ms=ranking.bar_closed_at_ms,
                 symbols=ranking.symbols,
                 candidates=ranking.candidates,
                 abstained=ranking.abstained,
@@ -126,9 +126,9 @@ class VetoActor(Actor):
                 top=tuple(ranked(candidate) for candidate in ranking.top),
             )
         ]
-        if self._keep_detail and ranking.bar_close_ms:
-            self._journal.cast_detail(cycle_ms, self._detail(ranking, shards))
-        cleared = await self._clear(cycle_ms, ranking.top, events) if ranking.top else None
+        if self._keep_detail and ranking.bar_closed_at_ms:
+            self._journal.cast_detail(cycle_at_ms, self._detail(ranking, shards))
+        cleared = await self._clear(cycle_at_ms, ranking.top, events) if ranking.top else None
         self._journal.cast(*events)
         if cleared is not None:
             self._refiner.put_nowait(cleared)
@@ -154,7 +154,7 @@ class VetoActor(Actor):
         return pack(ranking.names, details)
 
     async def _clear(
-        self, cycle_ms: int, candidates: Sequence[Candidate], events: list[Event]
+        self, cycle_at_ms: int, candidates: Sequence[Candidate], events: list[Event]
     ) -> CandidatesCleared | None:
         """Those that no veto denies; every refusal is added to ``events``."""
         context = await self._context(candidates)
@@ -167,7 +167,7 @@ class VetoActor(Actor):
             events.append(
                 CandidateVetoed(
                     at_ms=context.now_ms,
-                    cause_id=f"cycle:{cycle_ms}",
+                    cause_id=f"cycle:{cycle_at_ms}",
                     signal_id=candidate.signal_id,
                     strategy=candidate.strategy,
                     symbol=candidate.symbol,
@@ -177,9 +177,9 @@ class VetoActor(Actor):
         if not cleared:
             return None
         return CandidatesCleared(
-            cause_id=f"cycle:{cycle_ms}",
-            expires_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
-            cycle_ms=cycle_ms,
+            cause_id=f"cycle:{cycle_at_ms}",
+            expires_at_ms=context.now_ms + self._cycle.candidate_ttl_s * 1000,
+            cycle_at_ms=cycle_at_ms,
             candidates=tuple(cleared),
         )
 

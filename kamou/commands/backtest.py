@@ -53,7 +53,7 @@ def _day_ms(text: str) -> int:
 
 
 class FolderOrName(UserPath):
-    """The name of a stored set, or a folder, as text."""
+    """The name of a dataset, or a folder, as text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return str(self.home(value, param, ctx)) if value.startswith("~") else value
@@ -65,7 +65,7 @@ class FolderOrName(UserPath):
     type=FolderOrName(),
     required=True,
     metavar="DIR|NAME",
-    help="A folder of candles, or a stored set.",
+    help="A folder of bars, or a dataset.",
 )
 @click.option(
     "--timerange",

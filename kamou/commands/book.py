@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kamou.core.day import utc_day
 from kamou.core.model import note_of
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kamou.store.rows import OpenDay
 
 
-def open_database(folder: DataFolder) -> sqlite3.Connection:
+def open_database(folder: DataDirectory) -> sqlite3.Connection:
     """A read-only connection.
 
     Raises:
@@ -78,10 +78,10 @@ def describe(
         "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
         "equity": _text(equity.equity if equity else None),
-        "wallet_balance": _text(equity.balance if equity else None),
-        "unrealized_pnl": _text(equity.unrealised if equity else None),
+        "wallet_balance": _text(equity.wallet_balance if equity else None),
+        "unrealized_pnl": _text(equity.unrealized_pnl if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
-        "cycle_ms": latest.cycle.cycle_ms if latest.cycle else None,
+        "cycle_at_ms": latest.cycle.cycle_at_ms if latest.cycle else None,
         "day": day_budget(reader),
         "positions": held,
         "pending_entries": pending,
@@ -146,7 +146,7 @@ def _unchanged(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
     """Return what the equity would be at a time if the day had neither gained nor lost."""
     from kamou.store.latest_events import transferred_after
 
-    return day.equity_start + day.flows - transferred_after(reader, at_ms)
+    return day.equity_start + day.net_deposits - transferred_after(reader, at_ms)
 
 
 def loss_words(day: dict[str, Any] | None) -> str:

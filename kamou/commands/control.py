@@ -16,7 +16,7 @@ from kamou.commands.printing import print_facts, print_json, say, say_error
 from kamou.core.codes import describe_cause
 from kamou.core.model import TradingState
 from kamou.core.words import counted, describe_state, strategy_name
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
 from kamou.errors import (
@@ -57,7 +57,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
     Exit code 6: entries are held by the run that is alive, and the halt is not journalled yet.
     """
     resolved = resolve(config_path, data_dir=data_dir)
-    folder = DataFolder(resolved.settings.data_dir)
+    folder = DataDirectory(resolved.settings.data_dir)
     reason = _published(reason)
     try:
         told = Operator.find(folder).command("halt", reason)
@@ -73,7 +73,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
         )
 
 
-def _hold(folder: DataFolder, reason: str, error: KamouError, *, as_json: bool) -> None:
+def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: bool) -> None:
     """Set the halt latch, because no run took the halt. A run that trades or starts respects it.
 
     Raises:
@@ -109,7 +109,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     Exit code 6: the run refused the resume, and the trading state stays as it was.
     """
     resolved = resolve(config_path, data_dir=data_dir)
-    folder = DataFolder(resolved.settings.data_dir)
+    folder = DataDirectory(resolved.settings.data_dir)
     latch = HaltLatch(folder.latch)
     reason = reason.strip()
     if excess := describe_excess(reason):
@@ -175,9 +175,9 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     """
     reason = _published(reason)
     warn = Once()
-    latch = "" if data_dir is None else _set_latch(DataFolder(data_dir), reason)
+    latch = "" if data_dir is None else _set_latch(DataDirectory(data_dir), reason)
     resolved = resolve_what_holds(config_path, warn, data_dir=data_dir)
-    folder = DataFolder(resolved.settings.data_dir)
+    folder = DataDirectory(resolved.settings.data_dir)
     if data_dir is None:
         latch = _set_latch(folder, reason)
     try:
@@ -208,7 +208,7 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
     from kamou.runs import flatten as kill_switch
 
     try:
-        found = Operator.find(DataFolder(resolved.settings.data_dir))
+        found = Operator.find(DataDirectory(resolved.settings.data_dir))
         done = {"by": "run", **found.command("flatten", reason)}
         left = kill_switch.positions_at_venue(resolved, warn=warn)
         if left:
@@ -244,7 +244,7 @@ class Once:
             say(f"warning: {line}", err=True)
 
 
-def _set_latch(folder: DataFolder, reason: str) -> str:
+def _set_latch(folder: DataDirectory, reason: str) -> str:
     """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing.
 
     Raises:

@@ -11,7 +11,7 @@ import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def data() -> None:
 @click.option("--name", metavar="NAME", help="What to call the set (default: the folder's name).")
 @click.option("--venue", metavar="VENUE", help="Only this venue, where the files hold several.")
 @click.option("--allow-gaps", is_flag=True, help="Keep missing bars as missing.")
-@click.option("--replace", is_flag=True, help="Replace a stored set of the same name.")
+@click.option("--replace", is_flag=True, help="Replace a dataset of the same name.")
 @config_option
 @data_dir_option
 @json_option
@@ -42,7 +42,7 @@ def import_(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Check the candles, funding and open interest in DIR and store them.
+    """Check the bars, funding and open interest in DIR and store them.
 
     A file with corrupt, missing, unsorted, duplicate or future rows is refused with its row and
     the reason, and then nothing is stored.
@@ -51,7 +51,7 @@ def import_(
     from kamou.store.importer import import_folder
 
     settings = resolve(config_path, data_dir=data_dir).settings
-    folder = DataFolder(settings.data_dir)
+    folder = DataDirectory(settings.data_dir)
     existed = folder.path.exists()
     if existed:  # one that cannot be used is reported before minutes of reading
         folder.create(say_error)
@@ -86,7 +86,7 @@ def import_(
 @data_dir_option
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the stored sets with their ranges and gaps; damaged ones on standard error."""
+    """List the datasets with their ranges and gaps; damaged ones on standard error."""
     from kamou.store.market_data import DamagedSet, SetSummary, list_sets
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir
@@ -94,7 +94,7 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     if not found and not stored_in.exists():
         raise NotRunningError(
             f"the data directory {stored_in} does not exist; `kamou data import DIR` makes it and"
-            " stores a folder of candles, --data-dir names another"
+            " stores a folder of bars, --data-dir names another"
         )
     sets = [each for each in found if isinstance(each, SetSummary)]
     damaged = [each for each in found if isinstance(each, DamagedSet)]
@@ -109,13 +109,23 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     if sets:
         _print_sets(sets)
     elif not damaged:
-        say("nothing is stored yet: `kamou data import DIR` stores a folder of candles")
+        say("nothing is stored yet: `kamou data import DIR` stores a folder of bars")
     for each in damaged:
         say_error(f"damaged: {each.name}: {each.reason}")
 
 
 def _print_sets(sets: Sequence[SetSummary]) -> None:
-    columns = ("name", "symbols", "bars", "period", "from", "to", "gaps", "funding", "interest")
+    columns = (
+        "name",
+        "symbols",
+        "bars",
+        "period",
+        "from",
+        "to",
+        "gaps",
+        "funding",
+        "open_interest",
+    )
     rows = (
         (
             each.name,
@@ -126,7 +136,7 @@ def _print_sets(sets: Sequence[SetSummary]) -> None:
             when(each.last_ms),
             each.gaps_total,
             each.funding_rows,
-            each.interest_rows,
+            each.open_interest_rows,
         )
         for each in sets
     )

@@ -8,7 +8,7 @@ import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, say, say_error
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import NotRunningError
 
@@ -73,7 +73,7 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     """
     from kamou.runs import backup
 
-    folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
     backup.refuse_missing(copy)  # before a data directory is made for it
     with DataFolderLock(folder.path, announce=say_error):
         backup.restore(copy, folder)
@@ -83,8 +83,8 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
         say(f"restored {folder.database} and {folder.exchange}")
 
 
-def _existing(config_path: Path | None, data_dir: Path | None) -> DataFolder:
-    folder = DataFolder(resolve(config_path, data_dir=data_dir).settings.data_dir)
+def _existing(config_path: Path | None, data_dir: Path | None) -> DataDirectory:
+    folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
     if not folder.database.exists():
         raise NotRunningError(
             f"there is no database in the data directory {folder.path} yet: `kamou run` makes it"

@@ -9,7 +9,7 @@ from kamou.clock import SystemClock
 from kamou.commands.book import describe, open_database
 from kamou.commands.operator import Operator
 from kamou.commands.status_text import troubles
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import SET, HaltLatch, standing
 from kamou.errors import KamouError, NotRunningError
 from kamou.runs.recorded_book import RecordedBook
@@ -22,14 +22,14 @@ def look(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
     Raises:
         StoreError: there is a database, and it cannot be read.
     """
-    folder = DataFolder(resolved.settings.data_dir)
+    folder = DataDirectory(resolved.settings.data_dir)
     seen = unread(None, gone=False)
     try:
         operator = Operator.find(folder)
         record = operator.record
         seen["run"] = {
             "pid": record.pid,
-            "started_ms": record.started_ms,
+            "started_at_ms": record.started_at_ms,
             "port": record.port,
             "mode": record.mode,
         }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.lock import lock_holder
 from kamou.errors import KamouError, NothingTradesError, NotRunningError, TimedOutError
 from kamou.http.addresses import literal
@@ -37,7 +37,7 @@ class Operator:
     token: str = ""  # sent over TCP only
 
     @staticmethod
-    def find(folder: DataFolder) -> Operator:
+    def find(folder: DataDirectory) -> Operator:
         """Return the running system of this data directory.
 
         Raises:
@@ -88,7 +88,7 @@ class Operator:
         return said
 
 
-def _peer(folder: DataFolder, holder: int) -> Peer | None:
+def _peer(folder: DataDirectory, holder: int) -> Peer | None:
     """Who listens on the socket; None when nobody does, or the system cannot tell."""
     try:
         return listening_peer(folder.operator_socket, deadline_s=DEADLINE_S)
@@ -106,7 +106,7 @@ def _peer(folder: DataFolder, holder: int) -> Peer | None:
         return None
 
 
-def _over_tcp(folder: DataFolder, record: RunRecord) -> Operator:
+def _over_tcp(folder: DataDirectory, record: RunRecord) -> Operator:
     """The TCP listener, once it has proved that it knows this run's token."""
     if not _lives(record.pid):
         raise NotRunningError(

@@ -67,7 +67,7 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
             f"{_safe(row['symbol'])} {_safe(row['side'])} {price(row['quantity'])}",
             limit,
             filled,
-            f"{_safe(row['status'])}, {span(row['intended_ms'], book['as_of_ms'])}",
+            f"{_safe(row['status'])}, {span(row['intended_at_ms'], book['as_of_ms'])}",
             strategy_name(_safe(row["strategy"])),
         )
         pieces = [part for part in parts if part]
@@ -155,7 +155,7 @@ def _figures(row: Row, now_ms: int) -> dict[str, str]:
         "unrealized": money(row["unrealized_pnl"], signed=True),
         "R": NONE if row["r"] is None else money(row["r"], signed=True),
         "R in words": r_multiple(row["r"]),
-        "age": span(row["opened_ms"], now_ms),
+        "age": span(row["opened_at_ms"], now_ms),
         "strategy": strategy_name(_safe(row["strategy"])) or NONE,
     }
 

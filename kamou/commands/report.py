@@ -11,7 +11,7 @@ import click
 from kamou.commands.book import open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, print_table, say, when
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Resolved
 
 
@@ -65,7 +65,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     settings = resolved.settings
     assumed_live = settings.mode == "demo"
     given = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
-    with contextlib.closing(open_database(DataFolder(settings.data_dir))) as reader:
+    with contextlib.closing(open_database(DataDirectory(settings.data_dir))) as reader:
         site = given.as_run(latest_run(reader))
         document = results_document(gather(reader, site, Memo()))
         now = open_row(reader)

@@ -8,7 +8,7 @@ import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import say_error
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Settings
 
 
@@ -40,7 +40,7 @@ def site(
         raise click.UsageError("--database and --data-dir exclude each other; give one of them")
     resolved = resolve(config_path, data_dir=data_dir, web__host=host, web__port=port)
     settings = resolved.settings
-    _serve(settings, database or DataFolder(settings.data_dir).database)
+    _serve(settings, database or DataDirectory(settings.data_dir).database)
 
 
 def _serve(settings: Settings, database: Path) -> None:

@@ -79,7 +79,7 @@ def title_lines(seen: Seen, width: int) -> list[str]:
     if seen["running"]:
         pieces.append(PHASES.get(str((system or {}).get("phase")), "running"))
         pieces.append(
-            f"process {_safe(run.get('pid'))}, up {span(run.get('started_ms'), seen['at_ms'])}"
+            f"process {_safe(run.get('pid'))}, up {span(run.get('started_at_ms'), seen['at_ms'])}"
         )
     else:
         pieces.append("NOT RUNNING")
@@ -151,7 +151,7 @@ def account_facts(book: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("today", percent(day["result"], signed=True) if day else "not known"),
         ("loss today", loss_words(day)),
         ("loss budget left", percent(day["loss_budget_left"]) if day else "not known"),
-        ("last cycle", moment(book["cycle_ms"])),
+        ("last cycle", moment(book["cycle_at_ms"])),
         ("account as of", moment(book["equity_at_ms"])),
     ]
     if book["disabled_strategies"]:

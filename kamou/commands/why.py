@@ -16,7 +16,7 @@ from kamou.commands.printing import print_json, say, when
 from kamou.core.codes import MEANINGS
 from kamou.core.model import Figure
 from kamou.core.words import figure_words, figures_words, strategy_name
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 
 VENUE = "venue"  # the tier of an entry that was rejected
 WANTED = "wanted"  # the figure that says what a strategy wants
@@ -52,7 +52,7 @@ def why(
 ) -> None:
     """Print what each tier answered about SYMBOL in the last cycles, with its figures."""
     resolved = resolve(config_path, data_dir=data_dir)
-    with contextlib.closing(open_database(DataFolder(resolved.settings.data_dir))) as reader:
+    with contextlib.closing(open_database(DataDirectory(resolved.settings.data_dir))) as reader:
         rows = reasons(reader, symbol.upper(), cycles)
         scanned = frozenset() if rows else _scanned(reader)
         recorded = bool(rows) or _is_recorded(reader, symbol.upper())
@@ -130,7 +130,7 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
     from kamou.store.latest_events import rejected_entries
 
     seen = queries.cycles(reader, limit=cycles)
-    since_ms = seen[-1].cycle_ms if seen else 0
+    since_ms = seen[-1].cycle_at_ms if seen else 0
     rows = [
         _row(refusal.at_ms, refusal.tier, refusal.strategy, denial.code, denial.figures)
         for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
@@ -149,22 +149,22 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
     signals = [
         signal
         for signal in queries.signals(reader, symbol=symbol, limit=500)
-        if signal.cycle_ms >= since_ms
+        if signal.cycle_at_ms >= since_ms
     ]
     for signal in signals:
         sized = {"score": f"{signal.score:.3f}", "size": str(signal.size_multiplier)}
         figures = tuple(Figure(name=name, value=value) for name, value in sized.items())
-        rows.append(_row(signal.cycle_ms, "T3", signal.strategy, signal.verdict, figures))
+        rows.append(_row(signal.cycle_at_ms, "T3", signal.strategy, signal.verdict, figures))
         rows += [
             _row(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
             for granted in queries.grants_of(reader, signal.signal_id)
         ]
-    for cycle_ms, body in queries.details(reader, limit=cycles):
+    for cycle_at_ms, body in queries.details(reader, limit=cycles):
         for reason in scan_detail.reasons(body, symbol):
             answer, figures = reason.abstain.name, reason.figures
             if reason.score is not None:
                 answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
-            rows.append(_row(cycle_ms, "T1", reason.strategy, answer, figures))
+            rows.append(_row(cycle_at_ms, "T1", reason.strategy, answer, figures))
     return sorted(rows, key=lambda row: -int(row["at_ms"]))
 
 

@@ -35,11 +35,11 @@ def day_start_ms(at_ms: int) -> int:
     return at_ms - at_ms % DAY_MS
 
 
-def day_pnl(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+def day_pnl(equity: Decimal, day_equity: Decimal, net_deposits: Decimal) -> Decimal:
     """The day's return so far, as a fraction: (E - E0 - F) / E0.
 
-    ``equity`` includes unrealised results; ``flows`` are net transfers since ``day_equity`` was
-    read, so that a deposit is no profit and a withdrawal no loss.
+    ``equity`` includes unrealized PnL; ``net_deposits`` are net transfers since
+    ``day_equity`` was read, so that a deposit is no profit and a withdrawal no loss.
     """
     assert day_equity > 0
-    return (equity - day_equity - flows) / day_equity
+    return (equity - day_equity - net_deposits) / day_equity

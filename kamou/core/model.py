@@ -179,8 +179,8 @@ class Candidate:
     stop_distance: float
     target_distance: float
     hold_ms: int  # the time stop
-    bar_open_ms: int
-    bar_close_ms: int
+    bar_opened_at_ms: int
+    bar_closed_at_ms: int
     features: tuple[tuple[str, float], ...] = ()
     proxy: str = ""
 
@@ -244,8 +244,8 @@ class Plan:
     notional: Decimal  # money
     bound_by: str  # which limit bound the size: risk | exposure | day_budget | cluster | ...
     hold_ms: int
-    planned_ms: int
-    expires_ms: int
+    planned_at_ms: int
+    expires_at_ms: int
 
     @property
     def stop_distance(self) -> Decimal:
@@ -270,7 +270,7 @@ class Intent:
     time_in_force: TimeInForce
     reduce_only: bool
     leverage: int
-    intended_ms: int
+    intended_at_ms: int
     salt: str  # hex
     cause_id: str
 
@@ -291,8 +291,8 @@ class VenueOrder:
     limit_price: Decimal | None
     trigger_price: Decimal | None
     reduce_only: bool
-    created_ms: int
-    updated_ms: int
+    created_at_ms: int
+    updated_at_ms: int
 
 
 @attrs.frozen(kw_only=True)
@@ -331,11 +331,17 @@ class VenuePosition:
     liquidation_price: Decimal | None
     margin: Decimal
     leverage: int
-    unrealised: Decimal
-    updated_ms: int
+    unrealized_pnl: Decimal
+    updated_at_ms: int
 
     def __attrs_post_init__(self) -> None:
-        numbers = (self.quantity, self.entry_price, self.mark_price, self.margin, self.unrealised)
+        numbers = (
+            self.quantity,
+            self.entry_price,
+            self.mark_price,
+            self.margin,
+            self.unrealized_pnl,
+        )
         assert all(number.is_finite() for number in numbers), self
         assert self.mark_price > 0, self
 
@@ -344,9 +350,9 @@ class VenuePosition:
 class Account:
     """Balances as the venue tells them, in the account currency."""
 
-    equity: Decimal  # balance + unrealised
-    balance: Decimal  # wallet: realised only
-    unrealised: Decimal
+    equity: Decimal  # balance + unrealized_pnl
+    wallet_balance: Decimal  # wallet: realized only
+    unrealized_pnl: Decimal
     margin_used: Decimal
     available: Decimal
     at_ms: int

@@ -53,7 +53,7 @@ FIGURES = FEATURES | {
     "age_ms": "age",
     "ask": "ask",
     "away": "away from the mark",
-    "bare": "without a confirmed stop",
+    "unprotected": "without a confirmed stop",
     "bid": "bid",
     "bound_by": "bound by",
     "contract_size": "contract size",
@@ -96,7 +96,7 @@ FIGURES = FEATURES | {
     "permit": "permit",
     "position": "position",
     "price": "price",
-    "q": "sizing equity",
+    "sizing_equity": "sizing equity",
     "quantity": "quantity",
     "reason": "because",
     "reentries": "entries again today",
@@ -123,7 +123,7 @@ FIGURES = FEATURES | {
     "day_pnl": "the day's result",
     "equity": "equity",
     "exit_costs": "exit costs",
-    "flows": "net deposits today",
+    "net_deposits": "net deposits today",
     "overdue_ms": "too old by",
     "venue": "the exchange has",
 }
@@ -177,7 +177,9 @@ STATES = {
 """What each trading state means."""
 FLATTENED = "flattened: no new trades"
 
-MONEY = frozenset({"day_equity", "equity", "exit_costs", "flows", "notional", "q"})
+MONEY = frozenset(
+    {"day_equity", "equity", "exit_costs", "net_deposits", "notional", "sizing_equity"}
+)
 MONEY |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
 ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})

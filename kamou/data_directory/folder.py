@@ -27,7 +27,7 @@ Announce = Callable[[str], None]
 
 
 @attrs.frozen
-class DataFolder:
+class DataDirectory:
     """One track: one mode, one curve, one account. Never shared between modes."""
 
     path: Path
@@ -239,10 +239,10 @@ class RunRecord:
     port: int
     operator_host: str
     operator_port: int | None  # None: web.operator_tcp is off
-    started_ms: int
+    started_at_ms: int
     operator_socket: bool = True  # False: the file system of the data directory has no sockets
 
-    def write(self, folder: DataFolder) -> None:
+    def write(self, folder: DataDirectory) -> None:
         """Replace the record. Raises ``StoreError`` when it cannot be written."""
         try:
             write_atomically(folder.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
@@ -250,7 +250,7 @@ class RunRecord:
             raise unwritable(folder.path, error) from error
 
     @staticmethod
-    def read(folder: DataFolder) -> RunRecord | None:
+    def read(folder: DataDirectory) -> RunRecord | None:
         """The record, or None when there is none or it is not whole."""
         try:
             return RunRecord(**json.loads(folder.run_record.read_text(encoding="utf-8")))

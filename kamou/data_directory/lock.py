@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from kamou.data_directory.folder import Announce, DataFolder, unwritable
+from kamou.data_directory.folder import Announce, DataDirectory, unwritable
 from kamou.data_directory.private_files import FILE_MODE, OTHERS, narrow
 from kamou.errors import AlreadyRunningError, KamouError, StoreError
 
@@ -25,7 +25,7 @@ class DataFolderLock:
     """
 
     def __init__(self, folder: Path, *, announce: Announce = lambda line: None) -> None:
-        self._folder = DataFolder(folder)
+        self._folder = DataDirectory(folder)
         self._announce = announce
         self._descriptor: int | None = None
 
@@ -105,7 +105,7 @@ def lock_holder(folder: Path) -> int | None:
     Raises:
         KamouError: this user may not look.
     """
-    path = DataFolder(folder).lock
+    path = DataDirectory(folder).lock
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:

@@ -18,10 +18,10 @@ import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.core.book.events import ReduceProved
+from kamou.core.book.events import ReductionProved
 from kamou.core.book.updates import VenueEvent
 from kamou.core.codes import Deny
-from kamou.core.market.bars import Candles as Candles
+from kamou.core.market.bars import Bars as Bars
 from kamou.core.market.bars import Floats as Floats
 from kamou.core.market.bars import Ints as Ints
 from kamou.core.market.bars import Series as Series
@@ -78,7 +78,7 @@ class ExchangePort(Protocol):
 
     async def instruments(self) -> tuple[Instrument, ...]: ...
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Bars with ``since_ms <= open_ms`` and ``open_ms + period_ms <= until_ms``."""
         ...
 
@@ -162,7 +162,7 @@ class ExchangePort(Protocol):
 HaltLatch = Callable[[], bool]
 """Whether the halt-latch file is set, or the governor halted. Read before every entry."""
 
-JournalProof = Callable[[ReduceProved], Awaitable[None]]
+JournalProof = Callable[[ReductionProved], Awaitable[None]]
 """Commits the port's own proof that an order only reduces."""
 
 
@@ -244,8 +244,8 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
             )
-        if self._clock.now_ms() >= approved.expires_ms:
-            raise InvalidPermitError("PERMIT_EXPIRED", f"expired at {approved.expires_ms}")
+        if self._clock.now_ms() >= approved.expires_at_ms:
+            raise InvalidPermitError("PERMIT_EXPIRED", f"expired at {approved.expires_at_ms}")
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
             "symbol": intent.symbol == approved.symbol,
@@ -268,7 +268,7 @@ class GuardedPort(ABC):
                 f"position={position} order={intent.side.value} {intent.quantity}",
             )
         await self._journal_proof(
-            ReduceProved(
+            ReductionProved(
                 at_ms=self._clock.now_ms(),
                 cause_id=intent.cause_id,
                 client_order_id=intent.client_order_id,

@@ -14,7 +14,7 @@ import trio
 
 from kamou.clock import DAY_MS, Clock, floor_ms, next_ms
 from kamou.core.book.updates import VenueEvent
-from kamou.core.market.bars import Candles, Series
+from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
     Fill,
@@ -93,7 +93,7 @@ class SimulatedExchange(GuardedPort):
         )
         self._runner = runner
         self._twin: MadeInDays | None = None  # for reads of the past
-        self._twin_read_ms = 0
+        self._twin_read_at_ms = 0
         self._reloads = engine.reloads
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
@@ -101,7 +101,7 @@ class SimulatedExchange(GuardedPort):
         """Advance market time; its actor calls this. Cheap when nothing rests and none is held."""
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
-        if self._twin is not None and to_ms - self._twin_read_ms > TWIN_KEPT_MS:
+        if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
             self._twin = None
 
     async def catch_up(self, to_ms: int) -> None:
@@ -134,10 +134,10 @@ class SimulatedExchange(GuardedPort):
         await self._now()
         return self.engine.source.instruments
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         until_ms = min(until_ms, await self._now())
         return await self._of_market(
-            since_ms, until_ms, lambda market: market.candles(period_ms, since_ms, until_ms)
+            since_ms, until_ms, lambda market: market.bars(period_ms, since_ms, until_ms)
         )
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
@@ -167,7 +167,7 @@ class SimulatedExchange(GuardedPort):
             return read(source)
         if self._twin is None:
             self._twin = source.twin()
-        self._twin_read_ms = until_ms
+        self._twin_read_at_ms = until_ms
         return await self._runner(read, self._twin)
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:

@@ -7,13 +7,13 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """Base of all messages. ``cause_id`` names what led to it, back to the candle."""
+    """Base of all messages. ``cause_id`` names what led to it, back to the bar."""
 
     cause_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Expiring(Message):
-    """A message that is worthless after ``expires_ms``: it expires unread, counted."""
+    """A message that is worthless after ``expires_at_ms``: it expires unread, counted."""
 
-    expires_ms: int
+    expires_at_ms: int

@@ -16,11 +16,12 @@ Ints = npt.NDArray[np.int64]
 class BarsClosed(Message):
     """Bars that closed since the last cycle, ``[bars, symbols]``; zero bars is a heartbeat.
 
-    ``interest`` are open-interest observations that became available since the last cycle,
-    ``[rows, symbols]`` (base units or contracts; NaN unknown) at ``interest_ms`` ``[rows]``.
+    ``open_interest`` are open-open_interest observations that became available since the last
+    cycle, ``[rows, symbols]`` (base units or contracts; NaN unknown) at ``open_interest_ms``
+    ``[rows]``.
     """
 
-    cycle_ms: int
+    cycle_at_ms: int
     period_ms: int
     open_ms: Ints
     open: Floats
@@ -28,5 +29,5 @@ class BarsClosed(Message):
     low: Floats
     close: Floats
     volume: Floats
-    interest_ms: Ints
-    interest: Floats
+    open_interest_ms: Ints
+    open_interest: Floats

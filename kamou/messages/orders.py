@@ -50,7 +50,7 @@ class ProtectPosition(Message):
 
 
 @attrs.frozen(kw_only=True)
-class SweepOrder(Message):
+class CancelOrphanOrder(Message):
     """The reconciler found an order of ours that should not rest."""
 
     symbol: str

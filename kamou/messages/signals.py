@@ -36,9 +36,9 @@ class StrategyColumns:
 class ShardRanked(Message):
     """A shard's answer to ``BarsClosed``; without columns when no bar closed."""
 
-    cycle_ms: int
+    cycle_at_ms: int
     shard: int
-    bar_close_ms: int  # 0 when no bar closed
+    bar_closed_at_ms: int  # 0 when no bar closed
     close: Floats
     columns: tuple[StrategyColumns, ...]
     bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # known per symbol
@@ -49,7 +49,7 @@ class ShardRanked(Message):
 class CandidatesCleared(Expiring):
     """What T2 let through, best first."""
 
-    cycle_ms: int
+    cycle_at_ms: int
     candidates: tuple[Candidate, ...]
 
 
@@ -63,5 +63,5 @@ class RefinedSignal:
 class SignalsRefined(Expiring):
     """What the refiner approved or shrank, best first."""
 
-    cycle_ms: int
+    cycle_at_ms: int
     signals: tuple[RefinedSignal, ...]

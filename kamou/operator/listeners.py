@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from kamou.data_directory.folder import Announce, DataFolder
+from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.errors import SocketsUnsupportedError
 from kamou.http.limits import OPERATOR
 from kamou.http.server import Listener, Server, bind, is_loopback
@@ -40,7 +40,7 @@ class OperatorListeners:
 
 @contextlib.contextmanager
 def bound_listeners(
-    folder: DataFolder, web: WebSettings, operations: Operations, announce: Announce
+    folder: DataDirectory, web: WebSettings, operations: Operations, announce: Announce
 ) -> Iterator[OperatorListeners]:
     """Bind both listeners and close them at the end. The caller holds the folder's lock.
 
@@ -71,7 +71,9 @@ def bound_listeners(
         )
 
 
-def _bound_unix(folder: DataFolder, web: WebSettings, announce: Announce) -> socket.socket | None:
+def _bound_unix(
+    folder: DataDirectory, web: WebSettings, announce: Announce
+) -> socket.socket | None:
     try:
         return bind_socket(folder.operator_socket)
     except SocketsUnsupportedError as error:

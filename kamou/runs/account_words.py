@@ -11,7 +11,7 @@ from kamou.core.codes import state_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.words import counted
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import CLEAR, HALT, SET, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
@@ -27,7 +27,7 @@ def say_time(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def carried_over(folder: DataFolder, limits: RiskLimits) -> str | None:
+def carried_over(folder: DataDirectory, limits: RiskLimits) -> str | None:
     """Return what the newest run on this folder left for the next one; None: there was none.
 
     Ask before the next run opens its journal.
@@ -37,11 +37,11 @@ def carried_over(folder: DataFolder, limits: RiskLimits) -> str | None:
         if run is None:
             return None
         ended = "ended without an orderly stop"
-        if run.stopped_ms is not None:
-            ended = f"{run.stop_reason} at {say_time(run.stopped_ms)}"
+        if run.stopped_at_ms is not None:
+            ended = f"{run.stop_reason} at {say_time(run.stopped_at_ms)}"
         words = account_words(reader, limits)
         since = _since(HaltLatch(folder.latch), queries.latest(reader).at_ms or 0)
-    return f"carried over from run {run.generation}, which {ended}: {words}{since}"
+    return f"carried over from run {run.run_number}, which {ended}: {words}{since}"
 
 
 DID = {SET: "flattened", HALT: "halted", CLEAR: "resumed"}
@@ -56,7 +56,7 @@ def _since(latch: HaltLatch, recorded_ms: int) -> str:
     return f"; since then, while nothing ran: {words}; what is open is read from the exchange now"
 
 
-def ready_words(record: RunRecord, folder: DataFolder, state: str | None) -> str:
+def ready_words(record: RunRecord, folder: DataDirectory, state: str | None) -> str:
     """Return where the run listens and its trading state; None: the journal cannot be read."""
     port = record.operator_port
     operator = str(folder.operator_socket) if port is None else f"port {port}"
@@ -96,7 +96,7 @@ def left_words(book: Book) -> str:
     return f"{shown},{which} not covered by a confirmed stop"
 
 
-def left_at_the_exchange(folder: DataFolder) -> str:
+def left_at_the_exchange(folder: DataDirectory) -> str:
     """Return what stays open while nothing runs."""
     with closing(database.open_reader(folder.database)) as reader:
         return left_words(RecordedBook().follow(reader))

@@ -9,7 +9,7 @@ import attrs
 
 from kamou.core.book.book import Book
 from kamou.core.book.events import StateChanged, TradeClosed
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.model import TradingState
 from kamou.core.words import counted
 from kamou.runs.state_lines import line_of
@@ -34,7 +34,7 @@ class Announcer:
             if (line := line_of(event)) is not None:
                 self.announce(line)
             match event:
-                case CommandNoted():
+                case CommandRecorded():
                     self.refusal = event.refusal or self.refusal
                 case StateChanged():
                     self._flattening = event.after is TradingState.FLATTENING

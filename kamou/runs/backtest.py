@@ -96,9 +96,9 @@ def replay(
     ``inspect`` sees the venue when all is done.
     """
     settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
-    cycle_ms = settings.cycle.period_s * 1000
+    cycle_at_ms = settings.cycle.period_s * 1000
     since_ms, until_ms = timerange
-    start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_ms)
+    start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_at_ms)
     end_ms = min(market.last_ms, until_ms or market.last_ms)
     if start_ms >= end_ms:
         raise ConfigurationError(_describe_empty_range(market, timerange))
@@ -121,14 +121,14 @@ def replay(
                     session, settings, market, clock, end_ms, gate, progress, arrange, adapter
                 )
                 inspect(session.engine)
-                evidence = session.engine.evidence
+                audit_log = session.engine.audit_log
                 checked = checker.check(
-                    evidence,
+                    audit_log,
                     session.engine.account(),
                     session.engine.positions(),
                     market.instruments,
                 )
-                return report(session.reader, market, evidence, checked, start=settings.equity)
+                return report(session.reader, market, audit_log, checked, start=settings.equity)
 
         return trio.run(main, clock=JumpClock())
 
@@ -165,8 +165,8 @@ async def _trade(
     total = (end_ms - first_ms) // 86_400_000 or 1
     salt = hashlib.sha256(b"kamou-backtest").digest()
 
-    def on_cycle(cycle_ms: int) -> None:
-        progress("days", (cycle_ms - first_ms) // 86_400_000, total)
+    def on_cycle(cycle_at_ms: int) -> None:
+        progress("days", (cycle_at_ms - first_ms) // 86_400_000, total)
 
     tree = compose(
         World(

@@ -13,7 +13,7 @@ from kamou.runs.facts import facts_digest
 from kamou.store import queries
 from kamou.venue.checker import CheckReport
 from kamou.venue.market.recorded import RecordedMarket
-from kamou.venue.state import Evidence
+from kamou.venue.state import AuditRecord
 
 ZERO = Decimal(0)
 
@@ -21,7 +21,7 @@ ZERO = Decimal(0)
 def report(
     reader: sqlite3.Connection,
     market: RecordedMarket,
-    evidence: Sequence[Evidence],
+    audit_log: Sequence[AuditRecord],
     checked: CheckReport,
     *,
     start: Decimal,
@@ -38,7 +38,7 @@ def report(
     end = curve[-1].equity if curve else start
     return {
         "symbols": len(market.symbols),
-        "bars": market.bars,
+        "bars": market.recorded_bars,
         "first_ms": market.first_ms,
         "last_ms": market.last_ms,
         "cycles": counts.cycles,
@@ -61,7 +61,7 @@ def report(
         "violation_list": [attrs.asdict(violation) for violation in checked.violations],
         "by_strategy": _by_strategy(reader),
         "digest": queries.journal_digest(reader),
-        "facts_digest": facts_digest(evidence, reader, checked.violations),
+        "facts_digest": facts_digest(audit_log, reader, checked.violations),
     }
 
 

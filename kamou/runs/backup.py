@@ -17,11 +17,11 @@ from pathlib import Path
 import attrs
 
 from kamou.data_directory.damage_check import refuse_damaged
-from kamou.data_directory.folder import DataFolder, sync_folder
+from kamou.data_directory.folder import DataDirectory, sync_folder
 from kamou.data_directory.private_files import create_temporary
 from kamou.errors import StoreError
 from kamou.store import database
-from kamou.store.journal import next_generation
+from kamou.store.journal import next_run_number
 from kamou.venue.store import VenueStore
 
 EXCHANGE_SUFFIX = ".exchange"
@@ -44,7 +44,7 @@ def exchange_of(journal: Path) -> Path:
     return journal.with_name(journal.name + EXCHANGE_SUFFIX)
 
 
-def back_up(folder: DataFolder, to: Path) -> Backup:
+def back_up(folder: DataDirectory, to: Path) -> Backup:
     """Copy journal and exchange file as they stand at one moment, in use or not.
 
     Each copy is checked. Both appear, or neither does.
@@ -77,7 +77,7 @@ def back_up(folder: DataFolder, to: Path) -> Backup:
     return Backup(journal=to, exchange=beside, size=size)
 
 
-def restore(copy: Path, folder: DataFolder) -> None:
+def restore(copy: Path, folder: DataDirectory) -> None:
     """Bring a backup's pair into a data directory that has neither file. Both, or neither.
 
     Raises:
@@ -119,7 +119,7 @@ def refuse_missing(copy: Path) -> None:
         )
 
 
-def refuse_unusable(folder: DataFolder) -> None:
+def refuse_unusable(folder: DataDirectory) -> None:
     """Look at both files of a data directory before a run writes to them.
 
     Raises:
@@ -147,12 +147,12 @@ def refuse_unusable(folder: DataFolder) -> None:
 
 def _has_history(journal: sqlite3.Connection) -> bool:
     try:
-        return next_generation(journal) > 1
+        return next_run_number(journal) > 1
     except sqlite3.OperationalError:  # no such table: nothing was ever written
         return False
 
 
-def _refuse_occupied(folder: DataFolder) -> None:
+def _refuse_occupied(folder: DataDirectory) -> None:
     for path in (folder.database, folder.exchange):
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             if (folder.path / name).exists():

@@ -15,7 +15,7 @@ from kamou import ids
 from kamou.app import World, compose, cycle_for
 from kamou.clock import DAY_MS, Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -65,7 +65,12 @@ class Track:
 
 
 def open_track(
-    settings: Settings, folder: DataFolder, *, now_ms: int, fast_forward: bool, replay: Path | None
+    settings: Settings,
+    folder: DataDirectory,
+    *,
+    now_ms: int,
+    fast_forward: bool,
+    replay: Path | None,
 ) -> Track:
     """The folder's track; of a new folder, one that begins now and is kept by ``keep_track``.
 
@@ -73,7 +78,7 @@ def open_track(
         ConfigurationError: the folder was begun on another market, or cycles are shorter than the
             bars of the generated market.
     """
-    cycle_ms = settings.cycle.period_s * 1000
+    cycle_at_ms = settings.cycle.period_s * 1000
     if replay is not None:
         market = f"{REPLAY}:{replay.resolve()}"
     else:
@@ -93,7 +98,7 @@ def open_track(
     try:
         known = stored_track(venue)
         if known is None:
-            until_ms = floor_ms(now_ms, cycle_ms)
+            until_ms = floor_ms(now_ms, cycle_at_ms)
             days = settings.demo.days if fast_forward else 0
             return Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
         if known.market != market:
@@ -107,7 +112,7 @@ def open_track(
         venue.close()
 
 
-def keep_track(folder: DataFolder, track: Track) -> None:
+def keep_track(folder: DataDirectory, track: Track) -> None:
     """The folder is this track's from now on: once its market could be opened, not before."""
     venue = VenueStore(folder.exchange)
     try:
@@ -130,7 +135,7 @@ def stored_track(venue: VenueStore) -> Track | None:
     )
 
 
-def reached_ms(folder: DataFolder) -> int | None:
+def reached_ms(folder: DataDirectory) -> int | None:
     """How far the track has come, by the venue and by the journal; None when it is new.
 
     A quiet venue notes its market's time once an hour: after a kill the journal knows better,
@@ -174,7 +179,7 @@ class FastForward:
     """
 
     settings: Settings
-    folder: DataFolder
+    folder: DataDirectory
     source: MarketSource
     start_ms: int
     until_ms: int
@@ -209,8 +214,8 @@ class FastForward:
         asked = trio.Event()
         latch = HaltLatch(self.folder.latch)
 
-        def on_cycle(cycle_ms: int) -> None:
-            self._report((cycle_ms - self.start_ms) // DAY_MS)
+        def on_cycle(cycle_at_ms: int) -> None:
+            self._report((cycle_at_ms - self.start_ms) // DAY_MS)
             if self.stop.is_set() or latch.is_set():
                 asked.set()
 

@@ -16,43 +16,43 @@ from decimal import Decimal
 from kamou.core.book.events import CandidateVetoed, PermitDenied
 from kamou.messages.codec import kind_of
 from kamou.venue.checker import Violation
-from kamou.venue.state import Evidence, FillNoted, MoneyNoted
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 Value = int | float | Decimal | None
 
 FILL, MONEY, TRADE, COUNTS, VIOLATION = range(1, 6)
 
-_TRADES = """SELECT closed_ms, opened_ms, entry_price, exit_price, stop_price, quantity,
+_TRADES = """SELECT closed_at_ms, opened_at_ms, entry_price, exit_price, stop_price, quantity,
     contract_size, fees, funding, pnl_net, r_multiple FROM trade"""
 _EVENTS = "SELECT count(*) FROM event WHERE kind = ?"
 
 
 def facts_digest(
-    evidence: Iterable[Evidence], reader: sqlite3.Connection, violations: Iterable[Violation]
+    audit_log: Iterable[AuditRecord], reader: sqlite3.Connection, violations: Iterable[Violation]
 ) -> str:
     """Return the SHA-256, hex, of a run's facts.
 
     Args:
-        evidence: the venue's own records: fills, funding and transfers count, in their order.
+        audit_log: the venue's own records: fills, funding and transfers count, in their order.
         reader: of the journal; its trades count by the time of their end, then by their values,
             and the number of denials and vetoes.
         violations: of the invariants, by their times.
     """
     digest = hashlib.sha256()
-    for values in _facts(evidence, reader, violations):
+    for values in _facts(audit_log, reader, violations):
         digest.update((" ".join(map(_text, values)) + "\n").encode())
     return digest.hexdigest()
 
 
 def _facts(
-    evidence: Iterable[Evidence], reader: sqlite3.Connection, violations: Iterable[Violation]
+    audit_log: Iterable[AuditRecord], reader: sqlite3.Connection, violations: Iterable[Violation]
 ) -> Iterator[tuple[Value, ...]]:
-    for noted in evidence:
+    for noted in audit_log:
         match noted:
-            case FillNoted():
+            case FillAudit():
                 signed = noted.side.sign * noted.quantity
                 yield FILL, noted.at_ms, signed, noted.price, noted.fee
-            case MoneyNoted():
+            case MoneyAudit():
                 yield MONEY, noted.at_ms, noted.amount
     trades = [tuple(map(_number, row)) for row in reader.execute(_TRADES)]
     for trade in sorted(trades, key=_order):

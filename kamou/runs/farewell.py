@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from kamou.clock import Clock
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import KamouError, plain
 from kamou.runs.account_words import left_at_the_exchange
 from kamou.runs.session import is_cancellation
@@ -29,7 +29,7 @@ class Farewell:
     """Hears why a run ends, and says goodbye once it has stopped."""
 
     announce: Callable[[str], None]
-    folder: DataFolder
+    folder: DataDirectory
     clock: Clock
     _listened_ms: int | None = None  # since when it listens; before, there is nothing to say
     _why: str = ""

@@ -23,11 +23,11 @@ import trio
 
 from kamou import ids
 from kamou.clock import Clock, SystemClock
-from kamou.core.book.events import IntentRecorded, ReduceProved
+from kamou.core.book.events import IntentRecorded, ReductionProved
 from kamou.core.book.intents import SaltOf, exit_intent
 from kamou.core.model import Intent, OrderRole, OrderStatus, Side, VenuePosition
 from kamou.core.risk.verdict import Approved
-from kamou.data_directory.folder import Announce, DataFolder
+from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.data_directory.private_files import create_file, give_to_folders_owner
 from kamou.errors import ExchangeError, InvalidPermitError, StoreError
 from kamou.exchange.base import ExchangePort
@@ -101,11 +101,11 @@ def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None
     Raises:
         StoreError: the file cannot be read.
     """
-    state = _stored(DataFolder(resolved.settings.data_dir), warn)
+    state = _stored(DataDirectory(resolved.settings.data_dir), warn)
     return len(state.positions) if state is not None else 0
 
 
-def _stored(folder: DataFolder, warn: Announce = lambda line: None) -> VenueState | None:
+def _stored(folder: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:
     """What is open by the venue's file; None when nothing was ever traded there."""
     if not folder.exchange.exists():
         return None
@@ -136,7 +136,7 @@ def run(
 
 
 async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str, Any]:
-    folder = DataFolder(settings.data_dir)
+    folder = DataDirectory(settings.data_dir)
     log = FlattenLog(path=folder.flatten_log)
     before = _stored(folder)
     sent: list[Intent] = []
@@ -160,7 +160,12 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str
 
 
 def _report(
-    folder: DataFolder, log: FlattenLog, sent: list[Intent], *, canceled: int, found: frozenset[str]
+    folder: DataDirectory,
+    log: FlattenLog,
+    sent: list[Intent],
+    *,
+    canceled: int,
+    found: frozenset[str],
 ) -> dict[str, Any]:
     """What became of it by the venue's file."""
     with contextlib.closing(VenueStore(folder.exchange, read_only=True)) as store:
@@ -195,7 +200,7 @@ def _positions(state: VenueState | None) -> frozenset[str]:
     return frozenset(state.positions) if state is not None else frozenset()
 
 
-def _key(folder: DataFolder, warn: Announce) -> bytes:
+def _key(folder: DataDirectory, warn: Announce) -> bytes:
     """The salt key, or one by chance: closing needs names nobody has used, and no commitment."""
     if folder.salt_key.exists():
         try:
@@ -213,13 +218,13 @@ async def _held(port: ExchangePort) -> tuple[VenuePosition, ...]:
 
 @contextlib.contextmanager
 def _venue(
-    settings: Settings, folder: DataFolder, log: FlattenLog, clock: Clock, warn: Announce
+    settings: Settings, folder: DataDirectory, log: FlattenLog, clock: Clock, warn: Announce
 ) -> Iterator[ExchangePort]:
     """The port of the venue, which two processes may share."""
 
-    async def journal_proof(event: ReduceProved) -> None:
+    async def journal_proof(event: ReductionProved) -> None:
         log.note(
-            "reduce_proved", client_order_id=event.client_order_id, position=str(event.position)
+            "reduction_proved", client_order_id=event.client_order_id, position=str(event.position)
         )
 
     with venue_alone(
@@ -266,10 +271,10 @@ async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
         log.note("refused", client_order_id=intent.client_order_id, reason=str(error))
 
 
-def imported(folder: DataFolder) -> tuple[IntentRecorded, ...]:
+def imported(folder: DataDirectory) -> tuple[IntentRecorded, ...]:
     """The kill switch's intents as events, for the journal of the run that comes after it."""
     log = FlattenLog(path=folder.flatten_log)
     return tuple(
-        IntentRecorded(at_ms=intent.intended_ms, cause_id=intent.cause_id, intent=intent)
+        IntentRecorded(at_ms=intent.intended_at_ms, cause_id=intent.cause_id, intent=intent)
         for intent in log.intents()
     )

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from kamou.core.book.events import Event, StateChanged
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.model import NOTE, Figure, TradingState
 from kamou.data_directory.latch import CLEAR, HALT, SET, LatchRecord, standing
@@ -119,7 +119,7 @@ def _latch_events(
             )
             state, because = after, reason.value
         elif record.reason and record in new:
-            yield CommandNoted(
+            yield CommandRecorded(
                 at_ms=record.at_ms, cause_id=cause, reason=reason.value, note=record.reason
             )
 

@@ -11,7 +11,7 @@ import trio
 
 from kamou.clock import DAY_MS, Clock
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo
 from kamou.runs.account_words import account_words, say_time
@@ -45,7 +45,7 @@ class History:
     """The demo's fast-forward, or a replay, of one run."""
 
     settings: Settings
-    folder: DataFolder
+    folder: DataDirectory
     track: demo.Track
     source: MarketSource
     replay: bool

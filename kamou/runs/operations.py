@@ -74,7 +74,7 @@ class Running:
     latch: HaltLatch | None = None  # takes a halt while nothing trades yet
     clock: Clock = attrs.Factory(SystemClock)
     marks: dict[str, Mark] = attrs.Factory(dict)  # of what is held, as last read for a status
-    marks_read_ms: int = 0
+    marks_read_at_ms: int = 0
     announcer: Announcer | None = None  # of the tree that trades
 
     async def take(
@@ -144,12 +144,16 @@ class Running:
         set back since the last read, they are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
-        if book is None or self.tree is None or 0 <= now_ms - self.marks_read_ms < MARKS_FRESH_MS:
+        if (
+            book is None
+            or self.tree is None
+            or 0 <= now_ms - self.marks_read_at_ms < MARKS_FRESH_MS
+        ):
             return
         self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades}
         if not book.trades:
             return
-        self.marks_read_ms = now_ms
+        self.marks_read_at_ms = now_ms
         with trio.move_on_after(MARKS_S), contextlib.suppress(KamouError):
             quotes = await self.tree.port.quotes(tuple(sorted(book.trades)))
             self.marks |= {
@@ -199,7 +203,7 @@ class Running:
             "gauges": {
                 "disk_full": float(self.disk_full),
                 "equity": float(book.equity),
-                "balance": float(book.balance),
+                "wallet_balance": float(book.wallet_balance),
                 "open_risk": float(book.open_risk),
                 "open_positions": len(book.trades),
                 "open_orders": len(book.orders),
@@ -208,7 +212,7 @@ class Running:
                 ),
                 "journal_seq": book.seq,
                 "equity_timestamp_seconds": book.marked_ms / 1000,
-                "last_cycle_timestamp_seconds": book.cycle_ms / 1000,
+                "last_cycle_timestamp_seconds": book.cycle_at_ms / 1000,
                 **self._lag_gauges(),
             },
         }

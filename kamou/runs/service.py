@@ -16,7 +16,7 @@ import trio
 from kamou import ids
 from kamou.app import World, compose, cycle_for
 from kamou.clock import Clock, SystemClock
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import plain
 from kamou.http.addresses import literal
@@ -66,8 +66,8 @@ class Service:
         return CrashLines(self.announce)
 
     @property
-    def folder(self) -> DataFolder:
-        return DataFolder(self.settings.data_dir)
+    def folder(self) -> DataDirectory:
+        return DataDirectory(self.settings.data_dir)
 
     async def main(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
@@ -199,7 +199,7 @@ class Service:
             operator_host=web.operator_host,
             operator_port=operator.tcp_port,
             operator_socket=operator.socket_path is not None,
-            started_ms=self.clock.now_ms(),
+            started_at_ms=self.clock.now_ms(),
         )
         record.write(self.folder)
         self.announce(f"results: http://{literal(web.host)}:{port}/results")

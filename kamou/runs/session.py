@@ -27,7 +27,7 @@ from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.runners import Runner, inline
 from kamou.settings.config import Settings, canonical_json, digest
 from kamou.store import database
-from kamou.store.journal import JournalWriter, next_generation
+from kamou.store.journal import JournalWriter, next_run_number
 from kamou.venue.checkpoints import keep_checkpoints, run_market_to
 from kamou.venue.engine import Engine
 from kamou.venue.market.market import MarketSource
@@ -115,12 +115,12 @@ def opened(
             VenueModels.from_settings(settings.exchange, settings.costs),
             venue,
             start_ms=start_ms,
-            balance=settings.equity,
+            wallet_balance=settings.equity,
         )
         stack.callback(engine.close)
         engine.catch_up(clock(), told_to_stop)
-        writer = JournalWriter(connection, generation=next_generation(connection))
-        writer.append([run_started(settings, writer.generation, clock(), gate)])
+        writer = JournalWriter(connection, run_number=next_run_number(connection))
+        writer.append([run_started(settings, writer.run_number, clock(), gate)])
         reason = "crashed"
         try:
             yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
@@ -132,7 +132,7 @@ def opened(
         finally:
             writer.recover()
             with suppress(DiskFullError):  # the next run's start shows that this one ended
-                writer.append([run_stopped(writer.generation, clock(), reason)])
+                writer.append([run_stopped(writer.run_number, clock(), reason)])
 
 
 @asynccontextmanager
@@ -164,12 +164,12 @@ def is_cancellation(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-def run_started(settings: Settings, generation: int, now_ms: int, gate: str) -> RunStarted:
+def run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> RunStarted:
     """The first event of a run."""
     return RunStarted(
         at_ms=now_ms,
-        cause_id=f"run:{generation}",
-        generation=generation,
+        cause_id=f"run:{run_number}",
+        run_number=run_number,
         mode=settings.mode,
         version=__version__,
         config_digest=digest(settings),
@@ -179,10 +179,10 @@ def run_started(settings: Settings, generation: int, now_ms: int, gate: str) -> 
     )
 
 
-def run_stopped(generation: int, now_ms: int, reason: str) -> RunStopped:
+def run_stopped(run_number: int, now_ms: int, reason: str) -> RunStopped:
     """The last event of a run that ended in its own way."""
     return RunStopped(
-        at_ms=now_ms, cause_id=f"run:{generation}", generation=generation, reason=reason
+        at_ms=now_ms, cause_id=f"run:{run_number}", run_number=run_number, reason=reason
     )
 
 

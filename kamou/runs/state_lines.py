@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChanged
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
 from kamou.core.model import TradingState, note_of
@@ -29,7 +29,7 @@ def line_of(event: Event) -> str | None:
         case StateChanged():
             line = state_line(event)
             return line if event.after is TradingState.ACTIVE else warning(line)
-        case CommandNoted():
+        case CommandRecorded():
             return noted_line(event)
         case StrategyDisabled():
             why = MEANINGS.get(event.code, event.code)
@@ -66,7 +66,7 @@ def state_line(event: StateChanged) -> str:
     return f"{cause}; trading state {after}; before {event.before.value}"
 
 
-def noted_line(event: CommandNoted) -> str:
+def noted_line(event: CommandRecorded) -> str:
     """Return a command that left the trading state as it was, and why a resume was refused."""
     cause = with_note(describe_cause(event.reason), event.note)
     if event.reason == StateReason.OPERATOR_RESUME.value:

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from kamou.clock import Clock, SimulatedClock
-from kamou.data_directory.folder import Announce, DataFolder
+from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.errors import NotRunningError
 from kamou.exchange.base import ExchangePort, JournalProof, PermitStore
 from kamou.exchange.embedded import SimulatedExchange
@@ -24,7 +24,7 @@ from kamou.venue.store import VenueStore
 @contextlib.contextmanager
 def venue_alone(
     settings: Settings,
-    folder: DataFolder,
+    folder: DataDirectory,
     clock: Clock,
     *,
     permits: PermitStore,
@@ -64,7 +64,7 @@ def venue_alone(
         VenueModels.from_settings(settings.exchange, settings.costs),
         store,
         start_ms=track.genesis_ms,
-        balance=settings.equity,
+        wallet_balance=settings.equity,
     )
 
     # A recorded market has no prices now: its positions are closed where its time stands.

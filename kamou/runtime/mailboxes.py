@@ -70,7 +70,7 @@ class Mailbox(Generic[T]):
     """A bounded queue with a policy, a small priority lane and statistics.
 
     ``key`` names what a conflated message is about. ``now_ms`` gives the time against which a
-    message's ``expires_ms`` is held. ``on_dead_letter`` hears of priority messages that failed
+    message's ``expires_at_ms`` is held. ``on_dead_letter`` hears of priority messages that failed
     ``redeliveries_max`` times again. ``up`` says whether an actor is recovered and listening.
     """
 
@@ -259,8 +259,8 @@ class Mailbox(Generic[T]):
         if type(message) is Call:
             stale = message.reply.settled
         else:
-            expires_ms = getattr(message, "expires_ms", None)
-            stale = expires_ms is not None and expires_ms <= self._now_ms()
+            expires_at_ms = getattr(message, "expires_at_ms", None)
+            stale = expires_at_ms is not None and expires_at_ms <= self._now_ms()
         if stale:
             self._expired += 1
         return stale

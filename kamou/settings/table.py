@@ -60,7 +60,7 @@ HARD_4 = "hard rule 4: the daily loss limit; a setting may only lower it"
 CAP = "a cap of the product; a setting may only lower it"
 FLOOR = "a floor of the product; a setting may only raise it"
 
-Q = "of Q"
+Q = "of sizing equity"
 ATR = "ATR"
 _S = Setting
 
@@ -102,7 +102,7 @@ _RISK = (
     _S("risk.budget_share_min", "of its size", "room for less of a trade is no room", 0, 1),
     _S("risk.gap_buffer_min", "of stop distance", "stops fill beyond", "0.25", 10, FLOOR),
     _S("risk.gap_memory_days", "days", "how long a fill beyond its stop counts", 30, 365, FLOOR),
-    _S("risk.notional_total_max", "times Q", "all notional together", 0, 3, CAP),
+    _S("risk.notional_total_max", "times sizing equity", "all notional together", 0, 3, CAP),
     _S("risk.margin_total_max", Q, "all margin together", 0, "0.8", CAP),
     _S("risk.order_value_max", "USDT", "one order, independent of sizing", 0, "100000000"),
     _S("risk.order_contracts_max", "contracts", "one order, independent of sizing", 0),

@@ -106,12 +106,12 @@ def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) ->
         f.client_order_id and f.client_order_id not in intended for f in engine.fills(0)
     ):
         return  # what others did, or an intent that a backup lacks, is in no trade of the journal
-    balance = start + book.flows
+    balance = start + book.net_deposits
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
     balance += sum((ev.added for ev in events if isinstance(ev, ResultCorrected)), Decimal(0))
     balance += sum((c.added for c in book.pending_corrections(0)), Decimal(0))
     for trade in (*book.trades.values(), *book.finished.values()):
-        balance += trade.realised - trade.fees + trade.funding
-    told = engine.account().balance
+        balance += trade.realized - trade.fees + trade.funding
+    told = engine.account().wallet_balance
     if abs(balance - told) >= CENT:
         yield f"money: the journal makes {balance}, the venue has {told}"

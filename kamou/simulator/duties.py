@@ -21,7 +21,7 @@ from kamou.ids import is_ours
 from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
 from kamou.venue.checker import Silence
 from kamou.venue.engine import Engine
-from kamou.venue.state import FillNoted, MoneyNoted, OrderNoted
+from kamou.venue.state import FillAudit, MoneyAudit, OrderAudit
 
 Wrong = Callable[[str, int, str, str], None]
 """rule, at_ms, symbol, detail"""
@@ -44,7 +44,7 @@ class _Promise:
     """A permit that may still become a position."""
 
     plan: Plan
-    granted_ms: int
+    granted_at_ms: int
     released: bool = False
     filled: Decimal = Decimal(0)
     ended: bool = False  # by the venue's evidence
@@ -84,7 +84,7 @@ class Duties:
         self._state = _T.ACTIVE
         self._flatten_ms = 0  # when FLATTENING was committed
         self._day_equity = Decimal(0)
-        self._day_flows = Decimal(0)
+        self._day_net_deposits = Decimal(0)
         self._fees = Decimal(0)
         self._opening_most = Decimal(0)  # what a record that began within the day may count from
         self._transfers: list[tuple[int, Decimal]] = []  # since the day was opened
@@ -116,10 +116,12 @@ class Duties:
         # Its opening and the transfers that it counts from there belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
         forgotten = [paid for paid in self._transfers if paid not in known]
-        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_ms]
+        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_at_ms]
         self._day_equity = book.day_equity - sum(in_opening, Decimal(0))  # until it is listed
         self._opening_most = self._day_equity
-        self._day_flows = book.day_flows + sum((amount for _, amount in forgotten), Decimal(0))
+        self._day_net_deposits = book.day_net_deposits + sum(
+            (amount for _, amount in forgotten), Decimal(0)
+        )
         # What it does not know of is adopted, and when that was to end is forgotten.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
@@ -156,7 +158,7 @@ class Duties:
 
         So does the day of a record that begins within it, as far as transfers go (seed 1000448).
         """
-        from_ms = event.midnight_ms if event.at_midnight else event.at_ms + 1
+        from_ms = event.midnight_at_ms if event.at_midnight else event.at_ms + 1
         self._day_equity = event.equity if event.opening is None else event.opening
         if event.opening is None:
             paid = (paid for at_ms, paid in self._transfers if from_ms <= at_ms <= event.at_ms)
@@ -167,7 +169,7 @@ class Duties:
         # trades it does not know (seed 930695).
         self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
-        self._day_flows = sum((amount for _, amount in self._transfers), Decimal(0))
+        self._day_net_deposits = sum((amount for _, amount in self._transfers), Decimal(0))
 
     def _written_off(self, client_order_id: str) -> None:
         """No order ends without the venue's evidence: it may not be live there."""
@@ -183,22 +185,22 @@ class Duties:
         def wrong(rule: str, detail: str) -> None:
             self._wrong(rule, now_ms, plan.symbol, f"{event.permit_id}: {detail}")
 
-        if event.expires_ms - event.at_ms > self.limits.permit_ttl_s * 1000:
-            wrong("PERMIT_LONG", f"lasts {event.expires_ms - event.at_ms} ms")
+        if event.expires_at_ms - event.at_ms > self.limits.permit_ttl_s * 1000:
+            wrong("PERMIT_LONG", f"lasts {event.expires_at_ms - event.at_ms} ms")
         if self._drifting:
             wrong("DRIFTING", "granted while book and venue differ")
         held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
         if held_ms - self._silent_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
             wrong("HELD", f"a position is held since {held_ms} ms")
         account = self.engine.account()
-        q = min(account.equity, account.balance) * (1 + TOLERANCE)
-        allowed = self.limits.risk_per_trade * q
+        sizing_equity = min(account.equity, account.wallet_balance) * (1 + TOLERANCE)
+        allowed = self.limits.risk_per_trade * sizing_equity
         if self._state is _T.REDUCED_SIZE:
             allowed *= self.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
             wrong("RISK_PROMISED", f"{plan.risk} of {allowed} in {self._state.value}")
         self._promises[event.permit_id] = _Promise(plan, now_ms)
-        self._sum(plan, wrong, q + self._lately_gone())
+        self._sum(plan, wrong, sizing_equity + self._lately_gone())
 
     def _lately_gone(self) -> Decimal:
         """Money that was there when the figures were read that a plan was made on."""
@@ -206,7 +208,7 @@ class Duties:
         known = [equity for _, equity in self._equity]
         return moved + (max(known) - known[-1] if known else Decimal(0))
 
-    def _sum(self, plan: Plan, wrong: Callable[[str, str], None], q: Decimal) -> None:
+    def _sum(self, plan: Plan, wrong: Callable[[str, str], None], sizing_equity: Decimal) -> None:
         """Everything held to its stop, and everything promised, together."""
         total = cluster = Decimal(0)
         for position in self.engine.positions():
@@ -224,10 +226,10 @@ class Duties:
             total += promise.open_risk
             if not _major(promise.plan.symbol) and promise.plan.side is plan.side:
                 cluster += promise.open_risk
-        if total > self.limits.open_risk_max * q:
-            wrong("OPEN_RISK", f"{total} of {self.limits.open_risk_max * q}")
-        if not _major(plan.symbol) and cluster > self.limits.cluster_risk_max * q:
-            wrong("CLUSTER", f"{cluster} of {self.limits.cluster_risk_max * q}")
+        if total > self.limits.open_risk_max * sizing_equity:
+            wrong("OPEN_RISK", f"{total} of {self.limits.open_risk_max * sizing_equity}")
+        if not _major(plan.symbol) and cluster > self.limits.cluster_risk_max * sizing_equity:
+            wrong("CLUSTER", f"{cluster} of {self.limits.cluster_risk_max * sizing_equity}")
 
     def _changed(self, event: e.StateChanged) -> None:
         now_ms = self.engine.market_ms
@@ -236,7 +238,7 @@ class Duties:
             self._ordered = None
         self._flatten_ms = now_ms if event.after is _T.FLATTENING else 0
         if event.before is _T.FLATTENING and event.after.entries_allowed:
-            self._wrong("REARMED", now_ms, "", f"{event.before.value} to {event.after.value}")
+            self._wrong("RESUMED", now_ms, "", f"{event.before.value} to {event.after.value}")
         share = {
             "DAY_LOSS_HALF": self.limits.reduced_at,
             "DAY_LOSS_LIMIT": Decimal(1),
@@ -250,7 +252,7 @@ class Duties:
         """What the day has lost since ``opened``, as a fraction, at each remembered moment."""
         if not opened:
             return []
-        return [(opened + self._day_flows - equity) / opened for _, equity in self._equity]
+        return [(opened + self._day_net_deposits - equity) / opened for _, equity in self._equity]
 
     # --- the wire and the venue ------------------------------------------------------
 
@@ -289,20 +291,20 @@ class Duties:
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
             wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
-    def evidence(self, noted: FillNoted | OrderNoted | MoneyNoted) -> None:
+    def audit_record(self, noted: FillAudit | OrderAudit | MoneyAudit) -> None:
         """The venue's own records."""
-        if isinstance(noted, MoneyNoted):
+        if isinstance(noted, MoneyAudit):
             if noted.kind == "transfer":
-                self._day_flows += noted.amount
+                self._day_net_deposits += noted.amount
                 self._transfers.append((noted.at_ms, noted.amount))
                 self._equity.clear()  # what was before is of another account
-        elif isinstance(noted, FillNoted):
+        elif isinstance(noted, FillAudit):
             self._fees += noted.fee
             self._filled(noted)
         else:
             self._order(noted)
 
-    def _order(self, noted: OrderNoted) -> None:
+    def _order(self, noted: OrderAudit) -> None:
         intent = self._intents.get(noted.client_order_id)
         if noted.event == "closed":
             self._stops.get(noted.symbol, {}).pop(noted.client_order_id, None)
@@ -327,7 +329,7 @@ class Duties:
         if intent.role is OrderRole.STOP_LOSS and noted.trigger_price is not None:
             self._stops.setdefault(noted.symbol, {})[noted.client_order_id] = noted.trigger_price
 
-    def _filled(self, noted: FillNoted) -> None:
+    def _filled(self, noted: FillAudit) -> None:
         symbol, after, before = noted.symbol, noted.position_after, noted.position_before
         intent = self._intents.get(noted.client_order_id)
         added = abs(after) > abs(before) or after * before < 0

@@ -73,8 +73,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(25, "adl", "the venue takes part of a position away", 3, share=0.25),
     Fault(26, "liquidation", "the market gaps through stop and liquidation price", 1, share=0.25),
     Fault(27, "insufficient_margin", "money leaves the account", 1.5, share=0.25),
-    Fault(28, "foreign_order", "a human trades by hand on the same account", 2.5, share=0.3),
-    Fault(29, "foreign_cancel", "a human cancels our stop", 2.5, share=0.3),
+    Fault(28, "external_order", "a human trades by hand on the same account", 2.5, share=0.3),
+    Fault(29, "external_cancel", "a human cancels our stop", 2.5, share=0.3),
     Fault(30, "stops_refused", "the venue takes no separate stops", 4, (30, 300), share=0.25),
     Fault(31, "tight_limits", "limits so narrow that risk, not exposure, bounds sizes", share=0.3),
     Fault(32, "restored_backup", "the journal of minutes ago comes back", 1.5, share=0.25),
@@ -108,7 +108,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 """Faults of language models are not among them: nothing asks one yet."""
 
-TOLD_AT_ONCE = frozenset({"foreign_cancel", "stops_refused", "tight_limits"})
+TOLD_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
 """Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
 
 SWARM_STREAM = 100  # which classes a seed switches on

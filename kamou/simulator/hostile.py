@@ -17,7 +17,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.core.book.updates import VenueEvent
-from kamou.core.market.bars import Candles, Series
+from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
     Fill,
@@ -142,9 +142,9 @@ class HostileExchange(SimulatedExchange):
     async def instruments(self) -> tuple[Instrument, ...]:
         return await self._read("instruments", lambda: self.engine.source.instruments)
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         return await self._read(
-            "candles", lambda: self._bars(period_ms, since_ms, min(until_ms, self._data_ms()))
+            "bars", lambda: self._bars(period_ms, since_ms, min(until_ms, self._data_ms()))
         )
 
     def _data_ms(self) -> int:
@@ -156,8 +156,8 @@ class HostileExchange(SimulatedExchange):
         stale = self._chaos.inside("stale_feed", now_ms)
         return now_ms - min(90_000, now_ms - stale[0]) if stale else now_ms
 
-    def _bars(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        bars = self.engine.source.candles(period_ms, since_ms, until_ms)
+    def _bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        bars = self.engine.source.bars(period_ms, since_ms, until_ms)
         if not len(bars.open_ms) or not self._chaos.inside("bad_data", self._true.now_ms()):
             return bars
         draw = self._chaos.draw("bad_data")

@@ -36,11 +36,11 @@ from kamou.store.journal import Committed, read_events
 from kamou.venue.checker import Silence, Violation
 from kamou.venue.engine import Engine
 from kamou.venue.state import (
-    ContractNoted,
-    Evidence,
-    FillNoted,
-    MoneyNoted,
-    OrderNoted,
+    AuditRecord,
+    ContractAudit,
+    FillAudit,
+    MoneyAudit,
+    OrderAudit,
 )
 
 VIOLATIONS_MAX = 50  # one defect repeats itself
@@ -51,7 +51,7 @@ SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for 
 @attrs.define(kw_only=True)
 class _Permit:
     plan: Plan
-    expires_ms: int
+    expires_at_ms: int
     client_order_id: str = ""
     released: bool = False
 
@@ -88,7 +88,7 @@ class Monitor:
         self._day_unknown = False  # an older journal came back that knows of no day
         self._sampled_ms = 0
         self._told = 0  # violations of the checker that are reported
-        self._seen = 0  # pieces of evidence
+        self._seen = 0  # audit records
         self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
         self._permits: dict[str, _Permit] = {}
         self._intents: dict[str, Intent] = {}
@@ -162,7 +162,7 @@ class Monitor:
     def _granted(self, event: e.PermitGranted) -> None:
         if event.permit_id in self._permits:
             self.violation("PERMIT_TWICE", event.at_ms, event.plan.symbol, event.permit_id)
-        self._permits[event.permit_id] = _Permit(plan=event.plan, expires_ms=event.expires_ms)
+        self._permits[event.permit_id] = _Permit(plan=event.plan, expires_at_ms=event.expires_at_ms)
         self.on_grant()
 
     def _consumed(self, event: e.PermitConsumed) -> None:
@@ -229,18 +229,18 @@ class Monitor:
             wrong("UNPERMITTED", f"the permit is used by {permit.client_order_id or 'nobody'}")
         elif permit.released:
             wrong("UNPERMITTED", "the permit was released")
-        elif now_ms > permit.expires_ms + SKEW_MAX_MS:
-            wrong("UNPERMITTED", f"the permit expired at {permit.expires_ms}")
+        elif now_ms > permit.expires_at_ms + SKEW_MAX_MS:
+            wrong("UNPERMITTED", f"the permit expired at {permit.expires_at_ms}")
         elif intent.quantity > permit.plan.quantity:
             wrong("OVERSIZED", f"{intent.quantity} of {permit.plan.quantity} permitted")
 
     # --- the venue -------------------------------------------------------------------
 
     def look(self, now_ms: int) -> None:
-        """Take the venue's new evidence; is anything overdue?"""
-        count = self.engine.evidence_count
+        """Take the venue's new audit records; is anything overdue?"""
+        count = self.engine.audit_log_count
         if self._seen < count:
-            for noted in self.engine.evidence_since(self._seen):
+            for noted in self.engine.audit_log_since(self._seen):
                 self._take(noted)
             self._seen = count
         self.duties.look(now_ms)
@@ -255,9 +255,9 @@ class Monitor:
                 self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
             self._told = len(checker.found)
 
-    def _take(self, noted: Evidence) -> None:
+    def _take(self, noted: AuditRecord) -> None:
         self.trace.digest(repr(noted).encode())
-        if isinstance(noted, FillNoted):
+        if isinstance(noted, FillAudit):
             self.coverage["fills"] += 1
             self.coverage[f"fills {noted.reason}"] += 1
             self.note(
@@ -266,7 +266,7 @@ class Monitor:
                 f" {noted.client_order_id} {noted.reason}"
             )
             self._size(noted)
-        elif isinstance(noted, OrderNoted):
+        elif isinstance(noted, OrderAudit):
             self.coverage[f"order {noted.event}"] += 1
             if noted.event == "accepted" and noted.client_order_id in self._written_off:
                 since = f"written off at {self._written_off[noted.client_order_id]}"
@@ -277,16 +277,16 @@ class Monitor:
                 f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
                 f" {noted.remaining} {noted.client_order_id} {noted.detail}"
             )
-        elif isinstance(noted, ContractNoted):
+        elif isinstance(noted, ContractAudit):
             self.note(f"{noted.at_ms} venue contract {noted.symbol} {noted.contract_size}")
         else:
-            assert isinstance(noted, MoneyNoted)
+            assert isinstance(noted, MoneyAudit)
             self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
-        if not isinstance(noted, ContractNoted):
-            self.duties.evidence(noted)
+        if not isinstance(noted, ContractAudit):
+            self.duties.audit_record(noted)
         self._checker.take(noted)
 
-    def _size(self, noted: FillNoted) -> None:
+    def _size(self, noted: FillAudit) -> None:
         """A position is never larger than its permit (5)."""
         intent = self._intents.get(noted.client_order_id)
         if noted.reduce_only or not is_ours(noted.client_order_id):
@@ -342,7 +342,7 @@ class Monitor:
         checker = self._checker
         self.coverage["entries"] = checker.entries
         self.coverage["orders"] = len(checker.accepted)
-        self.trace.line(f"end {checker.balance} {checker.fills}")
+        self.trace.line(f"end {checker.wallet_balance} {checker.fills}")
 
     @property
     def worst_overshoot_r(self) -> Decimal:

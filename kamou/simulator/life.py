@@ -50,8 +50,8 @@ class Life:
             "adl": self._deleverage,
             "liquidation": self._gap,
             "insufficient_margin": self._withdraw,
-            "foreign_order": self._trade_by_hand,
-            "foreign_cancel": self._cancel_by_hand,
+            "external_order": self._trade_by_hand,
+            "external_cancel": self._cancel_by_hand,
         }
         for name, act in acts.items():
             for at_ms in self.chaos.moments(name):

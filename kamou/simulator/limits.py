@@ -15,7 +15,7 @@ from kamou.simulator.outside_changes import OutsideChanges
 from kamou.venue.checker import Checker, CheckLimits, Silence
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
-from kamou.venue.state import FillNoted, MoneyNoted
+from kamou.venue.state import FillAudit, MoneyAudit
 
 if TYPE_CHECKING:
     from kamou.simulator.invariants import Monitor
@@ -120,19 +120,19 @@ class SimulatedChecker(Checker):
         )
         self._outside = outside
 
-    def money(self, noted: MoneyNoted) -> None:
+    def money(self, noted: MoneyAudit) -> None:
         super().money(noted)
         if noted.kind == "transfer" and noted.amount < 0:
             self._outside.withdrawn(noted.at_ms, -noted.amount)
 
-    def fill(self, noted: FillNoted) -> None:
+    def fill(self, noted: FillAudit) -> None:
         super().fill(noted)
         if abs(noted.position_after) < abs(noted.position_before):
             self._outside.reduced(noted.symbol, noted.at_ms, noted.quantity)
-        loss = noted.fee - noted.realised
-        if noted.realised < 0 < loss:
+        loss = noted.fee - noted.realized
+        if noted.realized < 0 < loss:
             self._outside.lost(noted.symbol, noted.at_ms, noted.quantity, loss)
 
-    def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
+    def _allowed(self, fraction: Decimal, noted: FillAudit) -> Decimal:
         left = self._outside.unknown(noted.at_ms)
         return super()._allowed(fraction, noted) + fraction * left

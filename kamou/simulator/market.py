@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Candles, Floats, Segment, Series, empty_series, resample
+from kamou.core.market.bars import Bars, Floats, Segment, Series, empty_series, resample
 from kamou.core.model import Instrument
 
 D = Decimal
@@ -153,13 +153,13 @@ class SimulatedMarket:
     def _still(self, row: int) -> Segment:
         return attrs.evolve(self._second(row), volume=self._none)
 
-    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         since_ms = max(since_ms, self.first_ms)
         first = -((self.first_ms - since_ms) // STEP_MS)
         last = max(first, (until_ms - self.first_ms) // STEP_MS)
         rows = slice(first, last)
         price = self._price[rows]
-        seconds = Candles(
+        seconds = Bars(
             symbols=self.symbols,
             period_ms=STEP_MS,
             open_ms=self.first_ms + STEP_MS * np.arange(first, first + len(price), dtype=np.int64),

@@ -21,7 +21,7 @@ class OutsideChanges:
 
     The account tells of them while it can be read. While it cannot, the system may act on what it
     read last, until that is ``age_max_ms`` old (seed 700202 at abbf610: a withdrawal, then three
-    minutes of failing reads). A loss is known with the fill that realised it, if its report comes
+    minutes of failing reads). A loss is known with the fill that realized it, if its report comes
     before (seed 960240: an entry 307 ms after a liquidation in another symbol).
     """
 
@@ -32,10 +32,10 @@ class OutsideChanges:
     _reductions: list[Reported] = attrs.Factory(list)
     _reported: dict[Reported, int] = attrs.Factory(dict)  # when its report was journalled
 
-    def known(self, changed_ms: int, now_ms: int) -> bool:
-        """Whether the system must know at ``now_ms`` what others did at ``changed_ms``."""
-        age_ms = now_ms - changed_ms
-        readable_ms = age_ms - self.silent_ms("", changed_ms, now_ms)
+    def known(self, changed_at_ms: int, now_ms: int) -> bool:
+        """Whether the system must know at ``now_ms`` what others did at ``changed_at_ms``."""
+        age_ms = now_ms - changed_at_ms
+        readable_ms = age_ms - self.silent_ms("", changed_at_ms, now_ms)
         return readable_ms > KNOWN_AFTER_MS or age_ms > self.age_max_ms + KNOWN_AFTER_MS
 
     def withdrawn(self, at_ms: int, amount: Decimal) -> None:
@@ -54,7 +54,7 @@ class OutsideChanges:
         )
 
     def lost(self, symbol: str, at_ms: int, quantity: Decimal, amount: Decimal) -> None:
-        """Record that a fill realised a loss of ``amount`` > 0."""
+        """Record that a fill realized a loss of ``amount`` > 0."""
         self._losses.append(((symbol, at_ms, quantity), amount))
 
     def reported(self, symbol: str, at_ms: int, quantity: Decimal, now_ms: int) -> None:

@@ -65,11 +65,11 @@ class DiskWriter(JournalWriter):
         self,
         connection: sqlite3.Connection,
         *,
-        generation: int,
+        run_number: int,
         power: Power,
         on_commit: Callable[[Sequence[Committed]], None],
     ) -> None:
-        super().__init__(connection, generation=generation)
+        super().__init__(connection, run_number=run_number)
         self._power = power
         self._on_commit = on_commit
 

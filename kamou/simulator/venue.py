@@ -27,7 +27,7 @@ from kamou.core.model import (
 from kamou.errors import RejectedError
 from kamou.venue.account import Execution
 from kamou.venue.engine import Engine
-from kamou.venue.state import ContractNoted, MoneyNoted, OrderRequest, as_money
+from kamou.venue.state import ContractAudit, MoneyAudit, OrderRequest, as_money
 
 
 @attrs.define(eq=False)
@@ -106,7 +106,7 @@ class LivingEngine(Engine):
         def move() -> None:
             state = self._state
             moved = as_money(amount)
-            state.balance += moved
+            state.wallet_balance += moved
             number = state.income_before + len(state.income)
             name = f"transfer.{number}.{state.market_ms}"
             state.income.append(
@@ -114,8 +114,8 @@ class LivingEngine(Engine):
                     income_id=name, kind="transfer", symbol="", amount=moved, at_ms=state.market_ms
                 )
             )
-            state.evidence.append(
-                MoneyNoted(at_ms=state.market_ms, kind="transfer", symbol="", amount=moved)
+            state.audit_log.append(
+                MoneyAudit(at_ms=state.market_ms, kind="transfer", symbol="", amount=moved)
             )
 
         self._run(move)
@@ -181,8 +181,8 @@ class LivingEngine(Engine):
             if held is not None:
                 state.positions[symbol] = attrs.evolve(held, quantity=held.quantity / factor)
                 state.changes.positions[symbol] = None
-            state.evidence.append(
-                ContractNoted(at_ms=now_ms, symbol=symbol, contract_size=new.contract_size)
+            state.audit_log.append(
+                ContractAudit(at_ms=now_ms, symbol=symbol, contract_size=new.contract_size)
             )
             for order in state.live_orders(symbol):
                 order.quantity = order.filled + order.remaining / factor

@@ -62,7 +62,7 @@ from kamou.simulator.site_life import SiteLife, misreported
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import LivingEngine, Venue
 from kamou.store import database
-from kamou.store.journal import next_generation
+from kamou.store.journal import next_run_number
 from kamou.supervisor import Supervisor
 from kamou.venue.models import VenueModels
 from kamou.venue.store import MEMORY, VenueStore
@@ -115,7 +115,7 @@ class World:
             VenueModels.from_settings(settings.exchange, settings.costs),
             VenueStore(MEMORY),
             start_ms=self.start_ms,
-            balance=settings.equity,
+            wallet_balance=settings.equity,
         )
         self.venue = Venue(self.engine)
         self.life = Life(self.venue, self.engine, self.market, self.chaos)
@@ -205,7 +205,7 @@ class World:
             for what in misreported(reader):
                 self.monitor.violation("SITE", self.last_ms, "", what)
             self.monitor.close()
-            self.facts = facts_digest(self.engine.evidence, reader, self.monitor.found)
+            self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
         if "partial_fills" in self.chaos.on:
             self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
         if "tight_limits" in self.chaos.on:
@@ -297,14 +297,14 @@ class Process:
             monitor.recovered(connection, self.start_ms)
             writer = DiskWriter(
                 connection,
-                generation=next_generation(connection),
+                run_number=next_run_number(connection),
                 power=self.power,
                 on_commit=world.backups.watching(monitor.committed, self.path, self.clock),
             )
             settings = world.settings
             try:
                 started = run_started(
-                    settings, writer.generation, self.skewed.now_ms(), AssumedLiveGate.label
+                    settings, writer.run_number, self.skewed.now_ms(), AssumedLiveGate.label
                 )
                 writer.append([started])
             except DiskFullError:  # it does not start; the service manager tries again
@@ -313,7 +313,7 @@ class Process:
             with halted_by_storm(writer, reader, self.skewed.now_ms):
                 await self._live(writer, reader)
             writer.recover()
-            stopped = run_stopped(writer.generation, self.skewed.now_ms(), "stopped")
+            stopped = run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
             with contextlib.suppress(DiskFullError):  # as a session does
                 writer.append([stopped])
         finally:

@@ -12,7 +12,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.core.book.events import Event
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError
 from kamou.http.limits import public_limits
 from kamou.http.server import Listener, bind
@@ -41,7 +41,7 @@ class PublicSiteChild:
 @contextlib.asynccontextmanager
 async def public_site(
     settings: Settings,
-    folder: DataFolder,
+    folder: DataDirectory,
     *,
     gate: str,
     announce: Callable[[str], None],
@@ -119,7 +119,7 @@ async def bind_patiently(listener: Listener) -> socket.socket:
 
 
 def handover(
-    settings: Settings, folder: DataFolder, bound: socket.socket, gate: str, pricing: str
+    settings: Settings, folder: DataDirectory, bound: socket.socket, gate: str, pricing: str
 ) -> SiteHandover:
     """Return what the child is given: values that were checked, and no secret."""
     web = settings.web

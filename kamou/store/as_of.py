@@ -19,7 +19,7 @@ from kamou.core.book.events import EquityRecorded
 from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
-from kamou.store.day_rows import TRANSFER, first_flow_ms
+from kamou.store.day_rows import TRANSFER, first_transfer_at_ms
 from kamou.store.public_queries import (
     Curve,
     CurveMark,
@@ -92,13 +92,13 @@ _COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "candidate_
 
 
 def _closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:
-    query = "SELECT count(*) FROM trade WHERE closed_ms > ?"
+    query = "SELECT count(*) FROM trade WHERE closed_at_ms > ?"
     return int(reader.execute(query, (as_of.at_ms,)).fetchone()[0])
 
 
 def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str, Any]]) -> int:
     """Count the cycles of later events of which no earlier event speaks."""
-    named = {body["cycle_ms"] for kind, body in of if kind in _CYCLES}
+    named = {body["cycle_at_ms"] for kind, body in of if kind in _CYCLES}
     query = "SELECT 1 FROM event WHERE kind = ? AND key = ? AND (seq <= ? OR at_ms <= ?)"
     return sum(
         not any(
@@ -112,7 +112,7 @@ def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str,
 def sums(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
     """Return the totals of every strategy that had closed a trade by then, in order of name."""
     found = {each.strategy: each for each in strategy_sums(reader)}
-    for trade in select(reader, TradeRow, "trade", "WHERE closed_ms > ?", as_of.at_ms):
+    for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
         found[trade.strategy] = _without(found[trade.strategy], trade)
     return tuple(each for each in found.values() if each.trades)
 
@@ -187,8 +187,8 @@ def curve(
     )
     kept = [mark for mark in whole.marks if mark.start_ms < start_ms]
     kept += [mark for mark, is_there in zip(last, ended, strict=True) if is_there]
-    for kind, query in (("flow", _FLOWS), ("config", _CONFIGS)):
-        from_ms = max(start_ms, first_flow_ms(reader)) if kind == "flow" else start_ms
+    for kind, query in (("transfer", _FLOWS), ("config", _CONFIGS)):
+        from_ms = max(start_ms, first_transfer_at_ms(reader)) if kind == "transfer" else start_ms
         found = reader.execute(query, (from_ms, as_of.at_ms)).fetchall()
         if found:
             amount = sum((Decimal(row[0]) for row in found), ZERO)
@@ -215,8 +215,8 @@ def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[D
 
 _FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER}'"
 _CONFIGS = (  # the first is what the record began with
-    "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_ms BETWEEN ? AND ?"
-    " AND generation > (SELECT min(generation) FROM run)"
+    "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_at_ms BETWEEN ? AND ?"
+    " AND run_number > (SELECT min(run_number) FROM run)"
 )
 
 
@@ -235,7 +235,7 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
         'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
     ).fetchall()
     configs = reader.execute(
-        "SELECT count(*) FROM run WHERE change_reason IS NOT NULL AND started_ms > ?",
+        "SELECT count(*) FROM run WHERE change_reason IS NOT NULL AND started_at_ms > ?",
         (as_of.at_ms,),
     ).fetchone()[0]
     return {
@@ -265,13 +265,13 @@ def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tu
     The first run is one of them. Oldest first.
     """
     tail = (
-        "WHERE change_reason IS NOT NULL AND started_ms <= ?"
-        " ORDER BY started_ms DESC, generation DESC LIMIT ?"
+        "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"
+        " ORDER BY started_at_ms DESC, run_number DESC LIMIT ?"
     )
     return select(reader, RunRow, "run", tail, as_of.at_ms, limit)[::-1]
 
 
 def run(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
     """Return the newest run that had started by then."""
-    tail = "WHERE started_ms <= ? ORDER BY generation DESC LIMIT 1"
+    tail = "WHERE started_at_ms <= ? ORDER BY run_number DESC LIMIT 1"
     return select_one(reader, RunRow, "run", tail, as_of.at_ms)

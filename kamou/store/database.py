@@ -43,7 +43,7 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            _refuse_newer(connection, path)
+            _refuse_other_schemas(connection, path)
             _refuse_changed_schema(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -76,7 +76,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA query_only = ON")
-            _refuse_newer(connection, path)
+            _refuse_other_schemas(connection, path)
             if len(_applied(connection)) < len(MIGRATIONS):
                 raise StoreError(f"{path}: its schema is older; run `kamou db migrate`")
         except BaseException:
@@ -306,8 +306,14 @@ def _applied(connection: sqlite3.Connection) -> list[str]:
     return []
 
 
-def _refuse_newer(connection: sqlite3.Connection, path: Path | str) -> None:
+def _refuse_other_schemas(connection: sqlite3.Connection, path: Path | str) -> None:
     unknown = [name for name in _applied(connection) if name not in MIGRATIONS]
+    if unknown and max(unknown) < min(MIGRATIONS):
+        raise StoreError(
+            f"{path}: written by an older Kamou: its schema is {max(unknown)}, this version knows"
+            f" {min(MIGRATIONS)} and later, and no way from one to the other; use the Kamou that"
+            " wrote it, or another --data-dir"
+        )
     if unknown:
         raise DatabaseNewerError(
             f"{path}: written by a newer Kamou: its schema is {max(unknown)}, this version knows up"

@@ -41,7 +41,7 @@ class Boundary:
     """
 
     at_ms: int
-    read_ms: int
+    read_at_ms: int
     equity: Decimal
     midnight: bool
     exact: bool
@@ -84,8 +84,8 @@ def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
     return _boundary(reader, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
 
 
-def first_flow_ms(reader: Reader) -> int:
-    """Return the first stamp whose transfers are flows of the record: see ``first_ms`` of a cut."""
+def first_transfer_at_ms(reader: Reader) -> int:
+    """Return the first instant whose transfers count as net deposits of the record."""
     row = reader.execute("SELECT at_ms, midnight FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
     return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
 
@@ -121,7 +121,7 @@ def month_of(month: str, rows: Sequence[DayRow]) -> MonthRow:
         equity_end=rows[-1].equity_end,
         return_=None if growth is None else growth - 1,
         change=sum((row.change for row in rows), ZERO),
-        flows=sum((row.flows for row in rows), ZERO),
+        net_deposits=sum((row.net_deposits for row in rows), ZERO),
         trades=sum(row.trades for row in rows),
         fees=sum((row.fees for row in rows), ZERO),
         funding=sum((row.funding for row in rows), ZERO),
@@ -139,9 +139,9 @@ def open_row(reader: Reader) -> DayRow | None:
         return None
     mark = reader.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
     until_ms = None if mark is None else mark[0] + 1
-    if until_ms is None or until_ms <= (start.at_ms if start.exact else start.read_ms):
-        mark = (start.at_ms if start.exact else start.read_ms, start.equity)
-        until_ms = start.first_ms if start.exact else start.read_ms + 1
+    if until_ms is None or until_ms <= (start.at_ms if start.exact else start.read_at_ms):
+        mark = (start.at_ms if start.exact else start.read_at_ms, start.equity)
+        until_ms = start.first_ms if start.exact else start.read_at_ms + 1
     return _row(
         reader,
         start,
@@ -159,7 +159,7 @@ def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[Strat
     rows = reader.execute(
         "SELECT strategy, count(*), sum(won), total(r_multiple), count(r_multiple),"
         " sum(max(CAST(pnl_net AS REAL), 0.0)), sum(max(-CAST(pnl_net AS REAL), 0.0))"
-        " FROM trade INDEXED BY trade_closed WHERE closed_ms >= ? AND closed_ms < ?"
+        " FROM trade INDEXED BY trade_closed WHERE closed_at_ms >= ? AND closed_at_ms < ?"
         " GROUP BY strategy ORDER BY strategy",
         (start.first_ms, end.first_ms),
     ).fetchall()
@@ -178,7 +178,7 @@ def equity_of(reader: Reader, cut: Boundary) -> Decimal:
     """
     if cut.exact or not cut.midnight:
         return cut.equity
-    given = (cut.at_ms, cut.read_ms)
+    given = (cut.at_ms, cut.read_at_ms)
     income = _sum(reader, "SELECT amount FROM income WHERE at_ms BETWEEN ? AND ?", given)
     fees = _sum(reader, "SELECT fee FROM fill WHERE at_ms BETWEEN ? AND ?", given)
     return cut.equity - income + fees
@@ -190,7 +190,7 @@ def _calendar_days(row: DayRow) -> int:
 
 def _boundary(reader: Reader, tail: str, given: int) -> Boundary | None:
     row = reader.execute(
-        "SELECT at_ms, read_ms, equity, midnight, exact, rebuilt, corrections"
+        "SELECT at_ms, read_at_ms, equity, midnight, exact, rebuilt, corrections"
         f" FROM boundary {tail}",
         (given,),
     ).fetchone()
@@ -198,7 +198,7 @@ def _boundary(reader: Reader, tail: str, given: int) -> Boundary | None:
         return None
     return Boundary(
         at_ms=row[0],
-        read_ms=row[1],
+        read_at_ms=row[1],
         equity=Decimal(row[2]),
         midnight=bool(row[3]),
         exact=bool(row[4]),
@@ -225,7 +225,7 @@ def _row(
     ).fetchall()
     transfers = [(at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER]
     trades = reader.execute(
-        "SELECT pnl_net FROM trade WHERE closed_ms >= ? AND closed_ms < ?", given
+        "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", given
     ).fetchall()
     equity_start = equity_of(reader, start)
     # Nothing lies before what is stamped with the start itself: the first stretch begins after it.
@@ -240,7 +240,7 @@ def _row(
         equity_start=equity_start,
         equity_end=equity_end,
         return_=_time_weighted(reader, later, base, equity_end, until_ms),
-        flows=sum((amount for _, amount in transfers), ZERO),
+        net_deposits=sum((amount for _, amount in transfers), ZERO),
         trades=len(trades),
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),
         funding=sum((Decimal(amount) for kind, amount, _ in income if kind == FUNDING), ZERO),
@@ -286,13 +286,13 @@ def _time_weighted(
     return growth * float(end / base) - 1.0
 
 
-def value_before(reader: Reader, transfer_ms: int) -> Decimal | None:
+def value_before(reader: Reader, transfer_at_ms: int) -> Decimal | None:
     """Return the equity just before the transfers of a millisecond; None if nothing valued it."""
-    found = valuation(reader, transfer_ms)
+    found = valuation(reader, transfer_at_ms)
     return None if found is None else found[0]
 
 
-def valuation(reader: Reader, transfer_ms: int) -> tuple[Decimal, str] | None:
+def valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
     """Return the equity just before the transfers of a millisecond, and where its marks are from.
 
     See ``core/risk/midnights.py`` for the latter; None if nothing valued it.
@@ -302,7 +302,7 @@ def valuation(reader: Reader, transfer_ms: int) -> tuple[Decimal, str] | None:
         " json_extract(CAST(body AS TEXT), '$.rests_on') FROM event"
         " WHERE kind = 'transfer_valued' AND key BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1",
         # Keys are TIME#NUMBER; "$" is the character after "#".
-        (f"{transfer_ms}#", f"{transfer_ms}$"),
+        (f"{transfer_at_ms}#", f"{transfer_at_ms}$"),
     ).fetchone()
     return None if row is None else (Decimal(row[0]), row[1])
 

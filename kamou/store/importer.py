@@ -22,7 +22,7 @@ from kamou.core.market.bar_checks import (
     infer_period_ms,
     to_grid,
 )
-from kamou.core.market.bars import Candles, MarketSet
+from kamou.core.market.bars import Bars, Dataset
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
@@ -48,11 +48,11 @@ from kamou.store.observations import (
     refuse_rows,
 )
 from kamou.store.stored_meta import (
-    CANDLES,
+    BARS,
     FUNDING,
     GAPS_LISTED_MAX,
-    INTEREST,
     META,
+    OPEN_INTEREST,
     describe,
     differences,
     is_stored_set,
@@ -79,7 +79,7 @@ class ImportReport:
 class Reading:
     """A folder, read and found fit. ``gaps`` are the first of ``gaps_total``."""
 
-    data: MarketSet
+    data: Dataset
     gaps: tuple[Gap, ...]
     gaps_total: int
     skipped: tuple[Skipped, ...]
@@ -150,7 +150,7 @@ def open_market(
     limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
 ) -> RecordedMarket:
-    """Open a stored set by its name, or any folder of files, read and checked in memory.
+    """Open a dataset by its name, or any folder of files, read and checked in memory.
 
     Raises:
         InvalidDataError: neither exists, or the data is unfit.
@@ -162,8 +162,8 @@ def open_market(
             folder = stored
     if not folder.is_dir():
         raise InvalidDataError(
-            f"'{escape_text(name_or_folder)}' is neither a stored set nor a folder; "
-            "`kamou data list` shows the stored sets, `kamou data import DIR` stores one"
+            f"'{escape_text(name_or_folder)}' is neither a dataset nor a folder; "
+            "`kamou data list` shows the datasets, `kamou data import DIR` stores one"
         )
     return open_folder(
         folder,
@@ -263,13 +263,13 @@ def _read_files(
     for done, found in enumerate(files):
         progress(f"reading {shown_name(found.path)}", done, len(files))
         parts[found.kind].append(_read(found, budget, venue))
-    if not parts[Kind.CANDLES]:
-        raise _no_candles(source, skipped)
+    if not parts[Kind.BARS]:
+        raise _no_bars(source, skipped)
     progress("checking", len(files), len(files))
-    candles, findings = _checked_candles(source, parts[Kind.CANDLES], budget, now_ms, allow_gaps)
+    bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps)
     notes: list[str] = []
     return Reading(
-        data=_assembled(name, candles, parts, budget, now_ms, skipped, notes),
+        data=_assembled(name, bars, parts, budget, now_ms, skipped, notes),
         gaps=findings.gaps,
         gaps_total=findings.gaps_total,
         skipped=tuple(skipped),
@@ -284,19 +284,19 @@ def _read(found: Found, budget: Budget, venue: str | None) -> Columns:
     return columns
 
 
-def _no_candles(source: Path, skipped: Sequence[Skipped]) -> InvalidDataError:
+def _no_bars(source: Path, skipped: Sequence[Skipped]) -> InvalidDataError:
     reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped[:PROBLEMS_SHOWN])
     more = f"; and {len(skipped) - PROBLEMS_SHOWN} more" * (len(skipped) > PROBLEMS_SHOWN)
     return InvalidDataError(
-        f"{shown_name(source)}: no candles here: a file with the columns symbol, ts, open, high, "
+        f"{shown_name(source)}: no bars here: a file with the columns symbol, ts, open, high, "
         f"low, close, volume is needed{f' ({reasons}{more})' if reasons else ''}"
     )
 
 
-def _checked_candles(
+def _checked_bars(
     source: Path, parts: list[Columns], budget: Budget, now_ms: int, allow_gaps: bool
-) -> tuple[Candles, Findings]:
-    """All candle files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
+) -> tuple[Bars, Findings]:
+    """All bar files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
     shown = shown_name(source)
     files = [part.file for part in parts]
     rows = _bar_rows(parts)
@@ -333,40 +333,40 @@ def _bar_rows(parts: list[Columns]) -> BarRows:
 
 def _assembled(
     name: str,
-    candles: Candles,
+    bars: Bars,
     parts: dict[Kind, list[Columns]],
     budget: Budget,
     now_ms: int,
     skipped: list[Skipped],
     notes: list[str],
-) -> MarketSet:
-    interest = finest(parts[Kind.INTEREST], skipped)
-    funding, interest_series = (
-        make_series(each, candles.symbols, kind, now_ms=now_ms, budget=budget, notes=notes)
-        for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.INTEREST, interest))
+) -> Dataset:
+    open_interest = finest(parts[Kind.OPEN_INTEREST], skipped)
+    funding, open_interest_series = (
+        make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=notes)
+        for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.OPEN_INTEREST, open_interest))
     )
-    return MarketSet(name=name, candles=candles, funding=funding, interest=interest_series)
+    return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)
 
 
 def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Reading:
-    """Read a folder that calls itself a stored set, and hold its rows against what it says."""
+    """Read a folder that calls itself a dataset, and hold its rows against what it says."""
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
     found = Found(
-        path=source / CANDLES,
-        kind=Kind.CANDLES,
+        path=source / BARS,
+        kind=Kind.BARS,
         name_column="symbol",
         venue_column=False,
         short_names=False,
     )
-    parts: dict[Kind, list[Columns]] = {Kind.CANDLES: [_read(found, budget, None)]}
-    for kind, file in ((Kind.FUNDING, FUNDING), (Kind.INTEREST, INTEREST)):
+    parts: dict[Kind, list[Columns]] = {Kind.BARS: [_read(found, budget, None)]}
+    for kind, file in ((Kind.FUNDING, FUNDING), (Kind.OPEN_INTEREST, OPEN_INTEREST)):
         wide = read_wide(source / file, meta.symbols, budget)
         parts[kind] = [wide] if len(wide.ts) else []
-    candles, findings = _checked_candles(
-        source, parts[Kind.CANDLES], budget, now_ms, allow_gaps=meta.gaps_total > 0
+    bars, findings = _checked_bars(
+        source, parts[Kind.BARS], budget, now_ms, allow_gaps=meta.gaps_total > 0
     )
-    data = _assembled(name, candles, parts, budget, now_ms, [], [])
+    data = _assembled(name, bars, parts, budget, now_ms, [], [])
     true = describe(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
     if wrong := differences(meta, true):
         raise InvalidDataError(

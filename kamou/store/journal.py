@@ -20,7 +20,7 @@ from kamou.store.projections import PROJECTIONS
 DETAILS_KEPT = 60  # cycles of per-symbol reasons for `kamou why`: five hours
 
 _INSERT = (
-    "INSERT INTO event (seq, generation, at_ms, kind, key, cause_id, schema, body)"
+    "INSERT INTO event (seq, run_number, at_ms, kind, key, cause_id, schema, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -29,7 +29,7 @@ class Committed(NamedTuple):
     """An event that is in the journal. ``seq`` counts from 1 without gaps."""
 
     seq: int
-    generation: int
+    run_number: int
     event: Event
 
 
@@ -51,11 +51,11 @@ def encoded(event: Event) -> Encoded:
     return Encoded(event, KINDS[type(event)], event.unique_key, encode(event))
 
 
-def next_generation(connection: sqlite3.Connection) -> int:
+def next_run_number(connection: sqlite3.Connection) -> int:
     """The number of the run that starts now: one more than any that left a trace."""
     row = connection.execute(
-        "SELECT max(coalesce((SELECT max(generation) FROM run), 0),"
-        " coalesce((SELECT generation FROM event ORDER BY seq DESC LIMIT 1), 0))"
+        "SELECT max(coalesce((SELECT max(run_number) FROM run), 0),"
+        " coalesce((SELECT run_number FROM event ORDER BY seq DESC LIMIT 1), 0))"
     ).fetchone()
     return int(row[0]) + 1
 
@@ -69,31 +69,31 @@ def read_events(
         StoreError: an event's kind or schema is not of this version.
     """
     rows = connection.execute(
-        "SELECT seq, generation, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+        "SELECT seq, run_number, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
         (after_seq, -1 if limit is None else limit),
     ).fetchall()
     found = []
-    for seq, generation, kind, schema, body in rows:
+    for seq, run_number, kind, schema, body in rows:
         cls = EVENT_OF_KIND.get(kind)
         if cls is None or cls.schema != schema:
             raise StoreError(
                 f"event {seq} is {kind} of schema {schema}, which this Kamou cannot read"
             )
-        found.append(Committed(seq, generation, decode(cls, body)))
+        found.append(Committed(seq, run_number, decode(cls, body)))
     return found
 
 
 class JournalWriter:
     """Appends events over a connection of ``database.open_writer``. There is one per database.
 
-    ``generation`` numbers the run; it is stored with each event. Not thread-safe: one thread at
+    ``run_number`` numbers the run; it is stored with each event. Not thread-safe: one thread at
     a time.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, generation: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, run_number: int) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
-        self.generation = generation
+        self.run_number = run_number
         row = connection.execute("PRAGMA database_list").fetchone()
         self._path = row[2] or ":memory:"
         self._head_seq = 0
@@ -127,14 +127,14 @@ class JournalWriter:
     ) -> tuple[Committed, ...]:
         """As ``append``, for events that are encoded already.
 
-        ``details`` are ``(cycle_ms, body)`` for `kamou why`, in the same transaction; only the
+        ``details`` are ``(cycle_at_ms, body)`` for `kamou why`, in the same transaction; only the
         newest ``DETAILS_KEPT`` cycles stay.
         """
         if not batch and not details:
             return ()
-        generation, first = self.generation, self._head_seq + 1
+        run_number, first = self.run_number, self._head_seq + 1
         rows = [
-            (seq, generation, event.at_ms, kind, key, event.cause_id, event.schema, body)
+            (seq, run_number, event.at_ms, kind, key, event.cause_id, event.schema, body)
             for seq, (event, kind, key, body) in enumerate(batch, first)
         ]
         with storage_errors(self._path, "write"):
@@ -151,7 +151,7 @@ class JournalWriter:
                 raise
         self._head_seq += len(rows)
         return tuple(
-            [Committed(seq, generation, row.event) for seq, row in enumerate(batch, first)]
+            [Committed(seq, run_number, row.event) for seq, row in enumerate(batch, first)]
         )
 
     def _insert(self, batch: Sequence[Encoded], rows: Sequence[tuple[object, ...]]) -> None:
@@ -172,8 +172,8 @@ class JournalWriter:
     def _insert_details(self, details: Sequence[tuple[int, bytes]]) -> None:
         self._cursor.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)
         self._cursor.execute(
-            "DELETE FROM detail WHERE cycle_ms <"
-            " (SELECT cycle_ms FROM detail ORDER BY cycle_ms DESC LIMIT 1 OFFSET ?)",
+            "DELETE FROM detail WHERE cycle_at_ms <"
+            " (SELECT cycle_at_ms FROM detail ORDER BY cycle_at_ms DESC LIMIT 1 OFFSET ?)",
             (DETAILS_KEPT - 1,),
         )
 

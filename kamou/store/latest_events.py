@@ -122,8 +122,8 @@ def rejected_entries(
     """
     return tuple(
         reader.execute(
-            "SELECT closed_ms, trade_id, reason FROM order_ WHERE role = 'entry' AND symbol = ?"
-            " AND intended_ms >= ? AND status = 'rejected' ORDER BY intended_ms",
+            "SELECT closed_at_ms, trade_id, reason FROM order_ WHERE role = 'entry' AND symbol = ?"
+            " AND intended_at_ms >= ? AND status = 'rejected' ORDER BY intended_at_ms",
             (symbol, since_ms),
         ).fetchall()
     )

@@ -18,7 +18,7 @@ from kamou.messages.codec import decode, kind_of
 class LatestRun:
     """What the newest run says of the whole record. One data directory has one mode for ever."""
 
-    generation: int
+    run_number: int
     mode: str  # demo | paper | live
     currency: str
     gate: str  # label of the gate: "assumed" where every strategy was granted size
@@ -42,7 +42,7 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
     run = decode(RunStarted, row[0])
     settings = json.loads(run.config_json)
     return LatestRun(
-        generation=run.generation,
+        run_number=run.run_number,
         mode=run.mode,
         currency=str(settings.get("currency", DEFAULT_CURRENCY)),
         gate=run.gate,

@@ -4,12 +4,12 @@ The kind is told by the columns, not by the name:
 
 | kind | columns |
 |---|---|
-| candles | ``symbol, ts, open, high, low, close, volume`` (more are ignored) |
-| venue candles | ``venue, coin, ts, o, h, l, c, v``: needs a venue to be chosen |
+| bars | ``symbol, ts, open, high, low, close, volume`` (more are ignored) |
+| venue bars | ``venue, coin, ts, o, h, l, c, v``: needs a venue to be chosen |
 | funding | ``symbol, ts, funding_rate``, or with ``venue, coin`` for ``symbol`` |
 | open interest | ``symbol, ts, sum_open_interest`` in base units |
 
-``ts`` is UTC milliseconds; of a candle, its open time. Parquet, CSV and gzipped CSV. Every file is
+``ts`` is UTC milliseconds; of a bar, its open time. Parquet, CSV and gzipped CSV. Every file is
 a stranger's: it is opened by ``foreign_files.py`` and read in batches within a ``Budget``.
 """
 
@@ -50,15 +50,15 @@ TIME = "ts"
 
 
 class Kind(str, Enum):
-    CANDLES = "candles"
+    BARS = "bars"
     FUNDING = "funding"
-    INTEREST = "open interest"
+    OPEN_INTEREST = "open interest"
 
 
 COLUMNS = {
-    Kind.CANDLES: ("open", "high", "low", "close", "volume"),
+    Kind.BARS: ("open", "high", "low", "close", "volume"),
     Kind.FUNDING: ("funding_rate",),
-    Kind.INTEREST: ("sum_open_interest",),
+    Kind.OPEN_INTEREST: ("sum_open_interest",),
 }
 SHORT = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 
@@ -131,7 +131,7 @@ def _found(path: Path, kind: Kind, names: list[str], venue: str | None, budget: 
         kind=kind,
         name_column="coin" if by_venue and "coin" in names else "symbol",
         venue_column=by_venue,
-        short_names=kind is Kind.CANDLES and not set(COLUMNS[kind]) <= set(names),
+        short_names=kind is Kind.BARS and not set(COLUMNS[kind]) <= set(names),
     )
     for name in ("venue" if by_venue else TIME, TIME, it.name_column, *_sources(it).values()):
         if names.count(name) > 1:
@@ -155,12 +155,12 @@ def _kind(header: list[str]) -> Kind | str:
     keyed = {"symbol", TIME} <= names or {"venue", "coin", TIME} <= names
     if not keyed:
         return "no columns symbol and ts (or venue, coin and ts)"
-    if set(SHORT.values()) <= names or set(COLUMNS[Kind.CANDLES]) <= names:
-        return Kind.CANDLES
+    if set(SHORT.values()) <= names or set(COLUMNS[Kind.BARS]) <= names:
+        return Kind.BARS
     if "funding_rate" in names:
         return Kind.FUNDING
     if "sum_open_interest" in names:
-        return Kind.INTEREST
+        return Kind.OPEN_INTEREST
     if {"open", "high", "low", "close"} <= names:
         return "mark prices: the embedded exchange marks at the last price"
     if "oi_usd" in names:

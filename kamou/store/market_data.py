@@ -1,6 +1,6 @@
 """Stored market data: one folder per set, under ``market/`` of the data directory.
 
-``market/NAME/`` holds ``candles.parquet`` (``symbol, ts, open, high, low, close, volume``, by
+``market/NAME/`` holds ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, by
 symbol and time: itself a layout that can be imported), ``funding.parquet``,
 ``open_interest.parquet`` and ``meta.json`` (symbols, period, ranges, gaps, counts, and the
 SHA-256 of each file, checked on every load). A set is written beside its place and renamed:
@@ -25,7 +25,7 @@ import attrs
 import pyarrow.parquet as pq
 
 from kamou.core.market.bar_checks import Gap
-from kamou.core.market.bars import MarketSet
+from kamou.core.market.bars import Dataset
 from kamou.core.market.symbols import is_symbol, show_text
 from kamou.data_directory.private_files import create_folder
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
@@ -34,13 +34,13 @@ from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.store.digests import register, set_digest
 from kamou.store.foreign_files import file_sha256
-from kamou.store.set_tables import candle_table, read_candles, read_series, series_table
+from kamou.store.set_tables import bar_table, read_bars, read_series, series_table
 from kamou.store.stored_meta import (
-    CANDLES,
+    BARS,
     FILES,
     FUNDING,
-    INTEREST,
     META,
+    OPEN_INTEREST,
     StoredGap,
     StoredMeta,
     SymbolRange,
@@ -69,14 +69,14 @@ class SetSummary:
     gaps: tuple[StoredGap, ...]  # the first GAPS_LISTED_MAX
     gaps_total: int
     funding_rows: int
-    interest_rows: int
+    open_interest_rows: int
     source: str  # name of the folder it came from
     sha256: str  # over the three files
 
 
 @attrs.frozen(kw_only=True)
 class DamagedSet:
-    """A folder among the stored sets that is none, and why."""
+    """A folder among the datasets that is none, and why."""
 
     name: str
     path: Path
@@ -107,7 +107,7 @@ def set_path(data_dir: Path, name: str) -> Path:
 
 
 def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
-    """Return all stored sets by name, damaged ones with the reason. Reads ``meta.json`` only.
+    """Return all datasets by name, damaged ones with the reason. Reads ``meta.json`` only.
 
     Raises:
         InvalidDataError: the folder of sets cannot be read.
@@ -141,11 +141,13 @@ def load_set(path: Path) -> RecordedMarket:
     meta = read_meta(path)
     verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # ours: of any size
     return RecordedMarket(
-        MarketSet(
+        Dataset(
             name=path.name,
-            candles=read_candles(path / CANDLES, meta),
+            bars=read_bars(path / BARS, meta),
             funding=read_series(path / FUNDING, meta.symbols, meta.funding_period_ms),
-            interest=read_series(path / INTEREST, meta.symbols, meta.interest_period_ms),
+            open_interest=read_series(
+                path / OPEN_INTEREST, meta.symbols, meta.open_interest_period_ms
+            ),
         )
     )
 
@@ -185,14 +187,14 @@ def read_summary(path: Path) -> SetSummary:
         gaps=meta.gaps,
         gaps_total=meta.gaps_total,
         funding_rows=meta.funding_rows,
-        interest_rows=meta.interest_rows,
+        open_interest_rows=meta.open_interest_rows,
         source=meta.source,
         sha256=meta.sha256,
     )
 
 
 def write_set(
-    data: MarketSet,
+    data: Dataset,
     data_dir: Path,
     *,
     source: str,
@@ -214,7 +216,7 @@ def write_set(
         StoreError: the data directory cannot be written.
     """
     target = set_path(data_dir, data.name)
-    assert all(map(is_symbol, data.candles.symbols)), "symbols are checked where they enter"
+    assert all(map(is_symbol, data.bars.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
         create_folder(target.parent)
         with _locked(target.parent):
@@ -240,12 +242,12 @@ def _any_size() -> int:
 
 
 def _write_files(
-    data: MarketSet, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
+    data: Dataset, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
 ) -> StoredMeta:
     for name, table in (
-        (CANDLES, candle_table(data.candles)),
+        (BARS, bar_table(data.bars)),
         (FUNDING, series_table(data.funding)),
-        (INTEREST, series_table(data.interest)),
+        (OPEN_INTEREST, series_table(data.open_interest)),
     ):
         with _created(folder / name) as file:
             pq.write_table(table, file, compression="zstd")

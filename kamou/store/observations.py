@@ -1,4 +1,4 @@
-"""Funding rates and open interest: checked row by row, then columns over the candles' symbols."""
+"""Funding rates and open interest: checked row by row, then columns over the bars' symbols."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.store.budget import Budget
 from kamou.store.layouts import Columns, Kind, Skipped
 
 PROBLEMS_SHOWN = 10
-STRANGERS_SHOWN = 10  # symbols without candles, in one note
+STRANGERS_SHOWN = 10  # symbols without bars, in one note
 FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
 FUNDING_JITTER_MS = 60_000  # settlements are stamped some milliseconds late; keep the minute
 FUNDING_PERIOD_MS = 8 * 3_600_000
@@ -58,7 +58,7 @@ def show_utc(at_ms: int) -> str:
 
 
 def finest(parts: list[Columns], skipped: list[Skipped]) -> list[Columns]:
-    """Of several open-interest files the one with the closest observations."""
+    """Of several open-open_interest files the one with the closest observations."""
     if len(parts) < 2:
         return parts
     ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
@@ -85,7 +85,7 @@ def make_series(
     budget: Budget,
     notes: list[str],
 ) -> Series:
-    """Return observations as columns over the candles' symbols; note those of other symbols.
+    """Return observations as columns over the bars' symbols; note those of other symbols.
 
     Raises:
         InvalidDataError: an observation is unfit, two differ at one time, or the times and
@@ -102,7 +102,7 @@ def make_series(
     if strangers:
         more = f" and {len(strangers) - STRANGERS_SHOWN} more" * (len(strangers) > STRANGERS_SHOWN)
         named = ", ".join(strangers[:STRANGERS_SHOWN])
-        notes.append(f"{kind.value} of {named}{more} left out: there are no candles")
+        notes.append(f"{kind.value} of {named}{more} left out: there are no bars")
     if kind is Kind.FUNDING:
         at_ms = at_ms - at_ms % FUNDING_JITTER_MS
     kept = code >= 0

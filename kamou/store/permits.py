@@ -66,17 +66,17 @@ class PermitStore:
             ("side", approved.side.value, row.side),
             ("quantity", approved.quantity_max, row.quantity),
             ("stop_price", approved.stop_price, row.stop_price),
-            ("expires_ms", approved.expires_ms, row.expires_ms),
+            ("expires_at_ms", approved.expires_at_ms, row.expires_at_ms),
         ):
             if claimed != committed:
                 raise InvalidPermitError(
                     "PERMIT_MISMATCH", f"{name}: {field} is {claimed}, was granted {committed}"
                 )
-        if row.consumed_ms is not None:
+        if row.consumed_at_ms is not None:
             raise InvalidPermitError("PERMIT_USED", f"{name} was used by {row.client_order_id}")
-        if row.released_ms is not None:
+        if row.released_at_ms is not None:
             raise InvalidPermitError("PERMIT_RELEASED", f"{name}: {row.release_reason}")
-        if now_ms >= row.expires_ms:
+        if now_ms >= row.expires_at_ms:
             raise InvalidPermitError(
-                "PERMIT_EXPIRED", f"{name} expired {now_ms - row.expires_ms} ms ago"
+                "PERMIT_EXPIRED", f"{name} expired {now_ms - row.expires_at_ms} ms ago"
             )

@@ -45,23 +45,23 @@ def day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
         _begin(cursor, event.at_ms, str(event.equity))
         return
     if event.opening is None:
-        midnight_ms = midnight_of(event.at_ms)
+        midnight_at_ms = midnight_of(event.at_ms)
         equity = event.equity
     else:
-        midnight_ms = event.midnight_ms if event.at_midnight else None
+        midnight_at_ms = event.midnight_at_ms if event.at_midnight else None
         equity = event.opening
-    if midnight_ms is None or midnight_ms < newest.at_ms:
+    if midnight_at_ms is None or midnight_at_ms < newest.at_ms:
         return
-    _insert(cursor, midnight_ms, event.at_ms, str(equity), midnight=True)
+    _insert(cursor, midnight_at_ms, event.at_ms, str(equity), midnight=True)
     if event.opening is not None:
-        late = event.at_ms - midnight_ms > IN_TIME_MS
+        late = event.at_ms - midnight_at_ms > IN_TIME_MS
         cursor.execute(
             "UPDATE boundary SET exact = 1, rebuilt = ? WHERE at_ms = ?",
-            (event.rests_on if late else "", midnight_ms),
+            (event.rests_on if late else "", midnight_at_ms),
         )
     cut = newest_boundary(cursor)
     assert cut is not None
-    if newest.at_ms < midnight_ms:
+    if newest.at_ms < midnight_at_ms:
         _write(cursor, newest, cut)
 
 
@@ -86,7 +86,7 @@ def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None
 
 def transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
     """Add up the day of a transfer again; ``day_rows`` finds the valuation among the events."""
-    entry_recorded(cursor, event.transfer_ms)
+    entry_recorded(cursor, event.transfer_at_ms)
 
 
 def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:
@@ -94,7 +94,9 @@ def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:
 
     Returns False when there is no record yet.
     """
-    newest = cursor.execute("SELECT read_ms FROM boundary ORDER BY at_ms DESC LIMIT 1").fetchone()
+    newest = cursor.execute(
+        "SELECT read_at_ms FROM boundary ORDER BY at_ms DESC LIMIT 1"
+    ).fetchone()
     if newest is None:
         return False
     if at_ms <= newest[0]:  # else its day is still open, and is added up when it ends
@@ -109,7 +111,7 @@ def _correct(cursor: sqlite3.Cursor, at_ms: int) -> None:
     after = next_boundary(cursor, cut.at_ms)
     if after is not None:
         _write(cursor, cut, after)
-    if at_ms <= cut.read_ms:  # it was in the equity that was read for the midnight
+    if at_ms <= cut.read_at_ms:  # it was in the equity that was read for the midnight
         before = newest_boundary(cursor, at_or_before_ms=cut.at_ms - 1)
         if before is not None:
             _write(cursor, before, cut)
@@ -120,11 +122,11 @@ def _begin(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
 
 
 def _insert(
-    cursor: sqlite3.Cursor, at_ms: int, read_ms: int, equity: str, *, midnight: bool
+    cursor: sqlite3.Cursor, at_ms: int, read_at_ms: int, equity: str, *, midnight: bool
 ) -> None:
     cursor.execute(
-        "INSERT OR REPLACE INTO boundary (at_ms, read_ms, equity, midnight) VALUES (?, ?, ?, ?)",
-        (at_ms, read_ms, equity, int(midnight)),
+        "INSERT OR REPLACE INTO boundary (at_ms, read_at_ms, equity, midnight) VALUES (?, ?, ?, ?)",
+        (at_ms, read_at_ms, equity, int(midnight)),
     )
 
 
@@ -133,7 +135,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
     known = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
-        ' equity_end, "return", flows, trades, fees, funding, pnl,'
+        ' equity_end, "return", net_deposits, trades, fees, funding, pnl,'
         " start_rebuilt, end_rebuilt, corrections)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -145,7 +147,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
             str(row.equity_start),
             str(row.equity_end),
             row.return_,
-            str(row.flows),
+            str(row.net_deposits),
             row.trades,
             str(row.fees),
             str(row.funding),
@@ -179,15 +181,15 @@ def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
     )
     made = month_of(month, rows)
     cursor.execute(
-        'INSERT OR REPLACE INTO month (month, equity_end, "return", change, flows, trades, fees,'
-        " funding, complete, gaining, losing, unseparated)"
+        'INSERT OR REPLACE INTO month (month, equity_end, "return", change, net_deposits, trades,'
+        " fees, funding, complete, gaining, losing, unseparated)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             made.month,
             str(made.equity_end),
             made.return_,
             str(made.change),
-            str(made.flows),
+            str(made.net_deposits),
             made.trades,
             str(made.fees),
             str(made.funding),

@@ -23,7 +23,6 @@ from kamou.store.projected_curve import span_marked
 PERIODS = 2  # without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # of a journal whose configuration names none
 PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
-SIMULATED_CYCLES = 8  # that end after equally many ms each: real commits take a time of their own
 STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
 SKIPPED = "skipped"  # a halt cut a fast-forward short: simulated time that nothing ran in
 
@@ -50,25 +49,22 @@ def period_of(config_json: str) -> int:
 
 
 def last_closed(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
-    """Return ``(cycle_ms, closed_ms)`` of the newest cycle that closed."""
+    """Return ``(cycle_at_ms, closed_at_ms)`` of the newest cycle that closed."""
     row = cursor.execute(
-        "SELECT cycle_ms, closed_ms FROM cycle WHERE closed_ms IS NOT NULL"
-        " ORDER BY cycle_ms DESC LIMIT 1"
+        "SELECT cycle_at_ms, closed_at_ms FROM cycle WHERE closed_at_ms IS NOT NULL"
+        " ORDER BY cycle_at_ms DESC LIMIT 1"
     ).fetchone()
     return None if row is None else (int(row[0]), int(row[1]))
 
 
-def cycle_followed(
-    cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int], *, old: bool = False
-) -> int:
+def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
     """Record the downtime between the end of a cycle and the next one's.
 
     Args:
-        old: the journal was written before ``HistoryCaughtUp`` was.
         cursor: inside the transaction of the event.
         seq: of the event that says that a cycle closed.
         at_ms: when it closed.
-        before: ``(cycle_ms, closed_ms)`` of the newest cycle that had closed.
+        before: ``(cycle_at_ms, closed_at_ms)`` of the newest cycle that had closed.
 
     Returns:
         How many times of downtime were recorded: more than one around a fast-forward.
@@ -79,10 +75,9 @@ def cycle_followed(
     if at_ms - before[1] <= limit_ms:
         return 0
     said = _said(cursor, before[0], seq)
-    simulated = old and _simulated(cursor, before[0])
     found = [
         stretch
-        for stretch in _stretches(cursor, said, before[1], at_ms, simulated=simulated)
+        for stretch in _stretches(cursor, said, before[1], at_ms)
         if stretch.end_ms - stretch.begin_ms > limit_ms
     ]
     for number, stretch in enumerate(found):
@@ -95,43 +90,20 @@ def cycle_followed(
     return len(found)
 
 
-def rebuild(connection: sqlite3.Connection) -> None:
-    """Fill the table from the journal; once, in the migration that made it."""
-    cursor = connection.cursor()
-    runs = cursor.execute(
-        "SELECT generation, c.body FROM run JOIN config c ON c.digest = config_digest"
-    ).fetchall()
-    cursor.executemany(
-        "UPDATE run SET period_ms = ? WHERE generation = ?",
-        [(period_of(body), generation) for generation, body in runs],
-    )
-    before: tuple[int, int] | None = None
-    total = 0
-    closed = cursor.execute(
-        "SELECT seq, at_ms, key FROM event NOT INDEXED WHERE kind = 'cycle_closed' ORDER BY seq"
-    ).fetchall()
-    for seq, at_ms, key in closed:
-        if before is not None:
-            total += cycle_followed(cursor, seq, at_ms, before, old=True)
-        if before is None or int(key) > before[0]:
-            before = (int(key), at_ms)
-    cursor.execute("UPDATE total SET value = ? WHERE name = 'downtimes'", (total,))
-
-
-def _period_ms(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> int:
+def _period_ms(cursor: sqlite3.Cursor, cycle_at_ms: int, seq: int) -> int:
     """The longer one of the runs before and after, if it was changed between them."""
     row = cursor.execute(
-        "SELECT max(period_ms) FROM run WHERE generation IN (SELECT generation FROM event"
+        "SELECT max(period_ms) FROM run WHERE run_number IN (SELECT run_number FROM event"
         " WHERE seq = ? OR (kind = 'cycle_closed' AND key = ?))",
-        (seq, str(cycle_ms)),
+        (seq, str(cycle_at_ms)),
     ).fetchone()
     return PERIOD_MS if row[0] is None else int(row[0])
 
 
-def _said(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> list[_Said]:
+def _said(cursor: sqlite3.Cursor, cycle_at_ms: int, seq: int) -> list[_Said]:
     """What was journalled between the ends of two cycles, in order."""
     first = cursor.execute(
-        "SELECT seq FROM event WHERE kind = 'cycle_closed' AND key = ?", (str(cycle_ms),)
+        "SELECT seq FROM event WHERE kind = 'cycle_closed' AND key = ?", (str(cycle_at_ms),)
     ).fetchone()[0]
     rows = cursor.execute(
         "SELECT at_ms, kind, body FROM event WHERE seq > ? AND seq < ? ORDER BY seq", (first, seq)
@@ -139,31 +111,17 @@ def _said(cursor: sqlite3.Cursor, cycle_ms: int, seq: int) -> list[_Said]:
     return [_Said(at_ms=at_ms, kind=kind, body=body) for at_ms, kind, body in rows]
 
 
-def _simulated(cursor: sqlite3.Cursor, cycle_ms: int) -> bool:
-    """Whether the newest cycles until this one ended in simulated time."""
-    rows = cursor.execute(
-        "SELECT closed_ms - cycle_ms FROM cycle WHERE cycle_ms <= ? AND closed_ms IS NOT NULL"
-        " ORDER BY cycle_ms DESC LIMIT ?",
-        (cycle_ms, SIMULATED_CYCLES),
-    ).fetchall()
-    return len(rows) == SIMULATED_CYCLES and len(set(rows)) == 1
-
-
 def _stretches(
-    cursor: sqlite3.Cursor, said: list[_Said], begin_ms: int, end_ms: int, *, simulated: bool
+    cursor: sqlite3.Cursor, said: list[_Said], begin_ms: int, end_ms: int
 ) -> Iterator[_Stretch]:
     """Yield the time between two cycles without what a fast-forward took of it."""
     inside: list[_Said] = []
     for each in said:
         history = HISTORY.get(each.kind)
-        if history is not None:
-            yield from _around_history(cursor, decode(history, each.body), begin_ms)
-        elif simulated and each.kind == "run_started":
-            # Simulated time ended where the next run began to make it; both are one process.
-            simulated = False
-        else:
+        if history is None:
             inside.append(each)
             continue
+        yield from _around_history(cursor, decode(history, each.body), begin_ms)
         begin_ms, inside = max(begin_ms, each.at_ms), []
     yield _Stretch(begin_ms=begin_ms, end_ms=end_ms, said=tuple(inside))
 

@@ -10,7 +10,7 @@ import attrs
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
-from kamou.store.day_rows import TRANSFER, first_flow_ms
+from kamou.store.day_rows import TRANSFER, first_transfer_at_ms
 from kamou.store.projected_totals import count, trade_counted
 from kamou.store.rows import TradeRow, select_one
 
@@ -23,8 +23,8 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
     )
     if income.kind == TRANSFER:
         count(cursor, transfers=1)
-        if income.at_ms >= first_flow_ms(cursor):
-            projected_curve.moment_marked(cursor, "flow", income.at_ms, income.amount)
+        if income.at_ms >= first_transfer_at_ms(cursor):
+            projected_curve.moment_marked(cursor, "transfer", income.at_ms, income.amount)
     projected_days.entry_recorded(cursor, income.at_ms)
 
 
@@ -41,8 +41,8 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
             str(event.entry_price),
             str(event.exit_price),
             str(event.stop_price),
-            event.opened_ms,
-            event.closed_ms,
+            event.opened_at_ms,
+            event.closed_at_ms,
             str(event.pnl_gross),
             str(event.fees),
             str(event.funding),
@@ -57,14 +57,14 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
     cursor.execute(
         "UPDATE fill SET trade_id = ? WHERE trade_id IS NULL AND symbol = ?"
         " AND at_ms BETWEEN ? AND ?",
-        (event.trade_id, event.symbol, event.opened_ms, event.closed_ms),
+        (event.trade_id, event.symbol, event.opened_at_ms, event.closed_at_ms),
     )
     # The second result of a trade has an id of its own; its cause is the trade.
     cursor.execute(
         "DELETE FROM open_trade WHERE trade_id IN (?, ?)", (event.trade_id, event.cause_id)
     )
     trade_counted(cursor, event)
-    projected_days.entry_recorded(cursor, event.closed_ms)
+    projected_days.entry_recorded(cursor, event.closed_at_ms)
 
 
 def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
@@ -83,7 +83,7 @@ def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -
         (str(after.funding), str(after.pnl_net), after.r_multiple, after.trade_id),
     )
     trade_counted(cursor, after)
-    projected_days.entry_recorded(cursor, after.closed_ms)
+    projected_days.entry_recorded(cursor, after.closed_at_ms)
 
 
 def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
@@ -91,11 +91,11 @@ def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -
     row = (
         event.at_ms,
         equity,
-        str(event.balance),
-        str(event.unrealised),
+        str(event.wallet_balance),
+        str(event.unrealized_pnl),
         str(event.margin_used),
         str(event.open_risk),
-        str(event.flows),
+        str(event.net_deposits),
     )
     cursor.execute("INSERT OR IGNORE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     replaced = not cursor.rowcount
@@ -103,13 +103,13 @@ def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -
         cursor.execute("REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     projected_curve.mark_added(cursor, event.at_ms, equity, replaced=replaced)
     if projected_days.equity_read(cursor, event.at_ms, equity):
-        mark_flows(cursor)
+        mark_transfers(cursor)
 
 
-def mark_flows(cursor: sqlite3.Cursor) -> None:
+def mark_transfers(cursor: sqlite3.Cursor) -> None:
     """Mark the transfers of the record that were known before it began on the curve."""
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
-        (TRANSFER, first_flow_ms(cursor)),
+        (TRANSFER, first_transfer_at_ms(cursor)),
     ).fetchall():
-        projected_curve.moment_marked(cursor, "flow", at_ms, Decimal(amount))
+        projected_curve.moment_marked(cursor, "transfer", at_ms, Decimal(amount))

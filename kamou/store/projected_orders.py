@@ -20,7 +20,7 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
     intent = event.intent
     cursor.execute(
         "INSERT INTO order_ (client_order_id, trade_id, permit_id, role, attempt, symbol, side,"
-        " type, quantity, limit_price, trigger_price, status, intended_ms)"
+        " type, quantity, limit_price, trigger_price, status, intended_at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             intent.client_order_id,
@@ -35,7 +35,7 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
             _text(intent.limit_price),
             _text(intent.trigger_price),
             OrderStatus.SUBMITTED.value,
-            intent.intended_ms,
+            intent.intended_at_ms,
         ),
     )
     count(cursor, orders=1)
@@ -44,8 +44,8 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
 def order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
     cursor.execute(
         "UPDATE order_ SET venue_order_id = ?, accepted_at_ms = coalesce(accepted_at_ms, ?),"
-        " status = CASE WHEN closed_ms IS NULL AND status NOT IN (?, ?, ?) THEN ? ELSE status END"
-        " WHERE client_order_id = ?",
+        " status = CASE WHEN closed_at_ms IS NULL AND status NOT IN (?, ?, ?) THEN ?"
+        " ELSE status END WHERE client_order_id = ?",
         (
             event.venue_order_id,
             event.at_ms,
@@ -60,7 +60,8 @@ def _set_open_status(
     cursor: sqlite3.Cursor, client_order_id: str, status: str, reason: str
 ) -> None:
     cursor.execute(
-        "UPDATE order_ SET status = ?, reason = ? WHERE client_order_id = ? AND closed_ms IS NULL",
+        "UPDATE order_ SET status = ?, reason = ?"
+        " WHERE client_order_id = ? AND closed_at_ms IS NULL",
         (status, reason, client_order_id),
     )
 
@@ -75,8 +76,8 @@ def cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested)
 
 def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
     cursor.execute(
-        "UPDATE order_ SET status = ?, reason = ?, closed_ms = ?"
-        " WHERE client_order_id = ? AND closed_ms IS NULL",
+        "UPDATE order_ SET status = ?, reason = ?, closed_at_ms = ?"
+        " WHERE client_order_id = ? AND closed_at_ms IS NULL",
         (
             OrderStatus.REJECTED.value,
             f"{event.code}: {event.reason}",
@@ -88,7 +89,7 @@ def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> 
 
 def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
     cursor.execute(
-        "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_ms = ?"
+        "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ?",
         (event.status.value, str(event.filled), event.reason, event.at_ms, event.client_order_id),
     )
@@ -139,9 +140,9 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
     # An order that is closed keeps the venue's final word on both.
     cursor.execute(
         # It ended with the fill, by the venue's clock, and not before it was acknowledged.
-        "UPDATE order_ SET filled = ?1, status = ?2, closed_ms ="
-        " CASE WHEN ?3 THEN max(?4, coalesce(accepted_at_ms, intended_ms)) END"
-        " WHERE client_order_id = ?5 AND closed_ms IS NULL",
+        "UPDATE order_ SET filled = ?1, status = ?2, closed_at_ms ="
+        " CASE WHEN ?3 THEN max(?4, coalesce(accepted_at_ms, intended_at_ms)) END"
+        " WHERE client_order_id = ?5 AND closed_at_ms IS NULL",
         (str(filled), status.value, whole, fill.at_ms, fill.client_order_id),
     )
 
@@ -157,7 +158,7 @@ def _trade_of(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str 
     row = cursor.execute(
         "SELECT trade_id FROM order_ WHERE symbol = ? AND role = 'entry' AND filled <> '0'"
         " AND NOT EXISTS (SELECT 1 FROM trade WHERE trade.trade_id = order_.trade_id)"
-        " ORDER BY intended_ms DESC LIMIT 1",
+        " ORDER BY intended_at_ms DESC LIMIT 1",
         (symbol,),
     ).fetchone()
     return trade_id if row is None else str(row[0])

@@ -14,7 +14,7 @@ from typing import Any
 from kamou.clock import DAY_MS
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.model import Denial
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days, projected_downtime
@@ -38,16 +38,16 @@ REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
 
 def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
     before = cursor.execute(
-        "SELECT config_digest FROM run WHERE generation < ? ORDER BY generation DESC LIMIT 1",
-        (event.generation,),
+        "SELECT config_digest FROM run WHERE run_number < ? ORDER BY run_number DESC LIMIT 1",
+        (event.run_number,),
     ).fetchone()
     changed = before is None or before[0] != event.config_digest
     cursor.execute(
         "INSERT OR REPLACE INTO run"
-        " (generation, mode, version, config_digest, started_ms, period_ms, change_reason)"
+        " (run_number, mode, version, config_digest, started_at_ms, period_ms, change_reason)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            event.generation,
+            event.run_number,
             event.mode,
             event.version,
             event.config_digest,
@@ -68,26 +68,26 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
 
 def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
     cursor.execute(
-        "UPDATE run SET stopped_ms = ?, stop_reason = ? WHERE generation = ?",
-        (event.at_ms, event.reason, event.generation),
+        "UPDATE run SET stopped_at_ms = ?, stop_reason = ? WHERE run_number = ?",
+        (event.at_ms, event.reason, event.run_number),
     )
 
 
 def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
     known = cursor.execute(
-        "SELECT candidates, abstained FROM cycle WHERE cycle_ms = ?", (event.cycle_ms,)
+        "SELECT candidates, abstained FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
     ).fetchone()
     before = known or (0, 0)
     abstained = sum(int(figure.value) for figure in event.abstained)
     cursor.execute(
-        "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cycle_ms) DO UPDATE SET"
-        " bar_close_ms = excluded.bar_close_ms, symbols = excluded.symbols,"
+        "INSERT INTO cycle (cycle_at_ms, bar_closed_at_ms, symbols, candidates, abstained,"
+        " late_shards) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cycle_at_ms) DO UPDATE SET"
+        " bar_closed_at_ms = excluded.bar_closed_at_ms, symbols = excluded.symbols,"
         " candidates = excluded.candidates, abstained = excluded.abstained,"
         " late_shards = excluded.late_shards",
         (
-            event.cycle_ms,
-            event.bar_close_ms,
+            event.cycle_at_ms,
+            event.bar_closed_at_ms,
             event.symbols,
             event.candidates,
             abstained,
@@ -107,14 +107,17 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
     if before is not None:
         found = projected_downtime.cycle_followed(cursor, seq, event.at_ms, before)
         count(cursor, downtimes=found)
-    known = cursor.execute("SELECT 1 FROM cycle WHERE cycle_ms = ?", (event.cycle_ms,)).fetchone()
+    known = cursor.execute(
+        "SELECT 1 FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
+    ).fetchone()
     cursor.execute(
-        "INSERT INTO cycle (cycle_ms, bar_close_ms, symbols, candidates, abstained, late_shards,"
-        " positions, open_orders, drift, closed_ms) VALUES (?, 0, 0, 0, 0, 0, ?, ?, ?, ?)"
-        " ON CONFLICT (cycle_ms) DO UPDATE SET positions = excluded.positions,"
+        "INSERT INTO cycle (cycle_at_ms, bar_closed_at_ms, symbols, candidates, abstained,"
+        " late_shards, positions, open_orders, drift, closed_at_ms)"
+        " VALUES (?, 0, 0, 0, 0, 0, ?, ?, ?, ?)"
+        " ON CONFLICT (cycle_at_ms) DO UPDATE SET positions = excluded.positions,"
         " open_orders = excluded.open_orders, drift = excluded.drift,"
-        " closed_ms = excluded.closed_ms",
-        (event.cycle_ms, event.positions, event.open_orders, event.drift, event.at_ms),
+        " closed_at_ms = excluded.closed_at_ms",
+        (event.cycle_at_ms, event.positions, event.open_orders, event.drift, event.at_ms),
     )
     count(cursor, cycles=int(known is None))
 
@@ -138,7 +141,7 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
     )
 
 
-def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandNoted) -> None:
+def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -> None:
     if not event.note:  # a refused resume without words: there is nothing to publish
         return
     row = (seq, event.at_ms, event.reason, event.note)
@@ -163,7 +166,8 @@ def _refuse(
     # Refusals belong to the cycle in whose course they happen, which is the newest one.
     name = "vetoed" if tier == "T2" else "refused"
     cursor.execute(
-        f"UPDATE cycle SET {name} = {name} + 1 WHERE cycle_ms = (SELECT max(cycle_ms) FROM cycle)"
+        f"UPDATE cycle SET {name} = {name} + 1"
+        " WHERE cycle_at_ms = (SELECT max(cycle_at_ms) FROM cycle)"
     )
     count(cursor, **{name: cursor.rowcount})
 
@@ -179,18 +183,18 @@ def _permit_denied(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> N
 def _candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
     seen = event.candidate
     cursor.execute(
-        "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_ms) FROM cycle"
-        " WHERE bar_close_ms = ? AND bar_close_ms > 0), 0),"
+        "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_at_ms) FROM cycle"
+        " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0), 0),"
         " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.signal_id,
-            seen.bar_close_ms,
+            seen.bar_closed_at_ms,
             seen.strategy,
             seen.symbol,
             seen.side.value,
             seen.score,
-            seen.bar_open_ms,
-            seen.bar_close_ms,
+            seen.bar_opened_at_ms,
+            seen.bar_closed_at_ms,
             seen.stop_distance,
             seen.target_distance,
             seen.close,
@@ -210,7 +214,7 @@ def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
     cursor.execute(
-        "DELETE FROM signal WHERE bar_close_ms < ?"
+        "DELETE FROM signal WHERE bar_closed_at_ms < ?"
         " AND signal_id NOT IN (SELECT signal_id FROM permit)",
         (old_ms,),
     )
@@ -233,7 +237,7 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
             str(plan.notional),
             plan.bound_by,
             event.at_ms,
-            event.expires_ms,
+            event.expires_at_ms,
         ),
     )
     count(cursor, permits=1)
@@ -241,14 +245,14 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
 
 def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
     cursor.execute(
-        "UPDATE permit SET consumed_ms = ?, client_order_id = ? WHERE permit_id = ?",
+        "UPDATE permit SET consumed_at_ms = ?, client_order_id = ? WHERE permit_id = ?",
         (event.at_ms, event.client_order_id, event.permit_id),
     )
 
 
 def _permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) -> None:
     cursor.execute(
-        "UPDATE permit SET released_ms = ?, release_reason = ? WHERE permit_id = ?",
+        "UPDATE permit SET released_at_ms = ?, release_reason = ? WHERE permit_id = ?",
         (event.at_ms, event.reason, event.permit_id),
     )
 
@@ -265,7 +269,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.CycleRanked: _cycle_ranked,
         e.CycleClosed: _cycle_closed,
         e.StateChanged: _state_changed,
-        CommandNoted: _command_noted,
+        CommandRecorded: _command_noted,
         e.CandidateVetoed: _candidate_vetoed,
         e.CandidateRefined: _candidate_refined,
         e.PermitGranted: _permit_granted,

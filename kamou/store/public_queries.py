@@ -15,7 +15,7 @@ import attrs
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.day import midnight_ms_of, next_day, next_month
 from kamou.messages.codec import decode, kind_of
-from kamou.store.day_rows import first_flow_ms, valuation, value_before
+from kamou.store.day_rows import first_transfer_at_ms, valuation, value_before
 from kamou.store.rows import DayRow, MonthRow, select
 
 
@@ -218,12 +218,12 @@ def count_transfers(reader: sqlite3.Connection, *, from_ms: int) -> int:
 
 
 def transfers_before_record(reader: sqlite3.Connection) -> int:
-    """Count the transfers that are no flows of the record: those from before it. They are few."""
+    """Count the transfers from before the record, which are none of its net deposits."""
     return int(
         reader.execute(
             "SELECT count(*) FROM income INDEXED BY income_transfer"
             " WHERE kind = 'transfer' AND at_ms < ?",
-            (first_flow_ms(reader),),
+            (first_transfer_at_ms(reader),),
         ).fetchone()[0]
     )
 
@@ -235,7 +235,7 @@ def newest_transfers(
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
-        (first_flow_ms(reader), until_ms, limit),
+        (first_transfer_at_ms(reader), until_ms, limit),
     ).fetchall()
     found: list[Transfer] = []
     for at_ms, amount in rows[::-1]:

@@ -91,13 +91,13 @@ def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
     at_midnight = opening is not None and body["at_midnight"]
     since = reader.execute(
         "SELECT amount FROM income WHERE at_ms >= ? AND kind = ?",
-        (body["midnight_ms"] if at_midnight else row[1] + 1, TRANSFER),
+        (body["midnight_at_ms"] if at_midnight else row[1] + 1, TRANSFER),
     )
     return OpenDay(
         day=row[0],
-        opened_ms=row[1],
+        opened_at_ms=row[1],
         equity_start=Decimal(body["equity"] if opening is None else opening),
-        flows=sum((Decimal(amount) for (amount,) in since), ZERO),
+        net_deposits=sum((Decimal(amount) for (amount,) in since), ZERO),
     )
 
 
@@ -120,17 +120,17 @@ def trades(
     """
     where, given = _trade_filter(strategy, symbol, outcome)
     if since_ms is not None:
-        where, given = where + " AND closed_ms >= ?", [*given, since_ms]
+        where, given = where + " AND closed_at_ms >= ?", [*given, since_ms]
     if until_ms is not None:
-        where, given = where + " AND closed_ms <= ?", [*given, until_ms]
+        where, given = where + " AND closed_at_ms <= ?", [*given, until_ms]
     if before is not None:
-        where += " AND (closed_ms, rowid) < (?, ?)"
-        given += [before.closed_ms, before.rowid]
+        where += " AND (closed_at_ms, rowid) < (?, ?)"
+        given += [before.closed_at_ms, before.rowid]
     if after is not None:
-        where += " AND (closed_ms, rowid) > (?, ?)"
-        given += [after.closed_ms, after.rowid]
+        where += " AND (closed_at_ms, rowid) > (?, ?)"
+        given += [after.closed_at_ms, after.rowid]
     order = "ASC" if after is not None else "DESC"
-    tail = f"{where} ORDER BY closed_ms {order}, rowid {order} LIMIT ?"
+    tail = f"{where} ORDER BY closed_at_ms {order}, rowid {order} LIMIT ?"
     found = select(reader, TradeRow, "trade", tail, *given, -1 if limit is None else limit)
     return found[::-1] if after is not None else found
 
@@ -163,7 +163,9 @@ def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
 
 def open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
     """Orders that are not terminal by the venue's evidence, oldest first."""
-    return select(reader, OrderRow, "order_", "WHERE closed_ms IS NULL ORDER BY intended_ms, rowid")
+    return select(
+        reader, OrderRow, "order_", "WHERE closed_at_ms IS NULL ORDER BY intended_at_ms, rowid"
+    )
 
 
 def grants_of(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
@@ -214,20 +216,20 @@ def signals(
 ) -> tuple[SignalRow, ...]:
     """Signals that passed T2, newest first."""
     where, given = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
-    tail = f"{where} ORDER BY bar_close_ms DESC, score DESC, signal_id LIMIT ?"
+    tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
     return select(reader, SignalRow, "signal", tail, *given, limit)
 
 
 def cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
     """The last cycles, newest first."""
-    return select(reader, CycleRow, "cycle", "ORDER BY cycle_ms DESC LIMIT ?", limit)
+    return select(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
 
 
 def details(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[tuple[int, bytes], ...]:
-    """``(cycle_ms, body)`` of the last cycles' per-symbol scan reasons, newest first."""
+    """``(cycle_at_ms, body)`` of the last cycles' per-symbol scan reasons, newest first."""
     return tuple(
         reader.execute(
-            "SELECT cycle_ms, body FROM detail ORDER BY cycle_ms DESC LIMIT ?", (limit,)
+            "SELECT cycle_at_ms, body FROM detail ORDER BY cycle_at_ms DESC LIMIT ?", (limit,)
         ).fetchall()
     )
 
@@ -235,7 +237,7 @@ def details(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[tuple[int, 
 def latest(reader: sqlite3.Connection) -> Latest:
     """Where things stand by the last committed events."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
-    run = select_one(reader, RunRow, "run", "ORDER BY generation DESC LIMIT 1")
+    run = select_one(reader, RunRow, "run", "ORDER BY run_number DESC LIMIT 1")
     spans = state_spans(reader, limit=1)
     return Latest(
         head_seq=head[0] if head else 0,
@@ -244,7 +246,7 @@ def latest(reader: sqlite3.Connection) -> Latest:
         run=run,
         state=spans[-1] if spans else None,
         equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
-        cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_ms DESC LIMIT 1"),
+        cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT 1"),
         day=opened_day(reader),
     )
 
@@ -310,7 +312,7 @@ def _open_trade(
         entry_price=sum((f.quantity * f.price for f in opening), Decimal(0)) / bought,
         stop_price=plan.stop_price if plan else None,
         target_price=plan.target_price if plan else None,
-        opened_ms=opening[0].at_ms,
+        opened_at_ms=opening[0].at_ms,
     )
 
 

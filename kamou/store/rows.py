@@ -19,15 +19,15 @@ R = TypeVar("R", bound=attrs.AttrsInstance)
 
 @attrs.frozen(kw_only=True)
 class EquityPoint:
-    """One mark of the account. ``flows`` are net deposits since inception."""
+    """One mark of the account. ``net_deposits`` are net deposits since inception."""
 
     at_ms: int
     equity: Decimal
-    balance: Decimal
-    unrealised: Decimal
+    wallet_balance: Decimal
+    unrealized_pnl: Decimal
     margin_used: Decimal
     open_risk: Decimal
-    flows: Decimal
+    net_deposits: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,7 @@ class DayRow:
 
     ``return_`` is the time-weighted return from start to end as a fraction, None without equity
     to earn it on. ``trades`` and ``pnl`` are of the trades that closed in the row; ``fees``,
-    ``funding`` and ``flows`` are of the entries that the venue stamped in it.
+    ``funding`` and ``net_deposits`` are of the entries that the venue stamped in it.
     """
 
     day: str  # YYYY-MM-DD, the first calendar day
@@ -47,7 +47,7 @@ class DayRow:
     equity_start: Decimal
     equity_end: Decimal
     return_: float | None
-    flows: Decimal
+    net_deposits: Decimal
     trades: int
     fees: Decimal
     funding: Decimal
@@ -64,7 +64,7 @@ class DayRow:
     @property
     def change(self) -> Decimal:
         """Return the profit or loss in money: end less start less net deposits."""
-        return self.equity_end - self.equity_start - self.flows
+        return self.equity_end - self.equity_start - self.net_deposits
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +80,7 @@ class MonthRow:
     equity_end: Decimal
     return_: float | None
     change: Decimal
-    flows: Decimal
+    net_deposits: Decimal
     trades: int
     fees: Decimal
     funding: Decimal
@@ -92,12 +92,12 @@ class MonthRow:
 
 @attrs.frozen(kw_only=True)
 class OpenDay:
-    """The day that the governor opened last; ``flows`` are the net transfers since."""
+    """The day that the governor opened last; ``net_deposits`` are the net transfers since."""
 
     day: str
-    opened_ms: int
+    opened_at_ms: int
     equity_start: Decimal
-    flows: Decimal
+    net_deposits: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -114,8 +114,8 @@ class TradeRow:
     exit_price: Decimal
     stop_price: Decimal
     planned_stop: Decimal | None
-    opened_ms: int
-    closed_ms: int
+    opened_at_ms: int
+    closed_at_ms: int
     pnl_gross: Decimal
     fees: Decimal
     funding: Decimal
@@ -128,14 +128,14 @@ class TradeRow:
     @property
     def cursor(self) -> TradeCursor:
         """Return its place among the trades."""
-        return TradeCursor(closed_ms=self.closed_ms, rowid=self.rowid)
+        return TradeCursor(closed_at_ms=self.closed_at_ms, rowid=self.rowid)
 
 
 @attrs.frozen(kw_only=True)
 class TradeCursor:
     """A place among the closed trades in order of closing; ``rowid`` tells equal times apart."""
 
-    closed_ms: int
+    closed_at_ms: int
     rowid: int
 
 
@@ -151,7 +151,7 @@ class OpenTradeRow:
     entry_price: Decimal
     stop_price: Decimal | None
     target_price: Decimal | None
-    opened_ms: int
+    opened_at_ms: int
 
 
 @attrs.frozen(kw_only=True)
@@ -187,9 +187,9 @@ class OrderRow:
     status: str
     filled: Decimal
     venue_order_id: str
-    intended_ms: int
+    intended_at_ms: int
     accepted_at_ms: int | None
-    closed_ms: int | None
+    closed_at_ms: int | None
     reason: str
 
 
@@ -206,11 +206,11 @@ class PermitRow:
     risk: Decimal
     notional: Decimal
     bound_by: str
-    granted_ms: int
-    expires_ms: int
-    consumed_ms: int | None
+    granted_at_ms: int
+    expires_at_ms: int
+    consumed_at_ms: int | None
     client_order_id: str | None
-    released_ms: int | None
+    released_at_ms: int | None
     release_reason: str | None
 
 
@@ -219,13 +219,13 @@ class SignalRow:
     """A survivor of T2 with the refiner's verdict. ``features`` are (name, value) pairs."""
 
     signal_id: str
-    cycle_ms: int
+    cycle_at_ms: int
     strategy: str
     symbol: str
     side: str
     score: float
-    bar_open_ms: int
-    bar_close_ms: int
+    bar_opened_at_ms: int
+    bar_closed_at_ms: int
     stop_distance: float
     target_distance: float
     close: float
@@ -239,8 +239,8 @@ class SignalRow:
 class CycleRow:
     """One cycle. The last four are None until the reconciler closed it."""
 
-    cycle_ms: int
-    bar_close_ms: int
+    cycle_at_ms: int
+    bar_closed_at_ms: int
     symbols: int
     candidates: int
     abstained: int
@@ -250,12 +250,12 @@ class CycleRow:
     positions: int | None
     open_orders: int | None
     drift: int | None
-    closed_ms: int | None
+    closed_at_ms: int | None
 
 
 @attrs.frozen(kw_only=True)
 class TradeChain:
-    """Everything that led to a trade, back to its candle; of an adopted position less is known."""
+    """Everything that led to a trade, back to its bar; of an adopted position less is known."""
 
     trade_id: str
     trade: TradeRow | None  # None while it is open
@@ -294,17 +294,17 @@ class StateSpan:
 
 @attrs.frozen(kw_only=True)
 class RunRow:
-    """One generation. ``stopped_ms`` is None while it runs, and for ever after a crash.
+    """One run_number. ``stopped_at_ms`` is None while it runs, and for ever after a crash.
 
     ``change_reason`` is None where the configuration is that of the run before.
     """
 
-    generation: int
+    run_number: int
     mode: str
     version: str
     config_digest: str
-    started_ms: int
-    stopped_ms: int | None
+    started_at_ms: int
+    stopped_at_ms: int | None
     stop_reason: str | None
     change_reason: str | None
 

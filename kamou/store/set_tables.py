@@ -1,4 +1,4 @@
-"""The tables of a stored set, written and read by this store alone: nothing is checked here.
+"""The tables of a dataset, written and read by this store alone: nothing is checked here.
 
 Files that others wrote are read by ``layouts.py`` and ``wide_tables.py``.
 """
@@ -13,23 +13,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kamou.core.market.bars import Candles, Floats, Series
+from kamou.core.market.bars import Bars, Floats, Series
 from kamou.store.stored_meta import AVAILABLE, FIELDS, StoredMeta
 
 
-def candle_table(candles: Candles) -> pa.Table:
+def bar_table(bars: Bars) -> pa.Table:
     """Long rows by symbol and time; a missing bar has no row."""
-    there = ~np.isnan(candles.close).T
+    there = ~np.isnan(bars.close).T
     code, row = np.nonzero(there)
     arrays = {
         "symbol": pa.DictionaryArray.from_arrays(
-            pa.array(code.astype(np.int32)), pa.array(candles.symbols, pa.string())
+            pa.array(code.astype(np.int32)), pa.array(bars.symbols, pa.string())
         ),
-        "ts": pa.array(candles.open_ms[row]),
+        "ts": pa.array(bars.open_ms[row]),
     }
     for name in FIELDS:
         kind = np.float32 if name == "volume" else np.float64
-        arrays[name] = pa.array(getattr(candles, name).T[there].astype(kind))
+        arrays[name] = pa.array(getattr(bars, name).T[there].astype(kind))
     return pa.table(arrays)
 
 
@@ -41,7 +41,7 @@ def series_table(series: Series) -> pa.Table:
     return pa.table(columns)
 
 
-def read_candles(path: Path, meta: StoredMeta) -> Candles:
+def read_bars(path: Path, meta: StoredMeta) -> Bars:
     """One column at a time: a set of millions of bars is never in memory twice."""
     symbols, period, first = meta.symbols, meta.period_ms, meta.first_ms
     bars = (meta.last_ms - first) // period
@@ -66,7 +66,7 @@ def read_candles(path: Path, meta: StoredMeta) -> Candles:
         shaped: npt.NDArray[Any] = values.reshape(bars, len(symbols))
         return shaped
 
-    return Candles(
+    return Bars(
         symbols=symbols,
         period_ms=period,
         open_ms=first + period * np.arange(bars, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""``meta.json`` of a stored set: what it says, how it is parsed, and whether it is true.
+"""``meta.json`` of a dataset: what it says, how it is parsed, and whether it is true.
 
 Nothing in it is believed of a set that this store did not write: the set's files are read and
 checked, the same figures are computed again, and a difference refuses the set.
@@ -15,16 +15,16 @@ import msgspec
 import numpy as np
 
 from kamou.core.market.bar_checks import DAY_MS, EPOCH_MIN_MS, Gap
-from kamou.core.market.bars import MarketSet
+from kamou.core.market.bars import Dataset
 from kamou.core.market.symbols import is_symbol
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.foreign_files import read_bounded
 
-FORMAT = 1
+FORMAT = 2
 META = "meta.json"
-CANDLES, FUNDING, INTEREST = "candles.parquet", "funding.parquet", "open_interest.parquet"
-FILES = (CANDLES, FUNDING, INTEREST)
+BARS, FUNDING, OPEN_INTEREST = "bars.parquet", "funding.parquet", "open_interest.parquet"
+FILES = (BARS, FUNDING, OPEN_INTEREST)
 FIELDS = ("open", "high", "low", "close", "volume")
 AVAILABLE = "available_ms"  # the time column of a series
 GAPS_LISTED_MAX = 100  # in meta.json; all are counted
@@ -67,9 +67,9 @@ class StoredMeta:
     last_ms: Time
     bars: Count
     funding_rows: Count
-    interest_rows: Count
+    open_interest_rows: Count
     funding_period_ms: Period
-    interest_period_ms: Period
+    open_interest_period_ms: Period
     symbols: tuple[str, ...]
     ranges: tuple[SymbolRange, ...]
     gaps: Annotated[tuple[StoredGap, ...], msgspec.Meta(max_length=GAPS_LISTED_MAX)]
@@ -83,8 +83,8 @@ class _Format(msgspec.Struct):
 
 
 def is_stored_set(folder: Path) -> bool:
-    """Return True if the folder describes itself as a stored set does."""
-    return (folder / META).exists() and (folder / CANDLES).exists()
+    """Return True if the folder describes itself as a dataset does."""
+    return (folder / META).exists() and (folder / BARS).exists()
 
 
 def read_meta(folder: Path) -> StoredMeta:
@@ -127,7 +127,7 @@ def _check(meta: StoredMeta) -> None:
 
 
 def describe(
-    data: MarketSet, source: str, gaps: tuple[Gap, ...], gaps_total: int, files: dict[str, str]
+    data: Dataset, source: str, gaps: tuple[Gap, ...], gaps_total: int, files: dict[str, str]
 ) -> StoredMeta:
     """Compute what ``meta.json`` says of a set.
 
@@ -136,31 +136,31 @@ def describe(
         gaps: the first of ``gaps_total``.
         files: SHA-256 of each of the three files, in hex.
     """
-    candles = data.candles
-    there = ~np.isnan(candles.close)
+    bars = data.bars
+    there = ~np.isnan(bars.close)
     first = there.argmax(axis=0)
     last = len(there) - 1 - there[::-1].argmax(axis=0)
     counts = there.sum(axis=0)
     return StoredMeta(
         format=FORMAT,
         source=escape_text(source, chars_max=SOURCE_CHARS_MAX),
-        period_ms=candles.period_ms,
-        first_ms=int(candles.open_ms[0]),
-        last_ms=int(candles.open_ms[-1]) + candles.period_ms,
+        period_ms=bars.period_ms,
+        first_ms=int(bars.open_ms[0]),
+        last_ms=int(bars.open_ms[-1]) + bars.period_ms,
         bars=int(counts.sum()),
         funding_rows=int(np.count_nonzero(~np.isnan(data.funding.values))),
-        interest_rows=int(np.count_nonzero(~np.isnan(data.interest.values))),
+        open_interest_rows=int(np.count_nonzero(~np.isnan(data.open_interest.values))),
         funding_period_ms=data.funding.period_ms,
-        interest_period_ms=data.interest.period_ms,
-        symbols=candles.symbols,
+        open_interest_period_ms=data.open_interest.period_ms,
+        symbols=bars.symbols,
         ranges=tuple(
             SymbolRange(
                 symbol=symbol,
-                first_ms=int(candles.open_ms[first[at]]),
-                last_ms=int(candles.open_ms[last[at]]) + candles.period_ms,
+                first_ms=int(bars.open_ms[first[at]]),
+                last_ms=int(bars.open_ms[last[at]]) + bars.period_ms,
                 bars=int(counts[at]),
             )
-            for at, symbol in enumerate(candles.symbols)
+            for at, symbol in enumerate(bars.symbols)
         ),
         gaps=tuple(StoredGap(**attrs.asdict(each)) for each in gaps[:GAPS_LISTED_MAX]),
         gaps_total=gaps_total,

@@ -117,6 +117,6 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
 
 def _too_long(name: str) -> InvalidDataError:
     return InvalidDataError(
-        f"{name}: a line has more than {LINE_BYTES_MAX:,} bytes; this is no table of candles, "
+        f"{name}: a line has more than {LINE_BYTES_MAX:,} bytes; this is no table of bars, "
         "funding or open interest"
     )

@@ -73,8 +73,8 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
     # A trade is named after the signal that opened it (kamou.ids.trade_id).
     signal_id = permit.signal_id if permit else part.trade_id
     signal = select_one(reader, SignalRow, "signal", "WHERE signal_id = ?", signal_id)
-    seen_ms = signal.cycle_ms if signal else -1
-    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_ms = ?", seen_ms)
+    seen_ms = signal.cycle_at_ms if signal else -1
+    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_at_ms = ?", seen_ms)
     return TradeChain(
         trade_id=result_id,
         trade=trade,
@@ -92,7 +92,7 @@ def _orders(
     """Return the orders that were recorded or filled in a part of a trade, oldest first."""
     given = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
     intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, given)}
-    tail = "WHERE trade_id = ? ORDER BY intended_ms, rowid"
+    tail = "WHERE trade_id = ? ORDER BY intended_at_ms, rowid"
     return tuple(
         order
         for order in select(reader, OrderRow, "order_", tail, part.trade_id)

@@ -35,7 +35,7 @@ def flattened_for(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     row = reader.execute(_INTENT, (*kinds, trade.trade_id)).fetchone()
     if row is not None and json.loads(row[0])["intent"]["trade_id"].startswith(KILL_SWITCH):
         return StateReason.OPERATOR_FLATTEN.value
-    state = reader.execute(_STATE, (trade.closed_ms,)).fetchone()
+    state = reader.execute(_STATE, (trade.closed_at_ms,)).fetchone()
     if state is None or state[0] != TradingState.FLATTENING.value:
         return None
     return str(state[1])

@@ -28,7 +28,7 @@ def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
     """
     if trade.r_multiple is None:
         return None
-    given = (trade.opened_ms, trade.closed_ms, OrderRole.ENTRY.value)
+    given = (trade.opened_at_ms, trade.closed_at_ms, OrderRole.ENTRY.value)
     kinds = (kind_of(PermitGranted), kind_of(TradeClosed))
     row = reader.execute(_PERMIT, (*given, *kinds, trade.trade_id)).fetchone()
     if row is None:

@@ -1,7 +1,7 @@
 """Booking at the embedded venue: how orders change status and fills move positions and money.
 
 ``VenueAccount`` is the only writer of ``VenueState``. It knows no market: prices are handed in.
-Everything it does leaves evidence for the checker and an event for the stream.
+Everything it does leaves a record in the audit log and an event for the stream.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from kamou.core.model import (
 )
 from kamou.venue.models import VenueModels
 from kamou.venue.state import (
-    FillNoted,
+    FillAudit,
     HeldPosition,
-    MoneyNoted,
-    OrderNoted,
+    MoneyAudit,
+    OrderAudit,
     OrderRequest,
     VenueState,
     WorkingOrder,
@@ -77,7 +77,7 @@ class VenueAccount:
         mark = self._mark_of(position.symbol)
         return position.mark if mark is None else mark
 
-    def unrealised(self, position: HeldPosition) -> Decimal:
+    def unrealized_pnl(self, position: HeldPosition) -> Decimal:
         size = self._instruments[position.symbol].contract_size
         return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
 
@@ -107,13 +107,13 @@ class VenueAccount:
             liquidation_price=liquidation,
             margin=margin,
             leverage=position.leverage,
-            unrealised=self.unrealised(position),
-            updated_ms=position.updated_ms,
+            unrealized_pnl=self.unrealized_pnl(position),
+            updated_at_ms=position.updated_at_ms,
         )
 
     def equity(self) -> Decimal:
         held = self.state.positions.values()
-        return self.state.balance + sum((self.unrealised(p) for p in held), ZERO)
+        return self.state.wallet_balance + sum((self.unrealized_pnl(p) for p in held), ZERO)
 
     def margin_used(self) -> Decimal:
         """Margin of positions and of resting orders that may add exposure."""
@@ -128,7 +128,7 @@ class VenueAccount:
 
     def available(self) -> Decimal:
         """What new margin may use. Open profit is not lent out; open loss is not lent either."""
-        return min(self.state.balance, self.equity()) - self.margin_used()
+        return min(self.state.wallet_balance, self.equity()) - self.margin_used()
 
     # --- orders ----------------------------------------------------------------
 
@@ -139,8 +139,8 @@ class VenueAccount:
             venue_order_id=self.state.new_id(),
             quantity=request.quantity,
             status=OrderStatus.ACCEPTED,
-            created_ms=at_ms,
-            updated_ms=at_ms,
+            created_at_ms=at_ms,
+            updated_at_ms=at_ms,
             parent=parent,
             dormant=bool(parent),
         )
@@ -153,9 +153,9 @@ class VenueAccount:
         return order
 
     def refuse(self, request: OrderRequest, code: str, at_ms: int) -> None:
-        """Leave evidence of a rejected request. The venue keeps no order of it."""
-        self.state.evidence.append(
-            OrderNoted(
+        """Record a rejected request in the audit log. The venue keeps no order of it."""
+        self.state.audit_log.append(
+            OrderAudit(
                 at_ms=at_ms,
                 event="rejected",
                 client_order_id=request.client_order_id,
@@ -186,12 +186,12 @@ class VenueAccount:
 
     def _changed(self, order: WorkingOrder, event: str, at_ms: int) -> None:
         asked = order.request
-        order.updated_ms = at_ms
+        order.updated_at_ms = at_ms
         self.touched[asked.symbol] = None
         self.state.changes.orders[asked.client_order_id] = None
         self.events.append(OrderUpdate(order=order.told()))
-        self.state.evidence.append(
-            OrderNoted(
+        self.state.audit_log.append(
+            OrderAudit(
                 at_ms=at_ms,
                 event=event,
                 client_order_id=asked.client_order_id,
@@ -228,7 +228,7 @@ class VenueAccount:
         """Book a fill of ``order`` and wake or resize what is attached to it."""
         order.filled += done.quantity
         order.cost += done.quantity * done.price
-        order.updated_ms = done.at_ms
+        order.updated_at_ms = done.at_ms
         order.status = OrderStatus.PARTIALLY_FILLED
         asked = order.request
         self.state.changes.orders[asked.client_order_id] = None
@@ -288,7 +288,7 @@ class VenueAccount:
         order: WorkingOrder | None,
         of: OrderType | None,
     ) -> None:
-        """Move position and balance by one execution; leave evidence, fill and event."""
+        """Move position and balance by one execution; leave audit record, fill and event."""
         state, instrument = self.state, self._instruments[symbol]
         size = instrument.contract_size
         held = state.positions.get(symbol)
@@ -298,7 +298,7 @@ class VenueAccount:
             before, entry, side.sign * done.quantity, done.price
         )
         notional = done.quantity * done.price * size
-        noted = FillNoted(
+        noted = FillAudit(
             at_ms=done.at_ms,
             client_order_id=order.request.client_order_id if order else "",
             symbol=symbol,
@@ -308,7 +308,7 @@ class VenueAccount:
             quantity=done.quantity,
             price=done.price,
             fee=self.models.fee.fee(instrument, notional, maker=done.maker),
-            realised=as_money(difference * size),
+            realized=as_money(difference * size),
             position_before=before,
             position_after=after,
             entry_before=entry,
@@ -317,15 +317,15 @@ class VenueAccount:
             contract_size=size,
             taker_fee=instrument.taker_fee,
             equity_before=self.equity(),
-            balance_before=state.balance,
+            balance_before=state.wallet_balance,
             reason=done.reason,
         )
-        state.evidence.append(noted)
-        state.balance += noted.realised - noted.fee
+        state.audit_log.append(noted)
+        state.wallet_balance += noted.realized - noted.fee
         self._hold(noted, held.leverage if held and before * after > ZERO else leverage)
         self._tell(noted, done, order.venue_order_id if order else "")
 
-    def _hold(self, noted: FillNoted, leverage: int) -> None:
+    def _hold(self, noted: FillAudit, leverage: int) -> None:
         """The position after a fill."""
         self.state.changes.positions[noted.symbol] = None
         self.touched[noted.symbol] = None
@@ -338,10 +338,10 @@ class VenueAccount:
             entry_price=noted.entry_after,
             leverage=leverage,
             mark=noted.price,
-            updated_ms=noted.at_ms,
+            updated_at_ms=noted.at_ms,
         )
 
-    def _tell(self, noted: FillNoted, done: Execution, venue_order_id: str) -> None:
+    def _tell(self, noted: FillAudit, done: Execution, venue_order_id: str) -> None:
         """The fill as the client sees it, in its history and on the stream."""
         worse = (done.price - done.reference) * noted.side.sign
         fill = Fill(
@@ -370,7 +370,7 @@ class VenueAccount:
         amount = self.models.funding.amount(position.quantity, notional, rate, hours)
         if amount == ZERO:
             return
-        self.state.balance += amount
+        self.state.wallet_balance += amount
         self.state.income.append(
             Income(
                 income_id=f"funding.{position.symbol}.{at_ms}",
@@ -380,8 +380,8 @@ class VenueAccount:
                 at_ms=at_ms,
             )
         )
-        self.state.evidence.append(
-            MoneyNoted(at_ms=at_ms, kind="funding", symbol=position.symbol, amount=amount)
+        self.state.audit_log.append(
+            MoneyAudit(at_ms=at_ms, kind="funding", symbol=position.symbol, amount=amount)
         )
 
     def remark(self, position: HeldPosition, at_ms: int) -> None:
@@ -389,5 +389,5 @@ class VenueAccount:
         mark = self._mark_of(position.symbol)
         if mark is not None and mark != position.mark:
             position.mark = mark
-            position.updated_ms = at_ms
+            position.updated_at_ms = at_ms
             self.state.changes.positions[position.symbol] = None

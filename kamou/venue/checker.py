@@ -1,6 +1,6 @@
-"""The independent checker: reads only the venue's evidence, trusts nothing of Kamou.
+"""The independent checker: reads only the venue's audit log, trusts nothing of Kamou.
 
-It folds the evidence with its own arithmetic and lists what broke a hard rule. It shares no code
+It folds the audit log with its own arithmetic and lists what broke a hard rule. It shares no code
 with the governor, the sizing or the venue's own booking.
 """
 
@@ -14,11 +14,11 @@ import attrs
 
 from kamou.core.model import ZERO, Account, Instrument, OrderType, VenuePosition
 from kamou.venue.state import (
-    ContractNoted,
-    Evidence,
-    FillNoted,
-    MoneyNoted,
-    OrderNoted,
+    AuditRecord,
+    ContractAudit,
+    FillAudit,
+    MoneyAudit,
+    OrderAudit,
 )
 
 D = Decimal
@@ -57,8 +57,8 @@ class CheckReport:
     entries: int  # fills that added exposure
     fees: Decimal
     funding: Decimal  # signed, positive was received
-    realised: Decimal
-    balance: Decimal  # recomputed
+    realized: Decimal
+    wallet_balance: Decimal  # recomputed
 
 
 @attrs.define(kw_only=True)
@@ -80,7 +80,7 @@ class SymbolSeen:
     contract_size: Decimal = ZERO
     taker_fee: Decimal = ZERO  # fraction of notional: the account's, at the newest fill
     foreign: bool = False  # somebody else added to what is held: it is not judged as ours
-    unjudged: list[FillNoted] = attrs.Factory(list)  # entries whose stop is not there yet
+    unjudged: list[FillAudit] = attrs.Factory(list)  # entries whose stop is not there yet
 
     def covering(self) -> list[StopSeen]:
         return [s for s in self.stops.values() if s.sell == (self.position > ZERO)]
@@ -91,13 +91,13 @@ class SymbolSeen:
 
 
 class Portfolio(Protocol):
-    """What ``LimitChecker`` is: told of evidence, fills of our entries, and of entries covered."""
+    """What ``LimitChecker`` is told: audit records, fills of our entries, and covered entries."""
 
-    def before(self, seen: Checker, noted: Evidence) -> None: ...
+    def before(self, seen: Checker, noted: AuditRecord) -> None: ...
 
-    def filled(self, seen: Checker, noted: FillNoted) -> None: ...
+    def filled(self, seen: Checker, noted: FillAudit) -> None: ...
 
-    def entered(self, seen: Checker, name: str, noted: FillNoted, at_ms: int) -> None: ...
+    def entered(self, seen: Checker, name: str, noted: FillAudit, at_ms: int) -> None: ...
 
 
 Silence = Callable[[str, int, int], int]
@@ -110,7 +110,7 @@ def never_silent(symbol: str, since_ms: int, until_ms: int) -> int:
 
 
 class Checker:
-    """The check in progress: ``take`` evidence in order, ask ``found`` at any time.
+    """The check in progress: ``take`` audit records in order, ask ``found`` at any time.
 
     Time that ``silent_ms`` tells does not count towards the deadline of a stop. ``ours`` tells
     our orders from others on the account, which no rule of ours binds.
@@ -126,16 +126,16 @@ class Checker:
         self.limits = limits
         self._silent_ms = silent_ms
         self.is_ours = ours
-        self._instant: int | None = None  # of the newest evidence
+        self._instant: int | None = None  # of the newest audit record
         self.portfolio: Portfolio | None = None  # who holds entries to the limits on everything
         self.found: list[Violation] = []
         self.symbols: dict[str, SymbolSeen] = {}
         self.held: dict[str, SymbolSeen] = {}  # those of them that hold a position
         self.accepted: set[str] = set()
-        self.balance = ZERO
+        self.wallet_balance = ZERO
         self.fees = ZERO
         self.funding = ZERO
-        self.realised = ZERO
+        self.realized = ZERO
         self.fills = 0
         self.entries = 0
         self.overshoot = ZERO
@@ -146,10 +146,10 @@ class Checker:
     def of(self, symbol: str) -> SymbolSeen:
         return self.symbols.setdefault(symbol, SymbolSeen())
 
-    # --- evidence ----------------------------------------------------------------
+    # --- the audit log ----------------------------------------------------------------
 
-    def take(self, noted: Evidence) -> None:
-        """The next piece of evidence."""
+    def take(self, noted: AuditRecord) -> None:
+        """Take the next audit record."""
         instant = self._instant
         if instant is not None and noted.at_ms != instant:
             self.settle(instant)
@@ -157,27 +157,27 @@ class Checker:
         self._instant = noted.at_ms
         if self.portfolio is not None:
             self.portfolio.before(self, noted)
-        if isinstance(noted, FillNoted):
+        if isinstance(noted, FillAudit):
             self.fill(noted)
-        elif isinstance(noted, OrderNoted):
+        elif isinstance(noted, OrderAudit):
             self.order(noted)
-        elif isinstance(noted, ContractNoted):
+        elif isinstance(noted, ContractAudit):
             self.resize(noted)
         else:
             self.money(noted)
 
     def until(self, now_ms: int) -> None:
-        """There is no more evidence up to ``now_ms``."""
+        """Judge what is due: every audit record up to ``now_ms`` has been taken."""
         if self._instant is not None:
             self.settle(self._instant)
         self.deadline(now_ms)
 
-    def money(self, noted: MoneyNoted) -> None:
-        self.balance += noted.amount
+    def money(self, noted: MoneyAudit) -> None:
+        self.wallet_balance += noted.amount
         if noted.kind == "funding":
             self.funding += noted.amount
 
-    def order(self, noted: OrderNoted) -> None:
+    def order(self, noted: OrderAudit) -> None:
         name = noted.client_order_id
         if noted.event == "rejected":
             if noted.detail == "DUPLICATE_CLIENT_ID":
@@ -199,14 +199,14 @@ class Checker:
                 trigger=noted.trigger_price,
             )
 
-    def resize(self, noted: ContractNoted) -> None:
+    def resize(self, noted: ContractAudit) -> None:
         """As much of the base currency, in other contracts. Orders tell their new sizes apart."""
         symbol, size = self.of(noted.symbol), noted.contract_size
         symbol.position = symbol.position * symbol.contract_size / size
         symbol.unjudged = [attrs.evolve(entry, contract_size=size) for entry in symbol.unjudged]
         symbol.contract_size = size
 
-    def fill(self, noted: FillNoted) -> None:
+    def fill(self, noted: FillAudit) -> None:
         """Book the fill anew, and hold it to the rules that speak of the moment of a fill."""
         self.fills += 1
         symbol = self.of(noted.symbol)
@@ -235,15 +235,15 @@ class Checker:
                 self._exposure(noted, after)
                 symbol.unjudged.append(noted)
 
-    def _book(self, noted: FillNoted, symbol: SymbolSeen, after: Decimal) -> None:
+    def _book(self, noted: FillAudit, symbol: SymbolSeen, after: Decimal) -> None:
         """Average cost, from first principles."""
         before, signed = symbol.position, noted.side.sign * noted.quantity
         closed = min(abs(before), noted.quantity) if before * signed < ZERO else ZERO
         direction = 1 if before > ZERO else -1
         gain = (noted.price - symbol.entry) * closed * direction * noted.contract_size
-        self.realised += gain
+        self.realized += gain
         self.fees += noted.fee
-        self.balance += gain - noted.fee
+        self.wallet_balance += gain - noted.fee
         if before * signed >= ZERO:
             cost = abs(before) * symbol.entry + noted.quantity * noted.price
             symbol.entry = cost / abs(after)
@@ -261,7 +261,7 @@ class Checker:
         else:
             self.held[noted.symbol] = symbol
 
-    def _overshoot(self, noted: FillNoted, symbol: SymbolSeen) -> None:
+    def _overshoot(self, noted: FillAudit, symbol: SymbolSeen) -> None:
         if noted.type is not OrderType.STOP_MARKET or noted.trigger_price is None:
             return
         unit = abs(symbol.entry - noted.trigger_price)
@@ -269,11 +269,11 @@ class Checker:
         if symbol.position != ZERO and unit > ZERO:
             self.overshoot = max(self.overshoot, beyond / unit)
 
-    def _allowed(self, fraction: Decimal, noted: FillNoted) -> Decimal:
+    def _allowed(self, fraction: Decimal, noted: FillAudit) -> Decimal:
         q = min(noted.equity_before, noted.balance_before)
         return fraction * q * (1 + self.limits.tolerance)
 
-    def _exposure(self, noted: FillNoted, after: Decimal) -> None:
+    def _exposure(self, noted: FillAudit, after: Decimal) -> None:
         notional = abs(after) * noted.price * noted.contract_size
         limit = self._allowed(self.limits.exposure_per_symbol, noted)
         if notional > limit:
@@ -289,7 +289,7 @@ class Checker:
     # --- rules that need the whole instant ---------------------------------------
 
     def settle(self, at_ms: int) -> None:
-        """All evidence up to this instant is in: judge entries, coverage and deadlines."""
+        """All audit records up to this instant are in: judge entries, coverage and deadlines."""
         for name, symbol in self.held.items():
             covered = symbol.covered
             if symbol.unjudged and covered:
@@ -334,7 +334,7 @@ class Checker:
         positions: Sequence[VenuePosition],
         instruments: Sequence[Instrument],
     ) -> None:
-        """Equity must close: opening + flows + realised - fees + funding + unrealised = equity."""
+        """Check: equity = opening + net deposits + realized - fees + funding + unrealized PnL."""
         sizes = {i.symbol: i.contract_size for i in instruments}
         marks = {p.symbol: p.mark_price for p in positions}
         told = {p.symbol: p.quantity for p in positions}
@@ -342,11 +342,14 @@ class Checker:
         if told != ours:
             self._unclosed(account, f"positions: {ours} recomputed, {told} told")
             return
-        equity = self.balance
+        equity = self.wallet_balance
         for name, symbol in self.held.items():
             equity += (marks[name] - symbol.entry) * symbol.position * sizes[name]
-        if abs(self.balance - account.balance) >= CENT:
-            self._unclosed(account, f"balance: {self.balance} recomputed, {account.balance} told")
+        if abs(self.wallet_balance - account.wallet_balance) >= CENT:
+            self._unclosed(
+                account,
+                f"wallet balance: {self.wallet_balance} recomputed, {account.wallet_balance} told",
+            )
         if abs(equity - account.equity) >= CENT:
             self._unclosed(account, f"equity: {equity} recomputed, {account.equity} told")
 
@@ -355,7 +358,7 @@ class Checker:
 
 
 def check(
-    evidence: Iterable[Evidence],
+    audit_log: Iterable[AuditRecord],
     account: Account,
     positions: Sequence[VenuePosition],
     instruments: Sequence[Instrument],
@@ -363,9 +366,9 @@ def check(
     *,
     silent_ms: Silence = never_silent,
 ) -> CheckReport:
-    """Judge a venue's whole evidence up to ``account.at_ms``; the rest is what it tells now."""
+    """Judge a venue's whole audit log up to ``account.at_ms``; the rest is what it tells now."""
     seen = Checker(limits or CheckLimits(), silent_ms=silent_ms)
-    for noted in evidence:
+    for noted in audit_log:
         seen.take(noted)
     seen.until(account.at_ms)
     seen.close(account, positions, instruments)
@@ -377,6 +380,6 @@ def check(
         entries=seen.entries,
         fees=seen.fees,
         funding=seen.funding,
-        realised=seen.realised,
-        balance=seen.balance,
+        realized=seen.realized,
+        wallet_balance=seen.wallet_balance,
     )

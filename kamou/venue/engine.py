@@ -40,7 +40,7 @@ from kamou.venue.models import VenueModels
 from kamou.venue.next_event import Watch
 from kamou.venue.order_checks import CONDITIONAL, check_attached
 from kamou.venue.spots import Spots
-from kamou.venue.state import Evidence, OrderRequest, VenueState, WorkingOrder
+from kamou.venue.state import AuditRecord, OrderRequest, VenueState, WorkingOrder
 from kamou.venue.store import StaleVenueError, VenueStore
 
 FUNDING_JITTER_MS = 60_000  # venues stamp a settlement a little before or after its hour
@@ -59,9 +59,9 @@ class Engine:
         store: VenueStore,
         *,
         start_ms: int,
-        balance: Decimal,
+        wallet_balance: Decimal,
     ) -> None:
-        """``start_ms`` and ``balance`` open a new venue; a stored one goes on as it was."""
+        """``start_ms`` and ``wallet_balance`` open a new venue; a stored one goes on as it was."""
         self.source = source
         self.models = models
         # A venue states an account's own rates with its instruments: what sizing reads is charged.
@@ -71,7 +71,7 @@ class Engine:
         self._spots = Spots(source, self.instruments, models, lambda: self._state.market_ms)
         self._store = store
         state = store.load()
-        self._bind(state or VenueState.opening(start_ms=start_ms, balance=balance))
+        self._bind(state or VenueState.opening(start_ms=start_ms, wallet_balance=wallet_balance))
         if state is None:
             self._commit()
 
@@ -96,21 +96,21 @@ class Engine:
         return self._state.market_ms
 
     @property
-    def evidence(self) -> tuple[Evidence, ...]:
+    def audit_log(self) -> tuple[AuditRecord, ...]:
         """The append-only record that ``checker.check`` reads, all of it, from the store."""
-        return tuple(self.evidence_since(0))
+        return tuple(self.audit_log_since(0))
 
     @property
-    def evidence_count(self) -> int:
-        """How many pieces of evidence there are."""
-        return self._state.evidence_before + len(self._state.evidence)
+    def audit_log_count(self) -> int:
+        """Return the number of audit records."""
+        return self._state.audit_log_before + len(self._state.audit_log)
 
-    def evidence_since(self, seen: int) -> Iterator[Evidence]:
-        """The evidence after the first ``seen`` pieces."""
-        stored = self._state.evidence_before
+    def audit_log_since(self, seen: int) -> Iterator[AuditRecord]:
+        """Yield the audit records after the first ``seen`` ones."""
+        stored = self._state.audit_log_before
         if seen < stored:
-            yield from self._store.evidence(stored, seen)
-        yield from self._state.evidence[max(0, seen - stored) :]
+            yield from self._store.audit_log(stored, seen)
+        yield from self._state.audit_log[max(0, seen - stored) :]
 
     # --- commands --------------------------------------------------------------
 
@@ -215,14 +215,14 @@ class Engine:
         return self._told
 
     def account(self) -> Account:
-        unrealised = sum((held.unrealised for held in self.positions()), ZERO)
+        unrealized_pnl = sum((held.unrealized_pnl for held in self.positions()), ZERO)
         used = self._account.margin_used()
-        balance = self._state.balance
-        equity = balance + unrealised
+        balance = self._state.wallet_balance
+        equity = balance + unrealized_pnl
         return Account(
             equity=equity,
-            balance=balance,
-            unrealised=unrealised,
+            wallet_balance=balance,
+            unrealized_pnl=unrealized_pnl,
             margin_used=used,
             available=min(balance, equity) - used,
             at_ms=self._state.market_ms,

@@ -17,7 +17,7 @@ import attrs
 
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, SymbolSeen
-from kamou.venue.state import Evidence, FillNoted, MoneyNoted
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 D = Decimal
 HOUR_MS = 3_600_000
@@ -31,7 +31,7 @@ Known = Callable[[int, int], bool]
 """(changed, now, both in ms) -> whether what others changed then must be known now."""
 
 
-def known_at_once(changed_ms: int, now_ms: int) -> bool:
+def known_at_once(changed_at_ms: int, now_ms: int) -> bool:
     """Nobody else moves anything, or all of it is told at once."""
     return True
 
@@ -66,7 +66,7 @@ class Load:
     net: Decimal = ZERO  # notional, signed
     notional: Decimal = ZERO
     margin: Decimal = ZERO
-    q: Decimal = ZERO
+    sizing_equity: Decimal = ZERO
 
 
 @attrs.define
@@ -83,7 +83,7 @@ class LimitChecker:
     unreported: Callable[[int], bool] = lambda at_ms: False  # a reduction, at that time
     closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it that was used
     _day: int = -1
-    _flows: Decimal = ZERO
+    _net_deposits: Decimal = ZERO
     _moved_ms: int = -1  # when others last moved money or positions
     _past: deque[Load] = attrs.Factory(deque)
     _entered: deque[Load] = attrs.Factory(deque)
@@ -94,16 +94,16 @@ class LimitChecker:
 
     # --- time and money ----------------------------------------------------------
 
-    def before(self, seen: Checker, noted: Evidence) -> None:
+    def before(self, seen: Checker, noted: AuditRecord) -> None:
         """``noted`` comes next: close the day that ended before it, remember how things stood."""
         self.roll(seen, noted.at_ms)
-        if isinstance(noted, MoneyNoted):
+        if isinstance(noted, MoneyAudit):
             if noted.kind == "opening":
                 self.day_equity += noted.amount
             elif noted.kind == "transfer":
-                self._flows += noted.amount
+                self._net_deposits += noted.amount
                 self._moved_ms = noted.at_ms
-        elif isinstance(noted, FillNoted):
+        elif isinstance(noted, FillAudit):
             self.sample(seen, noted.at_ms)
             if noted.position_after and noted.position_before * noted.position_after <= 0:
                 # A position keeps the leverage of the order that opened it (seed 970979).
@@ -122,19 +122,21 @@ class LimitChecker:
 
     def open_day(self, seen: Checker, at_ms: int) -> None:
         """The day's loss counts from here on."""
-        self.day_equity, self._flows = self.equity(seen, at_ms), ZERO
+        self.day_equity, self._net_deposits = self.equity(seen, at_ms), ZERO
         self._past.clear()
 
     def reopen_day(self, seen: Checker, at_ms: int) -> None:
         """Count the day's loss from here on, and its limit without what was paid in since 00:00.
 
-        A record that begins within the day counts transfers as flows of the day, also those from
-        before its opening (seed 1000448).
+        A record that begins within the day counts transfers as net_deposits of the day, also those
+        from before its opening (seed 1000448).
         """
-        flows = self._flows
+        net_deposits = self._net_deposits
         self.open_day(seen, at_ms)
-        if self.day_equity > flows:  # else all of it was paid in: the day begins with what is there
-            self.day_equity, self._flows = self.day_equity - flows, flows
+        if (
+            self.day_equity > net_deposits
+        ):  # else all of it was paid in: the day begins with what is there
+            self.day_equity, self._net_deposits = self.day_equity - net_deposits, net_deposits
 
     def forgotten(self) -> None:
         """An older journal came back: what was counted in it is not counted any more."""
@@ -143,7 +145,7 @@ class LimitChecker:
 
     def equity(self, seen: Checker, at_ms: int) -> Decimal:
         """Balance and positions of now, at the marks of ``at_ms``."""
-        total = seen.balance
+        total = seen.wallet_balance
         for name, symbol in seen.held.items():
             mark = self._mark(name, symbol, at_ms)
             total += (mark - symbol.entry) * symbol.position * symbol.contract_size
@@ -166,14 +168,14 @@ class LimitChecker:
 
     def _load(self, seen: Checker, at_ms: int) -> Load:
         equity = self.equity(seen, at_ms)
-        total = Load(at_ms=at_ms, q=min(equity, seen.balance))
+        total = Load(at_ms=at_ms, sizing_equity=min(equity, seen.wallet_balance))
         leaving = ZERO
         for name, symbol in seen.held.items():
             mark = self._mark(name, symbol, at_ms)
             total = _sum(total, self._at_stake(name, symbol, mark))
             size = abs(symbol.position) * symbol.contract_size
             leaving += size * mark * (symbol.taker_fee + self.limits.slippage)
-        lost = self.day_equity + self._flows - equity + leaving
+        lost = self.day_equity + self._net_deposits - equity + leaving
         return attrs.evolve(total, lost=max(ZERO, lost))
 
     def _at_stake(self, name: str, symbol: SymbolSeen, mark: Decimal) -> Load:
@@ -200,7 +202,7 @@ class LimitChecker:
 
     # --- an entry ----------------------------------------------------------------
 
-    def filled(self, seen: Checker, noted: FillNoted) -> None:
+    def filled(self, seen: Checker, noted: FillAudit) -> None:
         """Our entry filled: it counts."""
         if self._counted.get(noted.symbol) == noted.client_order_id:
             return  # another part of the same order
@@ -216,7 +218,7 @@ class LimitChecker:
         most = D(self.limits.reentries_per_day + 1)
         self._use("entries_day", noted, D(self._days[key]), most)
 
-    def entered(self, seen: Checker, name: str, noted: FillNoted, at_ms: int) -> None:
+    def entered(self, seen: Checker, name: str, noted: FillAudit, at_ms: int) -> None:
         """The entry and its stop are at the venue: was there room for it?"""
         symbol = seen.symbols[name]
         # Its stop may come seconds later, when the mark has moved on (seed 980468).
@@ -231,25 +233,27 @@ class LimitChecker:
         limits = self.limits
         day = limits.daily_loss * self.day_equity
         risks = min(limits.open_risk, limits.daily_loss)
-        # What a reduction has realised, or that it ended a hedge, is known with its report. All
+        # What a reduction has realized, or that it ended a hedge, is known with its report. All
         # else is less with it (seed 990246).
         reported = not self.unreported(noted.at_ms)
         if reported:
             self._fits("ADMISSION", noted, tries, lambda x: (x.lost + x.risk, day))
-        self._fits("OPEN_RISK", noted, tries, lambda x: (x.risk, risks * x.q))
+        self._fits("OPEN_RISK", noted, tries, lambda x: (x.risk, risks * x.sizing_equity))
         if not name.startswith(MAJORS):
             long = symbol.position > 0
             self._fits(
                 "CLUSTER",
                 noted,
                 tries,
-                lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.q),
+                lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.sizing_equity),
             )
         if reported and abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
             move = limits.shock_move
             self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
-        self._fits("NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.q))
-        self._fits("MARGIN", noted, tries, lambda x: (x.margin, limits.margin * x.q))
+        self._fits(
+            "NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.sizing_equity)
+        )
+        self._fits("MARGIN", noted, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
 
     def _excused(self, at_ms: int) -> bool:
         """Whether others moved money or positions and nobody can know of it at ``at_ms``."""
@@ -265,7 +269,7 @@ class LimitChecker:
     def _fits(
         self,
         rule: str,
-        noted: FillNoted,
+        noted: FillAudit,
         tries: list[Load],
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
@@ -277,7 +281,7 @@ class LimitChecker:
     def _use(
         self,
         rule: str,
-        noted: FillNoted,
+        noted: FillAudit,
         used: Decimal,
         limit: Decimal,
         *,

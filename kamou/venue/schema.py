@@ -1,4 +1,4 @@
-"""The schema of the venue's file: numbered migrations. Append only: a released one never changes.
+"""The schema of the venue's file: numbered migrations. A released one never changes.
 
 Each row's body is the JSON of one value. The indexes read the body, so that no column repeats it.
 """
@@ -7,40 +7,40 @@ from __future__ import annotations
 
 import sqlite3
 
-ENDED = "json_extract(body, '$.status') IN ('denied', 'filled', 'canceled', 'expired', 'rejected')"
+ENDED = "json_extract(body, '$.status') IN ('filled', 'canceled', 'expired', 'rejected')"
 """SQL for ``OrderStatus.terminal``; ``test_venue_store`` holds the two equal."""
 
 AT_MS = "json_extract(body, '$.at_ms')"
 
-_FIRST = (
+_NAMES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE account (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    market_ms INTEGER NOT NULL, balance TEXT NOT NULL, next_id INTEGER NOT NULL
+    market_ms INTEGER NOT NULL, wallet_balance TEXT NOT NULL, next_id INTEGER NOT NULL
 )""",
     "CREATE TABLE orders"
     " (venue_order_id TEXT PRIMARY KEY, client_order_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL)",
     "CREATE TABLE positions (symbol TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE fills (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE income (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
-    "CREATE TABLE evidence (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL)",
-)
-
-_BOUNDED_START = (
-    f"CREATE INDEX IF NOT EXISTS orders_live ON orders (venue_order_id) WHERE NOT {ENDED}",
-    f"CREATE INDEX IF NOT EXISTS fills_at ON fills ({AT_MS})",
-    f"CREATE INDEX IF NOT EXISTS income_at ON income ({AT_MS})",
-    "DROP TABLE IF EXISTS generator_state",  # of somebody else: the first version had none
+    "CREATE TABLE audit_log (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL)",
+    f"CREATE INDEX orders_live ON orders (venue_order_id) WHERE NOT {ENDED}",
+    f"CREATE INDEX fills_at ON fills ({AT_MS})",
+    f"CREATE INDEX income_at ON income ({AT_MS})",
     """CREATE TABLE generator_state (
     day INTEGER PRIMARY KEY, version INTEGER NOT NULL, made_by TEXT NOT NULL,
     state BLOB NOT NULL, state_hash TEXT NOT NULL
 )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _BOUNDED_START)
-"""Statements per version, from 1; ``user_version`` is how many were applied."""
+FIRST_VERSION = 3
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_NAMES,)
+"""Statements per version, from ``FIRST_VERSION``; ``user_version`` is the newest one applied.
 
-SCHEMA_VERSION = len(MIGRATIONS)
+No release has been made yet, so the first one holds the whole schema.
+"""
+
+SCHEMA_VERSION = FIRST_VERSION + len(MIGRATIONS) - 1
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -54,7 +54,8 @@ def migrate(db: sqlite3.Connection, to_version: int = SCHEMA_VERSION) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statements in MIGRATIONS[version_of(db) : to_version]:
+        applied = max(0, version_of(db) - FIRST_VERSION + 1)
+        for statements in MIGRATIONS[applied : to_version - FIRST_VERSION + 1]:
             for statement in statements:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {max(to_version, version_of(db))}")

@@ -2,7 +2,7 @@
 
 Plain state with the accounting that changes it; no market, no time of its own, no I/O. The
 store writes what ``Changes`` says changed, in one transaction per operation. Ended orders, fills,
-incomes and evidence leave the memory once they are stored: the store answers for them.
+incomes and audit records leave the memory once they are stored: the store answers for them.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class WorkingOrder:
     venue_order_id: str
     quantity: Decimal
     status: OrderStatus
-    created_ms: int
-    updated_ms: int
+    created_at_ms: int
+    updated_at_ms: int
     filled: Decimal = ZERO
     cost: Decimal = ZERO  # sum of price x contracts over the fills
     parent: str = ""  # client order id of the entry it is attached to
@@ -91,8 +91,8 @@ class WorkingOrder:
             limit_price=asked.limit_price,
             trigger_price=asked.trigger_price,
             reduce_only=asked.reduce_only,
-            created_ms=self.created_ms,
-            updated_ms=self.updated_ms,
+            created_at_ms=self.created_at_ms,
+            updated_at_ms=self.updated_at_ms,
         )
 
 
@@ -105,12 +105,12 @@ class HeldPosition:
     entry_price: Decimal
     leverage: int
     mark: Decimal
-    updated_ms: int
+    updated_at_ms: int
 
 
 @attrs.frozen(kw_only=True)
-class OrderNoted:
-    """Evidence: an order became acknowledged, changed its size, ended, or was refused."""
+class OrderAudit:
+    """Audit record: an order became acknowledged, changed its size, ended, or was refused."""
 
     at_ms: int
     event: str  # accepted | resized | closed | rejected
@@ -125,8 +125,8 @@ class OrderNoted:
 
 
 @attrs.frozen(kw_only=True)
-class FillNoted:
-    """Evidence: a fill with the account around it."""
+class FillAudit:
+    """Audit record: a fill with the account around it."""
 
     at_ms: int
     client_order_id: str
@@ -137,7 +137,7 @@ class FillNoted:
     quantity: Decimal
     price: Decimal
     fee: Decimal
-    realised: Decimal
+    realized: Decimal
     position_before: Decimal  # signed contracts
     position_after: Decimal
     entry_before: Decimal  # average entry price before, zero when flat
@@ -151,8 +151,8 @@ class FillNoted:
 
 
 @attrs.frozen(kw_only=True)
-class MoneyNoted:
-    """Evidence: opening balance, funding, transfer."""
+class MoneyAudit:
+    """Audit record: opening balance, funding, transfer."""
 
     at_ms: int
     kind: str  # opening | funding | transfer
@@ -161,15 +161,15 @@ class MoneyNoted:
 
 
 @attrs.frozen(kw_only=True)
-class ContractNoted:
-    """Evidence: a contract stands for another amount now; nobody holds more or less by it."""
+class ContractAudit:
+    """Audit record: a contract stands for another amount now; nobody holds more or less by it."""
 
     at_ms: int
     symbol: str
     contract_size: Decimal
 
 
-Evidence = OrderNoted | FillNoted | MoneyNoted | ContractNoted
+AuditRecord = OrderAudit | FillAudit | MoneyAudit | ContractAudit
 
 
 @attrs.define(kw_only=True)
@@ -185,12 +185,12 @@ class VenueState:
     """What the venue must have at hand. Its size follows what is open, not what ever happened.
 
     ``orders`` holds the live orders and those that changed since the last save, in order of
-    arrival. ``fills``, ``income`` and ``evidence`` hold what was appended since the last save;
+    arrival. ``fills``, ``income`` and ``audit_log`` hold what was appended since the last save;
     ``*_before`` is how many of each the store has: the number of the first one in the list.
     """
 
     market_ms: int
-    balance: Decimal
+    wallet_balance: Decimal
     next_id: int = 1
     orders: dict[str, WorkingOrder] = attrs.Factory(dict)
     live: dict[str, None] = attrs.Factory(
@@ -201,15 +201,15 @@ class VenueState:
     fills_before: int = 0
     income: list[Income] = attrs.Factory(list)
     income_before: int = 0
-    evidence: list[Evidence] = attrs.Factory(list)
-    evidence_before: int = 0
+    audit_log: list[AuditRecord] = attrs.Factory(list)
+    audit_log_before: int = 0
     changes: Changes = attrs.Factory(Changes)
 
     @classmethod
-    def opening(cls, *, start_ms: int, balance: Decimal) -> VenueState:
-        state = cls(market_ms=start_ms, balance=as_money(balance))
-        state.evidence.append(
-            MoneyNoted(at_ms=start_ms, kind="opening", symbol="", amount=state.balance)
+    def opening(cls, *, start_ms: int, wallet_balance: Decimal) -> VenueState:
+        state = cls(market_ms=start_ms, wallet_balance=as_money(wallet_balance))
+        state.audit_log.append(
+            MoneyAudit(at_ms=start_ms, kind="opening", symbol="", amount=state.wallet_balance)
         )
         return state
 
@@ -217,7 +217,7 @@ class VenueState:
     def changed(self) -> bool:
         """Whether anything but the time awaits storing."""
         c = self.changes
-        return bool(c.orders or c.positions or self.fills or self.income or self.evidence)
+        return bool(c.orders or c.positions or self.fills or self.income or self.audit_log)
 
     def saved(self) -> None:
         """Forget what is stored now and no longer open."""
@@ -226,8 +226,8 @@ class VenueState:
                 del self.orders[client_order_id]
         self.fills_before += len(self.fills)
         self.income_before += len(self.income)
-        self.evidence_before += len(self.evidence)
-        self.fills, self.income, self.evidence = [], [], []
+        self.audit_log_before += len(self.audit_log)
+        self.fills, self.income, self.audit_log = [], [], []
         self.changes = Changes()
 
     def new_id(self) -> str:
@@ -245,9 +245,9 @@ class VenueState:
 def position_after(
     quantity: Decimal, entry: Decimal, delta: Decimal, price: Decimal
 ) -> tuple[Decimal, Decimal, Decimal]:
-    """Netting with average cost: ``(quantity, entry price, realised price difference)``.
+    """Netting with average cost: ``(quantity, entry price, realized price difference)``.
 
-    All quantities are signed contracts. The realised difference is in price x contracts; times
+    All quantities are signed contracts. The realized difference is in price x contracts; times
     the contract size it is money.
     """
     after = quantity + delta
@@ -256,7 +256,7 @@ def position_after(
         return after, entry_after, ZERO
     closed = min(abs(delta), abs(quantity))
     sign = 1 if quantity > ZERO else -1
-    realised = (price - entry) * closed * sign
+    realized = (price - entry) * closed * sign
     if after == ZERO:
-        return ZERO, ZERO, realised
-    return after, (entry if after * quantity > ZERO else price), realised
+        return ZERO, ZERO, realized
+    return after, (entry if after * quantity > ZERO else price), realized

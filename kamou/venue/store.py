@@ -1,8 +1,8 @@
 """The embedded venue's own durable file. Never read by the core, only through the port.
 
 SQLite, raw on purpose: one hot writer, each row the JSON of one value. Orders and positions are
-replaced, fills, income and evidence only appended. ``load`` reads what is open; everything else
-is read when it is asked for, by an index. Two processes may hold the file (``run`` and
+replaced, fills, income and the audit log only appended. ``load`` reads what is open; everything
+else is read when it is asked for, by an index. Two processes may hold the file (``run`` and
 ``flatten``): a writer that finds it changed must load it and decide anew.
 """
 
@@ -22,25 +22,25 @@ from kamou.data_directory.private_files import create_file
 from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.messages.codec import decode, encode
-from kamou.venue.schema import AT_MS, ENDED, SCHEMA_VERSION, migrate, version_of
+from kamou.venue.schema import AT_MS, ENDED, FIRST_VERSION, SCHEMA_VERSION, migrate, version_of
 from kamou.venue.state import (
-    ContractNoted,
-    Evidence,
-    FillNoted,
+    AuditRecord,
+    ContractAudit,
+    FillAudit,
     HeldPosition,
-    MoneyNoted,
-    OrderNoted,
+    MoneyAudit,
+    OrderAudit,
     VenueState,
     WorkingOrder,
 )
 
 MEMORY = ":memory:"
 BUSY_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
-EVIDENCE_KINDS: dict[str, type[Evidence]] = {
-    "order": OrderNoted,
-    "fill": FillNoted,
-    "money": MoneyNoted,
-    "contract": ContractNoted,
+AUDIT_KINDS: dict[str, type[AuditRecord]] = {
+    "order": OrderAudit,
+    "fill": FillAudit,
+    "money": MoneyAudit,
+    "contract": ContractAudit,
 }
 
 _FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT 1) ORDER BY n"
@@ -107,6 +107,11 @@ class VenueStore:
         version = version_of(self._db)
         if version > SCHEMA_VERSION:
             raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
+        if 0 < version < FIRST_VERSION:
+            raise StoreError(
+                f"{self.path}: written by an older Kamou (venue v{version}); this version knows"
+                f" v{FIRST_VERSION} and later; use the Kamou that wrote it, or another --data-dir"
+            )
         changes = schema_changes(self._db, _expected_schema(version))
         self._changed_by_others = bool(changes)
         if changes and on_changed is None:
@@ -122,7 +127,7 @@ class VenueStore:
         """
         with self._storage_errors():
             refuse_damaged(self._db, self.path)
-            for table in ("fills", "income", "evidence"):
+            for table in ("fills", "income", "audit_log"):
                 with suppress(sqlite3.OperationalError):  # no such table: it is new
                     query = f"SELECT count(*), coalesce(max(n) + 1, 0) FROM {table}"
                     count, after = self._db.execute(query).fetchone()
@@ -191,16 +196,16 @@ class VenueStore:
                 self._db.execute("COMMIT")
 
     def _read(self) -> VenueState | None:
-        row = self._db.execute("SELECT market_ms, balance, next_id FROM account").fetchone()
+        row = self._db.execute("SELECT market_ms, wallet_balance, next_id FROM account").fetchone()
         if row is None:
             return None
         state = VenueState(
             market_ms=row[0],
-            balance=Decimal(row[1]),
+            wallet_balance=Decimal(row[1]),
             next_id=row[2],
             fills_before=self._count("fills"),
             income_before=self._count("income"),
-            evidence_before=self._count("evidence"),
+            audit_log_before=self._count("audit_log"),
         )
         for (body,) in self._db.execute(_LIVE_ORDERS):
             order = decode(WorkingOrder, body.encode())
@@ -241,15 +246,15 @@ class VenueStore:
         with self._storage_errors():
             return [body.encode() for (body,) in self._db.execute(query, given)]
 
-    def evidence(self, before: int, since: int = 0) -> Iterator[Evidence]:
-        """The pieces of evidence numbered ``since`` to ``before`` (excluded), oldest first."""
+    def audit_log(self, before: int, since: int = 0) -> Iterator[AuditRecord]:
+        """Yield the audit records numbered ``since`` to ``before`` (excluded), oldest first."""
         with self._storage_errors():
             rows = self._db.execute(
-                "SELECT kind, body FROM evidence WHERE n >= ? AND n < ? ORDER BY n",
+                "SELECT kind, body FROM audit_log WHERE n >= ? AND n < ? ORDER BY n",
                 (since, before),
             ).fetchall()
         for kind, body in rows:
-            yield decode(EVIDENCE_KINDS[kind], body.encode())
+            yield decode(AUDIT_KINDS[kind], body.encode())
 
     # --- writes ----------------------------------------------------------------
 
@@ -266,7 +271,7 @@ class VenueStore:
                 raise StaleVenueError(self.path)
             db.execute(
                 "INSERT OR REPLACE INTO account VALUES (1, ?, ?, ?)",
-                (state.market_ms, str(state.balance), state.next_id),
+                (state.market_ms, str(state.wallet_balance), state.next_id),
             )
             db.executemany(
                 "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)",
@@ -287,10 +292,10 @@ class VenueStore:
             _append(db, "fills", state.fills, state.fills_before)
             _append(db, "income", state.income, state.income_before)
             db.executemany(
-                "INSERT INTO evidence VALUES (?, ?, ?)",
+                "INSERT INTO audit_log VALUES (?, ?, ?)",
                 [
-                    (n, _evidence_kind(noted), _json(noted))
-                    for n, noted in enumerate(state.evidence, state.evidence_before)
+                    (n, _audit_kind(noted), _json(noted))
+                    for n, noted in enumerate(state.audit_log, state.audit_log_before)
                 ],
             )
             due = self._write_states(db)
@@ -382,8 +387,8 @@ def _json(value: object) -> str:
     return encode(value).decode()
 
 
-def _evidence_kind(noted: Evidence) -> str:
-    return next(kind for kind, cls in EVIDENCE_KINDS.items() if type(noted) is cls)
+def _audit_kind(noted: AuditRecord) -> str:
+    return next(kind for kind, cls in AUDIT_KINDS.items() if type(noted) is cls)
 
 
 def _append(db: sqlite3.Connection, table: str, rows: Sequence[Fill | Income], first: int) -> None:

@@ -94,7 +94,7 @@ class Span:
 class Event:
     """A moment to be marked and named: a deposit, a withdrawal, another configuration."""
 
-    kind: str  # flow | config
+    kind: str  # transfer | config
     at_ms: int
     title: str
 
@@ -333,7 +333,7 @@ def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[Event]) -> s
     middles = {
         x(mark.start_ms + curve.width_ms // 2)
         for mark in curve.marks
-        if mark.kind in ("flow", "config") and (mark.kind, mark.start_ms) not in own
+        if mark.kind in ("transfer", "config") and (mark.kind, mark.start_ms) not in own
     }
     inside = sorted(at for at in middles if frame.left <= at <= frame.inner_right)
     return "".join(f"M{at},{frame.top}V{frame.inner_bottom}" for at in inside)

@@ -49,7 +49,7 @@ class Daily:
     losing: int
     worst: DayRow | None  # of the complete days
     equity_start: Decimal | None
-    flows: Decimal
+    net_deposits: Decimal
     as_of_ms: int | None  # the close of the last complete day
     end_ms: int  # of the newest row; the open day begins here
     drawdown: DrawdownFold  # of all snapshots until then
@@ -105,7 +105,7 @@ class Memo:
             losing=sum(1 for row in complete if row.return_ and row.return_ < 0),
             worst=min(complete, key=lambda row: row.return_ or 0.0, default=None),
             equity_start=rows[0].equity_start if rows else None,
-            flows=sum((row.flows for row in rows), ZERO),
+            net_deposits=sum((row.net_deposits for row in rows), ZERO),
             as_of_ms=as_of_ms,
             end_ms=end_ms,
             drawdown=drawdown,

@@ -94,8 +94,8 @@ class Results(Happenings):
     as_of_ms: int | None
     equity: Decimal | None
     equity_start: Decimal | None
-    unrealised: Decimal
-    flows: Decimal
+    unrealized_pnl: Decimal
+    net_deposits: Decimal
     by_day: DayStatistics
     by_trade: TradeStatistics
     open_day: DayRow | None
@@ -159,8 +159,8 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         as_of_ms=latest.equity.at_ms if latest.equity else latest.at_ms,
         equity=latest.equity.equity if latest.equity else None,
         equity_start=start,
-        unrealised=latest.equity.unrealised if latest.equity else ZERO,
-        flows=daily.flows + (now.flows if now else ZERO),
+        unrealized_pnl=latest.equity.unrealized_pnl if latest.equity else ZERO,
+        net_deposits=daily.net_deposits + (now.net_deposits if now else ZERO),
         by_day=daily.statistics,
         by_trade=whole.statistics,
         open_day=now,
@@ -198,7 +198,9 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
         downtime_total=totals["downtimes"],
         config_digest=run.config_digest if run else "",
         config_changes=tuple(
-            ConfigChange(at_ms=r.started_ms, digest=r.config_digest, reason=r.change_reason or "")
+            ConfigChange(
+                at_ms=r.started_at_ms, digest=r.config_digest, reason=r.change_reason or ""
+            )
             for r in as_of.config_changes(reader, then, limit=limit)
         ),
         configs_total=totals["configs"],
@@ -259,7 +261,7 @@ def _months(daily: Daily, now: DayRow | None) -> tuple[MonthRow, ...]:
             equity_end=opened.equity_end,
             return_=both,
             change=before.change + opened.change,
-            flows=before.flows + opened.flows,
+            net_deposits=before.net_deposits + opened.net_deposits,
             trades=before.trades + opened.trades,
             fees=before.fees + opened.fees,
             funding=before.funding + opened.funding,

@@ -61,7 +61,9 @@ UNEXPECTED = ("DriftFound", "PositionCorrected", "PositionAdopted")
 
 def _orders(ended: Ended) -> Iterator[str]:
     accepted = [
-        noted for noted in ended.evidence if getattr(noted, "event", "") in ("accepted", "rejected")
+        noted
+        for noted in ended.audit_log
+        if getattr(noted, "event", "") in ("accepted", "rejected")
     ]
     names = Counter(noted.client_order_id for noted in accepted)
     if doubled := [name for name, n in names.items() if n > 1]:
@@ -113,9 +115,9 @@ def _money(ended: Ended) -> Iterator[str]:
     """The journal alone explains the venue's balance to the cent."""
     balance = SETTINGS.equity + sum((t.pnl_net for t in ended.of(TradeClosed)), Decimal(0))
     for trade in (*ended.book.trades.values(), *ended.book.finished.values()):
-        balance += trade.realised - trade.fees + trade.funding
-    if abs(balance - ended.account.balance) >= CENT:
-        yield f"money: the journal makes {balance}, the venue has {ended.account.balance}"
+        balance += trade.realized - trade.fees + trade.funding
+    if abs(balance - ended.account.wallet_balance) >= CENT:
+        yield f"money: the journal makes {balance}, the venue has {ended.account.wallet_balance}"
     if ended.book.finished:
         yield f"flat and not published: {list(ended.book.finished)}"
     reserved = set(ended.book.reservations)
@@ -129,10 +131,10 @@ def _life(ended: Ended, until_minute: int) -> Iterator[str]:
     if idle:
         yield f"not running at the end: {idle}"
     last = START_MS + until_minute * MINUTE_MS
-    if ended.book.cycle_ms != last:
-        yield f"the last cycle closed is {(ended.book.cycle_ms - START_MS) / MINUTE_MS}"
+    if ended.book.cycle_at_ms != last:
+        yield f"the last cycle closed is {(ended.book.cycle_at_ms - START_MS) / MINUTE_MS}"
     if ended.book.state is not TradingState.ACTIVE:
         yield f"the state is {ended.book.state.value}: {ended.book.state_reason}"
-    closed = Counter(event.cycle_ms for event in ended.of(CycleClosed))
+    closed = Counter(event.cycle_at_ms for event in ended.of(CycleClosed))
     if twice := [cycle for cycle, n in closed.items() if n > 1]:
         yield f"cycles closed twice: {twice}"

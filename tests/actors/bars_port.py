@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Candles
+from kamou.core.market.bars import Bars
 from kamou.core.model import Quote
 from kamou.errors import UnreachableError
 from kamou.exchange.base import Capabilities
@@ -50,12 +50,12 @@ class Port:
             raise UnreachableError("silent")
         return self.marks(at_ms)
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         self.asked.append(until_ms)
         if self.silent:
             raise UnreachableError("silent")
         price = np.array([[self.close(until_ms)]])
-        return Candles(
+        return Bars(
             symbols=("SOLUSDT",),
             period_ms=period_ms,
             open_ms=np.array([since_ms - self.late_ms], dtype=np.int64),

@@ -100,7 +100,7 @@ def benches(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
             settings=attrs.evolve(SETTINGS, **settings),
             code_hash="code",
         )
-        return Bench(journal, Broken(connection, generation=1), connection, clock)
+        return Bench(journal, Broken(connection, run_number=1), connection, clock)
 
     yield made
     for connection in opened:

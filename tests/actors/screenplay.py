@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import Instrument
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -105,7 +105,7 @@ def market() -> RecordedMarket:
     for symbol, by_minute in VOLUMES.items():
         for minute, traded in by_minute.items():
             volume[HISTORY + minute - 1, SYMBOLS.index(symbol)] = traded
-    candles = Candles(
+    bars = Bars(
         symbols=SYMBOLS,
         period_ms=MINUTE_MS,
         open_ms=first_ms + np.arange(bars, dtype=np.int64) * MINUTE_MS,
@@ -121,11 +121,11 @@ def market() -> RecordedMarket:
         values=np.full((1, len(SYMBOLS)), 0.0003),
         period_ms=8 * HOUR_MS,
     )
-    data = MarketSet(
+    data = Dataset(
         name="screenplay",
-        candles=candles,
+        bars=bars,
         funding=funding,
-        interest=empty_series(SYMBOLS, DAY_MS),
+        open_interest=empty_series(SYMBOLS, DAY_MS),
     )
     return RecordedMarket(
         data,

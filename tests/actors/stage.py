@@ -35,7 +35,7 @@ from kamou.store import queries
 from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.checker import CheckReport
-from kamou.venue.state import Evidence
+from kamou.venue.state import AuditRecord
 from kamou.venue.store import MEMORY
 
 SETTINGS = Settings(
@@ -96,7 +96,7 @@ class Ended:
     orders: tuple[VenueOrder, ...]  # resting
     positions: tuple[VenuePosition, ...]
     account: Account
-    evidence: tuple[Evidence, ...]
+    audit_log: tuple[AuditRecord, ...]
     checked: CheckReport
     exits: tuple[ChildExit, ...]
     states: dict[str, str]  # of the children, before the orderly stop
@@ -225,9 +225,9 @@ async def _run(
         orders=engine.open_orders(),
         positions=engine.positions(),
         account=engine.account(),
-        evidence=engine.evidence,
+        audit_log=engine.audit_log,
         checked=checker.check(
-            engine.evidence, engine.account(), engine.positions(), engine.source.instruments
+            engine.audit_log, engine.account(), engine.positions(), engine.source.instruments
         ),
         exits=tuple(exits),
         states=states,

@@ -47,8 +47,8 @@ def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
         notional=5 * quote.ask,
         bound_by="risk",
         hold_ms=0,
-        planned_ms=now_ms,
-        expires_ms=now_ms + 30_000,
+        planned_at_ms=now_ms,
+        expires_at_ms=now_ms + 30_000,
     )
 
 
@@ -69,10 +69,10 @@ async def approve(stage: Stage) -> tuple[Approved, Plan]:
 
 
 async def refused(stage: Stage, approved: Approved, orders: Orders) -> str:
-    before = len(stage.session.engine.evidence)
+    before = len(stage.session.engine.audit_log)
     with pytest.raises(InvalidPermitError) as refusal:
         await stage.tree.port.submit(approved, *orders)
-    assert len(stage.session.engine.evidence) == before  # nothing reached the venue
+    assert len(stage.session.engine.audit_log) == before  # nothing reached the venue
     return refusal.value.code
 
 
@@ -83,7 +83,7 @@ def played(direct: Callable[[Stage], Awaitable[None]]) -> Ended:
 def bare_copy(approved: Approved) -> Approved:
     """A forgery that no constructor saw."""
     forged = object.__new__(Approved)
-    for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price", "expires_ms"):
+    for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price", "expires_at_ms"):
         object.__setattr__(forged, name, getattr(approved, name))
     return forged
 
@@ -132,14 +132,14 @@ def test_a_constructed_approval_is_refused() -> None:
         approved, plan = await approve(stage)
         orders = orders_of(stage, plan)
         with pytest.raises(TypeError, match="governor only"):
-            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_ms=at(5))
+            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_at_ms=at(5))
         assert await refused(stage, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
         stranger = attrs.evolve(plan, permit_id="0.stranger.GGG.1")
-        minted = Approved(mint=_MINT, plan=stranger, snapshot_seq=1, expires_ms=at(5))
+        minted = Approved(mint=_MINT, plan=stranger, snapshot_seq=1, expires_at_ms=at(5))
         mine = orders_of(stage, stranger)
         assert await refused(stage, minted, mine) == "PERMIT_UNKNOWN"  # no committed row
         larger = attrs.evolve(plan, quantity=D(50))
-        minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_ms=plan.expires_ms)
+        minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_at_ms=plan.expires_at_ms)
         assert await refused(stage, minted, orders_of(stage, larger)) == "PERMIT_MISMATCH"
 
     assert played(direct).fills == ()
@@ -181,7 +181,7 @@ def test_an_order_that_is_not_the_approved_one_is_refused(
 def test_an_approval_that_expired_is_refused() -> None:
     async def direct(stage: Stage) -> None:
         approved, plan = await approve(stage)
-        await stage.clock.sleep_until(approved.expires_ms)
+        await stage.clock.sleep_until(approved.expires_at_ms)
         assert await refused(stage, approved, orders_of(stage, plan)) == "PERMIT_EXPIRED"
 
     assert played(direct).fills == ()

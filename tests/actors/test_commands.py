@@ -22,7 +22,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.book.intents import proves
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import Abstain
 from kamou.core.model import Figure, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
@@ -71,7 +71,7 @@ def test_a_resume_that_is_refused_is_journalled_with_why() -> None:
     )
     ended = perform(direct=told(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT")]
-    assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandNoted)] == [
+    assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_RESUME", "too early", "the day has not opened yet"),
         ("OPERATOR_RESUME", "", "the day has not opened yet"),
     ]
@@ -87,7 +87,7 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
     )
     ended = perform(direct=told(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("flattening", "OPERATOR_FLATTEN")]
-    assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandNoted)] == [
+    assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_HALT", "a long one", 120_000),
         ("OPERATOR_HALT", "still closed", 240_000),
     ]
@@ -97,11 +97,11 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
 
 def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
     ended = perform(direct=told((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
-    last_ms = max(e.closed_ms for e in ended.of(TradeClosed) if e.closed_ms < at(2.6))
+    last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
     assert snapshots[0].at_ms - last_ms <= 2_000, "not at the next cycle, 30 s later"
-    assert snapshots[0].unrealised == 0
+    assert snapshots[0].unrealized_pnl == 0
 
 
 def test_a_way_out_of_a_flatten_has_two_steps() -> None:
@@ -113,7 +113,7 @@ def test_a_way_out_of_a_flatten_has_two_steps() -> None:
         )
     )
     assert [after for after, _ in states(ended)] == ["flattening", "reduce_only", "active"]
-    closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_ms < at(2.6)]
+    closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6)]
     assert closes == ["exit"] * 5
     assert "FFF" not in entered(ended)  # its minute fell into the halt
     assert faults(ended, until_minute=screenplay.MINUTES) == []
@@ -149,7 +149,9 @@ def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
 
     async def direct(stage: Stage) -> None:
         await stage.until(4.5)
-        rows = stage.session.reader.execute("SELECT body FROM detail WHERE cycle_ms = ?", (at(1),))
+        rows = stage.session.reader.execute(
+            "SELECT body FROM detail WHERE cycle_at_ms = ?", (at(1),)
+        )
         bodies.extend(row[0] for row in rows)
 
     perform(direct=direct, keep_detail=True, minutes=5)
@@ -165,7 +167,7 @@ def test_what_a_strategy_raised_is_kept_with_the_reasons_of_its_cycle() -> None:
     async def direct(stage: Stage) -> None:
         await stage.until(minute + 1.5)
         rows = stage.session.reader.execute(
-            "SELECT body FROM detail WHERE cycle_ms = ?", (at(minute),)
+            "SELECT body FROM detail WHERE cycle_at_ms = ?", (at(minute),)
         )
         bodies.extend(row[0] for row in rows)
 

@@ -216,8 +216,8 @@ async def test_details_ride_along_with_the_next_write(
 ) -> None:
     monkeypatch.setattr(module, "DETAILS_KEPT", 2)
     async with bench.running():
-        for cycle_ms in (300, 600, 900):
-            bench.journal.cast_detail(cycle_ms, b"%d" % cycle_ms)
+        for cycle_at_ms in (300, 600, 900):
+            bench.journal.cast_detail(cycle_at_ms, b"%d" % cycle_at_ms)
         await trio.sleep(1)
         assert queries.details(bench.journal.reader) == ()
         await bench.journal.commit(day(1))

@@ -207,7 +207,7 @@ def test_a_withdrawal_that_a_list_leaves_out_is_no_loss(times: int) -> None:
         D(-2_000)
     ]
     assert ended.of(StateChanged) == []
-    assert ended.book.day_flows == D(-2_000)
+    assert ended.book.day_net_deposits == D(-2_000)
 
 
 @pytest.mark.usefixtures("_living")

@@ -25,12 +25,12 @@ STEP_MS = 300_000
 def ending(symbol: str, after_bars: int) -> RecordedMarket:
     """The market of midnight, in which ``symbol`` has no bar from so many after midnight on."""
     whole = market(STEP_MS)
-    candles, column = whole.data.candles, whole.symbols.index(symbol)
+    bars, column = whole.data.bars, whole.symbols.index(symbol)
     columns = {}
     for name in ("open", "high", "low", "close", "volume"):
-        columns[name] = getattr(candles, name).copy()
+        columns[name] = getattr(bars, name).copy()
         columns[name][10 + after_bars :, column] = np.nan
-    data = attrs.evolve(whole.data, candles=attrs.evolve(candles, **columns))
+    data = attrs.evolve(whole.data, bars=attrs.evolve(bars, **columns))
     return RecordedMarket(
         data, instruments=whole.instruments, half_spread=np.full(len(whole.symbols), 1.0)
     )

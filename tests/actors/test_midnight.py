@@ -16,14 +16,14 @@ from stage import SETTINGS, strategy_files
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
-from kamou.core.market.bars import Candles, MarketSet, empty_series
+from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.core.risk.midnights import LAST_PRICE_BARS
 from kamou.runs.backtest import replay
 from kamou.settings.config import CycleSettings, Settings
 from kamou.store.journal import read_events
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
-from kamou.venue.state import Evidence, FillNoted, MoneyNoted
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 MIDNIGHT_MS = 1_735_689_600_000 + 20 * DAY_MS
 SYMBOLS = ("AAA", "BBB")
@@ -33,7 +33,7 @@ def market(step_ms: int) -> RecordedMarket:
     """Ten bars before midnight and five after; nothing happens in any of them."""
     bars = 15
     flat = np.full((bars, len(SYMBOLS)), 100.0)
-    candles = Candles(
+    bars = Bars(
         symbols=SYMBOLS,
         period_ms=step_ms,
         open_ms=MIDNIGHT_MS + np.arange(-10, 5, dtype=np.int64) * step_ms,
@@ -43,11 +43,11 @@ def market(step_ms: int) -> RecordedMarket:
         close=flat,
         volume=np.full((bars, len(SYMBOLS)), 10_000.0),
     )
-    data = MarketSet(
+    data = Dataset(
         name="midnight",
-        candles=candles,
+        bars=bars,
         funding=empty_series(SYMBOLS, 8 * HOUR_MS),
-        interest=empty_series(SYMBOLS, DAY_MS),
+        open_interest=empty_series(SYMBOLS, DAY_MS),
     )
     return RecordedMarket(
         data,
@@ -84,7 +84,7 @@ def test_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
     (opened,) = [e for e in told if type(e) is DayOpened and e.day == "2025-01-21"]
     (granted,) = [e for e in told if type(e) is PermitGranted]
     assert MIDNIGHT_MS < opened.at_ms <= granted.at_ms < MIDNIGHT_MS + 30_000
-    assert granted.plan.planned_ms >= opened.at_ms  # on quotes of then
+    assert granted.plan.planned_at_ms >= opened.at_ms  # on quotes of then
     assert not [e for e in told if type(e) is PermitDenied]
     # Between cycles of an hour or a day the account is read again before it is too old.
     assert not [e for e in told if type(e) is StateChanged]
@@ -106,16 +106,16 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
     """The bar dips through the stop and comes back: the venue stamps the fill 00:00:00.000."""
     step_ms = 300_000
     drawn = market(step_ms)
-    candles = drawn.data.candles
-    low = candles.low.copy()
+    bars = drawn.data.bars
+    low = bars.low.copy()
     low[9, SYMBOLS.index("AAA")] = 95.0
-    dips = attrs.evolve(drawn.data, candles=attrs.evolve(candles, low=low))
+    dips = attrs.evolve(drawn.data, bars=attrs.evolve(bars, low=low))
     minute = (MIDNIGHT_MS - step_ms - screenplay.START_MS) // MINUTE_MS
     monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
-    records: list[Evidence] = []
+    records: list[AuditRecord] = []
 
     def keep(engine: Engine) -> None:
-        records.extend(engine.evidence)
+        records.extend(engine.audit_log)
 
     path = tmp_path / "journal.sqlite3"
     with strategy_files():
@@ -126,13 +126,13 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
             journal=path,
             inspect=keep,
         )
-    (stop,) = [r for r in records if isinstance(r, FillNoted) and r.trigger_price is not None]
+    (stop,) = [r for r in records if isinstance(r, FillAudit) and r.trigger_price is not None]
     assert (stop.at_ms, stop.reason) == (MIDNIGHT_MS, "order")
     # By the definition: the balance of what is stamped before 00:00, and what that leaves open.
     equity = sum(
-        r.amount if isinstance(r, MoneyNoted) else r.realised - r.fee
+        r.amount if isinstance(r, MoneyAudit) else r.realized - r.fee
         for r in records
-        if r.at_ms < MIDNIGHT_MS and isinstance(r, MoneyNoted | FillNoted)
+        if r.at_ms < MIDNIGHT_MS and isinstance(r, MoneyAudit | FillAudit)
     )
     equity += (100 - stop.entry_before) * stop.position_before * stop.contract_size
     book = Book()
@@ -140,7 +140,7 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
     assert book.day == "2025-01-21"
     assert book.day_equity == equity
     (opened,) = [e for e in events_in(path) if type(e) is DayOpened and e.day == book.day]
-    assert (opened.opening, opened.midnight_ms, opened.rests_on) == (
+    assert (opened.opening, opened.midnight_at_ms, opened.rests_on) == (
         equity,
         MIDNIGHT_MS,
         LAST_PRICE_BARS,

@@ -16,7 +16,7 @@ from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, sp
 from kamou.actors.scanner import Scanner
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
 from kamou.core.indicators.base import Indicator
-from kamou.core.market.bars import Candles, Series
+from kamou.core.market.bars import Bars, Series
 from kamou.core.market.panel import FIELDS, Panel
 from kamou.core.strategies import panel_for
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
@@ -38,12 +38,12 @@ class Port:
     now_ms: int
     takes_ms: int = 0  # our clock goes on by so much at each read
     away: int = 0  # of the next reads, so many fail
-    bars: list[tuple[int, int]] = attrs.Factory(list)
+    asked: list[tuple[int, int]] = attrs.Factory(list)
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         await self._answer()
-        self.bars.append((since_ms, until_ms))
-        return MARKET.candles(period_ms, since_ms, min(until_ms, self.now_ms))
+        self.asked.append((since_ms, until_ms))
+        return MARKET.bars(period_ms, since_ms, min(until_ms, self.now_ms))
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
         await self._answer()
@@ -83,7 +83,7 @@ class RowCount(trio.abc.Instrument):
 
 
 def new_panel(symbols: tuple[str, ...]) -> Panel:
-    return Panel(symbols, PERIOD_MS, 40, INDICATORS, interest_rows=8, history_bars=300)
+    return Panel(symbols, PERIOD_MS, 40, INDICATORS, open_interest_rows=8, history_bars=300)
 
 
 def loader(port: Port, shards: int) -> PanelLoader:
@@ -97,7 +97,7 @@ def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
     panel = new_panel(symbols)
     columns = [MARKET.symbols.index(symbol) for symbol in symbols]
     for open_ms in range(since_ms, floor_ms(now_ms, PERIOD_MS), PERIOD_MS):
-        bar = MARKET.candles(PERIOD_MS, open_ms, open_ms + PERIOD_MS)
+        bar = MARKET.bars(PERIOD_MS, open_ms, open_ms + PERIOD_MS)
         fields = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         panel.append(open_ms, *(field[0, columns] for field in fields))
     for hour_ms in range(floor_ms(since_ms, HOUR_MS) + HOUR_MS, now_ms + 1, HOUR_MS):
@@ -115,7 +115,7 @@ def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
     np.testing.assert_array_equal(left.last_close_ms, right.last_close_ms)
     for spec in INDICATORS:
         np.testing.assert_array_equal(left.indicator(spec), right.indicator(spec))
-    for one, other in zip(left.interest(now_ms), right.interest(now_ms), strict=True):
+    for one, other in zip(left.open_interest(now_ms), right.open_interest(now_ms), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -141,7 +141,7 @@ def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
         panel = each.panel
         assert began_ms < panel.close_ms + PERIOD_MS, "up to the present, and beyond while it read"
         since_ms = floor_ms(began_ms, PERIOD_MS) - panel.history_ms
-        until_ms = each.interest_at_ms
+        until_ms = each.open_interest_at_ms
         expected = fed(panel.symbols, since_ms, panel.close_ms)
         for hour_ms in range(floor_ms(panel.close_ms, HOUR_MS) + HOUR_MS, until_ms + 1, HOUR_MS):
             seen = MARKET.open_interest(hour_ms - 1, hour_ms)
@@ -172,7 +172,7 @@ def test_every_day_is_read_once_however_many_scanners_there_are() -> None:
     for shards in (1, 8):
         port = Port(ORIGIN_MS + 8 * DAY_MS + 5 * HOUR_MS)
         trio.run(load_all, loader(port, shards), shards)
-        asked.append(port.bars)
+        asked.append(port.asked)
     assert asked[0] == asked[1]
     assert all(until_ms - since_ms <= DAY_MS for since_ms, until_ms in asked[0])
     assert sum(until - since for since, until in asked[0]) == new_panel(()).history_ms
@@ -192,11 +192,11 @@ async def test_scanners_that_ask_at_the_same_time_share_one_reading() -> None:
     port = Port(ORIGIN_MS + 8 * DAY_MS)
     panels = loader(port, 3)
     await load_all(panels, 3)
-    once, port.bars = len(port.bars), []
+    once, port.asked = len(port.asked), []
     async with trio.open_nursery() as nursery:
         for index in range(3):
             nursery.start_soon(panels.load, index)
-    assert len(port.bars) == once
+    assert len(port.asked) == once
 
 
 @pytest.mark.parametrize("reads", range(8))
@@ -280,11 +280,11 @@ def port_now(port: Port) -> Callable[[], int]:
 
 def closed(at_ms: int) -> BarsClosed:
     """The bar that closed now, and the open interest of the hour, as the feed tells it."""
-    bar = MARKET.candles(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
+    bar = MARKET.bars(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
     seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
     return BarsClosed(
         cause_id="test",
-        cycle_ms=at_ms,
+        cycle_at_ms=at_ms,
         period_ms=PERIOD_MS,
         open_ms=bar.open_ms,
         open=bar.open,
@@ -292,8 +292,8 @@ def closed(at_ms: int) -> BarsClosed:
         low=bar.low,
         close=bar.close,
         volume=bar.volume,
-        interest_ms=seen.available_ms,
-        interest=seen.values,
+        open_interest_ms=seen.available_ms,
+        open_interest=seen.values,
     )
 
 

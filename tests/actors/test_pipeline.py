@@ -26,7 +26,7 @@ from kamou.settings.strategies import StrategySettings
 
 
 def ranked(ended: Ended, minute: int) -> CycleRanked:
-    (found,) = [e for e in ended.of(CycleRanked) if e.cycle_ms == at(minute)]
+    (found,) = [e for e in ended.of(CycleRanked) if e.cycle_at_ms == at(minute)]
     return found
 
 
@@ -93,16 +93,16 @@ class Slow(Scanner):
 
     async def handle(self, message: object) -> None:
         assert isinstance(message, BarsClosed)
-        if message.cycle_ms == at(self.minute):
+        if message.cycle_at_ms == at(self.minute):
             await trio.sleep(self.takes_s)
         await super().handle(message)
-        self.panels.append((message.cycle_ms, int(self._panel.count.min())))
+        self.panels.append((message.cycle_at_ms, int(self._panel.count.min())))
 
 
 def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
     kind = type("Late", (Slow,), {"panels": []})
     ended = perform(arrange=lambda tree, world: scanning(tree, world, kind, 1))
-    late = {round((e.cycle_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
+    late = {round((e.cycle_at_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
     assert late[2] == 1
     assert sum(late.values()) == 1
     assert ranked(ended, 2).symbols == 4
@@ -127,7 +127,7 @@ def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
 
     async def direct(stage: Stage) -> None:
         await stage.until(2.5)
-        trouble.away = frozenset({"candles"})
+        trouble.away = frozenset({"bars"})
         await stage.until(4.5)
         trouble.away = frozenset()
 
@@ -140,7 +140,7 @@ def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
     panels = dict(kind.panels)
     assert panels[at(3)] == panels[at(4)] == panels[at(2)]
     assert panels[at(5)] == panels[at(2)] + 3
-    assert ranked(ended, 3).bar_close_ms == 0
+    assert ranked(ended, 3).bar_closed_at_ms == 0
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
@@ -165,19 +165,19 @@ def test_a_history_that_could_not_be_read_is_read_later() -> None:
 class SlowHistory(TroubledExchange):
     """Takes longer over a day of history than a start is given elsewhere."""
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
         if until_ms - since_ms > 10 * period_ms:
             await trio.sleep(1.3 * START_TIMEOUT_S)
-        return await super().candles(period_ms, since_ms, until_ms)
+        return await super().bars(period_ms, since_ms, until_ms)
 
 
 class DeafToHistory(TroubledExchange):
     """Never answers when asked for history, in the first minute."""
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
         if until_ms - since_ms > 10 * period_ms and self._clock.now_ms() < at(1):
             await trio.sleep_forever()
-        return await super().candles(period_ms, since_ms, until_ms)
+        return await super().bars(period_ms, since_ms, until_ms)
 
 
 @pytest.mark.parametrize("kind", [SlowHistory, DeafToHistory])

@@ -20,7 +20,7 @@ from kamou.core.book.events import (
     IntentRecorded,
     PermitDenied,
     PermitGranted,
-    ReduceProved,
+    ReductionProved,
     StateChanged,
     TradeClosed,
 )
@@ -91,7 +91,7 @@ def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: An
     silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_TIMEOUT"]
     assert "AAA" in {e.symbol for e in silent}
     assert {e.denials[0].figures[0] for e in silent} == {Figure(name="timeout_s", value="2")}
-    proofs = {proof.symbol for proof in ended.of(ReduceProved)}
+    proofs = {proof.symbol for proof in ended.of(ReductionProved)}
     assert "DDD" in proofs  # the time stop
     (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert timed.exit_reason == "time_limit"
@@ -165,8 +165,8 @@ class Moving(SimulatedExchange):
 def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
     Moving.paid = False
     ended = perform(adapter=Moving)
-    earned = [mark.equity - mark.flows for mark in ended.of(EquityRecorded)]
-    assert {mark.flows for mark in ended.of(EquityRecorded)} == {0, 5_000}
+    earned = [mark.equity - mark.net_deposits for mark in ended.of(EquityRecorded)]
+    assert {mark.net_deposits for mark in ended.of(EquityRecorded)} == {0, 5_000}
     assert max(earned) - min(earned) < 1_000
     assert ended.of(StateChanged) == []
 

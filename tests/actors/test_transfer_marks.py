@@ -32,7 +32,7 @@ def looked() -> VenueView:
     """10 contracts of 0.1 were bought at 100 before all transfers; now they are marked at 100."""
     return VenueView(
         account=account("10300", at_ms=READ),
-        positions=(venue_position("SOLUSDT", "10", entry_price=D(100), unrealised=D(0)),),
+        positions=(venue_position("SOLUSDT", "10", entry_price=D(100), unrealized_pnl=D(0)),),
         open_orders=(),
         fills=(),
         income=(),
@@ -53,12 +53,12 @@ async def test_a_transfer_is_valued_at_the_close_of_the_last_bar_that_had_ended(
     port = Port(close=lambda end_ms: 90.0 + (end_ms - NOON) // HOUR)
     story = told((NOON + HOUR - 1, "200"), (NOON + HOUR, "60"), (NOON + HOUR + 5, "40"))
     found = await valuer(port).value(story.book, looked())
-    assert [(x.transfer_ms, x.marks_ms, x.equity) for x in found] == [
+    assert [(x.transfer_at_ms, x.marks_at_ms, x.equity) for x in found] == [
         (NOON + HOUR - 1, NOON, D(10_000) - 10),
         (NOON + HOUR, NOON + HOUR, D(10_200) - 9),
         (NOON + HOUR + 5, NOON + HOUR, D(10_260) - 9),
     ]
-    assert {(x.number, x.rests_on, x.read_ms) for x in found} == {(1, LAST_PRICE_BARS, READ)}
+    assert {(x.number, x.rests_on, x.read_at_ms) for x in found} == {(1, LAST_PRICE_BARS, READ)}
     assert found[0].marks == (Figure(name="SOLUSDT", value="90.0"),)
     assert port.asked == [NOON, NOON + HOUR]
 
@@ -87,7 +87,7 @@ async def test_the_venues_own_mark_of_that_time_comes_before_any_bar() -> None:
     port = Port(marks=lambda at_ms: {"SOLUSDT": D("97.31")})
     story = told((NOON + HOUR - 1, "200"), (NOON + HOUR + 5, "100"))
     found = await valuer(port).value(story.book, looked())
-    assert [(x.transfer_ms, x.marks_ms, x.equity) for x in found] == [
+    assert [(x.transfer_at_ms, x.marks_at_ms, x.equity) for x in found] == [
         (NOON + HOUR - 1, NOON + HOUR - 1, D(10_000) - D("2.69")),
         (NOON + HOUR + 5, NOON + HOUR + 5, D(10_200) - D("2.69")),
     ]
@@ -103,7 +103,7 @@ async def test_a_mark_that_the_venue_leaves_out_is_replaced_by_the_bars_close(
     port = Port(close=lambda end_ms: 90.0, marks=lambda at_ms: told_)
     story = told((NOON + HOUR + 5, "300"))
     (found,) = await valuer(port).value(story.book, looked())
-    assert (found.rests_on, found.marks_ms) == (LAST_PRICE_BARS, NOON + HOUR)
+    assert (found.rests_on, found.marks_at_ms) == (LAST_PRICE_BARS, NOON + HOUR)
     assert found.equity == D(10_000) - 10
 
 

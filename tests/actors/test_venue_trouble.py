@@ -151,7 +151,7 @@ def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
         await stage.until(5.5)
         book = stage.book()
         heads.append(len(book.trades))
-        assert book.cycle_ms == at(2)  # no pass was concluded
+        assert book.cycle_at_ms == at(2)  # no pass was concluded
         setattr(trouble, how, frozenset())
 
     ended = play(trouble, direct=direct)
@@ -168,7 +168,7 @@ def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
         await stage.until(2.5)
         trouble.away = frozenset({name})
         await stage.until(5.5)
-        assert stage.book().cycle_ms == at(2)
+        assert stage.book().cycle_at_ms == at(2)
         trouble.away = frozenset()
 
     assert well(play(trouble, direct=direct)) == []
@@ -218,7 +218,7 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
     filled_ms = next(f.at_ms for f in ended.fills if f.client_order_id == name)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert closed.exit_reason == "exit"
-    assert 6_000 <= closed.closed_ms - filled_ms <= 8_000
+    assert 6_000 <= closed.closed_at_ms - filled_ms <= 8_000
     assert "DDD" not in {e.symbol for e in ended.of(StopConfirmed)}
     assert well(ended) == []
 
@@ -309,7 +309,7 @@ def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back()
     name = entry_of(ended, "DDD")
     assert about(ended, CancelRequested, name)
     assert about(ended, OrderClosed, name)[0].status is OrderStatus.EXPIRED
-    assert not [i for i in trouble.sent if i.role is OrderRole.ENTRY and i.intended_ms > at(2.2)]
+    assert not [i for i in trouble.sent if i.role is OrderRole.ENTRY and i.intended_at_ms > at(2.2)]
     assert {t.exit_reason for t in ended.of(TradeClosed)} == {"take_profit", "stop_loss"}
     assert ended.positions == ()
     assert ended.checked.violations == ()

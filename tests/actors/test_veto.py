@@ -104,13 +104,13 @@ def test_the_rate_that_settled_last_counts_in_what_a_candidate_is_worth(
     assert sorted(found - {"GGG"}) == vetoed
 
 
-def heartbeat(cycle_ms: int) -> ShardRanked:
+def heartbeat(cycle_at_ms: int) -> ShardRanked:
     """A shard's word in a cycle without a bar."""
     return ShardRanked(
         cause_id="",
-        cycle_ms=cycle_ms,
+        cycle_at_ms=cycle_at_ms,
         shard=0,
-        bar_close_ms=0,
+        bar_closed_at_ms=0,
         close=np.empty(0),
         columns=(),
     )
@@ -127,7 +127,7 @@ async def test_a_bar_that_was_due_and_did_not_come_is_told() -> None:
     await veto(told).handle(heartbeat(BAR_MS))
     (event,) = told.events
     assert isinstance(event, CycleRanked)
-    assert (event.cycle_ms, event.bar_close_ms, event.candidates) == (BAR_MS, 0, 0)
+    assert (event.cycle_at_ms, event.bar_closed_at_ms, event.candidates) == (BAR_MS, 0, 0)
 
 
 async def test_a_late_shard_is_told_even_when_no_bar_was_due() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.core.market.bars import Candles, Series
+from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
     Intent,
@@ -71,9 +71,9 @@ class TroubledExchange(SimulatedExchange):
         super().__init__(*args, **more)
         self.trouble = trouble
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        self.trouble.read("candles")
-        return await super().candles(period_ms, since_ms, until_ms)
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        self.trouble.read("bars")
+        return await super().bars(period_ms, since_ms, until_ms)
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
         self.trouble.read("open_interest")

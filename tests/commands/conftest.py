@@ -16,7 +16,7 @@ from store import story
 from kamou import runs
 from kamou.cli import main
 from kamou.core.ranking import scan_detail
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -40,8 +40,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    return DataFolder(tmp_path / "kamou-data")
+def folder(tmp_path: Path) -> DataDirectory:
+    return DataDirectory(tmp_path / "kamou-data")
 
 
 @pytest.fixture
@@ -51,12 +51,12 @@ def listening() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def journalled(tmp_path: Path) -> DataFolder:
+def journalled(tmp_path: Path) -> DataDirectory:
     """A data directory in which a day of trading is on record and nothing runs."""
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)
-    journal = JournalWriter(writer, generation=1)
+    journal = JournalWriter(writer, run_number=1)
     journal.append(story.opening())
     detail = scan_detail.pack(
         ("BTCUSDT", "ETHUSDT"),

@@ -33,7 +33,7 @@ def position(**changes: Any) -> dict[str, Any]:
         "unrealized_pnl": "30",
         "net_pnl": "29.5",
         "r": "0.983333333333",
-        "opened_ms": NOW_MS - (2 * 60 + 14) * 60_000,
+        "opened_at_ms": NOW_MS - (2 * 60 + 14) * 60_000,
     }
     return made | changes
 
@@ -48,7 +48,7 @@ def pending(**changes: Any) -> dict[str, Any]:
         "filled": "0",
         "limit_price": "2000.5",
         "status": "accepted",
-        "intended_ms": NOW_MS - 12_000,
+        "intended_at_ms": NOW_MS - 12_000,
     }
     return made | changes
 
@@ -67,7 +67,7 @@ def book(**changes: Any) -> dict[str, Any]:
         "wallet_balance": "10000",
         "unrealized_pnl": "30",
         "equity_at_ms": NOW_MS - 60_000,
-        "cycle_ms": NOW_MS - 90_000,
+        "cycle_at_ms": NOW_MS - 90_000,
         "day": {
             "day": "2023-11-15",
             "result": 0.003,
@@ -111,7 +111,7 @@ def seen(**changes: Any) -> dict[str, Any]:
         "why_not": None,
         "gone": False,
         "notice": None,
-        "run": {"pid": 4242, "started_ms": NOW_MS - 3_600_000, "port": 8080, "mode": "demo"},
+        "run": {"pid": 4242, "started_at_ms": NOW_MS - 3_600_000, "port": 8080, "mode": "demo"},
         "system": system(child("journal"), child("veto")),
         "book": book(),
     }
@@ -167,7 +167,7 @@ class AnyLook:
             unprotected_since_ms=self.maybe(self.time()),
             unrealized_pnl=self.maybe(self.amount()),
             r=self.maybe(self.amount()),
-            opened_ms=self.time(),
+            opened_at_ms=self.time(),
         )
 
     def pending(self) -> dict[str, Any]:

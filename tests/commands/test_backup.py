@@ -13,7 +13,7 @@ import pytest
 from small_demo import NOW_MS, assert_same_book, fills_of, journal, run_table, serving, settings
 
 from kamou.clock import MINUTE_MS
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
 from kamou.runs import backup
 from kamou.store import database
@@ -22,7 +22,7 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def copy(cli: Cli, traded: DataFolder, tmp_path: Path) -> Path:
+def copy(cli: Cli, traded: DataDirectory, tmp_path: Path) -> Path:
     code, out, err = cli("db", "backup", "copy.sqlite3", "--json", "--data-dir", traded.path)
     assert code == 0, err
     assert json.loads(out)["exchange"] == "copy.sqlite3.exchange"
@@ -30,9 +30,9 @@ def copy(cli: Cli, traded: DataFolder, tmp_path: Path) -> Path:
 
 
 def test_a_restored_pair_is_the_same_history_and_a_run_goes_on_with_it(
-    cli: Cli, traded: DataFolder, copy: Path, tmp_path: Path
+    cli: Cli, traded: DataDirectory, copy: Path, tmp_path: Path
 ) -> None:
-    elsewhere = DataFolder(tmp_path / "elsewhere")
+    elsewhere = DataDirectory(tmp_path / "elsewhere")
     code, out, err = cli("db", "restore", copy, "--data-dir", elsewhere.path)
     assert code == 0, err
     assert "restored" in out
@@ -42,12 +42,12 @@ def test_a_restored_pair_is_the_same_history_and_a_run_goes_on_with_it(
 
 
 async def test_a_backup_of_a_running_system_is_a_pair_that_a_run_goes_on_with(
-    traded: DataFolder, tmp_path: Path
+    traded: DataDirectory, tmp_path: Path
 ) -> None:
     async with serving(settings(traded.path), now_ms=NOW_MS + MINUTE_MS) as running:
         await running.ready()
         backup.back_up(traded, tmp_path / "copy")
-    elsewhere = DataFolder(tmp_path / "elsewhere")
+    elsewhere = DataDirectory(tmp_path / "elsewhere")
     elsewhere.create()
     backup.restore(tmp_path / "copy", elsewhere)
     async with serving(settings(elsewhere.path), now_ms=NOW_MS + 2 * MINUTE_MS) as again:
@@ -56,7 +56,7 @@ async def test_a_backup_of_a_running_system_is_a_pair_that_a_run_goes_on_with(
     assert len(run_table(elsewhere)) == len(run_table(traded)) + 1
 
 
-def test_both_copies_are_of_one_moment(traded: DataFolder, tmp_path: Path) -> None:
+def test_both_copies_are_of_one_moment(traded: DataDirectory, tmp_path: Path) -> None:
     """While the copies begin nobody can write either file."""
     seen: list[str] = []
     real = backup._unwritten
@@ -88,11 +88,11 @@ def test_the_journal_alone_is_not_restored(cli: Cli, copy: Path, tmp_path: Path)
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
     assert "is missing" in err
-    assert not DataFolder(tmp_path / "elsewhere").database.exists()
+    assert not DataDirectory(tmp_path / "elsewhere").database.exists()
 
 
 def test_copies_of_two_backups_are_no_pair(
-    cli: Cli, traded: DataFolder, copy: Path, tmp_path: Path
+    cli: Cli, traded: DataDirectory, copy: Path, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(traded.database)) as changed:
         changed.execute("INSERT OR REPLACE INTO meta VALUES ('later', '1')")
@@ -115,7 +115,7 @@ def test_a_damaged_copy_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("there", ["kamou.sqlite3", "exchange.sqlite3", "kamou.sqlite3-wal"])
 def test_a_restore_replaces_nothing(cli: Cli, copy: Path, tmp_path: Path, there: str) -> None:
-    folder = DataFolder(tmp_path / "elsewhere")
+    folder = DataDirectory(tmp_path / "elsewhere")
     folder.create()
     (folder.path / there).touch()
     code, _, err = cli("db", "restore", copy, "--data-dir", folder.path)
@@ -124,7 +124,7 @@ def test_a_restore_replaces_nothing(cli: Cli, copy: Path, tmp_path: Path, there:
 
 
 def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
-    cli: Cli, traded: DataFolder
+    cli: Cli, traded: DataDirectory
 ) -> None:
     before = journal(traded)
     traded.exchange.unlink()
@@ -139,7 +139,7 @@ def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
 
 def test_an_older_database_beside_a_newer_log_is_refused(tmp_path: Path) -> None:
     """The log of a copy in which the middle of the history stands in the database alone."""
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     folder.create()
     with closing(database.open_writer(folder.database)) as writer:
         _append(writer, 1, 400)
@@ -172,7 +172,7 @@ def _append(writer: sqlite3.Connection, first: int, last: int) -> None:
 
 
 async def test_an_orderly_stop_leaves_nothing_in_the_log_whoever_reads_meanwhile(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     with closing(database.open_reader(traded.database)) as reader:
         async with serving(settings(traded.path), now_ms=NOW_MS + MINUTE_MS) as running:
@@ -181,6 +181,6 @@ async def test_an_orderly_stop_leaves_nothing_in_the_log_whoever_reads_meanwhile
         assert _log_bytes(traded) == 0
 
 
-def _log_bytes(folder: DataFolder) -> int:
+def _log_bytes(folder: DataDirectory) -> int:
     log = Path(f"{folder.database}-wal")
     return log.stat().st_size if log.exists() else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.settings.config import Resolved
 
@@ -23,9 +23,9 @@ def nothing_left(*_: object, **__: object) -> int:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> DataFolder:
+def made(tmp_path: Path) -> DataDirectory:
     """The data directory that the verbs look for, made by somebody."""
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     return folder
 
@@ -40,7 +40,7 @@ def test_a_data_directory_that_is_not_there_is_not_made(
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataFolder) -> None:
+def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataDirectory) -> None:
     code, out, err = cli("halt", "--json", "--reason", " bad news ")
     assert code == 0
     assert json.loads(out) == {
@@ -56,7 +56,7 @@ def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataFolde
 
 @pytest.mark.parametrize("verb", ["halt", "flatten"])
 def test_a_reason_that_is_too_long_is_shortened_and_does_not_cost_the_halt(
-    cli: Cli, compose: Compose, made: DataFolder, verb: str
+    cli: Cli, compose: Compose, made: DataDirectory, verb: str
 ) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
     code, _, err = cli(verb, "--reason", 5_000 * "w")
@@ -68,7 +68,7 @@ def test_a_reason_that_is_too_long_is_shortened_and_does_not_cost_the_halt(
 
 
 def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
-    cli: Cli, made: DataFolder
+    cli: Cli, made: DataDirectory
 ) -> None:
     latch = HaltLatch(made.latch)
     latch.set("", "operator", 0)
@@ -84,7 +84,7 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
 @pytest.mark.parametrize("verb", ["halt", "flatten"])
 @pytest.mark.parametrize("given", [(), ("--reason", "   ")])
 def test_without_a_reason_none_is_made_up(
-    cli: Cli, compose: Compose, made: DataFolder, verb: str, given: tuple[str, ...]
+    cli: Cli, compose: Compose, made: DataDirectory, verb: str, given: tuple[str, ...]
 ) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
     assert cli(verb, *given)[0] == 0
@@ -97,7 +97,7 @@ def test_the_help_says_that_a_reason_is_published(cli: Cli, verb: str) -> None:
 
 
 def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
-    cli: Cli, compose: Compose, made: DataFolder
+    cli: Cli, compose: Compose, made: DataDirectory
 ) -> None:
     latch = HaltLatch(made.latch)
     seen: list[bool] = []
@@ -121,7 +121,7 @@ def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
 
 
 def test_flatten_that_leaves_a_position_open_fails_loudly(
-    cli: Cli, compose: Compose, made: DataFolder
+    cli: Cli, compose: Compose, made: DataDirectory
 ) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 1)
     code, _, err = cli("flatten")
@@ -129,7 +129,9 @@ def test_flatten_that_leaves_a_position_open_fails_loudly(
     assert "1 position is still open" in err
 
 
-def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, made: DataFolder) -> None:
+def test_resume_after_flatten_takes_two_steps(
+    cli: Cli, compose: Compose, made: DataDirectory
+) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
     cli("flatten")
     latch = HaltLatch(made.latch)
@@ -147,7 +149,7 @@ def test_resume_after_flatten_takes_two_steps(cli: Cli, compose: Compose, made: 
 def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
     cli: Cli, compose: Compose, tmp_path: Path
 ) -> None:
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.latch.mkdir(parents=True)  # in the way of the file
     compose("flatten", lambda *_, **__: {"positions_closed": 2}, positions_at_venue=nothing_left)
     code, out, err = cli("flatten", "--json")
@@ -158,7 +160,7 @@ def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
 
 
 def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
-    cli: Cli, compose: Compose, made: DataFolder
+    cli: Cli, compose: Compose, made: DataDirectory
 ) -> None:
     compose(
         "flatten", lambda *_, **__: {"positions_left": 0}, positions_at_venue=lambda *_, **__: 3
@@ -170,7 +172,7 @@ def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
 
 
 def test_a_warning_of_the_kill_switch_is_said_once(
-    cli: Cli, compose: Compose, made: DataFolder
+    cli: Cli, compose: Compose, made: DataDirectory
 ) -> None:
     def warned(*_: object, warn: Callable[[str], None]) -> dict[str, Any]:
         warn("the schema was changed")

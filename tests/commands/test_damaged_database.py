@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamou.commands.book import _look_once
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -31,7 +31,7 @@ def overwrite(path: Path, first: int = FIRST) -> None:
 
 
 @pytest.fixture
-def damaged(traded: DataFolder) -> DataFolder:
+def damaged(traded: DataDirectory) -> DataDirectory:
     overwrite(traded.database)
     return traded
 
@@ -50,7 +50,7 @@ def damaged(traded: DataFolder) -> DataFolder:
     ],
 )
 def test_every_verb_says_in_one_line_which_file_is_damaged(
-    cli: Cli, damaged: DataFolder, verb: tuple[object, ...], tmp_path: Path
+    cli: Cli, damaged: DataDirectory, verb: tuple[object, ...], tmp_path: Path
 ) -> None:
     code, out, err = cli(*verb, "--data-dir", damaged.path)
     errors = [line for line in err.splitlines() if line.startswith("error:")]
@@ -61,7 +61,7 @@ def test_every_verb_says_in_one_line_which_file_is_damaged(
     assert not (tmp_path / "copy.sqlite3").exists()
 
 
-def test_a_run_refuses_a_damaged_exchange_file(cli: Cli, traded: DataFolder) -> None:
+def test_a_run_refuses_a_damaged_exchange_file(cli: Cli, traded: DataDirectory) -> None:
     overwrite(traded.exchange, first=10)
     code, _, err = cli("run", "--port", 0, "--operator-port", 0, "--data-dir", traded.path)
     assert code == 1
@@ -69,7 +69,7 @@ def test_a_run_refuses_a_damaged_exchange_file(cli: Cli, traded: DataFolder) -> 
 
 
 def test_flatten_of_a_damaged_exchange_file_says_that_it_does_not_know(
-    cli: Cli, traded: DataFolder
+    cli: Cli, traded: DataDirectory
 ) -> None:
     traded.exchange.write_bytes(100_000 * b"x")
     code, _, err = cli("flatten", "--data-dir", traded.path)

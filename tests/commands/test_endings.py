@@ -13,7 +13,7 @@ import pytest
 from store.market_files import good_folder
 
 from kamou.cli import kamou_command, main
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import InvalidDataError
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -271,7 +271,7 @@ def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:
     ],
 )
 def test_a_file_in_a_folder_that_is_not_there_is_refused_with_a_remedy_and_makes_none(
-    cli: Cli, journalled: DataFolder, tmp_path: Path, words: tuple[str, ...]
+    cli: Cli, journalled: DataDirectory, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     code, _, err = cli(*words, tmp_path / "typo" / "file")
     assert code in (1, 4)

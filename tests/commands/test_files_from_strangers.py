@@ -18,7 +18,7 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 def brought(folder: Path) -> Path:
-    """A stored set that another data directory made."""
+    """A dataset that another data directory made."""
     made = import_folder(good_folder(folder / "files"), folder / "theirs", now_ms=END_MS)
     return made.summary.path
 

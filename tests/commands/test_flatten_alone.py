@@ -15,7 +15,7 @@ from small_demo import NOW_MS, SetClock, settings, venue
 
 from kamou.clock import MINUTE_MS
 from kamou.core.model import OrderSide, OrderType
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, flatten
 from kamou.venue.engine import Engine
@@ -31,7 +31,7 @@ def _a_minute_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flatten, "SystemClock", lambda: SetClock(NOW_MS + MINUTE_MS))
 
 
-def assert_flat(folder: DataFolder, told: tuple[int, str, str]) -> None:
+def assert_flat(folder: DataDirectory, told: tuple[int, str, str]) -> None:
     code, out, err = told
     assert code == 0, err
     assert json.loads(out)["positions_left"] == 0
@@ -41,7 +41,7 @@ def assert_flat(folder: DataFolder, told: tuple[int, str, str]) -> None:
 
 @pytest.mark.parametrize("key", ["", "no hex", "abcd", None])
 def test_flatten_closes_without_a_usable_salt_key(
-    cli: Cli, traded: DataFolder, key: str | None
+    cli: Cli, traded: DataDirectory, key: str | None
 ) -> None:
     traded.salt_key.unlink()
     if key is not None:
@@ -58,7 +58,7 @@ def test_flatten_closes_without_a_usable_salt_key(
     ["[demo\nseed = 9", "nonsense", "[risk]\nleverage_max = 1000", "equity = 'x'", "a.b = 1"],
 )
 def test_flatten_closes_with_a_wrong_line_in_the_configuration(
-    cli: Cli, traded: DataFolder, tmp_path: Path, wrong: str
+    cli: Cli, traded: DataDirectory, tmp_path: Path, wrong: str
 ) -> None:
     (tmp_path / "kamou.toml").write_text(f"data_dir = '{traded.path}'\n{wrong}\n")
     told = cli("flatten", "--json")
@@ -67,13 +67,13 @@ def test_flatten_closes_with_a_wrong_line_in_the_configuration(
 
 
 def test_flatten_closes_on_the_market_the_track_was_begun_on(
-    cli: Cli, traded: DataFolder, tmp_path: Path
+    cli: Cli, traded: DataDirectory, tmp_path: Path
 ) -> None:
     (tmp_path / "kamou.toml").write_text("[demo]\nseed = 99\nsymbols = 3\nbar_s = 900\n")
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_flatten_closes_beside_a_damaged_journal(cli: Cli, traded: DataFolder) -> None:
+def test_flatten_closes_beside_a_damaged_journal(cli: Cli, traded: DataDirectory) -> None:
     traded.database.write_bytes(100_000 * b"x")
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
@@ -91,14 +91,14 @@ def test_the_latch_is_tried_before_anything_is_read(
     assert HaltLatch(tmp_path / "data" / "halt-latch").is_set()
 
 
-def test_flatten_closes_a_short_position(cli: Cli, traded: DataFolder) -> None:
+def test_flatten_closes_a_short_position(cli: Cli, traded: DataDirectory) -> None:
     sell(traded, "BTCUSDT")
     assert any(held.quantity < 0 for held in venue(traded).positions.values())
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
 def test_what_a_run_closed_meanwhile_is_told_apart(
-    cli: Cli, traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = len(venue(traded).positions)
     real = flatten._venue
@@ -116,17 +116,19 @@ def test_what_a_run_closed_meanwhile_is_told_apart(
     assert told["positions_closed_elsewhere"] == 1
 
 
-def _engine(folder: DataFolder) -> Engine:
+def _engine(folder: DataDirectory) -> Engine:
     of = settings(folder.path)
     store = VenueStore(folder.exchange)
     track = demo.stored_track(store)
     assert track is not None
     source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
     models = VenueModels.from_settings(of.exchange, of.costs)
-    return Engine(source, models, store, start_ms=NOW_MS, balance=of.equity)
+    return Engine(source, models, store, start_ms=NOW_MS, wallet_balance=of.equity)
 
 
-def _market_order(folder: DataFolder, symbol: str, signed: Decimal, *, reduce_only: bool) -> None:
+def _market_order(
+    folder: DataDirectory, symbol: str, signed: Decimal, *, reduce_only: bool
+) -> None:
     with closing(_engine(folder)) as engine:
         engine.place(
             OrderRequest(
@@ -141,7 +143,7 @@ def _market_order(folder: DataFolder, symbol: str, signed: Decimal, *, reduce_on
         )
 
 
-def sell(folder: DataFolder, symbol: str) -> None:
+def sell(folder: DataDirectory, symbol: str) -> None:
     held = venue(folder).positions.get(symbol)
     _market_order(
         folder,
@@ -151,23 +153,23 @@ def sell(folder: DataFolder, symbol: str) -> None:
     )
 
 
-def close_one(folder: DataFolder) -> None:
+def close_one(folder: DataDirectory) -> None:
     symbol, held = sorted(venue(folder).positions.items())[0]
     _market_order(folder, symbol, -held.quantity, reduce_only=True)
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path, traded: DataFolder) -> Iterator[DataFolder]:
+def full_disk(tmp_path: Path, traded: DataDirectory) -> Iterator[DataDirectory]:
     """The traded folder on a file system of its own with 12 KiB left."""
     size = sum(f.stat().st_size for f in traded.path.rglob("*") if f.is_file())
     with small_disk(tmp_path / "disk", size + 512 * 1024) as disk:
-        folder = DataFolder(shutil.copytree(traded.path, disk / "data"))
+        folder = DataDirectory(shutil.copytree(traded.path, disk / "data"))
         folder.path.chmod(0o700)
         fill(disk)
         yield folder
 
 
-def test_a_full_disk_is_never_told_as_flat(cli: Cli, full_disk: DataFolder) -> None:
+def test_a_full_disk_is_never_told_as_flat(cli: Cli, full_disk: DataDirectory) -> None:
     code, out, err = cli("flatten", "--json", "--data-dir", full_disk.path)
     free(full_disk.path.parent)
     held = len(venue(full_disk).positions)

@@ -13,7 +13,7 @@ from store.market_files import good_folder
 
 from kamou.cli import kamou_command
 from kamou.commands.options import UserPath
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ConfigurationError
 from kamou.site.handover import read_pricing
 
@@ -66,7 +66,7 @@ def test_a_report_an_import_and_a_stored_config_are_found_at_home(
     assert json.loads((home / "r.json").read_text()) == {"violations": 0}
     assert (seen["data"], seen["journal"]) == (str(home / "good"), home / "j")
     assert cli("data", "import", "~/good", "--data-dir", "~/kept")[0] == 0
-    assert DataFolder(home / "kept").market.is_dir()
+    assert DataDirectory(home / "kept").market.is_dir()
 
 
 def test_the_settings_that_are_paths_begin_at_home_too(

@@ -16,7 +16,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from kamou.commands import operator, watch
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import KamouError, TimedOutError
@@ -74,7 +74,7 @@ class System:
 
 
 def record(
-    folder: DataFolder,
+    folder: DataDirectory,
     port: int | None,
     pid: int | None = None,
     *,
@@ -88,7 +88,7 @@ def record(
         port=8080,
         operator_host=host,
         operator_port=port,
-        started_ms=1_700_000_000_000,
+        started_at_ms=1_700_000_000_000,
         operator_socket=unix,
     ).write(folder)
 
@@ -120,7 +120,7 @@ def served(system: System, server: socket.socket, token: str | None) -> Iterator
 
 @pytest.fixture(params=["socket", "tcp"])
 def running(
-    folder: DataFolder, listening: socket.socket, request: pytest.FixtureRequest
+    folder: DataDirectory, listening: socket.socket, request: pytest.FixtureRequest
 ) -> Iterator[System]:
     """A system that holds the data directory and serves its operator, either way."""
     system = System()
@@ -137,7 +137,7 @@ def running(
 
 
 def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
-    cli: Cli, running: System, journalled: DataFolder
+    cli: Cli, running: System, journalled: DataDirectory
 ) -> None:
     code, out, err = cli("status")
     assert (code, err) == (0, "")
@@ -178,7 +178,7 @@ def never(*_: object, **__: object) -> dict[str, Any]:
 
 
 def test_flatten_asks_the_running_system_with_the_latch_already_set(
-    cli: Cli, running: System, folder: DataFolder, compose: Callable[..., None]
+    cli: Cli, running: System, folder: DataDirectory, compose: Callable[..., None]
 ) -> None:
     compose("flatten", never, positions_at_venue=lambda *_, **__: 0)
     code, out, _ = cli("flatten", "--json")
@@ -211,7 +211,7 @@ def test_what_a_running_system_leaves_open_is_closed_without_it(
 
 
 def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_held_by_the_latch(
-    cli: Cli, running: System, folder: DataFolder
+    cli: Cli, running: System, folder: DataDirectory
 ) -> None:
     running.trouble = TimedOutError("no answer in 5 s")
     code, _, err = cli("halt")
@@ -221,7 +221,7 @@ def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_held_by_the_latch(
 
 
 def test_a_listener_that_never_answers_is_a_timeout(
-    cli: Cli, folder: DataFolder, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, folder: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.05)
     with DataFolderLock(folder.path):
@@ -232,7 +232,7 @@ def test_a_listener_that_never_answers_is_a_timeout(
     assert "`kamou flatten` does not need its answer" in err
 
 
-def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) -> None:
+def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataDirectory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with DataFolderLock(folder.path):
@@ -244,7 +244,7 @@ def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataFolder) ->
     assert HaltLatch(folder.latch).is_set(), "a halt holds all the same"
 
 
-def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFolder) -> None:
+def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataDirectory) -> None:
     with DataFolderLock(folder.path):
         record(folder, 1, pid=1)
         code, _, err = cli("status")
@@ -254,7 +254,7 @@ def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataFold
     assert HaltLatch(folder.latch).is_set(), "a halt of a run that is starting holds"
 
 
-def test_without_the_token_the_right_user_is_asked_for(cli: Cli, folder: DataFolder) -> None:
+def test_without_the_token_the_right_user_is_asked_for(cli: Cli, folder: DataDirectory) -> None:
     with DataFolderLock(folder.path):
         record(folder, 1)
         code, _, err = cli("halt")
@@ -277,7 +277,7 @@ def test_a_listener_on_every_address_is_reached_on_the_loopback(bound: str, reac
 
 
 def test_watching_a_running_system_shows_it_until_it_is_interrupted(
-    cli: Cli, running: System, journalled: DataFolder, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, running: System, journalled: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
 

@@ -14,7 +14,7 @@ import pytest
 from test_operator import record
 
 from kamou.commands import operator
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataFolderLock
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import Peer, bind_socket
@@ -48,7 +48,7 @@ def stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_listener_that_does_not_know_the_token_is_not_sent_it(
-    cli: Cli, folder: DataFolder, listening: socket.socket, answer: bytes
+    cli: Cli, folder: DataDirectory, listening: socket.socket, answer: bytes
 ) -> None:
     with DataFolderLock(folder.path), stranger(listening, answer) as seen:
         token = new_token(folder.token)
@@ -61,7 +61,7 @@ def test_a_listener_that_does_not_know_the_token_is_not_sent_it(
     assert b"authorization" not in b"".join(seen).lower()
 
 
-def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataFolder) -> None:
+def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataDirectory) -> None:
     with DataFolderLock(folder.path), bind_socket(folder.operator_socket) as bound:
         record(folder, None, unix=True)
 
@@ -81,7 +81,7 @@ def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataFolder
 
 
 def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
-    cli: Cli, folder: DataFolder, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, folder: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
     over = threading.Event()
@@ -107,7 +107,7 @@ def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
 
 @pytest.mark.parametrize("peer", [Peer(pid=1, uid=os.geteuid()), Peer(pid=os.getpid(), uid=12_345)])
 def test_a_socket_of_another_process_or_user_is_not_spoken_to(
-    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch, peer: Peer
+    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: Peer
 ) -> None:
     monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
     with DataFolderLock(folder.path):
@@ -117,7 +117,9 @@ def test_a_socket_of_another_process_or_user_is_not_spoken_to(
     assert "is not proved to be this user's run" in err
 
 
-def test_without_socket_and_tcp_there_is_nobody_to_speak_to(cli: Cli, folder: DataFolder) -> None:
+def test_without_socket_and_tcp_there_is_nobody_to_speak_to(
+    cli: Cli, folder: DataDirectory
+) -> None:
     with DataFolderLock(folder.path):
         record(folder, None, unix=True)
         code, _, err = cli("halt")
@@ -126,7 +128,7 @@ def test_without_socket_and_tcp_there_is_nobody_to_speak_to(cli: Cli, folder: Da
 
 
 def test_the_record_of_a_process_that_is_gone_is_not_followed(
-    cli: Cli, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -15,7 +15,7 @@ from kamou.actors.follower import fold_hash
 from kamou.core.book.book import Book
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
 from kamou.core.model import Figure, Side
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, snapshots
 from kamou.store.journal import JournalWriter
@@ -23,20 +23,20 @@ from kamou.store.journal import JournalWriter
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def append(folder: DataFolder, *events: Event) -> None:
+def append(folder: DataDirectory, *events: Event) -> None:
     with closing(database.open_writer(folder.database, durable=False)) as writer:
-        JournalWriter(writer, generation=1).append(list(events))
+        JournalWriter(writer, run_number=1).append(list(events))
 
 
 def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     """By hand: 0.50 bought at 2,000 for fees of 0.6, planned at 2,000 with a stop at 1,970.
 
     At 2,024 it stands at +12, net 11.4; 1 R is 30 x 0.50 = 15. It opened 200 ms before 00:15:02.4
     and the snapshot is of 02:29:02.2 of the same day.
     """
-    read_ms = story.CYCLE_MS + 2_200 + (2 * 60 + 14) * 60_000
+    read_at_ms = story.CYCLE_MS + 2_200 + (2 * 60 + 14) * 60_000
     mark = Figure(name="ETHUSDT", value="2024")
     confirmed = StopConfirmed(
         at_ms=story.CYCLE_MS + 3_000,
@@ -45,17 +45,19 @@ def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
         quantity=D("0.50"),
         trigger_price=D("1970"),
     )
-    read = attrs.evolve(story.marked(read_ms, "10011.4"), balance=D("9999.4"), marks=(mark,))
+    read = attrs.evolve(
+        story.marked(read_at_ms, "10011.4"), wallet_balance=D("9999.4"), marks=(mark,)
+    )
     append(journalled, confirmed, read)
     book = json.loads(cli("status", "--json")[1])["book"]
-    assert (book["as_of_ms"], book["equity_at_ms"]) == (read_ms, read_ms)
+    assert (book["as_of_ms"], book["equity_at_ms"]) == (read_at_ms, read_at_ms)
     assert (book["wallet_balance"], book["currency"]) == ("9999.4", "USDT")
     [held] = book["positions"]
     assert D(held["unrealized_pnl"]) == 12
     assert D(held["net_pnl"]) == D("11.4")
     assert D(held["r"]) == D("0.76")
     assert D(held["stop_distance"]) == D(54) / D(2024)
-    assert (held["mark_price"], held["mark_at_ms"]) == ("2024", read_ms)
+    assert (held["mark_price"], held["mark_at_ms"]) == ("2024", read_at_ms)
     assert (held["stop_confirmed"], held["unprotected_since_ms"]) == (True, None)
     (row,) = [line for line in cli("status")[1].splitlines() if "ETHUSDT" in line]
     prices = "ETHUSDT long 0.5 2,000 2,024 1,970 2.67%"
@@ -63,7 +65,7 @@ def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
 
 
 def test_status_shows_an_adopted_position_and_that_nothing_protects_it(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     """No fill of ours opened it: only the book knows."""
     adopted = PositionAdopted(
@@ -85,21 +87,21 @@ def test_status_shows_an_adopted_position_and_that_nothing_protects_it(
 
 
 def test_a_fold_follows_the_journal_and_starts_again_on_another_database(
-    journalled: DataFolder, tmp_path: Path
+    journalled: DataDirectory, tmp_path: Path
 ) -> None:
     recorded = RecordedBook()
     with closing(database.open_reader(journalled.database)) as reader:
         assert set(recorded.follow(reader).trades) == {"ETHUSDT"}
         append(journalled, *story.closing())
         assert not recorded.follow(reader).trades
-    other = DataFolder(tmp_path / "other")
+    other = DataDirectory(tmp_path / "other")
     other.create()
     append(other, *story.opening()[:3])
     with closing(database.open_reader(other.database)) as reader:
         assert recorded.follow(reader).seq == 3
 
 
-def test_a_fold_begins_at_the_newest_snapshot_of_this_code(journalled: DataFolder) -> None:
+def test_a_fold_begins_at_the_newest_snapshot_of_this_code(journalled: DataDirectory) -> None:
     with closing(database.open_reader(journalled.database)) as reader:
         whole = RecordedBook().follow(reader)
     marked = Book.load(whole.dump())

@@ -12,7 +12,7 @@ from small_demo import settings
 
 from kamou.cli import main
 from kamou.commands.report_text import FIGURES, STRATEGY_COLUMNS, figure_cells
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.web.daily import Memo
 from kamou.web.pages.results import _rows
@@ -22,7 +22,9 @@ from kamou.web.site import Site
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def test_every_figure_of_the_document_has_the_pages_name(journalled: DataFolder, cli: Cli) -> None:
+def test_every_figure_of_the_document_has_the_pages_name(
+    journalled: DataDirectory, cli: Cli
+) -> None:
     document = json.loads(cli("report", "--json")[1])
     assert set(document["performance"]) == {*FIGURES, "trades"}
     with closing(database.open_reader(journalled.database)) as reader:
@@ -69,7 +71,7 @@ def test_a_figure_is_rounded_and_has_its_interval_and_its_count(
 
 
 def test_the_tables_show_no_raw_name_and_no_unrounded_figure(
-    traded: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    traded: DataDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(["report", "--data-dir", str(traded.path)])

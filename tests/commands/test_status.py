@@ -18,7 +18,7 @@ from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import state_cause
 from kamou.core.model import Income
 from kamou.core.risk.equity import lost_of
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, SET, HaltLatch
 from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
@@ -28,9 +28,9 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
 
 
-def close_the_trade(folder: DataFolder) -> None:
+def close_the_trade(folder: DataDirectory) -> None:
     writer = database.open_writer(folder.database, durable=False)
-    JournalWriter(writer, generation=1).append(story.closing())
+    JournalWriter(writer, run_number=1).append(story.closing())
     writer.close()
 
 
@@ -41,7 +41,7 @@ def test_status_with_nothing_on_record_is_not_running(cli: Cli) -> None:
 
 
 def test_status_tells_what_the_database_last_said_and_exits_3(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     code, out, err = cli("status")
     assert code == 3
@@ -56,12 +56,12 @@ def test_status_tells_what_the_database_last_said_and_exits_3(
 
 
 def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_it(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     read = story.marked(story.DAY0_MS + 40_000_000, "9900")
     lost = attrs.evolve(read, exit_costs=D(7), day_equity=D(10_000), day_lost=D(107))
     writer = database.open_writer(journalled.database, durable=False)
-    JournalWriter(writer, generation=1).append([lost])
+    JournalWriter(writer, run_number=1).append([lost])
     writer.close()
     day = json.loads(cli("status", "--json")[1])["book"]["day"]
     assert (day["result"], day["loss"], day["exit_costs"]) == (-0.01, 0.0107, 0.0007)
@@ -73,7 +73,7 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
 
 
 def test_the_limit_of_the_days_loss_is_that_of_the_run_and_not_of_the_reader(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     read = attrs.evolve(
         story.marked(story.DAY0_MS + 40_000_000, "9900"),
@@ -84,7 +84,7 @@ def test_the_limit_of_the_days_loss_is_that_of_the_run_and_not_of_the_reader(
     again = attrs.evolve(
         next(event for event in story.opening() if isinstance(event, RunStarted)),
         at_ms=read.at_ms - 1,
-        generation=2,
+        run_number=2,
         config_json='{"risk.daily_loss_max":"0.02"}',
     )
     day, row = day_after(cli, journalled, again, read)
@@ -100,14 +100,14 @@ OPENING = DayOpened(
     day="2023-11-16",
     equity=D(9990),
     opening=D(9990),
-    midnight_ms=DAY1_MS,
+    midnight_at_ms=DAY1_MS,
 )
 
 
-def day_after(cli: Cli, folder: DataFolder, *events: Event) -> tuple[dict[str, Any], str]:
+def day_after(cli: Cli, folder: DataDirectory, *events: Event) -> tuple[dict[str, Any], str]:
     """What `status` says of the day after these events: for machines, and its row of the loss."""
     writer = database.open_writer(folder.database, durable=False)
-    JournalWriter(writer, generation=1).append(list(events))
+    JournalWriter(writer, run_number=1).append(list(events))
     writer.close()
     day: dict[str, Any] = json.loads(cli("status", "--json")[1])["book"]["day"]
     (row,) = [line for line in cli("status")[1].splitlines() if "loss today" in line]
@@ -115,7 +115,7 @@ def day_after(cli: Cli, folder: DataFolder, *events: Event) -> tuple[dict[str, A
 
 
 def test_a_day_that_has_just_opened_has_lost_what_leaving_would_cost(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     """The opening's own read is the newest; the mark before it tells the exit costs."""
     day, row = day_after(cli, journalled, BEFORE_OPENING, OPENING)
@@ -132,7 +132,7 @@ def test_a_day_that_has_just_opened_has_lost_what_leaving_would_cost(
 
 
 def test_a_day_that_opened_with_nothing_held_has_lost_nothing(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     flat = attrs.evolve(BEFORE_OPENING, exit_costs=D(0))
     paid_in = story.transferred(DAY1_MS + 9_000, "500")  # in no read of the equity yet
@@ -147,7 +147,7 @@ def paid(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecorded:
 
 
 def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     """It was read at 9,992 with 8 paid and 2,000 put in since 00:00: the day began with 8,000."""
     read = attrs.evolve(BEFORE_OPENING, equity=D(7_992))
@@ -164,14 +164,16 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
     assert lost_of(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
 
 
-def test_funding_received_at_midnight_is_no_negative_loss(cli: Cli, journalled: DataFolder) -> None:
+def test_funding_received_at_midnight_is_no_negative_loss(
+    cli: Cli, journalled: DataDirectory
+) -> None:
     read = attrs.evolve(BEFORE_OPENING, equity=D(9_999))
     day, _ = day_after(cli, journalled, paid(DAY1_MS, "9"), read, OPENING)
     assert (day["result"], day["loss"]) == (0.000901, 0)
 
 
 def test_after_a_late_start_the_loss_since_midnight_is_told_from_the_opening_on(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     """Down while 10,000 became 9,700; the read before the opening says so, and costs of 5."""
     start_ms = DAY1_MS + 11 * 3_600_000
@@ -184,7 +186,7 @@ def test_after_a_late_start_the_loss_since_midnight_is_told_from_the_opening_on(
 
 
 def test_what_was_paid_in_before_the_opening_is_taken_off_once(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     paid_in = paid(DAY1_MS + 2_000, "9990", "transfer")
     read = attrs.evolve(story.marked(DAY1_MS + 3_000, "10000"), exit_costs=D("0.1"))
@@ -194,7 +196,7 @@ def test_what_was_paid_in_before_the_opening_is_taken_off_once(
 
 
 def test_a_transfer_after_the_newest_read_is_no_result_of_an_open_day(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     read = story.marked(DAY1_MS + 300_000, "9990")
     taken_out = paid(DAY1_MS + 400_000, "-900", "transfer")
@@ -203,7 +205,7 @@ def test_a_transfer_after_the_newest_read_is_no_result_of_an_open_day(
 
 
 def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     day, row = day_after(cli, journalled, BEFORE_OPENING)
     assert (day["day"], day["loss"], day["exit_costs"]) == ("2023-11-15", None, None)
@@ -215,7 +217,7 @@ def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
 
 
 def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     yesterday = attrs.evolve(
         story.marked(DAY1_MS - 1_000, "9990"),
@@ -230,20 +232,20 @@ def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
 
 
 def test_status_before_any_day_says_that_the_loss_is_not_known(
-    cli: Cli, journalled: DataFolder, tmp_path: Path
+    cli: Cli, journalled: DataDirectory, tmp_path: Path
 ) -> None:
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.database.unlink()
     database.open_writer(folder.database, durable=False).close()
     assert "not known: no day has opened yet" in cli("status")[1]
 
 
 def test_status_names_disabled_strategies_until_they_are_resumed(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     def shown(*events: Event) -> list[str]:
         writer = database.open_writer(journalled.database, durable=False)
-        JournalWriter(writer, generation=1).append(list(events))
+        JournalWriter(writer, run_number=1).append(list(events))
         writer.close()
         named: list[str] = json.loads(cli("status", "--json")[1])["book"]["disabled_strategies"]
         return named
@@ -259,7 +261,7 @@ def test_status_names_disabled_strategies_until_they_are_resumed(
 
 
 def test_status_after_the_close_shows_no_position_and_the_days_result(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     close_the_trade(journalled)
     book = json.loads(cli("status", "--json")[1])["book"]
@@ -275,7 +277,7 @@ def test_status_says_that_a_starting_run_does_not_listen_yet(cli: Cli, tmp_path:
     assert "does not listen yet" in err
 
 
-def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder) -> None:
+def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataDirectory) -> None:
     code, out, _ = cli("why", "btcusdt")
     assert code == 0
     assert "REWARD_TO_RISK_LOW" in out
@@ -292,7 +294,7 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataFolder)
     assert granted["figures"] == "gap_buffer=0.25 = max(0.25, none measured in 30 days)"
 
 
-def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> None:
+def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataDirectory) -> None:
     code, out, _ = cli("why", "NONEUSDT")
     assert code == 0
     assert "nothing is recorded of NONEUSDT" in out
@@ -309,7 +311,7 @@ def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataFolder) -> N
     ],
 )
 def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
-    cli: Cli, journalled: DataFolder, asked: str, nearest: str | None
+    cli: Cli, journalled: DataDirectory, asked: str, nearest: str | None
 ) -> None:
     code, out, _ = cli("why", asked)
     assert code == 0
@@ -318,7 +320,7 @@ def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
     assert json.loads(cli("why", asked, "--json")[1])["nearest"] == nearest
 
 
-def test_why_of_a_symbol_that_is_one_suggests_none(cli: Cli, journalled: DataFolder) -> None:
+def test_why_of_a_symbol_that_is_one_suggests_none(cli: Cli, journalled: DataDirectory) -> None:
     assert json.loads(cli("why", "BTCUSDT", "--json")[1])["nearest"] is None
 
 
@@ -327,7 +329,7 @@ def test_why_without_a_database_is_not_running(cli: Cli) -> None:
 
 
 def test_report_prints_figures_with_counts_days_and_the_notices(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     close_the_trade(journalled)
     code, out, _ = cli("report")
@@ -341,13 +343,13 @@ def test_report_prints_figures_with_counts_days_and_the_notices(
 
 
 def test_report_before_the_first_trade_says_that_evidence_is_insufficient(
-    cli: Cli, journalled: DataFolder
+    cli: Cli, journalled: DataDirectory
 ) -> None:
     assert "insufficient evidence" in cli("report")[1]
 
 
 def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     database.open_writer(folder.database, durable=False).close()
     assert json.loads(cli("status", "--json")[1])["book"]["day"] is None
@@ -362,7 +364,7 @@ def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: 
     ],
 )
 def test_a_halt_that_no_run_has_read_yet_is_shown(
-    cli: Cli, journalled: DataFolder, action: str, words: str
+    cli: Cli, journalled: DataDirectory, action: str, words: str
 ) -> None:
     HaltLatch(journalled.latch).set("storm", "operator", 1_700_042_400_000, action=action)
     assert words in cli("status")[1]

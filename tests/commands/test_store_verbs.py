@@ -9,7 +9,7 @@ from typing import Any
 
 from store import story
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
 
@@ -22,7 +22,7 @@ def test_backup_and_migrate_need_a_database(cli: Cli) -> None:
     assert cli("db", "backup", "copy")[0] == 3
 
 
-def test_a_backup_is_a_whole_database(cli: Cli, journalled: DataFolder, tmp_path: Path) -> None:
+def test_a_backup_is_a_whole_database(cli: Cli, journalled: DataDirectory, tmp_path: Path) -> None:
     code, out, _ = cli("db", "backup", "copy.sqlite3")
     assert code == 0
     assert "wrote copy.sqlite3" in out
@@ -32,31 +32,31 @@ def test_a_backup_is_a_whole_database(cli: Cli, journalled: DataFolder, tmp_path
     assert json.loads(cli("db", "backup", "other", "--json")[1])["bytes"] > 0
 
 
-def test_migrating_a_current_database_does_nothing(cli: Cli, journalled: DataFolder) -> None:
+def test_migrating_a_current_database_does_nothing(cli: Cli, journalled: DataDirectory) -> None:
     assert cli("db", "migrate") == (0, "nothing to do\n", "")
     assert json.loads(cli("db", "migrate", "--json")[1]) == {"applied": []}
 
 
-def test_nothing_is_migrated_beneath_a_running_system(cli: Cli, journalled: DataFolder) -> None:
+def test_nothing_is_migrated_beneath_a_running_system(cli: Cli, journalled: DataDirectory) -> None:
     with DataFolderLock(journalled.path):
         assert cli("db", "migrate")[0] == 1
 
 
-def candles(folder: Path, close: str = "1.5") -> Path:
+def bars(folder: Path, close: str = "1.5") -> Path:
     folder.mkdir()
     day_ms = 86_400_000
     rows = [
         f"AUSDT,{n * day_ms + 1_600_041_600_000 // day_ms * day_ms},1,2,1,{close},10"
         for n in range(40)
     ]
-    (folder / "candles.csv").write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
+    (folder / "bars.csv").write_text("\n".join(["symbol,ts,open,high,low,close,volume", *rows]))
     return folder
 
 
 def test_imported_data_is_listed_with_its_range(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "kamou-data").mkdir(mode=0o700)
     assert "nothing is stored yet" in cli("data", "list")[1]
-    code, out, _ = cli("data", "import", candles(tmp_path / "days"))
+    code, out, _ = cli("data", "import", bars(tmp_path / "days"))
     assert code == 0, out
     assert "days" in cli("data", "list")[1]
     [stored] = json.loads(cli("data", "list", "--json")[1])["sets"]
@@ -67,7 +67,7 @@ def test_imported_data_is_listed_with_its_range(cli: Cli, tmp_path: Path) -> Non
 
 
 def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_path: Path) -> None:
-    code, _, err = cli("data", "import", candles(tmp_path / "bad", close="nan"))
+    code, _, err = cli("data", "import", bars(tmp_path / "bad", close="nan"))
     assert code == 1
     assert "AUSDT" in err
     assert cli("data", "list")[0] == 3, "no directory is left behind"
@@ -76,8 +76,8 @@ def test_data_that_may_not_be_trusted_is_refused_and_not_stored(cli: Cli, tmp_pa
 
 
 def test_kept_gaps_and_files_left_out_are_told(cli: Cli, tmp_path: Path) -> None:
-    folder = candles(tmp_path / "gapped")
-    file = folder / "candles.csv"
+    folder = bars(tmp_path / "gapped")
+    file = folder / "bars.csv"
     lines = file.read_text().splitlines()
     file.write_text("\n".join(lines[:10] + lines[12:]))
     (folder / "other.csv").write_text("a,b\n1,2\n")
@@ -90,19 +90,19 @@ def test_kept_gaps_and_files_left_out_are_told(cli: Cli, tmp_path: Path) -> None
 
 def test_a_failed_import_makes_no_data_directory(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    bad = candles(tmp_path / "bad", close="nan")
+    bad = bars(tmp_path / "bad", close="nan")
     for source in (tmp_path / "empty", bad):
         code, _, _ = cli("data", "import", source, "--name", "a1", "--data-dir", tmp_path / "typo")
         assert code == 1
         assert not (tmp_path / "typo").exists()
-    good = candles(tmp_path / "good")
+    good = bars(tmp_path / "good")
     assert cli("data", "import", good, "--data-dir", tmp_path / "typo")[0] == 0
     assert (tmp_path / "typo").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_failed_import_leaves_a_directory_that_was_there(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir(mode=0o700)
-    bad = candles(tmp_path / "bad", close="nan")
+    bad = bars(tmp_path / "bad", close="nan")
     assert cli("data", "import", bad, "--data-dir", tmp_path / "there")[0] == 1
     assert list((tmp_path / "there").iterdir()) == []
 

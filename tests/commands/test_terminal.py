@@ -17,7 +17,7 @@ from store import story
 from kamou import cli as command_line
 from kamou.commands import printing
 from kamou.core.book.events import Event
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import InvalidDataError, KamouError
@@ -44,7 +44,7 @@ def assert_harmless(*texts: str) -> None:
 
 
 @pytest.fixture
-def poisoned(tmp_path: Path) -> DataFolder:
+def poisoned(tmp_path: Path) -> DataDirectory:
     """A data directory whose symbols, strategies and reasons a stranger has chosen."""
     from kamou.messages.codec import decode, encode
 
@@ -54,10 +54,10 @@ def poisoned(tmp_path: Path) -> DataFolder:
             text = text.replace(f'"{name}"', json.dumps(EVIL + name))
         return decode(type(event), text.encode())
 
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)
-    JournalWriter(writer, generation=1).append([evil(event) for event in story.opening()])
+    JournalWriter(writer, run_number=1).append([evil(event) for event in story.opening()])
     writer.close()
     return folder
 
@@ -75,14 +75,14 @@ def poisoned(tmp_path: Path) -> DataFolder:
     ],
 )
 def test_names_and_reasons_in_the_database_are_shown_escaped(
-    cli: Cli, poisoned: DataFolder, verb: tuple[str, ...]
+    cli: Cli, poisoned: DataDirectory, verb: tuple[str, ...]
 ) -> None:
     code, out, err = cli(*verb)
     assert code in (0, 3)
     assert_harmless(out, err)
 
 
-def test_the_symbols_of_open_positions_are_among_them(cli: Cli, poisoned: DataFolder) -> None:
+def test_the_symbols_of_open_positions_are_among_them(cli: Cli, poisoned: DataDirectory) -> None:
     assert "\\x1b[31m" in cli("status")[1]
 
 
@@ -135,7 +135,7 @@ def test_a_configuration_of_a_stranger_is_refused_escaped_with_a_line_for_each_p
 
 
 def test_files_and_symbols_of_an_import_are_shown_escaped(cli: Cli) -> None:
-    folder = Path("candles")
+    folder = Path("bars")
     folder.mkdir()
     bad = "ts,symbol,open,high,low,close,volume\n" + "".join(
         f'{1_735_689_600_000 + hour * 3_600_000},"{EVIL}",1,2,3,1,1\n' for hour in range(3)
@@ -175,11 +175,11 @@ def _summary() -> dict[str, Any]:
 
 
 @pytest.fixture
-def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFolder]:
+def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirectory]:
     """A run whose every answer has a stranger's words in it."""
     from kamou.commands.operator import Operator
 
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     tree = {"id": EVIL, "state": EVIL, "incarnation": 1, "restarts": 0, "last_error": EVIL}
     box = {"name": EVIL, "depth": 0, "peak": 0, "dropped": 0, "expired": EVIL}
     answer = {"state": EVIL, EVIL: EVIL, "supervision": {"id": "run", "children": [tree]}}
@@ -196,7 +196,7 @@ def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFolde
                 port=1,
                 operator_host=EVIL,
                 operator_port=1,
-                started_ms=0,
+                started_at_ms=0,
             )
         ),
     )
@@ -207,7 +207,7 @@ def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataFolde
 @pytest.mark.parametrize("verb", ["status", "halt", "resume", "flatten"])
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_what_a_running_system_answers_is_shown_escaped(
-    cli: Cli, lying: DataFolder, verb: str, form: tuple[str, ...]
+    cli: Cli, lying: DataDirectory, verb: str, form: tuple[str, ...]
 ) -> None:
     code, out, err = cli(verb, *form)
     assert code == 0
@@ -215,7 +215,7 @@ def test_what_a_running_system_answers_is_shown_escaped(
 
 
 def test_what_it_refuses_is_shown_escaped(
-    cli: Cli, lying: DataFolder, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, lying: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kamou.commands.operator import Operator
 

@@ -26,7 +26,7 @@ from store import story
 from kamou.commands import watch
 from kamou.commands.watch import Watch
 from kamou.core.model import Figure, TradingState
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -53,7 +53,7 @@ def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_without_a_terminal_looks_follow_each_other_with_an_empty_line_between(
-    cli: Cli, journalled: DataFolder, two_looks: list[float]
+    cli: Cli, journalled: DataDirectory, two_looks: list[float]
 ) -> None:
     code, out, err = cli("status", "--watch", "--interval", 3)
     assert (code, err) == (0, "")
@@ -69,7 +69,7 @@ def test_without_a_terminal_looks_follow_each_other_with_an_empty_line_between(
 
 
 def test_columns_of_the_environment_are_the_width_without_a_terminal(
-    cli: Cli, journalled: DataFolder, two_looks: list[float], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, journalled: DataDirectory, two_looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     for arguments in (("status",), ("status", "--watch")):
@@ -124,7 +124,7 @@ GONE = seen(running=False, system=None, run=None, gone=True, why_not="nothing is
 
 def test_the_end_of_a_run_is_said_with_its_first_time_and_the_watch_goes_on() -> None:
     later = {**GONE, "at_ms": NOW_MS + 60_000}
-    again = seen(run={"pid": 4343, "started_ms": NOW_MS, "mode": "demo", "port": 1})
+    again = seen(run={"pid": 4343, "started_at_ms": NOW_MS, "mode": "demo", "port": 1})
     watched = looks(seen(), GONE, later, again)
     assert watched.look()["notice"] is None
     ended = (
@@ -195,7 +195,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def halted(journalled: DataFolder) -> DataFolder:
+def halted(journalled: DataDirectory) -> DataDirectory:
     """With a halt whose reason does not fit a line."""
     note = Figure(name="note", value="a reason of many words " * 8)
     change = story.e.StateChanged(
@@ -206,7 +206,7 @@ def halted(journalled: DataFolder) -> DataFolder:
         figures=(note,),
     )
     writer = database.open_writer(journalled.database, durable=False)
-    JournalWriter(writer, generation=1).append([change])
+    JournalWriter(writer, run_number=1).append([change])
     writer.close()
     return journalled
 
@@ -233,7 +233,7 @@ def killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
     ("ended_by", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, watch.EXIT_TERMINATED)]
 )
 def test_on_a_terminal_frames_are_drawn_in_place_and_follow_its_size(
-    terminal: Terminal, halted: DataFolder, tmp_path: Path, ended_by: int, code: int
+    terminal: Terminal, halted: DataDirectory, tmp_path: Path, ended_by: int, code: int
 ) -> None:
     terminal.resize(60, 24)
     command = [sys.executable, "-m", "kamou", "status", "--watch", "--interval", "3600"]

@@ -23,7 +23,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("NOT_RECONCILED", {}, {"reconciled": False}),
     ("CLOCK_SKEWED", {}, {"clock_offset_ms": 1_001}),
     ("CLOCK_SKEWED", {}, {"clock_offset_ms": -1_001}),
-    ("PLAN_EXPIRED", {"expires_ms": NOON + 1_000}, {}),
+    ("PLAN_EXPIRED", {"expires_at_ms": NOON + 1_000}, {}),
     ("STOP_MISSING", {"stop_price": D(0)}, {}),
     ("STOP_MISSING", {"stop_price": D("NaN")}, {}),
     ("STOP_WRONG_SIDE", {"stop_price": D(100)}, {}),

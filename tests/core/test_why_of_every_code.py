@@ -35,7 +35,7 @@ from kamou.core.strategies import make
 from kamou.core.strategies.base import Opinion, Strategy, failed
 from kamou.core.vetoes import ask_all
 from kamou.core.words import EXACT, FIGURES, figure_words
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.runs.state_lines import state_line
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -129,7 +129,7 @@ def vetoes() -> tuple[Denial, ...]:
 @attrs.frozen(kw_only=True, eq=False)
 class Shard:
     shard: int
-    bar_close_ms: int
+    bar_closed_at_ms: int
     close: Any
     columns: tuple[Opinion, ...]
 
@@ -163,7 +163,7 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
     if broken:
         told[0] = failed("mean_reversion", SYMBOLS)
     shard = Shard(
-        shard=0, bar_close_ms=panel.close_ms, close=panel.row("close"), columns=tuple(told)
+        shard=0, bar_closed_at_ms=panel.close_ms, close=panel.row("close"), columns=tuple(told)
     )
     ranking = merge([shard], universe=(names,), strategies=made, period_ms=PERIOD, top=20)
     found = details_of(
@@ -180,10 +180,10 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
 @pytest.fixture
 def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """What ``kamou why`` prints of a symbol, over a folder in which every code was journalled."""
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)
-    journal = JournalWriter(writer, generation=1)
+    journal = JournalWriter(writer, run_number=1)
     where = {"signal_id": "1.mean_reversion.SOLUSDT", "strategy": "mean_reversion"}
     journal.append(
         [

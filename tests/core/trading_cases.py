@@ -86,8 +86,8 @@ def quote(symbol: str = "SOLUSDT", mid: str = "100", at_ms: int = NOON, **change
 def account(equity: str = "10000", at_ms: int = NOON, **changes: Any) -> Account:
     made = Account(
         equity=D(equity),
-        balance=D(equity),
-        unrealised=D(0),
+        wallet_balance=D(equity),
+        unrealized_pnl=D(0),
         margin_used=D(0),
         available=D(equity),
         at_ms=at_ms,
@@ -116,8 +116,8 @@ def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Pla
         notional=D(1000),
         bound_by="risk",
         hold_ms=DAY,
-        planned_ms=NOON,
-        expires_ms=NOON + 20_000,
+        planned_at_ms=NOON,
+        expires_at_ms=NOON + 20_000,
     )
     return attrs.evolve(made, **changes)
 
@@ -145,7 +145,7 @@ def intent(role: OrderRole, of: Plan, name: str = "", **changes: Any) -> Intent:
         time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
         reduce_only=not entry,
         leverage=of.leverage,
-        intended_ms=NOON,
+        intended_at_ms=NOON,
         salt="00" * 32,
         cause_id=of.permit_id,
     )
@@ -206,8 +206,8 @@ def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> Venu
         limit_price=of.limit_price,
         trigger_price=of.trigger_price,
         reduce_only=of.reduce_only,
-        created_ms=NOON - 60_000,
-        updated_ms=NOON,
+        created_at_ms=NOON - 60_000,
+        updated_at_ms=NOON,
     )
     return attrs.evolve(made, **changes)
 
@@ -221,8 +221,8 @@ def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any
         liquidation_price=None,
         margin=D(0),
         leverage=5,
-        unrealised=D(0),
-        updated_ms=NOON,
+        unrealized_pnl=D(0),
+        updated_at_ms=NOON,
     )
     return attrs.evolve(made, **changes)
 
@@ -246,7 +246,7 @@ class Story:
         return self.say(
             e.RunStarted(
                 at_ms=start_ms,
-                generation=1,
+                run_number=1,
                 mode="demo",
                 version="0",
                 config_digest="",
@@ -265,7 +265,7 @@ class Story:
                 permit_id=of.permit_id,
                 plan=of,
                 figures=(),
-                expires_ms=of.expires_ms,
+                expires_at_ms=of.expires_at_ms,
             )
         )
 
@@ -306,17 +306,22 @@ def mark(equity: str, at_ms: int = NOON) -> e.EquityRecorded:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
-        balance=D(equity),
-        unrealised=D(0),
+        wallet_balance=D(equity),
+        unrealized_pnl=D(0),
         margin_used=D(0),
         open_risk=D(0),
-        flows=D(0),
+        net_deposits=D(0),
     )
 
 
-def closed_cycle(cycle_ms: int = NOON, drift: int = 0) -> e.CycleClosed:
+def closed_cycle(cycle_at_ms: int = NOON, drift: int = 0) -> e.CycleClosed:
     return e.CycleClosed(
-        at_ms=cycle_ms, cycle_ms=cycle_ms, positions=0, open_orders=0, drift=drift, repaired=0
+        at_ms=cycle_at_ms,
+        cycle_at_ms=cycle_at_ms,
+        positions=0,
+        open_orders=0,
+        drift=drift,
+        repaired=0,
     )
 
 

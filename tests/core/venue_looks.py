@@ -41,7 +41,7 @@ def look(**changes: Any) -> VenueView:
 
 def run(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
     """Reconcile and commit what follows; a second pass must find nothing to do."""
-    times = {"cycle_ms": NEXT_MS, "now_ms": NEXT_MS} | more
+    times = {"cycle_at_ms": NEXT_MS, "now_ms": NEXT_MS} | more
     found = reconcile(story.book, view, terms, **times)
     story.say(*found.events)
     again = reconcile(story.book, view, terms, **times)
@@ -49,13 +49,13 @@ def run(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Rec
     return found
 
 
-SURE_MS = TERMS.settings.evidence_after_ms
+SURE_MS = TERMS.settings.pending_mismatch_ms
 
 
 def run_sure(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
     """As ``run``, when every look of the last while has said the same."""
     doubted = run(story, view, terms, **more)
-    later = {"now_ms": NEXT_MS + SURE_MS, "cycle_ms": NEXT_MS + 1}
+    later = {"now_ms": NEXT_MS + SURE_MS, "cycle_at_ms": NEXT_MS + 1}
     return run(story, view, attrs.evolve(terms, doubts=doubted.doubts), **later)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kamou.data_directory.folder import DataFolder, RunRecord, write_atomically
+from kamou.data_directory.folder import DataDirectory, RunRecord, write_atomically
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock, lock_holder
 from kamou.errors import AlreadyRunningError, StoreError
@@ -133,7 +133,7 @@ def test_a_log_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     assert RunRecord.read(folder) is None
     record = RunRecord(
         pid=1,
@@ -142,7 +142,7 @@ def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
         port=8080,
         operator_host="127.0.0.1",
         operator_port=8081,
-        started_ms=NOW_MS,
+        started_at_ms=NOW_MS,
     )
     record.write(folder)
     assert RunRecord.read(folder) == record
@@ -158,7 +158,7 @@ def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_data_folder_lies_inside_it(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     files = (folder.database, folder.exchange, folder.market, folder.token, folder.latch)
     assert {file.parent for file in files} == {tmp_path}
     assert len({file.name for file in files}) == len(files)

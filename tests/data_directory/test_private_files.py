@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kamou.data_directory import private_files
-from kamou.data_directory.folder import DataFolder, _is_database, write_atomically
+from kamou.data_directory.folder import DataDirectory, _is_database, write_atomically
 from kamou.data_directory.latch import HaltLatch
 from kamou.data_directory.lock import DataFolderLock, lock_holder
 from kamou.data_directory.private_files import (
@@ -43,7 +43,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    folder = DataFolder(tmp_path / "made" / "data")
+    folder = DataDirectory(tmp_path / "made" / "data")
     with DataFolderLock(folder.path):
         database.migrate(folder.database)
         with (
@@ -111,9 +111,9 @@ def test_a_file_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> DataFolder:
+def older(tmp_path: Path) -> DataDirectory:
     """A data directory as an older version made it, under umask 022."""
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     folder.create()
     database.migrate(folder.database)
     for path in (folder.lock, folder.run_record):
@@ -124,7 +124,7 @@ def older(tmp_path: Path) -> DataFolder:
     return folder
 
 
-def test_an_older_wider_folder_of_ours_is_closed_and_that_is_said(older: DataFolder) -> None:
+def test_an_older_wider_folder_of_ours_is_closed_and_that_is_said(older: DataDirectory) -> None:
     said: list[str] = []
     (older.path / "kamou.toml").touch()  # the operator's own file beside our database
     (older.path / "kamou.toml").chmod(0o644)
@@ -141,7 +141,7 @@ def test_an_older_wider_folder_of_ours_is_closed_and_that_is_said(older: DataFol
 
 
 def test_an_empty_folder_that_somebody_made_for_us_is_closed(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     folder.path.mkdir()
     folder.path.chmod(0o755)
     folder.create()
@@ -149,7 +149,7 @@ def test_an_empty_folder_that_somebody_made_for_us_is_closed(tmp_path: Path) -> 
 
 
 def test_a_wide_folder_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path / "home")
+    folder = DataDirectory(tmp_path / "home")
     folder.path.mkdir()
     (folder.path / "letters").touch()
     folder.path.chmod(0o755)
@@ -162,7 +162,7 @@ def test_a_wide_folder_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: 
 def test_a_file_that_only_has_the_name_of_our_database_makes_no_folder_ours(
     tmp_path: Path,
 ) -> None:
-    folder = DataFolder(tmp_path / "home")
+    folder = DataDirectory(tmp_path / "home")
     folder.path.mkdir()
     (folder.path / "letters").touch()
     folder.database.write_text("no database")
@@ -173,8 +173,8 @@ def test_a_file_that_only_has_the_name_of_our_database_makes_no_folder_ours(
 
 def test_a_folder_is_ours_though_a_kill_left_the_schema_in_the_log(tmp_path: Path) -> None:
     """The database file has its first page only: every table is in the ``-wal``."""
-    folder = DataFolder(tmp_path / "data")
-    made, killed = DataFolder(tmp_path / "made"), folder.database
+    folder = DataDirectory(tmp_path / "data")
+    made, killed = DataDirectory(tmp_path / "made"), folder.database
     made.create()
     folder.path.mkdir()
     with closing(database.open_writer(made.database)):
@@ -198,7 +198,7 @@ def test_a_database_that_cannot_be_opened_is_none_of_ours(tmp_path: Path) -> Non
     assert not _is_database(tmp_path / "kamou.sqlite3")
 
 
-def test_a_sticky_folder_is_never_closed_to_its_other_users(older: DataFolder) -> None:
+def test_a_sticky_folder_is_never_closed_to_its_other_users(older: DataDirectory) -> None:
     older.path.chmod(0o1777)
     with pytest.raises(StoreError, match="mode 1777"):
         older.create()
@@ -207,7 +207,7 @@ def test_a_sticky_folder_is_never_closed_to_its_other_users(older: DataFolder) -
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 @pytest.mark.parametrize("given", ["", "kamou.sqlite3", "lock"])
-def test_what_belongs_to_another_user_is_refused(older: DataFolder, given: str) -> None:
+def test_what_belongs_to_another_user_is_refused(older: DataDirectory, given: str) -> None:
     os.chown(older.path / given, STRANGER, STRANGER)
     with pytest.raises(StoreError, match=f"belongs to user {STRANGER}"):
         DataFolderLock(older.path).acquire()
@@ -215,7 +215,7 @@ def test_what_belongs_to_another_user_is_refused(older: DataFolder, given: str) 
 
 
 def test_a_file_system_that_keeps_no_modes_is_said(
-    older: DataFolder, monkeypatch: pytest.MonkeyPatch
+    older: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "chmod", lambda *_, **__: None)
     said: list[str] = []
@@ -236,7 +236,7 @@ def test_a_salt_key_that_others_may_read_is_refused_and_flatten_warns(tmp_path: 
     said: list[str] = []
     assert salt_key(path, on_exposed=said.append) == key
     assert len(said) == 1
-    DataFolder(tmp_path).create()
+    DataDirectory(tmp_path).create()
     assert mode(path) == 0o640, "it is not closed in silence: others may have read it"
 
 

@@ -100,20 +100,20 @@ class PortContract:
         forged = object.__new__(Approved)
         for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price"):
             object.__setattr__(forged, name, getattr(genuine, name))
-        object.__setattr__(forged, "expires_ms", genuine.expires_ms)
+        object.__setattr__(forged, "expires_at_ms", genuine.expires_at_ms)
         await venue.refused(forged, entry, attached, "PERMIT_NOT_GENUINE")
         await venue.refused(plan, entry, attached, "PERMIT_NOT_GENUINE")
         for way in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(TypeError):
                 way(genuine)
         with pytest.raises(TypeError):
-            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_ms=genuine.expires_ms)
+            Approved(mint=object(), plan=plan, snapshot_seq=1, expires_at_ms=genuine.expires_at_ms)
 
     async def test_an_expired_permit_is_refused(self, venue):
         plan = plan_of()
         approved = venue.permit(plan)
         entry, attached = intents_of(plan, venue.clock.now_ms())
-        await venue.clock.sleep_until(approved.expires_ms)
+        await venue.clock.sleep_until(approved.expires_at_ms)
         await venue.refused(approved, entry, attached, "PERMIT_EXPIRED")
 
     async def test_a_set_halt_latch_stops_entries_and_nothing_else(self, venue):
@@ -236,8 +236,8 @@ class PortContract:
         await venue.enter()
         account = await venue.port.account()
         (held,) = await venue.port.positions()
-        assert account.equity == account.balance + account.unrealised
-        assert account.unrealised == held.unrealised
+        assert account.equity == account.wallet_balance + account.unrealized_pnl
+        assert account.unrealized_pnl == held.unrealized_pnl
         assert account.margin_used == held.margin
 
     async def test_the_key_can_only_trade(self, venue):
@@ -246,7 +246,7 @@ class PortContract:
 
     async def test_no_bar_is_served_before_it_closed(self, venue):
         now_ms = await venue.port.server_time_ms()
-        bars = await venue.port.candles(300_000, now_ms - 1_500_000, now_ms + 1_500_000)
+        bars = await venue.port.bars(300_000, now_ms - 1_500_000, now_ms + 1_500_000)
         assert len(bars.open_ms)
         assert bars.open_ms[-1] + bars.period_ms <= now_ms
 

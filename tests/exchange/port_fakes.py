@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 import trio
 
-from kamou.core.book.events import ReduceProved
+from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import entry_intents, exit_intent
 from kamou.core.model import Intent, OrderRole, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
@@ -53,9 +53,9 @@ class Permits:
 
 @attrs.define
 class Proofs:
-    journalled: list[ReduceProved] = attrs.Factory(list)
+    journalled: list[ReductionProved] = attrs.Factory(list)
 
-    async def commit(self, proof: ReduceProved) -> None:
+    async def commit(self, proof: ReductionProved) -> None:
         self.journalled.append(proof)
 
 
@@ -86,15 +86,15 @@ def plan_of(signal: str = "1.test.AAA", **changes: object) -> Plan:
         notional=D(1000),
         bound_by="risk",
         hold_ms=3_600_000,
-        planned_ms=0,
-        expires_ms=0,
+        planned_at_ms=0,
+        expires_at_ms=0,
     )
     return attrs.evolve(plain, **changes)
 
 
-def approve(plan: Plan, expires_ms: int) -> Approved:
+def approve(plan: Plan, expires_at_ms: int) -> Approved:
     """What the governor would say; the tests of the port stand in for it."""
-    return Approved(mint=_MINT, plan=plan, snapshot_seq=1, expires_ms=expires_ms)
+    return Approved(mint=_MINT, plan=plan, snapshot_seq=1, expires_at_ms=expires_at_ms)
 
 
 def intents_of(plan: Plan, now_ms: int) -> tuple[Intent, tuple[Intent, ...]]:

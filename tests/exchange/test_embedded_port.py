@@ -67,7 +67,7 @@ async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
     sent_ms = venue.clock.now_ms()
     order = await venue.enter()
     assert venue.clock.now_ms() == sent_ms + LATENCY_MS
-    assert order.created_ms == sent_ms + LATENCY_MS
+    assert order.created_at_ms == sent_ms + LATENCY_MS
 
 
 async def test_a_cancelled_submit_uses_up_its_permit_and_sends_nothing(venue):
@@ -153,7 +153,9 @@ async def test_trades_of_another_process_ask_for_reconciliation(tmp_path):
     permits.committed[plan.permit_id] = ""
     approved = approve(plan, clock.now_ms() + 1000)
     await port.submit(approved, *intents_of(plan, clock.now_ms()))
-    other = Engine(market, EXACT, VenueStore(tmp_path / "venue.db"), start_ms=0, balance=D(1))
+    other = Engine(
+        market, EXACT, VenueStore(tmp_path / "venue.db"), start_ms=0, wallet_balance=D(1)
+    )
     other.place(embedded.as_request(close_of(100)))
     await clock.sleep_until(at(4, 1_000))
     assert await port.positions() == ()

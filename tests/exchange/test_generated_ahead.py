@@ -56,7 +56,7 @@ def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = inline) -> Si
         VenueModels.from_settings(given_.exchange, given_.costs),
         VenueStore(MEMORY),
         start_ms=now_ms,
-        balance=D(10_000),
+        wallet_balance=D(10_000),
     )
     return SimulatedExchange(
         engine,
@@ -141,14 +141,14 @@ def test_a_market_made_on_a_thread_while_the_loop_trades_is_the_same_market() ->
         try:
             for day in [*range(14), *range(13, -1, -1)]:
                 since_ms = ORIGIN_MS + day * DAY_MS
-                read = twin.candles(STEP_MS, since_ms, since_ms + DAY_MS)
+                read = twin.bars(STEP_MS, since_ms, since_ms + DAY_MS)
                 assert same(read, expected[day])
         except BaseException as error:
             errors.append(error)
 
     other = market()
     expected = [
-        other.candles(STEP_MS, ORIGIN_MS + day * DAY_MS, ORIGIN_MS + (day + 1) * DAY_MS)
+        other.bars(STEP_MS, ORIGIN_MS + day * DAY_MS, ORIGIN_MS + (day + 1) * DAY_MS)
         for day in range(14)
     ]
     worker = threading.Thread(target=thread)
@@ -174,7 +174,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
         found: list[Any] = []
         for day in range(8):
             since_ms = ORIGIN_MS + day * DAY_MS
-            found.append(await port.candles(STEP_MS, since_ms, since_ms + DAY_MS))
+            found.append(await port.bars(STEP_MS, since_ms, since_ms + DAY_MS))
             found.append(await port.open_interest(since_ms, since_ms + DAY_MS))
             found.append(await port.funding_rates(since_ms, since_ms + DAY_MS))
             await port.marks_at(source.symbols, since_ms)
@@ -222,22 +222,22 @@ async def test_tomorrow_is_made_before_midnight_asks_for_it(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = market()
-    midnight_ms = ORIGIN_MS + 6 * DAY_MS
-    clock = SimulatedClock(start_ms=midnight_ms - 3 * HOUR_MS)
+    midnight_at_ms = ORIGIN_MS + 6 * DAY_MS
+    clock = SimulatedClock(start_ms=midnight_at_ms - 3 * HOUR_MS)
     port = port_at(source, clock.now_ms())
     box: Mailbox[Any] = Mailbox("orders", 4, now_ms=clock.now_ms)
     actor = ExchangeActor(port=port, clock=clock, step_ms=60_000, orders=box, reconciler=box)
     makers = Makers(monkeypatch)
     async with trio.open_nursery() as nursery:
         await nursery.start(actor.run)
-        await clock.sleep_until(midnight_ms - MADE_AHEAD_MS - 1)
+        await clock.sleep_until(midnight_at_ms - MADE_AHEAD_MS - 1)
         assert 6 not in {day for day, _ in makers.made}
-        await clock.sleep_until(midnight_ms - MADE_AHEAD_MS + 1)
+        await clock.sleep_until(midnight_at_ms - MADE_AHEAD_MS + 1)
         assert 6 in {day for day, _ in makers.made}
         expected = MARKET.day(6)
         makers.made.clear()
-        await clock.sleep_until(midnight_ms + 2 * HOUR_MS)
-        source.segment(midnight_ms - STEP_MS, midnight_ms + HOUR_MS)
+        await clock.sleep_until(midnight_at_ms + 2 * HOUR_MS)
+        source.segment(midnight_at_ms - STEP_MS, midnight_at_ms + HOUR_MS)
         assert same(source.day(6), expected)
         assert makers.made == [], "midnight and the hours after it made nothing"
         nursery.cancel_scope.cancel()
@@ -245,7 +245,7 @@ async def test_tomorrow_is_made_before_midnight_asks_for_it(
 
 async def test_a_twin_is_let_go_when_nobody_reads_the_past(autojump_clock: MockClock) -> None:
     port = port_at(market(), ORIGIN_MS + 9 * DAY_MS)
-    await port.candles(STEP_MS, ORIGIN_MS, ORIGIN_MS + DAY_MS)
+    await port.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + DAY_MS)
     assert port._twin is not None
     for minute in range(1, 4):
         await port.step(ORIGIN_MS + 9 * DAY_MS + minute * 60_000)

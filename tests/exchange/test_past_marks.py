@@ -12,7 +12,7 @@ from port_fakes import Latch, LeapClock, Permits, Proofs
 
 from kamou.actors.midnights import closes_at
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Candles, MarketSet, empty_series
+from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.runners import Runner, inline, on_thread
 from kamou.venue.engine import Engine
@@ -46,7 +46,7 @@ def recorded() -> RecordedMarket:
     for prices in (open_, high, low, close, volume):
         prices[20:30, 1] = prices[40:, 2] = NAN
     symbols = ("AAA", "BBB", "CCC")
-    candles = Candles(
+    bars = Bars(
         symbols=symbols,
         period_ms=STEP_MS,
         open_ms=ORIGIN_MS + STEP_MS * np.arange(BARS, dtype=np.int64),
@@ -57,18 +57,18 @@ def recorded() -> RecordedMarket:
         volume=volume,
     )
     return RecordedMarket(
-        MarketSet(
+        Dataset(
             name="made",
-            candles=candles,
+            bars=bars,
             funding=empty_series(symbols, 8 * HOUR_MS),
-            interest=empty_series(symbols, HOUR_MS),
+            open_interest=empty_series(symbols, HOUR_MS),
         )
     )
 
 
 def port_on(source: MarketSource, runner: Runner = inline) -> SimulatedExchange:
     engine = Engine(
-        source, VenueModels(), VenueStore(MEMORY), start_ms=ORIGIN_MS, balance=D(10_000)
+        source, VenueModels(), VenueStore(MEMORY), start_ms=ORIGIN_MS, wallet_balance=D(10_000)
     )
     return SimulatedExchange(
         engine,

@@ -118,7 +118,7 @@ def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
             VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs),
             store,
             start_ms=screenplay.START_MS,
-            balance=SETTINGS.equity,
+            wallet_balance=SETTINGS.equity,
         )
         engine.advance(at(minute))
         yield engine

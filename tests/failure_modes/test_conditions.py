@@ -22,7 +22,7 @@ from kamou.actors.risk_governor import RiskGovernor
 from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.codes import Deny
-from kamou.core.market.bars import Candles
+from kamou.core.market.bars import Bars
 from kamou.core.model import Account, Denial, Intent, OrderRole, Quote, TradingState
 from kamou.core.risk import states
 from kamou.core.risk.governor import Decision, EquityRead, next_state
@@ -51,8 +51,8 @@ class FrozenQuotes(Line):
 class FrozenFeed(FrozenQuotes):
     """No bar closes any more either."""
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        return await super().candles(period_ms, since_ms, min(until_ms, at(FROZEN)))
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        return await super().bars(period_ms, since_ms, min(until_ms, at(FROZEN)))
 
 
 class StampsQuotes(FrozenQuotes):
@@ -67,8 +67,8 @@ class StampsQuotes(FrozenQuotes):
 class StampsBars(StampsQuotes, FrozenFeed):
     """Naive: where no bar has closed, the last one is taken for the newest."""
 
-    async def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
-        told = await Line.candles(self, period_ms, since_ms - MINUTE_MS, until_ms)
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        told = await Line.bars(self, period_ms, since_ms - MINUTE_MS, until_ms)
         known = np.minimum(np.arange(len(told.open_ms)), 0)
         if until_ms <= at(FROZEN) or not len(known):
             return told
@@ -247,16 +247,20 @@ DOWN_079 = DAY_EQUITY + WITHDRAWN + REALISED + OPEN_PROFIT  # 0.79 % of the day'
 DOWN_200 = DAY_EQUITY + WITHDRAWN - D(200)
 
 
-def reads_the_balance(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
-    return (equity - OPEN_PROFIT - day_equity - flows) / day_equity
+def reads_the_balance(equity: Decimal, day_equity: Decimal, net_deposits: Decimal) -> Decimal:
+    return (equity - OPEN_PROFIT - day_equity - net_deposits) / day_equity
 
 
-def takes_money_out_for_a_loss(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
+def takes_money_out_for_a_loss(
+    equity: Decimal, day_equity: Decimal, net_deposits: Decimal
+) -> Decimal:
     return (equity - day_equity) / day_equity
 
 
-def relates_it_to_the_margin(equity: Decimal, day_equity: Decimal, flows: Decimal) -> Decimal:
-    return (equity - day_equity - flows) / (day_equity / 5)
+def relates_it_to_the_margin(
+    equity: Decimal, day_equity: Decimal, net_deposits: Decimal
+) -> Decimal:
+    return (equity - day_equity - net_deposits) / (day_equity / 5)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +292,7 @@ def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
         "equity": "9500",
         "day_equity": "10000",
         "exit_costs": "0.00",
-        "flows": "-300",
+        "net_deposits": "-300",
     }
 
     monkeypatch.setattr(states, "day_pnl", naive)

@@ -158,8 +158,8 @@ class AcceptsAndForgets(Line):
             limit_price=None,
             trigger_price=intent.trigger_price,
             reduce_only=True,
-            created_ms=now_ms,
-            updated_ms=now_ms,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
         )
 
 

@@ -143,13 +143,13 @@ class LearnsLate(Line):
 
     async def order(self, client_order_id: str) -> VenueOrder | None:
         found = await super().order(client_order_id)
-        young = found is not None and self._clock.now_ms() - found.created_ms < 6_000
+        young = found is not None and self._clock.now_ms() - found.created_at_ms < 6_000
         return None if young else found
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Nothing of it shows anywhere before."""
         held = await super().positions()
-        return tuple(p for p in held if self._clock.now_ms() - p.updated_ms >= 6_000)
+        return tuple(p for p in held if self._clock.now_ms() - p.updated_at_ms >= 6_000)
 
 
 def test_not_found_is_not_believed_before_the_receive_window_is_over(

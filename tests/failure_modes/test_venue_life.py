@@ -137,7 +137,7 @@ def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
 
 def counts_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: a day's loss is what stops lost."""
-    monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, flows: D(0))
+    monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, net_deposits: D(0))
 
 
 @pytest.mark.parametrize("naive", [knows_its_own_fills_only, counts_stops_only])

@@ -132,7 +132,7 @@ def test_the_encoding_is_compact_sorted_and_exact() -> None:
     event = events.DayOpened(at_ms=5, day="d", equity=Decimal("10.50"))
     assert codec.encode(event) == (
         b'{"at_midnight":true,"at_ms":5,"cause_id":"","day":"d","equity":"10.50","marks":[],'
-        b'"midnight_ms":0,"opening":null,"rests_on":""}'
+        b'"midnight_at_ms":0,"opening":null,"rests_on":""}'
     )
 
 
@@ -147,8 +147,8 @@ def candidate(**changes: Any) -> Candidate:
         stop_distance=1.0,
         target_distance=1.0,
         hold_ms=1,
-        bar_open_ms=0,
-        bar_close_ms=1,
+        bar_opened_at_ms=0,
+        bar_closed_at_ms=1,
     )
     return attrs.evolve(made, **changes)
 
@@ -174,9 +174,9 @@ def test_a_decimal_that_is_not_finite_is_refused(bad: str) -> None:
 
 
 def test_the_words_null_and_nan_in_a_text_are_only_words() -> None:
-    event = events.RunStopped(at_ms=1, generation=1, reason="NaN")
+    event = events.RunStopped(at_ms=1, run_number=1, reason="NaN")
     assert codec.decode(events.RunStopped, codec.encode(event)) == event
-    event = events.RunStopped(at_ms=1, generation=1, reason="null")
+    event = events.RunStopped(at_ms=1, run_number=1, reason="null")
     assert codec.decode(events.RunStopped, codec.encode(event)) == event
 
 
@@ -190,7 +190,9 @@ def test_numpy_scalars_are_stored_as_plain_numbers() -> None:
 
 def test_arrays_are_stored_the_same_whatever_their_byte_order_and_layout() -> None:
     values = np.arange(6, dtype=np.float64).reshape(2, 3)
-    ranked = signals.ShardRanked(cycle_ms=1, shard=0, bar_close_ms=1, close=values, columns=())
+    ranked = signals.ShardRanked(
+        cycle_at_ms=1, shard=0, bar_closed_at_ms=1, close=values, columns=()
+    )
     for other in (values.astype(">f8"), np.asfortranarray(values), values[::1, ::1]):
         assert codec.encode(attrs.evolve(ranked, close=other)) == codec.encode(ranked)
 
@@ -204,7 +206,7 @@ def test_what_is_not_of_the_vocabulary_is_refused() -> None:
     "close", [b"[1.0]", b'{"data":"","dtype":"<f8"}', b'{"data":"!","dtype":"<f8","shape":[0]}']
 )
 def test_a_body_that_holds_no_array_where_one_belongs_is_refused(close: bytes) -> None:
-    body = b'{"bar_close_ms":1,"close":%s,"columns":[],"cycle_ms":1,"shard":0}' % close
+    body = b'{"bar_closed_at_ms":1,"close":%s,"columns":[],"cycle_at_ms":1,"shard":0}' % close
     with pytest.raises(ValueError, match=r"array|base64"):
         codec.decode(signals.ShardRanked, body)
 

@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 from test_operator_listener import operations
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError, SocketsUnsupportedError
 from kamou.http.server import Server
 from kamou.operator import listeners
@@ -27,14 +27,14 @@ WEB = WebSettings(port=0, operator_port=0)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    folder = DataFolder(tmp_path / "data")
+def folder(tmp_path: Path) -> DataDirectory:
+    folder = DataDirectory(tmp_path / "data")
     folder.create()
     return folder
 
 
 @pytest.fixture
-def bound(folder: DataFolder) -> Iterator[OperatorListeners]:
+def bound(folder: DataDirectory) -> Iterator[OperatorListeners]:
     with bound_listeners(folder, WEB, operations(), lambda line: None) as made:
         yield made
 
@@ -107,7 +107,7 @@ async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
         nursery.cancel_scope.cancel()
 
 
-def test_with_tcp_off_only_the_socket_is_bound(folder: DataFolder) -> None:
+def test_with_tcp_off_only_the_socket_is_bound(folder: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
     with bound_listeners(folder, web, operations(), lambda line: None) as made:
         assert made.tcp_port is None
@@ -126,7 +126,7 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataFolder) -> None:
+def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataDirectory) -> None:
     said: list[str] = []
     with bound_listeners(folder, WEB, operations(), said.append) as made:
         assert made.socket_path is None
@@ -136,7 +136,7 @@ def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataFolder) -> 
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_sockets_and_tcp_the_run_is_refused(folder: DataFolder) -> None:
+def test_without_sockets_and_tcp_the_run_is_refused(folder: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
     with (
         pytest.raises(SocketsUnsupportedError, match=r"web\.operator_tcp = true") as caught,
@@ -147,11 +147,11 @@ def test_without_sockets_and_tcp_the_run_is_refused(folder: DataFolder) -> None:
 
 
 def test_a_taken_port_leaves_no_socket_behind(
-    folder: DataFolder, bound: OperatorListeners, tmp_path: Path
+    folder: DataDirectory, bound: OperatorListeners, tmp_path: Path
 ) -> None:
     assert bound.tcp_port is not None
     web = attrs.evolve(WEB, operator_port=bound.tcp_port)
-    other = DataFolder(tmp_path / "other")
+    other = DataDirectory(tmp_path / "other")
     other.create()
     with (
         pytest.raises(ListenError, match="is taken"),

@@ -7,7 +7,7 @@ from store import story
 
 from kamou.core.book import events as e
 from kamou.core.book.book import Book
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.model import TradingState
 from kamou.runs.announcer import Announcer
 from kamou.runtime.levels import Level, level_of
@@ -40,7 +40,7 @@ class Heard:
         for event in events:
             self.seq += 1
             self.book.apply(self.seq, event)
-            self.announcer.hear([Committed(seq=self.seq, generation=1, event=event)])
+            self.announcer.hear([Committed(seq=self.seq, run_number=1, event=event)])
         return self.said[before:]
 
 
@@ -82,7 +82,7 @@ def test_a_close_without_a_flatten_is_not_counted() -> None:
 
 def test_why_a_resume_was_refused_is_kept_and_said_without_words_too() -> None:
     heard = Heard()
-    refused = CommandNoted(
+    refused = CommandRecorded(
         at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"
     )
     assert heard.hear(refused) == [

@@ -135,7 +135,7 @@ def test_the_deepest_fall_is_measured_from_the_peak_before_it() -> None:
 def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
     made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
     with closing(database.open_writer(database.MEMORY)) as connection:
-        JournalWriter(connection, generation=1).append(
+        JournalWriter(connection, run_number=1).append(
             [
                 attrs.evolve(story.trade_closed(), trade_id=name, strategy=strategy, r_multiple=r)
                 for name, strategy, r in made

@@ -1,4 +1,4 @@
-"""Backtests over the recorded market: months of candles, the October crash included."""
+"""Backtests over the recorded market: months of bars, the October crash included."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_stored_set_trades_without_its_source_and_breaks_no_hard_rule(tmp_pa
     import_folder(source, tmp_path / "data", now_ms=now_ms)
     source.rename(tmp_path / "elsewhere")
     market = open_market(tmp_path / "data", "um_1h_wide", now_ms=now_ms)
-    assert (len(market.symbols), market.bars) == (152, 683_544)
+    assert (len(market.symbols), market.recorded_bars) == (152, 683_544)
     found = replay(Settings(), market)
     assert found["bars"] == 683_544
     assert found["orders"] > 0
@@ -48,7 +48,7 @@ def test_the_october_crash_meets_open_positions_and_no_hard_rule_breaks(tmp_path
     found = replay(Settings(), market, timerange=days, journal=journal)
     with sqlite3.connect(journal) as reader:
         (held,) = reader.execute(
-            "SELECT count(*) FROM trade WHERE opened_ms < ? AND closed_ms >= ?",
+            "SELECT count(*) FROM trade WHERE opened_at_ms < ? AND closed_at_ms >= ?",
             (CRASH_MS, CRASH_MS),
         ).fetchone()
     assert held > 0

@@ -17,9 +17,9 @@ from kamou.runs.facts import facts_digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.venue.checker import Violation
-from kamou.venue.state import ContractNoted, Evidence, FillNoted, MoneyNoted
+from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit
 
-FILL = FillNoted(
+FILL = FillAudit(
     at_ms=story.CYCLE_MS,
     client_order_id="km1",
     symbol="ETHUSDT",
@@ -29,7 +29,7 @@ FILL = FillNoted(
     quantity=D("0.50"),
     price=D("2000"),
     fee=D("0.3"),
-    realised=D(0),
+    realized=D(0),
     position_before=D(0),
     position_after=D("0.50"),
     entry_before=D(0),
@@ -41,20 +41,20 @@ FILL = FillNoted(
     balance_before=D(10_000),
     reason="order",
 )
-FUNDING = MoneyNoted(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
+FUNDING = MoneyAudit(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
 EVIDENCE = (FILL, FUNDING)
 VIOLATION = Violation(rule="RISK", at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
 
 
 def digest(
     *events: e.Event,
-    evidence: Sequence[Evidence] = EVIDENCE,
+    audit_log: Sequence[AuditRecord] = EVIDENCE,
     violations: Sequence[Violation] = (),
 ) -> str:
     connection = database.open_writer(Path(":memory:"), durable=False)
-    JournalWriter(connection, generation=1).append(list(events))
+    JournalWriter(connection, run_number=1).append(list(events))
     try:
-        return facts_digest(evidence, connection, violations)
+        return facts_digest(audit_log, connection, violations)
     finally:
         connection.close()
 
@@ -97,7 +97,7 @@ def vetoed() -> e.Event:
     ],
 )
 def test_names_ids_and_decimal_places_of_a_fill_are_no_facts(other: dict[str, Any]) -> None:
-    assert digest(evidence=[attrs.evolve(FILL, **other), FUNDING]) == digest()
+    assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) == digest()
 
 
 @pytest.mark.parametrize(
@@ -111,23 +111,23 @@ def test_names_ids_and_decimal_places_of_a_fill_are_no_facts(other: dict[str, An
     ],
 )
 def test_another_value_of_a_fill_is_another_digest(other: dict[str, Any]) -> None:
-    assert digest(evidence=[attrs.evolve(FILL, **other), FUNDING]) != digest()
+    assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) != digest()
 
 
 def test_funding_and_transfers_count_by_time_and_amount() -> None:
-    assert digest(evidence=[FILL, attrs.evolve(FUNDING, kind="a name")]) == digest()
-    assert digest(evidence=[FILL, attrs.evolve(FUNDING, amount=D("0.01"))]) != digest()
-    assert digest(evidence=[FILL, attrs.evolve(FUNDING, at_ms=0)]) != digest()
-    assert digest(evidence=[FILL]) != digest()
+    assert digest(audit_log=[FILL, attrs.evolve(FUNDING, kind="a name")]) == digest()
+    assert digest(audit_log=[FILL, attrs.evolve(FUNDING, amount=D("0.01"))]) != digest()
+    assert digest(audit_log=[FILL, attrs.evolve(FUNDING, at_ms=0)]) != digest()
+    assert digest(audit_log=[FILL]) != digest()
 
 
 def test_the_order_of_the_venues_facts_counts() -> None:
-    assert digest(evidence=[FUNDING, FILL]) != digest()
+    assert digest(audit_log=[FUNDING, FILL]) != digest()
 
 
 def test_the_venues_other_records_do_not_count() -> None:
-    noted = ContractNoted(at_ms=0, symbol="ETHUSDT", contract_size=D(1))
-    assert digest(evidence=[noted, *EVIDENCE]) == digest()
+    noted = ContractAudit(at_ms=0, symbol="ETHUSDT", contract_size=D(1))
+    assert digest(audit_log=[noted, *EVIDENCE]) == digest()
 
 
 @pytest.mark.parametrize(

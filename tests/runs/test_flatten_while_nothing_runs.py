@@ -22,8 +22,8 @@ from small_demo import (
 
 from kamou.clock import MINUTE_MS
 from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, StateChanged
-from kamou.core.book.operator_events import CommandNoted
-from kamou.data_directory.folder import DataFolder
+from kamou.core.book.operator_events import CommandRecorded
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.runs import flatten
 from kamou.store import database
@@ -32,14 +32,14 @@ from kamou.venue.store import VenueStore
 SET_MS, CLEARED_MS, START_MS = (NOW_MS + minute * MINUTE_MS for minute in (1, 2, 3))
 
 
-async def close_all(folder: DataFolder, at_ms: int = SET_MS) -> None:
+async def close_all(folder: DataDirectory, at_ms: int = SET_MS) -> None:
     """As `kamou flatten` does it: the latch first, then everything else."""
     HaltLatch(folder.latch).set("storm", "operator", at_ms)
     of = settings(folder.path)
     await trio.to_thread.run_sync(lambda: flatten.run(resolved(of), clock=SetClock(at_ms)))
 
 
-def states(folder: DataFolder) -> list[tuple[Any, ...]]:
+def states(folder: DataDirectory) -> list[tuple[Any, ...]]:
     """Every change of state: when, to what, why, and in whose words."""
     return [
         (e.at_ms, e.after.value, e.reason, *(f.value for f in e.figures if f.name == "note"))
@@ -48,7 +48,7 @@ def states(folder: DataFolder) -> list[tuple[Any, ...]]:
 
 
 async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_and_stays_halted(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     before = states(traded)
     await close_all(traded)
@@ -62,14 +62,14 @@ async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_a
         assert (await running.status())["state"] == "reduce_only", "a second resume lets it trade"
         assert (await running.command("resume")).json()["state"] == "active"
     assert_same_book(traded)
-    assert not of_kind(journal(traded), CommandNoted)
+    assert not of_kind(journal(traded), CommandRecorded)
     closes = [e for e in of_kind(journal(traded), IntentRecorded) if e.intent.cause_id == "flatten"]
     assert closes
-    assert [e.at_ms for e in closes] == [e.intent.intended_ms for e in closes]
+    assert [e.at_ms for e in closes] == [e.intent.intended_at_ms for e in closes]
     assert all(SET_MS <= e.at_ms < CLEARED_MS for e in closes)
 
 
-async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataFolder) -> None:
+async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataDirectory) -> None:
     await close_all(traded)
     HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
     for minute in (0, 1):
@@ -84,7 +84,7 @@ async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataF
 
 @pytest.mark.parametrize("cleared", [False, True])
 async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_once(
-    traded: DataFolder, cleared: bool
+    traded: DataDirectory, cleared: bool
 ) -> None:
     await close_all(traded)
     if cleared:
@@ -95,16 +95,16 @@ async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_on
     started = max(seq for seq, event in enumerate(events) if isinstance(event, RunStarted))
     marks = of_kind(events[started:], EquityRecorded)
     assert marks
-    assert marks[0].unrealised == 0
+    assert marks[0].unrealized_pnl == 0
     assert START_MS <= marks[0].at_ms < START_MS + MINUTE_MS
-    balance = marks[0].balance
+    balance = marks[0].wallet_balance
     state = venue(traded)
     assert not state.positions
-    assert balance == state.balance
+    assert balance == state.wallet_balance
 
 
 async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
     fills = fills_of(traded)
@@ -123,11 +123,11 @@ async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed
 
 
 async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
     await close_all(traded)
-    resting = "SELECT count(*) FROM order_ WHERE closed_ms IS NULL"
+    resting = "SELECT count(*) FROM order_ WHERE closed_at_ms IS NULL"
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
         with closing(database.open_reader(traded.database)) as reader:
@@ -136,8 +136,8 @@ async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
     with closing(database.open_reader(traded.database)) as reader:
         ended = dict(
             reader.execute(
-                "SELECT client_order_id, closed_ms FROM order_ WHERE trade_id IN"
-                " (SELECT trade_id FROM trade WHERE closed_ms >= ?)",
+                "SELECT client_order_id, closed_at_ms FROM order_ WHERE trade_id IN"
+                " (SELECT trade_id FROM trade WHERE closed_at_ms >= ?)",
                 (SET_MS,),
             ).fetchall()
         )
@@ -146,7 +146,7 @@ async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
     roles = [order.request.type for order in theirs.values() if order is not None]
     assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and close of each, at least"
     late = {
-        name: (at_ms, theirs[name].updated_ms)  # type: ignore[union-attr]
+        name: (at_ms, theirs[name].updated_at_ms)  # type: ignore[union-attr]
         for name, at_ms in ended.items()
         if at_ms is None or at_ms >= SET_MS
     }
@@ -155,7 +155,7 @@ async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
 
 
 async def test_a_halt_that_the_latch_took_is_journalled_at_its_time_and_closes_nothing(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     before, held = states(traded), set(venue(traded).positions)
     latch = HaltLatch(traded.latch)

@@ -21,7 +21,7 @@ from kamou.commands.operator import Operator
 from kamou.commands.status_text import whole
 from kamou.core.book.book import Book
 from kamou.core.model import TradingState
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.runs import flatten
 from kamou.runs.operations import Running
 from kamou.runtime.supervision import SupervisorSpec
@@ -31,15 +31,15 @@ MARGIN_BYTES = 64 * 1024 * 1024  # what a run writes before the test fills the d
 
 
 @pytest.fixture
-def on_small_disk(tmp_path: Path, traded: DataFolder) -> Iterator[DataFolder]:
+def on_small_disk(tmp_path: Path, traded: DataDirectory) -> Iterator[DataDirectory]:
     with small_disk(tmp_path / "disk", MARGIN_BYTES) as disk:
-        folder = DataFolder(shutil.copytree(traded.path, disk / "data"))
+        folder = DataDirectory(shutil.copytree(traded.path, disk / "data"))
         folder.path.chmod(0o700)
         yield folder
 
 
 async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_later(
-    on_small_disk: DataFolder,
+    on_small_disk: DataDirectory,
 ) -> None:
     of, disk = settings(on_small_disk.path), on_small_disk.path.parent
     async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
@@ -91,7 +91,9 @@ async def test_status_names_a_full_disk_and_held_entries_first() -> None:
 
 
 async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(
-    on_small_disk: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    on_small_disk: DataDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     of, disk = settings(on_small_disk.path), on_small_disk.path.parent
     monkeypatch.setattr(flatten, "SystemClock", lambda: SetClock(NOW_MS + 2 * MINUTE_MS))

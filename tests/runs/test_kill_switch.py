@@ -30,7 +30,7 @@ from kamou import ids
 from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IntentRecorded, StateChanged
 from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import InvalidPermitError, NotRunningError, RejectedError
 from kamou.exchange.embedded import SimulatedExchange
@@ -44,7 +44,7 @@ from kamou.venue.store import VenueStore
 
 async def kill(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:
     """As the command does it: the latch first, then everything else."""
-    HaltLatch(DataFolder(of.data_dir).latch).set("storm", "operator", at_ms)
+    HaltLatch(DataDirectory(of.data_dir).latch).set("storm", "operator", at_ms)
 
     def run() -> dict[str, Any]:
         return flatten.run(resolved(of), clock=SetClock(at_ms))
@@ -53,7 +53,7 @@ async def kill(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:
 
 
 async def test_a_list_that_leaves_out_a_position_does_not_cost_it_its_stop(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -70,7 +70,7 @@ async def test_a_list_that_leaves_out_a_position_does_not_cost_it_its_stop(
 
 
 async def test_stops_stay_while_the_venues_file_holds_positions_that_no_list_shows(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -88,7 +88,7 @@ async def test_stops_stay_while_the_venues_file_holds_positions_that_no_list_sho
 
 
 async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -105,7 +105,7 @@ async def test_it_closes_and_sweeps_everything_and_a_second_time_does_nothing(
 
 
 async def test_the_next_run_imports_its_log_once_is_flat_and_trades_after_two_resumes(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -179,7 +179,7 @@ class Refusing:
 
 
 async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its_own(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -191,7 +191,7 @@ async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its
 
 
 async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, folder = settings(traded.path), traded
     held = len(venue(folder).positions)
@@ -204,14 +204,14 @@ async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
     assert notes[-1] == "done"
 
 
-def at_the_venue(of: Settings, folder: DataFolder, *requests: OrderRequest) -> None:
+def at_the_venue(of: Settings, folder: DataDirectory, *requests: OrderRequest) -> None:
     """Place orders, as somebody else's process would, and let the market take them."""
     with closing(VenueStore(folder.exchange)) as store:
         track = demo.stored_track(store)
         assert track is not None
         source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
         models = VenueModels.from_settings(of.exchange, of.costs)
-        engine = Engine(source, models, store, start_ms=NOW_MS, balance=of.equity)
+        engine = Engine(source, models, store, start_ms=NOW_MS, wallet_balance=of.equity)
         for request in requests:
             engine.place(request)
         engine.close()
@@ -219,7 +219,7 @@ def at_the_venue(of: Settings, folder: DataFolder, *requests: OrderRequest) -> N
 
 @pytest.mark.parametrize("side", list(OrderSide))
 async def test_longs_and_shorts_are_closed_to_the_last_contract(
-    traded: DataFolder, side: OrderSide
+    traded: DataDirectory, side: OrderSide
 ) -> None:
     of, folder = settings(traded.path), traded
     free = next(s for s in ("BTCUSDT", "ETHUSDT") if s not in venue(folder).positions)
@@ -246,7 +246,7 @@ async def test_longs_and_shorts_are_closed_to_the_last_contract(
 
 
 async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     of, folder = settings(traded.path), traded
     resting = [
@@ -268,7 +268,7 @@ async def test_entries_of_ours_are_canceled_first_and_orders_of_others_never(
 
 
 async def test_a_position_that_opens_again_after_each_close_is_left_and_not_closed(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, folder = settings(traded.path), traded
     held = sorted(venue(folder).positions)
@@ -296,7 +296,7 @@ async def test_a_position_that_opens_again_after_each_close_is_left_and_not_clos
 
 
 async def test_a_position_is_closed_by_this_command_only_if_its_own_order_filled(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An order that ended unfilled found the position gone: a stop was faster."""
     of, folder = settings(traded.path), traded
@@ -315,7 +315,7 @@ async def test_a_position_is_closed_by_this_command_only_if_its_own_order_filled
     assert told == [len(held) - 1, 1, 0]
 
 
-async def test_a_log_that_cannot_be_written_keeps_nothing_open(traded: DataFolder) -> None:
+async def test_a_log_that_cannot_be_written_keeps_nothing_open(traded: DataDirectory) -> None:
     traded.flatten_log.mkdir()  # in the way of the file
     done = await kill(settings(traded.path))
     assert done["positions_left"] == 0
@@ -326,7 +326,7 @@ async def test_a_folder_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -
     of = settings(tmp_path)
     with pytest.raises(NotRunningError, match="nothing is open"):
         await kill(of)
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     VenueStore(folder.exchange).close()
     with pytest.raises(NotRunningError, match="never traded on"):
         await kill(of)

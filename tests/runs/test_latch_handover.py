@@ -30,10 +30,10 @@ class Journalled:
         story.ready()
         writer.append(story.told)
 
-    def start(self, at_ms: int, generation: int = 2) -> None:
+    def start(self, at_ms: int, run_number: int = 2) -> None:
         started = RunStarted(
             at_ms=at_ms,
-            generation=generation,
+            run_number=run_number,
             mode="demo",
             version="0",
             config_digest="",
@@ -60,7 +60,7 @@ def journal(tmp_path: Path) -> Iterator[Journalled]:
         closing(database.open_writer(path)) as connection,
         closing(database.open_reader(path)) as reader,
     ):
-        yield Journalled(path, reader, JournalWriter(connection, generation=1))
+        yield Journalled(path, reader, JournalWriter(connection, run_number=1))
 
 
 def line(action: str, at_ms: int) -> LatchRecord:
@@ -112,9 +112,9 @@ def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_se
         after=TradingState.ACTIVE,
         reason=StateReason.OPERATOR_RESUME.value,
     )
-    journal.start(NOON + 100, generation=3)
+    journal.start(NOON + 100, run_number=3)
     journal.writer.append([resumed])
-    journal.start(NOON + 300, generation=4)
+    journal.start(NOON + 300, run_number=4)
     journal.take_over(*log)
     assert journal.state() == ("active", "OPERATOR_RESUME")
 

@@ -15,7 +15,7 @@ from venue_ledger import DAY, Ledger, day_name
 
 from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import DayOpened
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.exchange import embedded
 from kamou.exchange.base import Capabilities
 from kamou.settings.config import DemoSettings, Settings
@@ -52,10 +52,10 @@ def ledger_of(of: Settings) -> tuple[Ledger, Callable[[str, int], D]]:
     sizes = {each.symbol: each.contract_size for each in market.instruments}
 
     def mark(symbol: str, at_ms: int) -> D:
-        bars = market.candles(300_000, at_ms - 300_000, at_ms)
+        bars = market.bars(300_000, at_ms - 300_000, at_ms)
         return D(repr(float(bars.close[-1][market.symbols.index(symbol)])))
 
-    return Ledger.read(DataFolder(of.data_dir).exchange, sizes, D(10_000)), mark
+    return Ledger.read(DataDirectory(of.data_dir).exchange, sizes, D(10_000)), mark
 
 
 async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_file(
@@ -72,7 +72,7 @@ async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_fil
         from_ms = MIDNIGHT_MS - n * DAY
         expected = ledger.day(from_ms, from_ms + DAY, mark)
         assert (shown["day"], shown["complete"]) == (day_name(from_ms), True)
-        for field in ("equity_start", "equity_end", "flows", "fees", "funding", "trades"):
+        for field in ("equity_start", "equity_end", "net_deposits", "fees", "funding", "trades"):
             assert D(shown[field]) == getattr(expected, field), (shown["day"], field)
         assert D(shown["pnl"]) == expected.change
     missed = ledger.day(MIDNIGHT_MS - DAY, MIDNIGHT_MS, mark)
@@ -81,7 +81,7 @@ async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_fil
     assert sum(D(each["pnl"]) for each in days) == D(days[-1]["equity_end"]) - 10_000
     assert sum(each["trades"] for each in days) == len(ledger.closes())
     # The governor counts from the same equity.
-    today = of_kind(journal(DataFolder(tmp_path)), DayOpened)[-1]
+    today = of_kind(journal(DataDirectory(tmp_path)), DayOpened)[-1]
     assert today.opening == ledger.equity(MIDNIGHT_MS, mark)
 
 

@@ -20,21 +20,21 @@ from small_demo import NOW_MS, assert_same_book, folded, journal, venue
 from test_processes import GRACE_S, WITHIN_S, Running, command, started
 
 from kamou.clock import MINUTE_MS, SystemClock
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.operator.unix_socket import NAME_BYTES_MAX
 
 ONLY_SOCKET = {**os.environ, "KAMOU__WEB__OPERATOR_TCP": "false"}
 
 
 @pytest.fixture
-def deep(traded: DataFolder) -> DataFolder:
+def deep(traded: DataDirectory) -> DataDirectory:
     """The traded folder at a path of more than 200 bytes."""
     above = traded.path.with_name("x" * 200)
     above.mkdir()
-    return DataFolder(traded.path.rename(above / "data"))
+    return DataDirectory(traded.path.rename(above / "data"))
 
 
-async def verb(folder: DataFolder, *words: str) -> tuple[int, Any, str]:
+async def verb(folder: DataDirectory, *words: str) -> tuple[int, Any, str]:
     """A verb in a process of its own, at the run's date: exit code, its JSON, standard error."""
     ahead_ms = NOW_MS + MINUTE_MS - SystemClock().now_ms()
     launcher = str(Path(__file__).with_name("at_date.py"))
@@ -60,7 +60,7 @@ async def trading(running: Running) -> None:
 
 
 async def test_every_verb_speaks_to_a_run_over_its_socket_and_every_file_is_its_owners(
-    deep: DataFolder,
+    deep: DataDirectory,
 ) -> None:
     assert len(os.fsencode(deep.operator_socket)) > NAME_BYTES_MAX
     async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET, umask=0o000) as running:
@@ -90,7 +90,7 @@ async def test_every_verb_speaks_to_a_run_over_its_socket_and_every_file_is_its_
 
 
 async def test_the_socket_of_a_killed_run_is_nobody_and_the_next_run_replaces_it(
-    deep: DataFolder,
+    deep: DataDirectory,
 ) -> None:
     async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
         await trading(running)
@@ -110,7 +110,7 @@ async def test_the_socket_of_a_killed_run_is_nobody_and_the_next_run_replaces_it
 async def test_a_signal_during_history_stops_it_within_the_grace(
     tmp_path: Path, told: signal.Signals
 ) -> None:
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     async with started(folder, days=30) as running:
         while not any("fast-forward" in line for line in running.said):  # noqa: ASYNC110 - told once
             await trio.sleep(0.01)
@@ -132,7 +132,7 @@ def test_a_run_with_neither_sockets_nor_tcp_is_refused_as_a_configuration(
         "from kamou.cli import main\n"
         "main(sys.argv[1:])\n"
     )
-    arguments = command(DataFolder(tmp_path / "data"), NOW_MS)[3:]
+    arguments = command(DataDirectory(tmp_path / "data"), NOW_MS)[3:]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=ONLY_SOCKET,

@@ -33,7 +33,7 @@ from kamou.cli import main
 from kamou.clock import MINUTE_MS, SystemClock
 from kamou.commands import operator
 from kamou.core.book.events import EquityRecorded, PermitGranted, RunStarted, TradeClosed
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.runs import flatten
 from kamou.store import database, queries
 
@@ -69,7 +69,7 @@ class Running:
     """A process under test."""
 
     process: trio.Process
-    folder: DataFolder
+    folder: DataDirectory
     said: list[str]
     listening: trio.Event
 
@@ -93,7 +93,7 @@ class Running:
         return await self.process.wait()
 
 
-def command(folder: DataFolder, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
+def command(folder: DataDirectory, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
     """The command line of a run whose clock says ``now_ms``."""
     configuration = folder.path.with_name("kamou.toml")
     configuration.write_text(CONFIGURATION.format(days=days))
@@ -106,7 +106,7 @@ def command(folder: DataFolder, now_ms: int, days: int = 2, port: int = 0) -> li
 
 @asynccontextmanager
 async def started(
-    folder: DataFolder,
+    folder: DataDirectory,
     now_ms: int = NOW_MS,
     days: int = 2,
     port: int = 0,
@@ -158,7 +158,7 @@ def _hangup_not_ignored() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-def head_seq(folder: DataFolder) -> int:
+def head_seq(folder: DataDirectory) -> int:
     with closing(database.open_reader(folder.database)) as reader:
         return queries.head_seq(reader)
 
@@ -168,7 +168,7 @@ def head_seq(folder: DataFolder) -> int:
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
-    traded: DataFolder, told: signal.Signals
+    traded: DataDirectory, told: signal.Signals
 ) -> None:
     async with started(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
@@ -179,7 +179,7 @@ async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
     assert_same_book(traded)
 
 
-async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: DataFolder) -> None:
+async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: DataDirectory) -> None:
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -195,7 +195,7 @@ async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: Dat
 
 
 async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     async with started(traded, NOW_MS + MINUTE_MS) as running:
         second = await trio.run_process(command(traded, NOW_MS), capture_stderr=True, check=False)
@@ -226,7 +226,7 @@ async def in_real_time(running: Running) -> None:
 async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
     tmp_path: Path, moment: Callable[[Running], Any]
 ) -> None:
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     async with started(folder, days=3) as running:
         await moment(running)
         assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
@@ -253,7 +253,7 @@ async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
 
 
 async def test_flatten_closes_what_a_hung_run_holds_and_the_run_respects_it_when_it_wakes(
-    traded: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    traded: DataDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = len(venue(traded).positions)
     assert held

@@ -14,11 +14,11 @@ from store import story
 
 from kamou.clock import MINUTE_MS
 from kamou.core.book import events as e
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import StoreError
 from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
@@ -45,7 +45,7 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
         return first.said, second.said
 
     first, second = trio.run(both)
-    held = len(venue(DataFolder(tmp_path)).positions)
+    held = len(venue(DataDirectory(tmp_path)).positions)
     assert first[2] == "the data directory is new: nothing is carried over"
     span = "2025-12-31 12:00 UTC to 2026-01-02 12:00 UTC"
     assert first[3] == f"fast-forward begins: simulated time from {span}"
@@ -68,9 +68,9 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> DataFolder:
+def told(tmp_path: Path) -> DataDirectory:
     """A folder in which one long of ETHUSDT is open with its stop."""
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     append(folder, *story.opening(), read_back(story.STOP, "0.50"))
     return folder
@@ -99,22 +99,22 @@ ADOPTED = e.PositionAdopted(
 )
 
 
-def append(folder: DataFolder, *events: e.Event) -> None:
+def append(folder: DataDirectory, *events: e.Event) -> None:
     with closing(database.open_writer(folder.database, durable=False)) as writer:
-        JournalWriter(writer, generation=1).append(list(events))
+        JournalWriter(writer, run_number=1).append(list(events))
 
 
 def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
-    told: DataFolder,
+    told: DataDirectory,
 ) -> None:
     mark = e.EquityRecorded(
         at_ms=AT_MS,
         equity=D(9_900),
-        balance=D(9_900),
-        unrealised=D(0),
+        wallet_balance=D(9_900),
+        unrealized_pnl=D(0),
         margin_used=D(0),
         open_risk=D(0),
-        flows=D(0),
+        net_deposits=D(0),
         exit_costs=D(7),
         day_equity=D(10_000),
         day_lost=D(107),
@@ -130,7 +130,9 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     with closing(database.open_reader(told.database)) as reader:
         totals = dict(reader.execute("SELECT name, value FROM total").fetchall())
         words = account_words(reader, LIMITS)
-        orders = reader.execute("SELECT count(*) FROM order_ WHERE closed_ms IS NULL").fetchone()[0]
+        orders = reader.execute(
+            "SELECT count(*) FROM order_ WHERE closed_at_ms IS NULL"
+        ).fetchone()[0]
     decisions = totals["vetoed"] + totals["refused"] + totals["permits"]
     assert decisions == 2, "the story has a veto and a permit"
     assert words == (
@@ -144,7 +146,7 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
 
 
 def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_over(
-    told: DataFolder,
+    told: DataDirectory,
 ) -> None:
     """The record still shows as open what a flatten has closed."""
     latch = HaltLatch(told.latch)
@@ -160,13 +162,13 @@ def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_o
 
 
 def test_nothing_is_carried_over_from_no_run(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     database.open_writer(folder.database, durable=False).close()
     assert carried_over(folder, LIMITS) is None
 
 
 def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
-    told: DataFolder,
+    told: DataDirectory,
 ) -> None:
     assert left_at_the_exchange(told) == "1 position with its stop"
     gone = e.OrderClosed(
@@ -183,7 +185,9 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
     assert left_at_the_exchange(told) == "1 position, not covered by a confirmed stop"
 
 
-def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(told: DataFolder) -> None:
+def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(
+    told: DataDirectory,
+) -> None:
     append(told, ADOPTED)
     words = "2 positions, 1 of them not covered by a confirmed stop"
     assert left_at_the_exchange(told) == words
@@ -195,7 +199,7 @@ def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(told: Da
 
 
 def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path / "kamou-data")
+    folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     *before, acknowledged = story.opening()
     assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
@@ -220,7 +224,7 @@ async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -
     assert f", operator at port {port}, trading state active, " in ready[0]
 
 
-def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
+def test_a_goodbye_says_why_and_what_is_left(told: DataDirectory) -> None:
     said: list[str] = []
     farewell = Farewell(said.append, told, SetClock())
     farewell.say(None)
@@ -241,7 +245,7 @@ def test_a_goodbye_says_why_and_what_is_left(told: DataFolder) -> None:
 
 
 def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
-    told: DataFolder,
+    told: DataDirectory,
 ) -> None:
     said: list[str] = []
     farewell = Farewell(said.append, told, SetClock())
@@ -254,7 +258,7 @@ def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
 
 
 def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_ended_the_run(
-    told: DataFolder, monkeypatch: pytest.MonkeyPatch
+    told: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def follow(book: RecordedBook, reader: object) -> None:
         raise AssertionError
@@ -316,12 +320,12 @@ LINES = [
         Level.INFO,
     ),
     (
-        CommandNoted(at_ms=AT_MS, reason="OPERATOR_HALT", note="again"),
+        CommandRecorded(at_ms=AT_MS, reason="OPERATOR_HALT", note="again"),
         "halted by the operator: again; the trading state stays as it was",
         Level.INFO,
     ),
     (
-        CommandNoted(
+        CommandRecorded(
             at_ms=AT_MS, reason="OPERATOR_RESUME", note="over", refusal="the day has not opened yet"
         ),
         "the operator's resume was refused, because the day has not opened yet: over; the trading"
@@ -329,7 +333,7 @@ LINES = [
         Level.WARNING,
     ),
     (
-        CommandNoted(at_ms=AT_MS, reason="OPERATOR_RESUME", note="over"),
+        CommandRecorded(at_ms=AT_MS, reason="OPERATOR_RESUME", note="over"),
         "the operator asked to resume: over; the trading state stays as it was",
         Level.INFO,
     ),

@@ -31,7 +31,7 @@ from store.market_files import good_folder
 from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, service
 from kamou.runtime.watchdog import StopDeadline
@@ -201,10 +201,10 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
         and ", the next run goes on with it up to 2026-01-02 12:00 UTC: " in line
         for line in said
     )
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     events = journal(folder)
     assert events[-1] == RunStopped(
-        at_ms=events[-1].at_ms, cause_id="run:1", generation=1, reason="stopped"
+        at_ms=events[-1].at_ms, cause_id="run:1", run_number=1, reason="stopped"
     )
     assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
     known = {e.fill.key for e in of_kind(journal(folder), FillRecorded)}
@@ -285,7 +285,7 @@ def test_a_signal_ends_a_run_whose_thread_does_not_return(
 async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everything(
     tmp_path: Path,
 ) -> None:
-    latch = HaltLatch(DataFolder(tmp_path).latch)
+    latch = HaltLatch(DataDirectory(tmp_path).latch)
     seen: list[int] = []
 
     def latched(what: str, done: int, total: int) -> None:
@@ -305,7 +305,7 @@ async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everythi
 async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
     tmp_path: Path,
 ) -> None:
-    latch = HaltLatch(DataFolder(tmp_path).latch)
+    latch = HaltLatch(DataDirectory(tmp_path).latch)
     seen: list[int] = []
 
     def halt(what: str, done: int, total: int) -> None:
@@ -335,7 +335,7 @@ async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
 
 
 async def test_a_demo_that_starts_halted_says_which_days_it_skips(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     folder.create()
     HaltLatch(folder.latch).set("early", "operator", NOW_MS, action="halt")
     async with serving(settings(tmp_path)) as demo:
@@ -370,7 +370,7 @@ async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path
 async def test_a_replay_that_the_halt_latch_keeps_from_its_end_says_so(tmp_path: Path) -> None:
     recorded = good_folder(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     folder.create()
     HaltLatch(folder.latch).set("early", "operator", RECORDED_MS, action="halt")
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:

@@ -31,7 +31,7 @@ from kamou.clock import MINUTE_MS, SimulatedClock
 from kamou.core import strategies
 from kamou.core.book.events import RunStopped, StateChanged
 from kamou.core.model import TradingState
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import (
     ConfigurationError,
     DatabaseNewerError,
@@ -94,13 +94,13 @@ def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(
     assert "cycle.period_s = 60" in words
     assert "demo.bar_s = 300" in words
     assert "set cycle.period_s to 300 or more" in words
-    venue = VenueStore(DataFolder(tmp_path).exchange)
+    venue = VenueStore(DataDirectory(tmp_path).exchange)
     with closing(venue):
         assert demo.stored_track(venue) is None, "nothing is begun"
 
 
-def _made(path: Path) -> DataFolder:
-    folder = DataFolder(path)
+def _made(path: Path) -> DataDirectory:
+    folder = DataDirectory(path)
     folder.create()
     return folder
 
@@ -171,7 +171,7 @@ def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_e
     words = refused(InvalidDataError, of, replay=tmp_path / "bad")
     assert "candles_1h.parquet" in words
     assert "8" in words, "the row"
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     new = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
     assert new.replay is None, "the folder is not bound to a market that could not be opened"
 
@@ -218,7 +218,7 @@ def test_a_restart_storm_halts_ends_the_run_and_leaves_the_stops(
     assert "broken for good" in words
     assert RestartStormError.exit_code == 1
     assert any("core/reconciler crashed: RuntimeError('broken for good')" in s for s in said)
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
     events = journal(folder)
     state = of_kind(events, StateChanged)[-1]
@@ -252,7 +252,7 @@ def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
 
     monkeypatch.setattr(Reconciler, "tick", fail_later)
     assert "broken for good" in refused(RestartStormError, settings(tmp_path, supervision=FRAGILE))
-    folder = DataFolder(tmp_path)
+    folder = DataDirectory(tmp_path)
     book = folded(journal(folder))
     assert (book.state, book.state_reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
     assert run_table(folder) == [(1, "crashed")]

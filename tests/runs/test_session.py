@@ -18,7 +18,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from kamou import ids
 from kamou.clock import DAY_MS
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, InvalidDataError, StoreError
 from kamou.runs.session import (
     Session,
@@ -36,8 +36,8 @@ from kamou.venue.store import VenueStore
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    made = DataFolder(tmp_path / "data")
+def folder(tmp_path: Path) -> DataDirectory:
+    made = DataDirectory(tmp_path / "data")
     made.create()
     database.migrate(made.database)
     return made
@@ -48,7 +48,7 @@ def market() -> GeneratedMarket:
     return GeneratedMarket(seed=1, origin_ms=NOW_MS - DAY_MS, symbols=8)
 
 
-def how(folder: DataFolder, source: Any) -> dict[str, Any]:
+def how(folder: DataDirectory, source: Any) -> dict[str, Any]:
     """Arguments of ``opened``."""
     return {
         "settings": settings(folder.path),
@@ -62,11 +62,11 @@ def how(folder: DataFolder, source: Any) -> dict[str, Any]:
     }
 
 
-def open_on(folder: DataFolder, source: Any) -> AbstractContextManager[Session]:
+def open_on(folder: DataDirectory, source: Any) -> AbstractContextManager[Session]:
     return opened(**how(folder, source))
 
 
-def test_how_a_run_ended_is_on_record(folder: DataFolder, market: GeneratedMarket) -> None:
+def test_how_a_run_ended_is_on_record(folder: DataDirectory, market: GeneratedMarket) -> None:
     with open_on(folder, market):
         pass
     with pytest.raises(ZeroDivisionError), open_on(folder, market):
@@ -74,7 +74,9 @@ def test_how_a_run_ended_is_on_record(folder: DataFolder, market: GeneratedMarke
     assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
 
 
-async def test_being_told_to_stop_is_no_crash(folder: DataFolder, market: GeneratedMarket) -> None:
+async def test_being_told_to_stop_is_no_crash(
+    folder: DataDirectory, market: GeneratedMarket
+) -> None:
     async def wait() -> None:
         with open_on(folder, market):
             async with trio.open_nursery() as nursery:
@@ -94,7 +96,7 @@ def test_a_group_of_crashes_is_a_crash() -> None:
 
 
 def test_a_full_disk_at_the_very_end_does_not_keep_the_files_open(
-    folder: DataFolder, market: GeneratedMarket, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, market: GeneratedMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(events: object) -> None:
         raise DiskFullError("full")
@@ -109,7 +111,7 @@ def test_a_full_disk_at_the_very_end_does_not_keep_the_files_open(
 
 
 def test_a_venue_of_a_newer_kamou_leaves_nothing_open(
-    folder: DataFolder, market: GeneratedMarket
+    folder: DataDirectory, market: GeneratedMarket
 ) -> None:
     venue = VenueStore(folder.exchange)
     venue._db.execute("PRAGMA user_version = 99")
@@ -120,7 +122,7 @@ def test_a_venue_of_a_newer_kamou_leaves_nothing_open(
 
 
 def test_a_market_whose_instruments_make_no_sense_is_refused_before_anything_is_written(
-    folder: DataFolder, market: GeneratedMarket
+    folder: DataDirectory, market: GeneratedMarket
 ) -> None:
     market.instruments = tuple(
         attrs.evolve(each, tick=Decimal(0), qty_min=each.qty_max + 1) for each in market.instruments
@@ -135,7 +137,7 @@ def test_a_market_whose_instruments_make_no_sense_is_refused_before_anything_is_
 
 
 def test_the_key_of_the_salts_is_made_once_and_only_its_owner_reads_it(
-    folder: DataFolder,
+    folder: DataDirectory,
 ) -> None:
     key = salt_key(folder.salt_key)
     assert salt_key(folder.salt_key) == key
@@ -144,7 +146,7 @@ def test_the_key_of_the_salts_is_made_once_and_only_its_owner_reads_it(
 
 
 @pytest.mark.parametrize("text", ["", "abcd", "no hex at all"])
-def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataFolder, text: str) -> None:
+def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataDirectory, text: str) -> None:
     folder.salt_key.write_text(text)
     with pytest.raises(StoreError, match="backup"):
         salt_key(folder.salt_key)
@@ -155,7 +157,7 @@ def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataFolder, te
 
 
 async def test_the_market_is_run_to_the_present_in_a_thread_before_the_session_is_there(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, threads = generator.advance, []
 
@@ -176,7 +178,7 @@ async def test_the_market_is_run_to_the_present_in_a_thread_before_the_session_i
 
 
 async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, days, asked = generator.advance, [], []
     token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
@@ -204,7 +206,7 @@ async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
 
 
 async def test_a_session_that_cannot_be_opened_in_a_thread_says_why_on_the_loop(
-    folder: DataFolder, market: GeneratedMarket
+    folder: DataDirectory, market: GeneratedMarket
 ) -> None:
     folder.exchange.write_text("no database" * 100)
     with pytest.raises(StoreError, match="exchange"):
@@ -213,7 +215,7 @@ async def test_a_session_that_cannot_be_opened_in_a_thread_says_why_on_the_loop(
 
 
 def test_a_session_opens_a_venue_that_was_left_days_ago_at_the_present(
-    folder: DataFolder,
+    folder: DataDirectory,
 ) -> None:
     left_ms = NOW_MS - 3 * DAY_MS
     source = GeneratedMarket(seed=1, origin_ms=left_ms - DAY_MS, symbols=2)

@@ -22,7 +22,7 @@ from small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_t
 from kamou.clock import DAY_MS, MINUTE_MS
 from kamou.core.book.events import DayOpened
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.store import database
 
 FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine schedules nobody for seconds
@@ -59,7 +59,7 @@ def port_of(running: runs.Running) -> int:
     return record.port
 
 
-def site_events(folder: DataFolder) -> list[object]:
+def site_events(folder: DataDirectory) -> list[object]:
     return [e for e in journal(folder) if isinstance(e, SiteFailed | SiteRecovered)]
 
 
@@ -67,7 +67,7 @@ def site_events(folder: DataFolder) -> list[object]:
 
 
 async def test_a_site_that_dies_or_hangs_while_it_trades_is_replaced_told_and_journalled_once(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
@@ -101,7 +101,7 @@ def _restarted(node: dict[str, object]) -> dict[str, int]:
 async def test_a_history_interrupted_after_a_crash_of_the_site_skips_no_day(
     tmp_path: Path,
 ) -> None:
-    folder = DataFolder(tmp_path / "data")
+    folder = DataDirectory(tmp_path / "data")
     async with runs.started(folder, days=3) as running:
         pid = await serving(running)
         await runs.in_history(running)
@@ -141,7 +141,7 @@ def bindable(port: int) -> bool:
 
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_the_port_is_free_soon_after_the_trading_process_is_killed(
-    traded: DataFolder, stopped: bool
+    traded: DataDirectory, stopped: bool
 ) -> None:
     """A site that is stopped is woken by the system: its group has become an orphaned one."""
     async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
@@ -181,7 +181,7 @@ def state(pid: int, thread: int = 0) -> str:
     return about.rpartition(")")[2].split()[0]
 
 
-async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataFolder) -> None:
+async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataDirectory) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     for _ in range(2):
@@ -193,7 +193,7 @@ async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataFol
 
 
 async def test_a_run_that_is_told_to_stop_does_not_wait_for_a_site_that_hangs(
-    traded: DataFolder,
+    traded: DataDirectory,
 ) -> None:
     async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
@@ -206,7 +206,7 @@ async def test_a_run_that_is_told_to_stop_does_not_wait_for_a_site_that_hangs(
     assert_same_book(traded)
 
 
-async def test_a_port_that_is_taken_ends_the_run_with_one_line(traded: DataFolder) -> None:
+async def test_a_port_that_is_taken_ends_the_run_with_one_line(traded: DataDirectory) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         done = await trio.run_process(
@@ -221,7 +221,7 @@ async def test_a_port_that_is_taken_ends_the_run_with_one_line(traded: DataFolde
 
 
 async def test_the_pages_are_served_alone_beside_a_run_and_from_a_backup(
-    traded: DataFolder, tmp_path: Path
+    traded: DataDirectory, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup.sqlite3"
     database.backup(traded.database, backup)

@@ -21,7 +21,7 @@ from test_processes import CONFIGURATION
 
 from kamou.cli import main
 from kamou.clock import MINUTE_MS
-from kamou.data_directory.folder import DataFolder, RunRecord
+from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.lock import lock_holder
 from kamou.runs import flatten
 from kamou.venue.store import VenueStore
@@ -67,7 +67,7 @@ class Stranger:
 
 
 @contextmanager
-def stranger_at(folder: DataFolder, port: int = 0) -> Iterator[Stranger]:
+def stranger_at(folder: DataDirectory, port: int = 0) -> Iterator[Stranger]:
     program = PROGRAM.format(stranger=STRANGER)
     with subprocess.Popen(
         [sys.executable, "-c", program, str(folder.lock), str(port)],
@@ -82,7 +82,7 @@ def stranger_at(folder: DataFolder, port: int = 0) -> Iterator[Stranger]:
 
 
 @pytest.fixture
-def dead(traded: DataFolder, tmp_path: Path) -> DataFolder:
+def dead(traded: DataDirectory, tmp_path: Path) -> DataDirectory:
     """The folder of a run that was killed, as an older version left it; positions are open."""
     for part in (tmp_path, *tmp_path.parents):
         if part != Path("/") and not part.stat().st_mode & 0o001:
@@ -100,7 +100,7 @@ def dead(traded: DataFolder, tmp_path: Path) -> DataFolder:
     return traded
 
 
-def on_port(folder: DataFolder, port: int) -> None:
+def on_port(folder: DataDirectory, port: int) -> None:
     record = RunRecord.read(folder)
     assert record is not None
     attrs.evolve(record, operator_port=port).write(folder)
@@ -114,7 +114,7 @@ def kill(
     clock = SetClock(NOW_MS + MINUTE_MS)
     monkeypatch.setattr(flatten, "SystemClock", lambda: clock)
 
-    def call(verb: str, folder: DataFolder, *options: object) -> tuple[int, str, str]:
+    def call(verb: str, folder: DataDirectory, *options: object) -> tuple[int, str, str]:
         configuration = folder.path.with_name("kamou.toml")
         configuration.write_text(CONFIGURATION.format(days=2))
         arguments = [verb, "--config", configuration, "--data-dir", folder.path, *options]
@@ -127,7 +127,7 @@ def kill(
 
 
 def test_a_stranger_who_holds_the_lock_and_the_port_is_sent_no_token_and_closes_nothing(
-    dead: DataFolder, kill: Callable[..., tuple[int, str, str]]
+    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
 ) -> None:
     held, token = len(venue(dead).positions), dead.token.read_text().strip()
     with stranger_at(dead) as stranger:
@@ -146,7 +146,7 @@ def test_a_stranger_who_holds_the_lock_and_the_port_is_sent_no_token_and_closes_
 
 
 def test_a_stranger_on_the_port_of_a_process_that_lives_cannot_prove_itself(
-    dead: DataFolder, kill: Callable[..., tuple[int, str, str]]
+    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
 ) -> None:
     """The dead run's process id was given to another process of the operator."""
     token = dead.token.read_text().strip()
@@ -168,7 +168,7 @@ def test_a_stranger_on_the_port_of_a_process_that_lives_cannot_prove_itself(
 
 
 def test_what_the_stranger_answers_does_not_hide_a_position_that_stays_open(
-    dead: DataFolder,
+    dead: DataDirectory,
     kill: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -187,7 +187,7 @@ def test_what_the_stranger_answers_does_not_hide_a_position_that_stays_open(
 
 
 def test_a_run_that_a_stranger_keeps_out_is_told_who_and_what_to_do(
-    dead: DataFolder, kill: Callable[..., tuple[int, str, str]]
+    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
 ) -> None:
     with stranger_at(dead) as stranger:
         code, _, err = kill("run", dead, "--port", 0, "--operator-port", 0)
@@ -197,7 +197,7 @@ def test_a_run_that_a_stranger_keeps_out_is_told_who_and_what_to_do(
 
 
 def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
-    dead: DataFolder,
+    dead: DataDirectory,
 ) -> None:
     dead.path.chmod(0o700)
     program = (
@@ -221,7 +221,7 @@ def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
 
 
 def test_what_root_flattens_is_left_for_the_folders_owner_to_read(
-    traded: DataFolder, kill: Callable[..., tuple[int, str, str]]
+    traded: DataDirectory, kill: Callable[..., tuple[int, str, str]]
 ) -> None:
     for path in (traded.path, *traded.path.iterdir()):
         os.chown(path, STRANGER, STRANGER)

@@ -26,7 +26,7 @@ class Day:
     equity_start: D
     equity_end: D
     change: D
-    flows: D
+    net_deposits: D
     fees: D
     funding: D
     trades: int  # positions that became flat
@@ -70,13 +70,13 @@ class Ledger:
         """Add up what is stamped from ``from_ms`` on and before ``until_ms``."""
         inside = [each for each in self.entries if from_ms <= each[0] < until_ms]
         paid = [row for _, kind, row in inside if kind]
-        flows = sum((D(row["amount"]) for row in paid if row["kind"] == "transfer"), D(0))
+        net_deposits = sum((D(row["amount"]) for row in paid if row["kind"] == "transfer"), D(0))
         start, end = self.equity(from_ms, mark), self.equity(until_ms, mark)
         return Day(
             equity_start=start,
             equity_end=end,
-            change=end - start - flows,
-            flows=flows,
+            change=end - start - net_deposits,
+            net_deposits=net_deposits,
             fees=sum((D(row["fee"]) for _, kind, row in inside if not kind), D(0)),
             funding=sum((D(row["amount"]) for row in paid if row["kind"] == "funding"), D(0)),
             trades=sum(from_ms <= at_ms < until_ms for at_ms in self.closes()),

@@ -20,7 +20,7 @@ NOW_MS = 1_000
 @attrs.frozen(kw_only=True)
 class Note:
     text: str
-    expires_ms: int = 10_000
+    expires_at_ms: int = 10_000
 
 
 def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT, **more: Any) -> Mailbox[Any]:
@@ -154,10 +154,10 @@ def test_conflated_mailboxes_agree_with_a_dictionary(steps: list[int | None]) ->
 
 async def test_a_message_past_its_deadline_expires_unread_and_is_counted() -> None:
     mailbox = box()
-    mailbox.put_nowait(Note(text="late", expires_ms=NOW_MS))
-    mailbox.put_nowait(Note(text="in time", expires_ms=NOW_MS + 1))
+    mailbox.put_nowait(Note(text="late", expires_at_ms=NOW_MS))
+    mailbox.put_nowait(Note(text="in time", expires_at_ms=NOW_MS + 1))
     assert (await mailbox.get()).text == "in time"
-    mailbox.put_nowait(Note(text="late", expires_ms=NOW_MS))
+    mailbox.put_nowait(Note(text="late", expires_at_ms=NOW_MS))
     mailbox.put_nowait("no deadline")
     assert await mailbox.get_until(None, SystemClock()) == "no deadline"
     assert mailbox.statistics().expired == 2

@@ -28,7 +28,7 @@ import numpy as np
 import trio
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import ZERO, Account, Instrument, OrderType
 from kamou.errors import UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
@@ -41,7 +41,7 @@ from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.market.recorded import RecordedMarket
-from kamou.venue.state import Evidence, FillNoted, MoneyNoted
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -92,7 +92,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     instruments = tuple(_instrument(index) for index in range(symbols))
     names = tuple(each.symbol for each in instruments)
     first_ms = START_MS - WARMUP * STEP_MS
-    candles = Candles(
+    bars = Bars(
         symbols=names,
         period_ms=STEP_MS,
         open_ms=first_ms + np.arange(bars, dtype=np.int64) * STEP_MS,
@@ -109,8 +109,8 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
         values=chance.normal(0.0001, 0.0002, (len(settled), symbols)),
         period_ms=8 * HOUR_MS,
     )
-    data = MarketSet(
-        name="drawn", candles=candles, funding=funding, interest=empty_series(names, DAY_MS)
+    data = Dataset(
+        name="drawn", bars=bars, funding=funding, open_interest=empty_series(names, DAY_MS)
     )
     return RecordedMarket(
         data,
@@ -192,15 +192,15 @@ class Judge:
     def _mark_at(self, symbol: str, at_ms: int) -> Decimal:
         return D(repr(float(self._market.prices(at_ms)[self._columns[symbol]])))
 
-    def take(self, noted: Evidence) -> None:
+    def take(self, noted: AuditRecord) -> None:
         """The next record."""
         if self._instant is not None and noted.at_ms > self._instant:
             self._worst(self._instant)  # whole: what is stamped alike happened together
         self._instant = noted.at_ms
         self._until(noted.at_ms)
-        if isinstance(noted, MoneyNoted) and noted.kind == "opening":
+        if isinstance(noted, MoneyAudit) and noted.kind == "opening":
             self._open(noted.amount)
-        if isinstance(noted, FillNoted) and noted.type is OrderType.STOP_MARKET:
+        if isinstance(noted, FillAudit) and noted.type is OrderType.STOP_MARKET:
             assert noted.trigger_price is not None
             beyond = (noted.trigger_price - noted.price) * -noted.side.sign
             self.days[-1].slipped += max(ZERO, beyond) * noted.quantity * noted.contract_size
@@ -250,7 +250,7 @@ def backtest(
 
     def judge_venue(engine: Engine) -> None:
         judge = Judge(drawn, engine)
-        for noted in engine.evidence:
+        for noted in engine.audit_log:
             judge.take(noted)
         judge.end(engine.market_ms)
         judges.append(judge)

@@ -39,7 +39,7 @@ WORLDS: tuple[World, ...] = (
     ("all", 0.5, range(1, 6)),
     ("none", 0.3, (1,)),
     ("operator,tight_limits", 0.5, (1,)),
-    ("foreign_order,lying_venue", 0.5, (1,)),
+    ("external_order,lying_venue", 0.5, (1,)),
     ("narrow_day_budget", 0.5, (1,)),
     ("narrow_cluster", 0.5, (1,)),
 )

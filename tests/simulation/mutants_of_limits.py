@@ -58,7 +58,7 @@ LIMITS = (
         notices=("ENTRIES_DAY",),
     ),
     of_equity(
-        name="what was realised since the account was read is forgotten",
+        name="what was realized since the account was read is forgotten",
         old="    for change in book.balance_changes.values():\n",
         new="    for change in tuple(book.balance_changes.values())[:0]:\n",
         faults="narrow_day_budget,blind_account",

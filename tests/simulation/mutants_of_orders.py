@@ -120,8 +120,8 @@ ORDERS = (
     Mutant(
         name="permits last an hour",
         file="kamou/core/risk/governor.py",
-        old="    expires_ms = min(plan.expires_ms, now_ms + context.limits.permit_ttl_s * 1000)",
-        new="    expires_ms = now_ms + 3_600_000",
+        old="min(plan.expires_at_ms, now_ms + context.limits.permit_ttl_s * 1000)",
+        new="now_ms + 3_600_000",
         notices=("PERMIT_LONG",),
         faults="none",
     ),
@@ -139,7 +139,7 @@ ORDERS = (
         old="    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused",
         new="    return ()\n    if now_ms >= deadline_ms and (stop_refused",
         notices=("UNPROTECTED",),
-        faults="foreign_cancel",
+        faults="external_cancel",
     ),
     Mutant(
         name="the stop does not follow the filled size",
@@ -147,7 +147,7 @@ ORDERS = (
         old="    covering = [v for v in stops if v.quantity - v.filled >= held]\n",
         new="    covering = stops\n",
         notices=("UNPROTECTED", "UNSETTLED"),
-        faults="foreign_order",
+        faults="external_order",
         seeds=30,
     ),
     Mutant(
@@ -163,7 +163,7 @@ ORDERS = (
         old="    held = trade.quantity\n    if held <= 0:\n",
         new="    held = trade.quantity\n    if held <= 0 or trade.adopted:\n",
         notices=("UNPROTECTED",),
-        faults="foreign_order",
+        faults="external_order",
     ),
     Mutant(
         name="separate stops are placed twice as far, and believed",

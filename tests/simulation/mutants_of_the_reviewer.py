@@ -17,7 +17,7 @@ REVIEWER = (
         old="    side = Side.LONG if position.quantity > 0 else Side.SHORT\n",
         new="    side = Side.LONG if position.quantity else Side.SHORT\n",
         notices=("UNSETTLED", "UNPROTECTED", "CRASH"),
-        faults="foreign_order",
+        faults="external_order",
     ),
     defect(
         name="a permit is released while its order is in flight",
@@ -38,7 +38,7 @@ REVIEWER = (
         file="kamou/core/risk/states.py",
         old="        return _to(book, _T.REDUCE_ONLY, StateReason.OPERATOR_RESUME, None)\n",
         new="        return _to(book, _T.ACTIVE, StateReason.OPERATOR_RESUME, None)\n",
-        notices=("REARMED",),
+        notices=("RESUMED",),
         faults="operator",
     ),
     defect(
@@ -102,7 +102,7 @@ REVIEWER = (
         new="    deadline_ms = now_ms + allowed_ms + silent_ms\n",
         notices=("UNPROTECTED",),
         seeds=20,
-        faults="stops_refused,foreign_cancel",
+        faults="stops_refused,external_cancel",
     ),
     defect(
         name="a close is of all that was ever entered",
@@ -119,7 +119,7 @@ REVIEWER = (
         old="portfolio.lose_stop(trade, event.at_ms)\n\n    def _keep",
         new="trade\n\n    def _keep",
         notices=("UNPROTECTED",),
-        faults="foreign_cancel",
+        faults="external_cancel",
     ),
     defect(
         name="REDUCED_SIZE trades at full size",
@@ -143,13 +143,13 @@ REVIEWER = (
         old="    return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)\n",
         new="    return bool(client)\n",
         notices=("UNJOURNALLED",),
-        faults="foreign_order",
+        faults="external_order",
     ),
     defect(
         name="a withdrawal is booked as a deposit",
         file="kamou/core/book/account_fold.py",
-        old="            self.flows += income.amount\n        elif",
-        new="            self.flows -= income.amount\n        elif",
+        old="            self.net_deposits += income.amount\n        elif",
+        new="            self.net_deposits -= income.amount\n        elif",
         notices=("UNSETTLED",),
         faults="insufficient_margin",
     ),

@@ -41,7 +41,7 @@ def test_no_blindness_excuses_an_entry_on_a_read_that_is_too_old(blind_ms: int) 
 
 
 def losing(*silent: tuple[int, int]) -> OutsideChanges:
-    """A loss of 200 that a fill realised at ``GONE_MS``."""
+    """A loss of 200 that a fill realized at ``GONE_MS``."""
     made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
     made.lost("ETHUSDT", GONE_MS, Decimal(3), Decimal(200))
     return made

@@ -24,7 +24,7 @@ from kamou.simulator.limits import reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.venue.checker import Checker, CheckLimits, never_silent
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
-from kamou.venue.state import MoneyNoted
+from kamou.venue.state import MoneyAudit
 
 D = Decimal
 MIDNIGHT_MS = 20_000 * DAY_MS
@@ -33,12 +33,12 @@ READ_MS = NOON_MS + 240_000  # of the account, for the opening of the day
 OPENED_MS = READ_MS + 500  # when that is in the journal
 
 WITHOUT_MIDNIGHT = e.DayOpened(
-    at_ms=READ_MS, day="2024-10-04", equity=D(0), midnight_ms=MIDNIGHT_MS
+    at_ms=READ_MS, day="2024-10-04", equity=D(0), midnight_at_ms=MIDNIGHT_MS
 )
 OF_THE_READ = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(0), at_midnight=False)
 REBUILT = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(10_000), rests_on="last_price_bars")
 
-# Paid in before the opening, lost before it; the day's equity by the record; its flows.
+# Paid in before the opening, lost before it; the day's equity by the record; its net_deposits.
 CASES = [
     pytest.param(WITHOUT_MIDNIGHT, -9_000, 0, 10_000, -9_000, id="withdrawn"),
     pytest.param(WITHOUT_MIDNIGHT, 9_000, 0, 10_000, 9_000, id="deposited"),
@@ -49,11 +49,11 @@ CASES = [
 ]
 
 
-def money(kind: str, at_ms: int, amount: int) -> MoneyNoted:
-    return MoneyNoted(at_ms=at_ms, kind=kind, symbol="", amount=D(amount))
+def money(kind: str, at_ms: int, amount: int) -> MoneyAudit:
+    return MoneyAudit(at_ms=at_ms, kind=kind, symbol="", amount=D(amount))
 
 
-def evidence(paid_in: int, lost: int) -> list[MoneyNoted]:
+def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
     """The venue's records of an account of 10,000, until the day of the record is opened."""
     return [
         money("opening", NOON_MS, 10_000),
@@ -77,9 +77,9 @@ def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
     return attrs.evolve(event, equity=equity, opening=opening)
 
 
-@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES)
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
 def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_from(
-    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     checker = Checker(CheckLimits())
     limits = checker.portfolio = LimitChecker(
@@ -94,14 +94,14 @@ def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_f
             reentries_per_day=1,
         ),
         mark_at=lambda symbol, at_ms: None,
-        leverage_of=lambda client_id: 1,
-        strategy_of=lambda client_id: "",
+        leverage_of=lambda client_order_id: 1,
+        strategy_of=lambda client_order_id: "",
         wrong=lambda rule, at_ms, symbol, detail: None,
     )
     for noted in evidence(paid_in, lost):
         checker.take(noted)
     reopen_day(limits, checker, opened(event, paid_in, lost), OPENED_MS)
-    assert (limits.day_equity, limits._flows) == (day_equity, flows)
+    assert (limits.day_equity, limits._net_deposits) == (day_equity, net_deposits)
 
 
 def restored(paid_in: int, lost: int, book: Book) -> Duties:
@@ -114,18 +114,18 @@ def restored(paid_in: int, lost: int, book: Book) -> Duties:
         wrong=lambda rule, at_ms, symbol, detail: None,
     )
     for noted in evidence(paid_in, lost):
-        made.evidence(noted)
+        made.audit_record(noted)
     made.rolled_back(book)
     return made
 
 
-@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES)
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
 def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_it(
-    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     duties = restored(paid_in, lost, Book())
     duties.journalled(opened(event, paid_in, lost))
-    assert (duties._day_equity, duties._day_flows) == (day_equity, flows)
+    assert (duties._day_equity, duties._day_net_deposits) == (day_equity, net_deposits)
 
 
 @pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
@@ -133,9 +133,9 @@ def test_a_transfer_between_the_read_and_its_commit_is_a_flow_of_the_day(
     event: e.DayOpened,
 ) -> None:
     duties = restored(0, 0, Book())
-    duties.evidence(money("transfer", READ_MS + 1, 500))
+    duties.audit_record(money("transfer", READ_MS + 1, 500))
     duties.journalled(opened(event, 0, 0))
-    assert (duties._day_equity, duties._day_flows) == (10_000, 500)
+    assert (duties._day_equity, duties._day_net_deposits) == (10_000, 500)
 
 
 @pytest.mark.parametrize("paid_in", [-9_000, 500])
@@ -145,18 +145,18 @@ def test_a_transfer_that_a_restored_opening_holds_and_its_record_forgot_is_a_flo
     """The record takes it out of the opening as soon as the venue has listed it."""
     book = Book()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
-    assert (book.day_equity, book.day_flows) == (10_000 + paid_in, 0)
+    assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
     duties = restored(paid_in, 0, book)
-    assert (duties._day_equity, duties._day_flows) == (10_000, paid_in)
+    assert (duties._day_equity, duties._day_net_deposits) == (10_000, paid_in)
     book.apply_all([(2, listed(paid_in))])
-    assert (book.day_equity, book.day_flows) == (10_000, paid_in)
+    assert (book.day_equity, book.day_net_deposits) == (10_000, paid_in)
 
 
-@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "flows"), CASES[:5])
+@pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES[:5])
 def test_the_book_counts_the_day_from_the_same_equity(
-    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, flows: int
+    event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     """The figures above are those of the product, from its own journal."""
     book = Book()
     book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
-    assert (book.day_equity, book.day_flows) == (day_equity, flows)
+    assert (book.day_equity, book.day_net_deposits) == (day_equity, net_deposits)

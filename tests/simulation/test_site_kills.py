@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 
 sys.path.append(str(Path(__file__).parent / "kills"))
 
@@ -21,7 +21,7 @@ async def test_a_site_that_is_killed_at_random_moments_changes_nothing_for_the_t
 ) -> None:
     for name, value in site_kills.OF_THE_RUN.items():
         monkeypatch.setenv(name, value)
-    done = await site_kills.killed(DataFolder(tmp_path / "data"), KILLS, SEED)
+    done = await site_kills.killed(DataDirectory(tmp_path / "data"), KILLS, SEED)
     assert done.failures == []
     assert done.kills == KILLS
     assert 0 < done.in_history < KILLS

@@ -27,7 +27,7 @@ class Account:
     sign: int
     held: Decimal = D(0)
     entered: Decimal = D(0)
-    realised_or_spent: Decimal = D(0)  # minus what was paid for contracts, plus what they brought
+    realized_or_spent: Decimal = D(0)  # minus what was paid for contracts, plus what they brought
     fees: Decimal = D(0)
     funding: Decimal = D(0)
     entry_over: bool = False
@@ -71,7 +71,7 @@ class BookMachine(RuleBasedStateMachine):
                 permit_id=of.permit_id,
                 plan=of,
                 figures=(),
-                expires_ms=of.expires_ms,
+                expires_at_ms=of.expires_at_ms,
             ),
             *(e.IntentRecorded(at_ms=self.now_ms, intent=i) for i in (entry, *exits.values())),
             e.PermitConsumed(
@@ -89,7 +89,7 @@ class BookMachine(RuleBasedStateMachine):
         direction = 1 if order.role is OrderRole.ENTRY else -1
         account.held += direction * quantity
         account.entered += quantity if direction > 0 else 0
-        account.realised_or_spent -= direction * account.sign * quantity * price * D("0.1")
+        account.realized_or_spent -= direction * account.sign * quantity * price * D("0.1")
         account.fees += done.fee
         self._finish(order.symbol, account)
 
@@ -192,7 +192,7 @@ class BookMachine(RuleBasedStateMachine):
     @invariant()
     def published_trades_close_to_the_cent(self) -> None:
         for event, account in self.published:
-            assert abs(event.pnl_gross - account.realised_or_spent) < D("0.000001")
+            assert abs(event.pnl_gross - account.realized_or_spent) < D("0.000001")
             assert event.fees == account.fees
             assert event.funding == account.funding
             assert abs(event.pnl_net - (event.pnl_gross - event.fees + event.funding)) < D("1e-6")

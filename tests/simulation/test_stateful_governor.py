@@ -51,7 +51,7 @@ class Claim:
     entry: Intent
     stop: Intent
     target: Intent  # exits fill as targets: a stop-out would begin the cooldown
-    expires_ms: int
+    expires_at_ms: int
     sent: bool = False
     left: Decimal = D(0)
     held: Decimal = D(0)
@@ -112,8 +112,8 @@ class GovernorMachine(RuleBasedStateMachine):
             leverage=leverage,
             risk=D(0),  # a planner that admits to nothing
             notional=D(0),
-            planned_ms=self.now_ms,
-            expires_ms=self.now_ms + 20_000,
+            planned_at_ms=self.now_ms,
+            expires_at_ms=self.now_ms + 20_000,
         )
         held = {c.plan.symbol: c.held * c.plan.side.sign for c in self.live() if c.held}
         used = sum((c.held * 10 / c.plan.leverage for c in self.live()), D(0))
@@ -134,9 +134,9 @@ class GovernorMachine(RuleBasedStateMachine):
             assert event.denials
             return
         assert isinstance(event, e.PermitGranted)
-        assert self.now_ms < verdict.expires_ms <= asked.expires_ms
+        assert self.now_ms < verdict.expires_at_ms <= asked.expires_at_ms
         assert all(c.plan.symbol != symbol for c in self.live()), "one trade per symbol"
-        assert units * abs(distance) * (1 + LIMITS.gap_buffer_min) <= self.q * D("0.01")
+        assert units * abs(distance) * (1 + LIMITS.gap_buffer_min) <= self.sizing_equity * D("0.01")
         self.approved += 1
         self.claims.append(
             Claim(
@@ -144,7 +144,7 @@ class GovernorMachine(RuleBasedStateMachine):
                 entry=intent(OrderRole.ENTRY, asked),
                 stop=intent(OrderRole.STOP_LOSS, asked),
                 target=intent(OrderRole.TAKE_PROFIT, asked),
-                expires_ms=verdict.expires_ms,
+                expires_at_ms=verdict.expires_at_ms,
                 left=D(quantity),
             )
         )
@@ -158,16 +158,16 @@ class GovernorMachine(RuleBasedStateMachine):
         """Hard limits at the moment of an approval, positions and promises together."""
         live = list(self.live())
         lost = max(D(0), EQUITY - self.equity)
-        assert sum(c.risk for c in live) <= self.q * D("0.04")
+        assert sum(c.risk for c in live) <= self.sizing_equity * D("0.04")
         assert sum(c.risk for c in live) + lost <= EQUITY * D("0.04"), "the day's budget"
         for side in Side:
             alts = (c for c in live if c.plan.side is side and c.plan.symbol not in MAJORS)
             if asked.side is side and asked.symbol not in MAJORS:
-                assert sum(c.risk for c in alts) <= self.q * D("0.02")
+                assert sum(c.risk for c in alts) <= self.sizing_equity * D("0.02")
         mine = sum(c.money for c in live if c.plan.symbol == asked.symbol)
-        assert mine <= self.q * D("0.15")
-        assert sum(c.money for c in live) <= 3 * self.q
-        assert sum(c.money / c.plan.leverage for c in live) <= self.q * D("0.8")
+        assert mine <= self.sizing_equity * D("0.15")
+        assert sum(c.money for c in live) <= 3 * self.sizing_equity
+        assert sum(c.money / c.plan.leverage for c in live) <= self.sizing_equity * D("0.8")
         net = sum(c.money * c.plan.side.sign for c in live)
         before = net - asked.quantity * 10 * asked.side.sign
         if abs(net) >= abs(before):
@@ -184,7 +184,7 @@ class GovernorMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def an_entry_is_sent(self, data: st.DataObject) -> None:
-        waiting = [c for c in self.live() if not c.sent and self.now_ms < c.expires_ms]
+        waiting = [c for c in self.live() if not c.sent and self.now_ms < c.expires_at_ms]
         if waiting:
             claim = data.draw(st.sampled_from(waiting))
             claim.sent = True
@@ -234,7 +234,7 @@ class GovernorMachine(RuleBasedStateMachine):
             claim = next(c for c in self.claims if c.plan.permit_id == permit_id)
             assert claim.held == 0, "it holds a position"
             assert claim.left == 0 or not claim.sent, "it may still fill"
-            assert claim.left == 0 or self.now_ms >= claim.expires_ms, "it may still be sent"
+            assert claim.left == 0 or self.now_ms >= claim.expires_at_ms, "it may still be sent"
             claim.left = D(0)
             self.story.say(e.PermitReleased(at_ms=self.now_ms, permit_id=permit_id, reason=reason))
 

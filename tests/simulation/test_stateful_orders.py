@@ -36,7 +36,7 @@ class OrderMachine(RuleBasedStateMachine):
         if self.order.status is not before.status:
             assert self.order.status in NEXT[before.status]
             assert not before.status.terminal, "an end is an end"
-            assert self.order.changed_ms == event.at_ms
+            assert self.order.changed_at_ms == event.at_ms
         if not isinstance(event, e.FillRecorded):
             assert self.order.filled == before.filled, "only fills fill"
             self.said.append(event)

@@ -65,7 +65,7 @@ def test_every_fault_alone_strikes_and_breaks_nothing(name: str) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
     if name == "stops_refused":  # a stop has to be lost before another can be refused
-        scenarios = [Scenario(seed=3, faults=faults | {"foreign_cancel"})]
+        scenarios = [Scenario(seed=3, faults=faults | {"external_cancel"})]
     for scenario in scenarios:
         result = simulate(scenario)
         assert not result.failed, told(result)

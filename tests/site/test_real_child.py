@@ -18,7 +18,7 @@ import trio
 from sites import Told, health_of
 
 from kamou.clock import SystemClock
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError, SiteStartError
 from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings, WebSettings
@@ -33,8 +33,8 @@ WITHIN_S = 120.0  # far beyond what any wait here takes
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    folder = DataFolder(tmp_path)
+def folder(tmp_path: Path) -> DataDirectory:
+    folder = DataDirectory(tmp_path)
     database.migrate(folder.database)
     return folder
 
@@ -49,7 +49,7 @@ def listener(port: int = 0) -> Listener:
     return Listener(app=None, host="127.0.0.1", port=port, setting="web.port", option="--port")
 
 
-def handed(folder: DataFolder, bound: socket.socket, **changes: Any) -> SiteHandover:
+def handed(folder: DataDirectory, bound: socket.socket, **changes: Any) -> SiteHandover:
     made = handover(Settings(data_dir=folder.path), folder, bound, "assumed", "")
     return attrs.evolve(made, **({"nice": 0} | changes))  # the tests wait for it
 
@@ -64,7 +64,7 @@ def pid_of(process: Any) -> int:
 
 
 async def test_it_serves_on_the_socket_that_was_handed_over_and_the_next_one_does_too(
-    folder: DataFolder, bound: socket.socket
+    folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
     launch = launcher(handed(folder, bound))
@@ -89,7 +89,7 @@ async def test_it_serves_on_the_socket_that_was_handed_over_and_the_next_one_doe
 
 
 async def test_it_takes_its_limits_and_its_environment_holds_no_secret(
-    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAMOU__EXCHANGE__API_KEY", "a-secret")
     monkeypatch.setenv("MY_TOKEN", "a-secret")
@@ -114,7 +114,7 @@ async def test_it_takes_its_limits_and_its_environment_holds_no_secret(
 
 
 async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
-    folder: DataFolder, bound: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, bound: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kamou").mkdir()
     (tmp_path / "kamou" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
@@ -125,7 +125,7 @@ async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
 
 
 async def test_it_counts_what_it_served_and_ends_in_order_when_it_is_asked(
-    folder: DataFolder, bound: socket.socket
+    folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
@@ -142,7 +142,7 @@ async def test_it_counts_what_it_served_and_ends_in_order_when_it_is_asked(
 
 
 async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
-    folder: DataFolder, bound: socket.socket
+    folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
@@ -159,7 +159,7 @@ async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
 
 
 async def test_what_is_no_handover_ends_the_process_with_the_reason(
-    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kamou.site.process.encode_handover", lambda handover: b"nonsense\n")
     with trio.fail_after(WITHIN_S):
@@ -172,7 +172,7 @@ async def test_what_is_no_handover_ends_the_process_with_the_reason(
 
 
 async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
-    folder: DataFolder, bound: socket.socket
+    folder: DataDirectory, bound: socket.socket
 ) -> None:
     long = handed(folder, bound, pricing_markdown="x" * PRICING_BYTES_MAX)  # a pipe holds 64 KB
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]  # ended by its keeper
@@ -189,7 +189,7 @@ async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
 
 
 async def test_a_system_without_threads_refuses_the_start_and_is_told(
-    folder: DataFolder, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_thread(*command: Any, **how: Any) -> None:
         raise RuntimeError("can't start new thread")
@@ -201,7 +201,7 @@ async def test_a_system_without_threads_refuses_the_start_and_is_told(
 
 
 async def test_a_process_that_is_killed_or_stopped_is_replaced_and_told(
-    folder: DataFolder,
+    folder: DataDirectory,
 ) -> None:
     said: list[str] = []
     web = WebSettings(port=0, site_nice=0, site_silence_max_s=5)
@@ -227,7 +227,7 @@ async def test_a_process_that_is_killed_or_stopped_is_replaced_and_told(
     assert sum(1 for line in said if "public site is down" in line) == 1
 
 
-async def test_a_process_that_grows_beyond_its_memory_is_replaced(folder: DataFolder) -> None:
+async def test_a_process_that_grows_beyond_its_memory_is_replaced(folder: DataDirectory) -> None:
     web = WebSettings(port=0, site_nice=0, site_memory_max_mb=1)  # far below what it takes
     with trio.fail_after(WITHIN_S):
         async with public_site(

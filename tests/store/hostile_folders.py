@@ -20,7 +20,7 @@ from market_files import (
     candle_rows,
     funding_rows,
     good_folder,
-    interest_rows,
+    open_interest_rows,
     write_csv,
 )
 
@@ -55,7 +55,7 @@ def many_symbols(folder: Path) -> None:
 
 
 def cell(column: str, value: Any, *, row: int = 6) -> Callable[[Path], None]:
-    """Good candles but for one cell."""
+    """Good bars but for one cell."""
 
     def make(folder: Path) -> None:
         rows = candle_rows()
@@ -66,10 +66,10 @@ def cell(column: str, value: Any, *, row: int = 6) -> Callable[[Path], None]:
 
 
 def observed(file: str, column: str, value: Any) -> Callable[[Path], None]:
-    """Good candles, and funding or open interest but for one cell."""
+    """Good bars, and funding or open interest but for one cell."""
 
     def make(folder: Path) -> None:
-        rows = funding_rows() if file == "funding.csv" else interest_rows()
+        rows = funding_rows() if file == "funding.csv" else open_interest_rows()
         rows[2][column] = value
         write_csv(folder / "c.csv", candle_rows())
         write_csv(folder / file, rows)
@@ -122,11 +122,11 @@ def too_many_files(folder: Path) -> None:
         (folder / f"{at}.csv").touch()
 
 
-# --- stored sets -------------------------------------------------------------------------------
+# --- datasets -------------------------------------------------------------------------------
 
 
 def stored_set(folder: Path) -> Path:
-    """A valid stored set that no registry of the reader knows."""
+    """A valid dataset that no registry of the reader knows."""
     source = good_folder(folder.parent.parent / "sources" / folder.name)
     elsewhere = folder.parent.parent / "elsewhere" / folder.name
     stored = import_folder(source, elsewhere, now_ms=NOW_MS).summary.path
@@ -136,7 +136,7 @@ def stored_set(folder: Path) -> Path:
 
 
 def meta(**changes: Any) -> Callable[[Path], None]:
-    """A stored set whose ``meta.json`` says something else; ``...`` removes a key."""
+    """A dataset whose ``meta.json`` says something else; ``...`` removes a key."""
 
     def make(folder: Path) -> None:
         path = stored_set(folder) / "meta.json"
@@ -165,7 +165,7 @@ def meta_files(**changes: Any) -> Callable[[Path], None]:
 
 
 def set_without(name: str, put: Callable[[Path], object]) -> Callable[[Path], None]:
-    """A stored set in which something else stands in a file's place."""
+    """A dataset in which something else stands in a file's place."""
 
     def make(folder: Path) -> None:
         path = stored_set(folder) / name
@@ -175,8 +175,8 @@ def set_without(name: str, put: Callable[[Path], object]) -> Callable[[Path], No
     return make
 
 
-def set_of(column: str, value: Any, file: str = "candles.parquet") -> Callable[[Path], None]:
-    """A stored set with one unfit cell whose hashes agree: whoever made it knew how."""
+def set_of(column: str, value: Any, file: str = "bars.parquet") -> Callable[[Path], None]:
+    """A dataset with one unfit cell whose hashes agree: whoever made it knew how."""
 
     def make(folder: Path) -> None:
         path = stored_set(folder) / file

@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 def candle_rows(
     symbols: tuple[str, ...] = SYMBOLS, bars: int = BARS, start: int = START_MS
 ) -> Rows:
-    """Hourly candles on ticks of 0.01, by symbol and time."""
+    """Hourly bars on ticks of 0.01, by symbol and time."""
     rng = np.random.default_rng(1)
     rows: Rows = []
     for at, symbol in enumerate(symbols):
@@ -56,7 +56,7 @@ def funding_rows(every_h: int = 8, jitter_ms: int = 7) -> Rows:
     ]
 
 
-def interest_rows(every_h: int = 4) -> Rows:
+def open_interest_rows(every_h: int = 4) -> Rows:
     return [
         {
             "ts": START_MS + hour * HOUR_MS,
@@ -88,8 +88,8 @@ def write_parquet(path: Path, rows: Rows) -> Path:
 
 
 def good_folder(folder: Path) -> Path:
-    """Candles, funding and open interest that are all fit."""
+    """Bars, funding and open interest that are all fit."""
     write_parquet(folder / "candles_1h.parquet", candle_rows())
     write_csv(folder / "funding.csv.gz", funding_rows())
-    write_csv(folder / "open_interest_4h.csv.gz", interest_rows())
+    write_csv(folder / "open_interest_4h.csv.gz", open_interest_rows())
     return folder

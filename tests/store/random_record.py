@@ -71,16 +71,16 @@ def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
     return [each.event for each in sorted(made, key=lambda each: each.at_ms)]
 
 
-def _valued(transfer_ms: int, entry: int, number: int, equity: D) -> e.Event:
+def _valued(transfer_at_ms: int, entry: int, number: int, equity: D) -> e.Event:
     return TransferValued(
-        at_ms=transfer_ms + 5_000,
-        transfer_ms=transfer_ms,
+        at_ms=transfer_at_ms + 5_000,
+        transfer_at_ms=transfer_at_ms,
         number=10 * entry + number,  # several entries may have one stamp
         equity=equity,
         marks=(),
-        marks_ms=0,
+        marks_at_ms=0,
         rests_on="last_price_bars",
-        read_ms=transfer_ms + 5_000,
+        read_at_ms=transfer_at_ms + 5_000,
     )
 
 
@@ -119,7 +119,7 @@ def _exact(draw: st.DrawFn, days: list[int], at_ms: int) -> list[Journaled]:
             day=day_of(midnight),
             equity=draw(equities),
             opening=draw(equities),
-            midnight_ms=midnight,
+            midnight_at_ms=midnight,
             rests_on=draw(st.sampled_from(["mark_read", "last_price_bars"])),
             at_midnight=draw(st.integers(0, 4)) > 0,
         )
@@ -155,7 +155,7 @@ def _entry(draw: st.DrawFn, number: int, at_ms: int) -> e.Event:
         trade_id=f"t{number}",
         strategy=strategy,
         symbol=draw(st.sampled_from(["A", "B"])),
-        closed_ms=at_ms,
+        closed_at_ms=at_ms,
         pnl_net=amount,
         r_multiple=None if strategy == "adopted" else amount / 100,
     )
@@ -209,8 +209,8 @@ def cuts(events: list[e.Event]) -> list[Cut]:
         found[first.at_ms] = _midnight(events, first.at_ms, first.at_ms, first.equity)
     for each in reads:
         if isinstance(each, e.DayOpened) and each.opening is not None:
-            if each.at_midnight and each.midnight_ms >= max(found):
-                found[each.midnight_ms] = _known(events, each)
+            if each.at_midnight and each.midnight_at_ms >= max(found):
+                found[each.midnight_at_ms] = _known(events, each)
             continue
         midnight = each.at_ms // DAY * DAY
         in_time = each.at_ms - midnight <= IN_TIME
@@ -230,13 +230,13 @@ def _known(events: list[e.Event], opened: e.DayOpened) -> Cut:
     late = [x for x in events if isinstance(x, DayCorrected) and x.day == opened.day]
     assert opened.opening is not None
     return Cut(
-        at=opened.midnight_ms,
-        first=opened.midnight_ms,
+        at=opened.midnight_at_ms,
+        first=opened.midnight_at_ms,
         read=opened.at_ms,
         equity=late[-1].equity if late else opened.opening,
         midnight=True,
         exact=True,
-        rebuilt=opened.rests_on if opened.at_ms - opened.midnight_ms > 60_000 else "",
+        rebuilt=opened.rests_on if opened.at_ms - opened.midnight_at_ms > 60_000 else "",
         corrections=len(late),
     )
 
@@ -250,7 +250,7 @@ def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
     def total(pairs: list[tuple[int, D]]) -> D:
         return sum((amount for at, amount in pairs if inside(at)), D(0))
 
-    trades = [x for x in events if isinstance(x, e.TradeClosed) and inside(x.closed_ms)]
+    trades = [x for x in events if isinstance(x, e.TradeClosed) and inside(x.closed_at_ms)]
     moved = [(at, amount) for at, amount in incomes(events, "transfer") if inside(at)]
     return {
         "day": day_of(start.at),
@@ -258,7 +258,7 @@ def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
         "complete": start.midnight and end.midnight and end.at - start.at == DAY,
         "equity_start": start.equity,
         "equity_end": end.equity,
-        "flows": total(incomes(events, "transfer")),
+        "net_deposits": total(incomes(events, "transfer")),
         "funding": total(incomes(events, "funding")),
         "fees": total(fees(events)),
         "trades": len(trades),
@@ -278,7 +278,7 @@ def time_weighted(
     A transfer that nothing valued is seen at the next mark, with all others until then.
     """
     known = sorted((at, equity) for at, equity in marks(events).items() if at < end.first)
-    values = {x.transfer_ms: x.equity for x in events if isinstance(x, TransferValued)}
+    values = {x.transfer_at_ms: x.equity for x in events if isinstance(x, TransferValued)}
     growth, base = Fraction(1), Fraction(start.equity)
     base += sum(Fraction(amount) for at, amount in moved if at == start.at)  # no stretch before it
     seen_ms = start.at

@@ -41,8 +41,8 @@ def candidate() -> Candidate:
         stop_distance=30.0,
         target_distance=45.0,
         hold_ms=86_400_000,
-        bar_open_ms=CYCLE_MS - 900_000,
-        bar_close_ms=CYCLE_MS,
+        bar_opened_at_ms=CYCLE_MS - 900_000,
+        bar_closed_at_ms=CYCLE_MS,
         features=(("z", -2.5), ("rsi2", 3.0)),
     )
 
@@ -66,8 +66,8 @@ def plan(permit_id: str = PERMIT) -> Plan:
         notional=D("1000.00"),
         bound_by="exposure",
         hold_ms=86_400_000,
-        planned_ms=CYCLE_MS + 2_000,
-        expires_ms=CYCLE_MS + 32_000,
+        planned_at_ms=CYCLE_MS + 2_000,
+        expires_at_ms=CYCLE_MS + 32_000,
     )
 
 
@@ -88,7 +88,7 @@ def intent(client_order_id: str, role: OrderRole) -> Intent:
         time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
         reduce_only=not entry,
         leverage=3,
-        intended_ms=CYCLE_MS + 2_010,
+        intended_at_ms=CYCLE_MS + 2_010,
         salt="00" * 32,
         cause_id=PERMIT,
     )
@@ -119,15 +119,15 @@ def filled(
     )
 
 
-def marked(at_ms: int, equity: str, flows: str = "0") -> e.Event:
+def marked(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
-        balance=D(equity),
-        unrealised=D(0),
+        wallet_balance=D(equity),
+        unrealized_pnl=D(0),
         margin_used=D(0),
         open_risk=D(0),
-        flows=D(flows),
+        net_deposits=D(net_deposits),
     )
 
 
@@ -138,10 +138,10 @@ def transferred(at_ms: int, amount: str) -> e.Event:
     return e.IncomeRecorded(at_ms=at_ms, income=income)
 
 
-def started(generation: int, at_ms: int) -> e.Event:
+def started(run_number: int, at_ms: int) -> e.Event:
     return e.RunStarted(
         at_ms=at_ms,
-        generation=generation,
+        run_number=run_number,
         mode="demo",
         version="1",
         config_digest="c0ffee",
@@ -163,8 +163,8 @@ def trade_closed() -> e.TradeClosed:
         entry_price=D("2000"),
         exit_price=D("2045"),
         stop_price=D("1970"),
-        opened_ms=CYCLE_MS + 2_200,
-        closed_ms=CYCLE_MS + 50_000,
+        opened_at_ms=CYCLE_MS + 2_200,
+        closed_at_ms=CYCLE_MS + 50_000,
         pnl_gross=D("22.5"),
         fees=D("0.6"),
         funding=D("-0.05"),
@@ -194,8 +194,8 @@ def opening() -> list[e.Event]:
         e.DayOpened(at_ms=DAY0_MS, day="2023-11-15", equity=D("10000")),
         e.CycleRanked(
             at_ms=at,
-            cycle_ms=CYCLE_MS,
-            bar_close_ms=CYCLE_MS,
+            cycle_at_ms=CYCLE_MS,
+            bar_closed_at_ms=CYCLE_MS,
             symbols=220,
             candidates=2,
             abstained=(
@@ -232,7 +232,7 @@ def opening() -> list[e.Event]:
             figures=(
                 Figure(name="gap_buffer", value="0.25 = max(0.25, none measured in 30 days)"),
             ),
-            expires_ms=at + 30_000,
+            expires_at_ms=at + 30_000,
         ),
         e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, OrderRole.ENTRY)),
         e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(STOP, OrderRole.STOP_LOSS)),
@@ -247,7 +247,7 @@ def opening() -> list[e.Event]:
 
 def closed(at_ms: int) -> e.Event:
     return e.CycleClosed(
-        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+        at_ms=at_ms, cycle_at_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
     )
 
 
@@ -265,7 +265,7 @@ def closing() -> list[e.Event]:
         trade_closed(),
         e.PermitReleased(at_ms=at + 1, permit_id=PERMIT, reason="trade closed"),
         e.CycleClosed(
-            at_ms=at + 5, cycle_ms=CYCLE_MS, positions=0, open_orders=1, drift=0, repaired=0
+            at_ms=at + 5, cycle_at_ms=CYCLE_MS, positions=0, open_orders=1, drift=0, repaired=0
         ),
         e.StateChanged(
             at_ms=at + 6,
@@ -281,8 +281,8 @@ def closing() -> list[e.Event]:
             reason="OPERATOR_RESUME",
         ),
         transferred(at + 2_000, "500"),
-        marked(at + 3_000, "10521.85", flows="500"),
-        marked(DAY0_MS + 86_400_000, "10521.85", flows="500"),
+        marked(at + 3_000, "10521.85", net_deposits="500"),
+        marked(DAY0_MS + 86_400_000, "10521.85", net_deposits="500"),
         e.DayOpened(at_ms=DAY0_MS + 86_400_000, day="2023-11-16", equity=D("10521.85")),
-        e.RunStopped(at_ms=DAY0_MS + 86_500_000, generation=1, reason="SIGTERM"),
+        e.RunStopped(at_ms=DAY0_MS + 86_500_000, run_number=1, reason="SIGTERM"),
     ]

@@ -40,7 +40,7 @@ def journal_of(*parts: list[e.Event]) -> Iterator[sqlite3.Connection]:
     """A database to which these were committed, part by part."""
     with closing(sqlite3.connect(database.MEMORY, isolation_level=None)) as connection:
         empty().backup(connection)
-        writer = JournalWriter(connection, generation=1)
+        writer = JournalWriter(connection, run_number=1)
         for part in parts:
             writer.append(part)
         yield connection
@@ -100,8 +100,8 @@ def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
         assert_same(told(now), expected)
         rows = (*ended, now)
         change = sum((row.change for row in rows), D(0))
-        flows = sum((row.flows for row in rows), D(0))
-        assert change == now.equity_end - rows[0].equity_start - flows
+        net_deposits = sum((row.net_deposits for row in rows), D(0))
+        assert change == now.equity_end - rows[0].equity_start - net_deposits
         for one, other in itertools.pairwise(rows):
             assert (one.equity_end, one.end_ms) == (other.equity_start, other.start_ms)
 
@@ -118,7 +118,7 @@ def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) 
         assert set(found) == set(months)
         for name, inside in months.items():
             month = found[name]
-            for field in ("flows", "trades", "fees", "funding"):
+            for field in ("net_deposits", "trades", "fees", "funding"):
                 assert getattr(month, field) == sum(row[field] for row in inside)
             growth: float | None = 1.0
             for row in inside:
@@ -129,7 +129,7 @@ def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) 
             else:
                 assert month.return_ == pytest.approx(growth - 1, rel=1e-9, abs=1e-9)
             assert month.change == inside[-1]["equity_end"] - inside[0]["equity_start"] - sum(
-                row["flows"] for row in inside
+                row["net_deposits"] for row in inside
             )
             whole = [row["return_"] for row in inside if row["complete"]]
             assert month.complete == len(whole)
@@ -164,7 +164,7 @@ def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Even
         by_day = {(day, name): (n, r, with_r) for day, name, n, _, r, with_r, _, _ in daily}
         wanted: dict[tuple[str, str], list[e.TradeClosed]] = {}
         for trade in trades:
-            day = by_definition.day_of(trade.closed_ms)
+            day = by_definition.day_of(trade.closed_at_ms)
             if day in whole:
                 wanted.setdefault((day, trade.strategy), []).append(trade)
         assert set(by_day) == set(wanted)
@@ -193,14 +193,14 @@ def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
             assert (point.at_ms, point.equity) == (inside[-1], marks[inside[-1]])
             assert point.low == min(marks[at] for at in inside)
             assert point.high == max(marks[at] for at in inside)
-        flows = [mark for mark in curve.marks if mark.kind == "flow"]
+        net_deposits = [mark for mark in curve.marks if mark.kind == "transfer"]
         first = next(event.at_ms for event in events if isinstance(event, e.EquityRecorded))
         moved = [
             amount
             for at, amount in by_definition.incomes(events, "transfer")
             if at > first or (at == first and at % by_definition.DAY == 0)
         ]
-        assert sum((mark.amount for mark in flows), D(0)) == sum(moved, D(0))
+        assert sum((mark.amount for mark in net_deposits), D(0)) == sum(moved, D(0))
         assert curve.points[0].at_ms >= min(marks)
 
 
@@ -239,14 +239,18 @@ def test_what_is_stamped_exactly_at_midnight_belongs_to_the_day_that_begins() ->
     ]
     with journal_of(history) as connection:
         first, second = public_queries.all_days(connection)
-    assert (first.equity_end, first.flows, first.return_) == (D("10000"), D(0), 0.0)
-    assert (second.equity_start, second.flows, second.change) == (D("10000"), D(1000), D(110))
+    assert (first.equity_end, first.net_deposits, first.return_) == (D("10000"), D(0), 0.0)
+    assert (second.equity_start, second.net_deposits, second.change) == (
+        D("10000"),
+        D(1000),
+        D(110),
+    )
 
 
 def test_a_deposit_at_the_very_start_of_a_day_is_what_the_day_begins_to_earn_with() -> None:
     """Nothing lies before it: 10,900 became 11,000. By 9,900 it would be 1.01%."""
     midnight = story.DAY0_MS + by_definition.DAY
-    start = attrs.evolve(opened(1, "10900"), opening=D(9_900), midnight_ms=midnight)
+    start = attrs.evolve(opened(1, "10900"), opening=D(9_900), midnight_at_ms=midnight)
     history = [
         story.marked(story.DAY0_MS, "10000"),
         opened(0, "10000"),
@@ -257,7 +261,7 @@ def test_a_deposit_at_the_very_start_of_a_day_is_what_the_day_begins_to_earn_wit
     ]
     with journal_of(history) as connection:
         _, second = public_queries.all_days(connection)
-    assert (second.equity_start, second.flows, second.change) == (D(9_900), D(1000), D(100))
+    assert (second.equity_start, second.net_deposits, second.change) == (D(9_900), D(1000), D(100))
     assert second.return_ == pytest.approx(11_000 / 10_900 - 1)
 
 
@@ -271,7 +275,7 @@ def test_what_is_stamped_with_the_first_equity_is_in_it_already() -> None:
     ]
     with journal_of(history) as connection:
         (part,) = public_queries.all_days(connection)
-    assert (part.complete, part.flows, part.change) == (False, D(500), D(0))
+    assert (part.complete, part.net_deposits, part.change) == (False, D(500), D(0))
 
 
 def test_a_day_that_nobody_saw_begin_is_one_row_with_its_neighbor() -> None:
@@ -295,11 +299,11 @@ def test_an_entry_that_comes_late_corrects_its_day_and_is_seen_to() -> None:
         before = public_queries.all_days(connection)
         revision = queries.totals(connection)["day_revision"]
         stamped = story.DAY0_MS + by_definition.DAY + 5_000_000
-        JournalWriter(connection, generation=1).append([story.transferred(stamped, "-40")])
+        JournalWriter(connection, run_number=1).append([story.transferred(stamped, "-40")])
         after = public_queries.all_days(connection)
         assert queries.totals(connection)["day_revision"] == revision + 1
     assert (after[0], after[2]) == (before[0], before[2])
-    assert (after[1].flows, after[1].change) == (D(-40), D(40))
+    assert (after[1].net_deposits, after[1].change) == (D(-40), D(40))
 
 
 def test_a_day_without_any_event_is_a_complete_day_of_nothing() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import story
 
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -64,6 +64,22 @@ def test_a_database_of_a_newer_version_is_refused_and_untouched(path: Path) -> N
         assert "upgrade" in str(refused.value)
 
 
+def test_a_database_of_an_older_schema_is_refused_in_one_line_and_untouched(path: Path) -> None:
+    writer = database.open_writer(path)
+    writer.execute("UPDATE _sqlite_migrations SET name = '0010_config_changes'")
+    writer.close()
+    before = path.read_bytes()
+    for opened in (database.open_writer, database.open_reader):
+        with pytest.raises(StoreError) as refused:
+            opened(path)
+        told = str(refused.value)
+        assert "written by an older Kamou" in told
+        assert "0010_config_changes" in told
+        assert "another --data-dir" in told
+        assert "\n" not in told
+    assert path.read_bytes() == before
+
+
 def test_a_reader_refuses_a_database_without_our_schema(path: Path) -> None:
     sqlite3.connect(path).close()
     path.touch()
@@ -113,7 +129,7 @@ def test_no_space_left_is_a_full_disk_whoever_says_it(path: Path) -> None:
 
 def test_a_backup_of_a_database_in_use_is_whole(path: Path, tmp_path: Path) -> None:
     writer = database.open_writer(path)
-    JournalWriter(writer, generation=1).append(story.opening())
+    JournalWriter(writer, run_number=1).append(story.opening())
     to = tmp_path / "copy.sqlite3"
     size = database.backup(path, to)
     assert size == to.stat().st_size
@@ -180,7 +196,7 @@ def test_a_second_reader_of_a_process_leaves_the_locks_of_the_first_in_place(pat
         assert read() == [("first",)]
         database.open_reader(path).close()
         path.parent.chmod(0o755)
-        DataFolder(path.parent).create()  # looks whether the database is ours
+        DataDirectory(path.parent).create()  # looks whether the database is ours
         write_elsewhere("second")
         assert path.with_name(path.name + "-wal").exists()
         assert read() == [("second",)]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 
-import attrs
 import pytest
 import story
 from hypothesis import given
@@ -18,7 +17,7 @@ from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.settings.table import settings_table
-from kamou.store import as_of, database, projected_downtime, queries
+from kamou.store import as_of, database, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_downtime import PERIOD_MIN_MS
 
@@ -32,10 +31,10 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield made
 
 
-def started(generation: int, at_ms: int, period_s: int = 300) -> RunStarted:
+def started(run_number: int, at_ms: int, period_s: int = 300) -> RunStarted:
     return RunStarted(
         at_ms=at_ms,
-        generation=generation,
+        run_number=run_number,
         mode="demo",
         version="1",
         config_digest=f"d{period_s}",
@@ -44,8 +43,8 @@ def started(generation: int, at_ms: int, period_s: int = 300) -> RunStarted:
     )
 
 
-def stopped(generation: int, at_ms: int, reason: str = "stopped") -> RunStopped:
-    return RunStopped(at_ms=at_ms, generation=generation, reason=reason)
+def stopped(run_number: int, at_ms: int, reason: str = "stopped") -> RunStopped:
+    return RunStopped(at_ms=at_ms, run_number=run_number, reason=reason)
 
 
 def cycles(first_ms: int, count: int, period_ms: int = PERIOD_MS) -> list[Event]:
@@ -54,10 +53,10 @@ def cycles(first_ms: int, count: int, period_ms: int = PERIOD_MS) -> list[Event]
 
 def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
     """(minutes from T0, minutes from T0, cause) of all downtime after these events."""
-    generation = 1
+    run_number = 1
     for event in events:
-        generation = event.generation if isinstance(event, RunStarted) else generation
-        JournalWriter(connection, generation=generation).append([event])
+        run_number = event.run_number if isinstance(event, RunStarted) else run_number
+        JournalWriter(connection, run_number=run_number).append([event])
     found = as_of.downtime(connection, as_of.NOW, limit=1_000)
     assert queries.totals(connection)["downtimes"] == len(found)
     return [((d.from_ms - T0) // MINUTE_MS, (d.until_ms - T0) // MINUTE_MS, d.cause) for d in found]
@@ -179,42 +178,6 @@ def test_no_cycle_can_be_shorter_than_the_shortest_that_is_looked_at() -> None:
     assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= PERIOD_MIN_MS
 
 
-def rebuilt(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
-    """Downtime as the migration finds it in a journal of the version before."""
-    downtime(connection, *events)
-    connection.execute("DELETE FROM downtime")
-    connection.execute("UPDATE total SET value = 0 WHERE name = 'downtimes'")
-    projected_downtime.rebuild(connection)
-    return downtime(connection)
-
-
-def in_real_time(first_ms: int, count: int) -> list[Event]:
-    """Ends of cycles that the time of a commit moves by some milliseconds."""
-    return [
-        attrs.evolve(each, at_ms=each.at_ms + 3 + 7 * i)
-        for i, each in enumerate(cycles(first_ms, count))
-    ]
-
-
-def test_a_journal_of_before_shows_the_time_of_its_fast_forward_as_no_stop(
-    connection: sqlite3.Connection,
-) -> None:
-    """It has no word of the end of a fast-forward; but simulated cycles end to the millisecond."""
-    history = (started(1, T0), *cycles(T0, 9), stopped(1, minute(42)))
-    live = (started(2, minute(60)), *in_real_time(minute(65), 9), stopped(2, minute(106)))
-    later = (started(3, minute(200)), *in_real_time(minute(205), 9))
-    assert rebuilt(connection, *history, *live, *later) == [(105, 205, "stop")]
-
-
-def test_a_journal_of_before_keeps_the_downtime_after_a_fast_forward_that_was_stopped_for_long(
-    connection: sqlite3.Connection,
-) -> None:
-    """What a fast-forward takes lies between its stop and the start that follows it at once."""
-    history = (started(1, T0), *cycles(T0, 9), stopped(1, minute(42)))
-    live = (started(2, minute(60)), *in_real_time(minute(120), 9))
-    assert rebuilt(connection, *history, *live) == [(60, 120, "sleep")]
-
-
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
     ends = [T0]
@@ -222,7 +185,7 @@ def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
         ends.append(ends[-1] + gap * MINUTE_MS)
     expected = [(a, b) for a, b in pairwise(ends) if b - a > 10 * MINUTE_MS]
     with closing(database.open_writer(database.MEMORY)) as connection:
-        JournalWriter(connection, generation=1).append(
+        JournalWriter(connection, run_number=1).append(
             [started(1, T0), *(story.closed(at_ms) for at_ms in ends)]
         )
         found = [

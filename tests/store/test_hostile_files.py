@@ -137,8 +137,11 @@ CASES: dict[str, tuple[Make, str]] = {
     "twice": (folders.twice, "is there twice"),
     "funding_rate": (folders.observed("funding.csv", "funding_rate", "0.5"), "beyond 5 %"),
     "funding_ahead": (folders.observed("funding.csv", "ts", NOW_MS * 2), "is in the future"),
-    "interest": (folders.observed("i.csv", "sum_open_interest", "1e300"), "is above 1e+18"),
-    "interest_nan": (folders.observed("i.csv", "sum_open_interest", "nan"), "the value is NaN"),
+    "open_interest": (folders.observed("i.csv", "sum_open_interest", "1e300"), "is above 1e+18"),
+    "open_interest_nan": (
+        folders.observed("i.csv", "sum_open_interest", "nan"),
+        "the value is NaN",
+    ),
     # no files
     "pipe": (folders.pipe("c.csv"), "c.csv: not a regular file"),
     "socket": (folders.socket_file, "c.csv: not a regular file"),
@@ -148,7 +151,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "link_nowhere": (folders.link("nowhere.csv"), "more.csv: cannot be read"),
     "link_loop": (folders.link("more.csv"), "more.csv: cannot be read"),
     "files": (folders.too_many_files, "more than 10,000 files (setting data.files_max)"),
-    # stored sets
+    # datasets
     "period_0": (folders.meta(period_ms=0), "Expected `int` >= 1 - at `$.period_ms`"),
     "period_negative": (folders.meta(period_ms=-1), "at `$.period_ms`"),
     "period_huge": (folders.meta(period_ms=10**30), "at `$.period_ms`"),
@@ -165,16 +168,19 @@ CASES: dict[str, tuple[Make, str]] = {
     "symbols_unsorted": (folders.meta(symbols=["ETHUSDT", "BTCUSDT"]), "symbols must be sorted"),
     "symbols_odd": (folders.meta(symbols=["\x1b[2J"]), "cannot be a symbol"),
     "source_odd": (folders.meta(source="a\nresults: http://x"), "source is not one short line"),
-    "interest_period": (folders.meta(interest_period_ms=1), "the files: interest_period_ms"),
+    "open_interest_period": (
+        folders.meta(open_interest_period_ms=1),
+        "the files: open_interest_period_ms",
+    ),
     "digest_other": (folders.meta(sha256="0" * 64), "the files: sha256"),
     "files_upwards": (folders.meta_files(**{"../../x": "0" * 64}), "files must be"),
-    "files_hash": (folders.meta_files(**{"candles.parquet": "0" * 64}), "not the file that was"),
-    "meta_deep": (folders.meta_text('{"format":1,"x":' + "[" * 200_000), "no readable meta.json"),
+    "files_hash": (folders.meta_files(**{"bars.parquet": "0" * 64}), "not the file that was"),
+    "meta_deep": (folders.meta_text('{"format":2,"x":' + "[" * 200_000), "no readable meta.json"),
     "meta_bytes": (folders.meta_text(b"\xff\xfe\0"), "no readable meta.json"),
     "meta_list": (folders.meta_text("[]"), "no readable meta.json"),
     "meta_empty": (folders.meta_text(""), "no readable meta.json"),
     "meta_large": (folders.meta_text(" " * (33 << 20)), "larger than 33,554,432 bytes"),
-    "meta_format": (folders.meta(format=2), "stored in format 2"),
+    "meta_format": (folders.meta(format=1), "stored in format 1"),
     "meta_pipe": (folders.set_without("meta.json", os.mkfifo), "meta.json: not a regular file"),
     "set_pipe": (folders.set_without("funding.parquet", os.mkfifo), "not a regular file"),
     "set_link": (

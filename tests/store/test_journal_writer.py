@@ -20,7 +20,7 @@ from kamou.store.journal import (
     DETAILS_KEPT,
     JournalWriter,
     encoded,
-    next_generation,
+    next_run_number,
     read_events,
 )
 
@@ -34,7 +34,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def writer(connection: sqlite3.Connection) -> JournalWriter:
-    return JournalWriter(connection, generation=1)
+    return JournalWriter(connection, run_number=1)
 
 
 def day(number: int) -> e.DayOpened:
@@ -104,7 +104,7 @@ def test_a_projection_that_fails_takes_its_event_back(
 def test_a_second_writer_of_the_same_journal_is_refused(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    JournalWriter(connection, generation=1).append([lost(1)])
+    JournalWriter(connection, run_number=1).append([lost(1)])
     with pytest.raises(StoreError, match=r"event\.seq"):
         writer.append([lost(2)])
     writer.recover()
@@ -131,11 +131,11 @@ def test_an_event_that_this_version_cannot_read_is_named(connection: sqlite3.Con
 
 
 def test_each_run_gets_a_number_that_no_run_had(connection: sqlite3.Connection) -> None:
-    assert next_generation(connection) == 1
-    JournalWriter(connection, generation=4).append([lost(1)])  # it never got to say RunStarted
-    assert next_generation(connection) == 5
-    JournalWriter(connection, generation=5).append([story.started(7, 0)])
-    assert next_generation(connection) == 8
+    assert next_run_number(connection) == 1
+    JournalWriter(connection, run_number=4).append([lost(1)])  # it never got to say RunStarted
+    assert next_run_number(connection) == 5
+    JournalWriter(connection, run_number=5).append([story.started(7, 0)])
+    assert next_run_number(connection) == 8
 
 
 def test_a_snapshot_is_loaded_by_the_code_that_made_it_only(
@@ -177,10 +177,10 @@ def test_the_code_hash_follows_the_source() -> None:
 def test_only_the_newest_cycles_keep_their_details(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    for cycle_ms in range(DETAILS_KEPT + 5):
-        writer.append_encoded([], [(cycle_ms, b"%d" % cycle_ms)])
+    for cycle_at_ms in range(DETAILS_KEPT + 5):
+        writer.append_encoded([], [(cycle_at_ms, b"%d" % cycle_at_ms)])
     kept = queries.details(connection, limit=1_000)
-    assert [cycle_ms for cycle_ms, _ in kept] == list(range(DETAILS_KEPT + 4, 4, -1))
+    assert [cycle_at_ms for cycle_at_ms, _ in kept] == list(range(DETAILS_KEPT + 4, 4, -1))
     assert kept[0][1] == b"%d" % kept[0][0]
 
 
@@ -197,7 +197,7 @@ def test_a_meta_value_is_set_and_read(
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), max_size=8))
 def test_every_batch_is_wholly_in_or_wholly_out(batches: list[list[int]]) -> None:
     connection = database.open_writer(":memory:")
-    writer = JournalWriter(connection, generation=1)
+    writer = JournalWriter(connection, run_number=1)
     expected: list[int] = []
     for batch in batches:
         fresh = len(set(batch)) == len(batch) and not set(batch) & set(expected)

@@ -20,7 +20,7 @@ from market_files import (
     candle_rows,
     funding_rows,
     good_folder,
-    interest_rows,
+    open_interest_rows,
     write_csv,
     write_parquet,
 )
@@ -55,17 +55,15 @@ def test_an_imported_folder_is_listed_and_loads_as_it_was_read(tmp_path: Path) -
     assert (summary.name, summary.symbols, summary.bars) == ("year", 3, 3 * BARS)
     assert (summary.first_ms, summary.last_ms, summary.period_ms) == (START_MS, END_MS, HOUR_MS)
     assert [each.symbol for each in summary.ranges] == sorted(SYMBOLS)
-    assert (summary.funding_rows, summary.interest_rows, summary.gaps_total) == (18, 36, 0)
+    assert (summary.funding_rows, summary.open_interest_rows, summary.gaps_total) == (18, 36, 0)
 
     stored = load_set(summary.path)
     direct = open_folder(source, now_ms=NOW_MS)
     assert stored.symbols == direct.symbols == tuple(sorted(SYMBOLS))
     assert stored.instruments == direct.instruments
     for name in ("open_ms", "open", "high", "low", "close", "volume"):
-        assert np.array_equal(
-            getattr(stored.data.candles, name), getattr(direct.data.candles, name)
-        )
-    for series in ("funding", "interest"):
+        assert np.array_equal(getattr(stored.data.bars, name), getattr(direct.data.bars, name))
+    for series in ("funding", "open_interest"):
         for name in ("available_ms", "values"):
             left, right = (getattr(getattr(each.data, series), name) for each in (stored, direct))
             assert np.array_equal(left, right)
@@ -91,18 +89,18 @@ def test_one_file_per_symbol_is_one_set(tmp_path: Path) -> None:
         rows = [row for row in candle_rows() if row["symbol"] == symbol]
         write_csv(tmp_path / "many" / f"{symbol}.csv", rows)
     market = open_folder(tmp_path / "many", now_ms=NOW_MS)
-    assert market.bars == 3 * BARS
+    assert market.recorded_bars == 3 * BARS
 
 
 def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "s")
-    write_csv(source / "open_interest_1d.csv.gz", interest_rows(24))
+    write_csv(source / "open_interest_1d.csv.gz", open_interest_rows(24))
     write_csv(source / "more_funding.csv", funding_rows())  # the same settlements once more
     report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
     assert [(each.file, each.reason) for each in report.skipped] == [
         ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz is finer")
     ]
-    assert load_set(report.summary.path).data.interest.period_ms == 4 * HOUR_MS
+    assert load_set(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
     funding = load_set(report.summary.path).data.funding
     assert funding.period_ms == 8 * HOUR_MS
     assert (funding.available_ms % (8 * HOUR_MS) == 0).all()
@@ -114,7 +112,7 @@ def test_funding_of_symbols_without_candles_is_left_out_and_said(tmp_path: Path)
     stranger = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
     write_csv(source / "funding.csv.gz", funding_rows() + stranger)
     report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
-    assert report.notes == ("funding of XRPUSDT left out: there are no candles",)
+    assert report.notes == ("funding of XRPUSDT left out: there are no bars",)
 
 
 def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> None:
@@ -142,7 +140,7 @@ def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> No
 def test_a_folder_that_is_not_there_or_has_no_candles_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in refused(tmp_path / "nowhere", tmp_path)
     write_csv(tmp_path / "f" / "funding.csv", funding_rows())
-    assert "no candles here" in refused(tmp_path / "f", tmp_path)
+    assert "no bars here" in refused(tmp_path / "f", tmp_path)
     write_csv(tmp_path / "f" / "x.csv", [{"day": 1, "mood": 2.0}])
     assert "x.csv: no columns" in refused(tmp_path / "f", tmp_path)
 
@@ -245,13 +243,13 @@ def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
         ("funding.csv", "ts", str(NOW_MS + 1), "is in the future"),
         ("funding.csv", "ts", str(START_MS - 1), "not sorted by time"),
         ("funding.csv", "ts", "1700000000", "before 2009"),
-        ("interest.csv", "sum_open_interest", "-1", "open interest is negative"),
+        ("open_interest.csv", "sum_open_interest", "-1", "open interest is negative"),
     ],
 )
 def test_a_bad_observation_is_refused_with_row_and_reason(
     tmp_path: Path, file: str, column: str, cell: str | None, reason: str
 ) -> None:
-    rows = {"funding.csv": funding_rows(), "interest.csv": interest_rows()}[file]
+    rows = {"funding.csv": funding_rows(), "open_interest.csv": open_interest_rows()}[file]
     rows[2][column] = cell
     write_csv(tmp_path / "s" / "c.csv", candle_rows())
     write_csv(tmp_path / "s" / file, rows)
@@ -305,28 +303,28 @@ def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
     report = import_folder(source, store, now_ms=NOW_MS, name="mine")
     assert open_market(store, "mine", now_ms=NOW_MS).name == "mine"
     assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
-    assert open_folder(report.summary.path, now_ms=NOW_MS).bars == 3 * BARS
+    assert open_folder(report.summary.path, now_ms=NOW_MS).recorded_bars == 3 * BARS
     for unknown in ("yours", str(tmp_path / "nowhere"), ".x/y"):
-        with pytest.raises(InvalidDataError, match="neither a stored set nor a folder"):
+        with pytest.raises(InvalidDataError, match="neither a dataset nor a folder"):
             open_market(store, unknown, now_ms=NOW_MS)
 
 
 def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
     path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
-    candles = path / "candles.parquet"
-    content = bytearray(candles.read_bytes())
+    bars = path / "bars.parquet"
+    content = bytearray(bars.read_bytes())
     content[100] ^= 1
-    candles.write_bytes(content)
+    bars.write_bytes(content)
     with pytest.raises(InvalidDataError, match="SHA-256 differs"):
         load_set(path)
-    candles.unlink()
+    bars.unlink()
     with pytest.raises(InvalidDataError, match="cannot be read"):
         load_set(path)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("{", "no readable meta.json"), ('{"format": 2}', "format 2"), ("{}", "no readable")],
+    [("{", "no readable meta.json"), ('{"format": 3}', "format 3"), ("{}", "no readable")],
 )
 def test_an_unreadable_or_newer_meta_file_is_refused(
     tmp_path: Path, content: str, reason: str

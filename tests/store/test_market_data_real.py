@@ -30,13 +30,13 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
     report = import_folder(recorded("um_1h_wide"), tmp_path, now_ms=NOW_MS)
     summary = report.summary
     assert (summary.symbols, summary.bars, summary.gaps_total) == (152, 683_544, 0)
-    assert (summary.period_ms, summary.funding_rows, summary.interest_rows) == (
+    assert (summary.period_ms, summary.funding_rows, summary.open_interest_rows) == (
         HOUR_MS,
         30_400,
         25_534,
     )
     market = load_set(summary.path)
-    assert market.bars == 683_544
+    assert market.recorded_bars == 683_544
     assert all(each.tick > 0 and each.lot > 0 for each in market.instruments)
     assert {each.funding_interval_h for each in market.instruments} <= {1, 4, 8}
     bar = market.segment(CRASH_MS, CRASH_MS + HOUR_MS)
@@ -57,7 +57,7 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
 )
 def test_every_candle_layout_opens_without_gaps(name: str, symbols: int, bars: int) -> None:
     market = open_folder(recorded(name), now_ms=NOW_MS)
-    assert (len(market.symbols), market.bars) == (symbols, bars)
+    assert (len(market.symbols), market.recorded_bars) == (symbols, bars)
 
 
 def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Path) -> None:
@@ -72,5 +72,5 @@ def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["macro", "um_funding_2025-05_2026-04"])
 def test_a_folder_without_candles_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match="no candles here"):
+    with pytest.raises(InvalidDataError, match="no bars here"):
         import_folder(recorded(name), tmp_path, now_ms=NOW_MS)

@@ -27,7 +27,7 @@ def venue_folder(folder: Path) -> Path:
             if at != hole:
                 short = {key[0]: row[key] for key in ("open", "high", "low", "close", "volume")}
                 rows.append({"venue": venue, "coin": row["symbol"], **short, "ts": row["ts"]})
-    write_parquet(folder / "candles.parquet", rows)
+    write_parquet(folder / "bars.parquet", rows)
     return folder
 
 
@@ -44,10 +44,10 @@ def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
 def test_gaps_are_refused_or_kept_as_missing_bars(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
     told = refused(source, tmp_path, venue="holed")
-    assert "candles.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
+    assert "bars.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
     assert "missing, 1 of them" in told
     assert "--allow-gaps" in told
     report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True)
     assert report.summary.gaps_total == len(report.summary.gaps) == 1
     assert report.summary.gaps[0].after_ms == START_MS + 4 * HOUR_MS
-    assert np.isnan(load_set(report.summary.path).data.candles.close[5, 0])
+    assert np.isnan(load_set(report.summary.path).data.bars.close[5, 0])

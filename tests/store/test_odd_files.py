@@ -36,8 +36,8 @@ def opened(folder: Path, **options: Any) -> RecordedMarket:
 def same(left: RecordedMarket, right: RecordedMarket) -> bool:
     """Return True if two markets hold the same data, bit for bit."""
     fields = ("open_ms", "open", "high", "low", "close", "volume")
-    pairs = [(getattr(left.data.candles, it), getattr(right.data.candles, it)) for it in fields]
-    for name in ("funding", "interest"):
+    pairs = [(getattr(left.data.bars, it), getattr(right.data.bars, it)) for it in fields]
+    for name in ("funding", "open_interest"):
         one, other = getattr(left.data, name), getattr(right.data, name)
         pairs += [(one.available_ms, other.available_ms), (one.values, other.values)]
         if one.period_ms != other.period_ms:
@@ -115,7 +115,7 @@ def test_days_may_be_dates(tmp_path: Path) -> None:
         dates = days.cast(pa.date32()).cast(kind)
         pq.write_table(table.set_column(1, "ts", dates), folder / "c.parquet")
         market = opened(folder)
-        assert (market.step_ms, market.first_ms, market.bars) == (DAY_MS, START_MS, 6)
+        assert (market.step_ms, market.first_ms, market.recorded_bars) == (DAY_MS, START_MS, 6)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Pa
     more = [{**funding_rows()[0], "symbol": f"X{at}USDT"} for at in range(40)]
     write_csv(source / "funding.csv.gz", funding_rows() + more)
     (note,) = import_folder(source, tmp_path / "data", now_ms=NOW_MS).notes
-    assert " and 30 more left out: there are no candles" in note
+    assert " and 30 more left out: there are no bars" in note
 
 
 def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_pa
         row["ts"] -= 2_000 * 3_600_000
     assert len(rows) > 65_536
     write_parquet(tmp_path / "good" / "c.parquet", rows)
-    assert opened(tmp_path / "good").bars == 100_000
+    assert opened(tmp_path / "good").recorded_bars == 100_000
     rows[90_000]["symbol"] = "no symbol"
     for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
         write(tmp_path / name / name, rows)

@@ -27,7 +27,7 @@ PLAN = story.plan()
 class At:
     """A clock that stands still."""
 
-    at_ms: int = PLAN.planned_ms
+    at_ms: int = PLAN.planned_at_ms
 
     def now_ms(self) -> int:
         return self.at_ms
@@ -58,7 +58,11 @@ class Bench:
 
     def grant(self, plan: Plan = PLAN) -> None:
         granted = e.PermitGranted(
-            at_ms=1, permit_id=plan.permit_id, plan=plan, figures=(), expires_ms=plan.expires_ms
+            at_ms=1,
+            permit_id=plan.permit_id,
+            plan=plan,
+            figures=(),
+            expires_at_ms=plan.expires_at_ms,
         )
         self.journal.writer.append([granted])
 
@@ -68,15 +72,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     path = tmp_path / "kamou.sqlite3"
     connection = database.open_writer(path)
     reader = database.open_reader(path)
-    journal, clock = Inline(JournalWriter(connection, generation=1)), At()
+    journal, clock = Inline(JournalWriter(connection, run_number=1)), At()
     store = PermitStore(journal=journal, reader=reader, clock=clock)
     yield Bench(store, journal, reader, clock)
     reader.close()
     connection.close()
 
 
-def approved(plan: Plan = PLAN, expires_ms: int = PLAN.expires_ms) -> Approved:
-    return Approved(mint=verdict._MINT, plan=plan, snapshot_seq=0, expires_ms=expires_ms)
+def approved(plan: Plan = PLAN, expires_at_ms: int = PLAN.expires_at_ms) -> Approved:
+    return Approved(mint=verdict._MINT, plan=plan, snapshot_seq=0, expires_at_ms=expires_at_ms)
 
 
 async def refusal(bench: Bench, permit: Approved) -> str:
@@ -90,7 +94,7 @@ async def test_a_committed_permit_is_used_once(bench: Bench) -> None:
     await bench.store.consume(approved(), story.ENTRY)
     row = queries.permit(bench.reader, story.PERMIT)
     assert row is not None
-    assert (row.client_order_id, row.consumed_ms) == (story.ENTRY, PLAN.planned_ms)
+    assert (row.client_order_id, row.consumed_at_ms) == (story.ENTRY, PLAN.planned_at_ms)
     assert await refusal(bench, approved()) == "PERMIT_USED"
 
 
@@ -113,15 +117,15 @@ async def test_a_permit_for_something_else_is_refused(
     bench.grant()
     forged = attrs.evolve(PLAN, **other)
     assert await refusal(bench, approved(forged)) == "PERMIT_MISMATCH"
-    assert await refusal(bench, approved(expires_ms=PLAN.expires_ms + 1)) == "PERMIT_MISMATCH"
+    assert await refusal(bench, approved(expires_at_ms=PLAN.expires_at_ms + 1)) == "PERMIT_MISMATCH"
     await bench.store.consume(approved(), story.ENTRY)
 
 
 async def test_a_permit_expires_at_its_time_and_not_before(bench: Bench) -> None:
     bench.grant()
-    bench.clock.at_ms = PLAN.expires_ms
+    bench.clock.at_ms = PLAN.expires_at_ms
     assert await refusal(bench, approved()) == "PERMIT_EXPIRED"
-    bench.clock.at_ms = PLAN.expires_ms - 1
+    bench.clock.at_ms = PLAN.expires_at_ms - 1
     await bench.store.consume(approved(), story.ENTRY)
 
 

@@ -31,7 +31,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def writer(connection: sqlite3.Connection) -> JournalWriter:
-    return JournalWriter(connection, generation=1)
+    return JournalWriter(connection, run_number=1)
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_a_trade_opens_to_its_cause_chain_back_to_the_candle(told: sqlite3.Conne
     assert [o.role for o in chain.orders] == ["entry", "stop_loss"]
     assert chain.permit is not None
     assert chain.permit.client_order_id == story.ENTRY
-    assert (chain.permit.consumed_ms, chain.permit.release_reason) == (AT + 20, "trade closed")
+    assert (chain.permit.consumed_at_ms, chain.permit.release_reason) == (AT + 20, "trade closed")
     assert chain.signal is not None
     assert chain.signal.features == (("z", -2.5), ("rsi2", 3.0))
     assert chain.cycle is not None
-    assert chain.cycle.cycle_ms == chain.signal.cycle_ms == story.CYCLE_MS
-    bar = (chain.signal.bar_open_ms, chain.signal.bar_close_ms)
+    assert chain.cycle.cycle_at_ms == chain.signal.cycle_at_ms == story.CYCLE_MS
+    bar = (chain.signal.bar_opened_at_ms, chain.signal.bar_closed_at_ms)
     assert bar == (story.CYCLE_MS - 900_000, story.CYCLE_MS)
     assert trade_chain(told, "nonsense") is None
 
@@ -78,7 +78,7 @@ def test_an_order_keeps_the_venues_last_word(told: sqlite3.Connection) -> None:
     chain = trade_chain(told, story.SIGNAL)
     assert chain is not None
     entry, stop = chain.orders
-    assert (entry.status, entry.filled, entry.closed_ms) == ("filled", D("0.50"), AT + 220)
+    assert (entry.status, entry.filled, entry.closed_at_ms) == ("filled", D("0.50"), AT + 220)
     assert (entry.accepted_at_ms, entry.venue_order_id) == (AT + 170, "v1")
     assert (stop.status, stop.limit_price, stop.trigger_price) == ("accepted", None, D("1970"))
     assert queries.open_orders(told) == (stop,)
@@ -113,7 +113,7 @@ def test_an_order_that_is_under_way_shows_each_step(
     assert queries.open_orders(connection) == ()
     writer.append([story.filled(2, me, OrderSide.BUY, "0.4", 8)])
     writer.append([e.OrderUnknown(at_ms=9, client_order_id=me, reason="late")])
-    row = connection.execute("SELECT status, filled, reason, closed_ms FROM order_").fetchone()
+    row = connection.execute("SELECT status, filled, reason, closed_at_ms FROM order_").fetchone()
     assert row == ("rejected", "0.1", "X: no", 7), "what is closed stays as the venue closed it"
     writer.append(
         [
@@ -126,7 +126,7 @@ def test_an_order_that_is_under_way_shows_each_step(
             )
         ]
     )
-    row = connection.execute("SELECT status, filled, reason, closed_ms FROM order_").fetchone()
+    row = connection.execute("SELECT status, filled, reason, closed_at_ms FROM order_").fetchone()
     assert row == ("canceled", "0.5", "ioc", 10)
 
 
@@ -185,7 +185,7 @@ def test_a_signal_of_an_unknown_cycle_says_zero(
 ) -> None:
     writer.append([story.opening()[5]])
     (signal,) = queries.signals(connection)
-    assert signal.cycle_ms == 0
+    assert signal.cycle_at_ms == 0
 
 
 def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
@@ -194,7 +194,7 @@ def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
     (first,) = public_queries.all_days(told)
     assert (first.day, first.complete) == ("2023-11-15", True)
     assert (first.equity_start, first.equity_end) == (D("10000"), D("10521.85"))
-    assert (first.flows, first.change) == (D("500"), D("21.85"))
+    assert (first.net_deposits, first.change) == (D("500"), D("21.85"))
     assert first.return_ == pytest.approx(10021.85 / 10000 - 1)
     assert (first.trades, first.fees, first.funding, first.pnl) == (
         1,
@@ -204,12 +204,16 @@ def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
     )
     opened = queries.opened_day(told)
     assert opened is not None
-    assert (opened.day, opened.equity_start, opened.flows) == ("2023-11-16", D("10521.85"), D(0))
+    assert (opened.day, opened.equity_start, opened.net_deposits) == (
+        "2023-11-16",
+        D("10521.85"),
+        D(0),
+    )
     at_ms = story.DAY0_MS + 86_400_000 + 5
     writer.append([story.transferred(at_ms, "-100")])
     opened = queries.opened_day(told)
     assert opened is not None
-    assert opened.flows == D("-100")
+    assert opened.net_deposits == D("-100")
 
 
 def test_a_trade_before_the_record_belongs_to_no_day_and_ruin_has_no_return(
@@ -266,8 +270,8 @@ def test_halts_have_a_beginning_a_reason_and_an_end(
 def test_a_configuration_that_comes_back_is_a_change(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    def run(generation: int, digest: str, reason: str) -> e.Event:
-        started = story.started(generation, story.DAY0_MS + generation * 86_500_000)
+    def run(run_number: int, digest: str, reason: str) -> e.Event:
+        started = story.started(run_number, story.DAY0_MS + run_number * 86_500_000)
         return attrs.evolve(started, config_digest=digest, change_reason=reason)
 
     runs = [
@@ -279,7 +283,7 @@ def test_a_configuration_that_comes_back_is_a_change(
     writer.append(runs)
     newest = attrs.evolve(as_of.NOW, at_ms=runs[-1].at_ms)
     found = as_of.config_changes(told, newest, limit=9)
-    listed = [(row.generation, row.config_digest, row.change_reason) for row in found]
+    listed = [(row.run_number, row.config_digest, row.change_reason) for row in found]
     assert listed == [(1, "c0ffee", "first"), (3, "b", "tried"), (5, "c0ffee", "")]
     assert queries.totals(told)["configs"] == 3
     before = attrs.evolve(newest, at_ms=runs[-1].at_ms - 1)
@@ -292,14 +296,14 @@ def test_every_run_and_configuration_is_listed(
     end = story.DAY0_MS + 86_500_000
     writer.append([story.started(2, end + 60_000), story.marked(end + 61_000, "1")])
     writer.append([story.started(3, end + 90_000)])
-    runs = told.execute("SELECT generation, stop_reason FROM run ORDER BY generation").fetchall()
+    runs = told.execute("SELECT run_number, stop_reason FROM run ORDER BY run_number").fetchall()
     assert runs == [
         (1, "SIGTERM"),
         (2, None),
         (3, None),
     ]
     (first,) = as_of.config_changes(told, as_of.NOW, limit=9)
-    assert (first.config_digest, first.started_ms) == ("c0ffee", story.DAY0_MS)
+    assert (first.config_digest, first.started_at_ms) == ("c0ffee", story.DAY0_MS)
     assert first.change_reason == "first"
 
 
@@ -310,7 +314,7 @@ def test_the_latest_of_everything_is_where_things_stand(told: sqlite3.Connection
     assert now.run is not None
     assert now.state is not None
     assert now.equity is not None
-    assert now.equity.flows == D("500")
+    assert now.equity.net_deposits == D("500")
     assert now.cycle is not None
     assert now.day is not None
     assert now.day.day == "2023-11-16"
@@ -354,9 +358,9 @@ def test_a_thinned_curve_keeps_its_newest_mark_and_its_promise(
 
 
 def test_equal_histories_have_equal_digests_and_others_have_not(tmp_path: Path) -> None:
-    def digest(name: str, generation: int, history: list[e.Event]) -> str:
+    def digest(name: str, run_number: int, history: list[e.Event]) -> str:
         made = database.open_writer(tmp_path / name)
-        JournalWriter(made, generation=generation).append(history)
+        JournalWriter(made, run_number=run_number).append(history)
         found = queries.journal_digest(made)
         made.close()
         return found

@@ -86,7 +86,7 @@ def test_a_registry_that_cannot_be_read_vouches_for_no_set(
         os.mkfifo(registry)
     elif damage == "folder":
         registry.mkdir()
-    assert open_market(store, "s", now_ms=NOW_MS).bars
+    assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
     assert checked == ["s"]
 
 
@@ -107,11 +107,11 @@ def test_a_set_that_was_changed_after_its_import_is_refused_though_its_hashes_ag
     store: Path,
 ) -> None:
     path = market_folder(store) / "s"
-    table = pq.read_table(path / "candles.parquet")
+    table = pq.read_table(path / "bars.parquet")
     low = table["low"].to_pylist()
     low[3] = -1.0
     at = table.schema.names.index("low")
-    pq.write_table(table.set_column(at, "low", pa.array(low)), path / "candles.parquet")
+    pq.write_table(table.set_column(at, "low", pa.array(low)), path / "bars.parquet")
     rehash(path)
     with pytest.raises(InvalidDataError, match="a price is not positive"):
         open_market(store, "s", now_ms=NOW_MS)
@@ -139,7 +139,7 @@ def test_importing_a_set_from_elsewhere_keeps_its_funding_and_makes_it_ours(
     brought = stored_set(tmp_path / "sets" / "brought")
     checked.clear()
     report = import_folder(brought, tmp_path / "data", now_ms=NOW_MS)
-    assert (report.summary.funding_rows, report.summary.interest_rows) == (18, 36)
+    assert (report.summary.funding_rows, report.summary.open_interest_rows) == (18, 36)
     assert same(open_market(tmp_path / "data", "brought", now_ms=NOW_MS), load_set(brought))
     assert checked == ["brought"]
     assert import_folder(brought, tmp_path / "data", now_ms=NOW_MS).unchanged
@@ -172,14 +172,14 @@ def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
     with pytest.raises(InvalidDataError, match="a damaged set named 's' is already stored"):
         import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     import_folder(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
-    assert open_market(store, "s", now_ms=NOW_MS).bars
+    assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
     assert sorted(each.name for each in market_folder(store).iterdir()) == ["digests", "s"]
 
 
 def test_what_a_killed_import_left_is_cleared_by_the_next(store: Path, tmp_path: Path) -> None:
     left = market_folder(store) / ".s.x7"
     left.mkdir()
-    (left / "candles.parquet").write_bytes(b"half")
+    (left / "bars.parquet").write_bytes(b"half")
     assert [each.name for each in list_sets(store)] == ["s"]
     import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     assert not left.exists()
@@ -235,20 +235,18 @@ def test_damaged_sets_are_listed_with_the_reason_beside_the_whole_ones(
 
 def sane(market: RecordedMarket) -> bool:
     """Return True if every known bar is what a checked bar may be; recomputed from the rule."""
-    candles = market.data.candles
-    known = ~np.isnan(candles.close)
-    low, high = candles.low[known], candles.high[known]
-    inside = [
-        (low <= each[known]) & (each[known] <= high) for each in (candles.open, candles.close)
-    ]
-    times = candles.open_ms[[0, -1]]
+    bars = market.data.bars
+    known = ~np.isnan(bars.close)
+    low, high = bars.low[known], bars.high[known]
+    inside = [(low <= each[known]) & (each[known] <= high) for each in (bars.open, bars.close)]
+    times = bars.open_ms[[0, -1]]
     return bool(
         np.all(inside)
         and (low > 0).all()
         and np.isfinite(high).all()
-        and (candles.volume[known] >= 0).all()
+        and (bars.volume[known] >= 0).all()
         and times[0] >= 1_230_768_000_000
-        and times[1] + candles.period_ms <= NOW_MS
+        and times[1] + bars.period_ms <= NOW_MS
         and (
             np.abs(market.data.funding.values[~np.isnan(market.data.funding.values)]) <= 0.05
         ).all()
@@ -287,7 +285,7 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with one stored set, never written to."""
+    """A data directory with one dataset, never written to."""
     base = tmp_path_factory.mktemp("whole")
     import_folder(good_folder(base / "s"), base / "data", now_ms=NOW_MS)
     return base / "data"

@@ -29,14 +29,14 @@ def test_trades_are_paged_newest_first_and_filtered(
         attrs.evolve(
             story.trade_closed(),
             trade_id=f"t{n}",
-            closed_ms=n,
+            closed_at_ms=n,
             pnl_net=D(n - 2),
             symbol="BTCUSDT" if n % 2 else "ETHUSDT",
             strategy="a" if n < 3 else "b",
         )
         for n in range(6)
     ]
-    JournalWriter(connection, generation=1).append(made)
+    JournalWriter(connection, run_number=1).append(made)
 
     def ids(**filters: object) -> list[str]:
         found = [t.trade_id for t in queries.trades(connection, **filters)]  # type: ignore[arg-type]
@@ -63,8 +63,8 @@ def test_trades_are_paged_newest_first_and_filtered(
 def test_trades_that_closed_in_the_same_millisecond_are_on_one_page_each(
     connection: sqlite3.Connection,
 ) -> None:
-    made = [attrs.evolve(story.trade_closed(), trade_id=f"t{n}", closed_ms=7) for n in range(9)]
-    JournalWriter(connection, generation=1).append(made)
+    made = [attrs.evolve(story.trade_closed(), trade_id=f"t{n}", closed_at_ms=7) for n in range(9)]
+    JournalWriter(connection, run_number=1).append(made)
     seen, place = [], None
     while found := queries.trades(connection, limit=2, before=place):
         seen += [trade.trade_id for trade in found]

@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Candles, Floats, Segment, Series, empty_series, resample
+from kamou.core.market.bars import Bars, Floats, Segment, Series, empty_series, resample
 from kamou.core.model import Instrument
 
 D = Decimal
@@ -99,12 +99,12 @@ class MemoryMarket:
     def half_spread_bps(self) -> Floats:
         return self._half
 
-    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         first = max(0, -((self.first_ms - since_ms) // self.step_ms))
         last = max(first, min(len(self._bars), (until_ms - self.first_ms) // self.step_ms))
         rows = self._bars[first:last]
         open_ms = self.first_ms + np.arange(first, last, dtype=np.int64) * self.step_ms
-        made = Candles(
+        made = Bars(
             symbols=self.symbols,
             period_ms=self.step_ms,
             open_ms=open_ms,

@@ -42,7 +42,7 @@ def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
         engine.place(order(f"in{n}", BUY, quantity))
         engine.place(order(f"out{n}", SELL, quantity, reduce_only=True))
     engine.place(limit("rests", BUY, 100, 99))
-    before = engine.account().balance
+    before = engine.account().wallet_balance
     engine.advance(at(7))
     fills = engine.fills(0)
     assert {fill.maker for fill in fills} == {False, True}
@@ -51,7 +51,7 @@ def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
         tenths_of_bps = maker if fill.maker else taker
         assert abs(fill.fee - notional * tenths_of_bps / 100_000) <= HUNDRED_MILLIONTH
     made = [fill for fill in fills if fill.maker]
-    assert engine.account().balance == before - sum(fill.fee for fill in made)
+    assert engine.account().wallet_balance == before - sum(fill.fee for fill in made)
 
 
 @pytest.mark.parametrize(("taker", "maker"), [("3", "-1"), ("6", "2"), ("25", "10")])

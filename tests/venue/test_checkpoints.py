@@ -68,7 +68,7 @@ def opened(path: Path, of: Market) -> Engine:
     """The venue's file over this market, as a run opens it."""
     store = VenueStore(path, durable=False)
     keep_checkpoints(of, store)
-    return Engine(of, VenueModels(), store, start_ms=at(0), balance=Decimal(10_000))
+    return Engine(of, VenueModels(), store, start_ms=at(0), wallet_balance=Decimal(10_000))
 
 
 def filled(path: Path, day: int, **options: Any) -> None:

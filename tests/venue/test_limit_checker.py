@@ -62,7 +62,7 @@ def judged(
         unreported=unreported,
     )
     checker.portfolio = limits
-    for noted in engine.evidence:
+    for noted in engine.audit_log:
         checker.take(noted)
     checker.until(engine.market_ms)
     return limits, broken

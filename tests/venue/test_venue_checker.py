@@ -15,14 +15,14 @@ from kamou.errors import RejectedError
 from kamou.venue.checker import CheckLimits, CheckReport, check
 from kamou.venue.engine import Engine
 from kamou.venue.models import FundingModel, VenueModels
-from kamou.venue.state import Evidence, FillNoted, OrderNoted
+from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
 
 D = Decimal
 
 
-def judge(engine: Engine, evidence: list[Evidence] | None = None) -> CheckReport:
+def judge(engine: Engine, audit_log: list[AuditRecord] | None = None) -> CheckReport:
     return check(
-        engine.evidence if evidence is None else evidence,
+        engine.audit_log if audit_log is None else audit_log,
         engine.account(),
         engine.positions(),
         engine.source.instruments,
@@ -52,8 +52,8 @@ def test_an_orderly_run_has_no_violations_and_its_money_closes():
     assert (report.fills, report.orders, report.entries) == (3, 5, 2)
     assert report.fees == sum(f.fee for f in engine.fills(0))
     assert report.funding == sum(i.amount for i in engine.income(0)) < 0
-    assert report.balance == engine.account().balance
-    assert report.realised < 0
+    assert report.wallet_balance == engine.account().wallet_balance
+    assert report.realized < 0
     assert report.worst_overshoot_r == pytest.approx(D("0.77") / D("2.02"))
 
 
@@ -129,8 +129,8 @@ def test_a_removed_stop_is_missed_even_when_the_position_closes_later():
 def test_what_a_stop_already_filled_protects_no_more():
     engine = calm()
     engine.place(*entry_with_exits("a", 100, stop_at=99))
-    seen = [e for e in engine.evidence if "target" not in getattr(e, "client_order_id", "")]
-    (filled,) = [e for e in seen if isinstance(e, FillNoted)]
+    seen = [e for e in engine.audit_log if "target" not in getattr(e, "client_order_id", "")]
+    (filled,) = [e for e in seen if isinstance(e, FillAudit)]
     partly = attrs.evolve(
         filled, client_order_id="a-stop", side=SELL, reduce_only=True, quantity=D(60), price=D(99)
     )
@@ -172,7 +172,7 @@ def test_a_client_order_id_used_twice_is_found():
     with pytest.raises(RejectedError):
         engine.place(order("odd", BUY, "0.5"))
     assert rules(judge(engine)) == ["DUPLICATE_ID"]
-    again = [*engine.evidence, next(e for e in engine.evidence if isinstance(e, OrderNoted))]
+    again = [*engine.audit_log, next(e for e in engine.audit_log if isinstance(e, OrderAudit))]
     assert rules(judge(engine, again)) == ["DUPLICATE_ID", "DUPLICATE_ID"]
 
 
@@ -180,8 +180,8 @@ def test_a_reducing_order_that_added_exposure_is_found():
     engine = calm()
     engine.place(*entry_with_exits())
     lied = [
-        attrs.evolve(e, reduce_only=True) if isinstance(e, FillNoted) else e
-        for e in engine.evidence
+        attrs.evolve(e, reduce_only=True) if isinstance(e, FillAudit) else e
+        for e in engine.audit_log
     ]
     assert rules(judge(engine, lied)) == ["REDUCE_INCREASED"]
 
@@ -193,14 +193,14 @@ def test_money_that_does_not_close_is_found():
     def told(**changes: object) -> list[str]:
         account = attrs.evolve(engine.account(), **changes)
         found = check(
-            engine.evidence, account, engine.positions(), engine.source.instruments
+            engine.audit_log, account, engine.positions(), engine.source.instruments
         ).violations
         return [v.detail.split(":")[0] for v in found]
 
     assert told() == []
-    assert told(balance=engine.account().balance + D("0.01")) == ["balance"]
+    assert told(wallet_balance=engine.account().wallet_balance + D("0.01")) == ["wallet balance"]
     assert told(equity=engine.account().equity - D("0.01")) == ["equity"]
-    (quiet,) = check(engine.evidence, engine.account(), (), ()).violations
+    (quiet,) = check(engine.audit_log, engine.account(), (), ()).violations
     assert quiet.detail.startswith("positions")
 
 
@@ -236,6 +236,6 @@ def test_nothing_happened_is_no_violation_and_limits_are_settings():
     engine.place(*entry_with_exits())
     strict = CheckLimits(exposure_per_symbol=D("0.01"), risk_per_trade=D("0.0001"))
     found = check(
-        engine.evidence, engine.account(), engine.positions(), engine.source.instruments, strict
+        engine.audit_log, engine.account(), engine.positions(), engine.source.instruments, strict
     )
     assert sorted(rules(found)) == ["EXPOSURE", "RISK"]

@@ -25,7 +25,7 @@ from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
 from kamou.venue.engine import Engine
 from kamou.venue.models import FundingModel, VenueModels
-from kamou.venue.state import Evidence, WorkingOrder
+from kamou.venue.state import AuditRecord, WorkingOrder
 from kamou.venue.store import (
     _FILLS_SINCE,
     _INCOME_SINCE,
@@ -51,7 +51,7 @@ class RemembersEverything(Engine):
         self.orders: dict[str, WorkingOrder] = {}
         self.all_fills: list[Fill] = []
         self.all_income: list[Income] = []
-        self.all_evidence: list[Evidence] = []
+        self.all_evidence: list[AuditRecord] = []
         super().__init__(*given_, **more)  # type: ignore[arg-type]
 
     def _commit(self) -> None:
@@ -59,7 +59,7 @@ class RemembersEverything(Engine):
         self.orders |= {name: state.orders[name] for name in state.changes.orders}
         self.all_fills += state.fills
         self.all_income += state.income
-        self.all_evidence += state.evidence
+        self.all_evidence += state.audit_log
         super()._commit()
 
     def _find(self, client_order_id: str) -> WorkingOrder | None:
@@ -72,14 +72,14 @@ class RemembersEverything(Engine):
         return tuple(income for income in self.all_income if income.at_ms >= since_ms)
 
     @property
-    def evidence(self) -> tuple[Evidence, ...]:
+    def audit_log(self) -> tuple[AuditRecord, ...]:
         return tuple(self.all_evidence)
 
 
 def opened(path: Path | str, engine: type[Engine] = Engine) -> Engine:
     store = VenueStore(path, durable=False)
     source = MemoryMarket(BARS, funding=FUNDING)
-    return engine(source, MODELS, store, start_ms=START_MS, balance=D(10_000))
+    return engine(source, MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
 
 
 def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> object:
@@ -162,11 +162,11 @@ def hold_equal(path: Path, operations: list[Operation]) -> None:
         assert answers(mortal, name, since_ms) == answers(steady, name, since_ms)
         state = mortal._state
         assert list(state.orders) == list(state.live)
-        assert not state.fills + state.income + state.evidence
-    assert mortal.evidence == steady.evidence
-    assert mortal.evidence_count == len(steady.evidence)
-    middle = len(steady.evidence) // 2
-    assert tuple(mortal.evidence_since(middle)) == steady.evidence[middle:]
+        assert not state.fills + state.income + state.audit_log
+    assert mortal.audit_log == steady.audit_log
+    assert mortal.audit_log_count == len(steady.audit_log)
+    middle = len(steady.audit_log) // 2
+    assert tuple(mortal.audit_log_since(middle)) == steady.audit_log[middle:]
     mortal.close()
     steady.close()
 
@@ -253,7 +253,7 @@ def test_catching_up_by_days_comes_to_what_advancing_at_once_does_and_keeps_the_
     until_ms = START_MS + 5 * 24 * HOUR_MS + 77
     by_days.catch_up(until_ms, lambda: False)
     assert by_days.advance(until_ms) == at_once.advance(until_ms)
-    assert by_days.evidence == at_once.evidence
+    assert by_days.audit_log == at_once.audit_log
     assert by_days.account() == at_once.account()
     by_days.close()
     assert opened(tmp_path / "venue.db").market_ms == until_ms
@@ -295,63 +295,28 @@ def test_what_is_asked_of_the_file_is_found_by_an_index(query, given_, index, tm
     assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
 
 
-def test_a_file_of_the_first_version_is_migrated_and_answers_the_same(tmp_path):
+def test_a_file_of_an_older_version_is_refused_in_one_line_and_untouched(tmp_path):
     path = tmp_path / "venue.db"
-    engine = opened(path)
-    engine.advance(START_MS + 3 * STEP_MS)
-    engine.place(*entry_with_exits("e1", quantity=60))
-    engine.place(limit("l1", BUY, 40, 50.0))
-    engine.advance(START_MS + 40 * HOUR_MS)
-    told = answers(engine, "e1", 0)
-    assert engine.fills(0)
-    engine.close()
+    VenueStore(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        for name in ("INDEX orders_live", "INDEX fills_at", "INDEX income_at"):
-            db.execute(f"DROP {name}")
-        db.execute("DROP TABLE generator_state")
-        db.execute("PRAGMA user_version = 1")
-        old = dict(db.execute("SELECT name, sql FROM sqlite_master").fetchall())
-    again = opened(path)
-    assert answers(again, "e1", 0) == told
-    assert schema.version_of(again._store._db) == schema.SCHEMA_VERSION
-    migrated = dict(again._store._db.execute("SELECT name, sql FROM sqlite_master").fetchall())
-    assert old.items() <= migrated.items()
-    again.close()
-    fresh = VenueStore(tmp_path / "fresh.db")
-    assert dict(fresh._db.execute("SELECT name, sql FROM sqlite_master").fetchall()) == migrated
-    fresh.close()
-
-
-@pytest.mark.parametrize(
-    "planted",
-    [
-        "CREATE TABLE generator_state (rubbish TEXT)",
-        "CREATE INDEX fills_at ON orders (body)",
-        "CREATE INDEX orders_live ON orders (client_order_id)",
-    ],
-)
-def test_what_somebody_planted_under_a_name_of_ours_does_not_stop_the_migration(planted, tmp_path):
-    path = tmp_path / "venue.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        schema.migrate(db, 1)
-        db.execute(planted)
-    engine = opened(path)
-    engine._store.keep_state((10, 1, "x", b"state", ""))
-    engine.advance(START_MS + 3 * STEP_MS)
-    engine.place(*entry_with_exits("e1", quantity=60))
-    assert engine.fills(0)
-    assert engine._store.states_due() == ()
-    engine.close()
+        db.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    with pytest.raises(
+        StoreError, match=r"older Kamou \(venue v2\).*another --data-dir"
+    ) as refused:
+        VenueStore(path)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == before
 
 
 def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_is(tmp_path):
     path, told = tmp_path / "venue.db", []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        schema.migrate(db, 1)
+        schema.migrate(db)
         db.execute("CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END")
     store = VenueStore(path, on_changed_schema=told.append)
     source = MemoryMarket(BARS)
-    engine = Engine(source, MODELS, store, start_ms=START_MS, balance=D(10_000))
+    engine = Engine(source, MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
     store.keep_state((10, 1, "x", b"state", ""))
     engine.advance(START_MS + 3 * STEP_MS)
     engine.place(*entry_with_exits("e1", quantity=60))

@@ -50,7 +50,7 @@ def test_a_malformed_order_is_rejected_with_its_code_and_nothing_is_done(bad, co
     assert refused.value.code == code
     assert engine.open_orders() == ()
     assert engine.positions() == ()
-    assert engine.account().balance == 10_000
+    assert engine.account().wallet_balance == 10_000
 
 
 def test_margin_in_use_by_positions_and_resting_orders_is_not_lent_twice():
@@ -99,8 +99,8 @@ def test_a_market_order_pays_half_the_spread_and_slippage():
     assert fill.fee == D("100.12") * 10 * D("0.0006")
     assert fill.slippage == D("1.2")
     account = engine.account()
-    assert account.balance == 10_000 - fill.fee
-    assert account.unrealised == D("-1.2")
+    assert account.wallet_balance == 10_000 - fill.fee
+    assert account.unrealized_pnl == D("-1.2")
     assert account.margin_used == D("1001.2") / 5
     assert account.available == account.equity - account.margin_used
 

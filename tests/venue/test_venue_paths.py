@@ -49,7 +49,7 @@ def test_a_stop_fills_at_its_trigger_inside_an_orderly_bar():
     stopped = engine.order("e-stop")
     assert (stopped.status, stopped.average_price) == (OrderStatus.FILLED, 98)
     assert engine.positions() == ()
-    assert engine.account().balance == 10_000 - 20 - D("0.6") - D("0.588")
+    assert engine.account().wallet_balance == 10_000 - 20 - D("0.6") - D("0.588")
     assert [o.client_order_id for o in engine.open_orders()] == [
         "e-target"
     ]  # an orphan: not swept here
@@ -188,7 +188,7 @@ def test_a_liquidation_loses_the_isolated_margin_and_no_more():
     assert engine.positions() == ()
     fill = engine.fills(0)[-1]
     assert (fill.reason, fill.client_order_id, fill.side) == ("liquidation", "", SELL)
-    lost = before.balance - engine.account().balance
+    lost = before.wallet_balance - engine.account().wallet_balance
     assert D(0) <= before.margin_used - lost < D("0.2")  # to the tick
 
 

@@ -36,7 +36,7 @@ def answers(engine: Engine) -> list[object]:
         engine.open_orders(),
         engine.fills(0),
         engine.income(0),
-        engine.evidence,
+        engine.audit_log,
         engine.quotes(("AAA", "BBB")),
         [engine.order(name) for name in NAMES],
     ]
@@ -74,7 +74,7 @@ def act(engine: Engine, what: str, which: object) -> object:
 
 def opened(path: Path | str) -> Engine:
     store = VenueStore(path, durable=False)
-    return Engine(MemoryMarket(BARS), MODELS, store, start_ms=START_MS, balance=D(10_000))
+    return Engine(MemoryMarket(BARS), MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
 
 
 @settings(max_examples=40, deadline=None)
@@ -105,7 +105,7 @@ def test_an_orderly_close_keeps_the_time_and_opens_again_where_it_was(tmp_path):
     engine.close()
     again = opened(tmp_path / "venue.db")
     assert again.market_ms == at(9, 77)
-    assert again.account().balance == 10_000
+    assert again.account().wallet_balance == 10_000
     again.close()
 
 

@@ -40,7 +40,7 @@ def engine_at(
         models,
         store or VenueStore(":memory:", durable=False),
         start_ms=START_MS,
-        balance=D(balance),
+        wallet_balance=D(balance),
     )
     made.advance(at(bar))
     return made

@@ -15,7 +15,7 @@ import trio
 from kamou import ids
 from kamou.app import World, compose
 from kamou.clock import DAY_MS, HOUR_MS, JumpClock, SimulatedClock
-from kamou.core.market.bars import Candles, MarketSet, Series, empty_series
+from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import opened
@@ -93,7 +93,7 @@ def market(history: History) -> RecordedMarket:
     open_ *= np.exp(gaps)
     spread = np.abs(chance.normal(0, 0.002, (2, bars, SYMBOLS)))
     names = tuple(instrument(index).symbol for index in range(SYMBOLS))
-    candles = Candles(
+    bars = Bars(
         symbols=names,
         period_ms=STEP_MS,
         open_ms=MIDNIGHT_MS + np.arange(-WARMUP, bars - WARMUP, dtype=np.int64) * STEP_MS,
@@ -110,8 +110,8 @@ def market(history: History) -> RecordedMarket:
         values=chance.normal(0.0001, 0.0002, (len(settled), SYMBOLS)),
         period_ms=8 * HOUR_MS,
     )
-    data = MarketSet(
-        name="drawn", candles=candles, funding=funding, interest=empty_series(names, DAY_MS)
+    data = Dataset(
+        name="drawn", bars=bars, funding=funding, open_interest=empty_series(names, DAY_MS)
     )
     return RecordedMarket(
         data,
@@ -135,7 +135,7 @@ def _transfer_while_stopped(
         return
     with closing(VenueStore(folder / VENUE, durable=False)) as store:
         models = VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs)
-        engine = Engine(drawn, models, store, start_ms=0, balance=D(0))
+        engine = Engine(drawn, models, store, start_ms=0, wallet_balance=D(0))
         while moves and moves[0][0] < from_h:
             _transfer(engine, history, moves)
         engine.close()

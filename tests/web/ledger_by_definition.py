@@ -29,8 +29,8 @@ class Stretch:
     """A position from flat to flat: what readers call a trade."""
 
     symbol: str
-    opened_ms: int
-    closed_ms: int
+    opened_at_ms: int
+    closed_at_ms: int
     entry_ids: tuple[str, ...]  # of the orders that filled in it, in order
     net: Decimal  # after fees and funding
     fees: Decimal
@@ -46,7 +46,7 @@ class Stretch:
 
 @attrs.define
 class _Open:
-    opened_ms: int
+    opened_at_ms: int
     quantity: Decimal = D(0)  # signed
     cash: Decimal = D(0)  # bought is negative, sold positive: money
     fees: Decimal = D(0)
@@ -63,7 +63,7 @@ class Ledger:
 
     def __init__(self, venue: Path, mark_at: MarkAt) -> None:
         connection = sqlite3.connect(f"file:{venue}?mode=ro", uri=True)
-        rows = connection.execute("SELECT kind, body FROM evidence ORDER BY n").fetchall()
+        rows = connection.execute("SELECT kind, body FROM audit_log ORDER BY n").fetchall()
         connection.close()
         read = [(kind, json.loads(body)) for kind, body in rows]
         self.fills = [row for kind, row in read if kind == "fill"]
@@ -104,11 +104,11 @@ class Ledger:
             if row["kind"] == "transfer" and max(from_ms, self.first_ms) <= row["at_ms"] < to_ms
         ]
 
-    def equity(self, to_ms: int, *, marks_ms: int | None = None) -> Decimal:
+    def equity(self, to_ms: int, *, marks_at_ms: int | None = None) -> Decimal:
         """Wallet after all entries before ``to_ms``, positions at the marks of that time."""
         wallet, open_ = self._until(to_ms)
         marks = (
-            (held[0] * self._mark_at(symbol, marks_ms or to_ms) - held[1]) * held[2]
+            (held[0] * self._mark_at(symbol, marks_at_ms or to_ms) - held[1]) * held[2]
             for symbol, held in open_.items()
             if held[0]
         )
@@ -147,9 +147,9 @@ class Ledger:
             found[row["at_ms"]] += D(row["amount"])
         return found
 
-    def just_before(self, transfer_ms: int) -> Decimal:
+    def just_before(self, transfer_at_ms: int) -> Decimal:
         """The equity that a transfer, with all others of its time, adds to."""
-        return self.equity(transfer_ms)
+        return self.equity(transfer_at_ms)
 
     def slippage(self, fill: dict[str, Any]) -> Decimal:
         """What it cost beyond its reference: a stop's trigger, else the mid of its time.
@@ -174,7 +174,7 @@ class Ledger:
             fill
             for fill in self.fills
             if fill["symbol"] == trade.symbol
-            and trade.opened_ms <= fill["at_ms"] <= trade.closed_ms
+            and trade.opened_at_ms <= fill["at_ms"] <= trade.closed_at_ms
         ]
 
     def trades(self, until_ms: int) -> list[Stretch]:
@@ -235,8 +235,8 @@ def _filled(open_: dict[str, _Open], fill: dict[str, Any], slippage: Decimal) ->
         del open_[fill["symbol"]]
         yield Stretch(
             symbol=fill["symbol"],
-            opened_ms=held.opened_ms,
-            closed_ms=fill["at_ms"],
+            opened_at_ms=held.opened_at_ms,
+            closed_at_ms=fill["at_ms"],
             entry_ids=tuple(held.ids),
             net=held.cash - held.fees + held.funding,
             fees=held.fees,

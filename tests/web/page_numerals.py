@@ -62,14 +62,14 @@ def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
     rows = listed[: -TRADES_SHOWN - 1 : -1]
     shown = [f"{len(listed):,}", *names]
     for row in rows:
-        shown.append(f"{row['symbol']} {moment(row['closed_ms'])}")
+        shown.append(f"{row['symbol']} {moment(row['closed_at_ms'])}")
         shown.append(f"{price(D(row['entry_price']))} {price(D(row['exit_price']))}")
-        shown.append(lasted(row["closed_ms"] - row["opened_ms"]))
+        shown.append(lasted(row["closed_at_ms"] - row["opened_at_ms"]))
         shown.append(money(D(row["fees"]) - D(row["funding"])))
         shown.append(money(row["pnl_net"], signed=True))
         if row["r_multiple"] is not None:
             shown.append(number(row["r_multiple"], signed=True))
-    shown += [moment(rows[-1]["closed_ms"]), moment(rows[0]["closed_ms"])]
+    shown += [moment(rows[-1]["closed_at_ms"]), moment(rows[0]["closed_at_ms"])]
     return NUMBER.findall(" | ".join([*shown, f"{MINUS}1"]))  # R of a clean stop
 
 
@@ -88,8 +88,8 @@ def _page(d: dict[str, Any]) -> Iterator[str]:
     figures = d["performance"]
     yield _date(d["since_ms"])
     yield money(d["equity_start"])
-    if D(d["flows"]):
-        yield money(abs(D(d["flows"])))
+    if D(d["net_deposits"]):
+        yield money(abs(D(d["net_deposits"])))
     yield money(d["equity"])
     twr = figures["return_twr"]
     if twr["value"] is None:
@@ -108,8 +108,8 @@ def _page(d: dict[str, Any]) -> Iterator[str]:
     yield _drawdown(figures)
     yield "95%"
     if complete:
-        closed_ms = int(_start(complete[-1]["day"]).timestamp() * 1000) + 86_400_000
-        yield f"{len(complete)} {moment(closed_ms)}"
+        closed_at_ms = int(_start(complete[-1]["day"]).timestamp() * 1000) + 86_400_000
+        yield f"{len(complete)} {moment(closed_at_ms)}"
     yield "95%"
     for name, meaning in STATIC.items():
         yield meaning

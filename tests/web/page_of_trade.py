@@ -15,7 +15,7 @@ from page_numerals import MINUS, NUMBER, exact, lasted, moment, money, number, p
 from raw_events import Plans
 
 D = Decimal
-Line = tuple[int, str]  # of the diary: when, and its numbers
+Line = tuple[int, str]  # of the timeline: when, and its numbers
 
 
 class TradePage:
@@ -42,19 +42,19 @@ class TradePage:
                 for intent in plans.intents.values()
                 if intent["trade_id"] == entry["trade_id"] or intent["client_order_id"] in ours
             ),
-            key=lambda intent: intent["intended_ms"],
+            key=lambda intent: intent["intended_at_ms"],
         )
 
     def numbers(self) -> list[str]:
         """In the order of the page."""
         shown = [*self._money(), *map(self._fill, self._fills), *map(self._order, self._orders)]
-        shown += [*self._chain(), *self._diary()]
+        shown += [*self._chain(), *self._timeline()]
         return NUMBER.findall(" | ".join(shown))
 
     def _money(self) -> Iterator[str]:
         t, r = self._trade, self._plans.r(self._trade)
         worst = self._plans.worst_case_r(t)
-        yield f"{t.symbol} {lasted(t.closed_ms - t.opened_ms)} {money(t.net, signed=True)}"
+        yield f"{t.symbol} {lasted(t.closed_at_ms - t.opened_at_ms)} {money(t.net, signed=True)}"
         yield "" if r is None else number(r, signed=True, places=3)
         stop = price(self._plans.planned_stop(t))
         yield f"{price(t.entry_price)} {price(t.exit_price)} {stop} {stop}"
@@ -88,53 +88,54 @@ class TradePage:
         yield f"{exact(D(signal['size_multiplier']))} {signal['proxy']}"
         yield " | ".join(f"{name} {six(value)}" for name, value in signal["features"])
         cycle = self._cycle()
-        yield moment(cycle["cycle_ms"])
+        yield moment(cycle["cycle_at_ms"])
         abstained = sum(int(each["value"]) for each in cycle["abstained"])
-        vetoed, refused = self._refusals(cycle["cycle_ms"])
+        vetoed, refused = self._refusals(cycle["cycle_at_ms"])
         counts = (cycle["symbols"], abstained, cycle["candidates"], vetoed, refused)
         yield " ".join(f"{n:,}" for n in counts)
-        yield f"{moment(signal['bar_open_ms'])} {moment(signal['bar_close_ms'])}"
+        yield f"{moment(signal['bar_opened_at_ms'])} {moment(signal['bar_closed_at_ms'])}"
         yield six(signal["close"])
 
     def _cycle(self) -> dict[str, Any]:
         """The newest that ranked the signal's bar."""
         ranked = [row for kind, row in self._plans.events if kind == "cycle_ranked"]
-        return [r for r in ranked if r["bar_close_ms"] == self._signal["bar_close_ms"]][-1]
+        return [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]][-1]
 
-    def _refusals(self, cycle_ms: int) -> tuple[int, int]:
+    def _refusals(self, cycle_at_ms: int) -> tuple[int, int]:
         """How many were vetoed, and refused or denied, while that cycle was the newest."""
         newest, vetoed, refused = 0, 0, 0
         for kind, row in self._plans.events:
-            newest = max(newest, row.get("cycle_ms", 0) if kind.startswith("cycle_") else 0)
-            if newest == cycle_ms:
+            newest = max(newest, row.get("cycle_at_ms", 0) if kind.startswith("cycle_") else 0)
+            if newest == cycle_at_ms:
                 vetoed += kind == "candidate_vetoed"
                 refused += kind == "permit_denied" or row.get("verdict") == "refuse"
         return vetoed, refused
 
-    # --- the diary -------------------------------------------------------------------------------
+    # --- the timeline
+    # -------------------------------------------------------------------------------
 
-    def _diary(self) -> list[str]:
+    def _timeline(self) -> list[str]:
         lines = [*self._causes()]
         for order in self._orders:
             lines += self._life(order)
         for fill in self._fills:
             lines.append((fill["at_ms"], f"{exact(D(fill['quantity']))} {price(D(fill['price']))}"))
-        lines.append((self._trade.closed_ms, ""))
+        lines.append((self._trade.closed_at_ms, ""))
         ordered = sorted(lines, key=lambda line: line[0])
         return [f"{to_ms(at_ms)} {text}" for at_ms, text in ordered]
 
     def _causes(self) -> Iterator[Line]:
         signal, plan = self._signal, self._permit["plan"]
-        yield signal["bar_open_ms"], signal["symbol"]
-        yield signal["bar_close_ms"], six(signal["close"])
-        yield self._cycle()["cycle_ms"], number(signal["score"], places=3)
+        yield signal["bar_opened_at_ms"], signal["symbol"]
+        yield signal["bar_closed_at_ms"], six(signal["close"])
+        yield self._cycle()["cycle_at_ms"], number(signal["score"], places=3)
         yield self._permit["at_ms"], f"{exact(D(plan['quantity']))} {money(plan['risk'])}"
         for kind, row in self._plans.events:
             if kind == "permit_consumed" and row["permit_id"] == self._permit["permit_id"]:
                 yield row["at_ms"], ""
 
     def _life(self, order: dict[str, Any]) -> Iterator[Line]:
-        yield order["intended_ms"], exact(D(order["quantity"]))
+        yield order["intended_at_ms"], exact(D(order["quantity"]))
         known = self._plans.by_order[order["client_order_id"]]
         seen = [row for kind, row in known if kind == "order_accepted"]
         if seen:
@@ -145,7 +146,7 @@ class TradePage:
             own = [
                 f for f in self._ledger.fills if f["client_order_id"] == order["client_order_id"]
             ]
-            ended = [max(own[-1]["at_ms"], seen[0]["at_ms"] if seen else order["intended_ms"])]
+            ended = [max(own[-1]["at_ms"], seen[0]["at_ms"] if seen else order["intended_at_ms"])]
         if ended:
             yield ended[-1], exact(filled)
 

@@ -42,11 +42,11 @@ def equity_mark(at_ms: int, equity: D = D(10_000)) -> e.EquityRecorded:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=equity,
-        balance=equity,
-        unrealised=D(0),
+        wallet_balance=equity,
+        unrealized_pnl=D(0),
         margin_used=D(0),
         open_risk=D(0),
-        flows=D(0),
+        net_deposits=D(0),
     )
 
 
@@ -65,7 +65,7 @@ def write_record(
     """A database of ``days`` complete days and half a day more; the same seed, the same record."""
     connection = open_writer(path, durable=False)
     record = _Record(Random(seed))
-    writer = JournalWriter(connection, generation=1)
+    writer = JournalWriter(connection, run_number=1)
     writer.append([_started(1, START_MS, "c0ffee" * 10, "first run")])
     skipped = 0
     for day in range(days + 1):
@@ -82,7 +82,7 @@ def write_record(
             writer.append(record.halted(at_ms + 13 * HOUR_MS, 11 * HOUR_MS))
         if day == outage_day:
             skipped += down_days
-            writer = JournalWriter(connection, generation=2)
+            writer = JournalWriter(connection, run_number=2)
             restart_ms = at_ms + (1 + down_days) * DAY_MS - HOUR_MS
             writer.append([_started(2, restart_ms, "decade" * 10, "lower risk")])
     connection.close()
@@ -92,7 +92,7 @@ class _Record:
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self._equity = EQUITY
-        self._flows = D(0)
+        self._net_deposits = D(0)
         self._trades = 0
 
     def day(self, at_ms: int, *, marks: int, step_ms: int, trades: int, flow: D) -> list[e.Event]:
@@ -105,7 +105,7 @@ class _Record:
         for i in range(1, marks):
             if flow and i == marks // 2:
                 self._equity += flow
-                self._flows += flow
+                self._net_deposits += flow
                 made.append(_income(at_ms + i * step_ms, TRANSFER, "", flow))
             made.append(self._mark(at_ms + i * step_ms))
             made.append(_closed(at_ms + i * step_ms))
@@ -122,11 +122,11 @@ class _Record:
         return e.EquityRecorded(
             at_ms=at_ms,
             equity=self._equity + wobble,
-            balance=self._equity,
-            unrealised=wobble,
+            wallet_balance=self._equity,
+            unrealized_pnl=wobble,
             margin_used=D(200),
             open_risk=D(80),
-            flows=self._flows,
+            net_deposits=self._net_deposits,
         )
 
     def _trade(self, at_ms: int) -> list[e.Event]:
@@ -157,13 +157,13 @@ class _Record:
             stop_distance=2.0,
             target_distance=3.4,
             hold_ms=DAY_MS,
-            bar_open_ms=at_ms - 15 * MINUTE_MS,
-            bar_close_ms=at_ms,
+            bar_opened_at_ms=at_ms - 15 * MINUTE_MS,
+            bar_closed_at_ms=at_ms,
             features=(("z", -2.31), ("rsi2", 4.2), ("half_life", 11.5)),
         )
         plan = _plan(candidate, at_ms, entry, stop, target, size)
         ids = {one: f"km{self._trades:05d}{one.value:a<21}" for one in OrderRole}
-        opening, closed_ms = ids[OrderRole.ENTRY], at_ms + 150 * MINUTE_MS
+        opening, closed_at_ms = ids[OrderRole.ENTRY], at_ms + 150 * MINUTE_MS
         gross = (out - entry) * side.sign * size
         fees, funding, slip = D("4.80"), D("-0.12"), D("0.83")
         net = gross - fees + funding
@@ -173,10 +173,10 @@ class _Record:
             _filled(2 * self._trades, plan, opening, opening_side(side), entry, at_ms + 200),
             _ended(opening, size, at_ms + 210),
             _income(at_ms + 120 * MINUTE_MS, FUNDING, symbol, funding),
-            _filled(2 * self._trades + 1, plan, ids[role], closing_side(side), out, closed_ms),
-            _ended(ids[role], size, closed_ms),
+            _filled(2 * self._trades + 1, plan, ids[role], closing_side(side), out, closed_at_ms),
+            _ended(ids[role], size, closed_at_ms),
             e.TradeClosed(
-                at_ms=closed_ms,
+                at_ms=closed_at_ms,
                 cause_id=signal,
                 trade_id=signal,
                 symbol=symbol,
@@ -187,8 +187,8 @@ class _Record:
                 entry_price=entry,
                 exit_price=out,
                 stop_price=stop,
-                opened_ms=at_ms + 200,
-                closed_ms=closed_ms,
+                opened_at_ms=at_ms + 200,
+                closed_at_ms=closed_at_ms,
                 pnl_gross=gross,
                 fees=fees,
                 funding=funding,
@@ -202,7 +202,7 @@ class _Record:
 
 def _closed(at_ms: int) -> e.Event:
     return e.CycleClosed(
-        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+        at_ms=at_ms, cycle_at_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
     )
 
 
@@ -236,7 +236,7 @@ def _opening(
             permit_id=plan.permit_id,
             plan=plan,
             figures=(),
-            expires_ms=at_ms + 30_000,
+            expires_at_ms=at_ms + 30_000,
         ),
         *(e.IntentRecorded(at_ms=at_ms + 30, intent=_intent(plan, one, ids[one])) for one in roles),
         e.PermitConsumed(
@@ -259,10 +259,10 @@ def _ended(client_order_id: str, filled: D, at_ms: int) -> e.Event:
     )
 
 
-def _started(generation: int, at_ms: int, digest: str, reason: str) -> e.Event:
+def _started(run_number: int, at_ms: int, digest: str, reason: str) -> e.Event:
     return e.RunStarted(
         at_ms=at_ms,
-        generation=generation,
+        run_number=run_number,
         mode="demo",
         version="1",
         config_digest=digest,
@@ -278,8 +278,8 @@ def _state(at_ms: int, before: TradingState, after: TradingState, reason: str) -
 def _ranked(at_ms: int, candidate: Candidate) -> e.Event:
     return e.CycleRanked(
         at_ms=at_ms,
-        cycle_ms=at_ms,
-        bar_close_ms=at_ms,
+        cycle_at_ms=at_ms,
+        bar_closed_at_ms=at_ms,
         symbols=220,
         candidates=3,
         abstained=(Figure(name="mean_reversion.6", value="217"),),
@@ -307,8 +307,8 @@ def _plan(candidate: Candidate, at_ms: int, entry: D, stop: D, target: D, size: 
         notional=entry * size,
         bound_by="risk",
         hold_ms=DAY_MS,
-        planned_ms=at_ms + 15,
-        expires_ms=at_ms + 30_000,
+        planned_at_ms=at_ms + 15,
+        expires_at_ms=at_ms + 30_000,
     )
 
 
@@ -337,7 +337,7 @@ def _intent(plan: Plan, role: OrderRole, client_order_id: str) -> Intent:
         time_in_force=TimeInForce.IOC if entry else TimeInForce.GTC,
         reduce_only=not entry,
         leverage=plan.leverage,
-        intended_ms=plan.planned_ms + 15,
+        intended_at_ms=plan.planned_at_ms + 15,
         salt="00" * 32,
         cause_id=plan.permit_id,
     )

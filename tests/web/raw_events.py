@@ -39,7 +39,7 @@ class Plans:
         self.snapshot_ms = max(row["at_ms"] for row in bodies("equity_recorded"))
         self._states = [row for row in bodies("state_changed") if row["at_ms"] <= self.snapshot_ms]
         self.snapshots_ms = sorted({row["at_ms"] for row in bodies("equity_recorded")})
-        self._said = [row for row in bodies("command_noted") if row["at_ms"] <= self.snapshot_ms]
+        self._said = [row for row in bodies("command_recorded") if row["at_ms"] <= self.snapshot_ms]
         self._lives = [
             (row["at_ms"], kind, row.get("reason", ""))
             for kind in ("run_started", "run_stopped")
@@ -52,14 +52,15 @@ class Plans:
         }
         ranked = known["cycle_ranked"]
         self.cycles = len(
-            {row["cycle_ms"] for row in ranked} | {row["cycle_ms"] for row in known["cycle_closed"]}
+            {row["cycle_at_ms"] for row in ranked}
+            | {row["cycle_at_ms"] for row in known["cycle_closed"]}
         )
         self.candidates = sum(row["candidates"] for row in ranked)
         refined = [row for row in known["candidate_refined"] if row["verdict"] == "refuse"]
         denied = known["permit_denied"]
         self.refusals = len(known["candidate_vetoed"]) + len(denied) + len(refined)
         self.newest_seq = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
-        self._closed_ms = [row["at_ms"] for row in bodies("cycle_closed")]
+        self._closed_at_ms = [row["at_ms"] for row in bodies("cycle_closed")]
         connection.close()
 
     def r(self, trade: Stretch) -> float | None:
@@ -84,7 +85,7 @@ class Plans:
 
     def silence(self, longer_than_ms: int) -> list[tuple[int, int]]:
         """Where no cycle closed for longer than that: from the end of one to the next one's."""
-        known = [at_ms for at_ms in self._closed_ms if at_ms <= self.snapshot_ms]
+        known = [at_ms for at_ms in self._closed_at_ms if at_ms <= self.snapshot_ms]
         return [(a, b) for a, b in pairwise(known) if b - a > longer_than_ms]
 
     def steps(self, from_ms: int, until_ms: int | None) -> list[tuple[int, str]]:
@@ -136,13 +137,13 @@ class Plans:
         """The exit reason by its role: what the order that closed it was for."""
         intent = self.intents[trade.last_id]
         hold_ms = self.of_order[trade.entry_ids[0]]["hold_ms"]
-        held_ms = intent["intended_ms"] - trade.opened_ms
+        held_ms = intent["intended_at_ms"] - trade.opened_at_ms
         late = intent["role"] == "exit" and 0 < hold_ms <= held_ms
         return "time_limit" if late else str(intent["role"])
 
     def flattened_for(self, trade: Stretch) -> str | None:
         """Why everything was being closed when an order of ours closed this trade."""
-        states = [row for row in self._states if row["at_ms"] <= trade.closed_ms]
+        states = [row for row in self._states if row["at_ms"] <= trade.closed_at_ms]
         if self.ended_by(trade) != "exit" or not states or states[-1]["after"] != "flattening":
             return None
         return str(states[-1]["reason"])
@@ -197,7 +198,7 @@ class Plans:
     def commands(self) -> list[dict[str, Any]]:
         """What the operator ordered although it changed nothing."""
         names = ("at_ms", "reason", "note")
-        return [{name: row[name] for name in names} for row in self.of_kind("command_noted")]
+        return [{name: row[name] for name in names} for row in self.of_kind("command_recorded")]
 
     def strategy(self, trade: Stretch) -> str:
         return self.of_order[trade.entry_ids[0]]["strategy"]

@@ -51,7 +51,7 @@ def differences(
     same("since", document["since_ms"], ledger.began_ms)
     same("equity", document["equity"], ledger.equity(as_of_ms))
     same("equity_start", document["equity_start"], ledger.start)
-    same("flows", document["flows"], ledger.moved(0, as_of_ms))
+    same("net_deposits", document["net_deposits"], ledger.moved(0, as_of_ms))
     same("trades_total", document["trades_total"], len(trades))
     days = [_day(ledger, row["day"], row["last_day"], as_of_ms, trades) for row in document["days"]]
     for row, right in zip(document["days"], days, strict=True):
@@ -81,7 +81,7 @@ def differences(
         same(f"{row['name']} slippage", row["slippage"], total(t.slippage for t in own))
     _of_spans(document, ledger, plans, period_ms, same)
     _of_operation(document, plans, same)
-    change = total(D(day["pnl"]) for day in document["days"]) + D(document["flows"])
+    change = total(D(day["pnl"]) for day in document["days"]) + D(document["net_deposits"])
     same("sum of the days", str(change), ledger.equity(as_of_ms) - ledger.start)
     return found
 
@@ -97,7 +97,7 @@ def _day(
     end_ms = min(to_ms, as_of_ms)
     start = ledger.equity(from_ms) if from_ms > ledger.began_ms else ledger.start
     end = ledger.equity(end_ms)
-    flows = ledger.moved(from_ms, end_ms)
+    net_deposits = ledger.moved(from_ms, end_ms)
     read = "last_price_bars"  # the drawn market always has the bar that ended at 00:00
     return {
         "day": first,
@@ -105,12 +105,12 @@ def _day(
         "end_marks_from": read if to_ms <= as_of_ms else None,
         "equity_start": start,
         "equity_end": end,
-        "flows": flows,
-        "pnl": end - start - flows,
+        "net_deposits": net_deposits,
+        "pnl": end - start - net_deposits,
         "return": ledger.growth(max(from_ms, ledger.began_ms), end_ms),
         "fees": ledger.fees(from_ms, end_ms),
         "funding": ledger.funding(from_ms, end_ms),
-        "trades": sum(from_ms <= trade.closed_ms < end_ms for trade in trades),
+        "trades": sum(from_ms <= trade.closed_at_ms < end_ms for trade in trades),
         "complete": began and to_ms <= as_of_ms,
     }
 
@@ -180,7 +180,7 @@ def _of_months(
 ) -> None:
     for row in document["months"]:
         own = [day for day in days if day["day"].startswith(row["month"])]
-        for name in ("pnl", "flows", "fees", "funding"):
+        for name in ("pnl", "net_deposits", "fees", "funding"):
             same(f"{row['month']} {name}", row[name], total(day[name] for day in own))
         same(f"{row['month']} equity_end", row["equity_end"], own[-1]["equity_end"])
         same(f"{row['month']} trades", row["trades"], sum(day["trades"] for day in own))

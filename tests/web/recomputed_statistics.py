@@ -166,7 +166,7 @@ def snapshots_drawdown(ledger: Ledger, times: Sequence[int]) -> dict[str, Any]:
             before = ledger.just_before(moved_ms)
             index *= float(before) / float(base)
             base = before + amount
-        equity = ledger.equity(at_ms + 1, marks_ms=at_ms)
+        equity = ledger.equity(at_ms + 1, marks_at_ms=at_ms)
         index *= float(equity) / float(base)
         indices.append(index)
     peak = trough = place = 0

@@ -20,18 +20,18 @@ def trade_differences(listed: Sequence[dict[str, Any]], ledger: Ledger, plans: P
     """What the list, oldest first, says otherwise than the venue's file."""
     found: list[str] = []
     trades = ledger.trades(plans.snapshot_ms)
-    right_by_place = {(trade.symbol, trade.closed_ms): trade for trade in trades}
-    shown_places = [(row["symbol"], row["closed_ms"]) for row in listed]
+    right_by_place = {(trade.symbol, trade.closed_at_ms): trade for trade in trades}
+    shown_places = [(row["symbol"], row["closed_at_ms"]) for row in listed]
     if sorted(shown_places) != sorted(right_by_place):
         return [f"trades: {len(listed)} listed, right is {len(trades)}"]
     if [at for _, at in shown_places] != sorted(at for _, at in shown_places):
         found.append("trades: not in order of their closing")
     for row in listed:
-        trade = right_by_place[row["symbol"], row["closed_ms"]]
+        trade = right_by_place[row["symbol"], row["closed_at_ms"]]
         right: dict[str, Any] = {
             "strategy": plans.strategy(trade),
             "side": trade.side,
-            "opened_ms": trade.opened_ms,
+            "opened_at_ms": trade.opened_at_ms,
             "quantity": trade.added,
             "contract_size": trade.contract_size,
             "entry_price": trade.entry_price,
@@ -68,7 +68,7 @@ def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> lis
             (fill["at_ms"], *(_plain(fill[name]) for name in names))
             for fill in ledger.fills
             if fill["symbol"] == trade["symbol"]
-            and trade["opened_ms"] <= fill["at_ms"] <= trade["closed_ms"]
+            and trade["opened_at_ms"] <= fill["at_ms"] <= trade["closed_at_ms"]
         )
         shown = sorted(
             (fill["at_ms"], *(_plain(fill[name]) for name in names)) for fill in document["fills"]
@@ -91,7 +91,7 @@ def interval_differences(document: dict[str, Any], listed: Sequence[dict[str, An
     days = [row["day"] for row in document["days"] if row["complete"]]
     trades = [
         {
-            "day": datetime.fromtimestamp(row["closed_ms"] / 1000, UTC).date().isoformat(),
+            "day": datetime.fromtimestamp(row["closed_at_ms"] / 1000, UTC).date().isoformat(),
             "strategy": row["strategy"],
             "r": row["r_multiple"],
             "net": float(row["pnl_net"]),

@@ -15,7 +15,7 @@ from site_client import Client, inline
 
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.book import events as e
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -47,7 +47,7 @@ def later(path: Path) -> list[e.Event]:
         events = [committed.event for committed in read_events(reader, 0)]
     snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))
     trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
-    moved = snapshot_ms + 60_000 - trade.closed_ms
+    moved = snapshot_ms + 60_000 - trade.closed_at_ms
     chain = events[max(i for i, each in enumerate(events) if isinstance(each, e.CycleRanked)) :]
     ranked, refined = chain[0], chain[1]
     assert isinstance(ranked, e.CycleRanked)
@@ -55,7 +55,7 @@ def later(path: Path) -> list[e.Event]:
     at_ms = snapshot_ms + 70_000
     states = (TradingState.ACTIVE, TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY)
     return [
-        attrs.evolve(ranked, at_ms=at_ms, cycle_ms=at_ms),
+        attrs.evolve(ranked, at_ms=at_ms, cycle_at_ms=at_ms),
         attrs.evolve(refined, at_ms=at_ms, signal_id="late", verdict="refuse", reason_code="NO"),
         e.PermitDenied(
             at_ms=at_ms,
@@ -70,19 +70,22 @@ def later(path: Path) -> list[e.Event]:
             trade,
             at_ms=trade.at_ms + moved,
             trade_id="late",
-            closed_ms=trade.closed_ms + moved,
+            closed_at_ms=trade.closed_at_ms + moved,
             pnl_net=D("17.5"),
             strategy="a_new_one",
         ),
         attrs.evolve(
-            trade, at_ms=trade.at_ms + moved, trade_id="lost", closed_ms=trade.closed_ms + moved
+            trade,
+            at_ms=trade.at_ms + moved,
+            trade_id="lost",
+            closed_at_ms=trade.closed_at_ms + moved,
         ),
         e.StateChanged(at_ms=at_ms, before=states[0], after=states[1], reason="DAY_LOSS_HALF"),
         e.StateChanged(at_ms=at_ms, before=states[1], after=states[2], reason="OPERATOR_HALT"),
-        CommandNoted(at_ms=at_ms, reason="OPERATOR_HALT", note="once more"),
+        CommandRecorded(at_ms=at_ms, reason="OPERATOR_HALT", note="once more"),
         e.RunStarted(
             at_ms=at_ms + HOUR_MS,
-            generation=3,
+            run_number=3,
             mode="demo",
             version="1",
             config_digest="e" * 64,
@@ -91,7 +94,7 @@ def later(path: Path) -> list[e.Event]:
         ),
         e.CycleClosed(
             at_ms=at_ms + 30 * HOUR_MS,
-            cycle_ms=at_ms + 30 * HOUR_MS,
+            cycle_at_ms=at_ms + 30 * HOUR_MS,
             positions=0,
             open_orders=0,
             drift=0,
@@ -112,8 +115,8 @@ async def test_nothing_later_than_the_newest_snapshot_is_in_any_figure_list_or_c
     since = later(record)
     with closing(open_writer(record, durable=False)) as connection:
         for event in since:
-            generation = 3 if event.at_ms > since[0].at_ms + HOUR_MS // 2 else 2
-            JournalWriter(connection, generation=generation).append([event])
+            run_number = 3 if event.at_ms > since[0].at_ms + HOUR_MS // 2 else 2
+            JournalWriter(connection, run_number=run_number).append([event])
     after = await pages_of(record, demo, client)
     assert [page for page in PAGES if before[page] != after[page]] == []
 
@@ -121,7 +124,7 @@ async def test_nothing_later_than_the_newest_snapshot_is_in_any_figure_list_or_c
 async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, client: Client) -> None:
     since = later(record)
     with closing(open_writer(record, durable=False)) as connection:
-        writer = JournalWriter(connection, generation=3)
+        writer = JournalWriter(connection, run_number=3)
         writer.append(since)
         at_ms = START_MS + (DAYS + 5) * DAY_MS
         mark = equity_mark(at_ms)
@@ -164,10 +167,10 @@ async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_l
     snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))
     trade = next(each for each in reversed(events) if isinstance(each, e.TradeClosed))
     learned = attrs.evolve(
-        trade, at_ms=snapshot_ms + 70_000, trade_id="learned", closed_ms=snapshot_ms - 70_000
+        trade, at_ms=snapshot_ms + 70_000, trade_id="learned", closed_at_ms=snapshot_ms - 70_000
     )
     with closing(open_writer(record, durable=False)) as connection:
-        JournalWriter(connection, generation=2).append([learned])
+        JournalWriter(connection, run_number=2).append([learned])
     found, counted, _ = await shown(record, demo, client)
     assert found["trades_total"] == 2 * DAYS + 1
     assert counted == [str(2 * DAYS + 1)] * 2
@@ -186,11 +189,11 @@ async def test_what_was_committed_between_the_read_of_a_snapshot_and_the_snapsho
     ]
     assert {type(each) for each in meanwhile} > {e.StateChanged, e.PermitDenied, e.CycleRanked}
     with closing(open_writer(record, durable=False)) as connection:
-        JournalWriter(connection, generation=2).append([read])
+        JournalWriter(connection, run_number=2).append([read])
     before = await shown(record, demo, client)
     again = attrs.evolve(read, at_ms=read.at_ms + 1)
     with closing(open_writer(record, durable=False)) as connection:
-        JournalWriter(connection, generation=2).append([*meanwhile, again])
+        JournalWriter(connection, run_number=2).append([*meanwhile, again])
     after = await shown(record, demo, client)
     for name in (
         "halts",

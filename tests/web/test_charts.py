@@ -116,15 +116,17 @@ def test_a_short_halt_is_still_wide_enough_to_see_and_stays_inside() -> None:
 def test_events_outside_the_curve_are_not_marked() -> None:
     curve = marks(100, 101, 102)
     events = [
-        chart.Event(kind="flow", at_ms=START_MS + HOUR_MS, title="in"),
+        chart.Event(kind="transfer", at_ms=START_MS + HOUR_MS, title="in"),
         chart.Event(kind="config", at_ms=START_MS + DAY_MS, title="out"),
     ]
     assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
 
 
 def test_every_transfer_is_drawn_however_many_there_are() -> None:
-    flows = [noted("flow", START_MS + i * DAY_MS) for i in range(-2, 300)]
-    wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=flows), (), ())[0]
+    net_deposits = [noted("transfer", START_MS + i * DAY_MS) for i in range(-2, 300)]
+    wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=net_deposits), (), ())[
+        0
+    ]
     assert wide.moments.count("M") == 299, "all inside the curve; the last lies beyond its end"
 
 

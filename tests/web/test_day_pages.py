@@ -117,7 +117,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_record(path, days=100, trades_per_day=8, flow_day=3, down_days=2)
     chance = Random(1)
     with closing(open_writer(path, durable=False)) as connection:
-        writer = JournalWriter(connection, generation=3)
+        writer = JournalWriter(connection, run_number=3)
         for day in range(103, 700):
             at_ms = START_MS + day * DAY_MS
             name = f"{day}"
@@ -127,11 +127,11 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 EquityRecorded(
                     at_ms=at_ms + hour * 3_600_000,
                     equity=equity + D(chance.randint(-(10**17), 10**17)).scaleb(-12),
-                    balance=equity,
-                    unrealised=D(0),
+                    wallet_balance=equity,
+                    unrealized_pnl=D(0),
                     margin_used=D(0),
                     open_risk=D(0),
-                    flows=D(0),
+                    net_deposits=D(0),
                 )
                 for hour in range(1, 24, 3)
             ]
@@ -210,7 +210,7 @@ def test_intervals_are_made_when_a_day_ends_and_not_for_each_head(
     monkeypatch.setattr(daily, "day_statistics", counted)
     memo = Memo()
     with closing(open_writer(path)) as connection:
-        writer = JournalWriter(connection, generation=2)
+        writer = JournalWriter(connection, run_number=2)
         first = memo.daily(connection)
         for minutes in range(5):
             at_ms = START_MS + 20 * DAY_MS + DAY_MS // 2 + minutes * 60_000

@@ -12,7 +12,7 @@ from published_record import START_MS, write_record
 
 from kamou.clock import HOUR_MS
 from kamou.core.book.events import Event
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import Figure
 from kamou.runtime.runners import inline
@@ -35,7 +35,7 @@ def told(tmp_path: Path) -> Callable[..., Path]:
         if not path.exists():
             write_record(path, days=3, halt_day=None, outage_day=None)
         writer = open_writer(path, durable=False)
-        JournalWriter(writer, generation=1).append(list(events))
+        JournalWriter(writer, run_number=1).append(list(events))
         writer.close()
         return path
 
@@ -99,7 +99,7 @@ async def test_a_resume_that_only_let_a_strategy_enter_again_says_so_and_has_no_
     path = told(
         disabled("mean_reversion"),
         StrategyResumed(at_ms=at_ms, strategy="mean_reversion", note="seen"),
-        CommandNoted(at_ms=at_ms, reason="OPERATOR_RESUME", note="seen"),
+        CommandRecorded(at_ms=at_ms, reason="OPERATOR_RESUME", note="seen"),
     )
     _, _, section = await published(path, demo, client)
     assert "disabled strategies may enter again" in section

@@ -17,7 +17,7 @@ from site_client import Client, inline
 
 from kamou.clock import HOUR_MS
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.model import Figure, TradingState
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
@@ -41,14 +41,14 @@ def changed(
 
 def closed(at: float) -> CycleClosed:
     return CycleClosed(
-        at_ms=hour(at), cycle_ms=hour(at), positions=0, open_orders=0, drift=0, repaired=0
+        at_ms=hour(at), cycle_at_ms=hour(at), positions=0, open_orders=0, drift=0, repaired=0
     )
 
 
-def started(at: float, generation: int) -> RunStarted:
+def started(at: float, run_number: int) -> RunStarted:
     return RunStarted(
         at_ms=hour(at),
-        generation=generation,
+        run_number=run_number,
         mode="demo",
         version="1",
         config_digest="d" * 64,
@@ -62,7 +62,7 @@ HISTORY: tuple[Event, ...] = (
     changed(1, NORMAL, REDUCED, "DAY_LOSS_HALF"),
     changed(2, REDUCED, HALTED, "DAY_LOSS_LIMIT"),
     changed(3, HALTED, HALTED, "OPERATOR_HALT", "first look"),
-    CommandNoted(at_ms=hour(3.5), reason="OPERATOR_HALT", note="second <b>look</b>\u202e"),
+    CommandRecorded(at_ms=hour(3.5), reason="OPERATOR_HALT", note="second <b>look</b>\u202e"),
     changed(4, HALTED, FLATTEN, "OPERATOR_FLATTEN", "enough"),
     changed(5, FLATTEN, HALTED, "OPERATOR_RESUME", "slowly"),
     changed(6, HALTED, REDUCED, "OPERATOR_RESUME", "back to work"),
@@ -75,8 +75,8 @@ HISTORY: tuple[Event, ...] = (
 def told(tmp_path: Path) -> Path:
     path = tmp_path / "kamou.sqlite3"
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(HISTORY)
-        JournalWriter(connection, generation=1).append(marks(31))
+        JournalWriter(connection, run_number=1).append(HISTORY)
+        JournalWriter(connection, run_number=1).append(marks(31))
     return path
 
 
@@ -176,7 +176,7 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
     told: Path, demo: Site, client: Client
 ) -> None:
     with closing(open_writer(told, durable=False)) as connection:
-        writer = JournalWriter(connection, generation=2)
+        writer = JournalWriter(connection, run_number=2)
         writer.append(
             [
                 closed(31),
@@ -197,11 +197,11 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
 async def test_a_flatten_of_an_older_journal_outside_of_any_halt_says_what_it_did(
     told: Path, demo: Site, client: Client
 ) -> None:
-    def said(at: float, reason: str, note: str) -> CommandNoted:
-        return CommandNoted(at_ms=hour(at), reason=reason, note=note)
+    def said(at: float, reason: str, note: str) -> CommandRecorded:
+        return CommandRecorded(at_ms=hour(at), reason=reason, note=note)
 
     with closing(open_writer(told, durable=False)) as connection:
-        writer = JournalWriter(connection, generation=2)
+        writer = JournalWriter(connection, run_number=2)
         writer.append([changed(41, HALTED, NORMAL, "OPERATOR_RESUME"), *marks(43)[-1:]])
         writer.append(
             [said(42, "OPERATOR_FLATTEN", "storm"), said(42.5, "OPERATOR_RESUME", "over")]

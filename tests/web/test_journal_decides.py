@@ -16,10 +16,10 @@ from kamou.web.app import PublicSite
 from kamou.web.site import ASSUMED_GATE, Site
 
 
-def started(mode: str, gate: str, generation: int = 1) -> RunStarted:
+def started(mode: str, gate: str, run_number: int = 1) -> RunStarted:
     return RunStarted(
-        at_ms=1_767_312_000_000 + generation,
-        generation=generation,
+        at_ms=1_767_312_000_000 + run_number,
+        run_number=run_number,
         mode=mode,
         version="1",
         config_digest="d" * 64,
@@ -31,7 +31,7 @@ def started(mode: str, gate: str, generation: int = 1) -> RunStarted:
 
 def write(path: Path, *runs: RunStarted) -> None:
     with closing(database.open_writer(path)) as connection:
-        JournalWriter(connection, generation=1).append(runs)
+        JournalWriter(connection, run_number=1).append(runs)
 
 
 async def test_an_empty_journal_is_served_with_what_the_site_was_given(
@@ -66,17 +66,17 @@ def test_the_newest_run_speaks_for_the_journal(empty_record: Path) -> None:
         write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))
         found = latest_run(reader)
         assert found is not None
-        assert (found.generation, found.gate) == (2, "arithmetic")
+        assert (found.run_number, found.gate) == (2, "arithmetic")
 
 
 def test_a_run_from_before_gates_were_journalled_had_the_assumed_one(empty_record: Path) -> None:
     with closing(database.open_writer(empty_record)) as connection:
         body = (
             b'{"at_ms":1,"cause_id":"","change_reason":"","config_digest":"d","config_json":"{}",'
-            b'"generation":1,"mode":"demo","version":"0"}'
+            b'"run_number":1,"mode":"demo","version":"0"}'
         )
         connection.execute(
-            "INSERT INTO event (seq, generation, at_ms, kind, key, cause_id, schema, body)"
+            "INSERT INTO event (seq, run_number, at_ms, kind, key, cause_id, schema, body)"
             " VALUES (1, 1, 1, 'run_started', NULL, '', 1, ?)",
             (body,),
         )

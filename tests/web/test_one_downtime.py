@@ -23,7 +23,7 @@ STOPPED_MS = START_MS + DAYS * DAY_MS + 11 * HOUR_MS  # the last cycle of the re
 
 def closed(at_ms: int) -> e.CycleClosed:
     return e.CycleClosed(
-        at_ms=at_ms, cycle_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
+        at_ms=at_ms, cycle_at_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
     )
 
 
@@ -47,14 +47,14 @@ async def test_chart_legend_and_list_agree_from_a_start_on(
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=DAYS, halt_day=None, outage_day=1 if before else None, down_days=2)
-    stopped_ms = STOPPED_MS + (2 * DAY_MS if before else 0)
-    started_ms = stopped_ms + 9 * HOUR_MS
+    stopped_at_ms = STOPPED_MS + (2 * DAY_MS if before else 0)
+    started_at_ms = stopped_at_ms + 9 * HOUR_MS
     with closing(open_writer(path, durable=False)) as connection:
         # A pass reads the account, and its cycle closes seconds later.
-        first = [equity_mark(started_ms), closed(started_ms + 5_000)]
-        JournalWriter(connection, generation=3).append(first)
+        first = [equity_mark(started_at_ms), closed(started_at_ms + 5_000)]
+        JournalWriter(connection, run_number=3).append(first)
         assert await shown(path, client) == (int(before),) * 3
-        JournalWriter(connection, generation=3).append([equity_mark(started_ms + 5 * MINUTE_MS)])
+        JournalWriter(connection, run_number=3).append([equity_mark(started_at_ms + 5 * MINUTE_MS)])
     assert await shown(path, client) == (1 + before,) * 3
 
 
@@ -72,9 +72,9 @@ async def test_a_stretch_that_two_times_of_downtime_share_stays_grey_for_the_ear
         equity_mark(again_ms),
     ]
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=3).append(known)
+        JournalWriter(connection, run_number=3).append(known)
         before = await band_of(path, client)
-        JournalWriter(connection, generation=3).append([closed(again_ms + 5_000)])
+        JournalWriter(connection, run_number=3).append([closed(again_ms + 5_000)])
     assert before
     assert await band_of(path, client) == before
 

@@ -74,7 +74,7 @@ def events() -> list[e.Event]:
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("moved") / "kamou.sqlite3"
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(events())
+        JournalWriter(connection, run_number=1).append(events())
     return path
 
 
@@ -112,7 +112,7 @@ async def test_each_deposit_and_withdrawal_stands_at_its_own_time(
     ]
     assert found["transfers_total"] == 3
     wide = page.partition('<svg class="wide"')[2].partition("</svg>")[0]
-    drawn = re.findall(r'<line class="marker flow" x1="([\d.]+)"[^>]*><title>([^<]*)', wide)
+    drawn = re.findall(r'<line class="marker transfer" x1="([\d.]+)"[^>]*><title>([^<]*)', wide)
     assert [title for _, title in drawn] == [
         "Deposit, 2025-07-26 05:00 UTC: 1,000.00 USDT",
         "Deposit, 2025-08-04 01:00 UTC: 1,000.00 USDT",
@@ -178,7 +178,7 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_da
             e.DayOpened(at_ms=midnight + 1_000, day="2025-07-27", equity=D(6_000)),
             equity_mark(midnight + HOUR_MS, D(5_940)),
         ]
-        JournalWriter(connection, generation=1).append(history)
+        JournalWriter(connection, run_number=1).append(history)
     found, _ = await shown(path, demo, client)
     figures = found["performance"]
     assert isinstance(figures, dict)
@@ -211,15 +211,15 @@ async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
         history += [equity_mark(begin_ms, D(10_000)), equity_mark(begin_ms + HOUR_MS, D(10_007))]
         if late:  # the venue lists them after the record has begun
             history[1:] = [*history[-2:], *history[1:-2]]
-        JournalWriter(connection, generation=1).append(history)
+        JournalWriter(connection, run_number=1).append(history)
     found, _ = await shown(path, demo, client)
     transfers = found["transfers"]
     assert isinstance(transfers, list)
     assert [each["amount"] for each in transfers] == listed
     assert found["transfers_total"] == len(listed)
-    assert D(str(found["flows"])) == sum(map(D, listed))
+    assert D(str(found["net_deposits"])) == sum(map(D, listed))
     with closing(open_reader(path)) as reader:
         drawn = [as_of.curve(reader, as_of.newest(reader), (), ()).marks, whole_curve(reader).marks]
     for marks in drawn:
-        moved = sum(mark.amount for mark in marks if mark.kind == "flow")
+        moved = sum(mark.amount for mark in marks if mark.kind == "transfer")
         assert moved == sum(map(D, listed)), "the curve shows what is counted, and nothing else"

@@ -128,8 +128,8 @@ async def test_a_new_commit_makes_a_new_page(tmp_path: Path, demo: Site, client:
         before = (await http.get("/results.json")).json()
         connection = open_writer(path)
         at_ms = START_MS + 9 * DAY_MS
-        JournalWriter(connection, generation=1).append(
-            [RunStopped(at_ms=at_ms, generation=1, reason="SIGTERM")]
+        JournalWriter(connection, run_number=1).append(
+            [RunStopped(at_ms=at_ms, run_number=1, reason="SIGTERM")]
         )
         connection.close()
         after = (await http.get("/results.json")).json()

@@ -113,11 +113,11 @@ async def test_money_adds_up_over_days_and_over_months_to_the_record(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
-    change = D(found["equity"]) - D(found["equity_start"]) - D(found["flows"])
-    assert found["flows"] == "2000"
+    change = D(found["equity"]) - D(found["equity_start"]) - D(found["net_deposits"])
+    assert found["net_deposits"] == "2000"
     for rows in (found["days"], found["months"]):
         assert sum(D(row["pnl"]) for row in rows) == change
-        assert sum(D(row["flows"]) for row in rows) == 2000
+        assert sum(D(row["net_deposits"]) for row in rows) == 2000
         assert sum(row["trades"] for row in rows) == found["trades_total"]
     assert [row["month"] for row in found["months"]] == ["2025-07", "2025-08", "2025-09"]
     assert [row["complete_days"] for row in found["months"]] == [6, 28, 5]
@@ -139,8 +139,8 @@ async def test_a_month_of_which_a_midnight_is_not_known_is_no_complete_month(
 
 async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> None:
     found = await results_of(public, client)
-    day = next(day for day in found["days"] if day["flows"] != "0")
-    assert day["flows"] == "2000"
+    day = next(day for day in found["days"] if day["net_deposits"] != "0")
+    assert day["net_deposits"] == "2000"
     assert abs(day["return"]) < 0.1
     assert abs(float(day["pnl"])) < 1000
     complete = math.prod(1 + day["return"] for day in found["days"] if day["complete"])
@@ -239,7 +239,7 @@ async def test_a_day_that_opened_without_money_has_no_return(
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     connection = open_writer(path, durable=False)
-    JournalWriter(connection, generation=1).append(
+    JournalWriter(connection, run_number=1).append(
         [
             DayOpened(at_ms=START_MS, day="2025-07-26", equity=D(0)),
             DayOpened(at_ms=START_MS + DAY_MS, day="2025-07-27", equity=D(0)),
@@ -265,7 +265,7 @@ async def test_the_curve_of_the_document_never_hides_a_dip(
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     connection = open_writer(path, durable=False)
-    writer = JournalWriter(connection, generation=1)
+    writer = JournalWriter(connection, run_number=1)
     generator = Random(3)
     equities = [D(10_000) + D(generator.randint(-500, 500)) for _ in range(4_000)]
     writer.append([equity_mark(START_MS + i * 300_000, e) for i, e in enumerate(equities)])

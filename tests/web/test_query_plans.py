@@ -84,7 +84,7 @@ def asked(
     site = Site(mode="demo")
     templates = load_templates(site)
     middle = queries.trades(reader, limit=40)[-1].cursor
-    place = f"{middle.closed_ms}-{middle.rowid}"
+    place = f"{middle.closed_at_ms}-{middle.rowid}"
     of_trades: list[dict[str, str]] = [
         {},
         {"before": place},
@@ -130,8 +130,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 def new_head(path: Path) -> None:
     with closing(database.open_writer(path)) as connection:
-        JournalWriter(connection, generation=2).append(
-            [RunStopped(at_ms=START_MS + 999 * DAY_MS, generation=2, reason="SIGTERM")]
+        JournalWriter(connection, run_number=2).append(
+            [RunStopped(at_ms=START_MS + 999 * DAY_MS, run_number=2, reason="SIGTERM")]
         )
 
 
@@ -213,6 +213,6 @@ def test_this_files_eye_sees_a_scan(records: dict[int, Path]) -> None:
     reader = database.open_reader(records[SHORT])
     assert walks(reader, "SELECT count(*) FROM trade") == ["trade"]
     assert walks(reader, "SELECT * FROM fill ORDER BY price LIMIT 5") == ["fill"]
-    assert walks(reader, "SELECT * FROM trade ORDER BY closed_ms DESC LIMIT 5") == []
+    assert walks(reader, "SELECT * FROM trade ORDER BY closed_at_ms DESC LIMIT 5") == []
     assert walks(reader, "SELECT * FROM curve") == []
     reader.close()

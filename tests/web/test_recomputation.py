@@ -164,9 +164,9 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     assert trade_differences(listed, ledger, plans) == []
     assert interval_differences(document, listed) == []
     assert fill_differences(single, ledger) == []
-    by_place = {(each.symbol, each.closed_ms): each for each in ledger.trades(plans.snapshot_ms)}
+    by_place = {(each.symbol, each.closed_at_ms): each for each in ledger.trades(plans.snapshot_ms)}
     for row, page in zip(listed[::7], trade_pages, strict=True):
-        right = TradePage(by_place[row["symbol"], row["closed_ms"]], ledger, plans)
+        right = TradePage(by_place[row["symbol"], row["closed_at_ms"]], ledger, plans)
         assert numbers_of(page) == right.numbers()
     assert numbers_of(results) == expected_numbers(document)
     assert numbers_of(front) == front_numbers(document, plans)
@@ -180,8 +180,10 @@ async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
     )
     with closing(open_reader(journal)) as reader:
         drawn = as_of.curve(reader, as_of.newest(reader), (), ()).marks
-    moved = sum(mark.amount for mark in drawn if mark.kind == "flow")
-    assert Decimal(document["flows"]) == moved, "the curve shows the transfers that are counted"
+    moved = sum(mark.amount for mark in drawn if mark.kind == "transfer")
+    assert Decimal(document["net_deposits"]) == moved, (
+        "the curve shows the transfers that are counted"
+    )
 
 
 async def _listed_trades(http: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def record(tmp_path: Path) -> Path:
 
 def append(path: Path, *events: e.Event) -> None:
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(events)
+        JournalWriter(connection, run_number=1).append(events)
 
 
 async def test_a_replay_says_that_its_market_was_recorded_and_when_it_has_ended(

@@ -61,7 +61,7 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
         closed_first=closed.fill.client_order_id,
     )
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(
+        JournalWriter(connection, run_number=1).append(
             _second_part(first, filled.fill, closed.fill, stop.intent, parts, stamped_late)
         )
     return parts
@@ -75,8 +75,8 @@ def _second_part(
     parts: Parts,
     stamped_late: bool,
 ) -> list[e.Event]:
-    told_ms = first.closed_ms + 1_000
-    late_ms = told_ms if stamped_late else first.closed_ms - 1
+    told_ms = first.closed_at_ms + 1_000
+    late_ms = told_ms if stamped_late else first.closed_at_ms - 1
     closing_intent = attrs.evolve(
         stop,
         client_order_id=parts.closed_second,
@@ -84,7 +84,7 @@ def _second_part(
         type=OrderType.MARKET,
         trigger_price=None,
         quantity=D(60),
-        intended_ms=told_ms + 1,
+        intended_at_ms=told_ms + 1,
     )
     again = attrs.evolve(
         entered, execution_id="late", quantity=D(60), price=D("99.7"), at_ms=late_ms
@@ -102,8 +102,8 @@ def _second_part(
         cause_id=first.trade_id,
         trade_id=parts.second,
         quantity=D(60),
-        opened_ms=late_ms,
-        closed_ms=told_ms + 2,
+        opened_at_ms=late_ms,
+        closed_at_ms=told_ms + 2,
         exit_reason="exit",
     )
     return [

@@ -115,13 +115,17 @@ async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
     assert f'href="/trades/{quote(trade_id)}"' in listed.text
     assert page.status_code == 200
     links = re.findall(r"<h3>(\w+)</h3>", page.text)
-    assert links == ["Fills", "Orders", "Permit", "Signal", "Cycle", "Candle"]
+    assert links == ["Fills", "Orders", "Permit", "Signal", "Cycle", "Bar"]
     for said in ("98.40", "mean reversion" if "mean" in trade_id else "OI momentum", "99.95"):
         assert said in page.text
-    diary = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
-    assert diary[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]
-    assert diary[-1] == "Trade closed"
-    assert diary.index("Entry order recorded") < diary.index("Permit used") < diary.index("Filled")
+    timeline = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
+    assert timeline[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]
+    assert timeline[-1] == "Trade closed"
+    assert (
+        timeline.index("Entry order recorded")
+        < timeline.index("Permit used")
+        < timeline.index("Filled")
+    )
 
 
 async def test_a_trade_that_never_closed_is_not_found(public: PublicSite, client: Client) -> None:
@@ -151,8 +155,8 @@ async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_besid
     write_record(path, days=20)
     planned = trades(open_reader(path))
     with closing(open_writer(path)) as connection:
-        last = planned[0].closed_ms
-        JournalWriter(connection, generation=1).append([_adopted(last)])
+        last = planned[0].closed_at_ms
+        JournalWriter(connection, run_number=1).append([_adopted(last)])
     public = PublicSite(path, demo, runner=inline)
     async with client(public) as http:
         own = (await http.get("/trades/found")).text
@@ -179,8 +183,8 @@ def _adopted(at_ms: int) -> TradeClosed:
         entry_price=D(100),
         exit_price=D(99),
         stop_price=D("99.99"),
-        opened_ms=at_ms - 1,
-        closed_ms=at_ms,
+        opened_at_ms=at_ms - 1,
+        closed_at_ms=at_ms,
         pnl_gross=D(-1),
         fees=D(0),
         funding=D(0),
@@ -199,10 +203,10 @@ async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_co
     trade = trades(open_reader(path), limit=1)[0]
     net = trade.pnl_net - D("1.25")
     with closing(open_writer(path)) as connection:
-        JournalWriter(connection, generation=1).append(
+        JournalWriter(connection, run_number=1).append(
             [
                 ResultCorrected(
-                    at_ms=trade.closed_ms + 60_000,
+                    at_ms=trade.closed_at_ms + 60_000,
                     cause_id=trade.trade_id,
                     trade_id=trade.trade_id,
                     number=1,

@@ -42,18 +42,18 @@ def events_of(path: Path) -> list[e.Event]:
 
 def add(path: Path, events: Iterable[e.Event]) -> None:
     with closing(open_writer(path, durable=False)) as connection:
-        JournalWriter(connection, generation=1).append(list(events))
+        JournalWriter(connection, run_number=1).append(list(events))
 
 
 def mark(at_ms: int, *, margin: int = 0) -> e.EquityRecorded:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(10_000),
-        balance=D(10_000),
-        unrealised=D(0),
+        wallet_balance=D(10_000),
+        unrealized_pnl=D(0),
         margin_used=D(margin),
         open_risk=D(0),
-        flows=D(0),
+        net_deposits=D(0),
     )
 
 
@@ -139,8 +139,8 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
         trade,
         cause_id=trade_id,
         trade_id=trade_id,
-        opened_ms=NOW_MS,
-        closed_ms=NOW_MS + 5,
+        opened_at_ms=NOW_MS,
+        closed_at_ms=NOW_MS + 5,
         exit_reason="exit",
     )
     last = attrs.evolve(fill.fill, client_order_id="kmclose", execution_id="x", at_ms=NOW_MS + 5)

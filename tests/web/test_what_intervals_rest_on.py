@@ -37,7 +37,7 @@ def newer_trades(tmp_path: Path) -> Path:
         amounts = ("pnl_gross", "fees", "funding", "slippage", "pnl_net", "r_multiple")
         same = {name: getattr(model, name) for name in (*names, *amounts)}
         end_ms = START_MS + DAYS * DAY_MS
-        JournalWriter(connection, generation=1).append(
+        JournalWriter(connection, run_number=1).append(
             [
                 TradeClosed(
                     **same,
@@ -46,8 +46,8 @@ def newer_trades(tmp_path: Path) -> Path:
                     trade_id=f"later-{at}",
                     side=Side(model.side),
                     stop_price=model.stop_price,
-                    opened_ms=end_ms,
-                    closed_ms=end_ms + at * HOUR_MS,
+                    opened_at_ms=end_ms,
+                    closed_at_ms=end_ms + at * HOUR_MS,
                     exit_reason="take_profit",
                 )
                 for at in range(1, LATER + 1)
@@ -75,7 +75,7 @@ async def test_an_interval_of_fewer_trades_than_its_figure_says_of_how_many(
         closed = trades(reader)
     total = DAYS * A_DAY + LATER
     assert len(closed) == total
-    old = [trade for trade in closed if trade.closed_ms < START_MS + DAYS * DAY_MS]
+    old = [trade for trade in closed if trade.closed_at_ms < START_MS + DAYS * DAY_MS]
     low, high = by_wilson(sum(trade.pnl_net > 0 for trade in old), len(old))
     share = f"{100 * sum(trade.pnl_net > 0 for trade in closed) / total:.1f}%"
     async with client(PublicSite(newer_trades, Site(mode="demo"), runner=inline)) as http:

@@ -58,15 +58,17 @@ def recomputed(path: Path) -> dict[str, float | None]:
         elif kind == "equity_recorded":
             as_of_ms = max(as_of_ms, body["at_ms"])
         elif kind == "trade_closed":
-            found[body["trade_id"]] = (body["closed_ms"], None)
+            found[body["trade_id"]] = (body["closed_at_ms"], None)
             if body["r_multiple"] is not None:
                 plan = permits[permit_of[body["cause_id"]]]
                 part = filled[body["cause_id"]] / Fraction(plan["quantity"])
                 ratio = Fraction(body["pnl_net"]) / (Fraction(plan["risk"]) * part)
                 exact = D(ratio.numerator) / D(ratio.denominator)
                 value = float(exact.quantize(STEP, ROUND_HALF_EVEN))
-                found[body["trade_id"]] = (body["closed_ms"], value)
-    return {name: value for name, (closed_ms, value) in found.items() if closed_ms <= as_of_ms}
+                found[body["trade_id"]] = (body["closed_at_ms"], value)
+    return {
+        name: value for name, (closed_at_ms, value) in found.items() if closed_at_ms <= as_of_ms
+    }
 
 
 async def published(path: Path, client: Client) -> list[dict[str, Any]]:
@@ -123,7 +125,7 @@ def half_filled(tmp_path: Path) -> Path:
                 event, quantity=D(20), contract_size=D("0.5"), pnl_net=D("-12.30"), r_multiple=D(-1)
             )
         made += [event] if event is not None else []
-    writer = JournalWriter(open_writer(path, durable=False), generation=1)
+    writer = JournalWriter(open_writer(path, durable=False), run_number=1)
     writer.append(made)
     return path
 
@@ -158,7 +160,7 @@ async def test_a_payment_that_came_late_is_in_worst_case_r(
         pnl_net=D("-9.84"),
         r_multiple=D("-0.8"),
     )
-    JournalWriter(open_writer(half_filled, durable=False), generation=1).append([late])
+    JournalWriter(open_writer(half_filled, durable=False), run_number=1).append([late])
     (after,) = await published(half_filled, client)
     assert after["worst_case_r"] == -0.4
 
@@ -170,7 +172,7 @@ async def test_the_second_part_of_a_trade_has_its_own_share_of_the_permit(
         (closed,) = connection.execute("SELECT body FROM event WHERE kind = 'trade_closed'")
         (fill, *_) = connection.execute("SELECT body FROM event WHERE kind = 'fill_recorded'")
     first, entry = decode(e.TradeClosed, closed[0]), decode(e.FillRecorded, fill[0])
-    later_ms = first.closed_ms + 1_000
+    later_ms = first.closed_at_ms + 1_000
     again = attrs.evolve(
         entry,
         fill=attrs.evolve(entry.fill, execution_id="late", quantity=D(4), at_ms=later_ms),
@@ -182,11 +184,11 @@ async def test_the_second_part_of_a_trade_has_its_own_share_of_the_permit(
         contract_size=D(1),
         pnl_net=D("2.46"),
         r_multiple=D("0.3"),
-        opened_ms=later_ms,
-        closed_ms=later_ms + 1_000,
+        opened_at_ms=later_ms,
+        closed_at_ms=later_ms + 1_000,
     )
     mark = equity_mark(later_ms + 2_000, D(10_000))
-    JournalWriter(open_writer(half_filled, durable=False), generation=1).append(
+    JournalWriter(open_writer(half_filled, durable=False), run_number=1).append(
         [again, second, mark]
     )
     newest, _ = await published(half_filled, client)

@@ -52,7 +52,7 @@ class AccountHoldings(Holdings):
         self._pay(income.income_id, paid)
         if transfer:
             self._await_value(income)
-            self.flows += income.amount
+            self.net_deposits += income.amount
         elif income.kind == "funding":
             self.unattributed[income.income_id] = income
             bound(self.unattributed, CLOSED_KEPT)
@@ -83,15 +83,15 @@ class AccountHoldings(Holdings):
         bound(self.payments, SEEN_KEPT)
         if self.day and paid.at_ms >= self.day_from_ms:
             # Of today. The read that opened the day may have counted it already.
-            self.day_flows += paid.amount if paid.transfer else ZERO
-            if paid.at_ms <= self.day_opened_ms:
+            self.day_net_deposits += paid.amount if paid.transfer else ZERO
+            if paid.at_ms <= self.day_opened_at_ms:
                 self.day_equity -= paid.worth(self.day_marks)
         for day, opened in self.midnights.items():
-            if opened.at_ms <= paid.at_ms <= opened.read_ms:
+            if opened.at_ms <= paid.at_ms <= opened.read_at_ms:
                 equity = opened.equity - paid.worth(opened.marks)
                 self.midnights[day] = attrs.evolve(opened, equity=equity, cause=key)
         for at_ms, valued in self.valued.items():
-            if at_ms <= paid.at_ms <= valued.event.read_ms:
+            if at_ms <= paid.at_ms <= valued.event.read_at_ms:
                 equity = valued.equity - paid.worth(valued.marks)
                 self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
@@ -122,8 +122,8 @@ class AccountHoldings(Holdings):
 
     def _marked(self, event: e.EquityRecorded) -> None:
         self.equity = event.equity
-        self.balance = event.balance
-        self.unrealised = event.unrealised
+        self.wallet_balance = event.wallet_balance
+        self.unrealized_pnl = event.unrealized_pnl
         self.margin_used = event.margin_used
         self.open_risk = event.open_risk
         self.marked_ms = event.at_ms
@@ -135,9 +135,9 @@ class AccountHoldings(Holdings):
 
     def _day_opened(self, event: e.DayOpened) -> None:
         self.day = event.day
-        self.day_opened_ms = event.at_ms
+        self.day_opened_at_ms = event.at_ms
         self.day_last_ms, self.day_last_equity = event.at_ms, event.equity
-        counted_ms = from_ms = event.midnight_ms or day_start_ms(event.at_ms)
+        counted_ms = from_ms = event.midnight_at_ms or day_start_ms(event.at_ms)
         self.day_marks = by_symbol(event.marks)
         if event.opening is None:
             self.day_equity = self.equity_at_midnight(event.equity, event.at_ms, self.day_marks)
@@ -154,15 +154,15 @@ class AccountHoldings(Holdings):
         kept_ms = min((from_ms - OVERLAP_MS, *self.unvalued))
         self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= kept_ms}
         later = (p for p in self.payments.values() if p.at_ms >= counted_ms)
-        self.day_flows = sum((p.amount for p in later if p.transfer), ZERO)
+        self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
     def _keep_midnight(self, event: e.DayOpened) -> None:
         """Remember what late entries may correct: the midnights of one read of the account."""
-        kept = {d: m for d, m in self.midnights.items() if m.read_ms == event.at_ms}
+        kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
         if event.opening is not None and event.at_midnight:
             kept[event.day] = OpenedMidnight(
-                at_ms=event.midnight_ms,
-                read_ms=event.at_ms,
+                at_ms=event.midnight_at_ms,
+                read_at_ms=event.at_ms,
                 equity=event.opening,
                 published=event.opening,
                 marks=by_symbol(event.marks),
@@ -170,8 +170,8 @@ class AccountHoldings(Holdings):
         self.midnights = kept
 
     def _transfer_valued(self, event: TransferValued) -> None:
-        self.unvalued.pop(event.transfer_ms, None)
-        self.valued[event.transfer_ms] = ValuedTransfer(
+        self.unvalued.pop(event.transfer_at_ms, None)
+        self.valued[event.transfer_at_ms] = ValuedTransfer(
             event=event, equity=event.equity, marks=by_symbol(event.marks)
         )
         bound(self.valued, TRANSFERS_KEPT)

@@ -27,7 +27,7 @@ class PublishedTrade:
     result_id: str
     trade_id: str
     symbol: str
-    opened_ms: int
+    opened_at_ms: int
     ended_ms: int
     funding: Decimal  # money, all that is known; positive is received
     funding_published: Decimal  # what the newest result in the journal says
@@ -54,8 +54,8 @@ def published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade:
         result_id=event.trade_id,
         trade_id=trade.trade_id,
         symbol=trade.symbol,
-        opened_ms=trade.opened_ms,
-        ended_ms=trade.changed_ms,
+        opened_at_ms=trade.opened_at_ms,
+        ended_ms=trade.changed_at_ms,
         funding=trade.funding,
         funding_published=event.funding,
         pnl_net=event.pnl_net + trade.funding - event.funding,
@@ -124,9 +124,9 @@ def holder(
     for each in known:
         if each.symbol == income.symbol:
             ended_ms = income.at_ms if each.ended_ms is None else each.ended_ms
-            off_ms = max(0, each.opened_ms - income.at_ms, income.at_ms - ended_ms)
+            off_ms = max(0, each.opened_at_ms - income.at_ms, income.at_ms - ended_ms)
             if off_ms <= STAMP_TOLERANCE_MS and (
-                found is None or (off_ms, each.opened_ms) < nearest
+                found is None or (off_ms, each.opened_at_ms) < nearest
             ):
-                found, nearest = each, (off_ms, each.opened_ms)
+                found, nearest = each, (off_ms, each.opened_at_ms)
     return found

@@ -73,13 +73,13 @@ class Book(AccountHoldings):
     # --- the system, permits -----------------------------------------------------
 
     def _run_started(self, event: e.RunStarted) -> None:
-        self.generation = event.generation
+        self.run_number = event.run_number
         self.mode = event.mode
-        self.started_ms = self.started_ms or event.at_ms
+        self.started_at_ms = self.started_at_ms or event.at_ms
 
     def _granted(self, event: e.PermitGranted) -> None:
         self.reservations[event.permit_id] = Reservation(
-            plan=event.plan, expires_ms=event.expires_ms, remaining=event.plan.quantity
+            plan=event.plan, expires_at_ms=event.expires_at_ms, remaining=event.plan.quantity
         )
 
     def _consumed(self, event: e.PermitConsumed) -> None:
@@ -165,9 +165,9 @@ class Book(AccountHoldings):
             self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
             self._pay_fill(fill, trade)
             role = order.role if order else None
-            intended_ms = order.intent.intended_ms if order else 0
+            intended_at_ms = order.intent.intended_at_ms if order else 0
             self._record_stop(trade, fill, order)
-            trade = portfolio.apply_fill(trade, fill, role, intended_ms, event.at_ms)
+            trade = portfolio.apply_fill(trade, fill, role, intended_at_ms, event.at_ms)
             self.finished.pop(trade.trade_id, None)
             self.trades[fill.symbol] = trade
             self.unassigned.pop(fill.symbol, None)
@@ -192,7 +192,11 @@ class Book(AccountHoldings):
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
         """The trade that a fill belongs to; opened by an entry's first fill."""
         trade = self.trades.get(fill.symbol)
-        if trade is not None and trade.adopted and fill.at_ms < trade.opened_ms - ADOPTED_AFTER_MS:
+        if (
+            trade is not None
+            and trade.adopted
+            and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
+        ):
             return None  # told late: what was adopted is what it had led to
         if trade is not None or order is None:
             return trade  # one position per symbol: whatever trades there, trades on it
@@ -274,10 +278,10 @@ class Book(AccountHoldings):
             self.finished[trade.trade_id] = trade
 
     def _cycle_closed(self, event: e.CycleClosed) -> None:
-        self.cycle_ms = event.cycle_ms
+        self.cycle_at_ms = event.cycle_at_ms
         if event.drift == 0:
             self.reconciled_before_ms = self.reconciled_ms
-            self.reconciled_ms = event.cycle_ms
+            self.reconciled_ms = event.cycle_at_ms
             since_ms = self.fills_since_ms()
             for seen in (self.fills_seen, self.incomes_seen):
                 for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:

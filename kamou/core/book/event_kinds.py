@@ -36,7 +36,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.FillRecorded,
     e.StopConfirmed,
     e.ProtectionLost,
-    e.ReduceProved,
+    e.ReductionProved,
     e.IncomeRecorded,
     e.TradeClosed,
     late.ResultCorrected,
@@ -51,7 +51,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.InstrumentChanged,
     e.TradeRestated,
     e.StateChanged,
-    operator.CommandNoted,
+    operator.CommandRecorded,
     strategies.StrategyDisabled,
     strategies.StrategyResumed,
 )

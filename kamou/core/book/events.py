@@ -30,7 +30,7 @@ class Event:
     """Base of all events. ``at_ms`` is when it happened by our clock."""
 
     at_ms: int
-    cause_id: str = ""  # the id of what led to it: follow it back to the candle
+    cause_id: str = ""  # the id of what led to it: follow it back to the bar
     schema: ClassVar[int] = 1
 
     @property
@@ -44,7 +44,7 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class RunStarted(Event):
-    generation: int
+    run_number: int
     mode: str
     version: str
     config_digest: str
@@ -55,7 +55,7 @@ class RunStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class RunStopped(Event):
-    generation: int
+    run_number: int
     reason: str
 
 
@@ -63,8 +63,8 @@ class RunStopped(Event):
 class CycleRanked(Event):
     """One cycle's scan: the top of the ranking, best first, and the rest as counts per code."""
 
-    cycle_ms: int
-    bar_close_ms: int  # 0 when no bar closed in this cycle
+    cycle_at_ms: int
+    bar_closed_at_ms: int  # 0 when no bar closed in this cycle
     symbols: int
     candidates: int
     abstained: tuple[Figure, ...]
@@ -73,7 +73,7 @@ class CycleRanked(Event):
 
     @property
     def unique_key(self) -> str:
-        return str(self.cycle_ms)
+        return str(self.cycle_at_ms)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +103,7 @@ class CandidateRefined(Event):
 class CycleClosed(Event):
     """The cycle's end: the reconciler agreed with the venue, or says how far it is from it."""
 
-    cycle_ms: int
+    cycle_at_ms: int
     positions: int
     open_orders: int
     drift: int
@@ -111,7 +111,7 @@ class CycleClosed(Event):
 
     @property
     def unique_key(self) -> str:
-        return str(self.cycle_ms)
+        return str(self.cycle_at_ms)
 
 
 # --- permits -------------------------------------------------------------------
@@ -124,7 +124,7 @@ class PermitGranted(Event):
     permit_id: str
     plan: Plan
     figures: tuple[Figure, ...]
-    expires_ms: int
+    expires_at_ms: int
 
     @property
     def unique_key(self) -> str:
@@ -249,7 +249,7 @@ class ProtectionLost(Event):
 
 
 @attrs.frozen(kw_only=True)
-class ReduceProved(Event):
+class ReductionProved(Event):
     """The governor was silent; the port proved this order reduce-only against the venue."""
 
     client_order_id: str
@@ -285,8 +285,8 @@ class TradeClosed(Event):
     entry_price: Decimal
     exit_price: Decimal
     stop_price: Decimal  # where its stop belonged when it ended
-    opened_ms: int
-    closed_ms: int
+    opened_at_ms: int
+    closed_at_ms: int
     pnl_gross: Decimal
     fees: Decimal
     funding: Decimal
@@ -305,11 +305,11 @@ class TradeClosed(Event):
 @attrs.frozen(kw_only=True)
 class EquityRecorded(Event):
     equity: Decimal
-    balance: Decimal
-    unrealised: Decimal
+    wallet_balance: Decimal
+    unrealized_pnl: Decimal
     margin_used: Decimal
     open_risk: Decimal
-    flows: Decimal  # net since inception
+    net_deposits: Decimal  # net since inception
     exit_costs: Decimal | None = None  # money: what closing everything at these marks would cost
     day_equity: Decimal | None = None  # at 00:00 of this day; None: it was not open yet
     day_lost: Decimal | None = None  # money since then, exit costs included, transfers left out
@@ -324,7 +324,7 @@ class DayOpened(Event):
     equity: Decimal  # as read at ``at_ms``
     marks: tuple[Figure, ...] = ()  # of 00:00, by symbol: what was held then, or traded since
     opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
-    midnight_ms: int = 0  # 00:00 of the day
+    midnight_at_ms: int = 0  # 00:00 of the day
     rests_on: str = ""  # where ``marks`` are from, see ``core/risk/midnights.py``
     at_midnight: bool = True  # False: ``opening`` is of the read, for no 00:00 could be computed
 

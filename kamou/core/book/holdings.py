@@ -26,7 +26,7 @@ class Reservation:
     """A granted permit's claim on the budget. Shrinks as its fills become a trade."""
 
     plan: Plan
-    expires_ms: int
+    expires_at_ms: int
     remaining: Decimal  # contracts still reserved
     client_order_id: str = ""  # of its entry order, once there is one
 
@@ -45,7 +45,7 @@ class BalanceChange:
     """What one fill or one payment did to the wallet balance, by the venue's time."""
 
     at_ms: int
-    amount: Decimal  # money, signed: realised profit less the fee, funding, a transfer
+    amount: Decimal  # money, signed: realized profit less the fee, funding, a transfer
     transfer: bool = False
     symbol: str = ""  # of a fill
     units: Decimal = ZERO  # that it bought, of the base currency; negative: sold
@@ -75,7 +75,7 @@ class OpenedMidnight:
     """A 00:00 whose equity was published; what the venue lists later may still belong to it."""
 
     at_ms: int
-    read_ms: int  # of the account: entries up to here were in it
+    read_at_ms: int  # of the account: entries up to here were in it
     equity: Decimal  # as now known
     published: Decimal
     marks: dict[str, Decimal]
@@ -103,9 +103,9 @@ class Holdings:
     """The state, and what may be asked of it. Only ``Book.apply`` changes it."""
 
     seq: int = 0  # of the last applied event
-    generation: int = 0
+    run_number: int = 0
     mode: str = ""
-    started_ms: int = 0  # of the first run ever
+    started_at_ms: int = 0  # of the first run ever
 
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
@@ -125,23 +125,23 @@ class Holdings:
     resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> when the operator did
 
     day: str = ""  # YYYY-MM-DD, UTC
-    day_opened_ms: int = 0
+    day_opened_at_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
     day_from_ms: int = 0  # entries stamped from here on are of the day
     day_last_ms: int = 0  # the day's newest mark of the account, and its equity
     day_last_equity: Decimal = ZERO
-    day_flows: Decimal = ZERO  # transfers of this UTC day, by their own time
+    day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
     day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # that the day opened with
     midnights: dict[str, OpenedMidnight] = attrs.field(factory=dict)  # of the newest read, by day
     # Fills, funding and transfers since the last day began: the opening of the next sorts them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
-    flows: Decimal = ZERO  # since inception
+    net_deposits: Decimal = ZERO  # since inception
     unvalued: dict[int, str] = attrs.field(factory=dict)  # transfers by time, each with an id
     valued: dict[int, ValuedTransfer] = attrs.field(factory=dict)  # the newest, by time
 
     equity: Decimal = ZERO  # at the last mark
-    balance: Decimal = ZERO
-    unrealised: Decimal = ZERO
+    wallet_balance: Decimal = ZERO
+    unrealized_pnl: Decimal = ZERO
     margin_used: Decimal = ZERO
     open_risk: Decimal = ZERO
     marked_ms: int = 0
@@ -149,7 +149,7 @@ class Holdings:
     balance_changes: dict[str, BalanceChange] = attrs.field(factory=dict)
     unexplained_ms: int = 0  # the newest fill or correction whose money is not known
 
-    cycle_ms: int = 0  # the last cycle that was closed
+    cycle_at_ms: int = 0  # the last cycle that was closed
     reconciled_ms: int = 0  # the last cycle that closed without drift
     reconciled_before_ms: int = 0  # and the one before it
     drift: dict[str, str] = attrs.field(factory=dict)  # unexplained: symbol -> kind
@@ -177,9 +177,9 @@ class Holdings:
         return equity - sum((p.worth(marks) for p in since), ZERO)
 
     @property
-    def q(self) -> Decimal:
+    def sizing_equity(self) -> Decimal:
         """Q = min(equity, balance) at the last mark: what every limit is a fraction of."""
-        return min(self.equity, self.balance)
+        return min(self.equity, self.wallet_balance)
 
     @property
     def drifting(self) -> bool:
@@ -208,7 +208,7 @@ class Holdings:
 
     def fills_since_ms(self) -> int:
         """Ask the venue for fills and income from here on: in two cycles at least for each."""
-        return max(0, max(self.started_ms, self.reconciled_before_ms) - OVERLAP_MS)
+        return max(0, max(self.started_at_ms, self.reconciled_before_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
         """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied.
@@ -257,9 +257,9 @@ class Holdings:
         )
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
-        settled_ms = floor_ms(trade.changed_ms, HOUR_MS)
+        settled_ms = floor_ms(trade.changed_at_ms, HOUR_MS)
         # By the venue's clock on both sides: ours may be ahead, and the cycle with it.
-        return trade.opened_ms < settled_ms and self.marked_ms < settled_ms
+        return trade.opened_at_ms < settled_ms and self.marked_ms < settled_ms
 
     def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
         """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""
@@ -272,7 +272,7 @@ class Holdings:
 
     def _release_reason(self, reservation: Reservation, now_ms: int) -> str:
         if not reservation.client_order_id:
-            return "expired" if now_ms >= reservation.expires_ms else ""
+            return "expired" if now_ms >= reservation.expires_at_ms else ""
         if reservation.client_order_id in self.orders:
             return ""
         order = self.closed.get(reservation.client_order_id)

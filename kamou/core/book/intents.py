@@ -32,7 +32,7 @@ def payload(intent: Intent) -> bytes:
     """The committed content: canonical JSON (cf. RFC 8785) of all fields but id and salt."""
     body = {
         "attempt": intent.attempt,
-        "intended_ms": intent.intended_ms,
+        "intended_at_ms": intent.intended_at_ms,
         "role": intent.role.value,
         "leverage": intent.leverage,
         "limit_price": None if intent.limit_price is None else str(intent.limit_price),
@@ -82,7 +82,7 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
             time_in_force=TimeInForce.IOC,
             reduce_only=False,
             leverage=plan.leverage,
-            intended_ms=now_ms,
+            intended_at_ms=now_ms,
             salt="",
             cause_id=plan.permit_id,
         ),
@@ -153,7 +153,7 @@ def exit_intent(
         time_in_force=time_in_force,
         reduce_only=True,
         leverage=leverage,
-        intended_ms=now_ms,
+        intended_at_ms=now_ms,
         salt="",
         cause_id=cause_id,
     )

@@ -31,21 +31,23 @@ class DayCorrected(Event):
 class TransferValued(Event):
     """The equity just before a transfer, where the time-weighted return ends a stretch.
 
-    It is without everything that the venue stamps ``transfer_ms`` or later. Transfers of one
+    It is without everything that the venue stamps ``transfer_at_ms`` or later. Transfers of one
     millisecond are one. The newest valuation holds; ``cause_id`` is a transfer, or the late entry.
     """
 
-    transfer_ms: int  # when the money was moved, by the venue's stamp
+    transfer_at_ms: int  # when the money was moved, by the venue's stamp
     number: int  # 1 for the first valuation, more where a late entry changed it
     equity: Decimal
     marks: tuple[Figure, ...]  # by symbol: what was held then, or traded since
-    marks_ms: int  # of the marks: ``transfer_ms``, or when the bars ended of which they are closes
+    marks_at_ms: (
+        int  # of the marks: ``transfer_at_ms``, or when the bars ended of which they are closes
+    )
     rests_on: str  # where ``marks`` are from, see ``core/risk/midnights.py``
-    read_ms: int  # of the account: the valuation takes back what came until then
+    read_at_ms: int  # of the account: the valuation takes back what came until then
 
     @property
     def unique_key(self) -> str:
-        return f"{self.transfer_ms}#{self.number}"
+        return f"{self.transfer_at_ms}#{self.number}"
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from kamou.core.book.events import Event
 
 
 @attrs.frozen(kw_only=True)
-class CommandNoted(Event):
+class CommandRecorded(Event):
     """A command of the operator that left the trading state as it was: its reason, or a refusal.
 
     The reason of a command that changes the state stands in its ``StateChanged``.

@@ -54,7 +54,7 @@ class OrderState:
     reported: Decimal = ZERO  # what the venue says it filled, when it closed the order
     venue_order_id: str = ""
     unknown_since_ms: int = 0  # 0: never unknown
-    changed_ms: int
+    changed_at_ms: int
     reason: str = ""
     plan: Plan | None = None  # of an entry: what its trade will be opened with
 
@@ -91,12 +91,12 @@ def is_awaited(order: OrderState, now_ms: int) -> bool:
     """
     if order.status is OrderStatus.UNKNOWN:
         return False
-    return order.status not in IN_FLIGHT or now_ms - order.changed_ms < ANSWER_MAX_MS
+    return order.status not in IN_FLIGHT or now_ms - order.changed_at_ms < ANSWER_MAX_MS
 
 
 def opened(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
     """The order as its committed intent leaves it: perhaps sent, not yet known to the venue."""
-    return OrderState(intent=intent, changed_ms=at_ms, plan=plan)
+    return OrderState(intent=intent, changed_at_ms=at_ms, plan=plan)
 
 
 def advance(order: OrderState, event: Event) -> OrderState:
@@ -132,7 +132,7 @@ def advance(order: OrderState, event: Event) -> OrderState:
 
 def _to(order: OrderState, status: OrderStatus, event: Event, **changes: Any) -> OrderState:
     assert status in NEXT[order.status], f"{order.status.value} -> {status.value}"
-    return attrs.evolve(order, status=status, changed_ms=event.at_ms, **changes)
+    return attrs.evolve(order, status=status, changed_at_ms=event.at_ms, **changes)
 
 
 def _end(

@@ -44,7 +44,7 @@ class PositionStatus:
     unrealized_pnl: Decimal | None  # at the mark, before the costs of leaving
     net_pnl: Decimal | None  # and what was closed so far, less fees, with funding
     r: Decimal | None  # net_pnl over the planned 1 R; None also where no plan opened it
-    opened_ms: int
+    opened_at_ms: int
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +59,7 @@ class PendingEntry:
     filled: Decimal
     limit_price: Decimal | None
     status: str
-    intended_ms: int
+    intended_at_ms: int
 
 
 def describe_positions(book: Holdings, marks: Mapping[str, Mark]) -> tuple[PositionStatus, ...]:
@@ -101,10 +101,10 @@ def describe_position(
         stop_distance=distance,
         unprotected_since_ms=None if trade.protected else trade.unprotected_since_ms or None,
         target_price=trade.target_price,
-        unrealized_pnl=None if price is None else trade.unrealised(price),
+        unrealized_pnl=None if price is None else trade.unrealized_pnl(price),
         net_pnl=net,
         r=None if net is None else r_multiple(net, trade.planned_risk),
-        opened_ms=trade.opened_ms,
+        opened_at_ms=trade.opened_at_ms,
     )
 
 
@@ -131,9 +131,9 @@ def pending_entries(book: Holdings) -> tuple[PendingEntry, ...]:
             filled=order.filled,
             limit_price=order.intent.limit_price,
             status=order.status.value,
-            intended_ms=order.intent.intended_ms,
+            intended_at_ms=order.intent.intended_at_ms,
         )
-        for order in sorted(entries, key=lambda o: o.intent.intended_ms)
+        for order in sorted(entries, key=lambda o: o.intent.intended_at_ms)
     )
 
 
@@ -152,7 +152,7 @@ def _stop_order(book: Holdings, trade: OpenTrade) -> OrderState | None:
     stops = [
         o for o in book.orders_of(trade.symbol) if o.role is OrderRole.STOP_LOSS and o.remaining > 0
     ]
-    return max(stops, key=lambda o: (o.intent.intended_ms, o.client_order_id), default=None)
+    return max(stops, key=lambda o: (o.intent.intended_at_ms, o.client_order_id), default=None)
 
 
 def _urgency(row: PositionStatus) -> tuple[bool, bool, Decimal, str]:

@@ -41,7 +41,7 @@ class OpenTrade:
     stop_price: Decimal  # where its closing stop belongs now
     target_price: Decimal | None
     leverage: int
-    opened_ms: int
+    opened_at_ms: int
     hold_until_ms: int  # the time stop; 0: none
     adopted: bool = False
     entered: Decimal = ZERO
@@ -55,7 +55,7 @@ class OpenTrade:
     open_cost: Decimal = ZERO  # quantity x average price, averaged as the venue does
     exit_reason: str = ""
     tick: Decimal = ZERO  # the venue's, where it is not what the prices were planned on
-    changed_ms: int
+    changed_at_ms: int
     confirmed: ConfirmedStop | None = None
     unprotected_since_ms: int  # 0 while PROTECTED
     part: int = 1  # 2: a late fill of its entry opened it again after its result was published
@@ -68,7 +68,7 @@ class OpenTrade:
     @property
     def ended_ms(self) -> int | None:
         """When it was flat; None while something is held."""
-        return None if self.quantity else self.changed_ms
+        return None if self.quantity else self.changed_at_ms
 
     @property
     def quantity(self) -> Decimal:
@@ -120,12 +120,12 @@ class OpenTrade:
         return self.confirmed is not None and self.confirmed.quantity >= self.quantity
 
     @property
-    def realised(self) -> Decimal:
+    def realized(self) -> Decimal:
         """Gross money made on what was closed, before fees and funding."""
         gained = self.exited_value - self.exited * self.entry_price
         return gained * self.side.sign * self.contract_size
 
-    def unrealised(self, mark: Decimal) -> Decimal:
+    def unrealized_pnl(self, mark: Decimal) -> Decimal:
         """Money that the open quantity has made at ``mark``, before the costs of leaving."""
         return (self.quantity * mark - self.open_cost) * self.side.sign * self.contract_size
 
@@ -159,9 +159,9 @@ def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrad
         stop_price=plan.stop_price,
         target_price=plan.target_price,
         leverage=plan.leverage,
-        opened_ms=at_ms,
+        opened_at_ms=at_ms,
         hold_until_ms=at_ms + plan.hold_ms if plan.hold_ms else 0,
-        changed_ms=at_ms,
+        changed_at_ms=at_ms,
         unprotected_since_ms=0,  # its first fill says
     )
 
@@ -179,14 +179,14 @@ def adopt(event: PositionAdopted) -> OpenTrade:
         stop_price=event.stop_price,
         target_price=None,
         leverage=1,
-        opened_ms=event.at_ms,
+        opened_at_ms=event.at_ms,
         hold_until_ms=0,
         adopted=True,
         unplanned=True,
         entered=event.quantity,
         entered_value=event.quantity * event.entry_price,
         open_cost=event.quantity * event.entry_price,
-        changed_ms=event.at_ms,
+        changed_at_ms=event.at_ms,
         unprotected_since_ms=event.at_ms,
     )
 
@@ -195,19 +195,19 @@ def apply_fill(
     trade: OpenTrade,
     fill: Fill,
     role: OrderRole | None,
-    intended_ms: int = 0,
+    intended_at_ms: int = 0,
     known_ms: int | None = None,
 ) -> OpenTrade:
     """The trade after the fill. ``role`` is None for what no order of ours did.
 
     A fill in the opening direction adds, one in the other reduces, whatever the order was
-    meant for: the venue nets. ``intended_ms`` tells a time stop from another close; ``known_ms``
+    meant for: the venue nets. ``intended_at_ms`` tells a time stop from another close; ``known_ms``
     is when we learned of the fill, by our own clock.
     """
     changes: dict[str, Any] = {
         "fees": trade.fees + fill.fee,
         "slippage": trade.slippage + fill.slippage,
-        "changed_ms": max(trade.changed_ms, fill.at_ms),
+        "changed_at_ms": max(trade.changed_at_ms, fill.at_ms),
     }
     value = fill.quantity * fill.price
     opening = fill.side is opening_side(trade.side)
@@ -224,7 +224,7 @@ def apply_fill(
     else:
         changes["exited"] = trade.exited + fill.quantity
         changes["exited_value"] = trade.exited_value + value
-        changes["exit_reason"] = _exit_reason(trade, fill, role, intended_ms)
+        changes["exit_reason"] = _exit_reason(trade, fill, role, intended_at_ms)
     return attrs.evolve(trade, **changes)
 
 
@@ -262,8 +262,8 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
         trade = attrs.evolve(trade, exited=trade.entered, exited_value=own, open_cost=ZERO)
     gone = trade.quantity - quantity
     if gone == 0:
-        return attrs.evolve(trade, changed_ms=at_ms, exit_reason=trade.exit_reason or "external")
-    changes: dict[str, Any] = {"changed_ms": at_ms}
+        return attrs.evolve(trade, changed_at_ms=at_ms, exit_reason=trade.exit_reason or "external")
+    changes: dict[str, Any] = {"changed_at_ms": at_ms}
     changes["open_cost"], _ = _averaged(trade, -gone, price)
     if gone > 0:
         changes["exited"] = trade.exited + gone
@@ -343,8 +343,8 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
         stop_price=trade.stop_price,
         planned_entry=trade.planned_entry if trade.planned_stop is not None else None,
         planned_stop=trade.planned_stop,
-        opened_ms=trade.opened_ms,
-        closed_ms=trade.changed_ms,
+        opened_at_ms=trade.opened_at_ms,
+        closed_at_ms=trade.changed_at_ms,
         pnl_gross=gross,
         fees=trade.fees,
         funding=trade.funding,
@@ -360,7 +360,7 @@ def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
     return (net / risk).quantize(_R_STEP) if risk else None
 
 
-def _exit_reason(trade: OpenTrade, fill: Fill, role: OrderRole | None, intended_ms: int) -> str:
+def _exit_reason(trade: OpenTrade, fill: Fill, role: OrderRole | None, intended_at_ms: int) -> str:
     if fill.reason == "liquidation":
         return "liquidation"
     if fill.reason == "adl":
@@ -372,5 +372,5 @@ def _exit_reason(trade: OpenTrade, fill: Fill, role: OrderRole | None, intended_
     if role is OrderRole.TAKE_PROFIT:
         return "take_profit"
     if role is OrderRole.EXIT:
-        return "time_limit" if 0 < trade.hold_until_ms <= intended_ms else "exit"
+        return "time_limit" if 0 < trade.hold_until_ms <= intended_at_ms else "exit"
     return "external"

@@ -1,4 +1,4 @@
-"""What makes recorded candles unfit, row by row, and how fit ones become columns. Pure."""
+"""What makes recorded bars unfit, row by row, and how fit ones become columns. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kamou.core.market.bars import Candles, Floats, Ints
+from kamou.core.market.bars import Bars, Floats, Ints
 from kamou.errors import InvalidDataError
 
 Bools = npt.NDArray[np.bool_]
@@ -24,7 +24,7 @@ TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarRows:
-    """Candles as they stand in files: one element per row, in file order, files in name order."""
+    """Bars as they stand in files: one element per row, in file order, files in name order."""
 
     symbols: tuple[str, ...]
     code: Ints  # index into ``symbols``
@@ -212,7 +212,7 @@ def grid_bars(rows: BarRows, period_ms: int) -> int:
     return (int(rows.open_ms.max()) - int(rows.open_ms.min())) // period_ms + 1
 
 
-def to_grid(rows: BarRows, period_ms: int) -> Candles:
+def to_grid(rows: BarRows, period_ms: int) -> Bars:
     """Rows without problems as columns over the sorted symbols.
 
     The caller has checked that ``grid_bars`` times the symbols fit in memory.
@@ -228,7 +228,7 @@ def to_grid(rows: BarRows, period_ms: int) -> Candles:
         grid[cell] = values
         return grid
 
-    return Candles(
+    return Bars(
         symbols=names,
         period_ms=period_ms,
         open_ms=first + period_ms * np.arange(bars, dtype=np.int64),

@@ -19,7 +19,7 @@ ATR_BARS = 14  # Wilder's customary window
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Candles:
+class Bars:
     """Closed bars as columns ``[bars, symbols]``; NaN where a symbol had no bar.
 
     ``open_ms[i]`` is bar i's open time (shape ``[bars]``); it was usable from
@@ -69,16 +69,16 @@ class Segment:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class MarketSet:
+class Dataset:
     """A validated set of market data: what is imported, stored and replayed.
 
-    ``candles`` is a gapless time grid; a symbol's missing bars are NaN rows of its column.
+    ``bars`` is a gapless time grid; a symbol's missing bars are NaN rows of its column.
     """
 
     name: str
-    candles: Candles
+    bars: Bars
     funding: Series
-    interest: Series
+    open_interest: Series
 
 
 def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
@@ -91,7 +91,7 @@ def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
     )
 
 
-def resample(candles: Candles, period_ms: int) -> Candles:
+def resample(bars: Bars, period_ms: int) -> Bars:
     """Coarser bars from consecutive finer ones: complete buckets only, aligned to UTC.
 
     A bucket that lacks one of a symbol's bars is NaN for that symbol: a bar built from part
@@ -100,45 +100,45 @@ def resample(candles: Candles, period_ms: int) -> Candles:
     Raises:
         InvalidDataError: ``period_ms`` is not a multiple of the bars' own period.
     """
-    if period_ms == candles.period_ms:
-        return candles
-    factor, rest = divmod(period_ms, candles.period_ms)
+    if period_ms == bars.period_ms:
+        return bars
+    factor, rest = divmod(period_ms, bars.period_ms)
     if rest or factor < 1:
         raise InvalidDataError(
-            f"bars of {candles.period_ms // 1000} s cannot make bars of {period_ms // 1000} s: "
+            f"bars of {bars.period_ms // 1000} s cannot make bars of {period_ms // 1000} s: "
             "choose a timeframe that is a multiple of the data's own period"
         )
-    bars, columns = candles.open.shape
+    rows_total, columns = bars.open.shape
     skip = 0
-    if bars:
-        skip = int(-candles.open_ms[0] % period_ms) // candles.period_ms
-    count = max(0, (bars - skip) // factor)
+    if rows_total:
+        skip = int(-bars.open_ms[0] % period_ms) // bars.period_ms
+    count = max(0, (rows_total - skip) // factor)
     rows = slice(skip, skip + count * factor)
     shape = (count, factor, columns)
-    high = candles.high[rows].reshape(shape).max(axis=1)
+    high = bars.high[rows].reshape(shape).max(axis=1)
     absent = np.isnan(high)  # max carries NaN: one missing bar empties the bucket
     parts = {
-        "open": candles.open[rows].reshape(shape)[:, 0],
-        "low": candles.low[rows].reshape(shape).min(axis=1),
-        "close": candles.close[rows].reshape(shape)[:, -1],
-        "volume": candles.volume[rows].reshape(shape).sum(axis=1, dtype=np.float64),
+        "open": bars.open[rows].reshape(shape)[:, 0],
+        "low": bars.low[rows].reshape(shape).min(axis=1),
+        "close": bars.close[rows].reshape(shape)[:, -1],
+        "volume": bars.volume[rows].reshape(shape).sum(axis=1, dtype=np.float64),
     }
     if absent.any():
         parts = {name: np.where(absent, np.nan, part) for name, part in parts.items()}
-    return Candles(
-        symbols=candles.symbols,
+    return Bars(
+        symbols=bars.symbols,
         period_ms=period_ms,
-        open_ms=candles.open_ms[rows][::factor],
+        open_ms=bars.open_ms[rows][::factor],
         high=high,
         **parts,
     )
 
 
-def concatenate(parts: list[Candles]) -> Candles:
+def concatenate(parts: list[Bars]) -> Bars:
     """Consecutive pieces of one market as one. ``parts`` is not empty."""
     if len(parts) == 1:
         return parts[0]
-    return Candles(
+    return Bars(
         symbols=parts[0].symbols,
         period_ms=parts[0].period_ms,
         open_ms=np.concatenate([part.open_ms for part in parts]),

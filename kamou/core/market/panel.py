@@ -54,9 +54,9 @@ class Panel:
     """The market of one shard, ``symbols`` wide and ``window`` closed bars deep.
 
     ``indicators`` are the recursive states to keep up to date; read them with ``indicator``.
-    ``interest_period_ms`` is the finest spacing of open-interest rows kept (finer ones are
-    thinned), ``interest_rows`` how many of them. ``history_bars`` is how many bars to feed a new
-    panel for its readers to be warm: more than the window, because states and counts go back
+    ``open_interest_period_ms`` is the finest spacing of open-open_interest rows kept (finer ones
+    are thinned), ``open_interest_rows`` how many of them. ``history_bars`` is how many bars to feed
+    a new panel for its readers to be warm: more than the window, because states and counts go back
     further than any window that is kept.
     """
 
@@ -67,8 +67,8 @@ class Panel:
         window: int,
         indicators: Iterable[Indicator] = (),
         *,
-        interest_period_ms: int = INTEREST_PERIOD_MS,
-        interest_rows: int = 2,
+        open_interest_period_ms: int = INTEREST_PERIOD_MS,
+        open_interest_rows: int = 2,
         history_bars: int = 0,
     ) -> None:
         assert period_ms > 0
@@ -78,7 +78,7 @@ class Panel:
         self.period_ms = period_ms
         self.window = window
         self.history_ms = max(
-            max(history_bars, window) * period_ms, interest_rows * interest_period_ms
+            max(history_bars, window) * period_ms, open_interest_rows * open_interest_period_ms
         )
         self.bars = 0  # rows ever appended
         self.open_ms = -1  # of the newest bar
@@ -88,10 +88,10 @@ class Panel:
         self._states: dict[Indicator, IndicatorState] = {
             spec: spec.start(width) for spec in indicators
         }
-        self.interest_period_ms = interest_period_ms
+        self.open_interest_period_ms = open_interest_period_ms
         self._interest_ms: Ints = np.zeros(0, np.int64)
         self._interest_row_ms = -1  # when the newest row was begun
-        self._interest = _Rows(interest_rows, width)
+        self._interest = _Rows(open_interest_rows, width)
         self._interest_version = 0  # changes with every stored observation
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
 
@@ -190,8 +190,8 @@ class Panel:
     def append_interest(self, available_ms: int, values: Floats) -> None:
         """Take open interest of every symbol as it became known; NaN or nonpositive is unknown.
 
-        Observations nearer than ``interest_period_ms`` to the newest row only fill in what that
-        row does not know, so a fast poll cannot crowd the past out of the window.
+        Observations nearer than ``open_interest_period_ms`` to the newest row only fill in what
+        that row does not know, so a fast poll cannot crowd the past out of the window.
 
         Raises:
             InvalidDataError: time runs back.
@@ -204,7 +204,7 @@ class Panel:
                 raise InvalidDataError(
                     f"open interest available at {available_ms} cannot follow {newest_ms}"
                 )
-            if available_ms - self._interest_row_ms < self.interest_period_ms:
+            if available_ms - self._interest_row_ms < self.open_interest_period_ms:
                 self._fill_interest(available_ms, logs)
                 return
         self._interest.push(logs)
@@ -220,7 +220,7 @@ class Panel:
             self._interest_ms[-1] = available_ms  # only now is the whole row known
             self._interest_version += 1
 
-    def interest(self, now_ms: int) -> tuple[Ints, Floats]:
+    def open_interest(self, now_ms: int) -> tuple[Ints, Floats]:
         """Open interest known by ``now_ms``: available times ``[rows]``, ln ``[rows, symbols]``."""
         known = int(np.searchsorted(self._interest_ms, now_ms, side="right"))
         if not known:
@@ -230,8 +230,8 @@ class Panel:
     def of_interest(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """``compute(*interest(now_ms))``, remembered under ``key`` until more is known."""
-        times, logs = self.interest(now_ms)
+        """``compute(*open_interest(now_ms))``, remembered under ``key`` until more is known."""
+        times, logs = self.open_interest(now_ms)
         version = (self._interest_version, len(times))
         known = self._derived.get(key)
         if known is not None and known[0] == version:

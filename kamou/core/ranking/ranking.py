@@ -47,7 +47,7 @@ class Shard(Protocol):
     @property
     def shard(self) -> int: ...
     @property
-    def bar_close_ms(self) -> int:
+    def bar_closed_at_ms(self) -> int:
         """0 when no bar closed."""
         ...
 
@@ -61,7 +61,7 @@ class Shard(Protocol):
 class Ranking:
     """``top`` is the best of ``candidates``; abstentions are counted by ``strategy.CODE``."""
 
-    bar_close_ms: int  # 0 when no bar closed in this cycle
+    bar_closed_at_ms: int  # 0 when no bar closed in this cycle
     symbols: int  # that took part
     candidates: int
     abstained: tuple[Figure, ...]
@@ -99,15 +99,15 @@ def merge(
     with an older bar than the others: it is left out and counted. Ties in |score| are ordered
     by symbol, then strategy, so equal inputs give equal rankings.
     """
-    bar_close_ms = max((s.bar_close_ms for s in shards), default=0)
-    fresh = [s for s in shards if s.bar_close_ms == bar_close_ms]
+    bar_closed_at_ms = max((s.bar_closed_at_ms for s in shards), default=0)
+    fresh = [s for s in shards if s.bar_closed_at_ms == bar_closed_at_ms]
     symbols = [name for s in fresh for name in universe[s.shard]]
     late = len(universe) - len({s.shard for s in fresh})
-    close = np.concatenate([s.close for s in fresh]) if bar_close_ms else np.zeros(0)
+    close = np.concatenate([s.close for s in fresh]) if bar_closed_at_ms else np.zeros(0)
     scored = [
         Scored(strategy, [_columns_of(s, name) for s in fresh])
         for name, strategy in strategies.items()
-        if bar_close_ms
+        if bar_closed_at_ms
     ]
     ordered = sorted(
         (-strength, symbols[i], part.strategy.name, i, part)
@@ -115,13 +115,13 @@ def merge(
         for i, strength in part.speaking()
     )
     return Ranking(
-        bar_close_ms=bar_close_ms,
+        bar_closed_at_ms=bar_closed_at_ms,
         symbols=len(symbols),
         candidates=len(ordered),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
         late_shards=late,
         top=tuple(
-            part.candidate(i, symbols[i], float(close[i]), bar_close_ms, period_ms)
+            part.candidate(i, symbols[i], float(close[i]), bar_closed_at_ms, period_ms)
             for *_, i, part in ordered[:top]
         ),
         names=tuple(symbols),
@@ -194,13 +194,13 @@ class Scored:
         return zip(where.tolist(), strengths.tolist(), strict=True)
 
     def candidate(
-        self, at: int, symbol: str, close: float, bar_close_ms: int, period_ms: int
+        self, at: int, symbol: str, close: float, bar_closed_at_ms: int, period_ms: int
     ) -> Candidate:
         part, i = self._locate(at)
         strategy = self.strategy
         figures: list[float] = part.features[:, i].tolist()
         return Candidate(
-            signal_id=signal_id(bar_close_ms, strategy.name, symbol),
+            signal_id=signal_id(bar_closed_at_ms, strategy.name, symbol),
             strategy=strategy.name,
             symbol=symbol,
             side=Side.LONG if self.score[at] > 0 else Side.SHORT,
@@ -209,8 +209,8 @@ class Scored:
             stop_distance=float(part.stop_distance[i]),
             target_distance=float(part.target_distance[i]),
             hold_ms=strategy.hold_ms(period_ms),
-            bar_open_ms=bar_close_ms - period_ms,
-            bar_close_ms=bar_close_ms,
+            bar_opened_at_ms=bar_closed_at_ms - period_ms,
+            bar_closed_at_ms=bar_closed_at_ms,
             # The known ones: NaN has no canonical form, and says nothing. For reading, and kept
             # for ever: six significant digits.
             features=tuple(

@@ -75,8 +75,8 @@ def details_of(
     """
     unknown = math.nan
     known = [bars.get(name, unknown) for name in ranking.names]
-    closed_ms = [last_close_ms.get(name, -1.0) for name in ranking.names]
-    age_s = [(now_ms - at_ms) / 1000 if at_ms >= 0 else unknown for at_ms in closed_ms]
+    closed_at_ms = [last_close_ms.get(name, -1.0) for name in ranking.names]
+    age_s = [(now_ms - at_ms) / 1000 if at_ms >= 0 else unknown for at_ms in closed_at_ms]
     return {
         scored.strategy.name: _detail(scored, (known, age_s), errors, period_ms)
         for scored in ranking.scored

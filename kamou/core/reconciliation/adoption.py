@@ -16,7 +16,7 @@ def adoption(
     position: VenuePosition,
     *,
     instrument: Instrument,
-    q: Decimal,
+    sizing_equity: Decimal,
     limits: RiskLimits,
     costs: CostModel,
     gap: Decimal,
@@ -38,7 +38,7 @@ def adoption(
         stop_price=adopted_stop(
             position,
             instrument=instrument,
-            q=q,
+            sizing_equity=sizing_equity,
             limits=limits,
             costs=costs,
             gap=gap,
@@ -51,7 +51,7 @@ def adopted_stop(
     position: VenuePosition,
     *,
     instrument: Instrument,
-    q: Decimal,
+    sizing_equity: Decimal,
     limits: RiskLimits,
     costs: CostModel,
     gap: Decimal,
@@ -66,7 +66,7 @@ def adopted_stop(
     sign = 1 if position.quantity > 0 else -1
     units = abs(position.quantity) * instrument.contract_size
     exit_cost = exit_rate(instrument, costs) * mark
-    distance = (limits.risk_per_trade * q / units - exit_cost) / (1 + gap)
+    distance = (limits.risk_per_trade * sizing_equity / units - exit_cost) / (1 + gap)
     if atr is not None and atr > 0:
         distance = min(distance, ATR_MULTIPLE * atr)
     end = position.liquidation_price

@@ -24,7 +24,7 @@ def leftovers(
     found = [orphan for orphan in over if orphan.client_order_id in mine]
     late_ms = view.at_ms - terms.settings.in_flight_ms
     for order in view.open_orders:
-        if not is_ours(order.client_order_id) or order.created_ms > late_ms:
+        if not is_ours(order.client_order_id) or order.created_at_ms > late_ms:
             continue
         known = book.orders.get(order.client_order_id)
         if known is not None:
@@ -59,15 +59,15 @@ def _protects(
         return True
     doubt = order.client_order_id, order.quantity
     since_ms = doubts[doubt] = terms.doubts.get(doubt, now_ms)
-    return now_ms - since_ms < terms.settings.evidence_after_ms
+    return now_ms - since_ms < terms.settings.pending_mismatch_ms
 
 
 def _useless(known: OrderState, terms: Terms, now_ms: int) -> str:
     if known.status is OrderStatus.PENDING_CANCEL:
         # Our request may never have been sent, or was lost. Asking again does no harm.
-        unheard = now_ms - known.changed_ms >= terms.settings.in_flight_ms
+        unheard = now_ms - known.changed_at_ms >= terms.settings.in_flight_ms
         return "asked to go, and still resting" if unheard else ""
-    expired = known.plan is not None and now_ms >= known.plan.expires_ms
+    expired = known.plan is not None and now_ms >= known.plan.expires_at_ms
     if known.role is OrderRole.ENTRY and expired:
         return "an entry that outlived its plan"
     return ""

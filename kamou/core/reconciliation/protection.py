@@ -120,7 +120,7 @@ def protect(
             and order.status is not OrderStatus.UNKNOWN
             and order.client_order_id not in read_back
         ):
-            unseen_ms = now_ms - max(order.changed_ms, trade.unprotected_since_ms)
+            unseen_ms = now_ms - max(order.changed_at_ms, trade.unprotected_since_ms)
             if unseen_ms < UNSEEN_MAX_MS:
                 return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     return (_place(trade),)
@@ -151,7 +151,7 @@ def _covered(
     ``resting`` are all our stops on the position; those of them that are farther than where the
     stop belongs by now protect nothing.
     """
-    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_ms, v.client_order_id))
+    best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_at_ms, v.client_order_id))
     left = best.quantity - best.filled
     actions: list[Action] = []
     confirmed = trade.confirmed

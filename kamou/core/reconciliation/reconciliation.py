@@ -49,7 +49,7 @@ __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconci
 
 
 def reconcile(
-    book: Book, view: VenueView, terms: Terms, *, cycle_ms: int, now_ms: int
+    book: Book, view: VenueView, terms: Terms, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
     """Compare, over the union of symbols known to us and to the venue."""
     work = _Work(book, view, terms, now_ms)
@@ -59,13 +59,13 @@ def reconcile(
     work.restate()
     mismatches, deferred = work.positions()
     protect_ = work.protection()
-    sweep = leftovers(work.book, view, terms, work.doubts, now_ms)
-    marks = work.marks(cycle_ms, len(mismatches) + len(deferred) or len(work.doubts))
+    orphan_orders = leftovers(work.book, view, terms, work.doubts, now_ms)
+    marks = work.marks(cycle_at_ms, len(mismatches) + len(deferred) or len(work.doubts))
     return Reconciliation(
         repairs=tuple(work.repairs),
         marks=marks,
         protect=protect_,
-        sweep=sweep,
+        orphan_orders=orphan_orders,
         resolve=unresolved_orders(work.book, view, terms.settings.in_flight_ms, now_ms),
         mismatches=mismatches,
         deferred=deferred,
@@ -128,7 +128,7 @@ class _Work:
             return
         doubt = MONEY, left
         since_ms = self.terms.doubts.get(doubt, self.now_ms)
-        self.believed = self.now_ms - since_ms >= settings.evidence_after_ms
+        self.believed = self.now_ms - since_ms >= settings.pending_mismatch_ms
         if not self.believed:
             self.unexplained, self.doubts[doubt] = True, since_ms
 
@@ -204,15 +204,15 @@ class _Work:
             return True
         # The book may have learned of a fill after the view was taken: the view is late, not it.
         trades = (*self.book.trades.values(), *self.book.finished.values())
-        if any(t.symbol == symbol and t.changed_ms > moved_ms for t in trades):
+        if any(t.symbol == symbol and t.changed_at_ms > moved_ms for t in trades):
             return True
         settled = self.before.closed.values()
-        if any(o.intent.symbol == symbol and o.changed_ms > moved_ms for o in settled):
+        if any(o.intent.symbol == symbol and o.changed_at_ms > moved_ms for o in settled):
             return True
         for order in self.orders_of(symbol):
-            age_ms = self.now_ms - order.changed_ms
+            age_ms = self.now_ms - order.changed_at_ms
             if order.status.terminal:  # the venue counted fills that it has not listed yet
-                if age_ms < settings.evidence_after_ms:
+                if age_ms < settings.pending_mismatch_ms:
                     return True
             elif order.role in (OrderRole.ENTRY, OrderRole.EXIT) and age_ms < settings.in_flight_ms:
                 return True
@@ -224,7 +224,7 @@ class _Work:
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False
         since_ms = self.terms.doubts.get((symbol, held), self.now_ms)
-        if self.now_ms - since_ms >= self.terms.settings.evidence_after_ms:
+        if self.now_ms - since_ms >= self.terms.settings.pending_mismatch_ms:
             return False
         self.doubts[symbol, held] = since_ms
         return True
@@ -274,7 +274,7 @@ class _Work:
             adoption(
                 position,
                 instrument=instrument,
-                q=min(account.equity, account.balance),
+                sizing_equity=min(account.equity, account.wallet_balance),
                 limits=terms.limits,
                 costs=terms.costs,
                 gap=self.book.conduct.gap_buffer(terms.limits, self.now_ms).value,
@@ -328,20 +328,25 @@ class _Work:
     ) -> tuple[Action, ...]:
         return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
 
-    def marks(self, cycle_ms: int, differences: int) -> tuple[Event, ...]:
+    def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
         """Equity and the cycle's end; nothing when this cycle is closed already.
 
         A balance that nothing explains is no mark: the next look compares with the last one that
         something did. Once it is believed it is the mark, as is what a flatten left (``mark_due``).
         """
-        closing = cycle_ms > self.before.cycle_ms
+        closing = cycle_at_ms > self.before.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.terms.mark_due):
             return ()
         marks: list[Event] = []
         account = self.view.account
         if closing and self.before.drifting and not differences:
             marks.append(DriftExplained(at_ms=self.now_ms, reason="book and venue agree again"))
-        money = (account.equity, account.balance, account.unrealised, account.margin_used)
+        money = (
+            account.equity,
+            account.wallet_balance,
+            account.unrealized_pnl,
+            account.margin_used,
+        )
         if all(amount.is_finite() for amount in money):
             marks.append(self._equity(account))
         if not closing:
@@ -349,8 +354,8 @@ class _Work:
         marks.append(
             CycleClosed(
                 at_ms=self.now_ms,
-                cause_id=str(cycle_ms),
-                cycle_ms=cycle_ms,
+                cause_id=str(cycle_at_ms),
+                cycle_at_ms=cycle_at_ms,
                 positions=len(self.view.positions),
                 open_orders=len(self.view.open_orders),
                 drift=differences,
@@ -374,11 +379,11 @@ class _Work:
         return EquityRecorded(
             at_ms=account.at_ms,
             equity=account.equity,
-            balance=account.balance,
-            unrealised=account.unrealised,
+            wallet_balance=account.wallet_balance,
+            unrealized_pnl=account.unrealized_pnl,
             margin_used=account.margin_used,
             open_risk=stake.open_risk,
-            flows=book.flows,
+            net_deposits=book.net_deposits,
             exit_costs=leaving,
             day_equity=book.day_equity if opened else None,
             day_lost=lost_of(book, account.equity, leaving) if opened else None,

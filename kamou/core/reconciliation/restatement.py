@@ -64,7 +64,7 @@ def _nearer(
     return adopted_stop(
         position,
         instrument=instrument,
-        q=min(view.account.equity, view.account.balance),
+        sizing_equity=min(view.account.equity, view.account.wallet_balance),
         limits=terms.limits,
         costs=terms.costs,
         gap=book.conduct.gap_buffer(terms.limits, now_ms).value,

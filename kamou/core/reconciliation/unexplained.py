@@ -45,7 +45,7 @@ def unexplained_money(book: Book, account: Account, tolerance: Decimal) -> Decim
     since_ms, until_ms = book.marked_ms, account.at_ms
     if not since_ms or not since_ms < until_ms or book.unexplained_ms >= since_ms:
         return ZERO
-    if not account.balance.is_finite() or not book.balance.is_finite():
+    if not account.wallet_balance.is_finite() or not book.wallet_balance.is_finite():
         return ZERO
     known = either = ZERO
     for change in book.balance_changes.values():
@@ -53,5 +53,5 @@ def unexplained_money(book: Book, account: Account, tolerance: Decimal) -> Decim
             known += change.amount
         elif change.at_ms in (since_ms, until_ms):
             either += abs(change.amount)  # in the balance of that very instant, or not
-    left = account.balance - book.balance - known
-    return left if abs(left) > either + tolerance * abs(book.balance) else ZERO
+    left = account.wallet_balance - book.wallet_balance - known
+    return left if abs(left) > either + tolerance * abs(book.wallet_balance) else ZERO

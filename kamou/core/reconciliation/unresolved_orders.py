@@ -29,6 +29,6 @@ def unresolved_orders(
         for client_order_id, o in book.orders.items()
         if client_order_id not in listed
         and not o.status.terminal
-        and now_ms - o.changed_ms >= in_flight_ms
+        and now_ms - o.changed_at_ms >= in_flight_ms
         and (o.role is OrderRole.ENTRY or o.intent.trade_id not in waiting)
     )

@@ -26,7 +26,7 @@ class ReconcileSettings:
     """How long a difference may be mere lateness."""
 
     in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
-    evidence_after_ms: int = 20_000  # fills that the venue does not list: then they are inferred
+    pending_mismatch_ms: int = 20_000  # fills that the venue does not list: then they are inferred
     unassigned_ms: int = 60_000  # the position of a fill of no trade is looked for again so long
     # Of the wallet balance. A change of it that nothing explains is below what any limit feels.
     balance_tolerance: Decimal = Decimal("0.001")
@@ -81,7 +81,7 @@ class Reconciliation:
     repairs: tuple[Event, ...]
     marks: tuple[Event, ...]  # equity, the cycle's end; empty when this cycle was closed before
     protect: tuple[str, ...]  # symbols that need their stop seen to
-    sweep: tuple[CancelOrder, ...]  # orders of ours that should not rest
+    orphan_orders: tuple[CancelOrder, ...]  # orders of ours that should not rest
     resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]
     deferred: tuple[str, ...]  # symbols in motion, or in doubt: judged next time

@@ -70,7 +70,7 @@ class ReviewContext:
             quote = self.quote
             numbers.update(bid=quote.bid, ask=quote.ask, mark=quote.mark)
         if self.account is not None:
-            numbers.update(equity=self.account.equity, balance=self.account.balance)
+            numbers.update(equity=self.account.equity, wallet_balance=self.account.wallet_balance)
         bad = [name for name, number in numbers.items() if not number.is_finite() or number <= 0]
         if self.quote is None:
             bad.append("quote")
@@ -84,7 +84,7 @@ class ReviewContext:
             bad.append("leverage")
         if not self.book.day_equity > 0:
             bad.append("day_equity")
-        if not bad and not self.now.q > 0:
+        if not bad and not self.now.sizing_equity > 0:
             bad.append("equity")
         return tuple(bad)
 
@@ -116,9 +116,9 @@ class ReviewContext:
         )
 
     @property
-    def q(self) -> Decimal:
+    def sizing_equity(self) -> Decimal:
         """Q = min(equity, balance)."""
-        return self.now.q
+        return self.now.sizing_equity
 
     @cached_property
     def fraction(self) -> Decimal:
@@ -216,7 +216,7 @@ class ReviewContext:
         """Margin of the last account read, and of the trades that were opened since."""
         since_ms = self.now.account_at_ms
         return self.sound[2].margin_used + sum(
-            (t.margin for t in self.book.trades.values() if t.opened_ms >= since_ms), Decimal(0)
+            (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms), Decimal(0)
         )
 
     @cached_property

@@ -1,6 +1,6 @@
 """The account's equity now: the one notion of it that planner, governor and rules share.
 
-It begins at the venue's own account, as last read. What the book has realised since is added by
+It begins at the venue's own account, as last read. What the book has realized since is added by
 the venue's time, so that a loss is in the day from the moment at which its risk leaves the book.
 What is open is valued at the marks that the decision is made on. What cannot be known is named.
 """
@@ -25,16 +25,16 @@ class CurrentEquity:
     """Equity and balance of one instant, and how old what they rest on is."""
 
     equity: Decimal  # money
-    balance: Decimal  # money: wallet balance, realised only
+    wallet_balance: Decimal  # money: wallet balance, realized only
     exit_costs: Decimal  # money: fee and slippage of closing everything at the marks
     account_at_ms: int  # venue time of the account read underneath
     marks_at_ms: int | None  # of the oldest mark of what is held; None when nothing is
     unknown: str = ""  # why the figures cannot be known; empty when they can
 
     @property
-    def q(self) -> Decimal:
+    def sizing_equity(self) -> Decimal:
         """Sizing equity: what every limit is a fraction of."""
-        return min(self.equity, self.balance)
+        return min(self.equity, self.wallet_balance)
 
 
 def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
@@ -72,14 +72,14 @@ def current_equity(
         quotes: of every symbol that is held; the entry price stands in where one is missing (a
             rule of its own, ``marks_fresh``, denies every entry then).
     """
-    at_ms, balance = book.marked_ms, book.balance
+    at_ms, balance = book.marked_ms, book.wallet_balance
     if account is not None and account.at_ms >= at_ms:
-        at_ms, balance = account.at_ms, account.balance
+        at_ms, balance = account.at_ms, account.wallet_balance
     for change in book.balance_changes.values():
         # One of the very instant of the read may be in it or not: the worse of the two holds.
         if change.at_ms > at_ms or (change.at_ms == at_ms and change.amount < 0):
             balance += change.amount
-    unrealised = exit_costs = ZERO
+    unrealized_pnl = exit_costs = ZERO
     marks_at_ms: int | None = None
     for symbol, trade in book.trades.items():
         quote = quotes.get(symbol)
@@ -87,11 +87,11 @@ def current_equity(
         if quote is not None and quote.sound:
             mark = quote.mark
             marks_at_ms = quote.at_ms if marks_at_ms is None else min(marks_at_ms, quote.at_ms)
-        unrealised += trade.unrealised(mark)
+        unrealized_pnl += trade.unrealized_pnl(mark)
         exit_costs += trade.notional(mark) * exit_rate(instruments.get(symbol), costs)
     return CurrentEquity(
-        equity=balance + unrealised,
-        balance=balance,
+        equity=balance + unrealized_pnl,
+        wallet_balance=balance,
         exit_costs=exit_costs,
         account_at_ms=at_ms,
         marks_at_ms=marks_at_ms,
@@ -108,17 +108,17 @@ def _unknown(book: Book, account_at_ms: int, now_ms: int) -> str:
     hour_ms = floor_ms(now_ms, HOUR_MS)
     if account_at_ms < hour_ms:
         trades = (*book.trades.values(), *book.finished.values())
-        held = sorted(t.symbol for t in trades if t.opened_ms < hour_ms)
+        held = sorted(t.symbol for t in trades if t.opened_at_ms < hour_ms)
         if held:
             return f"funding settled at the hour on {','.join(held)}"
     return ""
 
 
 def day_lost(book: Book, now: CurrentEquity) -> Decimal:
-    """Money lost since the day opened: unrealised and exit costs in, transfers out; >= 0."""
+    """Money lost since the day opened: unrealized PnL and exit costs in, transfers out; >= 0."""
     return lost_of(book, now.equity, now.exit_costs)
 
 
 def lost_of(book: Book, equity: Decimal, leaving: Decimal) -> Decimal:
     """As ``day_lost``, of an equity and of what leaving everything would cost."""
-    return max(ZERO, book.day_equity + book.day_flows - equity + leaving)
+    return max(ZERO, book.day_equity + book.day_net_deposits - equity + leaving)

@@ -138,20 +138,21 @@ def room_for(
     The order manager sizes into this headroom, so that a plan is shrunk rather than denied. The
     governor does not use it: its rules are computed apart.
     """
-    q, budget = now.q, day_budget(book, now, limits)
-    opened = [t for t in book.trades.values() if t.opened_ms >= book.marked_ms]
+    sizing_equity, budget = now.sizing_equity, day_budget(book, now, limits)
+    opened = [t for t in book.trades.values() if t.opened_at_ms >= book.marked_ms]
     margin = book.margin_used + sum((t.margin for t in opened), ZERO) + stake.margin_reserved
     risks = {
         "day_budget": budget - stake.open_risk,
-        "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * q - stake.open_risk,
+        "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity
+        - stake.open_risk,
     }
     if not is_major(instruments.get(symbol)):
-        risks["cluster"] = limits.cluster_risk_max * q - stake.cluster[side]
+        risks["cluster"] = limits.cluster_risk_max * sizing_equity - stake.cluster[side]
     left = budget - stake.reserved_costs
     notionals = {
         "shock": left / limits.shock_move - stake.net_notional[side] * side.sign,
-        "notional_total": limits.notional_total_max * q - stake.notional_total,
-        "margin_total": limits.margin_total_max * q - margin,
+        "notional_total": limits.notional_total_max * sizing_equity - stake.notional_total,
+        "margin_total": limits.margin_total_max * sizing_equity - margin,
     }
     return Headroom(
         risks={name: max(ZERO, money) for name, money in risks.items()},

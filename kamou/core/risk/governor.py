@@ -58,8 +58,10 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
             role=OrderRole.ENTRY.value,
             denials=denials,
         )
-    expires_ms = min(plan.expires_ms, now_ms + context.limits.permit_ttl_s * 1000)
-    approved = Approved(mint=_MINT, plan=plan, snapshot_seq=context.book.seq, expires_ms=expires_ms)
+    expires_at_ms = min(plan.expires_at_ms, now_ms + context.limits.permit_ttl_s * 1000)
+    approved = Approved(
+        mint=_MINT, plan=plan, snapshot_seq=context.book.seq, expires_at_ms=expires_at_ms
+    )
     return approved, PermitGranted(
         at_ms=now_ms,
         cause_id=plan.signal_id,
@@ -67,7 +69,7 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
         # What is reserved is the governor's own figure: never less than the planner admits to.
         plan=attrs.evolve(plan, risk=context.risk, notional=context.notional),
         figures=_figures(context),
-        expires_ms=expires_ms,
+        expires_at_ms=expires_at_ms,
     )
 
 
@@ -122,13 +124,13 @@ def _figures(c: ReviewContext) -> tuple[Figure, ...]:
     """The arithmetic behind a yes, for the public log."""
     stake = c.stake
     shown = {
-        "q": f"{c.q:.2f}",
-        "risk": percent(c.risk, c.q),
+        "sizing_equity": f"{c.sizing_equity:.2f}",
+        "risk": percent(c.risk, c.sizing_equity),
         "gap_buffer": str(c.gap_buffer),
-        "exposure": percent(c.notional, c.q),
+        "exposure": percent(c.notional, c.sizing_equity),
         "bound_by": c.plan.bound_by,
-        "open_risk": percent(stake.open_risk, c.q),
+        "open_risk": percent(stake.open_risk, c.sizing_equity),
         "day_lost": percent(c.day_lost, c.book.day_equity),
-        "notional_total": percent(stake.notional_total + c.notional, c.q),
+        "notional_total": percent(stake.notional_total + c.notional, c.sizing_equity),
     }
     return tuple(Figure(name=name, value=value) for name, value in shown.items())

@@ -25,7 +25,7 @@ class CostModel:
 
 @attrs.frozen(kw_only=True)
 class RiskLimits:
-    """The governor's limits. Fractions are of Q = min(equity, balance) unless said otherwise."""
+    """The governor's limits. Fractions are of the sizing equity unless said otherwise."""
 
     risk_per_trade: Decimal = D("0.01")  # hard rule 1; a setting may only lower it
     exposure_per_symbol: Decimal = D("0.15")  # hard rule 2; a setting may only lower it
@@ -37,8 +37,8 @@ class RiskLimits:
     budget_share_min: Decimal = D("0.25")  # of its size; what is left for less is no trade
     gap_buffer_min: Decimal = D("0.25")  # of the stop distance, until overshoot is measured
     gap_memory_days: int = 30  # an overshoot counts so long: a month of stops, and no longer
-    notional_total_max: Decimal = D("3")  # times Q
-    margin_total_max: Decimal = D("0.8")  # of Q
+    notional_total_max: Decimal = D("3")  # times sizing equity
+    margin_total_max: Decimal = D("0.8")  # of sizing equity
     order_value_max: Decimal = D("100000")  # money: an absolute cap, independent of sizing
     order_contracts_max: Decimal = D("1000000000")
     collar_min: Decimal = D("0.01")  # of mark; the collar is max(this, 3 x spread)

@@ -43,7 +43,7 @@ class OpeningRead:
 
     at_ms: int
     equity: Decimal
-    balance: Decimal
+    wallet_balance: Decimal
     positions: tuple[VenuePosition, ...]
     midnights: tuple[MidnightMarks, ...]
     tolerance: Decimal = Decimal("0.02")  # of equity, between account and positions
@@ -55,8 +55,8 @@ class OpeningRead:
         They are read one after the other, so prices may move between them. A position that the
         list leaves out would be missing at midnight, too, and today's budget would be wrong by it.
         """
-        unrealised = sum((p.unrealised for p in self.positions), ZERO)
-        apart = self.equity - self.balance - unrealised
+        unrealized_pnl = sum((p.unrealized_pnl for p in self.positions), ZERO)
+        apart = self.equity - self.wallet_balance - unrealized_pnl
         return apart.is_finite() and abs(apart) <= self.tolerance * abs(self.equity)
 
 
@@ -67,8 +67,8 @@ def missed_midnights(book: Holdings, now_ms: int) -> tuple[int, ...]:
     """
     today_ms = day_start_ms(now_ms)
     if not book.day:
-        return (today_ms,) if 0 < book.started_ms <= today_ms else ()
-    missed = range(day_start_ms(book.day_opened_ms) + DAY_MS, today_ms + 1, DAY_MS)
+        return (today_ms,) if 0 < book.started_at_ms <= today_ms else ()
+    missed = range(day_start_ms(book.day_opened_at_ms) + DAY_MS, today_ms + 1, DAY_MS)
     return tuple(missed[-MISSED_MAX:])
 
 
@@ -121,7 +121,7 @@ def equity_at(
             return None
         worth += held * marks[symbol]
     # The account as if every position had been bought for cash: balance less what they cost.
-    cash = read.balance
+    cash = read.wallet_balance
     for position in read.positions:
         if position.symbol not in instruments:
             return None
@@ -170,7 +170,7 @@ def openings(
             known = last + deposits if last_ms else read.equity
             midnight = MidnightMarks(at_ms=today_ms, source=NOT_REBUILT)
             made.append(_opened(book, read, midnight, max(known, read.equity)))
-    if not made or made[-1].midnight_ms != today_ms:
+    if not made or made[-1].midnight_at_ms != today_ms:
         return ()  # the venue was looked at before this day began, or before the last one opened
     return tuple(made)
 
@@ -192,7 +192,7 @@ def _opened(
         equity=read.equity,
         marks=midnight.marks,
         opening=opening,
-        midnight_ms=midnight.at_ms,
+        midnight_at_ms=midnight.at_ms,
         rests_on=midnight.source,
         at_midnight=midnight.source != NOT_REBUILT,
     )

@@ -81,7 +81,7 @@ def deny_without_headroom(
     headroom = _headroom_of(candidate, stake, now, instruments, book, limits)
     held = stake.notional.get(candidate.symbol, ZERO)
     left = {
-        "exposure": limits.exposure_per_symbol * fraction * now.q - held,
+        "exposure": limits.exposure_per_symbol * fraction * now.sizing_equity - held,
         **headroom.notionals,
     }
     if headroom.risk > 0 and min(left.values()) >= instrument.notional_min:
@@ -145,7 +145,7 @@ def plan_entry(
     gap = book.conduct.gap_buffer(limits, now_ms)
     prices = prices_for(candidate, quote, instrument, costs)
     sized = size(
-        q=now.q,
+        sizing_equity=now.sizing_equity,
         entry=prices.limit,
         stop=prices.stop,
         side=candidate.side,
@@ -217,6 +217,6 @@ def _plan(
         notional=sized.notional,
         bound_by=sized.bound_by,
         hold_ms=candidate.hold_ms,
-        planned_ms=now_ms,
-        expires_ms=now_ms + limits.permit_ttl_s * 1000,
+        planned_at_ms=now_ms,
+        expires_at_ms=now_ms + limits.permit_ttl_s * 1000,
     )

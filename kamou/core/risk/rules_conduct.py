@@ -105,10 +105,10 @@ def messages(c: ReviewContext) -> Denial | None:
 
 
 def cooldown(c: ReviewContext) -> Denial | None:
-    stopped_ms = c.book.conduct.stop_outs_ms.get(c.plan.symbol)
-    if stopped_ms is None:
+    stopped_at_ms = c.book.conduct.stop_outs_ms.get(c.plan.symbol)
+    if stopped_at_ms is None:
         return None
-    left_ms = stopped_ms + c.limits.cooldown_after_stop_s * 1000 - c.now_ms
+    left_ms = stopped_at_ms + c.limits.cooldown_after_stop_s * 1000 - c.now_ms
     return denial(Deny.COOLDOWN_AFTER_STOP, left_ms=left_ms) if left_ms > 0 else None
 
 

@@ -38,7 +38,7 @@ def account_fresh(c: ReviewContext) -> Denial | None:
     age_ms = c.now_ms - c.account.at_ms
     if age_ms > limit_ms:
         return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms)
-    if c.account.balance.is_finite() and c.now.unknown:
+    if c.account.wallet_balance.is_finite() and c.now.unknown:
         return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, unknown=c.now.unknown)
     return None
 

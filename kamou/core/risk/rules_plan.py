@@ -15,7 +15,7 @@ from kamou.core.risk.sizing import denial, liquidation_price
 
 
 def unexpired(c: ReviewContext) -> Denial | None:
-    late_ms = c.now_ms - c.plan.expires_ms
+    late_ms = c.now_ms - c.plan.expires_at_ms
     return denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
 
 

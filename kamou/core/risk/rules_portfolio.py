@@ -15,7 +15,7 @@ from kamou.core.risk.sizing import denial
 @numeric
 def risk_per_trade(c: ReviewContext) -> Denial | None:
     """Hard rule 1. ``bound_by`` names the part that takes it over the limit."""
-    limit = c.limits.risk_per_trade * c.fraction * c.q
+    limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:
         return None
     total, over = ZERO, "plan"
@@ -27,8 +27,8 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
     measured = {"gap_buffer": str(c.gap_buffer)} if c.gap_buffer.measured else {}
     return denial(
         Deny.RISK_PER_TRADE_EXCEEDED,
-        risk=percent(c.risk, c.q),
-        limit=percent(limit, c.q),
+        risk=percent(c.risk, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
         bound_by=over,
         **measured,
     )
@@ -38,25 +38,27 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
 def exposure_per_symbol(c: ReviewContext) -> Denial | None:
     """Hard rule 2: positions, resting orders and permits in this symbol, and this plan."""
     total = c.stake.notional.get(c.plan.symbol, ZERO) + c.notional
-    limit = c.limits.exposure_per_symbol * c.fraction * c.q
+    limit = c.limits.exposure_per_symbol * c.fraction * c.sizing_equity
     if total <= limit:
         return None
     return denial(
-        Deny.EXPOSURE_SYMBOL_EXCEEDED, exposure=percent(total, c.q), limit=percent(limit, c.q)
+        Deny.EXPOSURE_SYMBOL_EXCEEDED,
+        exposure=percent(total, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
     )
 
 
 @numeric
 def open_risk(c: ReviewContext) -> Denial | None:
     total = c.stake.open_risk + c.risk
-    limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.q
+    limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.sizing_equity
     if total <= limit:
         return None
     return denial(
         Deny.RISK_OPEN_EXCEEDED,
-        open=percent(c.stake.open_risk, c.q),
-        new=percent(c.risk, c.q),
-        limit=percent(limit, c.q),
+        open=percent(c.stake.open_risk, c.sizing_equity),
+        new=percent(c.risk, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
     )
 
 
@@ -82,14 +84,14 @@ def cluster(c: ReviewContext) -> Denial | None:
     if is_major(c.instrument):
         return None
     total = c.stake.cluster[c.plan.side] + c.risk
-    limit = c.limits.cluster_risk_max * c.q
+    limit = c.limits.cluster_risk_max * c.sizing_equity
     if total <= limit:
         return None
     return denial(
         Deny.RISK_CLUSTER_EXCEEDED,
         side=c.plan.side.value,
-        risk=percent(total, c.q),
-        limit=percent(limit, c.q),
+        risk=percent(total, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
     )
 
 
@@ -107,8 +109,8 @@ def shock(c: ReviewContext) -> Denial | None:
         return None
     return denial(
         Deny.RISK_SHOCK_EXCEEDED,
-        loss=percent(loss, c.q),
-        left=percent(max(ZERO, left), c.q),
+        loss=percent(loss, c.sizing_equity),
+        left=percent(max(ZERO, left), c.sizing_equity),
         move=percent(c.limits.shock_move, Decimal(1)),
     )
 
@@ -116,11 +118,13 @@ def shock(c: ReviewContext) -> Denial | None:
 @numeric
 def notional_total(c: ReviewContext) -> Denial | None:
     total = c.stake.notional_total + c.notional
-    limit = c.limits.notional_total_max * c.q
+    limit = c.limits.notional_total_max * c.sizing_equity
     if total <= limit:
         return None
     return denial(
-        Deny.CAPITAL_NOTIONAL_EXCEEDED, notional=percent(total, c.q), limit=percent(limit, c.q)
+        Deny.CAPITAL_NOTIONAL_EXCEEDED,
+        notional=percent(total, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
     )
 
 
@@ -128,9 +132,11 @@ def notional_total(c: ReviewContext) -> Denial | None:
 def margin_total(c: ReviewContext) -> Denial | None:
     used = c.margin_used + c.stake.margin_reserved
     total = used + c.notional / c.plan.leverage
-    limit = c.limits.margin_total_max * c.q
+    limit = c.limits.margin_total_max * c.sizing_equity
     if total <= limit:
         return None
     return denial(
-        Deny.CAPITAL_MARGIN_EXCEEDED, margin=percent(total, c.q), limit=percent(limit, c.q)
+        Deny.CAPITAL_MARGIN_EXCEEDED,
+        margin=percent(total, c.sizing_equity),
+        limit=percent(limit, c.sizing_equity),
     )

@@ -2,8 +2,8 @@
 
 Per unit of the base currency a stopped trade loses
 ``d + fee_in P + fee_out S + slip (P + S) + g d + funding`` with d = |P - S|, so the largest
-quantity that risks at most the fraction f of Q is ``f Q`` over that. Then the exposure cap, the
-instrument's and the portfolio's caps, and the lot step: always down, never up.
+quantity that risks at most the fraction f of sizing equity is ``f Q`` over that. Then the exposure
+cap, the instrument's and the portfolio's caps, and the lot step: always down, never up.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def leverage_for(
 
 def size(
     *,
-    q: Decimal,
+    sizing_equity: Decimal,
     entry: Decimal,
     stop: Decimal,
     side: Side,
@@ -155,10 +155,9 @@ def size(
     headroom: Headroom | None = None,
     worth: Decimal = ZERO,
 ) -> Sized | Denial:
-    """The largest size that every cap allows, or the reason why there is none.
+    """Return the largest size that every cap allows, or the reason why there is none.
 
     Args:
-        q: min(equity, balance), money.
         entry: the worst price that the entry may take.
         gap: the gap buffer, a multiple of the stop distance (``Conduct.gap``).
         fraction: scales both hard caps, at most 1: CANARY, REDUCED_SIZE and the refiner shrink.
@@ -166,36 +165,31 @@ def size(
         headroom: what the portfolio's caps leave; None: do not ask.
         worth: the highest price that the position may be valued at: a short fills above its limit.
     """
-    denied = _check(q=q, entry=entry, stop=stop, side=side, costs=costs, gap=gap)
-    if denied is not None:
+    if denied := _check(sizing_equity, entry, stop, side, costs, gap):
         return denied
     assert 0 < fraction <= 1
     leverage = leverage_for(entry, stop, side, instrument, costs.fee_out, gap, limits)
     if leverage == 0:
         return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
-    loss = unit_loss(entry, stop, costs, gap)
-    worth = max(entry, worth)
-    caps = _caps(q, worth, loss, instrument, limits, fraction, existing_notional)
+    loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
+    caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
     # A remnant is not worth its costs, and its R says nothing of the strategy.
     least = limits.budget_share_min * min(caps.values())
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     bound_by = min(caps, key=lambda name: caps[name])
-    contracts = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
-    contracts *= instrument.lot
+    lots = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
+    contracts = lots * instrument.lot
     quantity = contracts * instrument.contract_size
     notional = quantity * worth
     if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
         if headroom is not None and bound_by in left:
-            unit = loss if bound_by in headroom.risks else worth  # money that one base unit takes
-            smallest = max(instrument.qty_min * instrument.contract_size, least)
-            return denial(
-                Deny.RISK_HEADROOM_EXHAUSTED,
-                bound_by=bound_by,
-                left=f"{left[bound_by] * unit:.2f}",
-                needed=f"{max(smallest, instrument.notional_min / worth) * unit:.2f}",
+            unit = loss if bound_by in headroom.risks else worth  # money of one base unit
+            return _exhausted(
+                bound_by, left[bound_by], max(least, _smallest(instrument, worth)), unit
             )
         return _too_small(contracts, notional, instrument, bound_by)
+    mmr = instrument.maintenance_margin_rate
     return Sized(
         contracts=contracts,
         quantity=quantity,
@@ -203,10 +197,24 @@ def size(
         risk=quantity * loss,
         margin=notional / leverage,
         leverage=leverage,
-        liquidation_price=liquidation_price(
-            entry, side, leverage, instrument.maintenance_margin_rate, costs.fee_out
-        ),
+        liquidation_price=liquidation_price(entry, side, leverage, mmr, costs.fee_out),
         bound_by=bound_by,
+    )
+
+
+def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
+    """Base units of the smallest order that the venue takes."""
+    units = instrument.qty_min * instrument.contract_size
+    return max(units, instrument.notional_min / worth)
+
+
+def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
+    """The denial of a trade for which a limit of the portfolio leaves too few base units."""
+    return denial(
+        Deny.RISK_HEADROOM_EXHAUSTED,
+        bound_by=bound_by,
+        left=f"{left * unit:.2f}",
+        needed=f"{needed * unit:.2f}",
     )
 
 
@@ -224,7 +232,7 @@ def _too_small(
 
 
 def _caps(
-    q: Decimal,
+    sizing_equity: Decimal,
     worth: Decimal,
     loss: Decimal,
     instrument: Instrument,
@@ -234,8 +242,9 @@ def _caps(
 ) -> dict[str, Decimal]:
     """Base units that each cap of one trade allows. On a tie the first is the one named."""
     return {
-        "risk": limits.risk_per_trade * fraction * q / loss,
-        "exposure": (limits.exposure_per_symbol * fraction * q - existing_notional) / worth,
+        "risk": limits.risk_per_trade * fraction * sizing_equity / loss,
+        "exposure": (limits.exposure_per_symbol * fraction * sizing_equity - existing_notional)
+        / worth,
         "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
         * instrument.contract_size,
         "value_max": limits.order_value_max / worth,
@@ -257,12 +266,28 @@ def denial(code: Deny, **figures: object) -> Denial:
 
 
 def _check(
-    *, q: Decimal, entry: Decimal, stop: Decimal, side: Side, costs: TradeCosts, gap: Decimal
+    sizing_equity: Decimal,
+    entry: Decimal,
+    stop: Decimal,
+    side: Side,
+    costs: TradeCosts,
+    gap: Decimal,
 ) -> Denial | None:
-    numbers = {"q": q, "entry": entry, "stop": stop, "gap": gap, **attrs.asdict(costs)}
+    numbers = {
+        "sizing_equity": sizing_equity,
+        "entry": entry,
+        "stop": stop,
+        "gap": gap,
+        **attrs.asdict(costs),
+    }
     bad = [name for name, value in numbers.items() if not value.is_finite()]
-    if bad or q <= 0 or entry <= 0:
-        return denial(Deny.DATA_INVALID, what=",".join(bad) or "q,entry", q=q, entry=entry)
+    if bad or sizing_equity <= 0 or entry <= 0:
+        return denial(
+            Deny.DATA_INVALID,
+            what=",".join(bad) or "sizing_equity,entry",
+            sizing_equity=sizing_equity,
+            entry=entry,
+        )
     if stop <= 0:
         return denial(Deny.STOP_MISSING, stop=stop)
     if (entry - stop) * side.sign <= 0:

@@ -23,7 +23,7 @@ from kamou.core.risk.midnights import MidnightMarks
 
 _T = TradingState
 
-HUMAN_REARMS = frozenset(
+OPERATOR_RESUMES = frozenset(
     {StateReason.OPERATOR_HALT, StateReason.OPERATOR_RESUME, StateReason.RESTART_STORM}
 )
 """Halts that the next day does not end: a person, or a broken machine, asked for them.
@@ -32,7 +32,7 @@ HUMAN_REARMS = frozenset(
 """
 
 
-FRESH_REARMS = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH})
+FRESH_RESUMES = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH})
 """Halts because something is not known: two fresh reads and a clean reconciliation end them."""
 
 
@@ -45,14 +45,14 @@ class EquityRead:
     marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
     exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
     explained: bool = True  # fills and income say why the wallet balance changed
-    balance: Decimal = Decimal(0)  # wallet: realised only
+    wallet_balance: Decimal = Decimal(0)  # wallet: realized only
     positions: tuple[VenuePosition, ...] = ()
     agreed: bool = True  # with the book; no mismatch, no doubt
     midnights: tuple[MidnightMarks, ...] = ()  # that no day was opened with yet
 
     @property
     def finite(self) -> bool:
-        return all(m.is_finite() for m in (self.equity, self.exit_costs, self.balance))
+        return all(m.is_finite() for m in (self.equity, self.exit_costs, self.wallet_balance))
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +111,7 @@ def next_state(
     *,
     limits: RiskLimits,
     now_ms: int,
-    started_ms: int = 0,
+    started_at_ms: int = 0,
     fresh_since_ms: int | None = None,
     protection_failed: bool = False,
     disk_full: bool = False,
@@ -120,7 +120,7 @@ def next_state(
 
     Args:
         book: caught up; its state, day and drift are used.
-        read: the newest equity that is a number; None when there was none since ``started_ms``.
+        read: the newest equity that is a number; None when there was none since ``started_at_ms``.
         pending: what the last call returned.
         fresh_since_ms: of the first fresh read since the state changed, if all since were fresh.
         protection_failed: a position could not be protected and its close was refused.
@@ -131,7 +131,7 @@ def next_state(
     if now is _T.FLATTENING:
         return Decision(before=now, after=now, pending=pending)
     if read is None or not read.finite:
-        read, known = None, EquityRead(equity=Decimal(0), at_ms=started_ms)
+        read, known = None, EquityRead(equity=Decimal(0), at_ms=started_at_ms)
     else:
         known = read
     overdue = overdue_ms(known, limits, now_ms)
@@ -154,7 +154,7 @@ def next_state(
     level, figures = _level(book, read, limits)
     if level.severity > now.severity:
         return _breach(book, level, figures, read, pending, limits)
-    if _rearmed(book, now_ms, read, fresh_since_ms, limits):
+    if _may_resume(book, now_ms, read, fresh_since_ms, limits):
         # Yesterday's latch opens, unless today has earned one of its own.
         reason = _recovery(book, level)
         return _to(book, level, reason, None, figures)
@@ -167,7 +167,7 @@ def command(book: Book, after: TradingState, reason: StateReason) -> Decision:
     A halt that the next day would end becomes, on a human's halt, one that only a human ends.
     """
     now = book.state
-    stricter = reason in HUMAN_REARMS and reason.value != book.state_reason
+    stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason
     if after.severity > now.severity or (after is now and stricter):
         return _to(book, after, reason, None)
     return Decision(before=now, after=now)
@@ -223,7 +223,7 @@ def _level(
     book: Book, read: EquityRead, limits: RiskLimits
 ) -> tuple[TradingState, tuple[Figure, ...]]:
     """The state that the day's loss asks for; it trips *at* the limit, not beyond it."""
-    pnl = day_pnl(read.equity, book.day_equity, book.day_flows)
+    pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)
     pnl -= read.exit_costs / book.day_equity
     limit = limits.daily_loss_max
     figures = (
@@ -231,7 +231,7 @@ def _level(
         Figure(name="limit", value=f"{limit * 100:.2f}%"),
         Figure(name="equity", value=str(read.equity)),
         Figure(name="day_equity", value=str(book.day_equity)),
-        Figure(name="flows", value=str(book.day_flows)),
+        Figure(name="net_deposits", value=str(book.day_net_deposits)),
         Figure(name="exit_costs", value=f"{read.exit_costs:.2f}"),
     )
     for level, share in (
@@ -274,7 +274,7 @@ def _breach(
     return Decision(before=now, after=now, pending=pending, read_again_ms=pending.at_ms + wait_ms)
 
 
-def _rearmed(
+def _may_resume(
     book: Book,
     now_ms: int,
     read: EquityRead,
@@ -284,12 +284,12 @@ def _rearmed(
     """Whether the latch opens by itself."""
     if book.state is _T.ACTIVE:
         return False
-    if book.state is _T.REDUCE_ONLY and book.state_reason in {r.value for r in HUMAN_REARMS}:
+    if book.state is _T.REDUCE_ONLY and book.state_reason in {r.value for r in OPERATOR_RESUMES}:
         return False
     agreed = book.reconciled_ms > book.state_since_ms
     if book.state_reason == StateReason.DISK_FULL.value:
         return agreed  # space is back, and so is agreement
-    if book.state_reason in {r.value for r in FRESH_REARMS}:
+    if book.state_reason in {r.value for r in FRESH_RESUMES}:
         apart_ms = limits.equity_confirm_s * 1000
         twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
         return agreed and twice
@@ -301,7 +301,7 @@ def _recovery(book: Book, level: TradingState) -> StateReason:
     """The reason of a state that a latch opened to."""
     if level is book.state:
         return _REASONS[level]
-    if book.state_reason in {r.value for r in FRESH_REARMS}:
+    if book.state_reason in {r.value for r in FRESH_RESUMES}:
         return StateReason.DATA_RECOVERED
     return StateReason.DAY_ROLLED
 

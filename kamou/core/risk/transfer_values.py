@@ -23,13 +23,13 @@ def value_transfer(
     marks: MidnightMarks,
     instruments: Mapping[str, Instrument],
     *,
-    marks_ms: int,
+    marks_at_ms: int,
 ) -> TransferValued | None:
     """Return the valuation of the transfer at ``marks.at_ms``; None while something is unknown.
 
     Args:
         book: with every entry that the venue lists since the transfer.
-        marks: with their source; the prices are of ``marks_ms``.
+        marks: with their source; the prices are of ``marks_at_ms``.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
         return None  # account and positions were read one after the other: it may be in one of them
@@ -39,11 +39,11 @@ def value_transfer(
     return TransferValued(
         at_ms=read.at_ms,
         cause_id=book.unvalued[marks.at_ms],
-        transfer_ms=marks.at_ms,
+        transfer_at_ms=marks.at_ms,
         number=1,
         equity=equity,
         marks=marks.marks,
-        marks_ms=marks_ms,
+        marks_at_ms=marks_at_ms,
         rests_on=marks.source,
-        read_ms=read.at_ms,
+        read_at_ms=read.at_ms,
     )

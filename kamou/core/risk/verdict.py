@@ -23,7 +23,7 @@ class Approved:
 
     __slots__ = (
         "__weakref__",
-        "expires_ms",
+        "expires_at_ms",
         "permit_id",
         "quantity_max",
         "side",
@@ -38,9 +38,9 @@ class Approved:
     quantity_max: Decimal
     stop_price: Decimal
     snapshot_seq: int
-    expires_ms: int
+    expires_at_ms: int
 
-    def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_ms: int) -> None:
+    def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_at_ms: int) -> None:
         if mint is not _MINT:
             raise TypeError("an Approved is made by the risk governor only")
         fix = object.__setattr__
@@ -50,7 +50,7 @@ class Approved:
         fix(self, "quantity_max", plan.quantity)
         fix(self, "stop_price", plan.stop_price)
         fix(self, "snapshot_seq", snapshot_seq)
-        fix(self, "expires_ms", expires_ms)
+        fix(self, "expires_at_ms", expires_at_ms)
         _GENUINE.add(self)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -84,12 +84,12 @@ def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms:
     Feed it ``panel.history_ms`` of closed bars and open interest to find every strategy warm.
     """
     chosen = tuple(strategies)
-    span_ms = max((s.interest_span_ms for s in chosen), default=0)
+    span_ms = max((s.open_interest_span_ms for s in chosen), default=0)
     return Panel(
         symbols,
         period_ms,
         max((s.lookback_bars(period_ms) for s in chosen), default=2),
         dict.fromkeys(spec for s in chosen for spec in s.indicators),
-        interest_rows=span_ms // INTEREST_PERIOD_MS + 2,
+        open_interest_rows=span_ms // INTEREST_PERIOD_MS + 2,
         history_bars=max((s.warmup_bars(period_ms) for s in chosen), default=0) + SEED_MEMORY_BARS,
     )

@@ -124,7 +124,7 @@ class Strategy(Protocol):
         ...
 
     @property
-    def interest_span_ms(self) -> int:
+    def open_interest_span_ms(self) -> int:
         """How far back the open interest that ``evaluate`` reads goes; 0 when it reads none."""
         ...
 

@@ -70,7 +70,7 @@ class MeanReversion:
     cross_sectional: ClassVar[bool] = False
     score_min: ClassVar[float] = 0.0  # z_entry is the threshold
     proxies: ClassVar[tuple[str, ...]] = ("",)
-    interest_span_ms: ClassVar[int] = 0
+    open_interest_span_ms: ClassVar[int] = 0
     parameter_class: ClassVar[type[Parameters]] = MeanReversionParameters
 
     def __init__(self, parameters: MeanReversionParameters | None = None) -> None:

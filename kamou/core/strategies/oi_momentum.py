@@ -1,7 +1,7 @@
 """Momentum confirmed by open interest: continue what has moved, when new positions follow it.
 
 Raw value: the mean over the horizons of the log return, last bar skipped, in units of its own
-realised volatility; its rank across all symbols is the score, made when the shards are merged.
+realized volatility; its rank across all symbols is the score, made when the shards are merged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.base import Floats, Indicator, Ints
 from kamou.core.indicators.efficiency import efficiency_of
-from kamou.core.indicators.interest import InterestChange, spacing_ms
+from kamou.core.indicators.open_interest import InterestChange, spacing_ms
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
@@ -77,7 +77,7 @@ class OiMomentum:
             known_min=p.oi_changes_min,
             deviation_min=p.oi_deviation_min,
         )
-        self.interest_span_ms = self._change.span_ms + 2 * self._change.lag_ms
+        self.open_interest_span_ms = self._change.span_ms + 2 * self._change.lag_ms
 
     @property
     def requirements(self) -> dict[Abstain, Requirement]:
@@ -127,8 +127,8 @@ class OiMomentum:
         raw = np.where(verdicts.speaking, raw, np.nan)
         trending = (efficiency > p.efficiency_min) & (adx > p.adx_min)
         verdicts.abstain(~trending, Abstain.REGIME_WRONG)
-        interest_z = self._interest_z(panel, now_ms)
-        confirmed = interest_z >= p.oi_z_min
+        open_interest_z = self._interest_z(panel, now_ms)
+        confirmed = open_interest_z >= p.oi_z_min
         return Opinion(
             strategy=self.name,
             score=np.zeros_like(raw),
@@ -137,13 +137,13 @@ class OiMomentum:
             stop_distance=p.stop_atr * atr,
             target_distance=p.target_atr * atr,
             abstain=verdicts.codes,
-            proxy=np.where(np.isnan(interest_z), NO_OI, 0).astype(np.uint8),
+            proxy=np.where(np.isnan(open_interest_z), NO_OI, 0).astype(np.uint8),
             feature_names=FEATURES,
-            features=np.stack((raw, interest_z, efficiency, adx, volatility, atr)),
+            features=np.stack((raw, open_interest_z, efficiency, adx, volatility, atr)),
         )
 
     def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
-        """The raw value, and the realised volatility per bar over the longest horizon."""
+        """The raw value, and the realized volatility per bar over the longest horizon."""
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
         volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))

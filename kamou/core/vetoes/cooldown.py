@@ -8,10 +8,10 @@ from kamou.core.vetoes.base import VetoContext, denial
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    stopped_ms = context.last_stop_ms.get(candidate.symbol)
-    if stopped_ms is None:
+    stopped_at_ms = context.last_stop_ms.get(candidate.symbol)
+    if stopped_at_ms is None:
         return None
-    since_ms = context.now_ms - stopped_ms
+    since_ms = context.now_ms - stopped_at_ms
     cooldown_ms = context.risk.cooldown_after_stop_s * 1000
     if since_ms >= cooldown_ms:
         return None

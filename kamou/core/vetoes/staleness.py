@@ -10,7 +10,7 @@ from kamou.core.vetoes.base import VetoContext, denial
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    bar_age_ms = context.now_ms - candidate.bar_close_ms
+    bar_age_ms = context.now_ms - candidate.bar_closed_at_ms
     bar_age_max_ms = context.limits.bar_periods_max * context.period_ms
     quote = context.quotes.get(candidate.symbol)
     quote_age_ms = math.inf if quote is None else context.now_ms - quote.at_ms

@@ -82,7 +82,7 @@ class Moves:
     log_open: Floats  # [symbols], the close of the day before
     log_close: Floats
     variance: Floats  # of one bar's log return, per hour
-    interest: Floats  # base units, at the end of each hour
+    open_interest: Floats  # base units, at the end of each hour
     ratio: Floats  # long to short accounts
     funding: Floats  # [3, symbols]: settled at 08:00, 16:00, 24:00
 
@@ -311,11 +311,11 @@ def _hourly(
     along = INTEREST_FOLLOWS * np.sign(state.drift) * returns + INTEREST_NOISE * noise[0]
     against = RATIO_NOISE * noise[1] - RATIO_FADES * returns
     rich = PREMIUM_FOLLOWS * returns + PREMIUM_NOISE * noise[2]
-    interest, ratio = np.empty_like(log_price), np.empty_like(log_price)
+    open_interest, ratio = np.empty_like(log_price), np.empty_like(log_price)
     level, crowd, premium = state.log_interest, state.log_ratio, state.premium
     total, funding = state.premium_sum, []
     for hour in range(HOURS):
-        level = interest[hour] = 0.998 * level + along[hour]
+        level = open_interest[hour] = 0.998 * level + along[hour]
         crowd = ratio[hour] = 0.97 * crowd + against[hour]
         premium = 0.9 * premium + rich[hour]
         total = total + premium
@@ -328,7 +328,7 @@ def _hourly(
         state, log_interest=level, log_ratio=crowd, premium=premium, premium_sum=total
     )
     return after, {
-        "interest": universe.interest * np.exp(interest),
+        "open_interest": universe.open_interest * np.exp(open_interest),
         "ratio": np.exp(ratio),
         "funding": np.array(funding),
     }

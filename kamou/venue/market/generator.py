@@ -27,9 +27,9 @@ import numpy as np
 from kamou.clock import DAY_MS, HOUR_MS, floor_ms
 from kamou.core.market.bars import (
     ATR_BARS,
-    Candles,
+    Bars,
+    Dataset,
     Floats,
-    MarketSet,
     Segment,
     Series,
     concatenate,
@@ -150,12 +150,12 @@ class GeneratedMarket:
             self._price = (at_ms, self._path_of(bar).at(offset / self.step_ms))
         return self._price[1]
 
-    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
         since_ms = max(since_ms, self.first_ms)
         first = -((self.first_ms - since_ms) // self.step_ms)
         last = max(first, (until_ms - self.first_ms) // self.step_ms)
-        parts: list[Candles] = []
+        parts: list[Bars] = []
         bar = first
         while bar < last or not parts:
             until = min(last, (bar // self.bars_per_day + 1) * self.bars_per_day)
@@ -167,7 +167,7 @@ class GeneratedMarket:
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
         """Hourly, in base units, available at the end of the hour."""
-        return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.interest)
+        return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.open_interest)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         """Hourly, accounts long over accounts short, available at the end of the hour."""
@@ -177,13 +177,13 @@ class GeneratedMarket:
         """Every eight hours from 00:00 UTC, driven by the premium, available at settlement."""
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
 
-    def materialise(self, name: str, from_ms: int, to_ms: int) -> MarketSet:
+    def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
         """Days of this market as a set that can be stored: all bars inside the interval."""
-        return MarketSet(
+        return Dataset(
             name=name,
-            candles=self.candles(self.step_ms, from_ms, to_ms),
+            bars=self.bars(self.step_ms, from_ms, to_ms),
             funding=self.funding_rates(from_ms - 1, to_ms),
-            interest=self.open_interest(from_ms - 1, to_ms),
+            open_interest=self.open_interest(from_ms - 1, to_ms),
         )
 
     # --- days, and days made in another thread -----------------------------------------------
@@ -282,13 +282,13 @@ class GeneratedMarket:
 
         return _held(self._atrs, day, run)
 
-    def _native(self, first: int, last: int) -> Candles:
+    def _native(self, first: int, last: int) -> Bars:
         """Bars ``first`` to ``last``, all of one day, as views."""
         day, row = divmod(first, self.bars_per_day)
         bars = self.day(day)
         rows = slice(row, row + last - first)
         open_ms = self.first_ms + self.step_ms * np.arange(first, last, dtype=np.int64)
-        return Candles(
+        return Bars(
             symbols=self.symbols,
             period_ms=self.step_ms,
             open_ms=open_ms,

@@ -1,4 +1,4 @@
-"""What recorded candles do not say: the instruments' limits and the quoted spread.
+"""What recorded bars do not say: the instruments' limits and the quoted spread.
 
 Inferred from the set itself, once, before any trading: metadata, never a signal. The models and
 what each assumption costs:
@@ -18,7 +18,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from kamou.core.market.bars import Floats, MarketSet, Series
+from kamou.core.market.bars import Dataset, Floats, Series
 from kamou.core.model import Instrument
 
 SAMPLE_BARS = 1_000  # evenly spaced: enough to see every decimal that a price uses
@@ -39,18 +39,18 @@ TIERS = (
 QUOTES = ("USDT", "USDC", "USD")
 
 
-def infer_instruments(data: MarketSet) -> tuple[Instrument, ...]:
+def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
     """One linear perpetual per symbol, in the set's order. Fees are Kamou's default schedule."""
-    candles = data.candles
+    bars = data.bars
     sample = np.concatenate(
-        [_sample(part) for part in (candles.open, candles.high, candles.low, candles.close)]
+        [_sample(part) for part in (bars.open, bars.high, bars.low, bars.close)]
     )
     decimals = _decimals(sample)
     highest = np.fmax.reduce(sample)
     ranks = _turnover_ranks(data)
     intervals = _funding_intervals_h(data.funding)
     made = []
-    for column, symbol in enumerate(candles.symbols):
+    for column, symbol in enumerate(bars.symbols):
         lot = Decimal(10) ** int(np.floor(np.log10(LOT_VALUE / highest[column])))
         leverage, margin = next(tier[1:] for tier in TIERS if ranks[column] <= tier[0])
         base, quote = _split(symbol)
@@ -75,10 +75,10 @@ def infer_instruments(data: MarketSet) -> tuple[Instrument, ...]:
     return tuple(made)
 
 
-def half_spreads_bps(data: MarketSet, instruments: tuple[Instrument, ...]) -> Floats:
+def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floats:
     """Half the quoted spread per symbol, in basis points of mid: the model of this module."""
     ranks = _turnover_ranks(data)
-    price = np.nanmedian(_sample(data.candles.close), axis=0)
+    price = np.nanmedian(_sample(data.bars.close), axis=0)
     half_tick = np.array([float(each.tick) for each in instruments]) / 2 / price * 1e4
     spreads: Floats = np.maximum(HALF_SPREAD_BPS * np.sqrt(ranks), half_tick)
     return spreads
@@ -104,9 +104,9 @@ def _decimals(sample: Floats) -> Floats:
     return found
 
 
-def _turnover_ranks(data: MarketSet) -> Floats:
+def _turnover_ranks(data: Dataset) -> Floats:
     """1 is the symbol with the largest median turnover per bar; ties by name."""
-    turnover = np.nanmedian(_sample(data.candles.close) * _sample(data.candles.volume), axis=0)
+    turnover = np.nanmedian(_sample(data.bars.close) * _sample(data.bars.volume), axis=0)
     order = np.argsort(-turnover, kind="stable")
     ranks = np.empty(len(order))
     ranks[order] = np.arange(1, len(order) + 1)

@@ -1,6 +1,6 @@
 """What the embedded exchange trades against: a market it knows and its clients do not yet.
 
-Two sources implement ``MarketSource``: recorded candles (``venue/market/recorded.py``) and the
+Two sources implement ``MarketSource``: recorded bars (``venue/market/recorded.py``) and the
 seeded generator (``venue/market/generator.py``). The engine may look inside the current bar; the
 port never serves a bar before it closed.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self, runtime_checkable
 
-from kamou.core.market.bars import Candles, Floats, Series
+from kamou.core.market.bars import Bars, Floats, Series
 from kamou.core.market.bars import Segment as Segment
 from kamou.core.model import Instrument
 
@@ -33,7 +33,7 @@ class MarketSource(Protocol):
         """Half the quoted spread per symbol, in basis points of mid."""
         ...
 
-    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Bars fully inside ``[since_ms, until_ms]``; ``period_ms`` a multiple of ``step_ms``."""
         ...
 

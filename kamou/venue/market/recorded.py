@@ -1,4 +1,4 @@
-"""Recorded candles as a market: what the embedded exchange trades against in a replay.
+"""Recorded bars as a market: what the embedded exchange trades against in a replay.
 
 A recorded bar says where the price went but not when. So while a bar is unfinished its market
 stands at the bar's open, and its whole path happens at the instant it closes. The cost of that
@@ -14,9 +14,9 @@ import attrs
 import numpy as np
 
 from kamou.core.market.bars import (
-    Candles,
+    Bars,
+    Dataset,
     Floats,
-    MarketSet,
     Segment,
     Series,
     resample,
@@ -28,7 +28,7 @@ from kamou.venue.market.inferred import half_spreads_bps, infer_instruments
 
 
 class RecordedMarket:
-    """A ``MarketSource`` over one validated ``MarketSet``.
+    """A ``MarketSource`` over one validated ``Dataset``.
 
     ``last_ms`` is the close of the last bar; after it the market stands still: ``prices`` stay
     at the last close and segments are NaN.
@@ -36,20 +36,20 @@ class RecordedMarket:
 
     def __init__(
         self,
-        data: MarketSet,
+        data: Dataset,
         *,
         instruments: tuple[Instrument, ...] | None = None,
         half_spread: Floats | None = None,
     ) -> None:
-        candles = data.candles
-        if not len(candles.open_ms):
+        bars = data.bars
+        if not len(bars.open_ms):
             raise InvalidDataError(f"market data {data.name} has no bars")
         self.data = data
         self.name = data.name
-        self.symbols = candles.symbols
-        self.step_ms = candles.period_ms
-        self.first_ms = int(candles.open_ms[0])
-        self.last_ms = int(candles.open_ms[-1]) + candles.period_ms
+        self.symbols = bars.symbols
+        self.step_ms = bars.period_ms
+        self.first_ms = int(bars.open_ms[0])
+        self.last_ms = int(bars.open_ms[-1]) + bars.period_ms
         self.instruments = infer_instruments(data) if instruments is None else instruments
         if half_spread is None:
             half_spread = half_spreads_bps(data, self.instruments)
@@ -58,22 +58,22 @@ class RecordedMarket:
         self._no_volume = np.zeros(len(self.symbols))
 
     @property
-    def bars(self) -> int:
+    def recorded_bars(self) -> int:
         """Recorded bars over all symbols, gaps not counted."""
-        return int(np.count_nonzero(~np.isnan(self.data.candles.close)))
+        return int(np.count_nonzero(~np.isnan(self.data.bars.close)))
 
     @cached_property
     def _atr(self) -> Floats:
         """ATR known before each bar; NaN where unknown or zero (nothing moved)."""
-        candles = self.data.candles
-        atr = trailing_atr(candles.high, candles.low, candles.close)
+        bars = self.data.bars
+        atr = trailing_atr(bars.high, bars.low, bars.close)
         atr[atr <= 0.0] = np.nan
         return atr
 
     @cached_property
     def _last_close(self) -> Floats:
         """Each symbol's last known close, shape ``[symbols]``."""
-        close = self.data.candles.close
+        close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
         last: Floats = close[newest, np.arange(close.shape[1])]
@@ -82,7 +82,7 @@ class RecordedMarket:
     @cached_property
     def _ends(self) -> dict[str, tuple[int, float]]:
         """Symbols whose bars end before the others': when, and at what close."""
-        close = self.data.candles.close
+        close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
         return {
@@ -100,28 +100,28 @@ class RecordedMarket:
 
         ``range_atr`` is that of the widest single bar, for the rule it feeds is about bars.
         """
-        candles = self.data.candles
-        bars = len(candles.open_ms)
+        bars = self.data.bars
+        count = len(bars.open_ms)
         first = max(0, (from_ms - self.first_ms) // self.step_ms)
-        until = min(bars, (to_ms - self.first_ms) // self.step_ms)
-        into_next = to_ms > self.first_ms + until * self.step_ms and 0 <= until < bars
+        until = min(count, (to_ms - self.first_ms) // self.step_ms)
+        into_next = to_ms > self.first_ms + until * self.step_ms and 0 <= until < count
         if until <= first:
-            return self._flat(first if into_next else bars)
+            return self._flat(first if into_next else count)
         rows = slice(first, until)
-        atr_range = (candles.high[rows] - candles.low[rows]) / self._atr[rows]
+        atr_range = (bars.high[rows] - bars.low[rows]) / self._atr[rows]
         if until - first == 1 and not into_next:
             return Segment(
-                open=candles.open[first],
-                high=candles.high[first],
-                low=candles.low[first],
-                close=candles.close[first],
-                volume=candles.volume[first].astype(np.float64),
+                open=bars.open[first],
+                high=bars.high[first],
+                low=bars.low[first],
+                close=bars.close[first],
+                volume=bars.volume[first].astype(np.float64),
                 range_atr=atr_range[0],
             )
-        high, low = np.fmax.reduce(candles.high[rows]), np.fmin.reduce(candles.low[rows])
-        opened, close = _first_known(candles.open[rows]), _first_known(candles.close[rows][::-1])
+        high, low = np.fmax.reduce(bars.high[rows]), np.fmin.reduce(bars.low[rows])
+        opened, close = _first_known(bars.open[rows]), _first_known(bars.close[rows][::-1])
         if into_next:
-            flat = candles.open[until]
+            flat = bars.open[until]
             high, low = np.fmax(high, flat), np.fmin(low, flat)
             opened = np.where(np.isnan(opened), flat, opened)
             close = np.where(np.isnan(flat), close, flat)
@@ -130,16 +130,16 @@ class RecordedMarket:
             high=high,
             low=low,
             close=close,
-            volume=np.where(np.isnan(candles.volume[rows]), 0.0, candles.volume[rows]).sum(axis=0),
+            volume=np.where(np.isnan(bars.volume[rows]), 0.0, bars.volume[rows]).sum(axis=0),
             range_atr=np.fmax.reduce(atr_range),
         )
 
     def _flat(self, row: int) -> Segment:
         """Inside an unfinished bar: its open. Before the first bar or after the last: nothing."""
-        if row >= len(self.data.candles.open_ms):
+        if row >= len(self.data.bars.open_ms):
             none = self._no_market
             return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
-        price = self.data.candles.open[row]
+        price = self.data.bars.open[row]
         still = np.where(np.isnan(self._atr[row]), np.nan, 0.0)
         return Segment(
             open=price,
@@ -157,28 +157,28 @@ class RecordedMarket:
             return self._no_market
         if at_ms >= self.last_ms:
             return self._last_close
-        prices: Floats = self.data.candles.open[row]
+        prices: Floats = self.data.bars.open[row]
         return prices
 
     def half_spread_bps(self) -> Floats:
         return self._half_spread
 
-    def candles(self, period_ms: int, since_ms: int, until_ms: int) -> Candles:
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
         native = self._native(since_ms, until_ms)
         if period_ms == self.step_ms:
             return attrs.evolve(native, volume=native.volume.astype(np.float64))
         return resample(native, period_ms)
 
-    def _native(self, since_ms: int, until_ms: int) -> Candles:
-        bars = len(self.data.candles.open_ms)
+    def _native(self, since_ms: int, until_ms: int) -> Bars:
+        bars = len(self.data.bars.open_ms)
         first = min(bars, max(0, -((self.first_ms - since_ms) // self.step_ms)))
         last = min(bars, max(first, (until_ms - self.first_ms) // self.step_ms))
-        return _rows(self.data.candles, slice(first, last))
+        return _rows(self.data.bars, slice(first, last))
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
         """A snapshot is available at its own time."""
-        return self.data.interest.between(since_ms, until_ms)
+        return self.data.open_interest.between(since_ms, until_ms)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         return self.data.funding.between(since_ms, until_ms)
@@ -186,7 +186,7 @@ class RecordedMarket:
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         """None recorded: strategies that need them abstain."""
         return attrs.evolve(
-            self.data.interest.between(0, 0), values=np.empty((0, len(self.symbols)))
+            self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
         )
 
     def restrict(
@@ -217,9 +217,11 @@ class RecordedMarket:
         columns = [self.symbols.index(name) for name in names]
         data = attrs.evolve(
             self.data,
-            candles=_columns(native, names, columns),
+            bars=_columns(native, names, columns),
             funding=_series_columns(self.data.funding.between(0, until), names, columns),
-            interest=_series_columns(self.data.interest.between(0, until), names, columns),
+            open_interest=_series_columns(
+                self.data.open_interest.between(0, until), names, columns
+            ),
         )
         return RecordedMarket(
             data,
@@ -235,29 +237,29 @@ def _first_known(rows: Floats) -> Floats:
     return first
 
 
-def _rows(candles: Candles, rows: slice) -> Candles:
+def _rows(bars: Bars, rows: slice) -> Bars:
     return attrs.evolve(
-        candles,
-        open_ms=candles.open_ms[rows],
-        open=candles.open[rows],
-        high=candles.high[rows],
-        low=candles.low[rows],
-        close=candles.close[rows],
-        volume=candles.volume[rows],
+        bars,
+        open_ms=bars.open_ms[rows],
+        open=bars.open[rows],
+        high=bars.high[rows],
+        low=bars.low[rows],
+        close=bars.close[rows],
+        volume=bars.volume[rows],
     )
 
 
-def _columns(candles: Candles, symbols: tuple[str, ...], columns: list[int]) -> Candles:
-    if symbols == candles.symbols:
-        return candles
+def _columns(bars: Bars, symbols: tuple[str, ...], columns: list[int]) -> Bars:
+    if symbols == bars.symbols:
+        return bars
     return attrs.evolve(
-        candles,
+        bars,
         symbols=symbols,
-        open=candles.open[:, columns],
-        high=candles.high[:, columns],
-        low=candles.low[:, columns],
-        close=candles.close[:, columns],
-        volume=candles.volume[:, columns],
+        open=bars.open[:, columns],
+        high=bars.high[:, columns],
+        low=bars.low[:, columns],
+        close=bars.close[:, columns],
+        volume=bars.volume[:, columns],
     )
 
 

@@ -52,7 +52,7 @@ class Universe:
     factor_volatility: Floats  # [factors], daily
     volatility: Floats  # own part, daily
     turnover: Floats  # USDT a day
-    interest: Floats  # open interest at the start, base units
+    open_interest: Floats  # open interest at the start, base units
     scale: Floats  # 10 ** decimals of the price
     half_spread_bps: Floats
 
@@ -90,7 +90,7 @@ def make_universe(seed: int, count: int, settings: UniverseSettings) -> Universe
         factor_volatility=np.array([settings.btc_volatility, settings.eth_volatility]),
         volatility=volatility,
         turnover=turnover,
-        interest=turnover * rng.uniform(0.3, 1.0, count) / price,
+        open_interest=turnover * rng.uniform(0.3, 1.0, count) / price,
         scale=10.0 ** np.maximum(0, decimals),
         half_spread_bps=np.minimum(
             settings.half_spread_max_bps, settings.half_spread_bps * np.sqrt(rank)

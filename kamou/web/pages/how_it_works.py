@@ -6,7 +6,7 @@ from kamou.http.replies import HTML
 from kamou.web.pages.base import Ask, Page
 
 DESCRIPTION = (
-    "From a candle to an order: how Kamou scans, vetoes, plans and limits its risk, how its figures"
+    "From a bar to an order: how Kamou scans, vetoes, plans and limits its risk, how its figures"
     " are made, and what they cannot prove."
 )
 

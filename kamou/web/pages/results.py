@@ -190,7 +190,7 @@ def _events(results: Results) -> Iterator[Event]:
         name = "Deposit" if transfer.amount > 0 else "Withdrawal"
         amount = fmt.money(abs(transfer.amount))
         title = f"{name}, {fmt.moment(transfer.at_ms)} UTC: {amount} {results.currency}"
-        yield Event(kind="flow", at_ms=transfer.at_ms, title=title)
+        yield Event(kind="transfer", at_ms=transfer.at_ms, title=title)
 
 
 def _drawdown(results: Results) -> str:

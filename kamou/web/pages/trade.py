@@ -1,4 +1,4 @@
-"""``/trades/{id}``: one trade followed back to its candle, every figure on the way."""
+"""``/trades/{id}``: one trade followed back to its bar, every figure on the way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CORRECTIONS_SHOWN = 30
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """One line of the trade's diary."""
+    """One line of the trade's timeline."""
 
     at_ms: int
     what: str
@@ -73,7 +73,7 @@ def render(ask: Ask) -> Page:
         orders_total=orders,
         title=f"Trade {trade.symbol}",
         path=f"/trades/{quote(trade.trade_id)}",
-        description=f"{trade.symbol} {trade.side}, closed {fmt.moment(trade.closed_ms)} UTC:"
+        description=f"{trade.symbol} {trade.side}, closed {fmt.moment(trade.closed_at_ms)} UTC:"
         " its money, its orders and fills, and the signal that caused it.",
         chain=chain,
         trade=trade,
@@ -81,7 +81,9 @@ def render(ask: Ask) -> Page:
         adopted=trade.strategy == ADOPTED,
         ended=fmt.exit_of(trade.exit_reason, flattened),
         roles=ROLES,
-        diary=sorted((*_diary(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms),
+        timeline=sorted(
+            (*_timeline(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms
+        ),
     )
     return Page(body=body, media_type=HTML)
 
@@ -93,40 +95,40 @@ def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
         yield Moment(at_ms=event.at_ms, what="Funding added to the result", detail=detail)
 
 
-def _diary(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
+def _timeline(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
     trade, signal, permit = chain.trade, chain.signal, chain.permit
     assert trade is not None
     if signal is not None:
-        yield Moment(at_ms=signal.bar_open_ms, what="Candle opened", detail=signal.symbol)
+        yield Moment(at_ms=signal.bar_opened_at_ms, what="Candle opened", detail=signal.symbol)
         yield Moment(
-            at_ms=signal.bar_close_ms,
+            at_ms=signal.bar_closed_at_ms,
             what="Candle closed",
             detail=f"at {fmt.feature(signal.close)}",
         )
         score = fmt.number(signal.score, places=3)
         detail = f"{fmt.words(signal.strategy)}, {signal.side}, score {score}"
-        yield Moment(at_ms=signal.cycle_ms, what="Signal ranked", detail=detail)
+        yield Moment(at_ms=signal.cycle_at_ms, what="Signal ranked", detail=detail)
     if permit is not None:
         size, risk = fmt.contracts(permit.quantity), fmt.money(permit.risk)
         detail = f"{size}, worst case {risk}, size bound by {fmt.bound(permit.bound_by)}"
-        yield Moment(at_ms=permit.granted_ms, what="Permit granted", detail=detail)
-        if permit.consumed_ms is not None:
-            yield Moment(at_ms=permit.consumed_ms, what="Permit used", detail="once")
+        yield Moment(at_ms=permit.granted_at_ms, what="Permit granted", detail=detail)
+        if permit.consumed_at_ms is not None:
+            yield Moment(at_ms=permit.consumed_at_ms, what="Permit used", detail="once")
     for order in chain.orders:
         name = ROLES.get(order.role, order.role)
         detail = f"{order.side} {fmt.exact(order.quantity)}, {fmt.words(order.type)}"
-        yield Moment(at_ms=order.intended_ms, what=f"{name} order recorded", detail=detail)
+        yield Moment(at_ms=order.intended_at_ms, what=f"{name} order recorded", detail=detail)
         if order.accepted_at_ms is not None:
             yield Moment(
                 at_ms=order.accepted_at_ms,
                 what=f"{name} order acknowledged",
                 detail=order.venue_order_id,
             )
-        if order.closed_ms is not None:
+        if order.closed_at_ms is not None:
             detail = f"{fmt.words(order.status)}, {fmt.exact(order.filled)} filled"
-            yield Moment(at_ms=order.closed_ms, what=f"{name} order ended", detail=detail)
+            yield Moment(at_ms=order.closed_at_ms, what=f"{name} order ended", detail=detail)
     for fill in chain.fills:
         detail = f"{fill.side} {fmt.exact(fill.quantity)} at {fmt.price(fill.price)}"
         yield Moment(at_ms=fill.at_ms, what="Filled", detail=detail)
     ended = fmt.exit_of(trade.exit_reason, flattened)
-    yield Moment(at_ms=trade.closed_ms, what="Trade closed", detail=ended)
+    yield Moment(at_ms=trade.closed_at_ms, what="Trade closed", detail=ended)

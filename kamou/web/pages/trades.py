@@ -23,7 +23,7 @@ PATH, API_PATH = "/trades", "/api/v1/public/trades"
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
 DESCRIPTION = (
-    "Every closed trade with its costs, net result and R, each followed back to the candle that"
+    "Every closed trade with its costs, net result and R, each followed back to the bar that"
     " caused it."
 )
 PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
@@ -116,9 +116,9 @@ def _place(ask: Ask, name: str) -> TradeCursor | None:
         raise HTTPException(
             400, f"{name} must be a closing time in ms and a row: 1753488000000-12."
         )
-    return TradeCursor(closed_ms=int(named[1]), rowid=int(named[2]))
+    return TradeCursor(closed_at_ms=int(named[1]), rowid=int(named[2]))
 
 
 def _address(path: str, chosen: dict[str, str], name: str, place: TradeCursor) -> str:
     parameters = {name: value for name, value in chosen.items() if value}
-    return f"{path}?" + urlencode({**parameters, name: f"{place.closed_ms}-{place.rowid}"})
+    return f"{path}?" + urlencode({**parameters, name: f"{place.closed_at_ms}-{place.rowid}"})

@@ -19,7 +19,7 @@ class Scripted:
     cross_sectional: ClassVar[bool] = False
     score_min: ClassVar[float] = 0.0
     proxies: ClassVar[tuple[str, ...]] = ("",)
-    interest_span_ms: ClassVar[int] = 0
+    open_interest_span_ms: ClassVar[int] = 0
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     requirements: ClassVar[dict[Abstain, Requirement]] = {
         Abstain.NO_TRIGGER: Requirement(wanted="a line of the script", figures=("script",))

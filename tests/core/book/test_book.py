@@ -59,8 +59,8 @@ def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Sto
 
 def test_a_permit_not_used_expires_and_is_remembered(story: Story) -> None:
     story.grant(PLAN)
-    assert story.book.releasable(PLAN.expires_ms - 1) == ()
-    assert story.book.releasable(PLAN.expires_ms) == ((PLAN.permit_id, "expired"),)
+    assert story.book.releasable(PLAN.expires_at_ms - 1) == ()
+    assert story.book.releasable(PLAN.expires_at_ms) == ((PLAN.permit_id, "expired"),)
     story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
     assert not story.book.reservations
     assert PLAN.permit_id in story.book.released
@@ -189,7 +189,7 @@ def test_entries_are_remembered_for_a_day(story: Story) -> None:
     assert conduct.entries_of("mean_reversion", NOON - 1) == 1
     assert conduct.entries_of("mean_reversion", NOON) == 0
     assert conduct.entries_in("SOLUSDT", NOON) == 1
-    later = plan("ETHUSDT", planned_ms=NOON + DAY)
+    later = plan("ETHUSDT", planned_at_ms=NOON + DAY)
     story.open(later, at_ms=NOON + DAY)
     assert len(conduct.entries) == 1
 
@@ -226,15 +226,15 @@ def test_funding_accrues_to_the_trade_even_when_it_is_flat_already(story: Story)
     assert closure.funding == D("-0.3")
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("funding", "1", symbol="ADAUSDT")))
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("insurance", "1")))
-    assert story.book.flows == 0
+    assert story.book.net_deposits == 0
 
 
 def test_q_is_the_smaller_of_equity_and_balance(story: Story) -> None:
-    assert story.book.q == 10000
-    story.say(attrs.evolve(mark("9000"), balance=D(9500)))
-    assert story.book.q == 9000
-    story.say(attrs.evolve(mark("9900"), balance=D(9500)))
-    assert story.book.q == 9500
+    assert story.book.sizing_equity == 10000
+    story.say(attrs.evolve(mark("9000"), wallet_balance=D(9500)))
+    assert story.book.sizing_equity == 9000
+    story.say(attrs.evolve(mark("9900"), wallet_balance=D(9500)))
+    assert story.book.sizing_equity == 9500
 
 
 # --- reconciliation, state -------------------------------------------------------------

@@ -24,7 +24,7 @@ from kamou.core.book import events as e
 from kamou.core.book import snapshot
 from kamou.core.book.book import Book
 from kamou.core.book.event_kinds import EVENTS
-from kamou.core.book.operator_events import CommandNoted
+from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.run_events import (
     HistoryCaughtUp,
     HistoryCutShort,
@@ -50,11 +50,11 @@ def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -
         e.CandidateVetoed,
         e.CandidateRefined,
         e.PermitDenied,
-        e.ReduceProved,
+        e.ReductionProved,
         e.InstrumentChanged,
         SiteFailed,
         SiteRecovered,
-        CommandNoted,
+        CommandRecorded,
         HistoryCaughtUp,
         HistoryCutShort,
         HistoryStopped,
@@ -69,7 +69,7 @@ def test_an_event_applied_before_is_ignored(story: Story) -> None:
     seq = story.book.seq
     story.book.apply(seq, mark("1"))
     assert story.book.equity == 10000
-    story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, generation=1, reason=""))
+    story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, run_number=1, reason=""))
     assert story.book.seq == seq + 5
 
 

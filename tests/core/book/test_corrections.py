@@ -37,10 +37,10 @@ def stop(quantity: str) -> ConfirmedStop:
 def test_what_is_gone_was_closed_at_the_price_of_the_correction(side: Side, sign: int) -> None:
     less = correct(opened(side), D(70), D(99), LATER)
     assert (less.quantity, less.exited, less.exit_price) == (70, 30, 99)
-    assert less.realised == -3 * sign  # 3 units, 1 below the entry
-    assert less.unrealised(D(101)) == 7 * sign
+    assert less.realized == -3 * sign  # 3 units, 1 below the entry
+    assert less.unrealized_pnl(D(101)) == 7 * sign
     assert less.margin == 140  # 7 units at 100, over 5
-    assert (less.changed_ms, less.exit_reason) == (LATER, "external")
+    assert (less.changed_at_ms, less.exit_reason) == (LATER, "external")
     gone = closed_trade(correct(less, D(0), D(98), LATER + 1), NOON)
     assert gone.pnl_gross == (-3 - 14) * sign
 
@@ -50,9 +50,9 @@ def test_what_is_more_was_opened_at_the_price_of_the_correction(side: Side, sign
     more = correct(opened(side), D(150), D(106), LATER)
     assert (more.quantity, more.entered, more.exited) == (150, 150, 0)
     assert more.entry_price == 102  # (100 x 100 + 50 x 106) / 150
-    assert more.unrealised(D(102)) == 0
-    assert more.unrealised(D(103)) == 15 * sign
-    assert (more.changed_ms, more.exit_reason) == (LATER, "external")
+    assert more.unrealized_pnl(D(102)) == 0
+    assert more.unrealized_pnl(D(103)) == 15 * sign
+    assert (more.changed_at_ms, more.exit_reason) == (LATER, "external")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_deadline_that_runs_is_not_begun_again_by_a_correction() -> None:
 
 def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason() -> None:
     same = correct(opened(Side.LONG), D(100), D(50), LATER)
-    assert (same.quantity, same.realised, same.changed_ms) == (100, 0, LATER)
+    assert (same.quantity, same.realized, same.changed_at_ms) == (100, 0, LATER)
     assert same.exit_reason == "external"
     stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop_loss")
     assert correct(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
@@ -101,7 +101,7 @@ def test_a_position_that_turned_round_is_averaged_from_the_price_that_turned_it(
     entry, close = intent(OrderRole.ENTRY, wanted), intent(OrderRole.EXIT, wanted)
     turned = apply_fill(opened(side), fill(close, "150", "104"), OrderRole.EXIT)
     assert turned.open_cost == -50 * 104
-    assert turned.unrealised(D(105)) == -5 * sign
+    assert turned.unrealized_pnl(D(105)) == -5 * sign
     assert turned.margin == 104  # 5 units at 104, over 5
     assert turned.notional(D(104)) == 520
     flat = apply_fill(turned, fill(entry, "50", "102"), OrderRole.ENTRY)

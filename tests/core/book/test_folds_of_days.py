@@ -40,38 +40,42 @@ def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
 def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
     paid = income("funding", "-10000", NOON + 100)
     story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
-    assert equity_now(story.book).q == 0
+    assert equity_now(story.book).sizing_equity == 0
     assert denied_beside(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
 
 
-@pytest.mark.parametrize(("moved_ms", "flows"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)])
-def test_a_transfer_of_the_new_day_is_a_flow_of_it(story: Story, moved_ms: int, flows: int) -> None:
+@pytest.mark.parametrize(
+    ("moved_ms", "net_deposits"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)]
+)
+def test_a_transfer_of_the_new_day_is_a_flow_of_it(
+    story: Story, moved_ms: int, net_deposits: int
+) -> None:
     midnight = NOON + DAY // 2
     moved = income("transfer", "500", midnight + moved_ms)
     story.say(
         e.IncomeRecorded(at_ms=midnight + 2_500, income=moved),
         e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(10500)),
     )
-    assert story.book.day_flows == flows
-    assert story.book.day_equity == 10500 - flows
+    assert story.book.day_net_deposits == net_deposits
+    assert story.book.day_equity == 10500 - net_deposits
 
 
-@pytest.mark.parametrize(("since_read_ms", "flows"), [(-1, 0), (0, 0), (1, 500)])
+@pytest.mark.parametrize(("since_read_at_ms", "net_deposits"), [(-1, 0), (0, 0), (1, 500)])
 def test_a_day_that_is_not_opened_at_its_midnight_counts_transfers_after_its_read(
-    story: Story, since_read_ms: int, flows: int
+    story: Story, since_read_at_ms: int, net_deposits: int
 ) -> None:
-    read_ms = NOON + DAY
-    moved = income("transfer", "500", read_ms + since_read_ms)
+    read_at_ms = NOON + DAY
+    moved = income("transfer", "500", read_at_ms + since_read_at_ms)
     opened = e.DayOpened(
-        at_ms=read_ms,
+        at_ms=read_at_ms,
         day="2024-01-02",
         equity=D(10500),
         opening=D(10500),
         at_midnight=False,
-        midnight_ms=NOON + DAY // 2,
+        midnight_at_ms=NOON + DAY // 2,
     )
-    story.say(e.IncomeRecorded(at_ms=read_ms + 500, income=moved), opened)
-    assert (story.book.day_equity, story.book.day_flows) == (10500, flows)
+    story.say(e.IncomeRecorded(at_ms=read_at_ms + 500, income=moved), opened)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (10500, net_deposits)
 
 
 @pytest.mark.parametrize(("fill_ms", "known"), [(-1, True), (0, False), (1_000, False)])
@@ -80,17 +84,17 @@ def test_a_mark_that_was_read_before_a_loss_does_not_hide_it(
 ) -> None:
     """The fill is recorded first; what the account shows of it depends on when it was read."""
     _, stop = story.open(PLAN, at_ms=NOON - 10_000)
-    read_ms = NOON + 5_000
-    story.fill(stop, "100", "97", at_ms=read_ms + fill_ms)  # 30 of price and 0.5 of fee
-    story.say(mark("9999", read_ms))
+    read_at_ms = NOON + 5_000
+    story.fill(stop, "100", "97", at_ms=read_at_ms + fill_ms)  # 30 of price and 0.5 of fee
+    story.say(mark("9999", read_at_ms))
     assert equity_now(story.book).equity == (9999 if known else D("9968.5"))
 
 
 @pytest.mark.parametrize(
-    ("moved", "begins_with", "flows"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
+    ("moved", "begins_with", "net_deposits"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
 )
 def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
-    story: Story, moved: str, begins_with: int, flows: int
+    story: Story, moved: str, begins_with: int, net_deposits: int
 ) -> None:
     midnight = NOON + DAY // 2
     paid_in = income("transfer", moved, midnight + 1_000)
@@ -98,14 +102,14 @@ def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
         e.IncomeRecorded(at_ms=midnight + 1_500, income=paid_in),
         e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(500)),
     )
-    assert (story.book.day_equity, story.book.day_flows) == (begins_with, flows)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (begins_with, net_deposits)
 
 
 def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
-    first_ms = story.book.started_ms
-    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, generation=2)
+    first_ms = story.book.started_at_ms
+    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, run_number=2)
     story.say(later)
-    assert (story.book.started_ms, story.book.generation) == (first_ms, 2)
+    assert (story.book.started_at_ms, story.book.run_number) == (first_ms, 2)
 
 
 def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
@@ -123,7 +127,7 @@ def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) 
         day="2024-01-02",
         equity=D(10500),
         opening=D(10000),
-        midnight_ms=midnight,
+        midnight_at_ms=midnight,
     )
     story.say(e.IncomeRecorded(at_ms=midnight + 2 * DAY, income=moved), opened)
-    assert (story.book.day_equity, story.book.day_flows) == (10000, 500)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (10000, 500)

@@ -156,7 +156,7 @@ def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(stor
     story.open(PLAN)
     until_ms = story.book.trades["SOLUSDT"].hold_until_ms
     assert until_ms == NOON + PLAN.hold_ms
-    close = story.send(intent(OrderRole.EXIT, PLAN, intended_ms=until_ms))
+    close = story.send(intent(OrderRole.EXIT, PLAN, intended_at_ms=until_ms))
     story.fill(close, "100", "101")
     (closure,) = story.book.pending_closures(NOON)
     assert closure.exit_reason == "time_limit"
@@ -172,8 +172,8 @@ def test_what_a_fill_realises_changes_the_balance_at_once(
     story.open(wanted, at_ms=NOON + 1)
     story.fill(intent(OrderRole.EXIT, wanted), "100", price, at_ms=NOON + 2)
     now = equity_now(story.book)
-    assert now.balance == 10000 + made - 1  # 0.5 of fees each way
-    assert now.equity == now.balance
+    assert now.wallet_balance == 10000 + made - 1  # 0.5 of fees each way
+    assert now.equity == now.wallet_balance
 
 
 def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> None:

@@ -37,10 +37,10 @@ def numbered(n: int) -> Plan:
     return plan(permit_id=f"p{n}", signal_id=f"t{n}")
 
 
-def open_and_close(story: Story, n: int, opened_ms: int, closed_ms: int) -> None:
+def open_and_close(story: Story, n: int, opened_at_ms: int, closed_at_ms: int) -> None:
     """Trade ``n`` of SOLUSDT, flat and not published."""
-    _, stop = story.open(numbered(n), at_ms=opened_ms)
-    story.fill(stop, "100", "97", at_ms=closed_ms)
+    _, stop = story.open(numbered(n), at_ms=opened_at_ms)
+    story.fill(stop, "100", "97", at_ms=closed_at_ms)
 
 
 def pay(story: Story, amount: str, at_ms: int, known_ms: int) -> Income:
@@ -238,7 +238,7 @@ def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
 
 def stored(story: Story) -> object:
     with closing(database.open_writer(database.MEMORY)) as connection:
-        JournalWriter(connection, generation=1).append(story.told)
+        JournalWriter(connection, run_number=1).append(story.told)
         return (
             [attrs.evolve(row, rowid=0) for row in by_id(connection)],
             [attrs.evolve(sums, r=round(sums.r, 9)) for sums in sums_of(connection)],

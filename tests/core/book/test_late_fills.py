@@ -61,7 +61,7 @@ def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     story.say(*story.book.pending_closures(NOON + 10))
     with closing(database.open_writer(":memory:")) as connection:
-        writer = JournalWriter(connection, generation=1)
+        writer = JournalWriter(connection, run_number=1)
         writer.append(story.told[:told])
         assert _column(connection, "SELECT trade_id FROM open_trade") == [PLAN.signal_id]
         writer.append(story.told[told:])

@@ -34,7 +34,7 @@ def test_a_long_position_is_worth_its_base_units_times_the_move(story: Story) ->
     (row,) = shown(story, SOLUSDT="103")
     assert (row.symbol, row.side, row.strategy) == ("SOLUSDT", "long", "mean_reversion")
     assert (row.quantity, row.quantity_base, row.entry_price) == (100, 10, D("100.5"))
-    assert (row.mark_price, row.mark_at_ms, row.opened_ms) == (103, NOON + 5_000, NOON)
+    assert (row.mark_price, row.mark_at_ms, row.opened_at_ms) == (103, NOON + 5_000, NOON)
     assert (row.stop_price, row.stop_confirmed, row.stop_quantity) == (97, True, 100)
     assert row.stop_distance == D(6) / D(103)
     assert (row.unrealized_pnl, row.net_pnl) == (25, D("24.5"))

@@ -41,7 +41,7 @@ def test_a_round_trip_is_published_net_of_everything() -> None:
     assert result.pnl_net == D("58.7")
     assert result.r_multiple == D("1.956666666667")  # 58.7 / (3 x 10)
     assert (result.entry_price, result.exit_price) == (100, 106)
-    assert (result.opened_ms, result.closed_ms, result.at_ms) == (NOON, NOON + 9, NOON + 10)
+    assert (result.opened_at_ms, result.closed_at_ms, result.at_ms) == (NOON, NOON + 9, NOON + 10)
     assert result.exit_reason == "take_profit"
 
 
@@ -58,10 +58,10 @@ def test_a_short_gains_when_the_price_falls() -> None:
     assert result.exit_reason == "stop_loss"
 
 
-def test_what_was_closed_is_realised_and_the_rest_is_not() -> None:
+def test_what_was_closed_is_realized_and_the_rest_is_not() -> None:
     trade = apply_fill(opened(), fill(TARGET, "40", "106"), OrderRole.TAKE_PROFIT)
     assert trade.quantity == 60
-    assert trade.realised == 24
+    assert trade.realized == 24
     assert trade.exit_price == 106
     assert trade.notional(D(110)) == 660
 
@@ -82,7 +82,7 @@ def test_the_order_in_which_fills_arrive_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "reason", "intended_ms", "shown"),
+    ("role", "reason", "intended_at_ms", "shown"),
     [
         (OrderRole.STOP_LOSS, "order", NOON, "stop_loss"),
         (OrderRole.TAKE_PROFIT, "order", NOON, "take_profit"),
@@ -94,10 +94,10 @@ def test_the_order_in_which_fills_arrive_does_not_matter() -> None:
     ],
 )
 def test_the_exit_is_named_after_what_did_it(
-    role: OrderRole | None, reason: str, intended_ms: int, shown: str
+    role: OrderRole | None, reason: str, intended_at_ms: int, shown: str
 ) -> None:
     done = fill(None, "100", "99", side=OrderSide.SELL, reason=reason)
-    assert closed_trade(apply_fill(opened(), done, role, intended_ms), NOON).exit_reason == shown
+    assert closed_trade(apply_fill(opened(), done, role, intended_at_ms), NOON).exit_reason == shown
 
 
 def test_a_stop_protects_only_what_it_covers() -> None:

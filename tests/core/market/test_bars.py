@@ -17,21 +17,21 @@ from kamou.core.market.bar_checks import (
     infer_period_ms,
     to_grid,
 )
-from kamou.core.market.bars import Candles, concatenate, empty_series, resample, trailing_atr
+from kamou.core.market.bars import Bars, concatenate, empty_series, resample, trailing_atr
 from kamou.errors import InvalidDataError
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_040_000  # on the minute, not on the quarter hour
 
 
-def candles(bars: int, symbols: int, seed: int, *, first_ms: int = START_MS) -> Candles:
+def made_bars(count: int, symbols: int, seed: int, *, first_ms: int = START_MS) -> Bars:
     rng = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(0.001 * rng.standard_normal((bars, symbols)), axis=0))
+    close = 100 * np.exp(np.cumsum(0.001 * rng.standard_normal((count, symbols)), axis=0))
     opened = close * np.exp(0.001 * rng.standard_normal(close.shape))
-    return Candles(
+    return Bars(
         symbols=tuple(f"S{at}" for at in range(symbols)),
         period_ms=MINUTE_MS,
-        open_ms=first_ms + MINUTE_MS * np.arange(bars, dtype=np.int64),
+        open_ms=first_ms + MINUTE_MS * np.arange(count, dtype=np.int64),
         open=opened,
         high=np.maximum(opened, close) + rng.random(close.shape),
         low=np.minimum(opened, close) - rng.random(close.shape),
@@ -51,7 +51,7 @@ def candles(bars: int, symbols: int, seed: int, *, first_ms: int = START_MS) -> 
 def test_resampling_equals_the_naive_way(
     bars: int, factor: int, seed: int, offset: int, holes: list[int]
 ) -> None:
-    fine = candles(bars, 2, seed, first_ms=START_MS + offset * MINUTE_MS)
+    fine = made_bars(bars, 2, seed, first_ms=START_MS + offset * MINUTE_MS)
     for hole in holes:
         if hole < bars:
             for field in (fine.open, fine.high, fine.low, fine.close, fine.volume):
@@ -81,14 +81,14 @@ def test_resampling_equals_the_naive_way(
 
 
 def test_a_period_that_is_no_multiple_is_refused() -> None:
-    fine = candles(10, 1, 1)
+    fine = made_bars(10, 1, 1)
     for period in (90_000, 30_000):
         with pytest.raises(InvalidDataError, match="multiple"):
             resample(fine, period)
 
 
 def test_pieces_put_together_are_the_whole() -> None:
-    whole = candles(10, 2, 3)
+    whole = made_bars(10, 2, 3)
     names = ("open_ms", "open", "high", "low", "close", "volume")
     pieces = [
         attrs.evolve(whole, **{name: getattr(whole, name)[rows] for name in names})
@@ -101,7 +101,7 @@ def test_pieces_put_together_are_the_whole() -> None:
 
 
 def test_the_trailing_atr_knows_only_the_bars_before() -> None:
-    bars = candles(40, 3, 5)
+    bars = made_bars(40, 3, 5)
     atr = trailing_atr(bars.high, bars.low, bars.close, window=14)
     assert np.isnan(atr[:15]).all()
     for row in (15, 27, 39):
@@ -119,7 +119,7 @@ def test_the_trailing_atr_knows_only_the_bars_before() -> None:
 
 
 def test_few_bars_have_no_trailing_atr() -> None:
-    bars = candles(5, 1, 1)
+    bars = made_bars(5, 1, 1)
     assert np.isnan(trailing_atr(bars.high, bars.low, bars.close)).all()
 
 
@@ -139,7 +139,7 @@ def test_a_series_is_cut_after_since_and_up_to_until() -> None:
 NOW_MS = START_MS + 1_000 * MINUTE_MS
 
 
-def rows_of(bars: Candles) -> BarRows:
+def rows_of(bars: Bars) -> BarRows:
     count, width = bars.close.shape
     return BarRows(
         symbols=bars.symbols,
@@ -166,7 +166,7 @@ def problems_of(rows: BarRows, **given_: Any) -> Any:
 
 
 def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
-    bars = candles(30, 3, 2)
+    bars = made_bars(30, 3, 2)
     rows = rows_of(bars)
     assert problems_of(rows) == NOTHING
     assert infer_period_ms(rows) == MINUTE_MS
@@ -199,7 +199,7 @@ def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
 def test_every_unfit_row_is_named_with_its_symbol_time_and_reason(
     field: str, value: float, reason: str
 ) -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     getattr(rows, field)[47] = value  # the second symbol's 18th bar
     problems, total, *_ = problems_of(rows)
     found = [each for each in problems if each.row == 48]
@@ -211,7 +211,7 @@ def test_every_unfit_row_is_named_with_its_symbol_time_and_reason(
 
 
 def test_a_gap_is_a_problem_unless_gaps_are_allowed() -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     keep = np.ones(60, dtype=bool)
     keep[[40, 41]] = False
     names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
@@ -228,7 +228,7 @@ def test_a_gap_is_a_problem_unless_gaps_are_allowed() -> None:
 
 
 def test_a_symbol_may_begin_late_and_end_early() -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     keep = np.ones(60, dtype=bool)
     keep[30:35] = keep[55:] = False
     names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
@@ -237,7 +237,7 @@ def test_a_symbol_may_begin_late_and_end_early() -> None:
 
 
 def test_only_the_first_problems_are_listed_and_all_are_counted() -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     rows.close[:] = np.nan
     problems, total, *_ = problems_of(rows, limit=3)
     assert [each.row for each in problems] == [1, 2, 3]
@@ -245,7 +245,7 @@ def test_only_the_first_problems_are_listed_and_all_are_counted() -> None:
 
 
 def test_rows_that_interleave_the_symbols_are_as_good() -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     order = np.lexsort((rows.code, rows.open_ms))
     names = [field.name for field in attrs.fields(BarRows) if field.name not in ("symbols", "row")]
     rows = attrs.evolve(rows, **{name: getattr(rows, name)[order] for name in names})
@@ -255,8 +255,8 @@ def test_rows_that_interleave_the_symbols_are_as_good() -> None:
 
 def test_the_period_must_be_told_by_the_bars() -> None:
     with pytest.raises(InvalidDataError, match="fewer than two bars"):
-        infer_period_ms(rows_of(candles(1, 3, 1)))
-    odd = rows_of(candles(9, 1, 1))
+        infer_period_ms(rows_of(made_bars(1, 3, 1)))
+    odd = rows_of(made_bars(9, 1, 1))
     odd.open_ms[:] = START_MS + 7 * MINUTE_MS * np.arange(9)
     with pytest.raises(InvalidDataError, match="does not divide a day"):
         infer_period_ms(odd)
@@ -264,7 +264,7 @@ def test_the_period_must_be_told_by_the_bars() -> None:
 
 def test_times_at_the_ends_of_64_bits_are_refused_and_do_not_wrap_around() -> None:
     for wild in (2**63 - 1, 9_223_372_036_854_000_000, -(2**63), -(2**62)):
-        rows = rows_of(candles(30, 2, 4))
+        rows = rows_of(made_bars(30, 2, 4))
         rows.open_ms[47] = wild
         assert infer_period_ms(rows) == MINUTE_MS
         problems, *_ = problems_of(rows)
@@ -272,7 +272,7 @@ def test_times_at_the_ends_of_64_bits_are_refused_and_do_not_wrap_around() -> No
 
 
 def test_gaps_are_listed_by_symbol_and_time_and_all_are_counted() -> None:
-    rows = rows_of(candles(30, 2, 4))
+    rows = rows_of(made_bars(30, 2, 4))
     keep = np.ones(60, dtype=bool)
     keep[[5, 10, 40, 45]] = False
     names = [field.name for field in attrs.fields(BarRows) if field.name != "symbols"]
@@ -284,6 +284,6 @@ def test_gaps_are_listed_by_symbol_and_time_and_all_are_counted() -> None:
 
 
 def test_the_bars_of_a_grid_are_counted_before_it_is_made() -> None:
-    rows = rows_of(candles(2, 1, 1))
+    rows = rows_of(made_bars(2, 1, 1))
     rows.open_ms[1] = START_MS + MINUTE_MS * 10**9
     assert grid_bars(rows, MINUTE_MS) == 10**9 + 1

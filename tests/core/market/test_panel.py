@@ -122,11 +122,11 @@ def test_time_neither_stands_nor_runs_back_nor_leaves_its_grid(open_ms: int) -> 
 
 
 def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
-    market = Panel(["a", "b"], MINUTE_MS, 2, interest_rows=3)
-    assert len(market.interest(10**15)[0]) == 0
+    market = Panel(["a", "b"], MINUTE_MS, 2, open_interest_rows=3)
+    assert len(market.open_interest(10**15)[0]) == 0
     for k in range(5):
         market.append_interest(k * INTEREST_PERIOD_MS, np.array([np.exp(k), -1.0]))
-    times, logs = market.interest(3 * INTEREST_PERIOD_MS)
+    times, logs = market.open_interest(3 * INTEREST_PERIOD_MS)
     assert times.tolist() == [2 * INTEREST_PERIOD_MS, 3 * INTEREST_PERIOD_MS]
     np.testing.assert_allclose(logs, [[2.0, NAN], [3.0, NAN]])
     with pytest.raises(InvalidDataError, match="open interest"):
@@ -134,21 +134,21 @@ def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
 
 
 def test_a_fast_poll_of_open_interest_only_fills_what_its_row_does_not_know() -> None:
-    market = Panel(["a", "b"], MINUTE_MS, 2, interest_rows=3)
+    market = Panel(["a", "b"], MINUTE_MS, 2, open_interest_rows=3)
     market.append_interest(0, np.array([1.0, NAN]))
     market.append_interest(HOUR_MS, np.array([9.0, NAN]))
-    assert market.interest(0)[0].tolist() == [0]
+    assert market.open_interest(0)[0].tolist() == [0]
     market.append_interest(2 * HOUR_MS, np.array([9.0, np.e]))
-    assert len(market.interest(HOUR_MS)[0]) == 0  # the row is whole only now
-    times, logs = market.interest(2 * HOUR_MS)
+    assert len(market.open_interest(HOUR_MS)[0]) == 0  # the row is whole only now
+    times, logs = market.open_interest(2 * HOUR_MS)
     assert times.tolist() == [2 * HOUR_MS]
     np.testing.assert_allclose(logs, [[0.0, 1.0]])
     market.append_interest(INTEREST_PERIOD_MS, np.array([1.0, 1.0]))
-    assert len(market.interest(INTEREST_PERIOD_MS)[0]) == 2
+    assert len(market.open_interest(INTEREST_PERIOD_MS)[0]) == 2
 
 
 def test_what_is_derived_of_interest_is_computed_once_per_observation() -> None:
-    market = Panel(["a"], MINUTE_MS, 2, interest_rows=3)
+    market = Panel(["a"], MINUTE_MS, 2, open_interest_rows=3)
     market.append_interest(0, np.array([1.0]))
     market.append_interest(INTEREST_PERIOD_MS, np.array([2.0]))
     seen: list[int] = []

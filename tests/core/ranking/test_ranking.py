@@ -26,7 +26,7 @@ MOMENTUM = make(["oi_momentum"], {})
 @attrs.frozen(kw_only=True, eq=False)
 class Answer:
     shard: int
-    bar_close_ms: int = CLOSE_MS
+    bar_closed_at_ms: int = CLOSE_MS
     close: Floats
     columns: tuple[Opinion, ...]
 
@@ -48,10 +48,10 @@ def opinion(strategy: str, width: int, **columns: Any) -> Opinion:
     return Opinion(strategy=strategy, **made)
 
 
-def answer(shard: int, *columns: Opinion, bar_close_ms: int = CLOSE_MS) -> Answer:
+def answer(shard: int, *columns: Opinion, bar_closed_at_ms: int = CLOSE_MS) -> Answer:
     width = len(columns[0].score) if columns else 2
     close = 100.0 * (shard + 1) + np.arange(width)
-    return Answer(shard=shard, bar_close_ms=bar_close_ms, close=close, columns=columns)
+    return Answer(shard=shard, bar_closed_at_ms=bar_closed_at_ms, close=close, columns=columns)
 
 
 def ranked(
@@ -90,7 +90,7 @@ def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
     (best,) = ranking.top
     assert best.signal_id == f"{CLOSE_MS}.mean_reversion.D"
     assert (best.close, best.stop_distance, best.target_distance) == (201.0, 2.0, 11.0)
-    assert (best.bar_open_ms, best.bar_close_ms) == (CLOSE_MS - PERIOD, CLOSE_MS)
+    assert (best.bar_opened_at_ms, best.bar_closed_at_ms) == (CLOSE_MS - PERIOD, CLOSE_MS)
     assert best.features == (("z", 1.0),)  # what is unknown is left out
     assert (best.hold_ms, best.proxy) == (96 * PERIOD, "")
 
@@ -121,7 +121,9 @@ def test_a_shard_that_is_absent_or_behind_is_left_out_and_counted() -> None:
     assert ([c.symbol for c in absent.top], absent.late_shards) == (["D", "C"], 1)
     behind = ranked(
         [
-            answer(0, opinion("mean_reversion", 2, score=[1, 1]), bar_close_ms=CLOSE_MS - PERIOD),
+            answer(
+                0, opinion("mean_reversion", 2, score=[1, 1]), bar_closed_at_ms=CLOSE_MS - PERIOD
+            ),
             answer(1, opinion("mean_reversion", 2, score=[0.5, 0.6])),
         ]
     )
@@ -129,10 +131,10 @@ def test_a_shard_that_is_absent_or_behind_is_left_out_and_counted() -> None:
 
 
 def test_a_cycle_without_a_closed_bar_ranks_nothing() -> None:
-    idle = ranked([answer(0, bar_close_ms=0), answer(1, bar_close_ms=0)])
-    assert (idle.bar_close_ms, idle.top, idle.abstained, idle.late_shards) == (0, (), (), 0)
+    idle = ranked([answer(0, bar_closed_at_ms=0), answer(1, bar_closed_at_ms=0)])
+    assert (idle.bar_closed_at_ms, idle.top, idle.abstained, idle.late_shards) == (0, (), (), 0)
     silent = ranked([])
-    assert (silent.bar_close_ms, silent.symbols, silent.late_shards) == (0, 0, 2)
+    assert (silent.bar_closed_at_ms, silent.symbols, silent.late_shards) == (0, 0, 2)
 
 
 def test_a_shard_without_a_strategys_columns_is_a_mistake_of_ours() -> None:

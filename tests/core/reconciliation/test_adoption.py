@@ -37,7 +37,7 @@ def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
     return adopted_stop(
         attrs.evolve(venue_position("SOLUSDT", quantity), **changes),
         instrument=INSTRUMENTS["SOLUSDT"],
-        q=D(10000),
+        sizing_equity=D(10000),
         limits=RiskLimits(),
         costs=CostModel(),
         gap=D("0.25"),
@@ -78,7 +78,7 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
     stop = adopted_stop(
         venue_position("SOLUSDT", "100"),
         instrument=of,
-        q=D(10_000),
+        sizing_equity=D(10_000),
         limits=RiskLimits(),
         costs=costs,
         gap=D("0.25"),
@@ -98,7 +98,7 @@ def test_a_fill_that_is_committed_before_the_adoption_keeps_its_trade() -> None:
     story.ready()
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
-    found = reconcile(story.book, look(positions=HELD), TERMS, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    found = reconcile(story.book, look(positions=HELD), TERMS, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     assert "PositionAdopted" in kinds(found.events)
     story.fill(entry, "100", "100")
     story.say(*found.events)

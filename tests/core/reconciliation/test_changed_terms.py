@@ -43,7 +43,7 @@ def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story)
     assert found.repairs == ()
     assert found.deferred == ("SOLUSDT",)
     assert not found.agreed  # no new risk meanwhile
-    assert (found.protect, found.sweep) == ((), ())
+    assert (found.protect, found.orphan_orders) == ((), ())
     assert holding.book.trades["SOLUSDT"].protected
     doubting = attrs.evolve(TERMS, doubts=found.doubts)
     again = run(holding, look(open_orders=RESTING), doubting, now_ms=NEXT_MS + SURE_MS - 1)
@@ -70,17 +70,17 @@ def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_
     recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
     view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
     young = once(story, view, TERMS)
-    assert (young.deferred, young.sweep) == (("SOLUSDT",), ())  # in motion: not adopted yet
+    assert (young.deferred, young.orphan_orders) == (("SOLUSDT",), ())  # in motion: not adopted yet
     adopted = once(story, attrs.evolve(view, fills=()), TERMS)
     assert "PositionAdopted" in kinds(adopted.repairs)
-    assert adopted.sweep == ()  # its own stop is not there yet
+    assert adopted.orphan_orders == ()  # its own stop is not there yet
     trade = story.book.trades["SOLUSDT"]
     own = intent(
         OrderRole.STOP_LOSS, PLAN, "own", trade_id=trade.trade_id, trigger_price=trade.stop_price
     )
     story.send(own)
     protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
-    (swept,) = once(story, protected, TERMS).sweep
+    (swept,) = once(story, protected, TERMS).orphan_orders
     assert swept.client_order_id == forgotten.client_order_id
 
 
@@ -124,13 +124,13 @@ def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holdin
     trade = holding.book.trades["SOLUSDT"]
     assert (trade.entered, trade.exited, trade.quantity) == (500, 200, 300)
     assert (trade.entry_price, trade.exit_price) == (before.entry_price, before.exit_price)
-    assert trade.realised == before.realised
+    assert trade.realized == before.realized
     assert trade.protected
 
 
 def once(story: Story, view: VenueView, terms: Terms) -> Reconciliation:
     """Reconcile and commit; a second look is another one."""
-    found = reconcile(story.book, view, terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    found = reconcile(story.book, view, terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     story.say(*found.events)
     return found
 
@@ -153,7 +153,7 @@ def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) 
     half = terms(contract_size=D("0.2"))
     view = look(positions=(venue_position("SOLUSDT", "60"),), open_orders=(resting("60"),))
     assert once(holding, view, half).deferred == ("SOLUSDT",)
-    found = run(holding, view, half, cycle_ms=NEXT_MS + 1)
+    found = run(holding, view, half, cycle_at_ms=NEXT_MS + 1)
     assert kinds(found.repairs)[:2] == ["DriftFound", "PositionCorrected"]
 
 

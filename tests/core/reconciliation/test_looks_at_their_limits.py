@@ -30,7 +30,7 @@ def holding() -> Story:
 def glance(story: Story, view: VenueView, now_ms: int = NEXT_MS, **terms: object) -> Reconciliation:
     """A reconciliation that is not committed."""
     seen = attrs.evolve(TERMS, **terms)  # type: ignore[arg-type]
-    return reconcile(story.book, view, seen, cycle_ms=NEXT_MS, now_ms=now_ms)
+    return reconcile(story.book, view, seen, cycle_at_ms=NEXT_MS, now_ms=now_ms)
 
 
 GONE = (held("SOLUSDT", "150"),)  # more than the book has: never in doubt
@@ -54,7 +54,7 @@ def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
 def test_a_trade_that_changed_within_the_time_in_flight_explains_a_difference(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
-    changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_ms=NEXT_MS - age_ms)
+    changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_at_ms=NEXT_MS - age_ms)
     holding.book.trades["SOLUSDT"] = changed
     found = glance(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
@@ -71,7 +71,7 @@ def test_a_trade_of_another_symbol_that_changed_just_now_explains_no_difference(
 def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> None:
     story = Story()
     story.ready()
-    lasting = attrs.evolve(PLAN, expires_ms=NEXT_MS + 1)
+    lasting = attrs.evolve(PLAN, expires_at_ms=NEXT_MS + 1)
     story.grant(lasting)
     entry = story.send(intent(OrderRole.ENTRY, lasting))
     stop = story.send(intent(OrderRole.STOP_LOSS, lasting))
@@ -85,11 +85,11 @@ def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> No
 def test_an_entry_is_swept_from_the_millisecond_at_which_its_plan_expires(
     holding: Story, early_ms: int, swept: bool
 ) -> None:
-    other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_ms=NEXT_MS + early_ms)
+    other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_at_ms=NEXT_MS + early_ms)
     holding.grant(other)
     entry = holding.send(intent(OrderRole.ENTRY, other), NEXT_MS - IN_FLIGHT_MS)
     view = look(positions=HELD, open_orders=(*RESTING, venue_order(entry)))
-    assert bool(glance(holding, view).sweep) is swept
+    assert bool(glance(holding, view).orphan_orders) is swept
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
@@ -163,7 +163,9 @@ def test_more_than_fills_say_or_the_other_side_is_never_doubted(
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
 def test_orders_of_others_are_never_swept_however_old(holding: Story, role: OrderRole) -> None:
     foreign = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
-    assert glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).sweep == ()
+    assert (
+        glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).orphan_orders == ()
+    )
 
 
 def test_fills_and_income_at_the_very_start_of_the_window_are_read_and_before_it_are_not(

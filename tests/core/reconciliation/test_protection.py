@@ -142,7 +142,7 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
     story = naked()
     story.send(STOP)
     sent_ms = max(
-        story.book.orders[STOP.client_order_id].changed_ms,
+        story.book.orders[STOP.client_order_id].changed_at_ms,
         story.book.trades["SOLUSDT"].unprotected_since_ms,
     )
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
@@ -185,7 +185,7 @@ def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
     story = naked()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_order_id].changed_ms
+    sent_ms = story.book.orders[close.client_order_id].changed_at_ms
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
     assert isinstance(wait, Await)
 
@@ -194,7 +194,7 @@ def test_behind_a_close_that_nobody_answers_for_a_stop_is_placed() -> None:
     story = naked()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_order_id].changed_ms
+    sent_ms = story.book.orders[close.client_order_id].changed_at_ms
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
     assert actions(story, now_ms=sent_ms + 60_000) == (PLACE,)
 
@@ -337,12 +337,12 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
         "e": ("105.5", "0", 6),
     }
     resting = []
-    for name, (quantity, filled, created_ms) in sizes.items():
+    for name, (quantity, filled, created_at_ms) in sizes.items():
         stop = story.send(
             attrs.evolve(intent(OrderRole.STOP_LOSS, PLAN, name), quantity=D(quantity))
         )
         resting.append(
-            attrs.evolve(venue_order(stop), filled=D(filled), created_ms=NOON + created_ms)
+            attrs.evolve(venue_order(stop), filled=D(filled), created_at_ms=NOON + created_at_ms)
         )
     names = {name: intent(OrderRole.STOP_LOSS, PLAN, name).client_order_id for name in sizes}
     done = actions(story, *resting)
@@ -367,6 +367,6 @@ def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
 def test_a_close_of_the_other_side_is_not_waited_for() -> None:
     """Seed 970693: others turned the position round while a close was on its way."""
     long = naked().book.trades["SOLUSDT"]
-    closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_ms=NOON)]
+    closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]
     assert closes_under_way(long, closes) == tuple(closes)
     assert closes_under_way(attrs.evolve(long, side=Side.SHORT), closes) == ()

@@ -54,7 +54,7 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     assert found.repairs == ()
     assert kinds(found.marks) == ["EquityRecorded", "CycleClosed"]
     assert found.agreed
-    assert (found.protect, found.sweep, found.resolve) == ((), (), ())
+    assert (found.protect, found.orphan_orders, found.resolve) == ((), (), ())
     marked, closed = found.marks
     assert isinstance(marked, e.EquityRecorded)
     assert marked.open_risk == D("38.276")
@@ -96,7 +96,7 @@ def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story
     found = run(
         holding,
         look(positions=HELD, open_orders=RESTING, fills=(old,)),
-        cycle_ms=NOON + 900_000,
+        cycle_at_ms=NOON + 900_000,
         now_ms=NOON + 900_000,
     )
     assert found.repairs == ()
@@ -123,10 +123,10 @@ def test_an_order_in_flight_too_long_is_asked_about(story: Story) -> None:
     entry = intent(OrderRole.ENTRY, PLAN)
     young = run(story, look(), now_ms=NOON + 4_999)
     assert young.resolve == ()
-    old = run(story, look(), now_ms=NOON + 5_000, cycle_ms=NEXT_MS + 1)
+    old = run(story, look(), now_ms=NOON + 5_000, cycle_at_ms=NEXT_MS + 1)
     assert old.resolve == (entry.client_order_id,)  # its stop sleeps at the venue until it fills
     story.say(order_closed(entry, OrderStatus.EXPIRED))
-    ended = run(story, look(), cycle_ms=NEXT_MS + 2)
+    ended = run(story, look(), cycle_at_ms=NEXT_MS + 2)
     assert ended.resolve == (STOP.client_order_id,)
 
 
@@ -206,7 +206,7 @@ def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: 
     view = look(positions=(venue_position("LUNAUSDT", "5"),))
     found = run(story, view)
     assert kinds(found.repairs) == ["DriftFound"]
-    later = run(story, view, cycle_ms=NEXT_MS + 300_000)
+    later = run(story, view, cycle_at_ms=NEXT_MS + 300_000)
     assert later.drift
     assert later.repairs == ()
     assert story.book.drifting
@@ -215,7 +215,7 @@ def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: 
 def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
     run_sure(holding, view)
-    found = run(holding, view, cycle_ms=NEXT_MS + 300_000)
+    found = run(holding, view, cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
     assert not holding.book.drifting
 
@@ -236,17 +236,17 @@ def test_a_view_older_than_the_book_resurrects_nothing(holding: Story) -> None:
     holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source="stream"))
     assert run(holding, look(positions=HELD, open_orders=RESTING)).deferred == ("SOLUSDT",)
     holding.say(*holding.book.pending_closures(late_ms))
-    found = run(holding, look(positions=HELD), cycle_ms=NEXT_MS + 1, now_ms=late_ms)
+    found = run(holding, look(positions=HELD), cycle_at_ms=NEXT_MS + 1, now_ms=late_ms)
     assert found.deferred == ("SOLUSDT",)
     assert not holding.book.trades
-    assert run(holding, look(at_ms=late_ms), cycle_ms=NEXT_MS + 2, now_ms=late_ms).agreed
+    assert run(holding, look(at_ms=late_ms), cycle_at_ms=NEXT_MS + 2, now_ms=late_ms).agreed
 
 
 def test_an_entry_in_flight_defers_and_then_does_not(story: Story) -> None:
     in_flight(story)
     seen = look(positions=HELD, at_ms=NOON + 4_000)
     assert run(story, seen, now_ms=NOON + 4_000).deferred == ("SOLUSDT",)
-    later = run(story, look(positions=HELD), cycle_ms=NEXT_MS + 1)
+    later = run(story, look(positions=HELD), cycle_at_ms=NEXT_MS + 1)
     assert later.drift
 
 
@@ -257,7 +257,7 @@ def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> N
     story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
     view = look(positions=(venue_position("SOLUSDT", "60"),))
     assert run(story, view, now_ms=NOON + 19_999).deferred == ("SOLUSDT",)
-    found = run(story, view, now_ms=NOON + 20_000, cycle_ms=NEXT_MS + 1)
+    found = run(story, view, now_ms=NOON + 20_000, cycle_at_ms=NEXT_MS + 1)
     assert "PositionCorrected" in kinds(found.repairs)
     assert not story.book.entry_live("SOLUSDT")
 
@@ -274,7 +274,7 @@ def test_a_vanished_stop_is_found_and_asked_for(holding: Story) -> None:
 
 def test_a_stop_that_is_back_is_confirmed_again(holding: Story) -> None:
     run(holding, look(positions=HELD))
-    found = run(holding, look(positions=HELD, open_orders=RESTING), cycle_ms=NEXT_MS + 300_000)
+    found = run(holding, look(positions=HELD, open_orders=RESTING), cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.repairs) == ["StopConfirmed"]
     assert holding.book.trades["SOLUSDT"].protected
 
@@ -284,16 +284,16 @@ def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) 
     target = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
     young = attrs.evolve(
-        venue_order(intent(OrderRole.STOP_LOSS, PLAN, "young")), created_ms=NEXT_MS - 1_000
+        venue_order(intent(OrderRole.STOP_LOSS, PLAN, "young")), created_at_ms=NEXT_MS - 1_000
     )
     foreign = attrs.evolve(forgotten, client_order_id="web-7f3a")
     view = look(open_orders=(venue_order(target), forgotten, young, foreign))
-    assert [o.client_order_id for o in run(holding, view).sweep] == [target.client_order_id]
+    assert [o.client_order_id for o in run(holding, view).orphan_orders] == [target.client_order_id]
     # What the book has no order of goes when no list tells of a position for a while.
     doubt = forgotten.client_order_id, forgotten.quantity
     sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)
-    assert {o.client_order_id for o in found.sweep} == {
+    assert {o.client_order_id for o in found.orphan_orders} == {
         target.client_order_id,
         forgotten.client_order_id,
     }
@@ -303,7 +303,7 @@ def test_an_entry_that_outlived_its_plan_is_swept(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     found = run(story, look(open_orders=(venue_order(entry),)))
-    assert [o.client_order_id for o in found.sweep] == [entry.client_order_id]
+    assert [o.client_order_id for o in found.orphan_orders] == [entry.client_order_id]
 
 
 def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
@@ -314,15 +314,15 @@ def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
         e.CancelRequested(at_ms=NEXT_MS - 1_000, client_order_id=entry.client_order_id, reason="")
     )
     resting = look(open_orders=(venue_order(entry),))
-    assert run(story, resting).sweep == ()  # just asked
-    again = run(story, resting, cycle_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
-    assert [o.client_order_id for o in again.sweep] == [entry.client_order_id]
+    assert run(story, resting).orphan_orders == ()  # just asked
+    again = run(story, resting, cycle_at_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
+    assert [o.client_order_id for o in again.orphan_orders] == [entry.client_order_id]
 
 
 def test_a_fresh_entry_is_left_alone(story: Story) -> None:
     in_flight(story)
     entry = venue_order(intent(OrderRole.ENTRY, PLAN))
-    assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).sweep == ()
+    assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).orphan_orders == ()
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.EXIT])
@@ -334,9 +334,9 @@ def test_an_order_that_the_book_does_not_know_is_swept_only_once_it_is_not_in_fl
     doubt = order.client_order_id, order.quantity
     sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
     for age_ms, swept in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
-        seen = look(open_orders=(attrs.evolve(order, created_ms=NEXT_MS - age_ms),))
-        found = reconcile(story.book, seen, sure, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
-        assert bool(found.sweep) is swept, age_ms
+        seen = look(open_orders=(attrs.evolve(order, created_at_ms=NEXT_MS - age_ms),))
+        found = reconcile(story.book, seen, sure, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
+        assert bool(found.orphan_orders) is swept, age_ms
 
 
 # --- idempotence -----------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed
     sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
     assert sure.money_explained
     assert kinds(sure.marks) == ["EquityRecorded", "CycleClosed"]
-    assert story.book.balance == D(2000)
+    assert story.book.wallet_balance == D(2000)
 
 
 def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Story) -> None:
@@ -129,7 +129,7 @@ def test_a_look_between_cycles_marks_the_equity_only_where_that_is_due(
     """As after a flatten: what it left is published at once."""
     run(story, look())
     terms = attrs.evolve(TERMS, mark_due=due)
-    found = reconcile(story.book, look(), terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS)
+    found = reconcile(story.book, look(), terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     assert kinds(found.marks) == (["EquityRecorded"] if due else [])
 
 
@@ -140,10 +140,10 @@ def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
     doubted = run(story, view)
     terms = attrs.evolve(TERMS, doubts=doubted.doubts)
     story.say(e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind="QUANTITY_DIFFERS", figures=()))
-    between = reconcile(story.book, view, terms, cycle_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
+    between = reconcile(story.book, view, terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
     assert kinds(between.marks) == ["EquityRecorded"]
     closing = reconcile(
-        story.book, view, terms, cycle_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
+        story.book, view, terms, cycle_at_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
     )
     assert kinds(closing.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
 

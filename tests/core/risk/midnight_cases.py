@@ -129,7 +129,7 @@ def read_of(
     made = OpeningRead(
         at_ms=READ_MS,
         equity=equity_by_definition(entries, READ_MS + 1, flat),
-        balance=balance_of(entries),
+        wallet_balance=balance_of(entries),
         positions=positions_of(entries),
         midnights=tuple(
             MidnightMarks(
@@ -161,7 +161,7 @@ def positions_of(entries: Iterable[Entry]) -> tuple[VenuePosition, ...]:
             symbol,
             str(contracts),
             entry_price=cost / contracts,
-            unrealised=(contracts * 100 - cost) * D("0.1"),
+            unrealized_pnl=(contracts * 100 - cost) * D("0.1"),
         )
         for symbol, (contracts, cost) in held.items()
         if contracts
@@ -194,7 +194,7 @@ def looked(
     return OpeningRead(
         at_ms=READ_MS,
         equity=D(equity or balance),
-        balance=D(balance),
+        wallet_balance=D(balance),
         positions=positions,
         midnights=midnights,
     )

@@ -146,7 +146,7 @@ def test_alts_of_one_direction_share_a_cluster_and_those_of_the_other_do_not(
 # --- what every limit is a fraction of ---------------------------------------------------
 
 
-@pytest.mark.parametrize(("mid", "smaller"), [("110", "balance"), ("98", "equity")])
+@pytest.mark.parametrize(("mid", "smaller"), [("110", "wallet_balance"), ("98", "equity")])
 def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     story: Story, mid: str, smaller: str
 ) -> None:
@@ -155,8 +155,10 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     marks = {"BTCUSDT": quote("BTCUSDT", mid, NOON + 900)}
     now = review(story.book, plan(), marks=marks).now
     open_profit = 10 * (D(mid) - 100)  # 10 units
-    assert (now.balance, now.equity) == (D("9999.5"), D("9999.5") + open_profit)
-    assert now.q == {"balance": now.balance, "equity": now.equity}[smaller]
+    assert (now.wallet_balance, now.equity) == (D("9999.5"), D("9999.5") + open_profit)
+    assert (
+        now.sizing_equity == {"wallet_balance": now.wallet_balance, "equity": now.equity}[smaller]
+    )
     limits = attrs.evolve(LIMITS, notional_total_max=D(1))
     room = room_for(
         story.book,
@@ -167,7 +169,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
         instruments=INSTRUMENTS,
         limits=limits,
     )
-    assert room.notionals["notional_total"] == now.q - 10 * D(mid)
+    assert room.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
 
 
 @pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
@@ -175,7 +177,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_the_two(
     story: Story, equity: str, balance: str
 ) -> None:
     seen = look(
-        account=account(equity, NOON + 300_000, balance=D(balance)),
+        account=account(equity, NOON + 300_000, wallet_balance=D(balance)),
         positions=(venue_position("SOLUSDT", "100"),),
     )
     run(story, seen, TERMS)
@@ -210,11 +212,11 @@ def test_leaving_costs_money_on_either_side_and_nothing_where_nothing_is_known(s
     assert exit_costs(held[:1], cheap, CostModel()) == 1100 * LEAVING
 
 
-@pytest.mark.parametrize(("opened_ms", "counted"), [(-1, 0), (0, 200), (100, 200)])
+@pytest.mark.parametrize(("opened_at_ms", "counted"), [(-1, 0), (0, 200), (100, 200)])
 def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
-    story: Story, opened_ms: int, counted: int
+    story: Story, opened_at_ms: int, counted: int
 ) -> None:
-    story.open(plan("BTCUSDT"), at_ms=NOON + opened_ms)
+    story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
     story.book.margin_used = D(70)
     story.grant(plan("DOTUSDT"))  # 200 more
     room = room_for(
@@ -226,7 +228,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    q = equity_now(story.book).q
+    q = equity_now(story.book).sizing_equity
     assert room.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
 
 

@@ -1,4 +1,4 @@
-"""The day's budget: one notion of equity, with its age, that forgets no realised loss."""
+"""The day's budget: one notion of equity, with its age, that forgets no realized loss."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_stops_in_one_bar_count_against_the_day_before_the_account_is_read_again
     assert review(story.book, plan("BTCUSDT")).day_lost == 355
 
 
-def test_a_loss_realised_since_the_account_was_read_is_in_the_day_at_once(story: Story) -> None:
+def test_a_loss_realized_since_the_account_was_read_is_in_the_day_at_once(story: Story) -> None:
     stopped_out(story, 5)
     paid(story, "-5", NOON + 300)
     assert BUDGET in codes(story)
@@ -80,7 +80,7 @@ def test_a_loss_at_the_very_instant_of_the_read_counts_and_a_profit_does_not(sto
     paid(story, "-10", NOON)
     paid(story, "7", NOON)
     now = review(story.book, plan()).now
-    assert (now.equity, now.balance) == (9990, 9990)
+    assert (now.equity, now.wallet_balance) == (9990, 9990)
 
 
 def test_what_a_stop_loses_leaves_open_risk_and_enters_the_day_at_the_same_moment(
@@ -102,7 +102,7 @@ def test_equity_now_values_what_is_open_at_the_marks_of_the_review(story: Story)
     story.open(plan(), at_ms=NOON + 100)
     marks = {"SOLUSDT": quote(mid="90", at_ms=NOON + 900)}
     now = review(story.book, plan("BTCUSDT"), marks=marks).now
-    assert (now.balance, now.equity) == (D("9999.5"), D("9899.5"))
+    assert (now.wallet_balance, now.equity) == (D("9999.5"), D("9899.5"))
     assert now.exit_costs == D("0.72")  # 8 bp of 900
     assert (now.account_at_ms, now.marks_at_ms) == (NOON, NOON + 900)
 
@@ -138,7 +138,7 @@ def test_funding_that_may_have_settled_since_the_read_is_waited_for(story: Story
     story.open(plan(), at_ms=NOON + 100)
     hour_ms = NOON + 3_600_000
     story.say(closed_cycle(hour_ms - 1_000))
-    wish = plan("BTCUSDT", expires_ms=hour_ms + 20_000)
+    wish = plan("BTCUSDT", expires_at_ms=hour_ms + 20_000)
     marks = {"SOLUSDT": quote(at_ms=hour_ms)}
     inputs: dict[str, Any] = {"marks": marks, "quote": quote("BTCUSDT", at_ms=hour_ms)}
     before = account(at_ms=hour_ms - 1_000)
@@ -188,22 +188,26 @@ def test_average_cost_and_totals_tell_the_same_money(
         cash -= order_side.sign * done.quantity * done.price
         held += order_side.sign * done.quantity
     worth = (cash + held * mark) * trade.contract_size
-    assert abs(made + trade.unrealised(D(mark)) - worth) < D("1e-15")
+    assert abs(made + trade.unrealized_pnl(D(mark)) - worth) < D("1e-15")
 
 
 def test_a_deposit_is_a_flow_of_the_day_of_its_own_time(story: Story) -> None:
-    opened_ms = story.book.day_opened_ms
+    opened_at_ms = story.book.day_opened_at_ms
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
     # Stamped 00:00 and listed late: the read that opened the day had counted it.
-    first = income("transfer", "70", at_ms=opened_ms)
+    first = income("transfer", "70", at_ms=opened_at_ms)
     story.say(e.IncomeRecorded(at_ms=NOON, income=first))
-    assert (story.book.flows, story.book.day_flows) == (570, 570)
+    assert (story.book.net_deposits, story.book.day_net_deposits) == (570, 570)
     assert story.book.day_equity == 9930
-    yesterdays = income("transfer", "30", at_ms=opened_ms - 1)
+    yesterdays = income("transfer", "30", at_ms=opened_at_ms - 1)
     story.say(e.IncomeRecorded(at_ms=NOON, income=yesterdays))
-    assert (story.book.flows, story.book.day_flows, story.book.day_equity) == (600, 570, 9930)
-    story.say(e.DayOpened(at_ms=opened_ms + DAY, day="2024-01-02", equity=D(10600)))
-    assert (story.book.flows, story.book.day_flows) == (600, 0)
+    assert (story.book.net_deposits, story.book.day_net_deposits, story.book.day_equity) == (
+        600,
+        570,
+        9930,
+    )
+    story.say(e.DayOpened(at_ms=opened_at_ms + DAY, day="2024-01-02", equity=D(10600)))
+    assert (story.book.net_deposits, story.book.day_net_deposits) == (600, 0)
     assert story.book.day_equity == 10600
 
 
@@ -211,17 +215,17 @@ def test_a_deposit_is_a_flow_of_the_day_of_its_own_time(story: Story) -> None:
 def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
     story: Story, told_first: bool
 ) -> None:
-    midnight = story.book.day_opened_ms + DAY
+    midnight = story.book.day_opened_at_ms + DAY
     paid = e.IncomeRecorded(
         at_ms=midnight, income=income("transfer", "150", at_ms=midnight + 3_000)
     )
     if told_first:
         story.say(paid)
-    read_ms = midnight + 6_000
-    story.say(e.DayOpened(at_ms=read_ms, day="2024-01-02", equity=D(10150)))
+    read_at_ms = midnight + 6_000
+    story.say(e.DayOpened(at_ms=read_at_ms, day="2024-01-02", equity=D(10150)))
     if not told_first:
         story.say(paid)
-    assert (story.book.day_equity, story.book.day_flows) == (10000, 150)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (10000, 150)
 
 
 @pytest.mark.parametrize("listed_first", [True, False])
@@ -229,7 +233,7 @@ def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
     story: Story, listed_first: bool
 ) -> None:
     """Its stamp is of the day that begins, so the position counts at the mark of 00:00."""
-    midnight = story.book.day_opened_ms + DAY
+    midnight = story.book.day_opened_at_ms + DAY
     _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)
     opened = e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9969.0"), marks=marks)
@@ -246,7 +250,7 @@ def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
 
 
 def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
-    midnight = story.book.day_opened_ms + DAY
+    midnight = story.book.day_opened_at_ms + DAY
     story.open(plan(side=Side.SHORT, stop_price=D(103)), at_ms=midnight)
     marks = (Figure(name="SOLUSDT", value="101"),)
     story.say(

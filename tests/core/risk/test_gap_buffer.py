@@ -172,8 +172,8 @@ def two_percent(now_ms: int) -> Plan:
         signal_id="next",
         stop_price=D(98),
         risk=D(30),
-        planned_ms=now_ms,
-        expires_ms=now_ms + 20_000,
+        planned_at_ms=now_ms,
+        expires_at_ms=now_ms + 20_000,
     )
 
 
@@ -197,8 +197,8 @@ def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) ->
         stop_distance=2.0,
         target_distance=4.0,
         hold_ms=DAY,
-        bar_open_ms=NOON - 900_000,
-        bar_close_ms=NOON,
+        bar_opened_at_ms=NOON - 900_000,
+        bar_closed_at_ms=NOON,
     )
     stake = exposure(
         story.book,

@@ -61,11 +61,11 @@ def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
 def test_a_permit_ends_with_the_plan_or_after_its_time_to_live(story: Story) -> None:
     first, _ = review_entry(review(story.book, plan()))
     assert isinstance(first, Approved)
-    assert first.expires_ms == plan().expires_ms
-    patient = plan(expires_ms=NOON + DAY)
+    assert first.expires_at_ms == plan().expires_at_ms
+    patient = plan(expires_at_ms=NOON + DAY)
     second, _ = review_entry(review(story.book, patient))
     assert isinstance(second, Approved)
-    assert second.expires_ms == NOON + 1_000 + 30_000
+    assert second.expires_at_ms == NOON + 1_000 + 30_000
 
 
 # --- no: one row per rule --------------------------------------------------------------
@@ -143,11 +143,13 @@ def test_before_the_day_is_open_nothing_is_entered() -> None:
 def test_yesterdays_day_is_not_todays(story: Story) -> None:
     tomorrow = NOON + DAY
     story.say(
-        e.CycleClosed(at_ms=0, cycle_ms=tomorrow, positions=0, open_orders=0, drift=0, repaired=0)
+        e.CycleClosed(
+            at_ms=0, cycle_at_ms=tomorrow, positions=0, open_orders=0, drift=0, repaired=0
+        )
     )
     codes = denied(
         story,
-        plan(expires_ms=tomorrow + 9_000),
+        plan(expires_at_ms=tomorrow + 9_000),
         now_ms=tomorrow,
         quote=quote(at_ms=tomorrow),
         account=account(at_ms=tomorrow),
@@ -161,7 +163,7 @@ def test_drift_and_old_agreement_deny(story: Story) -> None:
     later = NOON + 901_000
     old = denied(
         story,
-        plan(expires_ms=later + 1),
+        plan(expires_at_ms=later + 1),
         now_ms=later,
         quote=quote(at_ms=later),
         account=account(at_ms=later),

@@ -237,7 +237,7 @@ def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
         for distance in ("0.5", "1.5", "4", "8", "12"):
             c = review(story.book, plan(side=side))
             made = size(
-                q=story.book.q,
+                sizing_equity=story.book.sizing_equity,
                 entry=D(100),
                 stop=D(100) - side.sign * D(distance),
                 side=side,

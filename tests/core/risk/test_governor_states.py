@@ -72,7 +72,7 @@ def test_a_human_resumes_nothing_on_a_balance_that_nothing_explains(story: Story
 
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
-    assert day_pnl(D(10018), story.book.day_equity, story.book.day_flows) == D("-0.0482")
+    assert day_pnl(D(10018), story.book.day_equity, story.book.day_net_deposits) == D("-0.0482")
     assert twice(story, "10018").after is T.REDUCE_ONLY
 
 
@@ -140,9 +140,9 @@ STALE = [
 
 @pytest.mark.parametrize("seen", STALE)
 def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) -> None:
-    started_ms = NOON - 900_001
+    started_at_ms = NOON - 900_001
     pending = Pending(level=T.FLATTENING, at_ms=0)
-    decided = judge(story, seen, pending, now_ms=NOON, started_ms=started_ms)
+    decided = judge(story, seen, pending, now_ms=NOON, started_at_ms=started_at_ms)
     assert decided.event(NOON) is None
     assert decided.pending == pending
 
@@ -151,7 +151,7 @@ def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) 
 def test_what_is_not_known_for_too_long_halts_and_never_flattens(
     story: Story, seen: EquityRead | None
 ) -> None:
-    inputs: dict[str, Any] = {"started_ms": NOON - 900_001}
+    inputs: dict[str, Any] = {"started_at_ms": NOON - 900_001}
     pending = Pending(level=T.FLATTENING, at_ms=0)
     waiting = judge(story, seen, pending, now_ms=NOON + 59_999, **inputs)
     assert waiting.event(NOON) is None

@@ -65,7 +65,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     opened = openings(story.book, read, INSTRUMENTS, waited=False)
     assert [each.day for each in opened] == ["2024-01-02", "2024-01-03", "2024-01-04"]
     story.say(*opened)
-    assert (story.book.day, story.book.day_opened_ms) == ("2024-01-04", READ_MS)
+    assert (story.book.day, story.book.day_opened_at_ms) == ("2024-01-04", READ_MS)
     for entry in late:
         tell(story, entry, known_ms=READ_MS + 60_000)
     corrected = story.book.pending_day_corrections(READ_MS + 61_000)
@@ -81,17 +81,17 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     today = equity_by_definition(entries, MIDNIGHTS[-1], marks[MIDNIGHTS[-1]])
     assert close(story.book.day_equity, today)
     paid = [x.amount for x in entries if x.transfer and x.at_ms >= MIDNIGHTS[-1]]
-    assert story.book.day_flows == sum(paid)
+    assert story.book.day_net_deposits == sum(paid)
 
 
-@pytest.mark.parametrize(("unrealised", "left_out"), [("-250", "-250"), ("250", "250")])
+@pytest.mark.parametrize(("unrealized_pnl", "left_out"), [("-250", "-250"), ("250", "250")])
 def test_a_read_is_complete_only_if_its_positions_make_up_its_equity(
-    unrealised: str, left_out: str
+    unrealized_pnl: str, left_out: str
 ) -> None:
     """A list that leaves out a loss is as wrong as one that leaves out a gain."""
-    shown = venue_position("SOLUSDT", "10", unrealised=D(unrealised))
-    hidden = venue_position("ETHUSDT", "10", unrealised=D(left_out))
-    read = attrs.evolve(looked("10000"), balance=D(10_000) - D(unrealised) - D(left_out))
+    shown = venue_position("SOLUSDT", "10", unrealized_pnl=D(unrealized_pnl))
+    hidden = venue_position("ETHUSDT", "10", unrealized_pnl=D(left_out))
+    read = attrs.evolve(looked("10000"), wallet_balance=D(10_000) - D(unrealized_pnl) - D(left_out))
     assert attrs.evolve(read, positions=(shown, hidden)).complete
     assert not attrs.evolve(read, positions=(shown,)).complete
 
@@ -183,7 +183,7 @@ def test_a_midnight_without_its_mark_is_waited_for_and_then_left(story: Story) -
 def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_budget(
     story: Story,
 ) -> None:
-    """The account says 10,300, of which 300 are unrealised; the list shows nothing."""
+    """The account says 10,300, of which 300 are unrealized_pnl; the list shows nothing."""
     marks = (Figure(name="SOLUSDT", value="98"),)
     midnights = [flat(at_ms, marks=marks) for at_ms in MIDNIGHTS]
     read = looked("10000", *midnights, equity="10300")
@@ -196,12 +196,14 @@ def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_bud
 @pytest.mark.parametrize("price", ["NaN", "Infinity"])
 def test_a_mark_that_is_no_number_makes_no_midnight(story: Story, price: str) -> None:
     marks = (Figure(name="SOLUSDT", value=price),)
-    held = (venue_position("SOLUSDT", "100", unrealised=D(0)),)
+    held = (venue_position("SOLUSDT", "100", unrealized_pnl=D(0)),)
     read = looked("10000", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS), positions=held)
     assert equity_at(story.book, read, read.midnights[-1], INSTRUMENTS) is None
 
 
-@pytest.mark.parametrize("field", ["quantity", "entry_price", "mark_price", "margin", "unrealised"])
+@pytest.mark.parametrize(
+    "field", ["quantity", "entry_price", "mark_price", "margin", "unrealized_pnl"]
+)
 def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: str) -> None:
     """An adapter refuses them at the edge, so that nothing inside has to doubt them."""
     sound = venue_position("SOLUSDT", "100")
@@ -236,12 +238,12 @@ def test_beyond_the_look_back_today_opens_with_the_higher_equity(
     (opened,) = openings(story.book, read, INSTRUMENTS, waited=False)
     assert (opened.opening, opened.rests_on, opened.at_midnight) == (opening, NOT_REBUILT, False)
     story.say(opened)
-    assert (story.book.day_equity, story.book.day_flows) == (opening, 0)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
     late = income("transfer", "70", MIDNIGHTS[2])  # of before the read, listed after it
     story.say(e.IncomeRecorded(at_ms=READ_MS + 5, income=late))
-    assert (story.book.day_equity, story.book.day_flows) == (opening, 0)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
     story.say(e.IncomeRecorded(at_ms=0, income=income("transfer", "7", READ_MS + 1)))
-    assert story.book.day_flows == 7
+    assert story.book.day_net_deposits == 7
 
 
 def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story: Story) -> None:
@@ -267,7 +269,7 @@ def test_a_look_from_before_midnight_opens_nothing(story: Story) -> None:
 
 
 def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
-    story = Story(book=Book(started_ms=MIDNIGHT + 3_600_000))
+    story = Story(book=Book(started_at_ms=MIDNIGHT + 3_600_000))
     read = attrs.evolve(looked("5"), at_ms=MIDNIGHT + 3_606_000)
     (opened,) = openings(story.book, read, INSTRUMENTS, waited=False)
     assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", 5)

@@ -47,7 +47,7 @@ def test_a_plan_carries_its_candidate_its_prices_and_how_long_it_holds(
     made = planned(story.book, LIMITS, candidate("SOLUSDT", side))
     assert isinstance(made, Plan)
     assert (made.side, made.attempt, made.hold_ms) == (side, 1, 86_400_000)
-    assert (made.planned_ms, made.expires_ms) == (NOON, NOON + 30_000)
+    assert (made.planned_at_ms, made.expires_at_ms) == (NOON, NOON + 30_000)
     assert made.entry_price == made.limit_price == {1: D("100.12"), -1: D("99.89")}[side.sign]
     # Exposure binds: 15 % of 10,000 at the worth of a unit, in lots of 0.1 units. A short is
     # worth the mark, which is above the price that it may be sold at.

@@ -30,8 +30,8 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
         stop_distance=2.0,
         target_distance=4.0,
         hold_ms=86_400_000,
-        bar_open_ms=NOON - 900_000,
-        bar_close_ms=NOON,
+        bar_opened_at_ms=NOON - 900_000,
+        bar_closed_at_ms=NOON,
     )
 
 

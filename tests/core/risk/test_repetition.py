@@ -76,9 +76,9 @@ def test_a_third_reentry_into_a_symbol_disables_its_strategy(story: Story) -> No
 def test_an_entry_at_midnight_exactly_belongs_to_the_day_that_begins(
     story: Story, first_ms: int, disabled: bool
 ) -> None:
-    midnight_ms = NOON - NOON % 86_400_000
-    enter(story, 1, midnight_ms + first_ms, "ADAUSDT")
-    enter(story, 3, midnight_ms + 4 * 3_600_000, "ADAUSDT")
+    midnight_at_ms = NOON - NOON % 86_400_000
+    enter(story, 1, midnight_at_ms + first_ms, "ADAUSDT")
+    enter(story, 3, midnight_at_ms + 4 * 3_600_000, "ADAUSDT")
     assert bool(found(story, NOON)) is disabled
 
 

@@ -226,8 +226,8 @@ CASES: list[Case] = [
     ),
     (
         "PLAN_EXPIRED",
-        ({"expires_ms": NOON + 1_001}, {}),
-        ({"expires_ms": NOON + 1_000}, {}),
+        ({"expires_at_ms": NOON + 1_001}, {}),
+        ({"expires_at_ms": NOON + 1_000}, {}),
         "late_ms=0",
     ),
     (
@@ -299,7 +299,7 @@ def test_what_is_wrong_with_the_inputs_is_named(story: Story) -> None:
         ({}, {"quote": quote(bid=D("NaN"))}, "bid"),
         ({}, {"instruments": {}}, "instrument"),
         ({}, {"account": None}, "account"),
-        ({}, {"account": account(equity="0")}, "equity,balance"),
+        ({}, {"account": account(equity="0")}, "equity,wallet_balance"),
     ):
         assert denials(story, of, changes)["DATA_INVALID"] == f"what={named}"
     level = quote(ask=D("99.99"))  # a book of one price is not crossed
@@ -313,7 +313,7 @@ def test_a_permit_tells_the_arithmetic_behind_it(story: Story) -> None:
     )
     assert isinstance(verdict, Approved)
     assert {f.name: f.value for f in event.figures} == {  # type: ignore[union-attr]
-        "q": "10000.00",
+        "sizing_equity": "10000.00",
         "risk": "0.41%",
         "gap_buffer": "0.25 = max(0.25, none measured in 30 days)",
         "exposure": "10.00%",

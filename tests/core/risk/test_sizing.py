@@ -33,7 +33,7 @@ def costs(fee: str = "0.0006", slip: str = "0.0005", funding: str = "0") -> Trad
 
 def sized(**changes: object) -> Sized | Denial:
     inputs: dict[str, object] = {
-        "q": D(10000),
+        "sizing_equity": D(10000),
         "entry": D(100),
         "stop": D(97),
         "side": Side.LONG,
@@ -59,7 +59,7 @@ VECTORS = [
 def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> None:
     q, entry, stop, slip, contract, leverage, loss, contracts, notional, worst, margin = vector
     made = sized(
-        q=D(str(q)),
+        sizing_equity=D(str(q)),
         entry=D(str(entry)),
         stop=D(str(stop)),
         costs=costs(slip=str(slip)),
@@ -77,7 +77,10 @@ def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> N
 
 def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
     made = sized(
-        q=D(60), entry=D(50000), stop=D(49250), instrument=instrument(contract_size=D("0.001"))
+        sizing_equity=D(60),
+        entry=D(50000),
+        stop=D(49250),
+        instrument=instrument(contract_size=D("0.001")),
     )
     assert isinstance(made, Denial)
     assert made.code == "QUANTITY_BELOW_MINIMUM"
@@ -135,10 +138,12 @@ def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
 
 def test_absolute_caps_bind_whatever_the_equity() -> None:
     rich = D(100_000_000)
-    by_value = sized(q=rich)
+    by_value = sized(sizing_equity=rich)
     assert isinstance(by_value, Sized)
     assert (by_value.bound_by, by_value.notional) == ("value_max", 100_000)
-    by_quantity = sized(q=rich, instrument=instrument(contract_size=D("0.1"), qty_max=D(50)))
+    by_quantity = sized(
+        sizing_equity=rich, instrument=instrument(contract_size=D("0.1"), qty_max=D(50))
+    )
     assert isinstance(by_quantity, Sized)
     assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
 
@@ -182,8 +187,8 @@ def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
         ({"stop": D(100)}, "STOP_WRONG_SIDE"),
         ({"side": Side.SHORT}, "STOP_WRONG_SIDE"),
         ({"stop": D(0)}, "STOP_MISSING"),
-        ({"q": D("NaN")}, "DATA_INVALID"),
-        ({"q": D(0)}, "DATA_INVALID"),
+        ({"sizing_equity": D("NaN")}, "DATA_INVALID"),
+        ({"sizing_equity": D(0)}, "DATA_INVALID"),
         ({"entry": D("Infinity")}, "DATA_INVALID"),
         ({"costs": costs(slip="NaN")}, "DATA_INVALID"),
     ],
@@ -220,7 +225,7 @@ def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None
 
 @settings(max_examples=80)
 @given(
-    q=st.decimals("10", "1000000", places=2),
+    sizing_equity=st.decimals("10", "1000000", places=2),
     entry=st.decimals("0.01", "100000", places=2),
     distance=st.decimals("0.001", "0.5", places=3),
     side=st.sampled_from(Side),
@@ -230,7 +235,7 @@ def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None
     existing=st.decimals("0", "1000", places=0),
 )
 def test_no_size_ever_exceeds_a_cap(
-    q: Decimal,
+    sizing_equity: Decimal,
     entry: Decimal,
     distance: Decimal,
     side: Side,
@@ -241,7 +246,7 @@ def test_no_size_ever_exceeds_a_cap(
 ) -> None:
     listed = instrument(lot=lot, contract_size=contract, qty_min=lot)
     made = size(
-        q=q,
+        sizing_equity=sizing_equity,
         entry=entry,
         stop=entry * (1 - distance * side.sign),
         side=side,
@@ -253,8 +258,8 @@ def test_no_size_ever_exceeds_a_cap(
     )
     if isinstance(made, Denial):
         return
-    assert made.risk <= D("0.01") * q
-    assert made.notional + existing <= D("0.15") * q
+    assert made.risk <= D("0.01") * sizing_equity
+    assert made.notional + existing <= D("0.15") * sizing_equity
     assert made.notional <= 100_000
     assert made.contracts % lot == 0
     assert made.contracts >= listed.qty_min
@@ -265,7 +270,7 @@ def test_no_size_ever_exceeds_a_cap(
 def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
     def made(risk: str) -> object:
         return size(
-            q=D(10_000),
+            sizing_equity=D(10_000),
             entry=D(100),
             stop=D(97),
             side=Side.LONG,
@@ -325,7 +330,11 @@ def test_a_fraction_shrinks_whichever_cap_binds(stop: str, bound_by: str) -> Non
 
 @pytest.mark.parametrize(
     ("changes", "what"),
-    [({"entry": D(0)}, "q,entry"), ({"q": D(0)}, "q,entry"), ({"gap": D("NaN")}, "gap")],
+    [
+        ({"entry": D(0)}, "sizing_equity,entry"),
+        ({"sizing_equity": D(0)}, "sizing_equity,entry"),
+        ({"gap": D("NaN")}, "gap"),
+    ],
 )
 def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
     changes: dict[str, object], what: str

@@ -24,7 +24,7 @@ def test_a_state_change_says_the_figures_of_the_day(story: Story) -> None:
         "limit": "4.00%",
         "equity": "9540",
         "day_equity": "10000",
-        "flows": "-50",
+        "net_deposits": "-50",
         "exit_costs": "10.00",
     }
 
@@ -54,15 +54,15 @@ def test_account_and_marks_are_overdue_from_their_age_limit_on(
 
 
 def test_a_halt_for_lack_of_a_read_says_how_long_it_is_overdue(story: Story) -> None:
-    late = judge(story, None, started_ms=NOON, now_ms=NOON + 900_000 + 60_001)
+    late = judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_001)
     assert [(f.name, f.value) for f in late.figures] == [("overdue_ms", "60001")]
-    assert judge(story, None, started_ms=NOON, now_ms=NOON + 900_000 + 60_000).reason is None
+    assert judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_000).reason is None
     full = judge(story, read("10000"), disk_full=True)
     assert [(f.name, f.value) for f in full.figures] == [("overdue_ms", "0")]
 
 
 def test_a_full_disk_is_named_before_drift_and_drift_before_an_old_read(story: Story) -> None:
-    old = {"started_ms": NOON, "now_ms": NOON + 900_000 + 60_001}
+    old = {"started_at_ms": NOON, "now_ms": NOON + 900_000 + 60_001}
     story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
     assert judge(story, None, disk_full=True, **old).reason is StateReason.DISK_FULL
     assert judge(story, None, **old).reason is StateReason.RECONCILE_MISMATCH
@@ -73,7 +73,7 @@ def test_a_breach_that_waits_while_nothing_is_known_is_judged_with_the_next_read
 ) -> None:
     waiting = judge(story, read("9500")).pending
     put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
-    kept = judge(story, None, waiting, started_ms=NOON, now_ms=NOON + 970_000)
+    kept = judge(story, None, waiting, started_at_ms=NOON, now_ms=NOON + 970_000)
     assert kept.pending == waiting
     assert kept.after is T.REDUCE_ONLY
 
@@ -183,7 +183,7 @@ def test_a_read_at_the_very_end_of_its_age_is_judged(story: Story) -> None:
 
 
 def test_nothing_is_judged_before_the_first_read_of_a_run(story: Story) -> None:
-    decided = judge(story, None, Pending(level=T.REDUCE_ONLY, at_ms=NOON), started_ms=NOON)
+    decided = judge(story, None, Pending(level=T.REDUCE_ONLY, at_ms=NOON), started_at_ms=NOON)
     assert (decided.after, decided.reason) == (T.ACTIVE, None)
     assert decided.pending is not None
 

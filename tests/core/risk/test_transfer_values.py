@@ -66,7 +66,7 @@ def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
     corrected = story.book.pending_valuations(READ_MS + 61_000)
     story.say(*corrected)
     assert not story.book.pending_valuations(READ_MS + 62_000)
-    found |= {each.transfer_ms: each for each in corrected}
+    found |= {each.transfer_at_ms: each for each in corrected}
     for at_ms, event in found.items():
         assert close(event.equity, equity_by_definition(entries, at_ms, closes[at_ms]))
         assert event.number == 1 + (event in corrected)
@@ -80,7 +80,7 @@ def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) ->
         read,
         MidnightMarks(at_ms=at_ms, marks=marks, source=MARK_HISTORY),
         INSTRUMENTS,
-        marks_ms=at_ms - at_ms % BAR_MS,
+        marks_at_ms=at_ms - at_ms % BAR_MS,
     )
     assert event is not None
     assert event.rests_on == MARK_HISTORY
@@ -104,4 +104,4 @@ def test_a_mark_that_is_not_known_leaves_the_transfer_for_the_next_look() -> Non
         tell(story, entry)
     read = read_of(story, entries, {at: dict.fromkeys(SYMBOLS, D(100)) for at in MIDNIGHTS})
     nothing = MidnightMarks(at_ms=NOON + 2)
-    assert value_transfer(story.book, read, nothing, INSTRUMENTS, marks_ms=NOON) is None
+    assert value_transfer(story.book, read, nothing, INSTRUMENTS, marks_at_ms=NOON) is None

@@ -23,7 +23,7 @@ def approved() -> Approved:
 
 def test_only_the_governor_makes_one() -> None:
     with pytest.raises(TypeError, match="made by the risk governor only"):
-        Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_ms=NOON)
+        Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_at_ms=NOON)
 
 
 def test_it_cannot_be_copied_or_pickled(approved: Approved) -> None:

@@ -135,7 +135,7 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
         assert told.target_distance[s] == pytest.approx(4.6 * of["atr"], rel=1e-9)
 
 
-def interest_told(last_change: float, rows: int = 24) -> Opinion:
+def open_interest_told(last_change: float, rows: int = 24) -> Opinion:
     """Momentum with open interest whose newest daily change is ``last_change``."""
     columns = market(300, 2, 3)
     strategy = OiMomentum(MOMENTUM)
@@ -150,16 +150,16 @@ def interest_told(last_change: float, rows: int = 24) -> Opinion:
 
 
 def test_rising_open_interest_gives_full_weight_and_falling_does_not() -> None:
-    rising, falling = interest_told(0.2), interest_told(-0.2)
+    rising, falling = open_interest_told(0.2), open_interest_told(-0.2)
     assert (rising.weight[0], falling.weight[0]) == (1.0, 0.3)
     assert rising.proxy[0] == falling.proxy[0] == 0
 
 
 def test_missing_and_short_open_interest_are_the_proxy_no_oi() -> None:
-    missing = interest_told(0.2)
+    missing = open_interest_told(0.2)
     assert (missing.weight[1], missing.proxy[1]) == (0.3, 1)
     assert OiMomentum.proxies[1] == "no_oi"
-    short = interest_told(0.2, rows=8)
+    short = open_interest_told(0.2, rows=8)
     assert (short.weight[0], short.proxy[0]) == (0.3, 1)
 
 
@@ -190,7 +190,7 @@ def test_a_panel_fed_its_history_finds_every_strategy_warm() -> None:
     assert panel.history_ms == (2880 + 500) * 900_000  # ... is less than what is needed
     momentum = strategies["oi_momentum"]
     assert panel_for([momentum], ["a"], DAY_MS).history_ms == (30 + 500) * DAY_MS
-    assert momentum.interest_span_ms == 32 * DAY_MS
+    assert momentum.open_interest_span_ms == 32 * DAY_MS
 
 
 def test_a_panel_loaded_anew_agrees_with_one_that_never_stopped() -> None:
@@ -252,12 +252,12 @@ def test_both_strategies_speak_on_recorded_hours_with_and_without_open_interest(
     columns = np.full((5, len(times), len(symbols)), np.nan)
     for values, name in zip(columns, ("open", "high", "low", "close", "volume"), strict=True):
         values[row, column] = table[name].to_numpy()
-    interest = csv.read_csv(folder / "open_interest_4h.csv.gz")
-    known = np.isin(np.asarray(interest["symbol"]).astype(str), symbols)
-    at, when = np.unique(interest["ts"].to_numpy()[known], return_inverse=True)
+    open_interest = csv.read_csv(folder / "open_interest_4h.csv.gz")
+    known = np.isin(np.asarray(open_interest["symbol"]).astype(str), symbols)
+    at, when = np.unique(open_interest["ts"].to_numpy()[known], return_inverse=True)
     observed = np.full((len(at), len(symbols)), np.nan)
-    where = np.searchsorted(symbols, np.asarray(interest["symbol"]).astype(str)[known])
-    observed[when, where] = interest["sum_open_interest"].to_numpy()[known]
+    where = np.searchsorted(symbols, np.asarray(open_interest["symbol"]).astype(str)[known])
+    observed[when, where] = open_interest["sum_open_interest"].to_numpy()[known]
     made = make(["mean_reversion", "oi_momentum"], {})
     panel = panel_for(made.values(), symbols.tolist(), PERIOD)
     spoken = dict.fromkeys(("mean_reversion", "oi_momentum", "confirmed", "no_oi"), 0)

@@ -29,17 +29,17 @@ class Market:
     low: Floats
     close: Floats
     volume: Floats
-    interest: Floats
+    open_interest: Floats
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
-        """Bars ``first <= t < last`` and the interest that was available by their closes."""
+        """Bars ``first <= t < last`` and the open_interest that was available by their closes."""
         for t in range(first, last):
             open_ms = t * PERIOD
             panel.append(
                 open_ms, self.open[t], self.high[t], self.low[t], self.close[t], self.volume[t]
             )
             if (open_ms + PERIOD) % INTEREST_PERIOD_MS == 0:
-                panel.append_interest(open_ms + PERIOD, self.interest[t])
+                panel.append_interest(open_ms + PERIOD, self.open_interest[t])
 
     def only(self, chosen: slice) -> Market:
         return Market(**{f.name: getattr(self, f.name)[:, chosen] for f in attrs.fields(Market)})
@@ -67,7 +67,7 @@ def made_market(seed: int) -> Market:
         low=np.minimum(open_, close) / wick[1],
         close=close,
         volume=chance.uniform(1, 10, size=(BARS, SYMBOLS)),
-        interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(BARS, SYMBOLS)), axis=0)),
+        open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(BARS, SYMBOLS)), axis=0)),
     )
 
 
@@ -122,7 +122,7 @@ def test_an_opinion_does_not_depend_on_what_comes_after(strategy: Strategy) -> N
     for t, told in opinions(strategy, MARKET, LOOKS).items():
         panel = fresh(strategy, MARKET, t + 1)
         for k in range(1, 4):
-            panel.append_interest(panel.close_ms + k * INTEREST_PERIOD_MS, MARKET.interest[-k])
+            panel.append_interest(panel.close_ms + k * INTEREST_PERIOD_MS, MARKET.open_interest[-k])
         same(told, strategy.evaluate(panel, panel.close_ms))
 
 

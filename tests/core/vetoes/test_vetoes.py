@@ -38,8 +38,8 @@ def candidate(**changes: Any) -> Candidate:
         stop_distance=1.0,
         target_distance=2.0,
         hold_ms=8 * HOUR_MS,
-        bar_open_ms=NOW - PERIOD,
-        bar_close_ms=NOW,
+        bar_opened_at_ms=NOW - PERIOD,
+        bar_closed_at_ms=NOW,
     )
     return attrs.evolve(made, **changes)
 

@@ -72,7 +72,7 @@ class Points:
         self.kill_at = kill_at
         self.acknowledged_seq = 0
         self.pending = 0
-        self.evidence = 0
+        self.audit_log = 0
         self.roles: dict[str, str] = {}  # of client order ids
         self.doing = "open"  # what the venue is being asked
         self.read_back_ms = 0  # when the venue's open orders were first read
@@ -105,7 +105,7 @@ class Points:
             at_ms=self.now_ms(),
             acknowledged_seq=self.acknowledged_seq,
             pending=self.pending,
-            evidence=self.evidence,
+            evidence=self.audit_log,
         )
         self._note.write_text(json.dumps(attrs.asdict(note)), encoding="ascii")
 
@@ -234,7 +234,7 @@ def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
             storing.append(stored(points, state))
             points.reach(storing[-1], BEGIN)
             plain(self, state)
-            points.evidence = state.evidence_before + len(state.evidence)
+            points.audit_log = state.audit_log_before + len(state.audit_log)
             points.reach(storing.pop(), DONE)
 
         return saved

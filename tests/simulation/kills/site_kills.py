@@ -33,7 +33,7 @@ from test_site_process import site_of
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
-from kamou.data_directory.folder import DataFolder
+from kamou.data_directory.folder import DataDirectory
 from kamou.runs import demo
 from kamou.settings.config import DemoSettings
 from kamou.venue import checker
@@ -63,7 +63,7 @@ class Killed:
     failures: list[str] = attrs.Factory(list)
 
 
-async def killed(folder: DataFolder, kills: int, seed: int) -> Killed:
+async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
     """Run `kamou run` and kill its site so often; then stop it and judge its files."""
     draw, done = Random(seed), Killed()
     async with runs.started(folder, NOW_MS, days=DAYS, within_s=ALL_WITHIN_S) as running:
@@ -110,7 +110,7 @@ async def trades(running: runs.Running) -> bool:
     return ready.status_code == 200 or "fast-forward" not in ready.text
 
 
-async def next_cycle(folder: DataFolder) -> None:
+async def next_cycle(folder: DataDirectory) -> None:
     """Wait for one more cycle, so that the last kill has one after it."""
     before = len(cycles(journal(folder)))
     with trio.fail_after(3 * CYCLE_S):
@@ -127,7 +127,7 @@ def restarted(node: dict[str, Any]) -> Iterator[str]:
 
 
 def cycles(events: Sequence[Event]) -> list[int]:
-    return [event.cycle_ms for event in events if isinstance(event, CycleClosed)]
+    return [event.cycle_at_ms for event in events if isinstance(event, CycleClosed)]
 
 
 def judged(events: Sequence[Event]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
         yield "the trading state changed in real time"
 
 
-def checked(folder: DataFolder) -> Iterator[str]:
+def checked(folder: DataDirectory) -> Iterator[str]:
     """What the independent checker says of the venue's own records."""
     of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
     with closing(VenueStore(folder.exchange)) as store:
@@ -158,9 +158,9 @@ def checked(folder: DataFolder) -> Iterator[str]:
         assert track is not None
         source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
         models = VenueModels.from_settings(of.exchange, of.costs)
-        engine = Engine(source, models, store, start_ms=track.genesis_ms, balance=of.equity)
+        engine = Engine(source, models, store, start_ms=track.genesis_ms, wallet_balance=of.equity)
         found = checker.check(
-            engine.evidence, engine.account(), engine.positions(), source.instruments
+            engine.audit_log, engine.account(), engine.positions(), source.instruments
         )
     for violation in found.violations:
         yield f"{violation.rule} {violation.symbol} at {violation.at_ms}: {violation.detail}"
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     os.environ.update(OF_THE_RUN)
     with tempfile.TemporaryDirectory(prefix="kamou-site-kills-") as scratch:
-        done = trio.run(killed, DataFolder(Path(scratch) / "data"), asked.kills, asked.seed)
+        done = trio.run(killed, DataDirectory(Path(scratch) / "data"), asked.kills, asked.seed)
     sys.stdout.write(json.dumps(attrs.asdict(done)) + "\n")
     return 1 if done.failures else 0
 

@@ -30,7 +30,7 @@ from kamou.store.journal import read_events
 from kamou.venue import checker
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
-from kamou.venue.state import Evidence, FillNoted, OrderNoted
+from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
 from kamou.venue.store import VenueStore
 
 PROTECTED_WITHIN_MS = SETTINGS.risk.protection_deadline_s * 1000
@@ -41,7 +41,7 @@ class Files:
     """What stands in the files of one folder."""
 
     events: tuple[Event, ...]
-    evidence: tuple[Evidence, ...]
+    audit_log: tuple[AuditRecord, ...]
     sound: bool  # SQLite finds nothing wrong with either
 
 
@@ -50,7 +50,7 @@ def connected(path: Path) -> sqlite3.Connection:
 
 
 def files(folder: Path) -> Files:
-    sound, events, evidence = True, [], []
+    sound, events, audit_log = True, [], []
     for path in sorted(folder.glob("*.sqlite3")):
         with closing(connected(path)) as db:
             sound = sound and db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -59,8 +59,8 @@ def files(folder: Path) -> Files:
     if (venue := folder / "venue.sqlite3").exists():
         with closing(VenueStore(venue)) as store:
             state = store.load()
-            evidence = list(store.evidence(state.evidence_before)) if state else []
-    return Files(events=tuple(events), evidence=tuple(evidence), sound=sound)
+            audit_log = list(store.audit_log(state.audit_log_before)) if state else []
+    return Files(events=tuple(events), audit_log=tuple(audit_log), sound=sound)
 
 
 def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
@@ -76,7 +76,7 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
     source = screenplay.market()
     with closing(VenueStore(folder / "venue.sqlite3")) as store:
         models = VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs)
-        engine = Engine(source, models, store, start_ms=0, balance=Decimal(0))
+        engine = Engine(source, models, store, start_ms=0, wallet_balance=Decimal(0))
         account, positions = engine.account(), engine.positions()
         return Ended(
             events=found.events,
@@ -86,9 +86,9 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
             orders=engine.open_orders(),
             positions=positions,
             account=account,
-            evidence=engine.evidence,
+            audit_log=engine.audit_log,
             checked=checker.check(
-                engine.evidence, account, positions, source.instruments, silent_ms=dead_ms
+                engine.audit_log, account, positions, source.instruments, silent_ms=dead_ms
             ),
             exits=(),
             states=states,
@@ -108,15 +108,15 @@ def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
     most = told + note.pending if note.phase in (AMID, DONE) else told
     if not told <= head <= most:
         yield f"{head} events are in the journal; {told} were acknowledged, {most} possible"
-    if len(left.evidence) < note.evidence:
-        yield f"the venue stored {note.evidence} pieces of evidence and has {len(left.evidence)}"
+    if len(left.audit_log) < note.audit_log:
+        yield f"the venue stored {note.audit_log} pieces of audit_log and has {len(left.audit_log)}"
 
 
 def between(before: Files, after: Files) -> Iterator[str]:
     """Nothing is rewritten, and it was one start and one stop more."""
     if after.events[: len(before.events)] != before.events:
         yield "the journal was rewritten"
-    if after.evidence[: len(before.evidence)] != before.evidence:
+    if after.audit_log[: len(before.audit_log)] != before.audit_log:
         yield "the venue's record was rewritten"
     kinds_before, kinds = (Counter(type(e) for e in f.events) for f in (before, after))
     if kinds[TradeClosed] < kinds_before[TradeClosed]:
@@ -147,8 +147,8 @@ def _signals(play: Ended) -> Iterator[str]:
     }
     entered = Counter(
         names[noted.client_order_id]
-        for noted in play.evidence
-        if isinstance(noted, OrderNoted)
+        for noted in play.audit_log
+        if isinstance(noted, OrderAudit)
         and noted.event == "accepted"
         and noted.client_order_id in names
     )
@@ -157,11 +157,11 @@ def _signals(play: Ended) -> Iterator[str]:
         yield f"entered more often than there were signals: {entered - said}"
 
 
-def spells(evidence: Sequence[Evidence]) -> Iterator[tuple[str, int, int]]:
+def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
     """(symbol, from, to) of every position by the venue's record; to is 0 while it is open."""
     held: dict[str, tuple[Decimal, int]] = {}
-    for noted in evidence:
-        if not isinstance(noted, FillNoted):
+    for noted in audit_log:
+        if not isinstance(noted, FillAudit):
             continue
         quantity, since_ms = held.get(noted.symbol, (Decimal(0), noted.at_ms))
         quantity += noted.side.sign * noted.quantity
@@ -177,7 +177,7 @@ def spells(evidence: Sequence[Evidence]) -> Iterator[tuple[str, int, int]]:
 def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
     """Within ten seconds of its life the process has read back a stop, or the position is gone."""
     confirmed = play.of(StopConfirmed)
-    for symbol, since_ms, to_ms in spells(play.evidence):
+    for symbol, since_ms, to_ms in spells(play.audit_log):
         to_ms = to_ms or lives[-1].ended_ms
         first_ms = min(
             (e.at_ms for e in confirmed if e.symbol == symbol and since_ms <= e.at_ms <= to_ms),
@@ -206,7 +206,7 @@ def after_recovery(
     for kind in (RunStarted, RunStopped):
         if kinds[kind] != before[kind] + 1:
             yield f"{kind.__name__}: {before[kind]} before, {kinds[kind]} after"
-    held = any(to_ms == 0 for _, _, to_ms in spells(lefts[-1].evidence))
+    held = any(to_ms == 0 for _, _, to_ms in spells(lefts[-1].audit_log))
     if held and not 0 <= report["read_back_ms"] - last.begin_ms <= PROTECTED_WITHIN_MS:
         yield "what was held was not read back after the start"
     yield from (f"crashed: {error}" for error in report["crashes"])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Candles, Segment, resample, trailing_atr
+from kamou.core.market.bars import Bars, Segment, resample, trailing_atr
 from kamou.errors import ConfigurationError
 from kamou.venue.market.generated_day import PathSettings, Stretch
 from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
@@ -139,7 +139,7 @@ def test_any_parts_of_a_bar_agree_with_the_bar(bar: int, cuts: set[int]) -> None
     start = ORIGIN_MS + bar * STEP_MS
     times = [start, *(start + cut for cut in sorted(cuts)), start + STEP_MS]
     parts = [MARKET.segment(a, b) for a, b in pairwise(times)]
-    bars = MARKET.candles(STEP_MS, start, start + STEP_MS)
+    bars = MARKET.bars(STEP_MS, start, start + STEP_MS)
     assert np.array_equal(np.max([part.high for part in parts], axis=0), bars.high[0])
     assert np.array_equal(np.min([part.low for part in parts], axis=0), bars.low[0])
     assert np.array_equal(parts[0].open, bars.open[0])
@@ -159,7 +159,7 @@ def test_both_orders_of_high_and_low_occur() -> None:
 
 
 def test_the_range_is_in_units_of_the_atr_before_the_bar() -> None:
-    bars = MARKET.candles(STEP_MS, ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
+    bars = MARKET.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     atr = trailing_atr(bars.high, bars.low, bars.close)
     for bar in (20, 287, 288, 289, 400):
         part = MARKET.segment(ORIGIN_MS + bar * STEP_MS, ORIGIN_MS + (bar + 1) * STEP_MS)
@@ -184,7 +184,7 @@ def test_there_is_no_market_before_the_origin() -> None:
 
 
 def test_bars_are_continuous_on_the_tick_and_well_formed() -> None:
-    bars = MARKET.candles(STEP_MS, ORIGIN_MS, ORIGIN_MS + 3 * DAY_MS)
+    bars = MARKET.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + 3 * DAY_MS)
     assert bars.close.shape == (3 * 288, 12)
     assert np.array_equal(bars.open[1:], bars.close[:-1])
     assert (bars.low <= np.minimum(bars.open, bars.close)).all()
@@ -199,15 +199,15 @@ def test_bars_are_continuous_on_the_tick_and_well_formed() -> None:
 @pytest.mark.parametrize("period_ms", [STEP_MS, 900_000, HOUR_MS, 7 * STEP_MS, 2 * DAY_MS])
 def test_coarser_candles_are_resampled_over_midnight_too(period_ms: int) -> None:
     since, until = ORIGIN_MS + 20 * HOUR_MS + 1, ORIGIN_MS + 6 * DAY_MS - 1
-    fine = MARKET.candles(STEP_MS, since, until)
-    coarse, naive = MARKET.candles(period_ms, since, until), resample(fine, period_ms)
+    fine = MARKET.bars(STEP_MS, since, until)
+    coarse, naive = MARKET.bars(period_ms, since, until), resample(fine, period_ms)
     assert same(coarse, naive)
     assert len(coarse.open_ms)
 
 
-def test_an_interval_without_a_whole_bar_has_no_candles() -> None:
+def test_an_interval_without_a_whole_bar_has_no_bars() -> None:
     for since, until in ((ORIGIN_MS + 1, ORIGIN_MS + STEP_MS), (ORIGIN_MS - DAY_MS, ORIGIN_MS)):
-        empty = MARKET.candles(900_000, since, until)
+        empty = MARKET.bars(900_000, since, until)
         assert empty.close.shape == (0, 12)
 
 
@@ -238,16 +238,16 @@ def test_observations_are_on_their_grid_and_never_early() -> None:
 def test_days_can_be_made_into_a_set() -> None:
     made = MARKET.materialise("two", ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     assert made.name == "two"
-    assert made.candles.close.shape == (576, 12)
+    assert made.bars.close.shape == (576, 12)
     assert made.funding.values.shape == (6, 12)
-    assert made.interest.values.shape == (48, 12)
+    assert made.open_interest.values.shape == (48, 12)
 
 
 # --- what is built in ----------------------------------------------------------------------------
 
 
-def wide(**paths: Any) -> Candles:
-    return market(symbols=60, paths=PathSettings(**paths)).candles(
+def wide(**paths: Any) -> Bars:
+    return market(symbols=60, paths=PathSettings(**paths)).bars(
         STEP_MS, ORIGIN_MS, ORIGIN_MS + 12 * DAY_MS
     )
 
@@ -323,7 +323,7 @@ def test_prints_agree_with_their_bar_and_do_not_depend_on_how_they_are_cut() -> 
         assert np.array_equal(joined, getattr(whole, name))
     assert (np.diff(whole.at_ms) >= 0).all()
     assert 0 < whole.bought.mean() < 1
-    bars = MARKET.candles(STEP_MS, times[0], times[-1])
+    bars = MARKET.bars(STEP_MS, times[0], times[-1])
     assert whole.quantity.sum() == pytest.approx(bars.volume[:, 1].sum())
     half = MARKET.half_spread_bps()[1] / 1e4
     assert (whole.price <= bars.high[:, 1].max() * (1 + half)).all()

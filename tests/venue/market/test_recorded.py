@@ -1,4 +1,4 @@
-"""Recorded candles as a market: nothing of a bar is known before it closed."""
+"""Recorded bars as a market: nothing of a bar is known before it closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.core.market.bars import Candles, MarketSet, Segment, Series, empty_series, trailing_atr
+from kamou.core.market.bars import Bars, Dataset, Segment, Series, empty_series, trailing_atr
 from kamou.errors import InvalidDataError
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -23,8 +23,8 @@ SYMBOLS = ("AAAUSDT", "BBBUSDC", "CCC")
 
 
 def make_set(
-    *, holes: tuple[tuple[int, int], ...] = (), interest: Series | None = None
-) -> MarketSet:
+    *, holes: tuple[tuple[int, int], ...] = (), open_interest: Series | None = None
+) -> Dataset:
     rng = np.random.default_rng(3)
     width = len(SYMBOLS)
     base = np.array([50_000.0, 3.0, 0.004])
@@ -40,9 +40,9 @@ def make_set(
     for row, column in holes:
         for field in (opened, high, low, close, volume):
             field[row, column] = np.nan
-    return MarketSet(
+    return Dataset(
         name="made",
-        candles=Candles(
+        bars=Bars(
             symbols=SYMBOLS,
             period_ms=STEP_MS,
             open_ms=START_MS + STEP_MS * np.arange(BARS, dtype=np.int64),
@@ -53,7 +53,7 @@ def make_set(
             volume=volume.astype(np.float32),
         ),
         funding=empty_series(SYMBOLS, 8 * 3_600_000),
-        interest=empty_series(SYMBOLS, 3_600_000) if interest is None else interest,
+        open_interest=empty_series(SYMBOLS, 3_600_000) if open_interest is None else open_interest,
     )
 
 
@@ -71,7 +71,7 @@ def values(part: Segment) -> dict[str, Any]:
 
 def test_an_unfinished_bar_stands_at_its_open() -> None:
     part = MARKET.segment(close_of(29) + 1_000, close_of(30) - 1)
-    opened = MARKET.data.candles.open[30]
+    opened = MARKET.data.bars.open[30]
     for price in (part.open, part.high, part.low, part.close):
         assert np.array_equal(price, opened)
     assert (part.volume == 0).all()
@@ -82,18 +82,18 @@ def test_an_unfinished_bar_stands_at_its_open() -> None:
 @pytest.mark.parametrize("from_ms", [close_of(29), close_of(29) + 2_150])
 def test_a_bars_whole_path_happens_at_its_close(from_ms: int) -> None:
     part = MARKET.segment(from_ms, close_of(30))
-    candles = MARKET.data.candles
+    bars = MARKET.data.bars
     for name in ("open", "high", "low", "close", "volume"):
-        assert np.array_equal(getattr(part, name), getattr(candles, name)[30])
-    atr = trailing_atr(candles.high, candles.low, candles.close)[30]
-    assert np.allclose(part.range_atr, (candles.high[30] - candles.low[30]) / atr)
-    assert np.array_equal(MARKET.prices(close_of(30)), candles.open[31])
+        assert np.array_equal(getattr(part, name), getattr(bars, name)[30])
+    atr = trailing_atr(bars.high, bars.low, bars.close)[30]
+    assert np.allclose(part.range_atr, (bars.high[30] - bars.low[30]) / atr)
+    assert np.array_equal(MARKET.prices(close_of(30)), bars.open[31])
 
 
 def test_nothing_of_an_unfinished_bar_is_known() -> None:
     data = make_set()
     for name in ("high", "low", "close"):
-        getattr(data.candles, name)[30:] *= 1.5
+        getattr(data.bars, name)[30:] *= 1.5
     other = RecordedMarket(data, instruments=MARKET.instruments)
     until = close_of(30) - 1
     for from_ms in (close_of(20), close_of(29), until - 5):
@@ -102,8 +102,8 @@ def test_nothing_of_an_unfinished_bar_is_known() -> None:
             assert np.array_equal(value, theirs[name], equal_nan=True), name
     assert np.array_equal(MARKET.prices(until), other.prices(until))
     assert np.array_equal(
-        MARKET.candles(STEP_MS, START_MS, until).close,
-        other.candles(STEP_MS, START_MS, until).close,
+        MARKET.bars(STEP_MS, START_MS, until).close,
+        other.bars(STEP_MS, START_MS, until).close,
     )
 
 
@@ -148,7 +148,7 @@ def test_there_is_no_market_before_the_first_bar_nor_after_the_last() -> None:
     ):
         assert np.isnan(MARKET.segment(from_ms, to_ms).high).all()
     assert np.isnan(MARKET.prices(START_MS - 1)).all()
-    last = MARKET.data.candles.close[-1]
+    last = MARKET.data.bars.close[-1]
     assert np.array_equal(MARKET.prices(MARKET.last_ms), last)
     assert np.array_equal(MARKET.prices(MARKET.last_ms + STEP_MS), last)
 
@@ -159,30 +159,30 @@ def test_a_missing_bar_is_no_market_for_its_symbol_only() -> None:
     assert not np.isnan(inside.open[1:]).any()
     assert np.isnan(HOLED.segment(close_of(6), close_of(7)).close[0])
     across = HOLED.segment(close_of(5), close_of(10))
-    assert across.open[0] == HOLED.data.candles.open[6, 0]
-    assert across.close[0] == HOLED.data.candles.close[10, 0]
-    assert HOLED.prices(HOLED.last_ms)[1] == HOLED.data.candles.close[-2, 1]
-    assert HOLED.bars == 3 * BARS - 5
+    assert across.open[0] == HOLED.data.bars.open[6, 0]
+    assert across.close[0] == HOLED.data.bars.close[10, 0]
+    assert HOLED.prices(HOLED.last_ms)[1] == HOLED.data.bars.close[-2, 1]
+    assert HOLED.recorded_bars == 3 * BARS - 5
 
 
 def test_a_market_where_nothing_moves_has_no_known_range() -> None:
     data = make_set()
     for name in ("open", "high", "low", "close"):
-        getattr(data.candles, name)[:, 1] = 3.0
+        getattr(data.bars, name)[:, 1] = 3.0
     part = RecordedMarket(data).segment(close_of(29), close_of(30))
     assert np.isnan(part.range_atr[1])
     assert not np.isnan(part.range_atr[0])
 
 
 def test_candles_are_the_complete_bars_inside_the_interval() -> None:
-    bars = MARKET.candles(STEP_MS, START_MS + 1, close_of(9) - 1)
+    bars = MARKET.bars(STEP_MS, START_MS + 1, close_of(9) - 1)
     assert bars.open_ms.tolist() == [START_MS + bar * STEP_MS for bar in range(1, 9)]
     assert bars.volume.dtype == np.float64
-    hours = MARKET.candles(4 * STEP_MS, START_MS, close_of(9))
+    hours = MARKET.bars(4 * STEP_MS, START_MS, close_of(9))
     assert hours.open_ms.tolist() == [START_MS, START_MS + 4 * STEP_MS]
-    assert np.array_equal(hours.high[1], MARKET.data.candles.high[4:8].max(axis=0))
-    assert len(MARKET.candles(STEP_MS, MARKET.last_ms, MARKET.last_ms + STEP_MS).open_ms) == 0
-    assert len(MARKET.candles(STEP_MS, close_of(5), close_of(3)).open_ms) == 0
+    assert np.array_equal(hours.high[1], MARKET.data.bars.high[4:8].max(axis=0))
+    assert len(MARKET.bars(STEP_MS, MARKET.last_ms, MARKET.last_ms + STEP_MS).open_ms) == 0
+    assert len(MARKET.bars(STEP_MS, close_of(5), close_of(3)).open_ms) == 0
 
 
 def test_observations_are_served_from_when_they_were_available() -> None:
@@ -192,7 +192,7 @@ def test_observations_are_served_from_when_they_were_available() -> None:
         values=np.arange(15.0).reshape(5, 3),
         period_ms=3_600_000,
     )
-    market = RecordedMarket(attrs.evolve(make_set(interest=series), funding=series))
+    market = RecordedMarket(attrs.evolve(make_set(open_interest=series), funding=series))
     until = START_MS + 2 * 3_600_000
     for served in (market.open_interest(START_MS, until), market.funding_rates(START_MS, until)):
         assert served.available_ms.tolist() == [START_MS + 3_600_000, until]
@@ -216,7 +216,7 @@ def test_instruments_and_spreads_are_inferred_from_the_bars() -> None:
         Decimal("0.001"),
         Decimal("0.000001"),
     ]
-    for each, highest in zip(MARKET.instruments, MARKET.data.candles.high.max(axis=0), strict=True):
+    for each, highest in zip(MARKET.instruments, MARKET.data.bars.high.max(axis=0), strict=True):
         assert 0.1 < float(each.lot) * highest <= 1
         assert each.qty_min == each.lot
         assert "E" not in str(each.lot)
@@ -224,9 +224,7 @@ def test_instruments_and_spreads_are_inferred_from_the_bars() -> None:
         assert each.funding_interval_h == 8
     spread = MARKET.half_spread_bps()
     assert spread[0] == pytest.approx(0.3), "the most traded symbol's"
-    assert spread[1] == pytest.approx(
-        1e4 * 0.0005 / np.median(MARKET.data.candles.close[:, 1]), 0.02
-    )
+    assert spread[1] == pytest.approx(1e4 * 0.0005 / np.median(MARKET.data.bars.close[:, 1]), 0.02)
 
 
 def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
@@ -235,8 +233,8 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
     assert (part.first_ms, part.last_ms) == (START_MS + 5 * STEP_MS, close_of(20))
     assert part.instruments == (MARKET.instruments[0], MARKET.instruments[2])
     assert part.half_spread_bps().tolist() == MARKET.half_spread_bps()[[0, 2]].tolist()
-    assert np.array_equal(part.data.candles.low, MARKET.data.candles.low[5:21][:, [0, 2]])
-    assert MARKET.restrict().bars == MARKET.bars
+    assert np.array_equal(part.data.bars.low, MARKET.data.bars.low[5:21][:, [0, 2]])
+    assert MARKET.restrict().recorded_bars == MARKET.recorded_bars
 
 
 @pytest.mark.parametrize(
@@ -257,6 +255,6 @@ def test_a_restriction_that_leaves_nothing_is_refused(
 
 def test_a_set_without_bars_is_no_market() -> None:
     data = make_set()
-    empty = attrs.evolve(data.candles, open_ms=data.candles.open_ms[:0])
+    empty = attrs.evolve(data.bars, open_ms=data.bars.open_ms[:0])
     with pytest.raises(InvalidDataError, match="has no bars"):
-        RecordedMarket(attrs.evolve(data, candles=empty))
+        RecordedMarket(attrs.evolve(data, bars=empty))
