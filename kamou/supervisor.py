@@ -12,7 +12,6 @@ child ends, so a child that backs off never delays the others.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import deque
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.errors import KamouError, TimedOutError
 from kamou.runtime.supervision import (
     ChildExit,
     ChildSpec,
@@ -94,7 +92,6 @@ class Supervisor:
         self._restarts = deque[tuple[float, float]](maxlen=RESTARTS_KEPT)  # time, back-off; in s
         self._finish = trio.Event()
         self._stopped = trio.Event()
-        self._changed = trio.Event()  # replaced at every change of a child's state
         self._closing = False
         self._storm: RestartStormError | None = None
         self._announce: Callable[[], None] | None = None
@@ -160,33 +157,6 @@ class Supervisor:
         for child in reversed(self._children):
             await self._stop_child(child)
         self._stopped.set()
-
-    async def restart_child(self, child_id: str, *, timeout_s: float) -> None:
-        """Stop and start a child now, with those the strategy ties to it; not a crash.
-
-        Its back-off is forgotten. Returns when it runs. ``KeyError`` for an unknown child,
-        ``KamouError`` when its supervisor is not running, ``TimedOutError`` at the deadline.
-        """
-        owner, child = self._find(child_id)
-        if owner._nursery is None or owner._closing:
-            raise KamouError(f"{owner.spec.id}, which supervises {child_id}, is not running")
-        child.due_s, child.wanted, before = 0.0, True, child.incarnation
-        owner._recover(owner._affected(child))
-        with trio.move_on_after(timeout_s):
-            while child.incarnation == before or child.state is not State.RUNNING:
-                await owner._changed.wait()
-            return
-        raise TimedOutError(f"{child_id} is {child.state.value} after {timeout_s:g} s")
-
-    def _find(self, child_id: str) -> tuple[Supervisor, _Child]:
-        for child in self._children:
-            if child.spec.id == child_id:
-                return self, child
-        for child in self._children:
-            if child.nested is not None:
-                with contextlib.suppress(KeyError):
-                    return child.nested._find(child_id)
-        raise KeyError(child_id)
 
     # --- one child ---------------------------------------------------------------
 
@@ -351,8 +321,6 @@ class Supervisor:
                 await child.settled.wait()
 
     def _note_change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
         if (
             self._announce is not None
             and not self._closing

@@ -10,7 +10,6 @@ import trio
 from trio.testing import MockClock
 from troupe import Crash, Troupe, abc, spec, supervised
 
-from kamou.errors import KamouError, TimedOutError
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.supervision import (
     ChildSpec,
@@ -177,47 +176,6 @@ async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
         await troupe.tell("b", Crash(), settle_s=11)
         await troupe.tell("a", Crash())
     assert troupe.took() == "-b -a -b"
-
-
-# --- restart_child ---------------------------------------------------------------------------
-
-
-async def test_restart_child_is_not_a_crash_and_skips_the_back_off(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
-    root = spec(*abc(troupe), backoff_base_s=100.0, backoff_cap_s=100.0, intensity=1)
-    async with supervised(troupe, root) as supervisor:
-        await troupe.tell("b", Crash())
-        troupe.took()
-        await supervisor.restart_child("b", timeout_s=1)
-        await supervisor.restart_child("b", timeout_s=1)
-        assert troupe.took() == "+b -b +b"
-        assert trio.current_time() < 5
-
-
-async def test_restart_child_reaches_nested_children_and_obeys_their_strategy(
-    troupe: Troupe,
-    autojump_clock: MockClock,
-) -> None:
-    first = spec(troupe.child("x"), id="first")
-    nested = spec(*abc(troupe), id="nested", strategy=Strategy.REST_FOR_ONE)
-    async with supervised(troupe, spec(first, nested)) as supervisor:
-        troupe.took()
-        await supervisor.restart_child("b", timeout_s=1)
-        await trio.sleep(1)
-        assert troupe.took() == "-c -b +b +c"
-        with pytest.raises(KeyError):
-            await supervisor.restart_child("nobody", timeout_s=1)
-
-
-async def test_restart_child_gives_up_at_its_deadline(
-    troupe: Troupe, autojump_clock: MockClock
-) -> None:
-    async with supervised(troupe, spec(troupe.child("a", slow_s=5))) as supervisor:
-        with pytest.raises(TimedOutError, match="a is starting after 2 s"):
-            await supervisor.restart_child("a", timeout_s=2)
-    with pytest.raises(KamouError, match="is not running"):
-        await supervisor.restart_child("a", timeout_s=2)
 
 
 # --- snapshot and mailboxes --------------------------------------------------------------------
