@@ -1,4 +1,4 @@
-"""Finds every place at which an actor waits, and makes one of them raise.
+"""Counts the steps of actors, and makes one of them raise where it waits.
 
 A *site* is where a task of an actor is suspended, as the chain of Kamou's own frames from the
 actor's ``run`` inwards: two ways into the same ``await`` are two sites.
@@ -7,7 +7,6 @@ actor's ``run`` inwards: two ways into the same ``await`` are two sites.
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,49 +63,6 @@ def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
     if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
         return None
     return actor
-
-
-class Watcher(trio.abc.Instrument):
-    """Counts how often each site is resumed while ``armed`` says so."""
-
-    def __init__(self, actors: frozenset[str], armed: Callable[[], bool]) -> None:
-        self.actors = actors
-        self.armed = armed
-        self.seen: Counter[Site] = Counter()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        site = self.site_of(task)
-        if site is not None and self.armed():
-            self.seen[site] += 1
-            self.resumed(task, site)
-
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
-        """The task is about to go on from this site."""
-
-    def site_of(self, task: trio.lowlevel.Task) -> Site | None:
-        actor = actor_of(task, self.actors)
-        if actor is None:
-            return None
-        chain = tuple(frames(task.coro))
-        return Site(actor, chain) if chain else None
-
-
-class Saboteur(Watcher):
-    """Raises ``Sabotage`` in place of the ``occurrence``-th return of one site's wait, once."""
-
-    def __init__(
-        self, actors: frozenset[str], armed: Callable[[], bool], site: Site, occurrence: int
-    ) -> None:
-        super().__init__(actors, armed)
-        self.target = site
-        self.occurrence = occurrence
-        self.struck = False
-
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
-        if self.struck or site != self.target or self.seen[site] != self.occurrence:
-            return
-        self.struck = True
-        throw_into(task, Sabotage(str(site)))
 
 
 class Stuck(BaseException):

@@ -15,13 +15,14 @@ import pytest
 import screenplay
 import trio
 from account_of import faults
+from crash_points import Saboteur, Watcher
 from stage import Ended, perform
 
 from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.runtime.determinism import throw_into
 from kamou.runtime.supervision import RestartStormError
-from kamou.simulator.saboteur import Sabotage, Saboteur, Site, Watcher
+from kamou.simulator.saboteur import Sabotage, Site
 
 PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(

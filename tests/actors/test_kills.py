@@ -14,11 +14,12 @@ import pytest
 import screenplay
 import trio
 from account_of import faults
+from crash_points import Watcher
 from stage import SETTINGS, at, perform
 from test_crashes import ACTORS, armed, sites, visits
 
 from kamou.core.book.events import RunStarted, RunStopped
-from kamou.simulator.saboteur import Site, Watcher
+from kamou.simulator.saboteur import Site
 
 PARTS = 6  # so that several processes may share the work
 DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time stop
