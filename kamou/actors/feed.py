@@ -54,7 +54,6 @@ class Feed(Actor):
         self._delay_ms = cycle.bar_delay_ms
         self._period_ms = period_ms
         self._on_cycle = on_cycle
-        self.missed_cycles = 0
 
     async def recover(self) -> None:
         now = self.clock.now_ms()
@@ -88,7 +87,6 @@ class Feed(Actor):
                 bars = await self._port.bars(self._period_ms, self._next_open_ms, until_ms)
                 open_interest = await self._port.open_interest(self._interest_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
-            self.missed_cycles += 1
             return None, None
         if bars is not None and len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms

@@ -24,18 +24,8 @@ import numpy as np
 
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.events import Event
-from kamou.messages import market, orders, signals, system
-from kamou.messages.envelope import Message
 
 T = TypeVar("T")
-
-MESSAGES: tuple[type[Message], ...] = tuple(
-    cls
-    for module in (market, signals, orders, system)
-    for cls in vars(module).values()
-    if isinstance(cls, type) and issubclass(cls, Message) and cls.__module__ == module.__name__
-)
-"""Every message that may cross a mailbox, found by being written in ``kamou/messages/``."""
 
 # What msgspec writes for a float that is not finite, and how Decimals that are not are spelt.
 # Finding one is a suspicion only: ``None`` and the text "NaN" are legal.

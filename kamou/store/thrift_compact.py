@@ -12,7 +12,8 @@ from typing import Any
 
 from kamou.errors import KamouError
 
-TRUE, FALSE, BYTE, SHORT, INT, LONG, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+TRUE, FALSE, BYTE, SHORT, INT, LONG, DOUBLE, BINARY, LIST, SET = range(1, 11)
+STRUCT = 12  # 11 is a map, which no footer has
 DEEP_MAX = 16  # structs and lists inside each other; a footer has seven
 
 

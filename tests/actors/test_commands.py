@@ -11,7 +11,7 @@ import screenplay
 from account_of import faults
 from stage import SETTINGS, Ended, Stage, at, perform
 
-from kamou import app
+from kamou import app, ids
 from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.follower import BookFollower
 from kamou.core.book.events import (
@@ -21,10 +21,10 @@ from kamou.core.book.events import (
     StateChanged,
     TradeClosed,
 )
-from kamou.core.book.intents import proves
+from kamou.core.book.intents import payload
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import Abstain
-from kamou.core.model import Figure, OrderRole, TradingState
+from kamou.core.model import Figure, Intent, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
 from kamou.messages.system import Flatten, Halt, Resume
@@ -185,11 +185,17 @@ def test_what_a_strategy_raised_is_kept_with_the_reasons_of_its_cycle() -> None:
     )
 
 
-def test_every_order_proves_its_commitment() -> None:
+def committed_id(intent: Intent) -> str:
+    """The client order id that commits to the order's content under its salt."""
+    return ids.client_order_id(ids.commitment(bytes.fromhex(intent.salt), payload(intent)))
+
+
+def test_the_client_order_id_of_every_order_commits_to_its_content() -> None:
     intents = [e.intent for e in perform().of(IntentRecorded)]
     assert len(intents) > 20
-    assert all(proves(intent) for intent in intents)
-    assert not proves(attrs.evolve(intents[0], quantity=intents[0].quantity + 1))
+    assert all(committed_id(intent) == intent.client_order_id for intent in intents)
+    larger = attrs.evolve(intents[0], quantity=intents[0].quantity + 1)
+    assert committed_id(larger) != larger.client_order_id
 
 
 def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:

@@ -50,12 +50,6 @@ def payload(intent: Intent) -> bytes:
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode()
 
 
-def proves(intent: Intent) -> bool:
-    """Whether the client order id really is the commitment to this content under this salt."""
-    made = ids.client_order_id(ids.commitment(bytes.fromhex(intent.salt), payload(intent)))
-    return made == intent.client_order_id
-
-
 def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
     """With the salt and the id that its content commits to."""
     salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
