@@ -6,8 +6,7 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
+from kamou.clock import DAY_MS
 
 
 def utc_day(at_ms: int) -> str:

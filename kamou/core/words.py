@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
+from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.codes import describe_cause
-from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import NOTE, Figure
 
 FEATURES = {
@@ -183,7 +183,6 @@ MONEY = frozenset(
 MONEY |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
 ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
-MINUTE_MS = 60_000
 UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
 INSTANTS_FROM_MS = 10**11  # a longer duration would be three years
 PRICE_DIGITS = 8  # significant ones: more than any venue quotes

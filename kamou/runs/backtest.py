@@ -16,8 +16,8 @@ import trio
 
 from kamou import ids
 from kamou.app import Tree, World, compose, cycle_for
-from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
-from kamou.core.day import DAY_MS, utc_day
+from kamou.clock import DAY_MS, JumpClock, SimulatedClock, SystemClock, next_ms
+from kamou.core.day import utc_day
 from kamou.core.record.gate import Gate
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -162,11 +162,11 @@ async def _trade(
 ) -> None:
     """The tree from now to ``end_ms``, then an orderly stop."""
     first_ms = clock.now_ms()
-    total = (end_ms - first_ms) // 86_400_000 or 1
+    total = (end_ms - first_ms) // DAY_MS or 1
     salt = hashlib.sha256(b"kamou-backtest").digest()
 
     def on_cycle(cycle_at_ms: int) -> None:
-        progress("days", (cycle_at_ms - first_ms) // 86_400_000, total)
+        progress("days", (cycle_at_ms - first_ms) // DAY_MS, total)
 
     tree = compose(
         World(

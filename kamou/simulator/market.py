@@ -17,7 +17,7 @@ from kamou.core.model import Instrument
 
 D = Decimal
 STEP_MS = 1_000
-INTEREST_MS = 3_600_000
+INTEREST_MS = HOUR_MS
 
 
 @attrs.frozen(kw_only=True)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from kamou.clock import DAY_MS
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
 from kamou.core.market.bars import Ints, Series, empty_series
+from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget
 from kamou.store.layouts import Columns, Kind, Skipped
@@ -16,8 +18,6 @@ from kamou.store.layouts import Columns, Kind, Skipped
 PROBLEMS_SHOWN = 10
 STRANGERS_SHOWN = 10  # symbols without bars, in one note
 FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
-FUNDING_JITTER_MS = 60_000  # settlements are stamped some milliseconds late; keep the minute
-FUNDING_PERIOD_MS = 8 * 3_600_000
 
 
 def codes_among(part: Columns, symbols: tuple[str, ...]) -> Ints:
@@ -73,7 +73,7 @@ def _commonest_step_ms(code: Ints, ts: Ints) -> int:
     times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
     steps = np.diff(times[order])[np.diff(code[order]) == 0]
     distances, counts = np.unique(steps[steps > 0], return_counts=True)
-    return int(distances[counts.argmax()]) if len(distances) else 86_400_000
+    return int(distances[counts.argmax()]) if len(distances) else DAY_MS
 
 
 def make_series(

@@ -19,6 +19,7 @@ import numpy as np
 from kamou.clock import DAY_MS, HOUR_MS, next_ms
 from kamou.core.book.updates import VenueEvent
 from kamou.core.market.bars import Floats
+from kamou.core.market.instruments import FUNDING_JITTER_MS
 from kamou.core.model import (
     ZERO,
     Account,
@@ -43,7 +44,6 @@ from kamou.venue.spots import Spots
 from kamou.venue.state import AuditRecord, OrderRequest, VenueState, WorkingOrder
 from kamou.venue.store import StaleVenueError, VenueStore
 
-FUNDING_JITTER_MS = 60_000  # venues stamp a settlement a little before or after its hour
 REDO_MAX = 8  # another process writing more often than this in a row is a defect
 
 T = TypeVar("T")

@@ -15,13 +15,12 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, SymbolSeen
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 D = Decimal
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 MAJORS = ("BTC", "XBT", "ETH")  # everything else is one cluster
 
 MarkAt = Callable[[str, int], Decimal | None]

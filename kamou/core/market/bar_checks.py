@@ -8,13 +8,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from kamou.clock import DAY_MS
 from kamou.core.market.bars import Bars, Floats, Ints
 from kamou.errors import InvalidDataError
 
 Bools = npt.NDArray[np.bool_]
 
 EPOCH_MIN_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older; seconds look like 1970
-DAY_MS = 86_400_000
 PERIOD_MIN_MS = 1_000  # no venue has shorter bars
 PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1e-10
 PRICE_MAX = 1e12  # a bitcoin in the smallest currency of the world is 1e10

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from kamou.clock import HOUR_MS
 from kamou.core.model import ZERO, Instrument
 
 POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")
 FEE_MAX = Decimal("0.05")  # of notional; a hundred times what venues take: a unit was mistaken
+FUNDING_PERIOD_MS = 8 * HOUR_MS  # of most venues, and where a file does not say
+FUNDING_JITTER_MS = 60_000  # venues stamp a settlement up to this far from its hour
 REBATE_MAX = Decimal("0.001")  # of notional; a taker pays, a maker may be paid a little
 
 

@@ -13,9 +13,10 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
+from kamou.clock import DAY_MS
 from kamou.core.book.events import DayOpened
 from kamou.core.book.holdings import BalanceChange, Holdings, by_symbol
-from kamou.core.day import DAY_MS, day_start_ms, utc_day
+from kamou.core.day import day_start_ms, utc_day
 from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
 
 MARK_READ = "mark_read"  # marks read in the first minute of the day

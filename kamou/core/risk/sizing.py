@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.clock import HOUR_MS
 from kamou.core.codes import Deny
 from kamou.core.model import ZERO, Denial, Figure, Instrument, Quote, Side
 from kamou.core.risk.costs import taker_rate
@@ -20,7 +21,7 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 
 BPS = Decimal(10_000)
 ONE = Decimal(1)
-EIGHT_HOURS_MS = 8 * 3_600_000
+EIGHT_HOURS_MS = 8 * HOUR_MS
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +92,7 @@ def trade_costs(
     if funding_rate is None:
         funding = costs.funding_bps_per_8h / BPS * hold_ms / EIGHT_HOURS_MS
     else:
-        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * 3_600_000)
+        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * HOUR_MS)
         funding = max(ZERO, funding_rate * side.sign * intervals)
     return TradeCosts(fee_in=fee, fee_out=fee, slip=slip, funding=funding)
 

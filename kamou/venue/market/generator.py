@@ -37,6 +37,7 @@ from kamou.core.market.bars import (
     resample,
     trailing_atr,
 )
+from kamou.core.market.instruments import FUNDING_PERIOD_MS
 from kamou.errors import ConfigurationError
 from kamou.venue.market.bar_path import BarPath, join_segments
 from kamou.venue.market.generated_day import (
@@ -56,7 +57,6 @@ from kamou.venue.market.universe import UniverseSettings, make_universe
 END_MS = 4_102_444_800_000  # 2100-01-01: "never" as a number
 DAYS_HELD = 4  # of bars: tomorrow, today, yesterday for the ATR, and one for a look back
 _CACHES = ("_moves", "_days", "_draws", "_atrs")  # by day; see ``twin``
-FUNDING_PERIOD_MS = 8 * HOUR_MS
 V = TypeVar("V")
 
 GENERATOR_VERSION = 1

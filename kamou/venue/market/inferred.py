@@ -18,6 +18,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from kamou.clock import HOUR_MS
 from kamou.core.market.bars import Dataset, Floats, Series
 from kamou.core.model import Instrument
 
@@ -119,7 +120,7 @@ def _funding_intervals_h(funding: Series) -> Floats:
     for column in range(len(funding.symbols)):
         at = funding.available_ms[~np.isnan(funding.values[:, column])]
         if len(at) > 1:
-            intervals[column] = max(1, round(float(np.median(np.diff(at))) / 3_600_000))
+            intervals[column] = max(1, round(float(np.median(np.diff(at))) / HOUR_MS))
     return intervals
 
 
