@@ -16,8 +16,8 @@ from kamou.core.risk.midnights import (
     LAST_PRICE_BARS,
     MARK_READ,
     MidnightMarks,
+    mark_of_bar,
     missed_midnights,
-    on_tick,
     symbols_of,
     units_at,
 )
@@ -103,7 +103,7 @@ async def closes_at(
         return {}
     closes = bars.close[ends][-1]
     return {
-        symbol: on_tick(float(close), instruments[symbol].tick)
+        symbol: mark_of_bar(float(close), instruments[symbol].tick)
         for symbol, close in zip(bars.symbols, closes, strict=True)
         if symbol in instruments and 0 < close < float("inf")
     }

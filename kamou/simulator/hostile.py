@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, TypeVar
 
 import attrs
@@ -18,6 +18,7 @@ import trio
 from kamou.clock import Clock
 from kamou.core.book.updates import VenueEvent
 from kamou.core.market.bars import Bars, Series
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import (
     Account,
     Fill,
@@ -200,7 +201,7 @@ class HostileExchange(SimulatedExchange):
             for symbol, quote in quotes.items():
                 price = prices[self.engine.source.symbols.index(symbol)]
                 tick = self.engine.instruments[symbol].tick
-                then = (Decimal(repr(float(price))) // tick) * tick
+                then = round_to_tick(Decimal(repr(float(price))), tick, ROUND_FLOOR)
                 quotes[symbol] = attrs.evolve(
                     quote, bid=then, ask=then + tick, mark=then, at_ms=data_ms
                 )

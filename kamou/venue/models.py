@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import attrs
 
 from kamou.core.book.intents import as_contracts
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Instrument, OrderSide
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
@@ -27,9 +28,8 @@ def on_tick(price: float, tick: Decimal) -> Decimal:
 
 def on_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
     """``price`` on the tick, rounded against ``side``: a buy pays the next tick up."""
-    steps = Decimal(repr(price)) / tick
     rounding = ROUND_CEILING if side is OrderSide.BUY else ROUND_FLOOR
-    return max(tick, steps.to_integral_value(rounding) * tick)
+    return max(tick, round_to_tick(Decimal(repr(price)), tick, rounding))
 
 
 @attrs.frozen(kw_only=True)
@@ -175,10 +175,8 @@ class LiquidationModel:
         """The price, on the tick, at which loss and closing fee eat the margin exactly."""
         sign = 1 if quantity > ZERO else -1
         price = entry * (1 - Decimal(sign) / leverage) / (1 - sign * instrument.taker_fee)
-        steps = (price / instrument.tick).to_integral_value(
-            ROUND_CEILING if sign > 0 else ROUND_FLOOR
-        )
-        return max(instrument.tick, steps * instrument.tick)
+        rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR
+        return max(instrument.tick, round_to_tick(price, instrument.tick, rounding))
 
 
 @attrs.frozen(kw_only=True)

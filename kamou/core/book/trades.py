@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Fill, OrderRole, Plan, Side, opening_side
 
 ADOPTED = "adopted"
@@ -112,7 +113,7 @@ class OpenTrade:
         if not self.tick:
             return self.stop_price
         rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
-        return (self.stop_price / self.tick).to_integral_value(rounding=rounding) * self.tick
+        return round_to_tick(self.stop_price, self.tick, rounding)
 
     @property
     def protected(self) -> bool:
@@ -288,7 +289,7 @@ def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
     stop, target = trade.confirmed, trade.target_price
     if target is not None:  # towards the entry
         rounding = ROUND_FLOOR if trade.side is Side.LONG else ROUND_CEILING
-        target = (target / event.tick).to_integral_value(rounding=rounding) * event.tick
+        target = round_to_tick(target, event.tick, rounding)
     return attrs.evolve(
         trade,
         contract_size=event.contract_size,

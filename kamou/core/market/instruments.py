@@ -65,3 +65,8 @@ def all_faults(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tup
     found += [f"{symbol}: listed {n} times" for symbol, n in named.items() if n > 1]
     found += [f"{symbol}: has no instrument" for symbol in symbols if symbol not in named]
     return tuple(found)
+
+
+def round_to_tick(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
+    """Return a multiple of ``tick``; ``rounding`` is a constant of ``decimal``: ``ROUND_FLOOR``."""
+    return (price / tick).to_integral_value(rounding=rounding) * tick

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from kamou.core.book.events import PositionAdopted
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import Instrument, Side, VenuePosition
 from kamou.core.risk.equity import exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -75,4 +76,4 @@ def adopted_stop(
     tick = instrument.tick
     raw = mark - sign * max(distance, tick)
     rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR  # towards the mark
-    return (raw / tick).to_integral_value(rounding=rounding) * tick
+    return round_to_tick(raw, tick, rounding)

@@ -17,6 +17,7 @@ from kamou.clock import DAY_MS
 from kamou.core.book.events import DayOpened
 from kamou.core.book.holdings import BalanceChange, Holdings, by_symbol
 from kamou.core.day import day_start_ms, utc_day
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
 
 MARK_READ = "mark_read"  # marks read in the first minute of the day
@@ -176,10 +177,9 @@ def openings(
     return tuple(made)
 
 
-def on_tick(price: float, tick: Decimal) -> Decimal:
+def mark_of_bar(price: float, tick: Decimal) -> Decimal:
     """Return a bar's price as the mark that it stands for: on the nearest tick."""
-    steps = (Decimal(repr(price)) / tick).to_integral_value(rounding=ROUND_HALF_EVEN)
-    return steps * tick
+    return round_to_tick(Decimal(repr(price)), tick, ROUND_HALF_EVEN)
 
 
 def _opened(

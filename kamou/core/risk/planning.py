@@ -13,6 +13,7 @@ import attrs
 from kamou import ids
 from kamou.core.book.book import Book
 from kamou.core.codes import Deny
+from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Candidate, Denial, Figure, Instrument, Plan, Quote, Side
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
@@ -49,17 +50,12 @@ def prices_for(
     reach = touch * costs.entry_limit_offset_bps / BPS
     stop = touch - sign * Decimal(repr(candidate.stop_distance))
     target = touch + sign * Decimal(repr(candidate.target_distance))
-    tick = instrument.tick
+    tick, away = instrument.tick, ROUND_CEILING if long else ROUND_FLOOR
     return Prices(
-        limit=_on_tick(touch + sign * reach, tick, up=long),
-        stop=_on_tick(stop, tick, up=not long),
-        target=_on_tick(target, tick, up=long),
+        limit=round_to_tick(touch + sign * reach, tick, away),
+        stop=round_to_tick(stop, tick, ROUND_FLOOR if long else ROUND_CEILING),
+        target=round_to_tick(target, tick, away),
     )
-
-
-def _on_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
-    steps = (price / tick).to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR)
-    return steps * tick
 
 
 def deny_without_headroom(

@@ -42,8 +42,8 @@ from kamou.core.model import Figure, OrderSide
 from kamou.core.risk.midnights import (
     NOT_REBUILT,
     equity_at,
+    mark_of_bar,
     missed_midnights,
-    on_tick,
     openings,
     symbols_of,
 )
@@ -285,5 +285,5 @@ def test_a_snapshot_keeps_what_late_entries_may_correct(story: Story) -> None:
 
 
 def test_a_close_is_a_mark_on_the_tick() -> None:
-    assert on_tick(0.1 + 0.2, D("0.01")) == D("0.30")
-    assert on_tick(61_981.0, D("0.1")) == D("61981.0")
+    assert mark_of_bar(0.1 + 0.2, D("0.01")) == D("0.30")
+    assert mark_of_bar(61_981.0, D("0.1")) == D("61981.0")
