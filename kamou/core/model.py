@@ -15,6 +15,8 @@ from enum import Enum
 import attrs
 
 ZERO = Decimal(0)
+BPS = 1e-4  # one basis point as a fraction, for floats
+BPS_PER_UNIT = Decimal(10_000)  # a Decimal is divided by it, which adds no zeros at its end
 
 
 class Side(str, Enum):

@@ -9,13 +9,12 @@ from typing import Any
 
 import attrs
 
+from kamou.core.model import ZERO
 from kamou.runs.facts import facts_digest
 from kamou.store import queries
 from kamou.venue.checker import CheckReport
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord
-
-ZERO = Decimal(0)
 
 
 def report(

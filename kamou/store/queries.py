@@ -296,11 +296,11 @@ def journal_digest(reader: sqlite3.Connection) -> str:
 def _open_trade(
     reader: sqlite3.Connection, trade_id: str, fills: list[FillRow]
 ) -> OpenTradeRow | None:
-    net = sum((f.quantity if f.side == "buy" else -f.quantity for f in fills), Decimal(0))
+    net = sum((f.quantity if f.side == "buy" else -f.quantity for f in fills), ZERO)
     if net == 0:
         return None
     opening = [f for f in fills if f.side == ("buy" if net > 0 else "sell")]
-    bought = sum((f.quantity for f in opening), Decimal(0))
+    bought = sum((f.quantity for f in opening), ZERO)
     chain = trade_chain(reader, trade_id)
     plan = chain.permit if chain else None
     return OpenTradeRow(
@@ -309,7 +309,7 @@ def _open_trade(
         strategy=chain.signal.strategy if chain and chain.signal else "",
         side="long" if net > 0 else "short",
         quantity=abs(net),
-        entry_price=sum((f.quantity * f.price for f in opening), Decimal(0)) / bought,
+        entry_price=sum((f.quantity * f.price for f in opening), ZERO) / bought,
         stop_price=plan.stop_price if plan else None,
         target_price=plan.target_price if plan else None,
         opened_at_ms=opening[0].at_ms,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from kamou.core.model import ZERO, Account, Instrument, OrderType, VenuePosition
+from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, VenuePosition
 from kamou.venue.state import (
     AuditRecord,
     ContractAudit,
@@ -321,7 +321,7 @@ class Checker:
         stop = min(triggers) if symbol.position > ZERO else max(triggers)
         distance = max(ZERO, (symbol.entry - stop) * (1 if symbol.position > ZERO else -1))
         fees = noted.taker_fee * (symbol.entry + stop)
-        slippage = self.limits.slippage_bps / 10_000 * stop
+        slippage = self.limits.slippage_bps / BPS_PER_UNIT * stop
         each = distance * (1 + self.limits.gap_buffer) + fees + slippage
         risk = each * abs(symbol.position) * noted.contract_size
         limit = self._allowed(self.limits.risk_per_trade, noted)

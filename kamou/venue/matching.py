@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from kamou.core.model import (
+    BPS,
     ZERO,
     Instrument,
     OrderSide,
@@ -121,7 +122,7 @@ class Matcher:
     def _crosses(self, request: OrderRequest, spot: Spot) -> bool:
         limit = request.limit_price
         assert limit is not None
-        best = spot.mid * (1.0 + request.side.sign * spot.half_spread_bps * 1e-4)
+        best = spot.mid * (1.0 + request.side.sign * spot.half_spread_bps * BPS)
         return (float(limit) - best) * request.side.sign >= 0.0
 
     def _hit_now(self, order: WorkingOrder, spot: Spot) -> bool:

@@ -13,12 +13,10 @@ import attrs
 
 from kamou.core.book.intents import as_contracts
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import ZERO, Instrument, OrderSide
+from kamou.core.model import BPS, BPS_PER_UNIT, ZERO, Instrument, OrderSide
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.state import as_money
-
-BPS = 1e-4
 
 
 def on_tick(price: float, tick: Decimal) -> Decimal:
@@ -194,7 +192,9 @@ class VenueModels:
     @classmethod
     def from_settings(cls, exchange: ExchangeSettings, costs: CostModel) -> VenueModels:
         return cls(
-            fee=FeeModel(taker=costs.taker_bps / 10_000, maker=costs.maker_bps / 10_000),
+            fee=FeeModel(
+                taker=costs.taker_bps / BPS_PER_UNIT, maker=costs.maker_bps / BPS_PER_UNIT
+            ),
             latency=LatencyModel(latency_ms=exchange.latency_ms),
             slippage=SlippageModel(bps=float(costs.slippage_bps)),
             fill=FillModel(volume_participation=exchange.volume_participation),
@@ -202,5 +202,5 @@ class VenueModels:
                 gap_range_atr=float(exchange.gap_range_atr),
                 gap_depth=float(exchange.gap_depth),
             ),
-            funding=FundingModel(assumed_per_8h=costs.funding_bps_per_8h / 10_000),
+            funding=FundingModel(assumed_per_8h=costs.funding_bps_per_8h / BPS_PER_UNIT),
         )

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 from kamou.clock import floor_ms
 from kamou.core.market.bars import Floats
-from kamou.core.model import Instrument, OrderSide, Quote
+from kamou.core.model import BPS, Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
 from kamou.venue.market.market import MarketSource, Segment
 from kamou.venue.matching import Spot, Stretch
-from kamou.venue.models import BPS, VenueModels, on_tick, on_tick_against
+from kamou.venue.models import VenueModels, on_tick, on_tick_against
 
 
 class Spots:

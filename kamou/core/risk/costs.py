@@ -10,10 +10,9 @@ from decimal import Decimal
 import attrs
 
 from kamou.clock import HOUR_MS
-from kamou.core.model import Instrument, Side
+from kamou.core.model import BPS, BPS_PER_UNIT, Instrument, Side
 from kamou.core.risk.limits import CostModel
 
-BPS = 1e-4
 FUNDING_UNIT_MS = 8 * HOUR_MS
 
 
@@ -37,7 +36,7 @@ def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     The worse of the account's own rate, which the venue states with the ``instrument``, and the
     setting. None: an instrument that is not known; then the setting alone.
     """
-    floor = costs.taker_bps / 10_000
+    floor = costs.taker_bps / BPS_PER_UNIT
     return floor if instrument is None else max(instrument.taker_fee, floor)
 
 

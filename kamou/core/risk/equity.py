@@ -14,10 +14,9 @@ import attrs
 
 from kamou.clock import HOUR_MS, floor_ms
 from kamou.core.book.book import Book
-from kamou.core.model import ZERO, Account, Instrument, Quote, VenuePosition
+from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, Quote, VenuePosition
 from kamou.core.risk.costs import taker_rate
 from kamou.core.risk.limits import CostModel
-from kamou.core.risk.sizing import BPS
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +38,7 @@ class CurrentEquity:
 
 def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return what leaving a position costs, as a fraction of its notional."""
-    return taker_rate(instrument, costs) + costs.slippage_bps / BPS
+    return taker_rate(instrument, costs) + costs.slippage_bps / BPS_PER_UNIT
 
 
 def exit_costs(

@@ -14,13 +14,23 @@ from kamou import ids
 from kamou.core.book.book import Book
 from kamou.core.codes import Deny
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import ZERO, Candidate, Denial, Figure, Instrument, Plan, Quote, Side
+from kamou.core.model import (
+    BPS_PER_UNIT,
+    ZERO,
+    Candidate,
+    Denial,
+    Figure,
+    Instrument,
+    Plan,
+    Quote,
+    Side,
+)
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, room_for
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import BPS, Headroom, Sized, denial, size, trade_costs
+from kamou.core.risk.sizing import Headroom, Sized, denial, size, trade_costs
 
 ROOM_USED = Decimal("0.99")
 """Of the headroom that is left: marks move between planning and review, and a plan that is denied
@@ -47,7 +57,7 @@ def prices_for(
     long = candidate.side is Side.LONG
     touch = quote.ask if long else quote.bid
     sign = candidate.side.sign
-    reach = touch * costs.entry_limit_offset_bps / BPS
+    reach = touch * costs.entry_limit_offset_bps / BPS_PER_UNIT
     stop = touch - sign * Decimal(repr(candidate.stop_distance))
     target = touch + sign * Decimal(repr(candidate.target_distance))
     tick, away = instrument.tick, ROUND_CEILING if long else ROUND_FLOOR

@@ -15,11 +15,10 @@ import attrs
 
 from kamou.clock import HOUR_MS
 from kamou.core.codes import Deny
-from kamou.core.model import ZERO, Denial, Figure, Instrument, Quote, Side
+from kamou.core.model import BPS_PER_UNIT, ZERO, Denial, Figure, Instrument, Quote, Side
 from kamou.core.risk.costs import taker_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
 
-BPS = Decimal(10_000)
 ONE = Decimal(1)
 EIGHT_HOURS_MS = 8 * HOUR_MS
 
@@ -88,9 +87,9 @@ def trade_costs(
     assumption, paid whatever the side.
     """
     fee = taker_rate(instrument, costs)
-    slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS
+    slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS_PER_UNIT
     if funding_rate is None:
-        funding = costs.funding_bps_per_8h / BPS * hold_ms / EIGHT_HOURS_MS
+        funding = costs.funding_bps_per_8h / BPS_PER_UNIT * hold_ms / EIGHT_HOURS_MS
     else:
         intervals = Decimal(hold_ms) / (instrument.funding_interval_h * HOUR_MS)
         funding = max(ZERO, funding_rate * side.sign * intervals)

@@ -20,7 +20,7 @@ import numpy as np
 
 from kamou.clock import HOUR_MS
 from kamou.core.market.bars import Dataset, Floats, Series
-from kamou.core.model import Instrument
+from kamou.core.model import BPS_PER_UNIT, Instrument
 
 SAMPLE_BARS = 1_000  # evenly spaced: enough to see every decimal that a price uses
 DECIMALS_MAX = 10
@@ -80,7 +80,9 @@ def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floa
     """Half the quoted spread per symbol, in basis points of mid: the model of this module."""
     ranks = _turnover_ranks(data)
     price = np.nanmedian(_sample(data.bars.close), axis=0)
-    half_tick = np.array([float(each.tick) for each in instruments]) / 2 / price * 1e4
+    half_tick = (
+        np.array([float(each.tick) for each in instruments]) / 2 / price * float(BPS_PER_UNIT)
+    )
     spreads: Floats = np.maximum(HALF_SPREAD_BPS * np.sqrt(ranks), half_tick)
     return spreads
 

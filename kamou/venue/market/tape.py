@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kamou.core.market.bars import Floats, Ints
+from kamou.core.model import BPS_PER_UNIT
 from kamou.venue.market.generated_day import TAPE, chance
 from kamou.venue.market.generator import GeneratedMarket
 
@@ -47,7 +48,7 @@ def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
     day, row = divmod(bar, market.bars_per_day)
     scale = market.universe.scale
     mid = market.prices(at_ms)
-    half = mid * market.half_spread_bps() / 1e4
+    half = mid * market.half_spread_bps() / float(BPS_PER_UNIT)
     bid = np.maximum(np.floor((mid - half) * scale), 1.0)
     ask = np.maximum(np.ceil((mid + half) * scale), bid + 1.0)
     noise = np.exp(0.5 * chance(market.seed, bar, TAPE).standard_normal((2, len(mid))))
@@ -89,7 +90,7 @@ def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> Prints:
     rising = np.diff(mid, prepend=market.day(day).open[row, column]) >= 0
     bought = rising == (rng.random(PRINTS_PER_BAR) < TAKER_FOLLOWS)
     shares = rng.standard_exponential(PRINTS_PER_BAR)
-    half = mid * market.half_spread_bps()[column] / 1e4
+    half = mid * market.half_spread_bps()[column] / float(BPS_PER_UNIT)
     return Prints(
         at_ms=market.first_ms + bar * market.step_ms + offset,
         price=np.where(bought, mid + half, mid - half),
