@@ -25,6 +25,7 @@ import trio
 from kamou.app import World, compose
 from kamou.clock import DAY_MS, JumpClock, SimulatedClock
 from kamou.core.model import Intent, OrderRole, VenueOrder
+from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import salt_for
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -33,7 +34,6 @@ from kamou.runtime.runners import inline
 from kamou.settings.config import load
 from kamou.supervisor import Supervisor
 from kamou.venue.market.generator import GeneratedMarket
-from kamou.venue.store import MEMORY
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01
 WARMUP_DAYS = 35

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
+from kamou.core.arrays import Floats
 from kamou.core.indicators.adx import Adx, directional
 from kamou.core.indicators.atr import Atr, atr
-from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio

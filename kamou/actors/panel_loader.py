@@ -13,9 +13,10 @@ import attrs
 import trio
 
 from kamou.clock import DAY_MS, Clock, floor_ms
+from kamou.core.arrays import Floats, Ints
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
-from kamou.exchange.base import Bars, ExchangePort, Floats, Ints, Series
+from kamou.exchange.base import Bars, ExchangePort, Series
 
 HISTORY_TIMEOUT_S = 900.0
 """To load all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and on a

@@ -17,6 +17,7 @@ from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.book import Book
 from kamou.core.book.events import EquityRecorded, Event
 from kamou.core.indicators.atr import atr
+from kamou.core.market.bars import ATR_PERIOD
 from kamou.core.market.instruments import all_faults
 from kamou.core.model import Instrument, Quote, TradingState
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
@@ -34,8 +35,7 @@ from kamou.messages.orders import (
 )
 from kamou.runtime.mailboxes import Mailbox
 
-ATR_PERIOD = 14
-ATR_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
+ATR_HISTORY_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
 RETRY_MS = 5_000  # after a pass that the venue did not answer
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
@@ -232,7 +232,7 @@ class Reconciler(Actor):
     async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
         """ATR(14) of the trade timeframe, where the venue has the bars for it."""
         now = self.clock.now_ms()
-        bars = await self._port.bars(self._period_ms, now - ATR_BARS * self._period_ms, now)
+        bars = await self._port.bars(self._period_ms, now - ATR_HISTORY_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}
         for symbol in symbols & set(bars.symbols):
             column = bars.symbols.index(symbol)

@@ -10,10 +10,10 @@ import numpy as np
 from kamou.actors.base import Actor
 from kamou.actors.panel_loader import PanelLoader
 from kamou.clock import Clock
+from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Opinion, Strategy
 from kamou.core.strategies.base import failed as failed_opinion
-from kamou.exchange.base import Floats
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
 from kamou.runtime.mailboxes import Mailbox

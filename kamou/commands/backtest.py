@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
-from kamou.commands.printing import Report, print_json, print_table, progress, when
+from kamou.commands.printing import print_json, print_table, progress, when
 from kamou.core.words import strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
+from kamou.runtime.levels import Progress
 from kamou.settings.config import Resolved
 
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
@@ -130,7 +131,7 @@ def _backtest(
     strategies: tuple[str, ...] | None,
     symbols: tuple[str, ...] | None,
     journal: Path | None,
-    report: Report,
+    report: Progress,
 ) -> dict[str, Any]:
     from kamou.runs import backtest as composition
 

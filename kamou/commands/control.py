@@ -14,7 +14,7 @@ from kamou.commands.operator import Operator
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, print_json, say, say_error
 from kamou.core.codes import describe_cause
-from kamou.core.model import TradingState
+from kamou.core.model import HALT_STATES
 from kamou.core.words import counted, describe_state, strategy_name
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, HaltLatch
@@ -30,7 +30,6 @@ from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_rea
 from kamou.settings.config import Resolved
 
 ACTOR = "operator"
-HALTED = frozenset(each.value for each in TradingState if not each.entries_allowed)
 RESUME_LATER = "a run that starts now is halted; `kamou resume` lets it trade once it is ready"
 
 
@@ -122,7 +121,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     done: dict[str, Any] = {"latch": "removed"}
     try:
         done |= Operator.find(folder).command("resume", reason)
-        if done.get("state") in HALTED:
+        if done.get("state") in HALT_STATES:
             done["next"] = "`kamou resume` again lets it trade"
     except KamouError as error:
         done |= {"system": str(error), "next": RESUME_LATER}

@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from kamou.commands.options import CONFIG_FILE, resolve
+from kamou.data_directory.folder import Announce
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved, Settings, leaf_types, load
 
 BAD_LINES_MAX = 100  # of one file that are left out, one after the other
 ENVIRONMENT_PREFIX = "KAMOU__"
 
-Warn = Callable[[str], None]
 Given = dict[str, tuple[str, object]]  # dotted key -> (where it stands, value)
 
 
-def resolve_what_holds(config_path: Path | None, warn: Warn, *, data_dir: Path | None) -> Resolved:
+def resolve_what_holds(
+    config_path: Path | None, warn: Announce, *, data_dir: Path | None
+) -> Resolved:
     """Return the settings in force without those that are wrong, which keep their defaults.
 
     Args:

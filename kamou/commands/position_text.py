@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from kamou.commands.figures import NONE, moment, money, percent, price, r_multiple, span
-from kamou.commands.text_layout import cells, columns, cut, flow, limited, widest, wrap
+from kamou.commands.text_layout import GAP, cells, columns, cut, flow, limited, widest, wrap
 from kamou.core.day import utc_day
 from kamou.core.model import ZERO
 from kamou.core.words import strategy_name
@@ -81,9 +81,6 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
 def unprotected(book: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each position that no confirmed stop covers."""
     return [_unprotected(row, book["as_of_ms"]) for row in book["positions"] if _is_bare(row)]
-
-
-GAP = "  "
 
 
 def _unprotected(row: Row, now_ms: int) -> str:

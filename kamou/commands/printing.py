@@ -19,8 +19,7 @@ import click
 
 from kamou.commands.text_layout import cells, fit_columns, named_values, wrap
 from kamou.escaping import escape_text
-
-Report = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+from kamou.runtime import levels
 
 PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
 
@@ -245,7 +244,7 @@ def when(at_ms: int | None) -> str:
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Report]:
+def progress(*, quiet: bool = False) -> Iterator[levels.Progress]:
     """Progress on standard error: a bar on a terminal, elsewhere a line for each new task.
 
     The bar is drawn, by a thread, from the first report of a task to the one that completes it.

@@ -1,4 +1,4 @@
-"""The trading day: 00:00 to 24:00 UTC."""
+"""The trading day, 00:00 to 24:00 UTC, and spans of time in milliseconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from kamou.clock import DAY_MS
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 
 
 def utc_day(at_ms: int) -> str:

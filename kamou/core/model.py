@@ -15,6 +15,7 @@ from enum import Enum
 import attrs
 
 ZERO = Decimal(0)
+Bound = int | str | None  # of a setting; decimals as text, so that 0.01 is exactly that
 BPS = 1e-4  # one basis point as a fraction, for floats
 BPS_PER_UNIT = Decimal(10_000)  # a Decimal is divided by it, which adds no zeros at its end
 
@@ -119,6 +120,10 @@ class TradingState(str, Enum):
     @property
     def entries_allowed(self) -> bool:
         return self in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
+
+
+HALT_STATES = frozenset(state.value for state in TradingState if not state.entries_allowed)
+"""The stored words of the states in which entries are stopped."""
 
 
 @attrs.frozen(kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.codes import describe_cause
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import NOTE, Figure
 
 FEATURES = {

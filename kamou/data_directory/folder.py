@@ -24,6 +24,7 @@ from kamou.data_directory.private_files import (
 from kamou.errors import StoreError
 
 Announce = Callable[[str], None]
+MEMORY = ":memory:"  # SQLite's path of a database without a file
 
 
 @attrs.frozen

@@ -22,8 +22,6 @@ from kamou.core.book.events import ReductionProved
 from kamou.core.book.updates import VenueEvent
 from kamou.core.codes import Deny
 from kamou.core.market.bars import Bars as Bars
-from kamou.core.market.bars import Floats as Floats
-from kamou.core.market.bars import Ints as Ints
 from kamou.core.market.bars import Series as Series
 from kamou.core.model import (
     ZERO,

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
+from kamou.core.arrays import Floats, Ints
 from kamou.messages.envelope import Message
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @attrs.frozen(kw_only=True, eq=False)

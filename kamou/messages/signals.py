@@ -6,13 +6,10 @@ from decimal import Decimal
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
+from kamou.core.arrays import Codes, Floats
 from kamou.core.model import Candidate
 from kamou.messages.envelope import Expiring, Message
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.uint8]
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.core.codes import state_cause
-from kamou.core.model import TradingState
+from kamou.core.model import HALT_STATES
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.http.replies import JSON, NEVER, Reply, reply
@@ -35,7 +35,6 @@ PROOF_PATH = "/api/v1/proof"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 """What needs no token: health has no secrets, and the proof comes before the token."""
 
-HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
 
 Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the operator's reason -> what it did
 
@@ -206,7 +205,7 @@ def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     named = (
         f"trading state {state}" + (f" ({state_cause(state, why)})" if why else "") if state else ""
     )
-    if state in HALTED:
+    if state in HALT_STATES:
         named += ", no entry is allowed"
     if reasons:
         return f"not ready: {'; '.join([*reasons, *([named] if named else [])])}"

@@ -16,26 +16,25 @@ import trio
 
 from kamou import ids
 from kamou.app import Tree, World, compose, cycle_for
-from kamou.clock import DAY_MS, JumpClock, SimulatedClock, SystemClock, next_ms
-from kamou.core.day import utc_day
+from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
+from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
+from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_report import report
 from kamou.runs.session import Adapter, Inspect, Session, opened
 from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.levels import Progress
 from kamou.runtime.runners import inline
 from kamou.settings.config import Resolved, Settings
 from kamou.store.importer import open_market
 from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
-from kamou.venue.store import MEMORY
 
 SCHEDULER_SEED = 0  # of Trio's scheduler: equal inputs give equal journals
 SETTLE_MS = 60_000  # after the last cycle: orders in the air come down
-
-Progress = Callable[[str, int, int], None]
 
 
 def run(

@@ -21,6 +21,7 @@ from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.handover import halted_by_storm
 from kamou.runs.session import opened, salt_key
+from kamou.runtime.levels import Progress
 from kamou.runtime.runners import inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
@@ -29,8 +30,6 @@ from kamou.supervisor import Supervisor
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.store import VenueStore
-
-Progress = Callable[[str, int, int], None]
 
 REPLAY, GENERATED = "replay", "generated"
 MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # what decides a generated market

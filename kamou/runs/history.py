@@ -17,12 +17,10 @@ from kamou.runs import demo
 from kamou.runs.account_words import account_words, say_time
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.operations import Running
-from kamou.runtime.levels import warning
+from kamou.runtime.levels import Progress, warning
 from kamou.settings.config import Settings
 from kamou.store import database, queries
 from kamou.venue.market.market import MarketSource
-
-Progress = Callable[[str, int, int], None]
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ import trio
 from kamou import ids
 from kamou.app import World, compose, cycle_for
 from kamou.clock import Clock, SystemClock
-from kamou.data_directory.folder import DataDirectory, RunRecord
+from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import plain
 from kamou.http.addresses import literal
@@ -29,11 +29,11 @@ from kamou.runs.backup import refuse_unusable
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.farewell import Farewell
 from kamou.runs.handover import halted_by_storm, take_over
-from kamou.runs.history import History, Past, Progress
+from kamou.runs.history import History, Past
 from kamou.runs.operations import Running
 from kamou.runs.session import Session, opened_in_thread, salt_key
 from kamou.runtime.heap import freeze_heap
-from kamou.runtime.levels import warn_by
+from kamou.runtime.levels import Progress, warn_by
 from kamou.runtime.loop_lag import LoopLag
 from kamou.runtime.runners import on_thread
 from kamou.runtime.stop_signals import stop_signals
@@ -43,8 +43,6 @@ from kamou.site.child import public_site
 from kamou.store import database
 from kamou.supervisor import Supervisor
 from kamou.venue.market.market import MarketSource
-
-Announce = Callable[[str], None]
 
 MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real time
 

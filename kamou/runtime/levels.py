@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+
 
 class Level(Enum):
     """Levels of a line, as logs name them."""

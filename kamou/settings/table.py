@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import attrs
 
-Bound = int | str | None  # decimals as text, so that 0.01 is exactly that
+from kamou.core.model import Bound
 
 
 @attrs.frozen

@@ -16,9 +16,8 @@ from kamou.core.model import OrderType
 from kamou.ids import is_ours
 from kamou.store import database
 from kamou.store.journal import read_events
+from kamou.venue.checker import CENT
 from kamou.venue.engine import Engine
-
-CENT = Decimal("0.01")
 
 
 def differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:

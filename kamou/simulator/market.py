@@ -11,8 +11,9 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.clock import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Bars, Floats, Segment, Series, empty_series, resample
+from kamou.core.arrays import Floats
+from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
 from kamou.core.model import Instrument
 
 D = Decimal

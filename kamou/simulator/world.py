@@ -1,8 +1,7 @@
 """One seed's world: a market, a venue, a disk, and one process of ours after the other.
 
-Each process is a Trio run of its own with the production tree in it; a kill ends it without a
-word. The venue and the disk go on. After the last minute of faults comes a calm, with the market
-frozen, in which book and venue must come to agree.
+Each process is a Trio run of its own with the production tree in it; a kill ends it, and venue
+and disk go on. After the faults, on a frozen market, book and venue must come to agree.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import trio
 
 from kamou import app, ids
 from kamou.clock import HOUR_MS, MINUTE_MS, JumpClock, SimulatedClock, floor_ms
+from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
@@ -65,7 +65,7 @@ from kamou.store import database
 from kamou.store.journal import next_run_number
 from kamou.supervisor import Supervisor
 from kamou.venue.models import VenueModels
-from kamou.venue.store import MEMORY, VenueStore
+from kamou.venue.store import VenueStore
 
 __all__ = ["Scenario", "World"]
 
@@ -101,13 +101,12 @@ class World:
         self.chaos = Chaos(
             seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, calm_ms=self.end_ms
         )
-        thin = 0.3 if "partial_fills" in self.chaos.on else 0.0
         self.market = SimulatedMarket(
             seed=seed,
             first_ms=self.start_ms - HISTORY_MS,
             last_ms=whole_ms + CALM_MS + MINUTE_MS,
             symbols=scenario.symbols,
-            settings=MarketSettings(thin_share=thin),
+            settings=MarketSettings(thin_share=0.3 if "partial_fills" in self.chaos.on else 0.0),
             freeze_ms=self.end_ms,
         )
         self.engine = LivingEngine(

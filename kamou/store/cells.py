@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kamou.core.market.bars import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.core.market.symbols import show_text
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text

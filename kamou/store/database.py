@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 
 from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file, create_temporary
 from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, MIGRATIONS_TABLE, apply
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
-MEMORY = ":memory:"
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 

@@ -25,6 +25,7 @@ from kamou.core.market.bar_checks import (
 from kamou.core.market.bars import Bars, Dataset
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
+from kamou.runtime.levels import Progress
 from kamou.settings.config import DataSettings
 from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.digests import is_registered, set_digest
@@ -61,7 +62,6 @@ from kamou.store.stored_meta import (
 from kamou.store.wide_tables import read_wide
 from kamou.venue.market.recorded import RecordedMarket
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and of how many."""
 
 

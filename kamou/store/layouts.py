@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kamou.core.market.bars import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol, show_text
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text

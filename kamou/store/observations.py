@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from kamou.clock import DAY_MS
+from kamou.core.arrays import Ints
+from kamou.core.day import DAY_MS
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
-from kamou.core.market.bars import Ints, Series, empty_series
+from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget

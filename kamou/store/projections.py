@@ -15,13 +15,12 @@ from kamou.clock import DAY_MS
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
-from kamou.core.model import Denial
+from kamou.core.model import HALT_STATES, Denial
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import count
-from kamou.store.rows import HALTED
 from kamou.store.state_history import begins
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
@@ -124,7 +123,7 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
 
 def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
     before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
-    if before is not None and before[1] in HALTED:
+    if before is not None and before[1] in HALT_STATES:
         projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
     moved = (event.before.value, event.after.value)
     count(cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced_size", *moved)))

@@ -10,9 +10,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from kamou.core.model import Denial, Figure, TradingState
-
-HALTED = frozenset(state.value for state in TradingState if not state.entries_allowed)
+from kamou.core.model import Denial, Figure
 
 R = TypeVar("R", bound=attrs.AttrsInstance)
 

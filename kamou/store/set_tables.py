@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kamou.core.market.bars import Bars, Floats, Series
+from kamou.core.arrays import Floats
+from kamou.core.market.bars import Bars, Series
 from kamou.store.stored_meta import AVAILABLE, FIELDS, StoredMeta
 
 

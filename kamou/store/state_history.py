@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.model import NOTE, TradingState
-from kamou.store.rows import HALTED, select
+from kamou.core.model import HALT_STATES, NOTE, TradingState
+from kamou.store.rows import select
 
 STEPS_MAX = 6  # of one period: the first, and the newest
 
@@ -99,12 +99,12 @@ def commands(
 
 def begins(kind: str, before: str, after: str) -> bool:
     """Return True if a change of state begins a period of a kind."""
-    inside = HALTED if kind == "halt" else ("reduced_size",)
+    inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     return after in inside and before not in inside
 
 
 def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Period:
-    inside = HALTED if kind == "halt" else ("reduced_size",)
+    inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     steps: list[Step] = []
     end: Step | None = None
     end_seq = 2**62

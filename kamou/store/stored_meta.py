@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import numpy as np
 
-from kamou.clock import DAY_MS
+from kamou.core.day import DAY_MS
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, Gap
 from kamou.core.market.bars import Dataset
 from kamou.core.market.symbols import is_symbol

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.errors import InvalidDataError
 from kamou.store.budget import Budget
 from kamou.store.cells import is_number, read_floats, read_times

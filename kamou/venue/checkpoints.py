@@ -18,12 +18,13 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from kamou.data_directory.folder import MEMORY
 from kamou.messages.codec import decode, encode
 from kamou.venue.market import generated_day, universe
 from kamou.venue.market.generated_day import State
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
-from kamou.venue.store import MEMORY, StateRow, VenueStore
+from kamou.venue.store import StateRow, VenueStore
 
 MADE_BY = (generated_day, universe)
 """Whose code makes a state: a state by other code is not trusted."""

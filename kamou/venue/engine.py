@@ -16,9 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from kamou.clock import DAY_MS, HOUR_MS, next_ms
+from kamou.clock import next_ms
+from kamou.core.arrays import Floats
 from kamou.core.book.updates import VenueEvent
-from kamou.core.market.bars import Floats
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.instruments import FUNDING_JITTER_MS
 from kamou.core.model import (
     ZERO,

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, SymbolSeen
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from kamou.clock import floor_ms
-from kamou.core.market.bars import Floats
+from kamou.core.arrays import Floats
 from kamou.core.model import BPS, Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
 from kamou.venue.market.market import MarketSource, Segment

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kamou.core.model import Fill, Income
 from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file
 from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
@@ -34,7 +35,6 @@ from kamou.venue.state import (
     WorkingOrder,
 )
 
-MEMORY = ":memory:"
 BUSY_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
 AUDIT_KINDS: dict[str, type[AuditRecord]] = {
     "order": OrderAudit,

@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from kamou.core import words as spell
 from kamou.core.codes import CAUSES, StateReason
+from kamou.core.words import PRICE_DIGITS
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -46,9 +47,6 @@ def exact(value: Decimal | None) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return _sign(text, value, signed=False)
-
-
-PRICE_DIGITS = 8  # significant ones: more than any venue quotes
 
 
 def price(value: Decimal | None) -> str:

@@ -23,6 +23,7 @@ from kamou.core.book.events import Event
 from kamou.core.model import Account, Fill, Income, VenueOrder, VenuePosition
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import RiskLimits
+from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import Session, opened
@@ -36,7 +37,6 @@ from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.checker import CheckReport
 from kamou.venue.state import AuditRecord
-from kamou.venue.store import MEMORY
 
 SETTINGS = Settings(
     mode="backtest",

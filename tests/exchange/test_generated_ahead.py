@@ -18,6 +18,7 @@ from trio.testing import MockClock
 
 from kamou.actors.exchange import MADE_AHEAD_MS, ExchangeActor
 from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
+from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner, inline, on_thread
@@ -27,7 +28,7 @@ from kamou.venue.market import generator
 from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
 from kamou.venue.market.market import MadeInDays
 from kamou.venue.models import VenueModels
-from kamou.venue.store import MEMORY, VenueStore
+from kamou.venue.store import VenueStore
 
 ORIGIN_MS = 1_735_689_600_000
 STEP_MS = 300_000

@@ -13,6 +13,7 @@ from port_fakes import Latch, LeapClock, Permits, Proofs
 from kamou.actors.midnights import closes_at
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
+from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.runners import Runner, inline, on_thread
 from kamou.venue.engine import Engine
@@ -20,7 +21,7 @@ from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.models import VenueModels
-from kamou.venue.store import MEMORY, VenueStore
+from kamou.venue.store import VenueStore
 
 D = Decimal
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z

@@ -21,9 +21,9 @@ from store import market_files, story
 
 from kamou.actors.base import Actor
 from kamou.app import Tree, cycle_for
-from kamou.clock import DAY_MS, SimulatedClock
+from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
-from kamou.core.day import midnight_ms_of, utc_day
+from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
 from kamou.core.model import Denial, Fill
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied

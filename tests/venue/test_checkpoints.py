@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import DAY_MS, HOUR_MS
+from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.messages.codec import encode
 from kamou.venue import checkpoints
@@ -27,7 +28,7 @@ from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.midnights import CHECKPOINT_DAYS, STATES_HELD, Midnights
 from kamou.venue.market.universe import UniverseSettings
 from kamou.venue.models import VenueModels
-from kamou.venue.store import MEMORY, VenueStore
+from kamou.venue.store import VenueStore
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 LAST_DAY = 95

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 
-from kamou.clock import DAY_MS
 from kamou.core.book import events as e
 from kamou.core.book.attribution import attribute, published_trade
 from kamou.core.book.holdings import (
@@ -23,7 +22,7 @@ from kamou.core.book.holdings import (
 )
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.trades import OpenTrade
-from kamou.core.day import day_start_ms, utc_day
+from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, Fill, Income
 
 CLOSED_KEPT = 1_000  # settled orders remembered to place late fills

@@ -14,8 +14,7 @@ from typing import Protocol
 
 import attrs
 
-from kamou.clock import DAY_MS
-from kamou.core.day import utc_day
+from kamou.core.day import DAY_MS, utc_day
 from kamou.core.model import ZERO
 
 ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day

@@ -9,8 +9,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from kamou.core.arrays import Floats
 from kamou.core.indicators.atr import true_range
-from kamou.core.indicators.base import BarRow, Floats, IndicatorState
+from kamou.core.indicators.base import BarRow, IndicatorState
 
 
 def movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:

@@ -7,10 +7,8 @@ from typing import Protocol
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from kamou.core.arrays import Floats, Ints
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.indicators.base import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.robust import robust_z
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kamou.core.indicators.base import Floats
+from kamou.core.arrays import Floats
 
 MAD_TO_DEVIATION = 1.4826  # makes the MAD of a normal sample estimate its standard deviation
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.indicators.base import BarRow, Floats, IndicatorState, seeded_average
+from kamou.core.arrays import Floats
+from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
 
 
 def rsi(close: Floats, n: int) -> Floats:

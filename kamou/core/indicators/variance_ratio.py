@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kamou.core.indicators.base import Floats
+from kamou.core.arrays import Floats
 
 
 def variance_ratio(levels: Floats, q: int) -> Floats:

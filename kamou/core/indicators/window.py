@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kamou.core.indicators.base import Floats
+from kamou.core.arrays import Floats
 
 
 def rolling(values: Floats, n: int) -> Floats:

@@ -8,8 +8,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kamou.clock import DAY_MS
-from kamou.core.market.bars import Bars, Floats, Ints
+from kamou.core.arrays import Floats, Ints
+from kamou.core.day import DAY_MS
+from kamou.core.market.bars import Bars
 from kamou.errors import InvalidDataError
 
 Bools = npt.NDArray[np.bool_]

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
+from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.atr import true_range
 from kamou.errors import InvalidDataError
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-ATR_BARS = 14  # Wilder's customary window
+ATR_PERIOD = 14  # Wilder's customary window
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -150,15 +148,7 @@ def concatenate(parts: list[Bars]) -> Bars:
     )
 
 
-def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
-    """Wilder's true range per bar; of the first bar, whose previous close is unknown, NaN."""
-    result = np.full(high.shape, np.nan)
-    before = close[:-1]
-    result[1:] = np.maximum(high[1:], before) - np.minimum(low[1:], before)
-    return result
-
-
-def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_BARS) -> Floats:
+def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_PERIOD) -> Floats:
     """ATR known *before* each bar: the simple mean of the ``window`` true ranges preceding it.
 
     The simple mean rather than Wilder's recursion, so that a day of bars needs only the

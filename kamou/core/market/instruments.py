@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.core.model import ZERO, Instrument
 
 POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")

@@ -11,14 +11,13 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from kamou.clock import HOUR_MS
-from kamou.core.indicators.base import BarRow, Floats, Indicator, IndicatorState, Ints
+from kamou.core.arrays import Floats, Ints, Mask
+from kamou.core.indicators.base import BarRow, Indicator, IndicatorState
 from kamou.errors import InvalidDataError
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
-Mask = npt.NDArray[np.bool_]
 
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
 FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")

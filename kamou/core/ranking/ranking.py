@@ -9,10 +9,10 @@ from typing import Protocol
 import attrs
 import numpy as np
 
+from kamou.core.arrays import Codes, Floats, Mask
 from kamou.core.codes import Abstain
-from kamou.core.indicators.base import Floats
 from kamou.core.model import Candidate, Figure, Ranked, Side
-from kamou.core.strategies.base import Codes, Mask, Strategy
+from kamou.core.strategies.base import Strategy
 from kamou.ids import signal_id
 
 

@@ -14,15 +14,12 @@ from typing import Any
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
+from kamou.core.arrays import Codes, Floats
 from kamou.core.codes import Abstain
 from kamou.core.model import Figure
 from kamou.core.ranking.ranking import Ranking, Scored
 from kamou.core.strategies.base import STALE_PERIODS, Requirement
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.uint8]
 
 ERROR_CHARS_MAX = 300  # of a strategy's error
 SCORE, BARS, BAR_AGE_S = "score", "bars", "bar_age_s"  # figures of every strategy

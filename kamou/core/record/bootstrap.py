@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import PCG64, Generator
 
-Floats = npt.NDArray[np.float64]
+from kamou.core.arrays import Floats
+
 Indices = npt.NDArray[np.int32]
 Statistic = Callable[[Floats], Floats]  # [resamples, n] -> [resamples]
 

@@ -14,13 +14,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from kamou.core.record.bootstrap import (
-    Floats,
-    Statistic,
-    bootstrap_intervals,
-    percentiles,
-    resampled_sums,
-)
+from kamou.core.arrays import Floats
+from kamou.core.record.bootstrap import Statistic, bootstrap_intervals, percentiles, resampled_sums
 
 DAYS_PER_YEAR = 365  # perpetual futures trade every day of the year
 DAYS_MIN = 14  # the gate's least number of daily blocks; fewer days resample into fiction

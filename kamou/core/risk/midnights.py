@@ -13,10 +13,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
-from kamou.clock import DAY_MS
 from kamou.core.book.events import DayOpened
 from kamou.core.book.holdings import BalanceChange, Holdings, by_symbol
-from kamou.core.day import day_start_ms, utc_day
+from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.book import Book
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import Deny
-from kamou.core.day import day_start_ms
+from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import Figure
 from kamou.core.risk.limits import RiskLimits
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.book import Book
 from kamou.core.book.holdings import Reservation
 from kamou.core.codes import Deny
-from kamou.core.day import day_start_ms
+from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import Denial, OrderRole
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.sizing import denial

@@ -13,8 +13,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import HOUR_MS
 from kamou.core.codes import Deny
+from kamou.core.day import HOUR_MS
 from kamou.core.model import BPS_PER_UNIT, ZERO, Denial, Figure, Instrument, Quote, Side
 from kamou.core.risk.costs import taker_rate
 from kamou.core.risk.limits import CostModel, RiskLimits

@@ -7,16 +7,14 @@ from typing import Protocol, TypeVar
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
+from kamou.core.arrays import Codes, Floats, Mask
 from kamou.core.codes import Abstain
-from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
+from kamou.core.model import Bound
 
 T = TypeVar("T")
-Bound = int | str | None  # decimals as text, so that 0.01 is exactly that
-Codes = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 FLAT_RELATIVE = 1e-9  # of the price: a deviation below this is rounding, not a market
 STALE_PERIODS = 2  # data older than this many of its own periods is no basis for an opinion

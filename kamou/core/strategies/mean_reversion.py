@@ -11,10 +11,11 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
+from kamou.core.arrays import Floats, Mask
 from kamou.core.codes import Abstain
 from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
-from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi
@@ -23,7 +24,6 @@ from kamou.core.indicators.window import mean_and_deviation
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
-    Mask,
     Opinion,
     Parameters,
     Requirement,

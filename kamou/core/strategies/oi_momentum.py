@@ -12,10 +12,11 @@ import attrs
 import numpy as np
 
 from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.arrays import Floats, Ints
 from kamou.core.codes import Abstain
 from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
-from kamou.core.indicators.base import Floats, Indicator, Ints
+from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.open_interest import InterestChange, spacing_ms
 from kamou.core.market.panel import Panel

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Floats, Segment
+from kamou.core.arrays import Floats
+from kamou.core.market.bars import Segment
 
 
 @attrs.frozen(kw_only=True, eq=False)

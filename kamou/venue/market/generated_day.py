@@ -13,7 +13,7 @@ from enum import IntEnum
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.venue.market.universe import Universe
 
 HOURS = 24

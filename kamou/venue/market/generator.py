@@ -5,8 +5,7 @@ clusters and follows the hour of the day; jumps, market-wide ones too; per symbo
 walking, ranging and trending that end at random, often in a break of a few hours (a range is
 left outwards, a trend gives back) whose expected size is half of what the stretch made
 predictable (``PathSettings.compensation``). What is not: any arrangement that a strategy should
-gain. Some autocorrelation is left, as in real prices; whether it pays for its costs is for the
-run to show, and says nothing about real markets.
+gain. Some autocorrelation is left, as in real prices; it says nothing about real markets.
 
 Access in time is random: the recursive state is kept at some midnights (``midnights``), days
 between are re-run in some milliseconds each, and only a few days of bars are held. Inside a bar
@@ -24,12 +23,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kamou.clock import DAY_MS, HOUR_MS, floor_ms
+from kamou.clock import floor_ms
+from kamou.core.arrays import Floats
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import (
-    ATR_BARS,
+    ATR_PERIOD,
     Bars,
     Dataset,
-    Floats,
     Segment,
     Series,
     concatenate,
@@ -271,7 +271,7 @@ class GeneratedMarket:
 
         def run() -> Floats:
             days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
-            rows = self.bars_per_day + ATR_BARS + 1  # of yesterday only what the first ATR needs
+            rows = self.bars_per_day + ATR_PERIOD + 1  # of yesterday only what the first ATR needs
             atr = trailing_atr(
                 np.concatenate([each.high for each in days])[-rows:],
                 np.concatenate([each.low for each in days])[-rows:],

@@ -18,15 +18,15 @@ from decimal import Decimal
 
 import numpy as np
 
-from kamou.clock import HOUR_MS
-from kamou.core.market.bars import Dataset, Floats, Series
+from kamou.core.arrays import Floats
+from kamou.core.day import HOUR_MS
+from kamou.core.market.bars import Dataset, Series
 from kamou.core.model import BPS_PER_UNIT, Instrument
+from kamou.venue.market.universe import LOTS_MAX, NOTIONAL_MIN
 
 SAMPLE_BARS = 1_000  # evenly spaced: enough to see every decimal that a price uses
 DECIMALS_MAX = 10
 LOT_VALUE = 1.0  # USDT: a tenth of a percent of the smallest position worth taking
-NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value
-LOTS_MAX = 10**9  # per order: not a limit that binds
 TAKER_FEE = Decimal("0.0006")
 MAKER_FEE = Decimal("0.0002")
 HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bp for the 150th

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol, Self, runtime_checkable
 
-from kamou.core.market.bars import Bars, Floats, Series
+from kamou.core.arrays import Floats
+from kamou.core.market.bars import Bars, Series
 from kamou.core.market.bars import Segment as Segment
 from kamou.core.model import Instrument
 

@@ -13,15 +13,8 @@ from functools import cached_property
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import (
-    Bars,
-    Dataset,
-    Floats,
-    Segment,
-    Series,
-    resample,
-    trailing_atr,
-)
+from kamou.core.arrays import Floats
+from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
 from kamou.venue.market.inferred import half_spreads_bps, infer_instruments

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kamou.core.market.bars import Floats, Ints
+from kamou.core.arrays import Floats, Ints
 from kamou.core.model import BPS_PER_UNIT
 from kamou.venue.market.generated_day import TAPE, chance
 from kamou.venue.market.generator import GeneratedMarket

@@ -11,13 +11,13 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.core.market.bars import Floats
+from kamou.core.arrays import Floats
 from kamou.core.model import Instrument
 
 QUOTE = "USDT"
 SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bp, as on real venues
-LOTS_MAX = 10**9
-NOTIONAL_MIN = Decimal(5)  # USDT
+LOTS_MAX = 10**9  # per order: not a limit that binds
+NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value
 # rank up to which the tier holds, leverage, maintenance margin rate
 TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
 

@@ -12,9 +12,10 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.arrays import Floats
 from kamou.core.indicators.adx import Adx, AdxState, directional
 from kamou.core.indicators.atr import Atr, atr
-from kamou.core.indicators.base import Floats, Indicator
+from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.beta import beta, slope
 from kamou.core.indicators.efficiency import efficiency_ratio
 from kamou.core.indicators.ema import Ema, ema

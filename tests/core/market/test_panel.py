@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.clock import HOUR_MS, MINUTE_MS
-from kamou.core.indicators.base import Floats
+from kamou.core.arrays import Floats
 from kamou.core.market.panel import FIELDS, INTEREST_PERIOD_MS, SLACK_ROWS_MIN, Panel
 from kamou.errors import InvalidDataError
 

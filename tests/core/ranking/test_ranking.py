@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
-from kamou.core.indicators.base import Floats
 from kamou.core.model import Figure, Side
 from kamou.core.ranking.ranking import Ranking, cross_section_rank, merge
 from kamou.core.strategies import make

@@ -14,8 +14,8 @@ from pyarrow import csv, parquet
 
 from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core import strategies as package
+from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
-from kamou.core.indicators.base import Floats
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import make, panel_for
 from kamou.core.strategies.base import Opinion, failed

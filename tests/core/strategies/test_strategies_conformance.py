@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kamou.clock import HOUR_MS
+from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
-from kamou.core.indicators.base import Floats
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import discover, make, panel_for
 from kamou.core.strategies.base import Opinion, Strategy

@@ -1,0 +1,11 @@
+"""The types of numpy arrays that stand for columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]  # True: the value counts
+Codes = npt.NDArray[np.uint8]  # members of an enum by number
