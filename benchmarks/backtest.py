@@ -39,9 +39,9 @@ def run_kamou(data_dir: Path) -> dict[str, Any]:
     import attrs
 
     from kamou.runs import backtest
-    from kamou.settings.config import load
+    from kamou.settings.config import load_settings
 
-    resolved = load(None, {})
+    resolved = load_settings(None, {})
     resolved = attrs.evolve(resolved, settings=attrs.evolve(resolved.settings, data_dir=data_dir))
     began = time.process_time()
     report = backtest.run(resolved, data=NAME)

@@ -22,16 +22,17 @@ from typing import Any
 
 import trio
 
-from kamou.app import World, compose
-from kamou.clock import DAY_MS, JumpClock, SimulatedClock
+from kamou.app import SystemInputs, compose
+from kamou.clock import JumpClock, SimulatedClock
+from kamou.core.day import DAY_MS
 from kamou.core.model import Intent, OrderRole, VenueOrder
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import salt_for
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.session import opened
-from kamou.runtime.runners import inline
-from kamou.settings.config import load
+from kamou.runs.session import open_session
+from kamou.runtime.runners import run_inline
+from kamou.settings.config import load_settings
 from kamou.supervisor import Supervisor
 from kamou.venue.market.generator import GeneratedMarket
 
@@ -64,11 +65,11 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
     """Nanoseconds from bar to order, one figure for every bar that led to an entry."""
     market = GeneratedMarket(seed=7, origin_ms=ORIGIN_MS, symbols=symbols)
     start_ms = ORIGIN_MS + WARMUP_DAYS * DAY_MS
-    settings = load(None, {}).settings
+    settings = load_settings(None, {}).settings
     clock = SimulatedClock(start_ms=start_ms)
 
     async def main(folder: Path) -> None:
-        with opened(
+        with open_session(
             settings=settings,
             database_path=folder / "kamou.sqlite3",
             venue_path=MEMORY,
@@ -79,14 +80,14 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
             durable=False,
         ) as session:
             tree = compose(
-                World(
+                SystemInputs(
                     settings=settings,
                     clock=clock,
                     port=session.port(settings, adapter=TimedExchange),
                     market=market,
                     writer=session.writer,
                     reader=session.reader,
-                    runner=inline,
+                    runner=run_inline,
                     gate=AssumedLiveGate(),
                     salt_of=lambda *parts: salt_for(b"benchmark", *parts),
                     halted=lambda: False,

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from kamou.clock import DAY_MS
+from kamou.core.day import DAY_MS
 from kamou.store.market_data import SetSummary, write_set
 from kamou.venue.market.generator import GeneratedMarket
 

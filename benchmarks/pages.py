@@ -186,13 +186,13 @@ def mark(at_ms: int, equity: D) -> e.EquityRecorded:
 def write(path: Path, days: int, trades: int) -> None:
     """A database of the first schema, without this version's own tables."""
     connection = sqlite3.connect(path, isolation_level=None)
-    known = dict(migrations.MIGRATIONS)
-    migrations.MIGRATIONS = dict([next(iter(known.items()))])  # type: ignore[misc]
+    known = dict(migrations.JOURNAL_MIGRATIONS)
+    migrations.JOURNAL_MIGRATIONS = dict([next(iter(known.items()))])  # type: ignore[misc]
     try:
         migrations.apply(connection)
         History(connection, days, trades).write()
     finally:
-        migrations.MIGRATIONS = known  # type: ignore[misc]
+        migrations.JOURNAL_MIGRATIONS = known  # type: ignore[misc]
         connection.close()
 
 

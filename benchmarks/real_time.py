@@ -16,17 +16,18 @@ import attrs
 import trio
 from trio.lowlevel import in_trio_run
 
-from kamou.app import Tree, World, compose, cycle_for
-from kamou.clock import MINUTE_MS, SimulatedClock
+from kamou.app import SystemInputs, Tree, compose, cycle_for
+from kamou.clock import SimulatedClock
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.ids import salt_for
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.session import opened_in_thread
+from kamou.runs.session import open_session_in_thread
 from kamou.runtime.heap import freeze_heap
-from kamou.runtime.runners import on_thread
+from kamou.runtime.runners import run_on_thread
 from kamou.runtime.supervision import ChildExit
-from kamou.settings.config import Settings, load
+from kamou.settings.config import Settings, load_settings
 from kamou.store import database
 from kamou.supervisor import Supervisor
 
@@ -59,7 +60,7 @@ class MovedClock(trio.abc.Clock):
 
 def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
     """The defaults, with what the crashes and the entries of this benchmark need."""
-    given = load(None, {}).settings
+    given = load_settings(None, {}).settings
     return attrs.evolve(
         given,
         demo=attrs.evolve(given.demo, symbols=symbols, bar_s=bar_s, days=days),
@@ -72,7 +73,7 @@ def open_folder(settings: Settings) -> tuple[DataDirectory, demo.Track]:
     """A data directory with its days of history, as ``kamou run`` would have left it."""
     folder = DataDirectory(settings.data_dir)
     folder.create()
-    database.migrate(folder.database)
+    database.migrate_journal(folder.database)
     now_ms = MIDNIGHT_MS - BEFORE_MS
     track = demo.open_track(settings, folder, now_ms=now_ms, fast_forward=True, replay=None)
     source = demo.open_source(settings, track, replay=None, now_ms=now_ms)
@@ -139,7 +140,7 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
         """Trio's clock is asked by the loop's thread alone; to open takes no time that matters."""
         return clock.now_ms() if in_trio_run() else begun_ms
 
-    async with opened_in_thread(
+    async with open_session_in_thread(
         settings=settings,
         database_path=folder.database,
         venue_path=folder.exchange,
@@ -149,14 +150,14 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
         gate=AssumedLiveGate.label,
     ) as session:
         tree = compose(
-            World(
+            SystemInputs(
                 settings=settings,
                 clock=clock,
-                port=session.port(settings, runner=on_thread()),
+                port=session.port(settings, runner=run_on_thread()),
                 market=source,
                 writer=session.writer,
                 reader=session.reader,
-                runner=on_thread(),
+                runner=run_on_thread(),
                 gate=AssumedLiveGate(),
                 salt_of=lambda *parts: salt_for(b"benchmark", *parts),
                 halted=lambda: False,

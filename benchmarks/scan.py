@@ -24,7 +24,7 @@ from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.ranking.ranking import Columns, merge
+from kamou.core.ranking.ranking import StrategyColumnsLike, merge
 from kamou.core.strategies import make, panel_for
 from kamou.core.strategies.oi_momentum import MomentumParameters
 
@@ -57,7 +57,7 @@ class Answer:
     shard: int
     bar_closed_at_ms: int
     close: Floats
-    columns: tuple[Columns, ...]
+    columns: tuple[StrategyColumnsLike, ...]
 
 
 class Market:

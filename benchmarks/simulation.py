@@ -26,10 +26,10 @@ from trio.testing import MockClock
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
-from kamou.simulator import world
-from kamou.simulator.run import Result, simulate
-from kamou.simulator.saboteur import Steps
+from kamou.simulator import simulation
+from kamou.simulator.crash_injection import StepCounter
 from kamou.simulator.settings import Scenario
+from kamou.simulator.swarm_runs import Result, simulate_seed
 
 FIRST_SEED = 1
 LIMIT_HOURS_PER_CPU_S = 1.0  # what a core must simulate at least
@@ -48,12 +48,12 @@ def mock_clock() -> trio.abc.Clock:
 @contextmanager
 def in_worlds(name: str, value: Any) -> Iterator[None]:
     """Worlds use ``value`` for what they know as ``name``."""
-    before = getattr(world, name)
-    setattr(world, name, value)
+    before = getattr(simulation, name)
+    setattr(simulation, name, value)
     try:
         yield
     finally:
-        setattr(world, name, before)
+        setattr(simulation, name, before)
 
 
 # --- the shape -----------------------------------------------------------------------
@@ -78,7 +78,7 @@ class Tally:
     steps: int = 0
 
 
-class Shapes(Steps):
+class Shapes(StepCounter):
     """Tells the steps apart. Trio looks for expired deadlines between its wait and the steps."""
 
     def __init__(self, tally: Tally, actors: frozenset[str], strike: Any = None) -> None:
@@ -108,9 +108,9 @@ class Shapes(Steps):
 def shape_of(scenarios: list[Scenario]) -> Shape:
     hours = sum(scenario.hours for scenario in scenarios)
     tally = Tally()
-    with in_worlds("Steps", partial(Shapes, tally)):
+    with in_worlds("StepCounter", partial(Shapes, tally)):
         for scenario in scenarios:
-            simulate(scenario)
+            simulate_seed(scenario)
     assert tally.alive == 0, "a task was not counted when it ended"
     return Shape(
         tasks=max(2, round(tally.alive_steps / tally.steps) - TASKS_OF_ANY_RUN),
@@ -174,7 +174,7 @@ def bare(shape: Shape, hours: float, clock: MakesClock) -> Run:
             await trio.sleep(hours * HOUR_S)
             nursery.cancel_scope.cancel()
 
-    steps = Steps(frozenset())
+    steps = StepCounter(frozenset())
     seed_scheduler(FIRST_SEED)
     began_s = time.process_time()
     trio.run(main, clock=clock(), instruments=[steps])
@@ -187,7 +187,7 @@ def product(scenarios: list[Scenario]) -> tuple[Run, Run, bool]:
     for scenario in scenarios:
         for clock, results in runs.items():
             with in_worlds("JumpClock", clock):
-                results.append(simulate(scenario))
+                results.append(simulate_seed(scenario))
     ours, mocked = runs.values()
     if failed := [result.scenario.seed for result in ours if result.failed]:
         sys.stderr.write(f"seeds that broke a rule: {failed}\n")
@@ -204,7 +204,7 @@ def whole(results: list[Result]) -> Run:
 
 
 def measured(scenarios: list[Scenario]) -> dict[str, Any]:
-    simulate(attrs.evolve(scenarios[0], hours=WARM_HOURS))  # what is imported late, and caches
+    simulate_seed(attrs.evolve(scenarios[0], hours=WARM_HOURS))  # what is imported late, and caches
     shape = shape_of(scenarios)
     ours, mocked, equal = product(scenarios)
     hours = BARE_TIMES * ours.hours

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 from real_time import MIDNIGHT_MS, Bench, crash, run_on, running, settings_for
 
-from kamou.clock import MINUTE_MS
+from kamou.core.day import MINUTE_MS
 
 LIMITS_MS = {  # on 5-minute bars; more symbols and finer bars are reported without a limit
     220: {"start": 50.0, "steady": 50.0, "crash": 50.0, "midnight": 50.0},

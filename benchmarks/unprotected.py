@@ -22,8 +22,9 @@ import trio
 from real_time import Bench, crash, run_on, running, settings_for
 
 from kamou.app import Tree
-from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
+from kamou.clock import SimulatedClock
 from kamou.core.book.events import FillRecorded, StopConfirmed
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import Candidate, Side
 from kamou.data_directory.folder import DataDirectory
 from kamou.messages.signals import RefinedSignal, SignalsRefined

@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.exchange import ExchangeActor
-from kamou.actors.feed import Feed, Shard
+from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.follower import StateFollower, fold_hash
 from kamou.actors.journal import Journal, JournalActor
+from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symbols
 from kamou.actors.protection import Protector
@@ -31,15 +31,15 @@ from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
-from kamou.exchange.base import HaltLatch
+from kamou.exchange.base import IsHalted
 from kamou.messages.system import DiskFull, ProtectionFailed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
-from kamou.runtime.supervision import Strategy as Restarts
+from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
-from kamou.store.permits import PermitStore
+from kamou.store.permits import JournalPermits
 
 ORDERS_CAPACITY = 4_096  # pushes of a busy minute; beyond it reconciliation is asked for
 CALLS_CAPACITY = 256
@@ -47,7 +47,7 @@ SIGNALS_CAPACITY = 64
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class World:
+class SystemInputs:
     """Everything a tree stands on: opened by whoever runs it, closed by them too."""
 
     settings: Settings
@@ -59,7 +59,7 @@ class World:
     runner: Runner
     gate: Gate
     salt_of: SaltOf
-    halted: HaltLatch
+    halted: IsHalted
     step_ms: int  # how often the venue's market moves
     keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
     on_disk_full: Callable[[bool], None] = lambda full: None  # at its start and its end
@@ -102,16 +102,16 @@ def cycle_for(settings: Settings, native_ms: int) -> Settings:
 
 
 def compose(
-    world: World,
+    inputs: SystemInputs,
     *,
     spawn: Sequence[ChildSpec] = (),
     on_cycle: Callable[[int], None] = lambda cycle_at_ms: None,
 ) -> Tree:
     """Wire the core, the shards and ``spawn`` (the site) under one root supervisor."""
-    composer = _Composer(world, on_cycle)
+    composer = _Composer(inputs, on_cycle)
     core = composer.core()
     shards = composer.shards()
-    supervision = world.settings.supervision
+    supervision = inputs.settings.supervision
     root = SupervisorSpec(
         id="kamou",
         children=(core, *spawn, shards),
@@ -133,10 +133,10 @@ def compose(
 class _Composer:
     """Holds what the wiring shares while it is being done."""
 
-    def __init__(self, world: World, on_cycle: Callable[[int], None]) -> None:
-        settings = world.settings
-        source = world.market
-        self.world = world
+    def __init__(self, inputs: SystemInputs, on_cycle: Callable[[int], None]) -> None:
+        settings = inputs.settings
+        source = inputs.market
+        self.inputs = inputs
         self.settings = settings
         self.instruments = {i.symbol: i for i in source.instruments}  # kept true by the reconciler
         self.period_ms = trade_period_ms(settings, source.step_ms)
@@ -157,36 +157,36 @@ class _Composer:
             ("veto", 4 * len(self.universe), WhenFull.REJECT),
             ("feed", 1, WhenFull.REJECT),
         ):
-            self.boxes[name] = Mailbox(name, capacity, when_full, now_ms=world.clock.now_ms)
+            self.boxes[name] = Mailbox(name, capacity, when_full, now_ms=inputs.clock.now_ms)
         for index in range(len(self.universe)):
             name = f"scanner-{index}"
             self.boxes[name] = Mailbox(
-                name, 2, WhenFull.CONFLATE, key=_same, now_ms=world.clock.now_ms
+                name, 2, WhenFull.CONFLATE, key=_same, now_ms=inputs.clock.now_ms
             )
         self.journal = Journal(
             inbox=self.boxes["journal"],
-            reader=world.reader,
+            reader=inputs.reader,
             settings=settings.store,
             code_hash=fold_hash(),
-            runner=world.runner,
+            runner=inputs.runner,
         )
-        permits = PermitStore(journal=self.journal, reader=world.reader, clock=world.clock)
-        self.port = world.port(
-            clock=world.clock,
+        permits = JournalPermits(journal=self.journal, reader=inputs.reader, clock=inputs.clock)
+        self.port = inputs.port(
+            clock=inputs.clock,
             permits=permits,
-            halted=StateFollower(self.journal, world.halted).halted,
+            halted=StateFollower(self.journal, inputs.halted).halted,
             journal_proof=self._journal_proof,
         )
         self.panels = PanelLoader(
             port=self.port,
-            clock=world.clock,
+            clock=inputs.clock,
             parts=self.parts,
             new_panel=partial(t1.panel_for, self.strategies.values(), period_ms=self.period_ms),
         )
 
     def _on_disk_full(self, full: bool) -> None:
         self.boxes["risk_governor"].put_priority(DiskFull(full=full))
-        self.world.on_disk_full(full)
+        self.inputs.on_disk_full(full)
 
     def _on_protection_failed(self, symbol: str) -> None:
         self.boxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
@@ -252,9 +252,9 @@ class _Composer:
     def _journal_actor(self) -> JournalActor:
         return JournalActor(
             journal=self.journal,
-            writer=self.world.writer,
-            clock=self.world.clock,
-            runner=self.world.runner,
+            writer=self.inputs.writer,
+            clock=self.inputs.clock,
+            runner=self.inputs.runner,
             on_disk_full=self._on_disk_full,
             handler_deadline_s=self.deadline_s,
         )
@@ -263,11 +263,11 @@ class _Composer:
         settings = self.settings
         return RiskGovernor(
             inbox=self.boxes["risk_governor"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             journal=self.journal,
             orders=self.boxes["order_manager"],
             reconciler=self.boxes["reconciler"],
-            gate=self.world.gate,
+            gate=self.inputs.gate,
             instruments=self.instruments,
             limits=settings.risk,
             costs=settings.costs,
@@ -278,34 +278,34 @@ class _Composer:
     async def _exchange(self, task_status: trio.TaskStatus[None]) -> None:
         await ExchangeActor(
             port=self.port,
-            clock=self.world.clock,
-            step_ms=self.world.step_ms,
+            clock=self.inputs.clock,
+            step_ms=self.inputs.step_ms,
             orders=self.boxes["order_manager"],
             reconciler=self.boxes["reconciler"],
         ).run(task_status)
 
     def _order_manager(self) -> OrderManager:
-        settings, world = self.settings, self.world
-        desk = Desk(
+        settings, inputs = self.settings, self.inputs
+        executor = OrderExecutor(
             journal=self.journal,
             port=self.port,
             governor=self.boxes["risk_governor"],
-            clock=world.clock,
-            salt_of=world.salt_of,
-            settings=DeskSettings(),
+            clock=inputs.clock,
+            salt_of=inputs.salt_of,
+            settings=OrderExecutorSettings(),
         )
         protector = Protector(
-            desk=desk,
+            executor=executor,
             limits=settings.risk,
             on_failed=self._on_protection_failed,
         )
         return OrderManager(
             inbox=self.boxes["order_manager"],
-            clock=world.clock,
-            desk=desk,
+            clock=inputs.clock,
+            executor=executor,
             protector=protector,
             reconciler=self.boxes["reconciler"],
-            gate=world.gate,
+            gate=inputs.gate,
             instruments=self.instruments,
             limits=settings.risk,
             costs=settings.costs,
@@ -316,7 +316,7 @@ class _Composer:
     def _reconciler(self) -> Reconciler:
         return Reconciler(
             inbox=self.boxes["reconciler"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             journal=self.journal,
             port=self.port,
             governor=self.boxes["risk_governor"],
@@ -335,7 +335,7 @@ class _Composer:
     def _refiner(self) -> Refiner:
         return Refiner(
             inbox=self.boxes["refiner"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             journal=self.journal,
             orders=self.boxes["order_manager"],
             handler_deadline_s=self.deadline_s,
@@ -345,13 +345,13 @@ class _Composer:
         settings = self.settings
         return VetoActor(
             inbox=self.boxes["veto"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             port=self.port,
             journal=self.journal,
             refiner=self.boxes["refiner"],
             universe=self.universe,
             strategies=self.strategies,
-            vetoes=t2.discover(),
+            vetoes=t2.discover_vetoes(),
             instruments=self.instruments,
             cycle=settings.cycle,
             period_ms=self.period_ms,
@@ -359,16 +359,16 @@ class _Composer:
             risk=settings.risk,
             costs=settings.costs,
             handler_deadline_s=self.deadline_s,
-            keep_detail=self.world.keep_detail,
+            keep_detail=self.inputs.keep_detail,
         )
 
     def _feed(self) -> Feed:
         return Feed(
             inbox=self.boxes["feed"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             port=self.port,
             shards=tuple(
-                Shard(
+                FeedShard(
                     index=index,
                     symbols=part.symbols,
                     columns=part.columns,
@@ -386,7 +386,7 @@ class _Composer:
         return Scanner(
             index=index,
             inbox=self.boxes[f"scanner-{index}"],
-            clock=self.world.clock,
+            clock=self.inputs.clock,
             panels=self.panels,
             symbols=self.universe[index],
             strategies=tuple(self.strategies.values()),

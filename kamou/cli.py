@@ -24,8 +24,8 @@ from kamou.commands import (
     status,
     why,
 )
-from kamou.commands.endings import defect, ending, wants_json
 from kamou.commands.printing import QUOTED, Output, print_json, say_error
+from kamou.commands.verb_failures import defect, failure_of, wants_json
 from kamou.data_directory.private_files import OTHERS
 
 VERBS: tuple[click.Command, ...] = (
@@ -97,7 +97,7 @@ def _run(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-        found = ending(error)
+        found = failure_of(error)
         if as_json and not output.begun:
             print_json((found or defect(error)).document)
         if found is None:

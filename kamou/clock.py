@@ -13,10 +13,7 @@ from typing import Protocol
 import attrs
 import trio
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-
+WAIT_MAX_MS = 60_000  # before the wall clock is read again
 SLEW = 0.1  # how much slower we run while the wall clock is behind us
 
 
@@ -80,7 +77,7 @@ class SystemClock:
     async def sleep_until(self, at_ms: int) -> None:
         await trio.lowlevel.checkpoint()
         while (left_ms := at_ms - self.now_ms()) > 0:  # noqa: ASYNC110 - no event tells the time
-            await trio.sleep(min(left_ms, MINUTE_MS) / 1000)
+            await trio.sleep(min(left_ms, WAIT_MAX_MS) / 1000)
 
 
 @attrs.define

@@ -23,7 +23,7 @@ class KamouError(Exception):
         return "\n".join(map(str, self.args))
 
 
-def plain(error: BaseException) -> BaseException:
+def innermost_error(error: BaseException) -> BaseException:
     """The one error that ended a verb, for one line to a human; else the whole group.
 
     Ctrl-C is an interruption and no defect, also beside other errors. A group with an unforeseen

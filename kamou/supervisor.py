@@ -23,13 +23,13 @@ import trio
 from kamou.runtime.supervision import (
     ChildExit,
     ChildSpec,
+    ChildState,
     ExitKind,
     Restart,
     RestartStormError,
+    RestartStrategy,
     StartStatus,
     StartTimeoutError,
-    State,
-    Strategy,
     SupervisorSpec,
     innermost,
 )
@@ -44,7 +44,7 @@ class _Child:
 
     spec: ChildSpec
     nested: Supervisor | None
-    state: State = State.STOPPED
+    state: ChildState = ChildState.STOPPED
     incarnation: int = 0
     alive: bool = False  # a task of this child exists
     stopping: bool = False  # asked or cancelled by us
@@ -63,7 +63,7 @@ class _Child:
         """Whether a request to stop would be heard; a child still starting is cancelled."""
         if self.nested is not None:
             return self.nested._nursery is not None
-        return self.state is not State.STARTING
+        return self.state is not ChildState.STARTING
 
 
 @attrs.frozen(eq=False)
@@ -165,7 +165,7 @@ class Supervisor:
         assert not child.alive, f"{child.spec.id} would run twice"
         child.incarnation += 1
         child.alive, child.stopping, child.wanted, child.covered = True, False, False, False
-        child.state, child.started_s = State.STARTING, None
+        child.state, child.started_s = ChildState.STARTING, None
         child.settled, child.ended = trio.Event(), trio.Event()
         child.scope = trio.CancelScope(deadline=trio.current_time() + child.spec.start_timeout_s)
         self._nursery.start_soon(self._run_child, child, name=child.spec.id)
@@ -193,14 +193,14 @@ class Supervisor:
         child.started_s = trio.current_time()
         child.scope.deadline = math.inf
         if not child.stopping:
-            child.recovery, child.state = None, State.RUNNING
+            child.recovery, child.state = None, ChildState.RUNNING
         child.settled.set()
         self._note_change()
 
     def _on_ended(self, child: _Child, error: Exception | None, returned: bool) -> None:
         for mailbox in child.spec.mailboxes:
             mailbox.mark_down()
-        child.alive, child.state = False, State.STOPPED
+        child.alive, child.state = False, ChildState.STOPPED
         child.ended.set()
         child.settled.set()
         if error is not None:
@@ -227,7 +227,7 @@ class Supervisor:
         ask = child.spec.stop if child.can_be_asked() else None
         # By name: while we wait, another recovery may already have started the next incarnation.
         ended, scope = child.ended, child.scope
-        child.stopping, child.state = True, State.STOPPING
+        child.stopping, child.state = True, ChildState.STOPPING
         self._note_change()
         if ask is not None:
             ask()
@@ -281,11 +281,11 @@ class Supervisor:
 
     def _affected(self, child: _Child) -> list[_Child]:
         match self.spec.strategy:
-            case Strategy.ONE_FOR_ONE:
+            case RestartStrategy.ONE_FOR_ONE:
                 return [child]
-            case Strategy.ONE_FOR_ALL:
+            case RestartStrategy.ONE_FOR_ALL:
                 return self._children
-            case Strategy.REST_FOR_ONE:
+            case RestartStrategy.REST_FOR_ONE:
                 return self._children[self._children.index(child) :]
 
     def _recover(self, group: list[_Child]) -> None:
@@ -308,10 +308,10 @@ class Supervisor:
             for child in reversed(recovery.members):
                 await self._stop_child(child)
                 await trio.lowlevel.checkpoint_if_cancelled()  # replaced while it waited?
-                child.state = State.BACKING_OFF
+                child.state = ChildState.BACKING_OFF
             for child in recovery.members:
                 if child.spec.restart is Restart.TEMPORARY and not child.wanted:
-                    child.state, child.recovery = State.STOPPED, None
+                    child.state, child.recovery = ChildState.STOPPED, None
                     self._note_change()  # it may be the last that the start waited for
                     continue
                 if child.due_s > trio.current_time():
@@ -333,9 +333,9 @@ class Supervisor:
 
     def snapshot(self) -> dict[str, Any]:
         """The tree as plain data. Times in Trio's ms, ``busy_s`` in seconds of all incarnations."""
-        state = State.STOPPED if self._nursery is None else State.RUNNING
+        state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):
-            state = State.STOPPING if self._closing else State.STARTING
+            state = ChildState.STOPPING if self._closing else ChildState.STARTING
         return {
             "id": self.spec.id,
             "kind": "supervisor",
@@ -347,7 +347,7 @@ class Supervisor:
 
 
 def _is_settled(child: _Child) -> bool:
-    return child.state is State.RUNNING or (not child.alive and child.recovery is None)
+    return child.state is ChildState.RUNNING or (not child.alive and child.recovery is None)
 
 
 def _describe(child: _Child) -> dict[str, Any]:

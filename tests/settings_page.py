@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kamou.settings.config import Settings, flatten, plain
+from kamou.settings.config import Settings, by_key, plain
 from kamou.settings.table import settings_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -23,7 +23,7 @@ equity and wallet balance.
 def settings_page() -> str:
     """The whole page."""
     rows, table = [], settings_table()
-    for key, value in flatten(Settings()).items():
+    for key, value in by_key(Settings()).items():
         setting = table[key]
         shown = plain(value)
         default = ", ".join(map(str, shown)) if isinstance(shown, list) else str(shown).strip()

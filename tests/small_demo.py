@@ -11,9 +11,10 @@ import attrs
 import httpx
 import trio
 
-from kamou.clock import HOUR_MS, SystemClock
-from kamou.core.book.book import Book
+from kamou.clock import SystemClock
 from kamou.core.book.events import Event, FillRecorded, IntentRecorded
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderType
 from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.data_directory.folder import DataDirectory, RunRecord
@@ -155,8 +156,8 @@ def journal(folder: DataDirectory) -> list[Event]:
         return [committed.event for committed in read_events(reader, 0)]
 
 
-def folded(events: list[Event]) -> Book:
-    book = Book()
+def folded(events: list[Event]) -> PositionBook:
+    book = PositionBook()
     book.apply_all(enumerate(events, 1))
     return book
 

@@ -12,8 +12,8 @@ import pytest
 from trio.testing import MockClock
 
 from kamou.clock import JumpClock
-from kamou.simulator import saboteur, world
-from kamou.simulator.run import Scenario, simulate
+from kamou.simulator import crash_injection, simulation
+from kamou.simulator.swarm_runs import Scenario, simulate_seed
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -31,7 +31,7 @@ def loaded(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def simulation() -> ModuleType:
+def benchmark() -> ModuleType:
     return loaded("simulation")
 
 
@@ -52,33 +52,33 @@ def test_make_bench_adds_nothing_to_the_document_on_standard_output(target: str)
         assert line.startswith(tuple(f"\t{word}" for word in quiet)) or line.endswith(">&2")
 
 
-def test_the_shape_of_worlds_counts_every_step_once(simulation: ModuleType) -> None:
+def test_the_shape_of_worlds_counts_every_step_once(benchmark: ModuleType) -> None:
     scenarios = [Scenario(seed=seed, hours=0.1) for seed in (1, 2)]
-    steps = sum(simulate(scenario).steps for scenario in scenarios)
-    shape = simulation.shape_of(scenarios)
+    steps = sum(simulate_seed(scenario).steps for scenario in scenarios)
+    shape = benchmark.shape_of(scenarios)
     assert (shape.by_clock + shape.by_others) * 0.2 == pytest.approx(steps)
     assert 5 <= shape.tasks <= 50
     assert shape.by_clock > 0
     assert shape.by_others > 0
-    assert simulation.shape_of(scenarios) == shape
-    assert world.Steps is saboteur.Steps, "worlds go on as they were"
+    assert benchmark.shape_of(scenarios) == shape
+    assert simulation.StepCounter is crash_injection.StepCounter, "worlds go on as they were"
 
 
 @pytest.mark.parametrize(("tasks", "by_clock", "by_others"), [(16, 4800, 7700), (9, 5000, 2000)])
 @pytest.mark.parametrize("clock", [JumpClock, lambda: MockClock(autojump_threshold=0)])
 def test_the_bare_loop_has_the_shape_it_was_told(
-    simulation: ModuleType, clock: object, tasks: int, by_clock: int, by_others: int
+    benchmark: ModuleType, clock: object, tasks: int, by_clock: int, by_others: int
 ) -> None:
-    shape = simulation.Shape(tasks=tasks, by_clock=by_clock, by_others=by_others)
-    run = simulation.bare(shape, 1.0, clock)
+    shape = benchmark.Shape(tasks=tasks, by_clock=by_clock, by_others=by_others)
+    run = benchmark.bare(shape, 1.0, clock)
     assert run.steps == pytest.approx(by_clock + by_others, rel=0.01)
 
 
 def test_the_benchmark_of_simulation_prints_one_document(
-    simulation: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["simulation.py", "--seeds", "1", "--hours", "0.05"])
-    simulation.main()
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--seeds", "1", "--hours", "0.05"])
+    benchmark.main()
     report = json.loads(capsys.readouterr().out)
     assert report["benchmark"] == "simulation"
     assert report["traces_equal_under_both_clocks"] is True

@@ -8,8 +8,6 @@ import trio
 from trio.testing import MockClock
 
 from kamou.clock import (
-    DAY_MS,
-    HOUR_MS,
     SLEW,
     JumpClock,
     SimulatedClock,
@@ -18,6 +16,7 @@ from kamou.clock import (
     next_ms,
     stopwatch_ns,
 )
+from kamou.core.day import DAY_MS, HOUR_MS
 
 SECOND_NS = 1_000_000_000
 NOW_MS = 1_767_312_000_000

@@ -18,10 +18,10 @@ from trio.testing import MockClock
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
-from kamou.simulator import world
-from kamou.simulator.faults import NAMES, parse
-from kamou.simulator.run import Result, Scenario, simulate
-from kamou.simulator.saboteur import Steps
+from kamou.simulator import simulation
+from kamou.simulator.crash_injection import StepCounter
+from kamou.simulator.faults import FAULT_NAMES, parse
+from kamou.simulator.swarm_runs import Result, Scenario, simulate_seed
 
 MakesClock = Callable[[], trio.abc.Clock]
 
@@ -96,11 +96,11 @@ WORLDS = (
     *(Scenario(seed=seed, hours=0.4, faults=KILLS) for seed in (1, 2)),
     Scenario(seed=7, hours=0.3, faults=parse("actor_crash,operator,clock_skew,disk_full")),
     Scenario(seed=11, hours=0.3, faults=parse("latency_reorder,disconnect,rate_limit_and_ban")),
-    Scenario(seed=23, hours=0.3, faults=frozenset(NAMES)),
+    Scenario(seed=23, hours=0.3, faults=frozenset(FAULT_NAMES)),
 )
 
 
-class NotedSteps(Steps):
+class NotedSteps(StepCounter):
     """Hashes every step: a world's own trace does not show who went first when it mattered not."""
 
     hash = hashlib.sha256()
@@ -120,10 +120,10 @@ def lived(
         made.append(clock())
         return made[-1]
 
-    monkeypatch.setattr(world, "JumpClock", make)
-    monkeypatch.setattr(world, "Steps", NotedSteps)
+    monkeypatch.setattr(simulation, "JumpClock", make)
+    monkeypatch.setattr(simulation, "StepCounter", NotedSteps)
     monkeypatch.setattr(NotedSteps, "hash", hashlib.sha256())
-    result = simulate(scenario)
+    result = simulate_seed(scenario)
     assert len(made) == result.processes, "it ran under another clock"
     return attrs.evolve(result, cpu_s=0.0), NotedSteps.hash.hexdigest()
 

@@ -36,7 +36,7 @@ USED_LATER = {
     "vwap": "an indicator for the strategies to come",
     "zscore": "an indicator for the strategies to come",
     "best_quotes": "the venue's WebSocket publishes them",
-    "prints": "the venue's WebSocket publishes them",
+    "market_trades": "the venue's WebSocket publishes them",
     "ask_qty": "the best quotes have it",
     "bid_qty": "the best quotes have it",
     "long_short_ratio": "a port capability that a real venue states",

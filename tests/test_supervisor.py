@@ -12,8 +12,8 @@ from kamou.runtime.supervision import (
     ExitKind,
     Restart,
     RestartStormError,
+    RestartStrategy,
     StartTimeoutError,
-    Strategy,
 )
 from kamou.supervisor import Supervisor
 
@@ -113,7 +113,7 @@ async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
     troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     children = [troupe.child("a"), troupe.child("t", restart=Restart.TEMPORARY), troupe.child("c")]
-    async with supervised(troupe, spec(*children, strategy=Strategy.ONE_FOR_ALL)):
+    async with supervised(troupe, spec(*children, strategy=RestartStrategy.ONE_FOR_ALL)):
         troupe.took()
         await troupe.tell("a", Crash())
         assert troupe.took() == "-a -c -t +a +c"
@@ -125,7 +125,7 @@ async def test_a_tree_has_started_though_a_temporary_child_was_pulled_down_as_it
     root = spec(
         troupe.child("a"),
         troupe.child("b", slow_s=2, restart=Restart.TEMPORARY),
-        strategy=Strategy.REST_FOR_ONE,
+        strategy=RestartStrategy.REST_FOR_ONE,
     )
     supervisor = Supervisor(root)
 
@@ -158,13 +158,13 @@ async def test_a_child_that_returns_before_it_reported_started_is_settled(
 @pytest.mark.parametrize(
     ("strategy", "took"),
     [
-        (Strategy.ONE_FOR_ONE, "-b +b"),
-        (Strategy.ONE_FOR_ALL, "-b -c -a +a +b +c"),
-        (Strategy.REST_FOR_ONE, "-b -c +b +c"),
+        (RestartStrategy.ONE_FOR_ONE, "-b +b"),
+        (RestartStrategy.ONE_FOR_ALL, "-b -c -a +a +b +c"),
+        (RestartStrategy.REST_FOR_ONE, "-b -c +b +c"),
     ],
 )
 async def test_the_strategy_decides_who_restarts_with_a_crashed_child(
-    strategy: Strategy, took: str, troupe: Troupe, autojump_clock: MockClock
+    strategy: RestartStrategy, took: str, troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     async with supervised(troupe, spec(*abc(troupe), strategy=strategy)):
         troupe.took()
@@ -176,7 +176,7 @@ async def test_a_crash_during_a_group_restart_is_taken_into_it(
     troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     children = [troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c")]
-    async with supervised(troupe, spec(*children, strategy=Strategy.REST_FOR_ONE)):
+    async with supervised(troupe, spec(*children, strategy=RestartStrategy.REST_FOR_ONE)):
         troupe.took()
         await troupe.tell("b", Crash(), settle_s=2)  # b is starting, c waits for it
         assert troupe.took() == "-b -c"
@@ -365,7 +365,7 @@ async def test_a_child_that_keeps_returning_escalates_too(
 
 async def test_a_storm_below_is_one_crash_above(troupe: Troupe, autojump_clock: MockClock) -> None:
     nested = spec(*abc(troupe), id="nested", intensity=0)
-    root = spec(troupe.child("x"), nested, troupe.child("y"), strategy=Strategy.REST_FOR_ONE)
+    root = spec(troupe.child("x"), nested, troupe.child("y"), strategy=RestartStrategy.REST_FOR_ONE)
     async with supervised(troupe, root):
         assert troupe.took() == "+x +a +b +c +y"
         await troupe.tell("b", Crash())

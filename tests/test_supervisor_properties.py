@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, Strategy, SupervisorSpec
+from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, RestartStrategy, SupervisorSpec
 from kamou.supervisor import Supervisor
 
 QUIET_S = 50.0  # longer than any back-off and any start in these trees
@@ -31,7 +31,7 @@ class Leaf:
 
 @attrs.frozen
 class Branch:
-    strategy: Strategy
+    strategy: RestartStrategy
     children: tuple[Leaf | Branch, ...]
 
 
@@ -88,7 +88,7 @@ blows = st.lists(
 def branches(of: st.SearchStrategy[Leaf]) -> st.SearchStrategy[Branch]:
     def branch(children: st.SearchStrategy[Leaf | Branch]) -> st.SearchStrategy[Branch]:
         some = st.lists(children, min_size=1, max_size=4).map(tuple)
-        return st.builds(Branch, strategy=st.sampled_from(list(Strategy)), children=some)
+        return st.builds(Branch, strategy=st.sampled_from(list(RestartStrategy)), children=some)
 
     return branch(st.one_of(of, branch(of)))
 
@@ -153,7 +153,7 @@ class Stage:
         if player.tasks != 1:
             self.broken.append(f"{player.name} runs twice")
         branch, _ = player.above[-1]
-        if self.ready and branch.strategy is Strategy.ONE_FOR_ONE:
+        if self.ready and branch.strategy is RestartStrategy.ONE_FOR_ONE:
             return
         for other in self.players[: self.players.index(player)]:
             same = other.above[:-1] == player.above[:-1] and other.above[-1][0] is branch
@@ -166,8 +166,10 @@ class Stage:
         for other in self.players:
             if len(other.above) <= depth or other.above[depth][0] is not branch:
                 continue
-            after = other.above[depth][1] >= number and branch.strategy is Strategy.REST_FOR_ONE
-            if other is player or after or branch.strategy is Strategy.ONE_FOR_ALL:
+            after = (
+                other.above[depth][1] >= number and branch.strategy is RestartStrategy.REST_FOR_ONE
+            )
+            if other is player or after or branch.strategy is RestartStrategy.ONE_FOR_ALL:
                 yield other
 
     def expect(self, player: Player, crashes: bool) -> None:
@@ -229,10 +231,10 @@ def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_i
 @settings(max_examples=100, deadline=None)
 @example(
     Branch(
-        Strategy.REST_FOR_ONE,
+        RestartStrategy.REST_FOR_ONE,
         (
             Leaf(Restart.PERMANENT, 0.0, 0),
-            Branch(Strategy.ONE_FOR_ONE, (Leaf(Restart.TEMPORARY, 0.0, 0),)),
+            Branch(RestartStrategy.ONE_FOR_ONE, (Leaf(Restart.TEMPORARY, 0.0, 0),)),
         ),
     ),
     [Blow(0.0, 1, True), Blow(0.0, 0, True)],
@@ -253,7 +255,7 @@ PLAIN = Leaf(Restart.PERMANENT, 0.0, 0)
 
 def test_a_child_never_begins_beside_a_sibling_that_ends_in_the_same_moment() -> None:
     """The second child's back-off ends at 0.6 s, exactly when the first child is told to end."""
-    root = Branch(Strategy.ONE_FOR_ALL, (PLAIN, PLAIN))
+    root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
     for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones
         stage = Stage(root)
@@ -276,11 +278,11 @@ def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
         await trio.sleep_forever()
 
     async def main() -> None:
-        stage = Stage(Branch(Strategy.ONE_FOR_ONE, (PLAIN,)))
+        stage = Stage(Branch(RestartStrategy.ONE_FOR_ONE, (PLAIN,)))
         supervisor = Supervisor(
             SupervisorSpec(
                 id="above",
-                strategy=Strategy.ONE_FOR_ALL,
+                strategy=RestartStrategy.ONE_FOR_ALL,
                 children=(ChildSpec(id="hasty", start=hasty), stage.spec),
             )
         )

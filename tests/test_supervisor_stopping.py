@@ -14,7 +14,7 @@ from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.supervision import (
     ChildSpec,
     ExitKind,
-    Strategy,
+    RestartStrategy,
 )
 from kamou.supervisor import Supervisor
 
@@ -135,7 +135,7 @@ async def test_a_child_that_will_not_die_is_reported_and_does_not_hold_up_the_ot
 
 
 async def test_a_stuck_child_is_never_run_twice(troupe: Troupe, autojump_clock: MockClock) -> None:
-    root = spec(troupe.child("a"), stubborn(100), strategy=Strategy.ONE_FOR_ALL)
+    root = spec(troupe.child("a"), stubborn(100), strategy=RestartStrategy.ONE_FOR_ALL)
     async with supervised(troupe, root) as supervisor:
         await troupe.tell("a", Crash(), settle_s=50)
         assert troupe.exits[-1].kind is ExitKind.STUCK
@@ -188,7 +188,9 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
     inbox.put_nowait("waits")
     inbox.finished(1_500_000_000)
     nested = spec(troupe.child("a", mailboxes=(inbox,)), id="nested")
-    async with supervised(troupe, spec(nested, strategy=Strategy.REST_FOR_ONE)) as supervisor:
+    async with supervised(
+        troupe, spec(nested, strategy=RestartStrategy.REST_FOR_ONE)
+    ) as supervisor:
         await trio.sleep(2)
         await troupe.tell("a", Crash("burnt"))
         told = supervisor.snapshot()

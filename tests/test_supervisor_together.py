@@ -14,10 +14,20 @@ import trio
 from trio.testing import MockClock
 from troupe import Crash, Troupe, spec, supervised
 
-from kamou.runtime.supervision import ChildSpec, ExitKind, Restart, RestartStormError, Strategy
+from kamou.runtime.supervision import (
+    ChildSpec,
+    ExitKind,
+    Restart,
+    RestartStormError,
+    RestartStrategy,
+)
 from kamou.supervisor import Supervisor
 
-ALL, REST, ONE = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ONE
+ALL, REST, ONE = (
+    RestartStrategy.ONE_FOR_ALL,
+    RestartStrategy.REST_FOR_ONE,
+    RestartStrategy.ONE_FOR_ONE,
+)
 
 
 TRIES_MAX = 60  # Trio runs what is ready in one of two orders, by chance
@@ -37,7 +47,7 @@ class Together(Troupe):
         return "".join(ends[: len(names)])
 
 
-async def survives(strategy: Strategy, names: str, steps: Iterable[str]) -> bool | None:
+async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) -> bool | None:
     """Return whether a tree of these children is running, every one of them, after the steps.
 
     None: chance gave another order of the ends than that of ``steps``.
@@ -76,7 +86,7 @@ async def survives(strategy: Strategy, names: str, steps: Iterable[str]) -> bool
     ],
 )
 async def test_ends_at_the_same_moment_are_counted_as_otp_counts_them(
-    strategy: Strategy,
+    strategy: RestartStrategy,
     names: str,
     steps: list[str],
     running: bool,

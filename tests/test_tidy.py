@@ -214,7 +214,7 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
     }
     # A backtest always composes it; demo mode does until the real gate stands.
     composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
-    composers |= {"kamou/simulator/world.py"}  # nothing there is real
+    composers |= {"kamou/simulator/simulation.py"}  # nothing there is real
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
         "kamou/runs/assumed_live.py"
     }
@@ -225,7 +225,7 @@ def test_only_the_supervisor_catches_everything() -> None:
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
         "kamou/http/server.py": "what goes wrong in one connection ends that connection",
-        "kamou/simulator/world.py": "what escapes a simulated process is told with its seed",
+        "kamou/simulator/simulation.py": "what escapes a simulated process is told with its seed",
     }
     broad = {
         path

@@ -14,7 +14,7 @@ import trio
 
 from kamou.clock import Clock, stopwatch_ns
 from kamou.errors import TimedOutError
-from kamou.runtime.calls import Call, answer
+from kamou.runtime.calls import Call, answer_call
 from kamou.runtime.mailboxes import Mailbox
 
 
@@ -108,6 +108,6 @@ class Actor(ABC):
         if message is None:
             await self.tick()
         elif type(message) is Call:
-            answer(message, await self.answer(message.message))
+            answer_call(message, await self.answer(message.message))
         else:
             await self.handle(message)

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.actors.desk import Desk
 from kamou.actors.funding_rates import FundingRates
+from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
 from kamou.clock import Clock
 from kamou.core.codes import Deny
@@ -20,7 +20,7 @@ from kamou.core.day import utc_day
 from kamou.core.model import Candidate, Denial, Figure, Instrument, OrderRole, Quote
 from kamou.core.record.gate import Gate
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.exposure import Exposure, exposure_of
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import (
     deny_without_headroom,
@@ -53,7 +53,7 @@ class Entries:
     def __init__(
         self,
         *,
-        desk: Desk,
+        executor: OrderExecutor,
         protector: Protector,
         gate: Gate,
         instruments: Mapping[str, Instrument],
@@ -62,7 +62,7 @@ class Entries:
         clock: Clock,
         settle: Callable[[], Awaitable[None]],
     ) -> None:
-        self._desk = desk
+        self._executor = executor
         self._protector = protector
         self._gate = gate
         self._instruments = instruments
@@ -70,7 +70,7 @@ class Entries:
         self._costs = costs
         self._clock = clock
         self._settle = settle
-        self._funding = FundingRates(desk.port.funding_rates, clock=clock)
+        self._funding = FundingRates(executor.port.funding_rates, clock=clock)
         self.waiting: SignalsRefined | None = None  # for the UTC day to open
 
     async def take(self, message: SignalsRefined) -> None:
@@ -80,7 +80,7 @@ class Entries:
         Its signals wait for that, at most until they expire.
         """
         self.waiting = None
-        if self._desk.book.day != utc_day(self._clock.now_ms()):
+        if self._executor.book.day != utc_day(self._clock.now_ms()):
             self.waiting = message
             return
         await self._enter_all(message)
@@ -109,21 +109,21 @@ class Entries:
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
-            if valued is None or seq != self._desk.book.seq:
-                seq = self._desk.book.seq
+            if valued is None or seq != self._executor.book.seq:
+                seq = self._executor.book.seq
                 valued = self._value(quotes)
             await self._enter(signal, valued)
 
     async def _enter(self, signal: RefinedSignal, valued: _Valued) -> None:
         candidate = signal.candidate
-        desk = self._desk
-        if not desk.port.capabilities.attached_stop and (bare := self._bare()):
+        executor = self._executor
+        if not executor.port.capabilities.attached_stop and (bare := self._bare()):
             # Where stops take calls of their own, those of what is held come before new risk.
             figures = (Figure(name="unprotected", value=bare),)
             self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
             return
         fraction = size_fraction(
-            desk.book,
+            executor.book,
             self._gate.is_live(candidate.strategy),
             signal.size_multiplier,
             self._limits,
@@ -134,7 +134,7 @@ class Entries:
             stake=valued.stake,
             now=valued.now,
             instruments=self._instruments,
-            book=desk.book,
+            book=executor.book,
             limits=self._limits,
         )
         if full is not None:
@@ -143,15 +143,15 @@ class Entries:
         review = await self._plan(candidate, fraction)
         if review is None:
             return
-        verdict = await desk.review(review)
+        verdict = await executor.review(review)
         if isinstance(verdict, Approved):
-            await desk.enter(review.plan, verdict)
+            await executor.enter(review.plan, verdict)
             await self._secure(candidate.symbol)
             await self._settle()
 
     async def _plan(self, candidate: Candidate, fraction: Decimal) -> ReviewEntry | None:
         """The plan on fresh quotes, with all that its review needs; None: denied."""
-        desk = self._desk
+        executor = self._executor
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
@@ -166,7 +166,7 @@ class Entries:
             stake=valued.stake,
             now=valued.now,
             instruments=self._instruments,
-            book=desk.book,
+            book=executor.book,
             costs=self._costs,
             limits=self._limits,
             now_ms=self._clock.now_ms(),
@@ -179,7 +179,7 @@ class Entries:
             cause_id=candidate.signal_id,
             plan=plan,
             quote=quote,
-            marks=tuple(quotes[s] for s in sorted(desk.book.trades) if s in quotes),
+            marks=tuple(quotes[s] for s in sorted(executor.book.trades) if s in quotes),
             funding_rate=rate,
         )
 
@@ -187,19 +187,19 @@ class Entries:
 
     async def _quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         """Quotes of ``symbols`` and of everything that is held; none if nobody answers."""
-        asked = dict.fromkeys((*symbols, *sorted(self._desk.book.trades)))
+        asked = dict.fromkeys((*symbols, *sorted(self._executor.book.trades)))
         if not asked:
             return {}
         try:
-            return await self._desk.port.quotes(tuple(asked))
+            return await self._executor.port.quotes(tuple(asked))
         except (UnreachableError, RateLimitedError):
             return {}  # entry prices stand in for sizing; the governor denies without marks
 
     def _value(self, quotes: Mapping[str, Quote]) -> _Valued:
-        book, now_ms = self._desk.book, self._clock.now_ms()
+        book, now_ms = self._executor.book, self._clock.now_ms()
         return _Valued(
             quotes=quotes,
-            stake=exposure(
+            stake=exposure_of(
                 book,
                 marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
                 instruments=self._instruments,
@@ -221,27 +221,27 @@ class Entries:
 
     def _bare(self) -> str:
         """Positions that no stop is known to protect, and entries that may have become such."""
-        book = self._desk.book
+        book = self._executor.book
         bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
         bare |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
         return ",".join(sorted(bare))
 
     async def _secure(self, symbol: str) -> None:
         """Where an entry cannot carry its stop, the stop comes before anything else is done."""
-        desk = self._desk
-        if desk.port.capabilities.attached_stop:
+        executor = self._executor
+        if executor.port.capabilities.attached_stop:
             return
-        for order in desk.book.orders_of(symbol):
+        for order in executor.book.orders_of(symbol):
             if (
                 order.role is OrderRole.ENTRY and order.status.terminal
             ):  # some of its fills are untold
-                await desk.resolve(order)
-        trade = desk.book.trades.get(symbol)
+                await executor.resolve(order)
+        trade = executor.book.trades.get(symbol)
         if trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(symbol)
 
     def _deny(self, candidate: Candidate, denied: Denial) -> None:
-        self._desk.deny(
+        self._executor.deny(
             permit_id(candidate.signal_id, FIRST_ATTEMPT),
             candidate.signal_id,
             candidate.strategy,

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import trio
 
-from kamou.clock import DAY_MS, HOUR_MS, Clock, next_ms
+from kamou.clock import Clock, next_ms
 from kamou.core.book.updates import VenueEvent
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.messages.orders import ReconcileNow
 from kamou.runtime.mailboxes import Mailbox
 

@@ -17,7 +17,7 @@ from kamou.settings.config import CycleSettings
 
 
 @attrs.frozen(kw_only=True)
-class Shard:
+class FeedShard:
     """A contiguous run of symbols and the mailbox of the scanner that owns it."""
 
     index: int
@@ -39,7 +39,7 @@ class Feed(Actor):
         inbox: Mailbox[object],
         clock: Clock,
         port: ExchangePort,
-        shards: Sequence[Shard],
+        shards: Sequence[FeedShard],
         cycle: CycleSettings,
         period_ms: int,
         handler_deadline_s: float,
@@ -94,7 +94,7 @@ class Feed(Actor):
         return bars, open_interest
 
     def _columns(
-        self, shard: Shard, cycle_at_ms: int, bars: Bars | None, open_interest: Series | None
+        self, shard: FeedShard, cycle_at_ms: int, bars: Bars | None, open_interest: Series | None
     ) -> BarsClosed:
         part = shard.columns
         empty = np.empty((0, len(shard.symbols)))

@@ -1,4 +1,4 @@
-"""A ``Book`` that follows the journal: what an actor catches up to before it decides."""
+"""A ``PositionBook`` that follows the journal: what an actor catches up to before it decides."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import trio
 from kamou.actors.journal import Journal
 from kamou.core import model
 from kamou.core.book import (
-    account_fold,
+    account_state,
     attribution,
-    book,
+    book_state,
     events,
-    holdings,
     late_events,
     orders,
+    position_book,
     recent_activity,
     snapshot,
     strategy_events,
     trades,
 )
-from kamou.core.book.book import Book
 from kamou.core.book.events import StateChanged
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
-from kamou.exchange.base import HaltLatch
+from kamou.exchange.base import IsHalted
 from kamou.store import queries
 from kamou.store.journal import Committed
 from kamou.store.snapshots import code_hash
@@ -40,11 +40,11 @@ FOLDED_BY = (
     orders,
     trades,
     attribution,
-    account_fold,
+    account_state,
     recent_activity,
-    holdings,
+    book_state,
     snapshot,
-    book,
+    position_book,
 )
 """Whose code makes the fold: a snapshot by other code is not trusted."""
 
@@ -60,9 +60,9 @@ class BookFollower:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.book = Book()
+        self.book = PositionBook()
 
-    async def recover(self) -> Book:
+    async def recover(self) -> PositionBook:
         """Fold from the newest trustworthy snapshot, else from the first event.
 
         ``EVENTS_AT_ONCE`` are folded between two checkpoints.
@@ -70,10 +70,12 @@ class BookFollower:
         newest = self._journal.book_snapshot()
         await trio.lowlevel.checkpoint()
         load = self._journal.runner
-        self.book = await load(Book.load, newest.state) if newest is not None else Book()
+        self.book = (
+            await load(PositionBook.load, newest.state) if newest is not None else PositionBook()
+        )
         return await self.follow()
 
-    async def follow(self) -> Book:
+    async def follow(self) -> PositionBook:
         """As ``catch_up``, in parts, for whoever may be far behind."""
         book = self.book
         await trio.lowlevel.checkpoint()
@@ -86,7 +88,7 @@ class BookFollower:
             await trio.lowlevel.checkpoint()
         return book
 
-    def catch_up(self) -> Book:
+    def catch_up(self) -> PositionBook:
         """Apply everything committed since; afterwards the book is the journal's committed head."""
         book = self.book
         while self._journal.head_seq > book.seq:
@@ -101,7 +103,7 @@ class StateFollower:
     A permit may have been granted, and used, before the halt that was committed since.
     """
 
-    def __init__(self, journal: Journal, latched: HaltLatch) -> None:
+    def __init__(self, journal: Journal, latched: IsHalted) -> None:
         self._journal = journal
         self._latched = latched
         span = queries.latest(journal.reader).state

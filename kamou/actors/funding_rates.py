@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
-from kamou.clock import DAY_MS, HOUR_MS, Clock
+from kamou.clock import Clock
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.errors import RateLimitedError, UnreachableError
 

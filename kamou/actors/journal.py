@@ -22,7 +22,7 @@ from kamou.core.book.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.messages.codec import make_decoders
 from kamou.runtime.mailboxes import Mailbox, call
-from kamou.runtime.runners import Runner, inline
+from kamou.runtime.runners import Runner, run_inline
 from kamou.settings.config import StoreSettings
 from kamou.store import queries, snapshots
 from kamou.store.journal import (
@@ -33,7 +33,7 @@ from kamou.store.journal import (
     encoded,
     read_events,
 )
-from kamou.store.snapshots import Snapshot
+from kamou.store.snapshots import BookSnapshot
 
 RECENT_EVENTS = 4_000  # kept decoded for tails: a busy day of the pipeline; older ones are read
 PAST_MAX = 20_000  # older ones decoded at a time: some 30 MB
@@ -72,7 +72,7 @@ class Journal:
         settings: StoreSettings,
         code_hash: str = "",
         timeout_s: float = COMMIT_TIMEOUT_S,
-        runner: Runner = inline,
+        runner: Runner = run_inline,
     ) -> None:
         self.inbox = inbox
         self.runner = runner  # for what followers load, too
@@ -182,14 +182,14 @@ class Journal:
         """Have ``hear`` called with whatever is committed from now on. It must not raise."""
         self._heard.append(hear)
 
-    def book_snapshot(self) -> Snapshot | None:
+    def book_snapshot(self) -> BookSnapshot | None:
         """The newest snapshot by this code that verifies, or None: then fold from the start."""
         if not self.code_hash:
             return None
         if self.backlog.snapshot is not None:  # of this process: not written yet
             seq, _, dump = self.backlog.snapshot
-            return Snapshot(seq=seq, state=dump())
-        return snapshots.load(self.reader, code=self.code_hash, seq_max=self._head_seq)
+            return BookSnapshot(seq=seq, state=dump())
+        return snapshots.load_snapshot(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
         """Whether ``snapshot_every`` events have passed since the last snapshot."""
@@ -250,7 +250,7 @@ class JournalActor(Actor):
         journal: Journal,
         writer: JournalWriter,
         clock: Clock,
-        runner: Runner = inline,
+        runner: Runner = run_inline,
         on_disk_full: Callable[[bool], None] | None = None,
         name: str = "journal",
         handler_deadline_s: float = HANDLER_DEADLINE_S,

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.day import day_start_ms
 from kamou.core.model import Figure, Instrument
 from kamou.core.reconciliation.venue_view import VenueView
@@ -42,7 +42,7 @@ class MidnightReader:
     instruments: Mapping[str, Instrument]
     _closes: dict[int, Marks] = attrs.field(factory=dict, init=False)
 
-    async def read(self, book: Book, view: VenueView) -> tuple[MidnightMarks, ...]:
+    async def read(self, book: PositionBook, view: VenueView) -> tuple[MidnightMarks, ...]:
         """Return every missed midnight, oldest first; nothing once today has opened.
 
         Args:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 import trio
 
 from kamou.actors.base import Actor
-from kamou.actors.desk import Desk
 from kamou.actors.entries import LOOK_MAX_MS, Entries
+from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
 from kamou.clock import Clock, next_ms
-from kamou.core.book.book import Book
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import Fill, Instrument, OrderRole, TradingState
 from kamou.core.record.gate import Gate
@@ -27,11 +27,11 @@ from kamou.messages.system import StateNotice
 from kamou.runtime.mailboxes import Mailbox
 
 IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
-RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
+ORDER_RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
 
 
 class OrderManager(Actor):
-    """The only actor that sends orders. Its state is its desk's book.
+    """The only actor that sends orders. Its state is its executor's book.
 
     Between messages it looks after what is due: unprotected positions and unanswered orders
     every second, time stops and expiries every cycle.
@@ -42,7 +42,7 @@ class OrderManager(Actor):
         *,
         inbox: Mailbox[object],
         clock: Clock,
-        desk: Desk,
+        executor: OrderExecutor,
         protector: Protector,
         reconciler: Mailbox[object],
         gate: Gate,
@@ -55,11 +55,11 @@ class OrderManager(Actor):
         super().__init__(
             name="order_manager", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
         )
-        self._desk = desk
+        self._executor = executor
         self._protector = protector
         self._reconciler = reconciler
         self._entries = Entries(
-            desk=desk,
+            executor=executor,
             protector=protector,
             gate=gate,
             instruments=instruments,
@@ -76,7 +76,7 @@ class OrderManager(Actor):
 
     async def recover(self) -> None:
         """Fold the journal, ask after everything in flight, re-prove every stop."""
-        await self._desk.follower.recover()
+        await self._executor.follower.recover()
         self._protector.forget()
         self._wake_at(self.clock.now_ms())
 
@@ -105,15 +105,15 @@ class OrderManager(Actor):
             await self._entries.retry()
             await self._look_after()
         except DiskFullError:
-            self._wake_at(self.clock.now_ms() + RETRY_MS)  # stops stand; nothing new is sent
+            self._wake_at(self.clock.now_ms() + ORDER_RETRY_MS)  # stops stand; nothing new is sent
 
     async def handle(self, message: object) -> None:
         try:
             await self._hear(message)
-            self._wake_by(self._next(self._desk.book))
+            self._wake_by(self._next(self._executor.book))
         except DiskFullError:
             # What this message told is lost here and found again by reconciliation.
-            self._wake_by(self.clock.now_ms() + RETRY_MS)
+            self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)
 
     async def _hear(self, message: object) -> None:
         match message:
@@ -129,9 +129,9 @@ class OrderManager(Actor):
                 await self._protector.protect(message.symbol)
                 await self._settle()
             case CancelOrphanOrder():
-                await self._desk.cancel(message.client_order_id, message.symbol, message.reason)
+                await self._executor.cancel(message.client_order_id, message.symbol, message.reason)
             case ResolveOrder():
-                order = self._desk.book.order(message.client_order_id)
+                order = self._executor.book.order(message.client_order_id)
                 if order is not None:
                     await self._resolve(order)
                 await self._settle()
@@ -152,7 +152,7 @@ class OrderManager(Actor):
                 if isinstance(message, FillUpdate):
                     await self._record(message.fill)
                 elif isinstance(message, OrderUpdate):
-                    await self._desk.told(message.order)
+                    await self._executor.told(message.order)
                 else:
                     left.append(message)
         for message in left:
@@ -162,21 +162,21 @@ class OrderManager(Actor):
 
     async def _on_update(self, message: OrderUpdate) -> None:
         """An order ended, or rests. A stop that ended by other hands is missed at once."""
-        await self._desk.told(message.order)
+        await self._executor.told(message.order)
         if (
-            message.order.client_order_id in self._desk.book.orders
+            message.order.client_order_id in self._executor.book.orders
             and message.order.status.terminal
         ):
-            self._wake_by(self.clock.now_ms() + RETRY_MS)  # its fills are untold
+            self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)  # its fills are untold
         await self._settle()
-        trade = self._desk.book.trades.get(message.order.symbol)
+        trade = self._executor.book.trades.get(message.order.symbol)
         if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(trade.symbol)
 
     async def _on_fill(self, message: FillUpdate) -> None:
         fill = message.fill
         await self._record(fill)
-        book = self._desk.book
+        book = self._executor.book
         trade = book.trades.get(fill.symbol)
         if trade is not None and trade.unprotected_since_ms:
             # A stop that is merely too large only reduces: the next reconciliation shrinks it.
@@ -186,15 +186,15 @@ class OrderManager(Actor):
         await self._settle()
 
     async def _record(self, fill: Fill) -> None:
-        if fill.key not in self._desk.book.fills_seen:
+        if fill.key not in self._executor.book.fills_seen:
             event = FillRecorded(
                 at_ms=self.clock.now_ms(), cause_id=fill.client_order_id, fill=fill, source="stream"
             )
-            await self._desk.commit(event)
+            await self._executor.commit(event)
 
     async def _settle(self) -> None:
         """Publish trades that are flat, end their reservations, sweep what they left behind."""
-        book = self._desk.book
+        book = self._executor.book
         now = self.clock.now_ms()
         closures: list[Event] = [
             *book.pending_closures(now),
@@ -203,7 +203,7 @@ class OrderManager(Actor):
             *book.pending_valuations(now),
         ]
         if closures:
-            book = await self._desk.commit(*closures)
+            book = await self._executor.commit(*closures)
             if book.state is TradingState.FLATTENING:
                 # What a flatten closed is published with an equity of the same time.
                 self._reconciler.put_nowait(ReconcileNow())
@@ -212,7 +212,7 @@ class OrderManager(Actor):
             for permit, reason in book.releasable(now)
         ]
         if released:
-            book = await self._desk.commit(*released)
+            book = await self._executor.commit(*released)
         self._orphans_left = await self._protector.cancel_orphans(book)
 
     # --- what is due -------------------------------------------------------------
@@ -220,7 +220,7 @@ class OrderManager(Actor):
     async def _look_after(self) -> None:
         """Do what is due, as far as the time goes; the next look begins with what was left."""
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
-        deeds = self._deeds(self._desk.book)
+        deeds = self._deeds(self._executor.book)
         first = deeds.index(self._left) if self._left in deeds else 0
         self._left = None
         for deed in (*deeds[first:], *deeds[:first]):
@@ -229,9 +229,9 @@ class OrderManager(Actor):
                 break
             await self._carry_out(*deed)
         await self._settle()
-        self._wake_at(self._next(self._desk.book))
+        self._wake_at(self._next(self._executor.book))
 
-    def _deeds(self, book: Book) -> list[tuple[str, str]]:
+    def _deeds(self, book: PositionBook) -> list[tuple[str, str]]:
         """What is due: orders to ask after, entries to cancel, trades to close or protect."""
         now = self.clock.now_ms()
         deeds = []
@@ -241,7 +241,7 @@ class OrderManager(Actor):
             # Ended, and of some of its fills nobody told: they may have opened a bare position.
             # So may an entry that rests: it was to trade at once or not at all.
             over = order.status.terminal or order.role is OrderRole.ENTRY
-            untold = over and order.status not in IN_FLIGHT and age_ms >= RETRY_MS
+            untold = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
             if untold or (order.status in IN_FLIGHT and late):
                 deeds.append(("resolve", order.client_order_id))
         if not book.state.entries_allowed:
@@ -253,7 +253,7 @@ class OrderManager(Actor):
 
     async def _carry_out(self, what: str, name: str) -> None:
         """One deed; it may have been done meanwhile."""
-        desk, book = self._desk, self._desk.book
+        executor, book = self._executor, self._executor.book
         if what == "trade":
             await self._look_at(name)
             return
@@ -263,7 +263,7 @@ class OrderManager(Actor):
         if what == "resolve":
             await self._resolve(order)
         elif not order.status.terminal:
-            await desk.cancel(name, order.intent.symbol, book.state.value)
+            await executor.cancel(name, order.intent.symbol, book.state.value)
 
     async def _resolve(self, order: OrderState) -> None:
         """Ask what became of an order. A position that is new by its fills is protected at once.
@@ -271,29 +271,29 @@ class OrderManager(Actor):
         Later in the same look, or a second later, may be too late on a slow line (seed 94007).
         """
         symbol = order.intent.symbol
-        before = self._desk.book.trades.get(symbol)
-        await self._desk.resolve(order)
-        trade = self._desk.book.trades.get(symbol)
+        before = self._executor.book.trades.get(symbol)
+        await self._executor.resolve(order)
+        trade = self._executor.book.trades.get(symbol)
         if trade is None or not trade.unprotected_since_ms:
             return
         if before is None or not before.unprotected_since_ms:
             await self._look_at(symbol)
 
     async def _look_at(self, symbol: str) -> None:
-        trade = self._desk.book.trades.get(symbol)
+        trade = self._executor.book.trades.get(symbol)
         if trade is None:
             return
-        if self._desk.book.state is TradingState.FLATTENING:
+        if self._executor.book.state is TradingState.FLATTENING:
             # It is not left to a query what became of a close that timed out (seed 995256).
             await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
             await self._protector.close(symbol, "time stop")
         elif trade.unprotected_since_ms:
             await self._protector.protect(symbol)
-        elif not self._desk.port.capabilities.attached_stop:
+        elif not self._executor.port.capabilities.attached_stop:
             await self._protector.aim(trade)
 
-    def _next(self, book: Book) -> int:
+    def _next(self, book: PositionBook) -> int:
         """A second from now while something must not wait, else just after the next cycle."""
         now = self.clock.now_ms()
         urgent = (
@@ -309,7 +309,7 @@ class OrderManager(Actor):
             or self._entries.waiting
         )
         if urgent:
-            return now + RETRY_MS
+            return now + ORDER_RETRY_MS
         cycle = next_ms(now, self._cycle_period_ms)
         holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now]
         return min([cycle, *holds])

@@ -12,8 +12,9 @@ from itertools import pairwise
 import attrs
 import trio
 
-from kamou.clock import DAY_MS, Clock, floor_ms
+from kamou.clock import Clock, floor_ms
 from kamou.core.arrays import Floats, Ints
+from kamou.core.day import DAY_MS
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
@@ -21,7 +22,7 @@ from kamou.exchange.base import Bars, ExchangePort, Series
 HISTORY_TIMEOUT_S = 900.0
 """To load all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and on a
 busy machine many times as long. A start that was given 30 s began again for ever."""
-READ_TIMEOUT_S = 60.0  # of one day of it, which takes 2 s of CPU time
+DAY_READ_TIMEOUT_S = 60.0  # of one day of it, which takes 2 s of CPU time
 ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; every step of an order waits
 
 
@@ -141,13 +142,13 @@ class PanelLoader:
                 return
             until_ms = min(closed_at_ms, since_ms + max(DAY_MS, period_ms))
             known_ms = now_ms if until_ms == closed_at_ms else until_ms
-            with trio.move_on_after(READ_TIMEOUT_S) as limit:
+            with trio.move_on_after(DAY_READ_TIMEOUT_S) as limit:
                 bars = await self._port.bars(period_ms, since_ms, until_ms)
                 open_interest = await self._port.open_interest(
                     reading.open_interest_until_ms, known_ms
                 )
             if limit.cancelled_caught:
-                raise UnreachableError(f"no day of bars came within {READ_TIMEOUT_S:g} s")
+                raise UnreachableError(f"no day of bars came within {DAY_READ_TIMEOUT_S:g} s")
             for index, loaded in reading.panels.items():
                 await self._fill(loaded, self._parts[index].columns, bars, open_interest)
             reading.bars_until_ms, reading.open_interest_until_ms = until_ms, known_ms

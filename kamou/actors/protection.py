@@ -8,11 +8,11 @@ from decimal import Decimal
 import attrs
 import trio
 
-from kamou.actors.desk import Desk
-from kamou.core.book.book import Book
+from kamou.actors.order_executor import OrderExecutor
 from kamou.core.book.events import ProtectionLost, StopConfirmed
 from kamou.core.book.intents import exit_intent
 from kamou.core.book.orders import IN_FLIGHT, is_awaited
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation import protection
@@ -45,8 +45,10 @@ class Protector:
     clock a position stands bare, and which closes were refused.
     """
 
-    def __init__(self, *, desk: Desk, limits: RiskLimits, on_failed: Callable[[str], None]) -> None:
-        self._desk = desk
+    def __init__(
+        self, *, executor: OrderExecutor, limits: RiskLimits, on_failed: Callable[[str], None]
+    ) -> None:
+        self._executor = executor
         self._limits = limits
         self._on_failed = on_failed
         self.forget()
@@ -61,13 +63,13 @@ class Protector:
 
     async def protect(self, symbol: str) -> None:
         """Read the venue's open orders back and do what ``core.reconciliation.protection`` says."""
-        desk = self._desk
+        executor = self._executor
         resting = await self._read_back()
         if resting is None:
             return
         refused = False  # a stop: then closes follow each other without another one (seed 930189)
         for _ in range(ROUNDS_MAX):
-            book = desk.book
+            book = executor.book
             trade = book.trades.get(symbol)
             if trade is None:
                 self._bare.pop(symbol, None)
@@ -87,13 +89,13 @@ class Protector:
             refused = refused or OrderStatus.REJECTED in told
             if not told & FAILED or not trade.unprotected_since_ms:
                 break  # else again at once: an order too many only reduces, and a read takes time
-        after = desk.book.trades.get(symbol)
-        if after is not None and not desk.port.capabilities.attached_stop:
+        after = executor.book.trades.get(symbol)
+        if after is not None and not executor.port.capabilities.attached_stop:
             await self.aim(after)
 
     def _now_ms(self, trade: OpenTrade) -> int:
         """Our time, or later if our clock was set back while the position stood bare."""
-        now_ms, now_s = self._desk.clock.now_ms(), trio.current_time()
+        now_ms, now_s = self._executor.clock.now_ms(), trio.current_time()
         bare = self._bare.get(trade.symbol)
         if bare is None or bare.since_ms != trade.unprotected_since_ms:
             bare = _Bare(trade.unprotected_since_ms, now_ms, now_s)
@@ -102,17 +104,17 @@ class Protector:
 
     async def _read_back(self) -> tuple[VenueOrder, ...] | None:
         """The venue's open orders; None when it is silent, which is never read as none."""
-        trades = self._desk.book.trades.values()
+        trades = self._executor.book.trades.values()
         if not any(trade.unprotected_since_ms for trade in trades):
             self._silences.clear()  # nobody's deadline needs them
         try:
-            resting = await self._desk.port.open_orders()
+            resting = await self._executor.port.open_orders()
         except (UnreachableError, RateLimitedError):
-            now = self._desk.clock.now_ms()
+            now = self._executor.clock.now_ms()
             self._note_silence(now)
             self._failed_ms = now
             return None
-        self._note_silence(self._desk.clock.now_ms())
+        self._note_silence(self._executor.clock.now_ms())
         self._failed_ms = 0
         return resting
 
@@ -127,11 +129,11 @@ class Protector:
 
     async def _do(self, trade: OpenTrade, action: protection.Action) -> OrderStatus | None:
         """Carry it out. What became of the order, if it is one."""
-        desk = self._desk
-        now = desk.clock.now_ms()
+        executor = self._executor
+        now = executor.clock.now_ms()
         match action:
             case protection.ConfirmStop():
-                await desk.commit(
+                await executor.commit(
                     StopConfirmed(
                         at_ms=now,
                         cause_id=action.client_order_id,
@@ -144,7 +146,7 @@ class Protector:
             case protection.PlaceStop():
                 return await self._place_stop(trade, action)
             case protection.CancelOrder():
-                await desk.cancel(action.client_order_id, action.symbol, action.reason)
+                await executor.cancel(action.client_order_id, action.symbol, action.reason)
             case protection.ClosePosition():
                 return await self.close(action.symbol, action.reason, again=True)
             case protection.Await():
@@ -154,14 +156,14 @@ class Protector:
     async def _place_stop(
         self, trade: OpenTrade, action: protection.PlaceStop
     ) -> OrderStatus | None:
-        desk = self._desk
-        now = desk.clock.now_ms()
+        executor = self._executor
+        now = executor.clock.now_ms()
         if trade.confirmed is not None and not trade.unprotected_since_ms:
             lost = ProtectionLost(
                 at_ms=now, cause_id=trade.trade_id, symbol=trade.symbol, reason="not read back"
             )
             if trade.confirmed.quantity < trade.quantity:
-                await desk.commit(lost)
+                await executor.commit(lost)
         told = await self._exit(OrderRole.STOP_LOSS, trade, action.quantity, action.trigger_price)
         if told in LIVE:
             await self.protect(trade.symbol)
@@ -169,8 +171,8 @@ class Protector:
 
     async def aim(self, trade: OpenTrade) -> None:
         """Place the target of a trade whose entry could not carry it. Once, after all stops."""
-        desk = self._desk
-        book = desk.book
+        executor = self._executor
+        book = executor.book
         if (
             trade.target_price is None
             or not trade.protected
@@ -186,22 +188,22 @@ class Protector:
 
         ``again``: even where an earlier close timed out. None: nothing was sent now.
         """
-        desk = self._desk
-        book = desk.book
+        executor = self._executor
+        book = executor.book
         trade = book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None
         ours = book.orders_of(symbol)
         closes = protection.closes_under_way(trade, ours)
-        if any(is_awaited(o, desk.clock.now_ms()) or not again for o in closes):
+        if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
             return None  # one at a time; it is resolved by query
-        if desk.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
+        if executor.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
             return None  # refused just now: the venue may know what reconciliation has yet to see
         for order in ours:
             # A resting reduce-only target could leave a venue no quantity for the close.
             if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
-                await desk.cancel(order.client_order_id, symbol, reason)
-        trade = desk.book.trades.get(symbol)
+                await executor.cancel(order.client_order_id, symbol, reason)
+        trade = executor.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None  # the target filled while it was being cancelled
         told = await self._exit(OrderRole.EXIT, trade, trade.quantity)
@@ -212,7 +214,7 @@ class Protector:
         refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
         if told is not OrderStatus.UNKNOWN:
             wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
-            self._again_ms[trade.trade_id] = desk.clock.now_ms() + wait_ms
+            self._again_ms[trade.trade_id] = executor.clock.now_ms() + wait_ms
         if refused < CLOSE_ATTEMPTS_MAX or not trade.unprotected_since_ms:
             return told
         if await self._held(symbol):  # else no wonder: reconciliation finds out why
@@ -222,7 +224,7 @@ class Protector:
     async def _held(self, symbol: str) -> bool:
         """Whether the venue may still hold the position. Silence does not say that it is gone."""
         try:
-            positions = await self._desk.port.positions()
+            positions = await self._executor.port.positions()
         except (UnreachableError, RateLimitedError):
             return True
         return any(p.symbol == symbol and p.quantity != 0 for p in positions)
@@ -231,7 +233,7 @@ class Protector:
         self, role: OrderRole, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None
     ) -> OrderStatus | None:
         """Send the trade's next order of this role; what became of it."""
-        desk = self._desk
+        executor = self._executor
         intent = exit_intent(
             role,
             trade_id=trade.trade_id,
@@ -240,17 +242,17 @@ class Protector:
             quantity=quantity,
             price=price,
             leverage=trade.leverage,
-            attempt=_attempt(desk.book, trade, role),
-            now_ms=desk.clock.now_ms(),
+            attempt=_attempt(executor.book, trade, role),
+            now_ms=executor.clock.now_ms(),
             cause_id=trade.trade_id,
-            salt_of=desk.salt_of,
+            salt_of=executor.salt_of,
         )
-        return await desk.reduce(intent)
+        return await executor.reduce(intent)
 
-    async def cancel_orphans(self, book: Book) -> bool:
+    async def cancel_orphans(self, book: PositionBook) -> bool:
         """Cancel our stops and targets whose trade is over: a few. True: there are more."""
         swept = 0
-        young_ms = self._desk.clock.now_ms() - ORPHAN_AFTER_MS
+        young_ms = self._executor.clock.now_ms() - ORPHAN_AFTER_MS
         for orphan in sorted(
             protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
         ):
@@ -260,11 +262,11 @@ class Protector:
             if swept == ORPHANS_MAX:
                 return True
             swept += 1
-            await self._desk.cancel(orphan.client_order_id, orphan.symbol, orphan.reason)
+            await self._executor.cancel(orphan.client_order_id, orphan.symbol, orphan.reason)
         return False
 
 
-def _attempt(book: Book, trade: OpenTrade, role: OrderRole) -> int:
+def _attempt(book: PositionBook, trade: OpenTrade, role: OrderRole) -> int:
     """The number of the next intent of this role: one more than there were."""
     known = (*book.orders.values(), *book.closed.values())
     return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.role is role)

@@ -14,11 +14,11 @@ from kamou.actors.journal import Journal
 from kamou.actors.midnights import MidnightReader
 from kamou.actors.transfers import TransferValuer
 from kamou.clock import Clock, floor_ms, next_ms
-from kamou.core.book.book import Book
 from kamou.core.book.events import EquityRecorded, Event
+from kamou.core.book.position_book import PositionBook
 from kamou.core.indicators.atr import atr
 from kamou.core.market.bars import ATR_PERIOD
-from kamou.core.market.instruments import all_faults
+from kamou.core.market.instruments import faults_of_all
 from kamou.core.model import Instrument, Quote, TradingState
 from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
 from kamou.core.reconciliation.venue_view import Doubt, certain_offset_ms, changes
@@ -37,7 +37,7 @@ from kamou.runtime.mailboxes import Mailbox
 
 ATR_HISTORY_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
-RETRY_MS = 5_000  # after a pass that the venue did not answer
+RECONCILE_RETRY_MS = 5_000  # after a pass that the venue did not answer
 SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
 
 
@@ -124,7 +124,7 @@ class Reconciler(Actor):
             await self._reconcile(floor_ms(now, self._cycle_period_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
             self._doubts = {}  # only looks that follow each other confirm one
-            self._again_ms = self.clock.now_ms() + RETRY_MS
+            self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
@@ -151,7 +151,7 @@ class Reconciler(Actor):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
         was, self._restless = self._restless, bool(found.deferred or found.doubts)
         if self._restless or was:  # what came to rest is looked at once more: lists lie
-            self._again_ms = self.clock.now_ms() + RETRY_MS
+            self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _commit_new(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -160,7 +160,7 @@ class Reconciler(Actor):
             except DuplicateEventError:
                 continue  # the stream brought it in the meantime
 
-    def _snapshot_due(self, book: Book) -> bool:
+    def _snapshot_due(self, book: PositionBook) -> bool:
         """A flatten is followed by a snapshot at once, not at the end of the cycle.
 
         So is a start into a halt: what was flattened while nothing ran may be the cause of it.
@@ -169,7 +169,7 @@ class Reconciler(Actor):
             return not book.state.entries_allowed
         return book.state is TradingState.FLATTENING and self._held_when_marked
 
-    async def _view(self, book: Book) -> tuple[VenueView, dict[str, Decimal]]:
+    async def _view(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
         """One read of everything, and the ATR of positions that we did not know."""
         at_ms = self.clock.now_ms()
         port = self._port
@@ -224,7 +224,7 @@ class Reconciler(Actor):
         """
         if listed is self._listed:
             return
-        self._listed, self._sound = listed, not all_faults((), listed)
+        self._listed, self._sound = listed, not faults_of_all((), listed)
         if self._sound:
             self._journal.cast(*changes(self._instruments, listed, self.clock.now_ms()))
             self._instruments.update({each.symbol: each for each in listed})

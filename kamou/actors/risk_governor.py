@@ -12,10 +12,10 @@ from kamou.actors.base import Actor
 from kamou.actors.follower import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.book.book import Book
+from kamou.core.book.book_state import group_by_symbol
 from kamou.core.book.events import DayOpened, PermitReleased
-from kamou.core.book.holdings import by_symbol
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
@@ -24,9 +24,9 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.midnights import WAIT_MS, OpeningRead, openings
+from kamou.core.risk.midnights import WAIT_MS, OpeningRead, open_days
 from kamou.core.risk.pacing import TokenBucket, full_bucket
-from kamou.core.risk.repetition import repeating
+from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
@@ -188,7 +188,7 @@ class RiskGovernor(Actor):
         held, orders = book.position(intent.symbol), book.orders_of(intent.symbol)
         return governor.review_reduction(intent, held, orders, now_ms=now_ms)
 
-    async def _release(self, now_ms: int) -> Book:
+    async def _release(self, now_ms: int) -> PositionBook:
         """End reservations that nothing holds any more, then decide on what is left."""
         book = self._follower.catch_up()
         for permit_id, reason in book.releasable(now_ms):
@@ -267,7 +267,7 @@ class RiskGovernor(Actor):
         await self._keep_note(decision, reason, note)
 
     async def _resume(self, note: str) -> None:
-        decision = governor.resume(
+        decision = governor.resume_command(
             self._follower.catch_up(),
             self._read,
             limits=self._limits,
@@ -291,9 +291,9 @@ class RiskGovernor(Actor):
             await self._journal.commit(noted)
             self._follower.catch_up()
 
-    async def _disable(self, book: Book) -> None:
+    async def _disable(self, book: PositionBook) -> None:
         """Journal which strategies entered more often than allowed; the operator resumes them."""
-        disabled = tuple(repeating(book, self._limits, self.clock.now_ms()))
+        disabled = tuple(find_repetition(book, self._limits, self.clock.now_ms()))
         if disabled:
             await self._journal.commit(*disabled)
             self._follower.catch_up()
@@ -314,7 +314,7 @@ class RiskGovernor(Actor):
             )
         )
 
-    async def _open_day(self, read: EquityRead | None) -> Book:
+    async def _open_day(self, read: EquityRead | None) -> PositionBook:
         """A UTC day opens on two reads that agree: all its limits rest on it.
 
         So does each day that was missed before it, for the record.
@@ -356,7 +356,7 @@ class RiskGovernor(Actor):
             midnights=read.midnights,
             tolerance=self._limits.equity_tolerance,
         )
-        return openings(self._follower.book, opening_read, self._instruments, waited=waited)
+        return open_days(self._follower.book, opening_read, self._instruments, waited=waited)
 
     def _agree(self, first: DayOpened, second: DayOpened) -> bool:
         """What was paid in or out between the two reads is no disagreement."""
@@ -364,7 +364,7 @@ class RiskGovernor(Actor):
         for event in (first, second):
             equity = event.opening
             if equity is None:
-                marks = by_symbol(event.marks)
+                marks = group_by_symbol(event.marks)
                 equity = book.equity_at_midnight(event.equity, event.at_ms, marks)
             worth.append(equity)
         return abs(worth[1] - worth[0]) <= self._limits.equity_tolerance * first.equity

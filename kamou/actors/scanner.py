@@ -12,7 +12,7 @@ from kamou.actors.panel_loader import PanelLoader
 from kamou.clock import Clock
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Opinion, Strategy
+from kamou.core.strategies.base import Strategy, StrategyScores
 from kamou.core.strategies.base import failed as failed_opinion
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
@@ -122,7 +122,7 @@ class Scanner(Actor):
         )
 
 
-def _as_columns(opinion: Opinion) -> StrategyColumns:
+def _as_columns(opinion: StrategyScores) -> StrategyColumns:
     return StrategyColumns(
         strategy=opinion.strategy,
         score=opinion.score,

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class TimedPort:
-    """What the desk asks of the venue, each call within ``timeout_s``.
+    """What the order executor asks of the venue, each call within ``timeout_s``.
 
     A read that is late raises ``UnreachableError``; an order or a cancel that is late raises
     ``UnknownOutcomeError``, for it may have arrived. Other errors are the port's own.

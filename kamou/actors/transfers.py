@@ -9,8 +9,8 @@ import attrs
 
 from kamou.actors.midnights import READS_MAX, SILENT, Marks, closes_at
 from kamou.clock import floor_ms
-from kamou.core.book.book import Book
 from kamou.core.book.late_events import TransferValued
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, Instrument
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnights import (
@@ -45,7 +45,7 @@ class TransferValuer:
     instruments: Mapping[str, Instrument]
     tolerance: Decimal  # as in ``OpeningRead``
 
-    async def value(self, book: Book, view: VenueView) -> tuple[TransferValued, ...]:
+    async def value(self, book: PositionBook, view: VenueView) -> tuple[TransferValued, ...]:
         """Return what can be valued by this look at the venue, oldest first.
 
         Args:

@@ -7,7 +7,7 @@ from typing import Protocol
 from kamou.actors.exchange import SteppedPort
 from kamou.clock import Clock
 from kamou.core.model import Instrument
-from kamou.exchange.base import ExchangePort, HaltLatch, JournalProof, PermitStore
+from kamou.exchange.base import ExchangePort, IsHalted, JournalProof, PermitStore
 
 
 class Listing(Protocol):
@@ -33,6 +33,6 @@ class PortFactory(Protocol):
         *,
         clock: Clock,
         permits: PermitStore,
-        halted: HaltLatch,
+        halted: IsHalted,
         journal_proof: JournalProof,
     ) -> VenuePort: ...

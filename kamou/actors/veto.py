@@ -10,11 +10,11 @@ from kamou.actors.follower import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.book.book import Book
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Candidate, Instrument, OrderRole, Quote
 from kamou.core.ranking.ranking import Ranking, merge, ranked
-from kamou.core.ranking.scan_detail import details_of, pack
+from kamou.core.ranking.scan_detail import details_of, pack_details
 from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import ask_all, conflicting_symbols
@@ -151,7 +151,7 @@ class VetoActor(Actor):
             period_ms=self._period_ms,
             now_ms=self.clock.now_ms(),
         )
-        return pack(ranking.names, details)
+        return pack_details(ranking.names, details)
 
     async def _clear(
         self, cycle_at_ms: int, candidates: Sequence[Candidate], events: list[Event]
@@ -205,7 +205,7 @@ class VetoActor(Actor):
         )
 
 
-def _held(book: Book) -> dict[str, str]:
+def _held(book: PositionBook) -> dict[str, str]:
     """What takes a symbol's one place, in words: its working entry, or else its position."""
     working = {
         o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"

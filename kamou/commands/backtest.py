@@ -15,7 +15,7 @@ from kamou.commands.printing import print_json, print_table, progress, when
 from kamou.core.words import strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
-from kamou.runtime.levels import Progress
+from kamou.runtime.leveled_lines import Progress
 from kamou.settings.config import Resolved
 
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
@@ -146,7 +146,7 @@ def _backtest(
     )
 
 
-MONEY = {
+MONEY_ROWS = {
     "equity_start": "equity at the start",
     "equity_end": "equity at the end",
     "fees": "fees",
@@ -158,8 +158,8 @@ MONEY = {
 
 def _figure(name: str, value: Any) -> tuple[str, object]:
     """A figure of the report for people: named and rounded. The JSON has every digit."""
-    if name in MONEY:
-        return MONEY[name], f"{Decimal(value):,.2f}"
+    if name in MONEY_ROWS:
+        return MONEY_ROWS[name], f"{Decimal(value):,.2f}"
     if name in ("first_ms", "last_ms"):
         return f"{name.removesuffix('_ms')} bar (UTC)", when(value)
     if name == "max_drawdown":

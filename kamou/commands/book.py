@@ -44,7 +44,7 @@ def _look_once(path: Path) -> None:
     open_whole(path).close()
 
 
-def describe(
+def describe_account(
     reader: sqlite3.Connection,
     recorded: RecordedBook | None = None,
     system: Mapping[str, Any] | None = None,
@@ -82,14 +82,14 @@ def describe(
         "unrealized_pnl": _text(equity.unrealized_pnl if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
         "cycle_at_ms": latest.cycle.cycle_at_ms if latest.cycle else None,
-        "day": day_budget(reader),
+        "day": query_day_budget(reader),
         "positions": held,
         "pending_entries": pending,
         "resting_orders": len(resting),
     }
 
 
-def day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
+def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     """Return the day's result and its loss against the limit, as of the newest read of the equity.
 
     All are fractions of the equity that the day opened with: at 00:00, where that can be known.

@@ -11,7 +11,7 @@ from kamou.commands.printing import print_json, print_table, say
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Resolved, commented_toml, flatten, plain
+from kamou.settings.config import Resolved, by_key, commented_toml, plain
 from kamou.settings.table import settings_table
 
 
@@ -56,7 +56,7 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
 def show_config(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, each with where its value came from."""
     resolved = resolve(config_path)
-    values = {key: plain(value) for key, value in flatten(resolved.settings).items()}
+    values = {key: plain(value) for key, value in by_key(resolved.settings).items()}
     table = settings_table()
     if as_json:
         print_json(
@@ -81,9 +81,9 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
 
 def _check_strategies(resolved: Resolved) -> None:
     """Every enabled strategy has its file; the settings alone cannot know."""
-    from kamou.core.strategies import discover
+    from kamou.core.strategies import discover_strategies
 
-    known = discover()
+    known = discover_strategies()
     for name in resolved.settings.strategies.enabled:
         if name not in known:
             raise ConfigurationError(

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from kamou.commands.lenient import resolve_what_holds
-from kamou.commands.operator import Operator
+from kamou.commands.lenient_settings import resolve_what_holds
+from kamou.commands.operator import OperatorClient
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, print_json, say, say_error
 from kamou.core.codes import describe_cause
 from kamou.core.model import HALT_STATES
-from kamou.core.words import counted, describe_state, strategy_name
+from kamou.core.words import count_words, describe_state, strategy_name
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.data_directory.lock import lock_holder
@@ -59,7 +59,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
     folder = DataDirectory(resolved.settings.data_dir)
     reason = _published(reason)
     try:
-        told = Operator.find(folder).command("halt", reason)
+        told = OperatorClient.find(folder).command("halt", reason)
     except KamouError as error:
         _hold(folder, reason, error, as_json=as_json)
         return
@@ -115,12 +115,12 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
         raise click.UsageError(excess, click.get_current_context())
     lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
     if not latch.is_set():
-        _tell_resume(dict(Operator.find(folder).command("resume", reason)), as_json=as_json)
+        _tell_resume(dict(OperatorClient.find(folder).command("resume", reason)), as_json=as_json)
         return
     latch.clear(reason, ACTOR, _now_ms())
     done: dict[str, Any] = {"latch": "removed"}
     try:
-        done |= Operator.find(folder).command("resume", reason)
+        done |= OperatorClient.find(folder).command("resume", reason)
         if done.get("state") in HALT_STATES:
             done["next"] = "`kamou resume` again lets it trade"
     except KamouError as error:
@@ -188,12 +188,11 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     if latch:
         raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
     if left:
-        raise CheckFailedError(
-            f"{counted(left, 'position is', 'positions are')} still open; repeat `kamou flatten`"
-        )
+        positions = count_words(left, "position is", "positions are")
+        raise CheckFailedError(f"{positions} still open; repeat `kamou flatten`")
     if entries := done.get("entries_left"):
         raise CheckFailedError(
-            f"{counted(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
+            f"{count_words(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
         )
 
 
@@ -207,11 +206,11 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
     from kamou.runs import flatten as kill_switch
 
     try:
-        found = Operator.find(DataDirectory(resolved.settings.data_dir))
+        found = OperatorClient.find(DataDirectory(resolved.settings.data_dir))
         done = {"by": "run", **found.command("flatten", reason)}
         left = kill_switch.positions_at_venue(resolved, warn=warn)
         if left:
-            raise CheckFailedError(f"it left {counted(left, 'position')} open")
+            raise CheckFailedError(f"it left {count_words(left, 'position')} open")
         return done, left
     except KamouError as error:
         # Whatever the running system's trouble is, it must not keep positions open.

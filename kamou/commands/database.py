@@ -28,7 +28,7 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 
     folder = _existing(config_path, data_dir)
     with DataFolderLock(folder.path, announce=say_error):  # never beneath a running system
-        applied = database.migrate(folder.database)
+        applied = database.migrate_journal(folder.database)
     if as_json:
         print_json({"applied": list(applied)})
     else:
@@ -76,7 +76,7 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
     backup.refuse_missing(copy)  # before a data directory is made for it
     with DataFolderLock(folder.path, announce=say_error):
-        backup.restore(copy, folder)
+        backup.restore_backup(copy, folder)
     if as_json:
         print_json({"database": str(folder.database), "exchange": str(folder.exchange)})
     else:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kamou.clock import MINUTE_MS
 from kamou.commands.printing import when
+from kamou.core.day import MINUTE_MS
 from kamou.web import format as web
 
 NONE = "-"  # a figure that does not exist or is not known
 HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these a figure is shown as 1.234e+15
 
 
-def money(value: str | Decimal | None, *, signed: bool = False) -> str:
+def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
     """``12,345.60``; ``+3.20`` when ``signed``."""
     if value is None or abs(Decimal(value)) >= HUGE:
         return _scientific(value)
     return _ascii(web.money(Decimal(value), signed=signed))
 
 
-def price(value: str | Decimal | None) -> str:
+def price_text(value: str | Decimal | None) -> str:
     """A price or a quantity in eight significant digits at most."""
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
@@ -27,21 +27,23 @@ def price(value: str | Decimal | None) -> str:
     return _ascii(web.price(exact))
 
 
-def percent(value: str | Decimal | float | None, *, signed: bool = False, places: int = 2) -> str:
+def percent_text(
+    value: str | Decimal | float | None, *, signed: bool = False, places: int = 2
+) -> str:
     """A fraction as ``1.25%``."""
     if value is None:
         return NONE
     return _ascii(web.percent(float(value), signed=signed, places=places))
 
 
-def number(value: float, *, signed: bool = False, places: int = 2) -> str:
+def number_text(value: float, *, signed: bool = False, places: int = 2) -> str:
     """A ratio."""
     return _ascii(web.number(value, signed=signed, places=places))
 
 
-def r_multiple(value: str | Decimal | None) -> str:
+def r_multiple_text(value: str | Decimal | None) -> str:
     """``+0.34 R``; a dash for a position without R."""
-    return NONE if value is None else f"{money(value, signed=True)} R"
+    return NONE if value is None else f"{money_text(value, signed=True)} R"
 
 
 def span(from_ms: int | None, until_ms: int | None) -> str:
@@ -52,7 +54,7 @@ def span(from_ms: int | None, until_ms: int | None) -> str:
     return f"{lasting_ms // 1000} s" if lasting_ms < MINUTE_MS else web.duration(lasting_ms)
 
 
-def moment(at_ms: int | None) -> str:
+def moment_text(at_ms: int | None) -> str:
     """``2025-10-10 21:00:02 UTC``."""
     return NONE if at_ms is None else f"{when(at_ms)} UTC"
 

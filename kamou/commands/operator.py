@@ -20,7 +20,7 @@ from kamou.data_directory.lock import lock_holder
 from kamou.errors import KamouError, NothingTradesError, NotRunningError, TimedOutError
 from kamou.http.addresses import literal
 from kamou.operator.token import new_nonce, proof_holds
-from kamou.operator.unix_socket import Peer, listening_peer, reachable_name
+from kamou.operator.unix_socket import ListeningProcess, listening_peer, reachable_name
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +29,7 @@ DEADLINE_S = 15.0  # the listener gives a flatten 10 s; beyond this the system i
 
 
 @attrs.frozen(kw_only=True)
-class Operator:
+class OperatorClient:
     """The operator API of the run that is proved to hold the data directory."""
 
     record: RunRecord
@@ -37,7 +37,7 @@ class Operator:
     token: str = ""  # sent over TCP only
 
     @staticmethod
-    def find(folder: DataDirectory) -> Operator:
+    def find(folder: DataDirectory) -> OperatorClient:
         """Return the running system of this data directory.
 
         Raises:
@@ -60,12 +60,12 @@ class Operator:
         peer = _peer(folder, holder) if record.operator_socket else None
         if peer is None:
             return _over_tcp(folder, record)
-        if peer != Peer(pid=holder, uid=os.geteuid()):
+        if peer != ListeningProcess(pid=holder, uid=os.geteuid()):
             raise NotRunningError(
                 f"process {peer.pid} of user {peer.uid} listens on {folder.operator_socket}, and "
                 f"process {holder} holds the lock: it is not proved to be this user's run"
             )
-        return Operator(record=record, socket=folder.operator_socket)
+        return OperatorClient(record=record, socket=folder.operator_socket)
 
     def status(self) -> dict[str, Any]:
         """The supervision tree with its mailboxes, and what the system says of itself."""
@@ -88,7 +88,7 @@ class Operator:
         return said
 
 
-def _peer(folder: DataDirectory, holder: int) -> Peer | None:
+def _peer(folder: DataDirectory, holder: int) -> ListeningProcess | None:
     """Who listens on the socket; None when nobody does, or the system cannot tell."""
     try:
         return listening_peer(folder.operator_socket, deadline_s=DEADLINE_S)
@@ -106,7 +106,7 @@ def _peer(folder: DataDirectory, holder: int) -> Peer | None:
         return None
 
 
-def _over_tcp(folder: DataDirectory, record: RunRecord) -> Operator:
+def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
     """The TCP listener, once it has proved that it knows this run's token."""
     if not _lives(record.pid):
         raise NotRunningError(
@@ -135,7 +135,7 @@ def _over_tcp(folder: DataDirectory, record: RunRecord) -> Operator:
             f"what listens on port {record.operator_port} is not proved to be the run of "
             f"{folder.path}: it does not know this run's token, and was not sent it"
         )
-    return Operator(record=record, token=token)
+    return OperatorClient(record=record, token=token)
 
 
 def _request(

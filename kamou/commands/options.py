@@ -11,7 +11,7 @@ import click
 
 from kamou.data_directory.private_files import create_temporary
 from kamou.errors import UnwritableError
-from kamou.settings.config import Resolved, load
+from kamou.settings.config import Resolved, load_settings
 from kamou.settings.values import with_home
 
 CONFIG_FILE = Path("kamou.toml")
@@ -113,4 +113,4 @@ def resolve(config_path: Path | None, **given: object) -> Resolved:
         config_path = CONFIG_FILE
     keyed = {name.replace("__", "."): value for name, value in given.items()}
     overrides = {key: (OPTION_OF[key], value) for key, value in keyed.items() if value is not None}
-    return load(config_path, os.environ, overrides)
+    return load_settings(config_path, os.environ, overrides)

@@ -6,14 +6,22 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from kamou.commands.figures import NONE, moment, money, percent, price, r_multiple, span
+from kamou.commands.figures import (
+    NONE,
+    moment_text,
+    money_text,
+    percent_text,
+    price_text,
+    r_multiple_text,
+    span,
+)
 from kamou.commands.text_layout import GAP, cells, columns, cut, flow, limited, widest, wrap
 from kamou.core.day import utc_day
 from kamou.core.model import ZERO
 from kamou.core.words import strategy_name
 from kamou.escaping import escape_text
 
-Row = Mapping[str, Any]
+PositionRow = Mapping[str, Any]
 
 SYMBOL_CELLS_MAX = 24  # of a symbol in a table; a longer one is cut there, and whole in --json
 NO_STOP = "NO STOP"
@@ -61,10 +69,12 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
         return []
     lines = [f"pending entries: {len(rows)}"]
     for row in rows:
-        filled = f"filled {price(row['filled'])}" if Decimal(row["filled"]) else ""
-        limit = f"limit {price(row['limit_price'])}" if row["limit_price"] else _safe(row["type"])
+        filled = f"filled {price_text(row['filled'])}" if Decimal(row["filled"]) else ""
+        limit = (
+            f"limit {price_text(row['limit_price'])}" if row["limit_price"] else _safe(row["type"])
+        )
         parts = (
-            f"{_safe(row['symbol'])} {_safe(row['side'])} {price(row['quantity'])}",
+            f"{_safe(row['symbol'])} {_safe(row['side'])} {price_text(row['quantity'])}",
             limit,
             filled,
             f"{_safe(row['status'])}, {span(row['intended_at_ms'], book['as_of_ms'])}",
@@ -83,22 +93,22 @@ def unprotected(book: Mapping[str, Any]) -> list[str]:
     return [_unprotected(row, book["as_of_ms"]) for row in book["positions"] if _is_bare(row)]
 
 
-def _unprotected(row: Row, now_ms: int) -> str:
+def _unprotected(row: PositionRow, now_ms: int) -> str:
     since = row.get("unprotected_since_ms")
     lasting = f" for {span(since, now_ms)}" if since else ""
-    at = price(row["stop_price"])
+    at = price_text(row["stop_price"])
     if row["stop_price"] is None:
         stop = "there is no stop"
     elif row["stop_quantity"] is None:
         status = _safe(row["stop_status"])
         stop = f"its stop at {at} was not read back from the venue (its order is {status})"
     else:
-        covered, held = price(row["stop_quantity"]), price(row["quantity"])
+        covered, held = price_text(row["stop_quantity"]), price_text(row["quantity"])
         stop = f"its stop at {at} covers {covered} of {held} contracts"
     return f"{_safe(row['symbol'])} {_safe(row['side'])} is NOT PROTECTED{lasting}: {stop}"
 
 
-def _is_bare(row: Row) -> bool:
+def _is_bare(row: PositionRow) -> bool:
     return not row["stop_confirmed"]
 
 
@@ -115,28 +125,28 @@ def _heading(book: Mapping[str, Any], as_of: str = "marks as of") -> list[str]:
 
 def _clock_time(at_ms: int, now_ms: int) -> str:
     """Return the time of day, with the day where it is another one."""
-    said = moment(at_ms)
+    said = moment_text(at_ms)
     return said.partition(" ")[2] if utc_day(at_ms) == utc_day(now_ms) else said
 
 
-def _sum(rows: Sequence[Row], currency: str) -> str:
+def _sum(rows: Sequence[PositionRow], currency: str) -> str:
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     if not known:
         return "marks not known"
-    total = f"unrealized {money(sum(known, ZERO), signed=True)} {_safe(currency)}"
+    total = f"unrealized {money_text(sum(known, ZERO), signed=True)} {_safe(currency)}"
     missing = len(rows) - len(known)
     return f"{total}, {missing} without a mark" if missing else total
 
 
-def _rest(rows: Sequence[Row]) -> str:
+def _rest(rows: Sequence[PositionRow]) -> str:
     """Say how many positions are left out, and what they are worth together."""
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     line = f"+ {len(rows)} more"
-    return f"{line}, unrealized {money(sum(known, ZERO), signed=True)}" if known else line
+    return f"{line}, unrealized {money_text(sum(known, ZERO), signed=True)}" if known else line
 
 
-def _figures(row: Row, now_ms: int) -> dict[str, str]:
-    stop, to_stop = price(row["stop_price"]), percent(row["stop_distance"])
+def _figures(row: PositionRow, now_ms: int) -> dict[str, str]:
+    stop, to_stop = price_text(row["stop_price"]), percent_text(row["stop_distance"])
     if row["stop_price"] is None:
         stop = to_stop = NO_STOP
     elif _is_bare(row):
@@ -144,14 +154,14 @@ def _figures(row: Row, now_ms: int) -> dict[str, str]:
     return {
         "symbol": _safe(row["symbol"]),
         "side": _safe(row["side"]),
-        "size": price(row["quantity_base"]),
-        "entry": price(row["entry_price"]),
-        "mark": price(row["mark_price"]),
+        "size": price_text(row["quantity_base"]),
+        "entry": price_text(row["entry_price"]),
+        "mark": price_text(row["mark_price"]),
         "stop": stop,
         "to stop": to_stop,
-        "unrealized": money(row["unrealized_pnl"], signed=True),
-        "R": NONE if row["r"] is None else money(row["r"], signed=True),
-        "R in words": r_multiple(row["r"]),
+        "unrealized": money_text(row["unrealized_pnl"], signed=True),
+        "R": NONE if row["r"] is None else money_text(row["r"], signed=True),
+        "R in words": r_multiple_text(row["r"]),
         "age": span(row["opened_at_ms"], now_ms),
         "strategy": strategy_name(_safe(row["strategy"])) or NONE,
     }

@@ -19,7 +19,7 @@ import click
 
 from kamou.commands.text_layout import cells, fit_columns, named_values, wrap
 from kamou.escaping import escape_text
-from kamou.runtime import levels
+from kamou.runtime import leveled_lines
 
 PLAIN_WIDTH = 200  # columns, where no terminal tells its width: wide enough that nothing is cut
 
@@ -244,7 +244,7 @@ def when(at_ms: int | None) -> str:
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool = False) -> Iterator[levels.Progress]:
+def progress(*, quiet: bool = False) -> Iterator[leveled_lines.Progress]:
     """Progress on standard error: a bar on a terminal, elsewhere a line for each new task.
 
     The bar is drawn, by a thread, from the first report of a task to the one that completes it.

@@ -37,7 +37,7 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
         [
             text.figure_cells(name, figure)
             for name, figure in results["performance"].items()
-            if name in text.FIGURES
+            if name in text.REPORT_FIGURES
         ],
     )
     for title, shown, columns in (
@@ -57,7 +57,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     from kamou.store.day_rows import open_row
     from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import midnight_marks, newest_days
-    from kamou.web.daily import Memo
+    from kamou.web.daily_figures import Memo
     from kamou.web.documents import day_document, results_document
     from kamou.web.results import gather
     from kamou.web.site import Site

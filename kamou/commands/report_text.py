@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kamou.commands.figures import money, number, percent
+from kamou.commands.figures import money_text, number_text, percent_text
 from kamou.core.words import strategy_name
 from kamou.web.format import rests_on
 
@@ -21,41 +21,43 @@ Cell = Callable[[Any], str]
 
 def in_r(value: float) -> str:
     """A multiple of what a trade planned to risk."""
-    return f"{number(value, signed=True, places=3)} R"
+    return f"{number_text(value, signed=True, places=3)} R"
 
 
-FIGURES: dict[str, tuple[str, Cell, str]] = {  # name for people, how it is shown, what is counted
-    "return_twr": ("Return", partial(percent, signed=True), "complete days"),
-    "max_drawdown": ("Maximum drawdown at day closes", percent, "complete days"),
-    "sharpe": ("Sharpe ratio", number, "complete days"),
-    "sortino": ("Sortino ratio", number, "complete days"),
-    "max_drawdown_snapshots": ("Maximum drawdown", percent, "equity snapshots"),
-    "win_rate": ("Win rate", partial(percent, places=1), TRADES),
+REPORT_FIGURES: dict[
+    str, tuple[str, Cell, str]
+] = {  # name for people, how it is shown, what is counted
+    "return_twr": ("Return", partial(percent_text, signed=True), "complete days"),
+    "max_drawdown": ("Maximum drawdown at day closes", percent_text, "complete days"),
+    "sharpe": ("Sharpe ratio", number_text, "complete days"),
+    "sortino": ("Sortino ratio", number_text, "complete days"),
+    "max_drawdown_snapshots": ("Maximum drawdown", percent_text, "equity snapshots"),
+    "win_rate": ("Win rate", partial(percent_text, places=1), TRADES),
     "expectancy_r": ("Expectancy", in_r, TRADES),
-    "profit_factor": ("Profit factor", number, TRADES),
+    "profit_factor": ("Profit factor", number_text, TRADES),
 }
 DAY_COLUMNS: dict[str, tuple[str, Cell]] = {
     "day": ("Day", str),
-    "return": ("Return", partial(percent, signed=True)),
-    "pnl": ("Result", money),
+    "return": ("Return", partial(percent_text, signed=True)),
+    "pnl": ("Result", money_text),
     "trades": ("Trades", str),
-    "fees": ("Fees", money),
-    "funding": ("Funding", money),
-    "equity_end": ("Equity", money),
+    "fees": ("Fees", money_text),
+    "funding": ("Funding", money_text),
+    "equity_end": ("Equity", money_text),
 }
 STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
     "name": ("Strategy", strategy_name),
     "trades": ("Trades", str),
-    "pnl_net": ("Net", money),
-    "fees": ("Fees", money),
-    "funding": ("Funding", money),
-    "slippage": ("Slippage", money),
+    "pnl_net": ("Net", money_text),
+    "fees": ("Fees", money_text),
+    "funding": ("Funding", money_text),
+    "slippage": ("Slippage", money_text),
 }
 
 
 def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
     """Name, value, interval and count of one figure; or the reason for having no figure."""
-    title, show, counted = FIGURES[name]
+    title, show, counted = REPORT_FIGURES[name]
     value, low, high = (figure.get(key) for key in ("value", "low", "high"))
     interval = ""
     if low is not None:

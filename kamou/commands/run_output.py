@@ -18,7 +18,7 @@ from kamou.clock import SystemClock
 from kamou.commands.paused_terminal import PatientLines
 from kamou.commands.printing import DEFAULT_COLUMNS, put_bar, put_line, terminal_columns
 from kamou.escaping import escape_text
-from kamou.runtime.levels import LeveledLine, level_of
+from kamou.runtime.leveled_lines import LeveledLine, level_of
 
 STEPS = 10  # lines of progress without a terminal
 BAR_CHARS_MAX = 30
@@ -37,7 +37,7 @@ class RunOutput:
         self, *, now_ms: Callable[[], int] | None = None, on_terminal: bool | None = None
     ) -> None:
         self._now_ms = now_ms or SystemClock().now_ms
-        self._on_terminal = is_terminal() if on_terminal is None else on_terminal
+        self._on_terminal = erases_lines() if on_terminal is None else on_terminal
         self._lines = PatientLines(self.write)
         self._task: tuple[str, int, int] | None = None  # what is being done, steps, of how many
         self._began_ms = 0  # the task
@@ -128,7 +128,7 @@ class RunOutput:
         return f" about {left_s // 60} min left" if left_s >= 120 else f" about {left_s} s left"
 
 
-def is_terminal() -> bool:
+def erases_lines() -> bool:
     """Whether standard error is a terminal on which a line can be erased."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 

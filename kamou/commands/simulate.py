@@ -15,10 +15,10 @@ from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
 
 if TYPE_CHECKING:
-    from kamou.simulator.run import Result, Swarm
+    from kamou.simulator.swarm_runs import Result, Swarm
 
 HOURS_MAX = 24.0  # per seed; more seeds find more than longer ones
-SYMBOLS_MAX = 50
+SIMULATED_SYMBOLS_MAX = 50
 JOBS_MAX = 256
 SHOWN_EVENTS = 25  # of those that led to a failure
 SHOWN_FAILURES = 5
@@ -54,7 +54,11 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
     help="Simulated hours with faults; a calm in which all must settle follows.",
 )
 @click.option(
-    "--symbols", type=click.IntRange(2, SYMBOLS_MAX), default=5, show_default=True, metavar="S"
+    "--symbols",
+    type=click.IntRange(2, SIMULATED_SYMBOLS_MAX),
+    default=5,
+    show_default=True,
+    metavar="S",
 )
 @click.option(
     "--faults",
@@ -106,7 +110,7 @@ def simulate(
     A seed and a commit are a whole bug report: the same seed gives the same trace. Exit code 6
     when an invariant was violated, when an enabled fault never struck, or when nothing traded.
     """
-    from kamou.simulator import run
+    from kamou.simulator import swarm_runs
     from kamou.simulator.faults import parse
     from kamou.simulator.settings import Scenario
 
@@ -125,13 +129,13 @@ def simulate(
         faults=parse(faults),
         keep_trace=bool(trace or against),
     )
-    swarm = run.swarm(
+    swarm = swarm_runs.run_swarm(
         [attrs.evolve(scenario, seed=number) for number in range(first, last + 1)],
-        jobs=jobs or min(run.cores(), JOBS_MAX),
+        jobs=jobs or min(swarm_runs.cores(), JOBS_MAX),
         report=_told,
     )
     if shrink and swarm.failures:
-        small = run.shrink(swarm.failures[0], report=say_error)
+        small = swarm_runs.shrink(swarm.failures[0], report=say_error)
         swarm = attrs.evolve(swarm, results=(small,))
     _write(swarm, json_file, trace)
     if before is not None:
@@ -180,7 +184,7 @@ def _write(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
     _print(swarm, found)
 
 
-NAMES = {
+COUNT_NAMES = {
     "cpu_s": "CPU time, s",
     "sim_hours_per_cpu_s": "simulated hours per s of CPU",
     "steps_per_cpu_s": "steps per s of CPU",
@@ -206,7 +210,7 @@ def _print(swarm: Swarm, found: dict[str, Any]) -> None:
 def _figure(name: str, value: Any) -> tuple[str, object]:
     """A figure for people: named, and a list as words."""
     shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
-    return NAMES.get(name, name.replace("_", " ")), shown
+    return COUNT_NAMES.get(name, name.replace("_", " ")), shown
 
 
 def _refuse(swarm: Swarm) -> None:

@@ -45,9 +45,9 @@ def site(
 
 def _serve(settings: Settings, database: Path) -> None:
     from kamou.http.limits import public_limits
-    from kamou.site.handover import read_pricing
-    from kamou.web.alone import serve_alone
+    from kamou.site.process_protocol import read_pricing
     from kamou.web.site import Site
+    from kamou.web.standalone import serve_alone
 
     web = settings.web
     serve_alone(

@@ -35,15 +35,17 @@ def status(
     output is no terminal the looks follow each other, an empty line between them.
     """
     from kamou.commands import watch as watching
-    from kamou.commands.look import look
+    from kamou.commands.status_sources import read_status
     from kamou.commands.status_text import whole
 
     resolved = resolve(config_path, data_dir=data_dir)
     recorded = RecordedBook()
     if watch:
-        watching.watch(partial(look, resolved, recorded), interval_s=interval, as_json=as_json)
+        watching.watch(
+            partial(read_status, resolved, recorded), interval_s=interval, as_json=as_json
+        )
         return
-    seen = look(resolved, recorded)
+    seen = read_status(resolved, recorded)
     if as_json:
         print_json(seen)
     elif seen["running"] or seen["book"] is not None:

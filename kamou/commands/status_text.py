@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from kamou.commands.book import loss_words
-from kamou.commands.figures import moment, money, percent, span
+from kamou.commands.figures import moment_text, money_text, percent_text, span
 from kamou.commands.position_text import entry_lines, position_lines, unprotected
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, wrap
@@ -40,7 +40,7 @@ def whole(seen: Seen, width: int) -> list[str]:
     return _apart(blocks)
 
 
-def snapshot(seen: Seen, width: int) -> list[str]:
+def status_lines(seen: Seen, width: int) -> list[str]:
     """Return one look of many: no empty line in it, and the system in a few lines."""
     book, system = seen["book"], seen["system"]
     lines = [*title_lines(seen, width), *trouble_lines(seen, width)]
@@ -84,8 +84,8 @@ def title_lines(seen: Seen, width: int) -> list[str]:
     else:
         pieces.append("NOT RUNNING")
         if book:
-            pieces.append(f"on record up to {moment(book['as_of_ms'])}")
-    pieces.append(moment(seen["at_ms"]))
+            pieces.append(f"on record up to {moment_text(book['as_of_ms'])}")
+    pieces.append(moment_text(seen["at_ms"]))
     return flow(pieces, width, indent="")
 
 
@@ -132,10 +132,10 @@ def latched(seen: Seen) -> list[str]:
         return []
     said = f', "{_safe(latch["reason"])}"' if latch["reason"] else ""
     if not latch["flattened"]:
-        return [f"halted since {moment(latch['at_ms'])}{said}: the next run enters nothing"]
+        return [f"halted since {moment_text(latch['at_ms'])}{said}: the next run enters nothing"]
     return [
-        f"flattened {moment(latch['at_ms'])}{said}, after this record: what it shows as open may be"
-        " closed, and the next run enters nothing"
+        f"flattened {moment_text(latch['at_ms'])}{said}, after this record: what it shows as open"
+        " may be closed, and the next run enters nothing"
     ]
 
 
@@ -145,14 +145,14 @@ def account_facts(book: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("state", _state_words(book)),
         ("mode", _safe(book["mode"] or "-")),
-        ("equity", f"{money(book['equity'])} {currency}"),
-        ("wallet balance", f"{money(book['wallet_balance'])} {currency}"),
-        ("unrealized", f"{money(book['unrealized_pnl'], signed=True)} {currency}"),
-        ("today", percent(day["result"], signed=True) if day else "not known"),
+        ("equity", f"{money_text(book['equity'])} {currency}"),
+        ("wallet balance", f"{money_text(book['wallet_balance'])} {currency}"),
+        ("unrealized", f"{money_text(book['unrealized_pnl'], signed=True)} {currency}"),
+        ("today", percent_text(day["result"], signed=True) if day else "not known"),
         ("loss today", loss_words(day)),
-        ("loss budget left", percent(day["loss_budget_left"]) if day else "not known"),
-        ("last cycle", moment(book["cycle_at_ms"])),
-        ("account as of", moment(book["equity_at_ms"])),
+        ("loss budget left", percent_text(day["loss_budget_left"]) if day else "not known"),
+        ("last cycle", moment_text(book["cycle_at_ms"])),
+        ("account as of", moment_text(book["equity_at_ms"])),
     ]
     if book["disabled_strategies"]:
         facts.insert(1, ("disabled strategies", _strategies(book["disabled_strategies"])))

@@ -9,10 +9,10 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kamou.commands.figures import moment
-from kamou.commands.look import unread
+from kamou.commands.figures import moment_text
 from kamou.commands.printing import drawing, is_terminal, output_size, print_json, print_lines
-from kamou.commands.status_text import frame, snapshot
+from kamou.commands.status_sources import unread
+from kamou.commands.status_text import frame, status_lines
 from kamou.errors import KamouError
 
 Look = Callable[[], dict[str, Any]]
@@ -21,7 +21,7 @@ SIGNALS_MAX = 65_536  # what a pipe holds
 EXIT_TERMINATED = 128 + signal.SIGTERM  # the shell's own convention
 
 
-class Watch:
+class StatusWatch:
     """Looks that follow each other: each knows whether the one before found a run."""
 
     def __init__(self, look: Look) -> None:
@@ -40,7 +40,8 @@ class Watch:
             self._run, self._ended_ms = seen["run"], None
         elif self._run is not None and seen["gone"]:
             self._ended_ms = self._ended_ms or seen["at_ms"]
-            ended = f"the run (process {self._run['pid']}) has ended, seen {moment(self._ended_ms)}"
+            seen_at = moment_text(self._ended_ms)
+            ended = f"the run (process {self._run['pid']}) has ended, seen {seen_at}"
             notice = f"{ended}; looking for the next one: {notice}"
         return {**seen, "notice": notice}
 
@@ -51,7 +52,7 @@ def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
     A terminal is redrawn in place. Elsewhere the looks follow each other, an empty line between
     them; with JSON a line for each.
     """
-    watched = Watch(look)
+    watched = StatusWatch(look)
     with contextlib.suppress(KeyboardInterrupt), _ended_in_order():
         if as_json:
             while True:
@@ -62,16 +63,16 @@ def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
         _print_looks(watched, interval_s)
 
 
-def _print_looks(watched: Watch, interval_s: float) -> None:
+def _print_looks(watched: StatusWatch, interval_s: float) -> None:
     first = True
     while True:
-        lines = snapshot(watched.look(), output_size()[0])
+        lines = status_lines(watched.look(), output_size()[0])
         print_lines(lines if first else ["", *lines])
         first = False
         _wait(interval_s)
 
 
-def _draw_looks(watched: Watch, interval_s: float) -> None:
+def _draw_looks(watched: StatusWatch, interval_s: float) -> None:
     with drawing() as draw, _handled_resizes():
         while True:
             seen = watched.look()

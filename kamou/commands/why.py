@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kamou.commands.book import day_budget, loss_words, open_database
+from kamou.commands.book import loss_words, open_database, query_day_budget
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_json, say, when
 from kamou.core.codes import MEANINGS
@@ -20,7 +20,7 @@ from kamou.data_directory.folder import DataDirectory
 
 VENUE = "venue"  # the tier of an entry that was rejected
 WANTED = "wanted"  # the figure that says what a strategy wants
-TIERS = {
+TIER_NAMES = {
     "T1": "strategy (T1)",
     "T2": "veto (T2)",
     "T3": "refiner (T3)",
@@ -53,11 +53,11 @@ def why(
     """Print what each tier answered about SYMBOL in the last cycles, with its figures."""
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataDirectory(resolved.settings.data_dir))) as reader:
-        rows = reasons(reader, symbol.upper(), cycles)
+        rows = query_reasons(reader, symbol.upper(), cycles)
         scanned = frozenset() if rows else _scanned(reader)
         recorded = bool(rows) or _is_recorded(reader, symbol.upper())
         nearest = None if recorded else _nearest(reader, scanned, symbol.upper())
-        day = day_budget(reader)
+        day = query_day_budget(reader)
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
         print_json(found)
@@ -119,11 +119,11 @@ def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
     return next(iter([*named, *begins, *close]), None)
 
 
-Row = dict[str, Any]
+AnswerRow = dict[str, Any]
 NEWEST = 2_000  # refusals that are searched for symbols
 
 
-def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
+def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
     """Every answer about one symbol, newest first: T1's scans, T2, T3, governor, venue, signals."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
@@ -160,7 +160,7 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
             for granted in queries.grants_of(reader, signal.signal_id)
         ]
     for cycle_at_ms, body in queries.details(reader, limit=cycles):
-        for reason in scan_detail.reasons(body, symbol):
+        for reason in scan_detail.read_reasons(body, symbol):
             answer, figures = reason.abstain.name, reason.figures
             if reason.score is not None:
                 answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
@@ -168,7 +168,7 @@ def reasons(reader: Any, symbol: str, cycles: int) -> list[Row]:
     return sorted(rows, key=lambda row: -int(row["at_ms"]))
 
 
-def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]) -> Row:
+def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]) -> AnswerRow:
     """One answer, as `--json` has it; ``words`` say the same to people."""
     return {
         "at_ms": at_ms,
@@ -194,8 +194,8 @@ def _named_by(code: str, tier: str) -> str:
     return tier if tier == "T3" else code
 
 
-def _line(row: Row) -> str:
+def _line(row: AnswerRow) -> str:
     """One answer in a line."""
-    tier = "permit" if row["answer"] == GRANTED else TIERS.get(row["tier"], row["tier"])
+    tier = "permit" if row["answer"] == GRANTED else TIER_NAMES.get(row["tier"], row["tier"])
     strategy = strategy_name(row["strategy"])
     return f"{when(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"

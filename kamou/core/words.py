@@ -11,7 +11,7 @@ from kamou.core.codes import describe_cause
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import NOTE, Figure
 
-FEATURES = {
+FEATURE_NAMES = {
     "z": "z-score of the price",
     "rsi": "RSI",
     "efficiency": "efficiency ratio",
@@ -25,7 +25,7 @@ FEATURES = {
 }
 """What the figures of a strategy are called."""
 
-FIGURES = FEATURES | {
+FIGURE_NAMES = FEATURE_NAMES | {
     # a scan
     "bar_age_s": "age of the newest bar",
     "bars": "bars",
@@ -168,7 +168,7 @@ DRIFTS = {
 }
 """What each kind of a difference between book and venue means."""
 
-STATES = {
+STATE_WORDS = {
     "active": "trading",
     "reduced_size": "trading at reduced size",
     "reduce_only": "no new trades",
@@ -177,10 +177,10 @@ STATES = {
 """What each trading state means."""
 FLATTENED = "flattened: no new trades"
 
-MONEY = frozenset(
+MONEY_FIGURES = frozenset(
     {"day_equity", "equity", "exit_costs", "net_deposits", "notional", "sizing_equity"}
 )
-MONEY |= {"notional_min", "value"}
+MONEY_FIGURES |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
 ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
 UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
@@ -200,19 +200,19 @@ def describe_state(code: str, *, holding: bool = True) -> str:
     if code == "active":
         return code
     closed = code == "flattening" and not holding
-    return f"{code}, {STATES['reduce_only'] if closed else state_words(code)}"
+    return f"{code}, {STATE_WORDS['reduce_only'] if closed else state_words(code)}"
 
 
 def state_words(code: str, *, holding: bool = True) -> str:
     """The trading state in plain words; ``holding``: a position is open."""
     if code == "flattening" and not holding:
         return FLATTENED
-    return STATES.get(code, code.replace("_", " ").lower())
+    return STATE_WORDS.get(code, code.replace("_", " ").lower())
 
 
 def figure_name(name: str, code: str = "") -> str:
     """What a figure is called, beside this code or from this tier."""
-    known = NAMED_BY_CODE.get((code, name)) or FIGURES.get(name)
+    known = NAMED_BY_CODE.get((code, name)) or FIGURE_NAMES.get(name)
     if known is None:
         known = strategy_name(name.removesuffix("_ms").removesuffix("_s"))
     return known
@@ -231,12 +231,12 @@ def figure_words(figure: Figure, code: str = "") -> str:
     return f"{figure_name(name, code)} {_value_words(name, value)}"
 
 
-def counted(number: int, one: str, more: str = "") -> str:
+def count_words(number: int, one: str, more: str = "") -> str:
     """``1 position``, ``1,204 positions``; ``more``: the plural, where it is not ``one`` and s."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
-def duration(span_ms: int) -> str:
+def format_duration(span_ms: int) -> str:
     """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
     if span_ms >= DAY_MS:
         return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
@@ -257,7 +257,7 @@ def _day_result(value: str) -> str:
     """A gain or a loss, as a share of the day's equity."""
     number = _number(value.removesuffix("%"))
     if number is None:
-        return f"{FIGURES['day_pnl']} {value}"
+        return f"{FIGURE_NAMES['day_pnl']} {value}"
     share = number if value.endswith("%") else number * 100
     which = "loss" if share < 0 else "gain" if share else "result"
     return f"the day's {which} {abs(share):.2f}%"
@@ -271,7 +271,7 @@ def _value_words(name: str, value: str) -> str:
     if unit and not name.endswith("_per_s"):
         return _time_words(value, number, unit)
     if number is not None:
-        return f"{number:,.2f}" if name in MONEY else _rounded(number)
+        return f"{number:,.2f}" if name in MONEY_FIGURES else _rounded(number)
     if name == "bound_by":
         return BOUNDS.get(value, strategy_name(value))
     if name == "state":
@@ -287,7 +287,7 @@ def _time_words(value: str, number: Decimal | None, unit: int) -> str:
     span_ms = round(number * unit)
     if span_ms > INSTANTS_FROM_MS:
         return f"{datetime.fromtimestamp(span_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return duration(span_ms)
+    return format_duration(span_ms)
 
 
 def _rounded(number: Decimal) -> str:

@@ -19,10 +19,10 @@ from kamou.data_directory.folder import sync_folder, write_atomically
 from kamou.data_directory.private_files import create_file, create_folder, give_to_folders_owner
 from kamou.errors import StoreError
 
-SET, HALT, CLEAR = "set", "halt", "clear"
+SET_WORD, HALT, CLEAR = "set", "halt", "clear"
 """What a line of the log did. SET asks a run to close everything; HALT only holds entries."""
-ACTIONS = frozenset({SET, HALT, CLEAR})
-UNREADABLE = "unreadable"
+RECORDED_ACTIONS = frozenset({SET_WORD, HALT, CLEAR})
+UNREADABLE_LATCH = "unreadable"
 """A damaged line. It may have been a CLEAR, so no close that was asked for before it still stands;
 and it may have been none, so it ends no halt."""
 LATEST_MS = 253_402_300_800_000  # the year 10000: a later time is damage
@@ -55,7 +55,7 @@ class HaltLatch:
             return True
         return True
 
-    def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET) -> bool:
+    def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET_WORD) -> bool:
         """Hold entries; durable when it returns. Setting it again keeps it and is logged.
 
         On a full disk an empty file holds as well.
@@ -125,14 +125,16 @@ class HaltLatch:
         if written not in log:
             return (*log, written)
         place = max(index for index, each in enumerate(log) if each == written)
-        later = [each for each in log[place:] if each.action in (SET, HALT)]
+        later = [each for each in log[place:] if each.action in (SET_WORD, HALT)]
         return (*log[:place], *later)
 
     def damaged_lines(self) -> list[int]:
         """Return the numbers of the log's lines that cannot be read, counted from 1."""
         lines = enumerate(self._lines(), 1)
         return [
-            number for number, line in lines if line.strip() and _parse(line).action == UNREADABLE
+            number
+            for number, line in lines
+            if line.strip() and _parse(line).action == UNREADABLE_LATCH
         ]
 
     def _lines(self) -> list[str]:
@@ -141,7 +143,7 @@ class HaltLatch:
         except FileNotFoundError:
             return []
         except OSError:
-            return [UNREADABLE]
+            return [UNREADABLE_LATCH]
 
     def _written(self) -> LatchRecord | None:
         """Return what the latch's own file says; None if it is empty or cannot be read."""
@@ -149,7 +151,7 @@ class HaltLatch:
             record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return None
-        return record if record.action in (SET, HALT) else None
+        return record if record.action in (SET_WORD, HALT) else None
 
     def _append(self, record: LatchRecord) -> None:
         """Append a line, after a line of its own for what a crash cut short.
@@ -174,13 +176,13 @@ class HaltLatch:
 
 def standing(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
     """Return the sets since the latch was last cleared, or may have been, oldest first."""
-    ends = (place for place, each in enumerate(log, 1) if each.action in (CLEAR, UNREADABLE))
+    ends = (place for place, each in enumerate(log, 1) if each.action in (CLEAR, UNREADABLE_LATCH))
     return tuple(log[max(ends, default=0) :])
 
 
 def asks_to_close(log: Sequence[LatchRecord]) -> bool:
     """Return True if the latch as it stands was set by a flatten; False if that is unclear."""
-    return any(each.action == SET for each in standing(log))
+    return any(each.action == SET_WORD for each in standing(log))
 
 
 def _parse(line: str) -> LatchRecord:
@@ -188,12 +190,12 @@ def _parse(line: str) -> LatchRecord:
     try:
         record = LatchRecord(**json.loads(line))
     except (ValueError, TypeError, RecursionError):
-        return LatchRecord(action=UNREADABLE, reason="", actor="", at_ms=0)
+        return LatchRecord(action=UNREADABLE_LATCH, reason="", actor="", at_ms=0)
     words = (record.action, record.reason, record.actor)
     sound = all(isinstance(each, str) for each in words) and type(record.at_ms) is int
-    if sound and record.action in ACTIONS and 0 <= record.at_ms < LATEST_MS:
+    if sound and record.action in RECORDED_ACTIONS and 0 <= record.at_ms < LATEST_MS:
         return record
-    return LatchRecord(action=UNREADABLE, reason="", actor="", at_ms=0)
+    return LatchRecord(action=UNREADABLE_LATCH, reason="", actor="", at_ms=0)
 
 
 def _failed(action: str, path: Path, error: OSError) -> StoreError:

@@ -14,7 +14,7 @@ from kamou.data_directory.private_files import FILE_MODE, OTHERS, narrow
 from kamou.errors import AlreadyRunningError, KamouError, StoreError
 
 TRIES = 10  # a verb that looks who holds the lock holds it itself for some microseconds
-PAUSE_S = 0.01  # between two tries
+LOCK_PAUSE_S = 0.01  # between two tries
 
 
 class DataFolderLock:
@@ -131,7 +131,7 @@ def _taken(descriptor: int) -> bool:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        threading.Event().wait(PAUSE_S)
+        threading.Event().wait(LOCK_PAUSE_S)
     return False
 
 

@@ -18,7 +18,7 @@ SHOWN = 5  # changes in one message
 
 
 @attrs.frozen
-class Part:
+class SchemaPart:
     """One table or trigger: its kind, its name, its SQL."""
 
     kind: str
@@ -26,17 +26,19 @@ class Part:
     sql: str
 
 
-def schema_of(connection: sqlite3.Connection) -> frozenset[Part]:
+def schema_of(connection: sqlite3.Connection) -> frozenset[SchemaPart]:
     """Return the tables and triggers of a database."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
     return frozenset(
-        Part(kind, name, sql or "")
+        SchemaPart(kind, name, sql or "")
         for kind, name, sql in rows
         if kind in COMPARED and not name.startswith("sqlite_")
     )
 
 
-def schema_changes(connection: sqlite3.Connection, expected: frozenset[Part]) -> tuple[str, ...]:
+def schema_changes(
+    connection: sqlite3.Connection, expected: frozenset[SchemaPart]
+) -> tuple[str, ...]:
     """Return what differs from the expected schema, a phrase each; nothing when they agree."""
     found = schema_of(connection)
     ours = {(part.kind, part.name) for part in expected}
@@ -66,5 +68,5 @@ def refusal(path: Path | str, changes: Sequence[str]) -> str:
     )
 
 
-def _by_name(parts: frozenset[Part], kind: str) -> list[Part]:
+def _by_name(parts: frozenset[SchemaPart], kind: str) -> list[SchemaPart]:
     return sorted((part for part in parts if part.kind == kind), key=lambda part: part.name)

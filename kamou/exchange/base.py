@@ -157,7 +157,7 @@ class ExchangePort(Protocol):
         ...
 
 
-HaltLatch = Callable[[], bool]
+IsHalted = Callable[[], bool]
 """Whether the halt-latch file is set, or the governor halted. Read before every entry."""
 
 JournalProof = Callable[[ReductionProved], Awaitable[None]]
@@ -177,7 +177,7 @@ class GuardedPort(ABC):
         *,
         clock: Clock,
         permits: PermitStore,
-        halted: HaltLatch,
+        halted: IsHalted,
         journal_proof: JournalProof,
     ) -> None:
         self._clock = clock

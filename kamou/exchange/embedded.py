@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import trio
 
-from kamou.clock import DAY_MS, Clock, floor_ms, next_ms
+from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.updates import VenueEvent
+from kamou.core.day import DAY_MS
 from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
@@ -27,8 +28,8 @@ from kamou.core.model import (
     VenuePosition,
 )
 from kamou.errors import DiskFullError, UnknownOutcomeError
-from kamou.exchange.base import Capabilities, GuardedPort, HaltLatch, JournalProof, PermitStore
-from kamou.runtime.runners import Runner, inline
+from kamou.exchange.base import Capabilities, GuardedPort, IsHalted, JournalProof, PermitStore
+from kamou.runtime.runners import Runner, run_inline
 from kamou.venue.engine import Engine
 from kamou.venue.market.market import MadeInDays, MarketSource
 from kamou.venue.state import OrderRequest
@@ -75,10 +76,10 @@ class SimulatedExchange(GuardedPort):
         *,
         clock: Clock,
         permits: PermitStore,
-        halted: HaltLatch,
+        halted: IsHalted,
         journal_proof: JournalProof,
         attached_stop: bool = True,
-        runner: Runner = inline,
+        runner: Runner = run_inline,
     ) -> None:
         super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
         self.engine = engine

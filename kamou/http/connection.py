@@ -14,12 +14,12 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from kamou.http.http11 import Http11
 from kamou.http.limits import Limits
+from kamou.http.peer_socket import Sent, Wire
 from kamou.http.traffic import Cut, Traffic
-from kamou.http.wire import Sent, Wire
 
 RECEIVE_BYTES = 16 * 1024
 
-Peer = tuple[str, int] | None  # host and port; None on a Unix socket
+PeerAddress = tuple[str, int] | None  # host and port; None on a Unix socket
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ class Shared:
     traffic: Traffic
     config: Config
     context: WorkerContext
-    address: Peer  # where the listener is bound
+    address: PeerAddress  # where the listener is bound
 
 
 class Connection:
@@ -42,7 +42,7 @@ class Connection:
     idle time between requests, and the whole time of a request.
     """
 
-    def __init__(self, wire: Wire, peer: Peer, shared: Shared) -> None:
+    def __init__(self, wire: Wire, peer: PeerAddress, shared: Shared) -> None:
         self._wire = wire
         self._shared = shared
         self._limits = shared.limits

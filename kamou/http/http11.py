@@ -36,12 +36,17 @@ from kamou.http.request_checks import (
     parse_target,
     refused_request,
 )
-from kamou.http.traffic import Refusal, Traffic
+from kamou.http.traffic import Traffic, TrafficRefusal
 
 BODY_PARTS_MAX = 64  # a body of 8 KB in chunks of a byte costs 100 ms of CPU
 DEAF = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 CAN_ANSWER = frozenset({h11.IDLE, h11.SEND_RESPONSE})
-REASONS = {413: Refusal.BODY, 431: Refusal.HEADERS, 501: Refusal.METHOD, 505: Refusal.VERSION}
+REASONS = {
+    413: TrafficRefusal.BODY,
+    431: TrafficRefusal.HEADERS,
+    501: TrafficRefusal.METHOD,
+    505: TrafficRefusal.VERSION,
+}
 
 Send = Callable[[Event], Awaitable[None]]
 
@@ -128,7 +133,7 @@ class Http11(H11Protocol):
             if self.connection.their_state is h11.IDLE and head_too_large(
                 self.buffered, self._limits
             ):
-                return await self._refuse(Refused(431, Refusal.HEADERS))
+                return await self._refuse(Refused(431, TrafficRefusal.HEADERS))
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -157,7 +162,7 @@ class Http11(H11Protocol):
         )
         target = parse_target(request.method, request.target)
         if refused is not None or target is None:
-            return await self._refuse(refused or Refused(400, Refusal.MALFORMED))
+            return await self._refuse(refused or Refused(400, TrafficRefusal.MALFORMED))
         await self.send(Updated(idle=False))
         self._request = Request(
             stream_id=STREAM_ID,
@@ -181,7 +186,7 @@ class Http11(H11Protocol):
         self._body += part.data
         self._body_parts += 1
         if len(self._body) > self._limits.body_bytes_max or self._body_parts > BODY_PARTS_MAX:
-            await self._refuse(Refused(413, Refusal.BODY))
+            await self._refuse(Refused(413, TrafficRefusal.BODY))
 
     async def _hand_over(self) -> None:
         """Give the complete request to the application: it never waits for a peer."""
@@ -211,7 +216,7 @@ class Http11(H11Protocol):
         if left:  # it closed its side in the middle of a request: nobody waits for an answer
             await self.send(Closed())
         else:
-            await self._refuse(Refused(status, REASONS.get(status, Refusal.MALFORMED)))
+            await self._refuse(Refused(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
 
     async def _refuse(self, refused: Refused) -> None:
         """Answer with the refusal if no answer has begun, and end the connection."""

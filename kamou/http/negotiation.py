@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-CHARS_MAX = 1_024  # of one header; the longest Accept header of a browser has about 200
+HEADER_CHARS_MAX = 1_024  # of one header; the longest Accept header of a browser has about 200
 ITEMS_MAX = 32  # of its list; browsers send fewer than 10
 TAGS_CHARS_MAX = 4_096  # of If-None-Match: a cache in front may list many of our 36 bytes
 TAGS_MAX = 64
@@ -56,7 +56,7 @@ def _rank(accept: str, kind: str, subtype: str) -> tuple[float, int]:
 
 def _parsed(header: str) -> Iterator[tuple[str, float]]:
     """Yield each item's name in lower case and its quality."""
-    for part in _items(header, CHARS_MAX, ITEMS_MAX):
+    for part in _items(header, HEADER_CHARS_MAX, ITEMS_MAX):
         token, *parameters = part.lower().split(";")
         yield token.strip(), _quality(parameters)
 

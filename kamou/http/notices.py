@@ -10,7 +10,7 @@ from kamou.escaping import escape_text
 
 Warn = Callable[[str], None]  # takes one printable line
 
-PERIOD_S = 60.0  # a line a minute can be read; a line a connection fills a disk
+NOTICE_PERIOD_S = 60.0  # a line a minute can be read; a line a connection fills a disk
 
 
 def say_nothing(line: str) -> None:
@@ -23,7 +23,7 @@ class Notices:
     The subjects are few and fixed: nothing here grows with what a stranger sends.
     """
 
-    def __init__(self, warn: Warn, *, period_s: float = PERIOD_S) -> None:
+    def __init__(self, warn: Warn, *, period_s: float = NOTICE_PERIOD_S) -> None:
         self._warn = warn
         self._period_s = period_s
         self._said_at: dict[str, float] = {}

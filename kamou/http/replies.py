@@ -40,7 +40,7 @@ SECURITY: Mapping[str, str] = {
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class FixedReply:
     """An ASGI application that answers with these bytes. GET and HEAD alike."""
 
     status: int
@@ -74,7 +74,7 @@ def reply(
     status: int = 200,
     cache: str = REVALIDATE,
     extra: Mapping[str, str] | None = None,
-) -> Reply:
+) -> FixedReply:
     """Make a reply; only a 200 that may be kept has a tag."""
     kept = status == 200 and cache != NEVER
     zipped = gzip.compress(body, GZIP_LEVEL, mtime=0) if kept and len(body) >= GZIP_MIN else None
@@ -90,25 +90,25 @@ def reply(
     if etag is not None:
         headers["etag"] = etag
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return Reply(status=status, body=body, zipped=zipped, etag=etag, headers=raw)
+    return FixedReply(status=status, body=body, zipped=zipped, etag=etag, headers=raw)
 
 
 class Replies:
     """The newest replies by key, each valid for one version of the database; bounded in bytes."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._kept: OrderedDict[object, tuple[int, Reply]] = OrderedDict()
+        self._kept: OrderedDict[object, tuple[int, FixedReply]] = OrderedDict()
         self._bytes_max = bytes_max
         self._bytes = 0
 
-    def get(self, key: object, version: int) -> Reply | None:
+    def get(self, key: object, version: int) -> FixedReply | None:
         found = self._kept.get(key)
         if found is None or found[0] != version:
             return None
         self._kept.move_to_end(key)
         return found[1]
 
-    def put(self, key: object, version: int, made: Reply) -> None:
+    def put(self, key: object, version: int, made: FixedReply) -> None:
         if key in self._kept:
             self._bytes -= self._kept.pop(key)[1].size
         self._kept[key] = (version, made)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from kamou.http.limits import Limits
-from kamou.http.traffic import Refusal
+from kamou.http.traffic import TrafficRefusal
 
 Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 
@@ -23,7 +23,7 @@ class Refused:
     """A refusal: its status line and its counter."""
 
     status: int
-    reason: Refusal
+    reason: TrafficRefusal
 
 
 @attrs.frozen
@@ -53,16 +53,16 @@ def refused_request(
 ) -> Refused | None:
     """Return why a request whose head is well formed is refused all the same, or None."""
     if version not in VERSIONS:
-        return Refused(505, Refusal.VERSION)  # HTTP/2's preface among them
+        return Refused(505, TrafficRefusal.VERSION)  # HTTP/2's preface among them
     if method == b"CONNECT":
-        return Refused(501, Refusal.METHOD)  # this is no proxy
+        return Refused(501, TrafficRefusal.METHOD)  # this is no proxy
     lengths = [value for name, value in headers if name == b"content-length"]
     codings = [value for name, value in headers if name == b"transfer-encoding"]
     if codings and (lengths or version == b"1.0"):
         # RFC 9112, 6.1: a proxy in front may have found another end of this body than we do
-        return Refused(400, Refusal.MALFORMED)
+        return Refused(400, TrafficRefusal.MALFORMED)
     if any(_too_long(length, limits.body_bytes_max) for length in lengths):
-        return Refused(413, Refusal.BODY)
+        return Refused(413, TrafficRefusal.BODY)
     return None
 
 

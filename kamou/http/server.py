@@ -18,18 +18,18 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from kamou.errors import ListenError
-from kamou.http.connection import Connection, Peer, Shared
+from kamou.http.connection import Connection, PeerAddress, Shared
 from kamou.http.limits import Limits, address_key
 from kamou.http.notices import Notices, Warn, say_nothing
-from kamou.http.traffic import Cut, Refusal, Traffic
-from kamou.http.wire import EXHAUSTED, SEND_BUFFER_BYTES, Wire
+from kamou.http.peer_socket import EXHAUSTED, SEND_BUFFER_BYTES, Wire
+from kamou.http.traffic import Cut, Traffic, TrafficRefusal
 
 ACCEPT_PAUSE_S = 0.1  # without descriptors, accept fails at once and again
 FAREWELLS_MAX = 32  # connections over the limit that are heard out at once; others are just closed
 LOST_IN_QUEUE = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ECONNRESET, errno.ENETDOWN}
 )
-TOO_MANY = {Refusal.CONNECTIONS: "in all", Refusal.ADDRESS: "from one address"}
+TOO_MANY = {TrafficRefusal.CONNECTIONS: "in all", TrafficRefusal.ADDRESS: "from one address"}
 TURNED_AWAY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"content-length: 0\r\nretry-after: 10\r\nconnection: close\r\n\r\n"
@@ -156,23 +156,25 @@ class Server:
             return
         if error.errno not in EXHAUSTED:
             raise error
-        self.traffic.refused[Refusal.DESCRIPTORS] += 1
+        self.traffic.refused[TrafficRefusal.DESCRIPTORS] += 1
         self._say("descriptors", f"cannot accept connections: {error.strerror}; those open go on")
         await trio.sleep(ACCEPT_PAUSE_S)
 
-    def _refusal(self, peer: Peer, connections_max: int) -> Refusal | None:
+    def _refusal(self, peer: PeerAddress, connections_max: int) -> TrafficRefusal | None:
         limits = self.listener.limits
         if len(self._open) >= connections_max:
-            return Refusal.CONNECTIONS
+            return TrafficRefusal.CONNECTIONS
         if peer is None or self._by_address[address_key(peer[0])] < (
             limits.connections_per_address_max
         ):
             return None
-        return None if limits.trusts(peer[0]) else Refusal.ADDRESS
+        return None if limits.trusts(peer[0]) else TrafficRefusal.ADDRESS
 
     # --- connections -----------------------------------------------------------------------------
 
-    def _admit(self, wire: Wire, peer: Peer, shared: Shared, connections: trio.Nursery) -> None:
+    def _admit(
+        self, wire: Wire, peer: PeerAddress, shared: Shared, connections: trio.Nursery
+    ) -> None:
         connection = Connection(wire, peer, shared)
         key = "" if peer is None else address_key(peer[0])
         self._open.add(connection)
@@ -198,7 +200,7 @@ class Server:
             if not self._open:
                 self._emptied.set()
 
-    def _turn_away(self, wire: Wire, refusal: Refusal, connections: trio.Nursery) -> None:
+    def _turn_away(self, wire: Wire, refusal: TrafficRefusal, connections: trio.Nursery) -> None:
         self.traffic.refused[refusal] += 1
         self._say(refusal.value, f"connections are turned away: too many {TOO_MANY[refusal]}")
         wire.send_now(TURNED_AWAY)
@@ -235,7 +237,7 @@ class Server:
         self._notices.say(subject, f"listener {self.listener.host}:{self.port}: {line}")
 
 
-def _peer(raw: socket.socket, address: Any) -> Peer:
+def _peer(raw: socket.socket, address: Any) -> PeerAddress:
     """Return host and port of a socket's address; None on a Unix socket."""
     if raw.family in (socket.AF_INET, socket.AF_INET6):
         return address[0], address[1]

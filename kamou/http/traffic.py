@@ -7,7 +7,7 @@ from enum import Enum
 import attrs
 
 
-class Refusal(Enum):
+class TrafficRefusal(Enum):
     """Why a listener refused a connection or a request; the value names its counter."""
 
     CONNECTIONS = "connections"  # too many in all: 503
@@ -42,7 +42,7 @@ class Traffic:
     """Connections that were accepted and served."""
     failed: int = 0
     """Connections that an error of the application or of the server ended."""
-    refused: dict[Refusal, int] = attrs.Factory(lambda: dict.fromkeys(Refusal, 0))
+    refused: dict[TrafficRefusal, int] = attrs.Factory(lambda: dict.fromkeys(TrafficRefusal, 0))
     """Connections and requests that were refused, by reason."""
     cut: dict[Cut, int] = attrs.Factory(lambda: dict.fromkeys(Cut, 0))
     """Connections that were cut before their answer was complete, by reason."""

@@ -24,7 +24,7 @@ from kamou.core.codes import state_cause
 from kamou.core.model import HALT_STATES
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
-from kamou.http.replies import JSON, NEVER, Reply, reply
+from kamou.http.replies import JSON, NEVER, FixedReply, reply
 from kamou.operator.metrics import CONTENT_TYPE, exposition
 from kamou.operator.reason import describe_excess, shorten_reason
 from kamou.operator.token import prove, token_matches
@@ -36,7 +36,9 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 """What needs no token: health has no secrets, and the proof comes before the token."""
 
 
-Command = Callable[[str], Awaitable[Mapping[str, Any]]]  # the operator's reason -> what it did
+OperatorCommand = Callable[
+    [str], Awaitable[Mapping[str, Any]]
+]  # the operator's reason -> what it did
 
 
 async def _nothing_to_read() -> None:
@@ -50,9 +52,9 @@ class Operations:
     snapshot: Callable[[], Mapping[str, Any]]  # the supervisor's tree
     status: Callable[[], Mapping[str, Any]]  # plain data; "state" and "gauges" feed the metrics
     not_ready: Callable[[], Sequence[str]]  # reasons; none once recovered and reconciled
-    halt: Command
-    resume: Command
-    flatten: Command
+    halt: OperatorCommand
+    resume: OperatorCommand
+    flatten: OperatorCommand
     degraded: Callable[[], Sequence[str]] = tuple  # what fails beside the trading: the public site
     refresh: Callable[[], Awaitable[None]] = _nothing_to_read  # before ``status``: newer marks
 
@@ -113,7 +115,7 @@ class _Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Reply | None:
+    def _refusal(self, scope: Scope) -> FixedReply | None:
         hosts, authorizations = _values(scope, b"host"), _values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
@@ -171,7 +173,7 @@ class _Endpoints:
         health = {"not_ready": operations.not_ready(), "degraded": operations.degraded()}
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
-    def stop(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+    def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
         """A halt or a flatten: a reason that is too long does not cost it."""
 
         async def endpoint(request: Request) -> Any:
@@ -184,7 +186,7 @@ class _Endpoints:
 
         return endpoint
 
-    def resume(self, act: Command) -> Callable[[Request], Awaitable[Any]]:
+    def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
         """A resume, which is refused if its reason is too long: everything stays held."""
 
         async def endpoint(request: Request) -> Any:
@@ -212,7 +214,7 @@ def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     return f"ready; {named}" if named else "ready"
 
 
-async def _acted(act: Command, reason: str, warning: str) -> Reply:
+async def _acted(act: OperatorCommand, reason: str, warning: str) -> FixedReply:
     try:
         done = await act(reason)
     except TimedOutError as error:
@@ -257,7 +259,7 @@ async def _failed(request: Request, error: Exception) -> Any:
 
 def _json(
     data: Mapping[str, Any], status: int = 200, extra: Mapping[str, str] | None = None
-) -> Reply:
+) -> FixedReply:
     body = msgspec.json.encode(data)
     return reply(body, JSON, status=status, cache=NEVER, extra=extra)
 

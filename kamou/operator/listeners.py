@@ -25,7 +25,9 @@ from kamou.runtime.supervision import ChildSpec, SupervisorSpec
 from kamou.settings.config import WebSettings
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
-SHUTDOWN_S = 2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut
+LISTENER_SHUTDOWN_S = (
+    2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -116,4 +118,6 @@ def _tcp_listener(
 
 
 def _child(id_: str, server: Server) -> ChildSpec:
-    return ChildSpec(id=id_, start=server.run, stop=server.ask_to_stop, shutdown_s=SHUTDOWN_S)
+    return ChildSpec(
+        id=id_, start=server.run, stop=server.ask_to_stop, shutdown_s=LISTENER_SHUTDOWN_S
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = ("active", "reduced_size", "reduce_only", "flattening")
+STATE_LABELS = ("active", "reduced_size", "reduce_only", "flattening")
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +94,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             name="kamou_trading_state",
             help="1 for the governor's state, 0 for the others.",
             kind="gauge",
-            samples=[({"state": s}, float(s == status.get("state"))) for s in STATES],
+            samples=[({"state": s}, float(s == status.get("state"))) for s in STATE_LABELS],
         ),
         Metric(
             name="kamou_strategy_disabled",

@@ -30,7 +30,7 @@ UNSUPPORTED = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class Peer:
+class ListeningProcess:
     """The process that listens on a socket, by the kernel's word."""
 
     pid: int
@@ -100,7 +100,7 @@ def remove_socket(path: Path) -> None:
         path.unlink()
 
 
-def listening_peer(path: Path, *, deadline_s: float) -> Peer | None:
+def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
     """Connect to the socket and return who listens there; None when nobody does.
 
     Raises:
@@ -119,7 +119,7 @@ def listening_peer(path: Path, *, deadline_s: float) -> Peer | None:
         size = struct.calcsize("3i")
         told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         pid, uid, _ = struct.unpack("3i", told)
-    return Peer(pid=pid, uid=uid)
+    return ListeningProcess(pid=pid, uid=uid)
 
 
 def _remove_stale(path: Path) -> None:

@@ -6,13 +6,13 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import state_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.words import counted
+from kamou.core.words import count_words
 from kamou.data_directory.folder import DataDirectory, RunRecord
-from kamou.data_directory.latch import CLEAR, HALT, SET, HaltLatch
+from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, queries
@@ -44,7 +44,7 @@ def carried_over(folder: DataDirectory, limits: RiskLimits) -> str | None:
     return f"carried over from run {run.run_number}, which {ended}: {words}{since}"
 
 
-DID = {SET: "flattened", HALT: "halted", CLEAR: "resumed"}
+DID = {SET_WORD: "flattened", HALT: "halted", CLEAR: "resumed"}
 
 
 def _since(latch: HaltLatch, recorded_ms: int) -> str:
@@ -71,15 +71,15 @@ def account_words(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     total = sum(queries.totals(reader)[name] for name in DECISIONS)
     parts = (
         left_words(RecordedBook().follow(reader)),
-        counted(len(queries.open_orders(reader)), "open order"),
+        count_words(len(queries.open_orders(reader)), "open order"),
         f"day's loss {_loss(reader, limits)}",
         f"trading state {_state(reader)}",
-        f"{counted(total, 'decision')} on record",
+        f"{count_words(total, 'decision')} on record",
     )
     return ", ".join(parts)
 
 
-def left_words(book: Book) -> str:
+def left_words(book: PositionBook) -> str:
     """Return ``3 positions with their stops``; or how many have no confirmed stop.
 
     Positions are those of ``kamou status``, adopted ones among them. A stop counts once it was read
@@ -89,7 +89,7 @@ def left_words(book: Book) -> str:
     unprotected = sum(1 for trade in trades if not trade.protected)
     if not trades:
         return "no positions"
-    shown = counted(len(trades), "position")
+    shown = count_words(len(trades), "position")
     if not unprotected:
         return f"{shown} with {'its stop' if len(trades) == 1 else 'their stops'}"
     which = "" if len(trades) == 1 else f" {unprotected} of them"

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import StateChanged, TradeClosed
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
-from kamou.core.words import counted
-from kamou.runs.state_lines import line_of
-from kamou.runtime.levels import warning
+from kamou.core.words import count_words
+from kamou.runs.state_lines import event_line
+from kamou.runtime.leveled_lines import warning_line
 from kamou.store.journal import Committed
 
 
@@ -22,7 +22,7 @@ class Announcer:
     """Hears every commit of a run that trades; ``book`` returns the book as of the newest one."""
 
     announce: Callable[[str], None]
-    book: Callable[[], Book | None]
+    book: Callable[[], PositionBook | None]
     refusal: str = ""  # of the newest resume that was refused
     _flattening: bool = False
     _closed: list[TradeClosed] = attrs.Factory(list)  # since the flatten began
@@ -31,7 +31,7 @@ class Announcer:
         """Announce what the commit changed."""
         for committed in done:
             event = committed.event
-            if (line := line_of(event)) is not None:
+            if (line := event_line(event)) is not None:
                 self.announce(line)
             match event:
                 case CommandRecorded():
@@ -53,8 +53,8 @@ class Announcer:
         book = self.book() if self._flattening else None
         held = 0 if book is None else sum(1 for trade in book.trades.values() if trade.quantity)
         if held:
-            left = f"{counted(held, 'position')} left, and closing goes on"
-            self.announce(warning(f"flatten: {self._sum()}; {left}"))
+            left = f"{count_words(held, 'position')} left, and closing goes on"
+            self.announce(warning_line(f"flatten: {self._sum()}; {left}"))
 
     def _done(self) -> str:
         if not self._closed:
@@ -69,6 +69,6 @@ class Announcer:
             sum((getattr(each, name) for each in self._closed), Decimal(0))
             for name in ("pnl_net", "fees", "slippage")
         )
-        count = counted(len(self._closed), "position")
+        count = count_words(len(self._closed), "position")
         costs = f"fees {fees:,.2f} and slippage {slippage:,.2f} in it"
         return f"{count} closed, net PnL {net:+,.2f}, {costs}"

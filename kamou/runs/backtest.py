@@ -15,18 +15,18 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import Tree, World, compose, cycle_for
+from kamou.app import SystemInputs, Tree, compose, cycle_for
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.backtest_report import report
-from kamou.runs.session import Adapter, Inspect, Session, opened
+from kamou.runs.backtest_report import report_backtest
+from kamou.runs.session import Adapter, Inspect, Session, open_session
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.levels import Progress
-from kamou.runtime.runners import inline
+from kamou.runtime.leveled_lines import Progress
+from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
 from kamou.store.importer import open_market
 from kamou.supervisor import Supervisor
@@ -34,7 +34,7 @@ from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
 
 SCHEDULER_SEED = 0  # of Trio's scheduler: equal inputs give equal journals
-SETTLE_MS = 60_000  # after the last cycle: orders in the air come down
+LAST_ORDERS_MS = 60_000  # after the last cycle: orders in the air come down
 
 
 def run(
@@ -106,7 +106,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as folder:
 
         async def main() -> dict[str, Any]:
-            with opened(
+            with open_session(
                 settings=settings,
                 database_path=journal or Path(folder) / "journal.sqlite3",
                 venue_path=MEMORY,
@@ -127,7 +127,9 @@ def replay(
                     session.engine.positions(),
                     market.instruments,
                 )
-                return report(session.reader, market, audit_log, checked, start=settings.equity)
+                return report_backtest(
+                    session.reader, market, audit_log, checked, start=settings.equity
+                )
 
         return trio.run(main, clock=JumpClock())
 
@@ -168,14 +170,14 @@ async def _trade(
         progress("days", (cycle_at_ms - first_ms) // DAY_MS, total)
 
     tree = compose(
-        World(
+        SystemInputs(
             settings=settings,
             clock=clock,
             port=session.port(settings, adapter=adapter),
             market=market,
             writer=session.writer,
             reader=session.reader,
-            runner=inline,
+            runner=run_inline,
             gate=gate or AssumedLiveGate(),
             salt_of=partial(ids.salt_for, salt),
             halted=lambda: False,
@@ -186,6 +188,6 @@ async def _trade(
     supervisor = Supervisor(arrange(tree).spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await clock.sleep_until(end_ms + SETTLE_MS)
+        await clock.sleep_until(end_ms + LAST_ORDERS_MS)
         await supervisor.stop()
         nursery.cancel_scope.cancel()

@@ -17,7 +17,7 @@ from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord
 
 
-def report(
+def report_backtest(
     reader: sqlite3.Connection,
     market: RecordedMarket,
     audit_log: Sequence[AuditRecord],
@@ -31,7 +31,7 @@ def report(
     the venue's records; ``violation_list`` names each. ``worst_overshoot_r`` is the worst stop
     fill beyond its trigger, in R.
     """
-    counts = queries.counts(reader)
+    counts = queries.query_counts(reader)
     curve = queries.equity_curve(reader)
     equities = [float(point.equity) for point in curve]
     end = curve[-1].equity if curve else start

@@ -26,7 +26,7 @@ from kamou.venue.store import VenueStore
 
 EXCHANGE_SUFFIX = ".exchange"
 JOURNAL_DIGEST = "backup_journal_sha256"  # a note in the exchange's copy
-CHUNK_BYTES = 1 << 20  # read at once while hashing
+HASH_CHUNK_BYTES = 1 << 20  # read at once while hashing
 LOCK_WAIT_MS = 5_000  # a run's transactions take some milliseconds each
 
 
@@ -57,7 +57,7 @@ def back_up(folder: DataDirectory, to: Path) -> Backup:
         if taken.exists():
             raise StoreError(f"{taken} exists; choose another name, a backup replaces nothing")
     if not folder.exchange.exists():
-        return Backup(journal=to, exchange=None, size=database.backup(folder.database, to))
+        return Backup(journal=to, exchange=None, size=database.copy_journal(folder.database, to))
     with ExitStack() as stack:
         journal = stack.enter_context(closing(database.open_backup_source(folder.database)))
         exchange = stack.enter_context(_exchange_reader(folder.exchange))
@@ -77,7 +77,7 @@ def back_up(folder: DataDirectory, to: Path) -> Backup:
     return Backup(journal=to, exchange=beside, size=size)
 
 
-def restore(copy: Path, folder: DataDirectory) -> None:
+def restore_backup(copy: Path, folder: DataDirectory) -> None:
     """Bring a backup's pair into a data directory that has neither file. Both, or neither.
 
     Raises:
@@ -202,6 +202,6 @@ def _temporary(beside: Path) -> Iterator[Path]:
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(HASH_CHUNK_BYTES):
             found.update(chunk)
     return found.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 import kamou
-from kamou.runtime.levels import failure, warning
+from kamou.runtime.leveled_lines import error_line, warning_line
 from kamou.runtime.supervision import ChildExit, ExitKind
 
 PACKAGE = Path(kamou.__file__).parent
@@ -30,18 +30,18 @@ class CrashLines:
         """Announce a crash, or a child that does not end. Other exits are no news."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
-            self.announce(failure(f"{name} was asked to stop and does not end: left behind"))
+            self.announce(error_line(f"{name} was asked to stop and does not end: left behind"))
         if exit_.kind is not ExitKind.CRASHED:
             return
         times = self._times[name] = self._times.get(name, 0) + 1
         place = place_of(exit_.error)
         crash = (name, type(exit_.error).__name__, place)
         if crash in self._known:
-            self.announce(warning(f"{name} crashed again ({ordinal(times)} time)"))
+            self.announce(warning_line(f"{name} crashed again ({ordinal(times)} time)"))
             return
         self._known.add(crash)
         often = "" if times == 1 else f" ({ordinal(times)} time)"
-        self.announce(failure(f"{name} crashed{often}: {exit_.error!r}, at {place}"))
+        self.announce(error_line(f"{name} crashed{often}: {exit_.error!r}, at {place}"))
 
 
 def place_of(error: BaseException | None) -> str:

@@ -12,17 +12,18 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import World, compose, cycle_for
-from kamou.clock import DAY_MS, Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
+from kamou.app import SystemInputs, compose, cycle_for
+from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
+from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.handover import halted_by_storm
-from kamou.runs.session import opened, salt_key
-from kamou.runtime.levels import Progress
-from kamou.runtime.runners import inline
+from kamou.runs.session import open_session, salt_key
+from kamou.runs.takeover import halted_by_storm
+from kamou.runtime.leveled_lines import Progress
+from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
 from kamou.store import database, queries
@@ -218,7 +219,7 @@ class FastForward:
             if self.stop.is_set() or latch.is_set():
                 asked.set()
 
-        with opened(
+        with open_session(
             settings=settings,
             database_path=self.folder.database,
             venue_path=self.folder.exchange,
@@ -235,14 +236,14 @@ class FastForward:
                 )
                 session.writer.append([began])
             tree = compose(
-                World(
+                SystemInputs(
                     settings=settings,
                     clock=clock,
                     port=session.port(settings),
                     market=self.source,
                     writer=session.writer,
                     reader=session.reader,
-                    runner=inline,
+                    runner=run_inline,
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=latch.is_set,

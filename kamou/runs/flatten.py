@@ -33,13 +33,13 @@ from kamou.errors import ExchangeError, InvalidPermitError, StoreError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.codec import decode, encode
 from kamou.runs.session import chance_key, salt_key
-from kamou.runs.venue_alone import venue_alone
+from kamou.runs.venue_without_journal import open_venue_without_journal
 from kamou.settings.config import Resolved, Settings
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
 ATTEMPTS_MAX = 5  # closes of what is still open
-PAUSE_S = 0.5  # between attempts
+FLATTEN_PAUSE_S = 0.5  # between attempts
 
 
 @attrs.define(kw_only=True)
@@ -153,7 +153,7 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str
                 sent.append(intent)
             left = await _held(port)
             if left:
-                await trio.sleep(PAUSE_S)
+                await trio.sleep(FLATTEN_PAUSE_S)
         if not _positions(_stored(folder)):  # by the file: a list may leave a position out
             canceled += await _cancel(port, log, entries_only=False)
     return _report(folder, log, sent, canceled=canceled, found=_positions(before))
@@ -227,7 +227,7 @@ def _venue(
             "reduction_proved", client_order_id=event.client_order_id, position=str(event.position)
         )
 
-    with venue_alone(
+    with open_venue_without_journal(
         settings, folder, clock, permits=NoPermits(), journal_proof=journal_proof, warn=warn
     ) as port:
         yield port

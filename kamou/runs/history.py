@@ -9,15 +9,16 @@ from contextlib import closing
 import attrs
 import trio
 
-from kamou.clock import DAY_MS, Clock
+from kamou.clock import Clock
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort
+from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo
 from kamou.runs.account_words import account_words, say_time
 from kamou.runs.crash_lines import CrashLines
-from kamou.runs.operations import Running
-from kamou.runtime.levels import Progress, warning
+from kamou.runs.operator_actions import Running
+from kamou.runtime.leveled_lines import Progress, warning_line
 from kamou.settings.config import Settings
 from kamou.store import database, queries
 from kamou.venue.market.market import MarketSource
@@ -71,7 +72,7 @@ class History:
             return None
         if HaltLatch(self.folder.latch).is_set():
             without = self._without(start_ms, until_ms)
-            self.announce(warning(f"no fast-forward, the halt latch is set; {without}"))
+            self.announce(warning_line(f"no fast-forward, the halt latch is set; {without}"))
             reached = False
         else:
             running.phase = "fast-forward"
@@ -136,7 +137,9 @@ class History:
         elif stopped:
             line = f"{cut}, the next run goes on with it up to {say_time(until_ms)}: {words}"
         else:
-            line = warning(f"{cut} by the halt latch: {words}; {self._without(at_ms, until_ms)}")
+            line = warning_line(
+                f"{cut} by the halt latch: {words}; {self._without(at_ms, until_ms)}"
+            )
         self.announce(line)
 
     def _without(self, from_ms: int, until_ms: int) -> str:

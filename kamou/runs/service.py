@@ -14,11 +14,11 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import World, compose, cycle_for
+from kamou.app import SystemInputs, compose, cycle_for
 from kamou.clock import Clock, SystemClock
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
-from kamou.errors import plain
+from kamou.errors import innermost_error
 from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bound_listeners
@@ -27,16 +27,16 @@ from kamou.runs.account_words import carried_over, ready_words
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import refuse_unusable
 from kamou.runs.crash_lines import CrashLines
-from kamou.runs.farewell import Farewell
-from kamou.runs.handover import halted_by_storm, take_over
 from kamou.runs.history import History, Past
-from kamou.runs.operations import Running
-from kamou.runs.session import Session, opened_in_thread, salt_key
+from kamou.runs.last_line import LastLine
+from kamou.runs.operator_actions import Running
+from kamou.runs.session import Session, open_session_in_thread, salt_key
+from kamou.runs.takeover import halted_by_storm, take_over
 from kamou.runtime.heap import freeze_heap
-from kamou.runtime.levels import Progress, warn_by
+from kamou.runtime.leveled_lines import Progress, warn_by
 from kamou.runtime.loop_lag import LoopLag
-from kamou.runtime.runners import on_thread
-from kamou.runtime.stop_signals import stop_signals
+from kamou.runtime.runners import run_on_thread
+from kamou.runtime.stop_signals import open_stop_signals
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
 from kamou.site.child import public_site
@@ -74,7 +74,7 @@ class Service:
             ListenError, StoreError, ConfigurationError: it cannot start, and why.
             RestartStormError: it gave up; new risk is halted and stops are on the exchange.
         """
-        farewell = Farewell(self.announce, self.folder, self.clock)
+        farewell = LastLine(self.announce, self.folder, self.clock)
         with StopDeadline(grace_s=self.settings.supervision.grace_s, stream=_stderr()) as deadline:
             try:
                 await self._main(deadline, farewell)
@@ -83,12 +83,12 @@ class Service:
                 raise
             farewell.say(None)
 
-    async def _main(self, deadline: StopDeadline, farewell: Farewell) -> None:
+    async def _main(self, deadline: StopDeadline, farewell: LastLine) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(_until_signal, nursery.cancel_scope, deadline, farewell)
             self.folder.create()
             await trio.to_thread.run_sync(refuse_unusable, self.folder, abandon_on_cancel=True)
-            database.migrate(self.folder.database)
+            database.migrate_journal(self.folder.database)
             now_ms = self.clock.now_ms()
             track = demo.open_track(
                 self.settings,
@@ -226,7 +226,7 @@ class Service:
         """Trade in real time. ``past``: the days before now, if some were missing at the start."""
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
-        async with opened_in_thread(
+        async with open_session_in_thread(
             settings=settings,
             database_path=self.folder.database,
             venue_path=self.folder.exchange,
@@ -238,14 +238,14 @@ class Service:
             latch = HaltLatch(self.folder.latch)
             self._take_over(session, latch, past)
             tree = compose(
-                World(
+                SystemInputs(
                     settings=settings,
                     clock=clock,
-                    port=session.port(settings, runner=on_thread()),
+                    port=session.port(settings, runner=run_on_thread()),
                     market=source,
                     writer=session.writer,
                     reader=session.reader,
-                    runner=on_thread(),
+                    runner=run_on_thread(),
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
                     halted=lambda: running.held or latch.is_set(),
@@ -294,10 +294,10 @@ class Service:
 async def _until_signal(
     scope: trio.CancelScope,
     deadline: StopDeadline,
-    farewell: Farewell,
+    farewell: LastLine,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(*stop_signals()) as signals:
+    with trio.open_signal_receiver(*open_stop_signals()) as signals:
         task_status.started()
         async for signal in signals:
             deadline.start()
@@ -336,5 +336,5 @@ def run(
     try:
         trio.run(service.main)
     except BaseExceptionGroup as group:
-        raise plain(group) from group.__cause__
+        raise innermost_error(group) from group.__cause__
     return 0

@@ -24,7 +24,7 @@ from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import is_open_to_others, keeps_modes
 from kamou.errors import DiskFullError, StoreError
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.runtime.runners import Runner, inline
+from kamou.runtime.runners import Runner, run_inline
 from kamou.settings.config import Settings, canonical_json, digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter, next_run_number
@@ -58,7 +58,7 @@ class Session:
         settings: Settings,
         *,
         adapter: Adapter | None = None,
-        runner: Runner = inline,
+        runner: Runner = run_inline,
     ) -> PortFactory:
         """Return what makes the port over this session's venue.
 
@@ -79,7 +79,7 @@ def never() -> bool:
 
 
 @contextmanager
-def opened(
+def open_session(
     *,
     settings: Settings,
     database_path: Path,
@@ -136,13 +136,13 @@ def opened(
 
 
 @asynccontextmanager
-async def opened_in_thread(**how: Any) -> AsyncIterator[Session]:
+async def open_session_in_thread(**how: Any) -> AsyncIterator[Session]:
     """As ``opened`` with the same arguments; the loop goes on while it opens.
 
     If cancelled meanwhile, the day in hand is the last one, and Cancelled is raised.
     """
     with ExitStack() as stack:
-        manager = opened(told_to_stop=told_by_trio, **how)
+        manager = open_session(told_to_stop=told_by_trio, **how)
         session = await trio.to_thread.run_sync(partial(stack.enter_context, manager))
         await trio.lowlevel.checkpoint_if_cancelled()
         yield session

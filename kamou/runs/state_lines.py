@@ -8,7 +8,7 @@ from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
 from kamou.core.model import TradingState, note_of
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
-from kamou.runtime.levels import warning
+from kamou.runtime.leveled_lines import warning_line
 
 FRESH = "no new risk until two fresh reads"
 STALE = f"account or marks are too old: {FRESH}"
@@ -23,18 +23,18 @@ CHANGES = {
 }
 
 
-def line_of(event: Event) -> str | None:
+def event_line(event: Event) -> str | None:
     """Return a change of what may trade in one line, with its figures; None of other events."""
     match event:
         case StateChanged():
             line = state_line(event)
-            return line if event.after is TradingState.ACTIVE else warning(line)
+            return line if event.after is TradingState.ACTIVE else warning_line(line)
         case CommandRecorded():
             return noted_line(event)
         case StrategyDisabled():
             why = MEANINGS.get(event.code, event.code)
             line = f"{DISABLED.format(strategy_name(event.strategy))}: {why}"
-            return warning(line + in_brackets(figures_words(event.figures, event.code)))
+            return warning_line(line + in_brackets(figures_words(event.figures, event.code)))
         case StrategyResumed():
             return (
                 f"strategy {strategy_name(event.strategy)} may enter again: the operator resumed it"
@@ -43,7 +43,7 @@ def line_of(event: Event) -> str | None:
             kind = DRIFTS.get(event.kind, event.kind)
             found = f"{kind}: {figures_words(event.figures)}".removesuffix(": ")
             where = f"book and exchange differ on {event.symbol} ({found})"
-            return warning(f"{where}: no entry until that is explained")
+            return warning_line(f"{where}: no entry until that is explained")
         case DriftExplained():
             more = "" if event.reason == AGREE else f": {event.reason}"
             return f"book and exchange agree again{more}"
@@ -73,7 +73,7 @@ def noted_line(event: CommandRecorded) -> str:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
             refused = f"the operator's resume was refused, because {event.refusal}{words}"
-            return warning(f"{refused}; the trading state stays as it was")
+            return warning_line(f"{refused}; the trading state stays as it was")
         cause = f"the operator asked to resume{words}"
     return f"{cause}; the trading state stays as it was"
 

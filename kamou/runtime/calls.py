@@ -10,7 +10,7 @@ import trio
 from kamou.errors import KamouError
 
 
-class Reply:
+class CallReply:
     """Where the answer to one call goes. Answered once: later answers are not delivered."""
 
     __slots__ = ("_done", "_error", "_scope", "_settled", "_value")
@@ -51,10 +51,10 @@ class Call:
     """A message whose sender waits for the answer."""
 
     message: Any
-    reply: Reply
+    reply: CallReply
 
 
-def answer(call_: Call, result: object) -> bool:
+def answer_call(call_: Call, result: object) -> bool:
     """Answer a call with a value, or with a ``KamouError`` to be raised at the caller.
 
     False when the caller has given up.

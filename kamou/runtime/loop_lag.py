@@ -8,8 +8,8 @@ from collections import deque
 import attrs
 import trio
 
-PERIOD_S = 0.2  # five wake-ups a second, about 0.05 % of a core
-WINDOW_S = 60.0  # what is reported is the last minute: an incident is over when it is
+LAG_PERIOD_S = 0.2  # five wake-ups a second, about 0.05 % of a core
+LAG_WINDOW_S = 60.0  # what is reported is the last minute: an incident is over when it is
 P99 = 0.99
 
 
@@ -30,16 +30,18 @@ class LoopLag:
     """
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=math.ceil(WINDOW_S / PERIOD_S))
+        self._samples: deque[tuple[float, float]] = deque(
+            maxlen=math.ceil(LAG_WINDOW_S / LAG_PERIOD_S)
+        )
 
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
-            due_s = trio.current_time() + PERIOD_S
+            due_s = trio.current_time() + LAG_PERIOD_S
             await trio.sleep_until(due_s)
             now_s = trio.current_time()
             self._samples.append((now_s, max(0.0, now_s - due_s)))
-            while self._samples[0][0] < now_s - WINDOW_S:
+            while self._samples[0][0] < now_s - LAG_WINDOW_S:
                 self._samples.popleft()
 
     def figures(self) -> LagFigures | None:
@@ -70,6 +72,6 @@ class LoopLag:
         if figures is None:
             return "loop lag was not sampled"
         return (
-            f"loop lag of the last {WINDOW_S:g} s sampled: "
+            f"loop lag of the last {LAG_WINDOW_S:g} s sampled: "
             f"max {figures.max_s:.3f} s, p99 {figures.p99_s:.3f} s"
         )

@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 import trio
 
-from kamou.clock import MINUTE_MS, Clock, SystemClock
+from kamou.clock import Clock, SystemClock
+from kamou.core.day import MINUTE_MS
 from kamou.errors import CallTimeoutError, CallUnavailableError
-from kamou.runtime.calls import Call, Reply
+from kamou.runtime.calls import Call, CallReply
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ class Mailbox(Generic[T]):
         self._newest: dict[Hashable, T] = {}
         self._priority: deque[_Delivery] = deque()
         self._in_hand: _Delivery | None = None
-        self._calls: dict[Reply, None] = {}  # outstanding, in order
+        self._calls: dict[CallReply, None] = {}  # outstanding, in order
         self._up = False
         self._stopping = False
         self._accepted = self._rejected = self._dropped = self._expired = 0
@@ -338,7 +339,7 @@ class Mailbox(Generic[T]):
         if not self._up:
             raise CallUnavailableError(f"{self.name} is not up")
         with trio.move_on_after(timeout_s) as scope:
-            reply = Reply(scope)
+            reply = CallReply(scope)
             call_ = Call(message, reply)
             self._calls[reply] = None
             try:

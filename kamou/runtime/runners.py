@@ -18,12 +18,12 @@ class Runner(Protocol):
         ...
 
 
-async def inline(fn: Callable[..., T], /, *args: Any) -> T:
+async def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
     """In place: for simulated time, which takes a waiting thread for idleness."""
     return fn(*args)  # no checkpoint: what is around it has several
 
 
-def on_thread() -> Runner:
+def run_on_thread() -> Runner:
     """One dedicated thread at a time; a cancellation waits until the work is over."""
     limiter = trio.CapacityLimiter(1)
 

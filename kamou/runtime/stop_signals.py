@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 
-def stop_signals() -> tuple[signal.Signals, ...]:
+def open_stop_signals() -> tuple[signal.Signals, ...]:
     """Return SIGINT, SIGTERM, and SIGHUP unless whoever started this process ignores it.
 
     A terminal that closes sends SIGHUP. ``nohup`` ignores it, so that the process outlives the

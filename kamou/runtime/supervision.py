@@ -23,7 +23,7 @@ class Restart(Enum):
     TEMPORARY = "temporary"  # never; nor do its siblings restart for it
 
 
-class Strategy(Enum):
+class RestartStrategy(Enum):
     """Who is restarted when one child is."""
 
     ONE_FOR_ONE = "one_for_one"  # that child
@@ -31,7 +31,7 @@ class Strategy(Enum):
     REST_FOR_ONE = "rest_for_one"  # that child and those started after it
 
 
-class State(Enum):
+class ChildState(Enum):
     STOPPED = "stopped"
     BACKING_OFF = "backing-off"
     STARTING = "starting"
@@ -87,7 +87,7 @@ class SupervisorSpec:
 
     id: str
     children: tuple[ChildSpec | SupervisorSpec, ...]
-    strategy: Strategy = Strategy.ONE_FOR_ONE
+    strategy: RestartStrategy = RestartStrategy.ONE_FOR_ONE
     restart: Restart = Restart.PERMANENT
     intensity: int | None = 5  # None: never escalates; its children are started for ever
     period_s: float = 60.0

@@ -21,7 +21,7 @@ from kamou.errors import ConfigurationError
 from kamou.settings import strategies
 from kamou.settings.strategies import StrategySettings
 from kamou.settings.table import settings_table
-from kamou.settings.toml_text import line_of, lines_of_keys
+from kamou.settings.toml_text import line_of_key, lines_of_keys
 from kamou.settings.values import EXPECTED, PUBLIC_URL, Text, converted, is_network, is_public_url
 
 D = Decimal
@@ -157,7 +157,7 @@ Overrides = Mapping[str, tuple[str, object]]  # dotted key -> (option as typed, 
 _PREFIX = "KAMOU__"
 
 
-def load(
+def load_settings(
     path: Path | None, environ: Mapping[str, str], overrides: Overrides | None = None
 ) -> Resolved:
     """Resolve the settings: options over environment over file over defaults.
@@ -192,7 +192,7 @@ def load(
     origins = {key: raws[key][0] if key in raws else "default" for key in kinds}
     problems = [
         f"{' and '.join(f'{key} ({origins[key]})' for key in keys)}: {what}"
-        for keys, what in contradictions(settings)
+        for keys, what in settings_contradictions(settings)
     ]
     if problems:
         raise ConfigurationError(*problems)
@@ -211,7 +211,7 @@ def digest(settings: Settings) -> str:
 def canonical_json(settings: Settings) -> str:
     """The deciding settings as JSON: keys sorted, no spaces, decimals as shortest plain text."""
     table = settings_table()
-    decisive = {key: plain(value) for key, value in flatten(settings).items() if table[key].decides}
+    decisive = {key: plain(value) for key, value in by_key(settings).items() if table[key].decides}
     return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -224,16 +224,16 @@ def plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def flatten(group: attrs.AttrsInstance) -> dict[str, object]:
+def by_key(group: attrs.AttrsInstance) -> dict[str, object]:
     """Dotted key -> value, in the order of the fields."""
     flat: dict[str, object] = {}
     for field in attrs.fields(type(group)):
         value = getattr(group, field.name)
         if attrs.has(type(value)):
-            flat.update(_under(field.name, flatten(value)))
+            flat.update(_under(field.name, by_key(value)))
         elif isinstance(value, Mapping):  # the strategies' parameters: groups by their names
             for name, inner in value.items():
-                flat.update(_under(name, flatten(inner)))
+                flat.update(_under(name, by_key(inner)))
         else:
             flat[field.name] = value
     return flat
@@ -250,7 +250,7 @@ def leaf_types(group: type) -> dict[str, Any]:
     for field in attrs.fields(group):
         kind = hints[field.name]
         if _is_parameters(group, field.name):
-            for name, inner in strategies.parameter_classes().items():
+            for name, inner in strategies.strategy_parameter_classes().items():
                 kinds.update(_under(name, leaf_types(inner)))
         elif attrs.has(kind):
             kinds.update(_under(field.name, leaf_types(kind)))
@@ -263,7 +263,7 @@ def _is_parameters(group: type, field: str) -> bool:
     return group is StrategySettings and field == "parameters"
 
 
-def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
+def settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
     """Values that are fine alone and wrong together: the keys, and what does not hold."""
     cycle, web, demo = settings.cycle, settings.web, settings.demo
     supervision = settings.supervision
@@ -287,7 +287,10 @@ def contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         (is_public_url(settings.site.public_url), ("site.public_url",), PUBLIC_URL),
         (bool(enabled), ("strategies.enabled",), "names no strategy"),
         (len(set(enabled)) == len(enabled), ("strategies.enabled",), "names a strategy twice"),
-        *((False, keys, what) for keys, what in strategies.contradictions(settings.strategies)),
+        *(
+            (False, keys, what)
+            for keys, what in strategies.find_contradictions(settings.strategies)
+        ),
         (
             supervision.backoff_cap_ms >= supervision.backoff_base_ms,
             ("supervision.backoff_cap_ms", "supervision.backoff_base_ms"),
@@ -305,7 +308,7 @@ def commented_toml() -> str:
         "# Secrets do not belong in this file: they are read from the environment only.",
     ]
     group_before, table = "", settings_table()
-    for key, value in flatten(Settings()).items():
+    for key, value in by_key(Settings()).items():
         group, _, name = key.rpartition(".")
         if group != group_before:
             text += ["", f"[{group}]"]
@@ -337,7 +340,7 @@ def _from_file(path: Path) -> dict[str, tuple[str, object]]:
     lines = lines_of_keys(text)
     groups = {key.rpartition(".")[0] for key in leaf_types(Settings)}
     return {
-        key: (f"{path}:{line_of(lines, key)}", value)
+        key: (f"{path}:{line_of_key(lines, key)}", value)
         for key, value in _leaves(document, "", _prefixes(groups))
     }
 
@@ -387,7 +390,7 @@ def _built(group: type[Group], prefix: str, values: Mapping[str, object]) -> Gro
         if _is_parameters(group, field.name):
             given[field.name] = {
                 name: _built(kind, f"{prefix}{name}.", values)
-                for name, kind in strategies.parameter_classes().items()
+                for name, kind in strategies.strategy_parameter_classes().items()
             }
         elif attrs.has(hints[field.name]):
             given[field.name] = _built(hints[field.name], f"{key}.", values)

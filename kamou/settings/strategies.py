@@ -10,7 +10,7 @@ import attrs
 
 
 def _with_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attrs.AttrsInstance]:
-    return {name: kind() for name, kind in parameter_classes().items()} | dict(given)
+    return {name: kind() for name, kind in strategy_parameter_classes().items()} | dict(given)
 
 
 @attrs.frozen(kw_only=True)
@@ -24,14 +24,14 @@ class StrategySettings:
     )
 
 
-def parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
+def strategy_parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
     """The class of each strategy's parameters, by the strategy's name."""
     from kamou.core import strategies
 
     return strategies.parameter_classes()
 
 
-def contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
+def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Parameters of one strategy that are wrong together: their keys, and what does not hold."""
     from kamou.core.strategies.base import Parameters
 

@@ -341,11 +341,11 @@ _ROWS = {setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MA
 def settings_table() -> dict[str, Setting]:
     """Every setting by its dotted key; the strategies' files are read when it is first asked."""
     from kamou.core.strategies import parameter_classes  # numpy, which many a verb does without
-    from kamou.core.strategies.base import declared
+    from kamou.core.strategies.base import declared_parameters
 
     table = dict(_ROWS)
     for name, kind in parameter_classes().items():
-        for field, said in declared(kind).items():
+        for field, said in declared_parameters(kind).items():
             key = f"strategies.{name}.{field}"
             table[key] = Setting(key, said.unit, said.about, said.low, said.high)
     return table

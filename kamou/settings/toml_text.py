@@ -14,7 +14,7 @@ def lines_of_keys(text: str) -> dict[str, int]:
     """Dotted key -> line, counted from 1. The text must already have parsed as TOML.
 
     Tables count as keys too. Keys inside an inline table are not listed: they stand on the line
-    of the key that holds the table (`line_of` finds it).
+    of the key that holds the table (`line_of_key` finds it).
     """
     found: dict[str, int] = {}
     table = ""
@@ -37,7 +37,7 @@ def lines_of_keys(text: str) -> dict[str, int]:
     return found
 
 
-def line_of(lines: dict[str, int], key: str) -> int:
+def line_of_key(lines: dict[str, int], key: str) -> int:
     """The line of ``key``, or of the nearest table or inline table that holds it; 1 at worst."""
     while key and key not in lines:
         key = key.rpartition(".")[0]

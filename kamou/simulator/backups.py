@@ -14,7 +14,7 @@ import trio
 
 from kamou.clock import Clock
 from kamou.simulator.faults import Chaos
-from kamou.simulator.process import copy_database
+from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 
 AGE_S = (20.0, 900.0)  # of a backup when it is restored; young ones are more common

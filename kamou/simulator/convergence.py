@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType
 from kamou.ids import is_ours
 from kamou.store import database
@@ -20,11 +20,11 @@ from kamou.venue.checker import CENT
 from kamou.venue.engine import Engine
 
 
-def differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
+def convergence_failures(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
     """Everything that is lost, doubled, in flight, unprotected or unexplained (6, 7)."""
     with contextlib.closing(database.open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
-    book = Book()
+    book = PositionBook()
     book.apply_all(enumerate(events, 1))
     yield from _positions(book, engine)
     yield from _orders(book, engine)
@@ -32,7 +32,7 @@ def differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
     yield from _money(book, events, engine, start)
 
 
-def _positions(book: Book, engine: Engine) -> Iterator[str]:
+def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
     theirs = {p.symbol: str(p.quantity) for p in engine.positions()}
     ours = {s: str(t.signed) for s, t in book.trades.items() if t.signed}
     if {s: Decimal(q) for s, q in theirs.items()} != {s: Decimal(q) for s, q in ours.items()}:
@@ -57,7 +57,7 @@ def _positions(book: Book, engine: Engine) -> Iterator[str]:
             yield f"{position.symbol} is not known to be protected"
 
 
-def _orders(book: Book, engine: Engine) -> Iterator[str]:
+def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
     resting = {o.client_order_id for o in engine.open_orders() if is_ours(o.client_order_id)}
     working = {name for name, o in book.orders.items() if not o.status.terminal}
     if resting != working:
@@ -81,7 +81,7 @@ def _orders(book: Book, engine: Engine) -> Iterator[str]:
         yield f"reserved for nothing: {idle}"
 
 
-def _told(book: Book, name: str) -> str:
+def _told(book: PositionBook, name: str) -> str:
     order = book.orders[name]
     return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
 
@@ -97,7 +97,9 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
         yield f"income lost {dict(told - booked)}, too many {dict(booked - told)}"
 
 
-def _money(book: Book, events: list[e.Event], engine: Engine, start: Decimal) -> Iterator[str]:
+def _money(
+    book: PositionBook, events: list[e.Event], engine: Engine, start: Decimal
+) -> Iterator[str]:
     """The journal alone explains the venue's balance, to the cent."""
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
     intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}

@@ -14,7 +14,7 @@ from random import Random
 
 import attrs
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.errors import ConfigurationError
 from kamou.runtime.determinism import random_stream
 
@@ -112,9 +112,11 @@ TOLD_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
 """Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
 
 SWARM_STREAM = 100  # which classes a seed switches on
-WORLD_STREAM = 101  # what else differs between worlds: the venue's orders, the time between runs
+SIMULATION_STREAM = (
+    101  # what else differs between worlds: the venue's orders, the time between runs
+)
 
-NAMES = tuple(fault.name for fault in FAULTS)
+FAULT_NAMES = tuple(fault.name for fault in FAULTS)
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
@@ -131,8 +133,8 @@ def parse(text: str) -> frozenset[str] | None:
     names = [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
         if name not in BY_NAME:
-            near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+            near = difflib.get_close_matches(name, FAULT_NAMES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAULT_NAMES)}"
             raise ConfigurationError(f"unknown fault {name!r}; {hint}")
     if not names:
         raise ConfigurationError("--faults names nothing; say all, none, or some of them")

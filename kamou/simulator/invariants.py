@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Intent, OrderRole, Plan, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import (
@@ -27,10 +27,10 @@ from kamou.errors import (
 from kamou.ids import is_ours
 from kamou.messages.codec import encode
 from kamou.runtime.supervision import ChildExit, ExitKind, RestartStormError
-from kamou.simulator.duties import SAMPLE_MS, SKEW_MAX_MS, Duties
+from kamou.simulator.crash_injection import InjectedCrash
+from kamou.simulator.due_actions import SAMPLE_MS, SKEW_MAX_MS, DueActions
 from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on, reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
-from kamou.simulator.saboteur import Sabotage
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
 from kamou.venue.checker import Silence, Violation
@@ -78,7 +78,7 @@ class Monitor:
         self._outside = outside = OutsideChanges(silent_ms, age_max_ms=age_max_ms)
         self._checker = SimulatedChecker(limits, silent_ms, outside)
         self.portfolio = self._checker.portfolio = limits_on(self, engine, limits, outside)
-        self.duties = Duties(
+        self.due_actions = DueActions(
             engine=engine,
             limits=limits,
             silent_ms=silent_ms,
@@ -118,7 +118,7 @@ class Monitor:
             self.coverage[kind] += 1
             self.trace.digest(body)
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
-            self.duties.journalled(event)
+            self.due_actions.journalled(event)
             if isinstance(event, e.DayOpened) and self._day_unknown:
                 self._day_unknown = False
                 reopen_day(self.portfolio, self._checker, event, self.engine.market_ms)
@@ -149,11 +149,11 @@ class Monitor:
         What was sent and promised really was. State, drift and the day are the journal's again.
         """
         events = read_events(connection, 0)
-        book = Book()
+        book = PositionBook()
         book.apply_all((each.seq, each.event) for each in events)
         self.head_seq, self._head_body = events[-1].seq, encode(events[-1].event)
         self.state = book.state
-        self.duties.rolled_back(book)
+        self.due_actions.rolled_back(book)
         self.portfolio.forgotten()
         # What it does not know of is adopted: its stop bounds the risk from then on (seed 930640).
         self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
@@ -212,7 +212,7 @@ class Monitor:
             self._sent.add(each.client_order_id)
             if self._intents.get(each.client_order_id) != each:
                 wrong("UNJOURNALLED", f"no committed intent of this {each.role.value}")
-        self.duties.sent(intent, now_ms)
+        self.due_actions.sent(intent, now_ms)
         if intent.role is not OrderRole.ENTRY:
             if not intent.reduce_only:
                 wrong("NOT_REDUCING", intent.role.value)
@@ -243,7 +243,7 @@ class Monitor:
             for noted in self.engine.audit_log_since(self._seen):
                 self._take(noted)
             self._seen = count
-        self.duties.look(now_ms)
+        self.due_actions.look(now_ms)
         checker = self._checker
         if checker.held:
             checker.until(now_ms)
@@ -283,7 +283,7 @@ class Monitor:
             assert isinstance(noted, MoneyAudit)
             self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
         if not isinstance(noted, ContractAudit):
-            self.duties.audit_record(noted)
+            self.due_actions.audit_record(noted)
         self._checker.take(noted)
 
     def _size(self, noted: FillAudit) -> None:
@@ -319,10 +319,10 @@ class Monitor:
         self.coverage["crashes"] += 1
         self.note(f"{now_ms} crash {exit_.child} {error!r}")
         causes = _leaves(error)
-        if all(isinstance(cause, Sabotage) for cause in causes):
+        if all(isinstance(cause, InjectedCrash) for cause in causes):
             self.disturbed_ms = now_ms
             return
-        follows = Sabotage | CallUnavailableError | CallTimeoutError | RestartStormError
+        follows = InjectedCrash | CallUnavailableError | CallTimeoutError | RestartStormError
         lately = now_ms - self.disturbed_ms <= SLOW_S * 1000
         if lately and all(isinstance(cause, follows) for cause in causes):
             self.disturbed_ms = now_ms

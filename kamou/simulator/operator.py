@@ -8,8 +8,9 @@ import attrs
 import trio
 
 from kamou import app
-from kamou.clock import MINUTE_MS, Clock
+from kamou.clock import Clock
 from kamou.core.codes import StateReason
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.simulator.faults import Chaos
@@ -19,7 +20,7 @@ ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
 
 
 @attrs.frozen(kw_only=True)
-class Operator:
+class SimulatedOperator:
     """Acts on one process. ``reconfigure`` changes the settings that the next one starts with."""
 
     chaos: Chaos
@@ -45,10 +46,10 @@ class Operator:
             self.monitor.note(f"{at_ms} operator {what}")
             match what:
                 case "halt":
-                    self.monitor.duties.ordered(TradingState.REDUCE_ONLY, now_ms)
+                    self.monitor.due_actions.ordered(TradingState.REDUCE_ONLY, now_ms)
                     tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT.value))
                 case "flatten":
-                    self.monitor.duties.ordered(TradingState.FLATTENING, now_ms)
+                    self.monitor.due_actions.ordered(TradingState.FLATTENING, now_ms)
                     tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN.value))
                 case "resume":
                     tree.governor.put_priority(Resume())

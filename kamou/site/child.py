@@ -17,10 +17,10 @@ from kamou.errors import ListenError
 from kamou.http.limits import public_limits
 from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings
-from kamou.site.handover import SiteHandover, read_pricing
 from kamou.site.health import SiteHealth
-from kamou.site.keeper import Backoff, SiteKeeper, SiteLimits, site_supervisor
-from kamou.site.process import launcher
+from kamou.site.process_protocol import SiteHandover, read_pricing
+from kamou.site.process_start import launcher
+from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site_supervisor
 from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
 

@@ -16,7 +16,7 @@ from kamou.core.book.events import Event
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError, SiteSilentError
 from kamou.escaping import escape_text
-from kamou.site.handover import Heartbeat
+from kamou.site.process_protocol import Heartbeat
 
 STANDING_TICKS = 60  # seconds of service after which an episode is over
 CAUSE = "site"

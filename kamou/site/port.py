@@ -1,7 +1,7 @@
 """The port to the process that serves the public site: start, heartbeats, text, exit.
 
-``kamou/site/process.py`` is the real one. ``kamou/simulator/site.py`` is the fake that simulations
-use; both pass ``tests/site/site_contract.py``.
+``kamou/site/process_start.py`` is the real one. ``kamou/simulator/simulated_site.py`` is the fake
+that simulations use; both pass ``tests/site/site_contract.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from kamou.site.handover import Heartbeat
+from kamou.site.process_protocol import Heartbeat
 
 
 class SiteProcess(Protocol):

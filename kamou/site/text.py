@@ -11,8 +11,8 @@ from kamou.escaping import escape_text
 
 LINES_MAX = 40  # a window: a traceback with its groups
 BYTES_MAX = 256 * 1024  # a window; far beyond what forty connections' tracebacks take
-WINDOW_S = 60.0
-LINE_BYTES_MAX = 4_096  # a longer line is cut there
+SITE_WINDOW_S = 60.0
+SITE_LINE_BYTES_MAX = 4_096  # a longer line is cut there
 
 
 @attrs.define(eq=False)
@@ -35,15 +35,15 @@ class SiteText:
         """Pass on the whole lines of ``chunk`` and of what came before it.
 
         Raises:
-            SiteFloodError: more than ``BYTES_MAX`` within ``WINDOW_S``.
+            SiteFloodError: more than ``BYTES_MAX`` within ``SITE_WINDOW_S``.
         """
         self._turn_window()
         self._bytes += len(chunk)
         if self._bytes > BYTES_MAX:
             self._rest = b""
-            raise SiteFloodError(f"more than {BYTES_MAX // 1024} KB of text in {WINDOW_S:g} s")
+            raise SiteFloodError(f"more than {BYTES_MAX // 1024} KB of text in {SITE_WINDOW_S:g} s")
         *lines, rest = (self._rest + chunk).split(b"\n")
-        if len(rest) > LINE_BYTES_MAX:
+        if len(rest) > SITE_LINE_BYTES_MAX:
             lines, rest = [*lines, rest], b""
         self._rest = rest
         for line in lines:
@@ -66,7 +66,7 @@ class SiteText:
 
     def _turn_window(self) -> None:
         now_s = self.seconds()
-        if now_s - self._since_s < WINDOW_S:
+        if now_s - self._since_s < SITE_WINDOW_S:
             return
         if self._left_out:
             self.announce(f"site: {self._left_out} more lines were left out")

@@ -19,7 +19,7 @@ from kamou.core.book.events import EquityRecorded
 from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
-from kamou.store.day_rows import TRANSFER, first_transfer_at_ms
+from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
 from kamou.store.public_queries import (
     Curve,
     CurveMark,
@@ -27,9 +27,9 @@ from kamou.store.public_queries import (
     count_transfers,
     strategy_sums,
 )
-from kamou.store.public_queries import curve as whole_curve
+from kamou.store.public_queries import query_curve as whole_curve
 from kamou.store.rows import Counts, Downtime, RunRow, TradeRow, select, select_one
-from kamou.store.state_history import Period, begins
+from kamou.store.state_history import HaltPeriod, begins
 
 _REFUSED = "refuse"  # the refiner's verdict
 _MEANWHILE = 500
@@ -63,9 +63,9 @@ def newest(reader: sqlite3.Connection) -> AsOf:
     return NOW if seq is None or row is None else AsOf(at_ms=int(row[0]), seq=int(seq))
 
 
-def counts(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
+def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     """Return the totals since inception until then."""
-    known = queries.counts(reader)
+    known = queries.query_counts(reader)
     later = reader.execute(
         "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?",
         (as_of.look_from_seq, as_of.at_ms),
@@ -166,10 +166,10 @@ def traded_names(
     return tuple(sorted({s for s, _ in left})), tuple(sorted({s for _, s in left}))
 
 
-def curve(
+def curve_as_of(
     reader: sqlite3.Connection,
     as_of: AsOf,
-    halts: Iterable[Period],
+    halts: Iterable[HaltPeriod],
     down: Sequence[Downtime],
 ) -> Curve:
     """Return the curve; what is marked in its last stretch is what was known by then.
@@ -213,14 +213,14 @@ def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[D
     return attrs.evolve(curve, marks=tuple(kept))
 
 
-_FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER}'"
+_FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER_INCOME}'"
 _CONFIGS = (  # the first is what the record began with
     "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_at_ms BETWEEN ? AND ?"
     " AND run_number > (SELECT min(run_number) FROM run)"
 )
 
 
-def state(reader: sqlite3.Connection, as_of: AsOf) -> str:
+def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
     """Return the trading state then."""
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
@@ -271,7 +271,7 @@ def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tu
     return select(reader, RunRow, "run", tail, as_of.at_ms, limit)[::-1]
 
 
-def run(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
+def run_as_of(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
     """Return the newest run that had started by then."""
     tail = "WHERE started_at_ms <= ? ORDER BY run_number DESC LIMIT 1"
     return select_one(reader, RunRow, "run", tail, as_of.at_ms)

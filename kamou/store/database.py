@@ -17,9 +17,9 @@ from pathlib import Path
 from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file, create_temporary
-from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
+from kamou.data_directory.schema_check import SchemaPart, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
-from kamou.store.migrations import MIGRATION_SET, MIGRATIONS, MIGRATIONS_TABLE, apply
+from kamou.store.migrations import JOURNAL_MIGRATIONS, MIGRATION_SET, MIGRATIONS_TABLE, apply
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -77,7 +77,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA query_only = ON")
             _refuse_other_schemas(connection, path)
-            if len(_applied(connection)) < len(MIGRATIONS):
+            if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
                 raise StoreError(f"{path}: its schema is older; run `kamou db migrate`")
         except BaseException:
             connection.close()
@@ -160,7 +160,7 @@ def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
 
-def migrate(path: Path | str) -> tuple[str, ...]:
+def migrate_journal(path: Path | str) -> tuple[str, ...]:
     """Bring the schema up to date; the names of the migrations that were applied now."""
     existed = Path(path).exists()
     before: set[str] = set()
@@ -172,7 +172,7 @@ def migrate(path: Path | str) -> tuple[str, ...]:
         return tuple(name for name in _applied(connection) if name not in before)
 
 
-def backup(path: Path | str, to: Path) -> int:
+def copy_journal(path: Path | str, to: Path) -> int:
     """Write a consistent copy of a database in use to ``to``; its size in bytes.
 
     The copy appears whole and checked, or not at all.
@@ -307,17 +307,17 @@ def _applied(connection: sqlite3.Connection) -> list[str]:
 
 
 def _refuse_other_schemas(connection: sqlite3.Connection, path: Path | str) -> None:
-    unknown = [name for name in _applied(connection) if name not in MIGRATIONS]
-    if unknown and max(unknown) < min(MIGRATIONS):
+    unknown = [name for name in _applied(connection) if name not in JOURNAL_MIGRATIONS]
+    if unknown and max(unknown) < min(JOURNAL_MIGRATIONS):
         raise StoreError(
             f"{path}: written by an older Kamou: its schema is {max(unknown)}, this version knows"
-            f" {min(MIGRATIONS)} and later, and no way from one to the other; use the Kamou that"
-            " wrote it, or another --data-dir"
+            f" {min(JOURNAL_MIGRATIONS)} and later, and no way from one to the other; use the Kamou"
+            " that wrote it, or another --data-dir"
         )
     if unknown:
         raise DatabaseNewerError(
             f"{path}: written by a newer Kamou: its schema is {max(unknown)}, this version knows up"
-            f" to {max(MIGRATIONS)}; upgrade Kamou, or use another --data-dir"
+            f" to {max(JOURNAL_MIGRATIONS)}; upgrade Kamou, or use another --data-dir"
         )
 
 
@@ -329,19 +329,19 @@ def _refuse_changed_schema(connection: sqlite3.Connection, path: Path | str) -> 
 
 
 @cache
-def _schema_of(applied: tuple[str, ...]) -> frozenset[Part]:
+def _schema_of(applied: tuple[str, ...]) -> frozenset[SchemaPart]:
     """Return the schema that these migrations make."""
     with _closing(sqlite3.connect(MEMORY)) as fresh:
         if applied:
             fresh.execute(MIGRATIONS_TABLE)
         for name in applied:
-            for statement in MIGRATIONS[name]:
+            for statement in JOURNAL_MIGRATIONS[name]:
                 fresh.execute(statement)
         return schema_of(fresh)
 
 
 def _apply_migrations(connection: sqlite3.Connection) -> None:
-    if len(_applied(connection)) < len(MIGRATIONS):
+    if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
         apply(connection)
 
 

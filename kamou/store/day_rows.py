@@ -18,8 +18,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import DAY_MS
-from kamou.core.day import day_start_ms, utc_day
+from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO
 from kamou.store.rows import DayRow, MonthRow
 
@@ -27,7 +26,10 @@ READ_WITHIN_MS = 600_000
 """A later read says nothing of midnight: two cycles of the default period of 300 s, after which a
 gap between cycles counts as downtime."""
 
-FUNDING, TRANSFER = "funding", "transfer"  # kinds of income; see ``core.model.Income``
+FUNDING_INCOME, TRANSFER_INCOME = (
+    "funding",
+    "transfer",
+)  # kinds of income; see ``core.model.Income``
 
 Reader = sqlite3.Connection | sqlite3.Cursor
 
@@ -223,7 +225,9 @@ def _row(
     income = reader.execute(
         f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", given
     ).fetchall()
-    transfers = [(at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER]
+    transfers = [
+        (at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER_INCOME
+    ]
     trades = reader.execute(
         "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", given
     ).fetchall()
@@ -243,7 +247,9 @@ def _row(
         net_deposits=sum((amount for _, amount in transfers), ZERO),
         trades=len(trades),
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),
-        funding=sum((Decimal(amount) for kind, amount, _ in income if kind == FUNDING), ZERO),
+        funding=sum(
+            (Decimal(amount) for kind, amount, _ in income if kind == FUNDING_INCOME), ZERO
+        ),
         pnl=sum((Decimal(row[0]) for row in trades), ZERO),
         start_rebuilt=start.rebuilt,
         corrections=start.corrections,

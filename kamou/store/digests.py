@@ -14,8 +14,8 @@ from pathlib import Path
 
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import InvalidDataError
+from kamou.store.dataset_description import FILES, META
 from kamou.store.foreign_files import file_sha256, read_bounded
-from kamou.store.stored_meta import FILES, META
 
 REGISTRY = "digests"
 DIGESTS_MAX = 10_000  # the newest; a set whose digest is gone is only slower to open

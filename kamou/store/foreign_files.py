@@ -18,13 +18,13 @@ from typing import BinaryIO, cast
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 
-CHUNK_BYTES = 1 << 20
-NAME_CHARS_MAX = 120  # of a file's name in an error
+READ_CHUNK_BYTES = 1 << 20
+SHOWN_NAME_CHARS_MAX = 120  # of a file's name in an error
 
 
 def shown_name(path: Path) -> str:
     """Return the file's name for an error: escaped, one line."""
-    return escape_text(path.name, chars_max=NAME_CHARS_MAX)
+    return escape_text(path.name, chars_max=SHOWN_NAME_CHARS_MAX)
 
 
 def why_unfit(path: Path) -> str | None:
@@ -122,7 +122,7 @@ def list_entries(folder: Path, files_max: int) -> list[Path]:
 
 def _read_up_to(file: BinaryIO, count: int) -> bytes:
     parts: list[bytes] = []
-    while count > 0 and (part := file.read(min(count, CHUNK_BYTES))):
+    while count > 0 and (part := file.read(min(count, READ_CHUNK_BYTES))):
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -25,12 +25,22 @@ from kamou.core.market.bar_checks import (
 from kamou.core.market.bars import Bars, Dataset
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
-from kamou.runtime.levels import Progress
+from kamou.runtime.leveled_lines import Progress
 from kamou.settings.config import DataSettings
-from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE, Budget
+from kamou.store.dataset_description import (
+    BARS,
+    FUNDING_FILE,
+    GAPS_LISTED_MAX,
+    META,
+    OPEN_INTEREST,
+    describe_dataset,
+    description_differences,
+    is_stored_set,
+    read_meta,
+)
 from kamou.store.digests import is_registered, set_digest
+from kamou.store.file_layouts import FileColumns, Found, Kind, Skipped, find_files, read_columns
 from kamou.store.foreign_files import shown_name
-from kamou.store.layouts import Columns, Found, Kind, Skipped, find_files, read_columns
 from kamou.store.market_data import (
     NAME_PATTERN,
     SetSummary,
@@ -48,17 +58,7 @@ from kamou.store.observations import (
     make_series,
     refuse_rows,
 )
-from kamou.store.stored_meta import (
-    BARS,
-    FUNDING,
-    GAPS_LISTED_MAX,
-    META,
-    OPEN_INTEREST,
-    describe,
-    differences,
-    is_stored_set,
-    read_meta,
-)
+from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.wide_tables import read_wide
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -259,7 +259,7 @@ def _read_files(
     progress: Progress,
 ) -> Reading:
     files, skipped = find_files(source, venue, budget)
-    parts: dict[Kind, list[Columns]] = {kind: [] for kind in Kind}
+    parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
     for done, found in enumerate(files):
         progress(f"reading {shown_name(found.path)}", done, len(files))
         parts[found.kind].append(_read(found, budget, venue))
@@ -277,7 +277,7 @@ def _read_files(
     )
 
 
-def _read(found: Found, budget: Budget, venue: str | None) -> Columns:
+def _read(found: Found, budget: Budget, venue: str | None) -> FileColumns:
     columns = read_columns(found, budget, venue)
     if not len(columns.ts):
         raise InvalidDataError(f"{columns.file}: has no rows; remove the file or fetch it again")
@@ -294,7 +294,7 @@ def _no_bars(source: Path, skipped: Sequence[Skipped]) -> InvalidDataError:
 
 
 def _checked_bars(
-    source: Path, parts: list[Columns], budget: Budget, now_ms: int, allow_gaps: bool
+    source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
     """All bar files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
     shown = shown_name(source)
@@ -318,7 +318,7 @@ def _checked_bars(
     return to_grid(rows, period_ms), findings
 
 
-def _bar_rows(parts: list[Columns]) -> BarRows:
+def _bar_rows(parts: list[FileColumns]) -> BarRows:
     """The rows of all files after each other. ``parts`` is emptied on the way."""
     symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
     code = np.concatenate([codes_among(part, symbols) for part in parts])
@@ -334,7 +334,7 @@ def _bar_rows(parts: list[Columns]) -> BarRows:
 def _assembled(
     name: str,
     bars: Bars,
-    parts: dict[Kind, list[Columns]],
+    parts: dict[Kind, list[FileColumns]],
     budget: Budget,
     now_ms: int,
     skipped: list[Skipped],
@@ -359,16 +359,16 @@ def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Readin
         venue_column=False,
         short_names=False,
     )
-    parts: dict[Kind, list[Columns]] = {Kind.BARS: [_read(found, budget, None)]}
-    for kind, file in ((Kind.FUNDING, FUNDING), (Kind.OPEN_INTEREST, OPEN_INTEREST)):
+    parts: dict[Kind, list[FileColumns]] = {Kind.BARS: [_read(found, budget, None)]}
+    for kind, file in ((Kind.FUNDING, FUNDING_FILE), (Kind.OPEN_INTEREST, OPEN_INTEREST)):
         wide = read_wide(source / file, meta.symbols, budget)
         parts[kind] = [wide] if len(wide.ts) else []
     bars, findings = _checked_bars(
         source, parts[Kind.BARS], budget, now_ms, allow_gaps=meta.gaps_total > 0
     )
     data = _assembled(name, bars, parts, budget, now_ms, [], [])
-    true = describe(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
-    if wrong := differences(meta, true):
+    true = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
+    if wrong := description_differences(meta, true):
         raise InvalidDataError(
             f"{shown_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
             f"remove {META}, and the files are read and checked without it"

@@ -14,7 +14,7 @@ from kamou.core.book.events import EquityRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, decode_event
-from kamou.store.day_rows import TRANSFER
+from kamou.store.day_rows import TRANSFER_INCOME
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +30,7 @@ class DisabledSpan:
 def transferred_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
     """Return the net transfers, money, that are stamped after a time. One look-up by time."""
     rows = reader.execute(
-        f"SELECT amount FROM income WHERE kind = '{TRANSFER}' AND at_ms > ?", (at_ms,)
+        f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
     )
     return sum((Decimal(amount) for (amount,) in rows), ZERO)
 

@@ -31,23 +31,23 @@ from kamou.data_directory.private_files import create_folder
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
-from kamou.store.budget import DEFAULT_LIMITS, MEGABYTE
-from kamou.store.digests import register, set_digest
-from kamou.store.foreign_files import file_sha256
-from kamou.store.set_tables import bar_table, read_bars, read_series, series_table
-from kamou.store.stored_meta import (
+from kamou.store.dataset_description import (
     BARS,
     FILES,
-    FUNDING,
+    FUNDING_FILE,
     META,
     OPEN_INTEREST,
     StoredGap,
     StoredMeta,
     SymbolRange,
-    describe,
-    differences,
+    describe_dataset,
+    description_differences,
     read_meta,
 )
+from kamou.store.dataset_tables import bar_table, read_bars, read_series, series_table
+from kamou.store.digests import register, set_digest
+from kamou.store.foreign_files import file_sha256
+from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.venue.market.recorded import RecordedMarket
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -144,7 +144,7 @@ def load_set(path: Path) -> RecordedMarket:
         Dataset(
             name=path.name,
             bars=read_bars(path / BARS, meta),
-            funding=read_series(path / FUNDING, meta.symbols, meta.funding_period_ms),
+            funding=read_series(path / FUNDING_FILE, meta.symbols, meta.funding_period_ms),
             open_interest=read_series(
                 path / OPEN_INTEREST, meta.symbols, meta.open_interest_period_ms
             ),
@@ -246,13 +246,13 @@ def _write_files(
 ) -> StoredMeta:
     for name, table in (
         (BARS, bar_table(data.bars)),
-        (FUNDING, series_table(data.funding)),
+        (FUNDING_FILE, series_table(data.funding)),
         (OPEN_INTEREST, series_table(data.open_interest)),
     ):
         with _created(folder / name) as file:
             pq.write_table(table, file, compression="zstd")
     hashes = {name: file_sha256(folder / name, _any_size()) for name in FILES}
-    meta = describe(data, source, gaps, gaps_total, hashes)
+    meta = describe_dataset(data, source, gaps, gaps_total, hashes)
     with _created(folder / META) as file:
         file.write(json.dumps(attrs.asdict(meta), indent=1).encode())
     return meta
@@ -270,7 +270,7 @@ def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> Non
             f"a damaged set named {name!r} is already stored ({error}); --replace puts this one "
             "in its place"
         ) from error
-    if differences(stored, meta):
+    if description_differences(stored, meta):
         raise InvalidDataError(
             f"a different set named {name!r} is already stored; choose another "
             f"name with --name, or delete {escape_text(str(target))}"

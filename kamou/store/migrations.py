@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kamou.store.projected_totals import NAMES
+from kamou.store.projected_totals import TOTAL_NAMES
 from kamou.store.state_history import BEGAN
 
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ _CURVE = (
         PRIMARY KEY (kind, start_ms)) STRICT, WITHOUT ROWID""",
 )
 
-_FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for name in NAMES)
+_FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for name in TOTAL_NAMES)
 
-MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "0011_names": (
             *_JOURNAL,
@@ -236,7 +236,7 @@ def apply(connection: sqlite3.Connection) -> None:
     from sqlite_utils import Database, Migrations
 
     kamou = Migrations(MIGRATION_SET)
-    for name, statements in MIGRATIONS.items():
+    for name, statements in JOURNAL_MIGRATIONS.items():
         kamou(name=name)(_step(statements))
     kamou.apply(Database(connection, execute_plugins=False))
 

@@ -13,15 +13,15 @@ from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX,
 from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
-from kamou.store.budget import Budget
-from kamou.store.layouts import Columns, Kind, Skipped
+from kamou.store.file_layouts import FileColumns, Kind, Skipped
+from kamou.store.read_budget import Budget
 
 PROBLEMS_SHOWN = 10
 STRANGERS_SHOWN = 10  # symbols without bars, in one note
 FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
 
 
-def codes_among(part: Columns, symbols: tuple[str, ...]) -> Ints:
+def codes_among(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
     """Each row's index into ``symbols``; -1 for a symbol that is not among them."""
     place = {symbol: at for at, symbol in enumerate(symbols)}
     return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
@@ -58,7 +58,7 @@ def show_utc(at_ms: int) -> str:
         return f"time {at_ms}"
 
 
-def finest(parts: list[Columns], skipped: list[Skipped]) -> list[Columns]:
+def finest(parts: list[FileColumns], skipped: list[Skipped]) -> list[FileColumns]:
     """Of several open-open_interest files the one with the closest observations."""
     if len(parts) < 2:
         return parts
@@ -78,7 +78,7 @@ def _commonest_step_ms(code: Ints, ts: Ints) -> int:
 
 
 def make_series(
-    parts: list[Columns],
+    parts: list[FileColumns],
     symbols: tuple[str, ...],
     kind: Kind,
     *,
@@ -128,7 +128,7 @@ def make_series(
     )
 
 
-def _check_observations(part: Columns, kind: Kind, now_ms: int) -> None:
+def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
     value = next(iter(part.values.values()))
     order = np.lexsort((np.arange(len(part.ts)), part.code))
     back = np.zeros(len(value), dtype=bool)

@@ -47,7 +47,7 @@ class Group:
 
 
 @attrs.frozen(kw_only=True)
-class Page:
+class PageHeader:
     """One page, by its header. Sizes in bytes, without the header."""
 
     values: int
@@ -124,7 +124,7 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
     return unpacked
 
 
-def _check_page(page: Page, *, text: bool) -> None:
+def _check_page(page: PageHeader, *, text: bool) -> None:
     each = TEXT_BYTES_MAX if text else NUMBER_BYTES_MAX
     if page.unpacked > min(PAGE_BYTES_MAX, PAGE_SLACK_BYTES + each * page.values):
         raise MalformedError(
@@ -138,7 +138,7 @@ def _check_page(page: Page, *, text: bool) -> None:
         )
 
 
-def read_page(data: bytes) -> Page:
+def read_page(data: bytes) -> PageHeader:
     """Parse the page header at the start of ``data``.
 
     Raises:
@@ -149,7 +149,7 @@ def read_page(data: bytes) -> Page:
         fields = reader.read()
         kind = next((each for each in (DATA, DATA_V2, DICTIONARY) if fields.has(each)), DATA)
         own = fields.struct(kind)
-        page = Page(
+        page = PageHeader(
             values=own.integer(1),
             encoding=own.integer(ENCODING_FIELD[kind]),
             unpacked=fields.integer(2),

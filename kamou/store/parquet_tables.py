@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
-from kamou.store.budget import Budget
 from kamou.store.cells import is_text
 from kamou.store.foreign_files import opened_regular, shown_name
 from kamou.store.parquet_pages import check_chunk, read_at, read_groups
+from kamou.store.read_budget import Budget
 from kamou.store.thrift_compact import MalformedError
 
 ROWS_PER_BATCH = 65_536  # nine columns of it are 5 MB
@@ -30,10 +30,10 @@ BUFFER_BYTES = 1 << 20  # read ahead, of each column ...
 BUFFERS_BYTES = 32 << 20  # ... and of all of them together
 THRIFT_STRING_MAX = 4 << 20
 THRIFT_ITEMS_MAX = 1_000_000
-REASON_CHARS_MAX = 200
-MAGIC = b"PAR1"
+FAULT_CHARS_MAX = 200
+PARQUET_MAGIC = b"PAR1"
 TAIL_BYTES = 8  # the footer's length, and the magic
-UNREADABLE = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
+UNREADABLE_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
 
 
 def corrupt(file: str, error: BaseException) -> InvalidDataError:
@@ -44,7 +44,7 @@ def corrupt(file: str, error: BaseException) -> InvalidDataError:
         )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return InvalidDataError(
-        f"{file}: cannot be read: {escape_text(reason, chars_max=REASON_CHARS_MAX)}; "
+        f"{file}: cannot be read: {escape_text(reason, chars_max=FAULT_CHARS_MAX)}; "
         "the file is corrupt or cut short, fetch it again"
     )
 
@@ -80,7 +80,7 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
                 if rows > promised:
                     break
                 yield batch
-        except UNREADABLE as error:
+        except UNREADABLE_ERRORS as error:
             raise corrupt(name, error) from error
         if rows != promised:
             raise corrupt(name, ValueError("it has another number of rows than its footer says"))
@@ -109,7 +109,7 @@ def _footer(name: str, file: BinaryIO) -> bytes:
     """The footer's bytes. Raises ``InvalidDataError`` if there is none, or it is too long."""
     size = os.fstat(file.fileno()).st_size
     tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
-    if size < len(MAGIC) + TAIL_BYTES or tail[4:] != MAGIC:
+    if size < len(PARQUET_MAGIC) + TAIL_BYTES or tail[4:] != PARQUET_MAGIC:
         raise corrupt(name, ValueError("it does not end as a Parquet file"))
     length = struct.unpack("<I", tail[:4])[0]
     if length > FOOTER_BYTES_MAX:
@@ -133,7 +133,7 @@ def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaDa
         budget.check_columns(name, metadata.num_columns)
         schema = parquet.schema_arrow
         duplicates = len(set(schema.names)) != len(schema.names)
-    except UNREADABLE as error:
+    except UNREADABLE_ERRORS as error:
         raise corrupt(name, error) from error
     if duplicates:
         raise InvalidDataError(f"{name}: two columns have one name; remove one")
@@ -175,6 +175,6 @@ def _check_pages(
                 budget.take_unpacked(name, check_chunk(read, chunk, text=text, rows=group.rows))
         if rows != metadata.num_rows:
             raise MalformedError("its row groups have other rows than its footer says")
-    except (MalformedError, *UNREADABLE) as error:
+    except (MalformedError, *UNREADABLE_ERRORS) as error:
         raise corrupt(name, error) from error
     return rows

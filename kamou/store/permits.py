@@ -23,7 +23,7 @@ class Commits(Protocol):
         ...
 
 
-class PermitStore:
+class JournalPermits:
     """Implements ``exchange.base.PermitStore`` over the journal.
 
     ``reader`` sees committed rows only, so a permit whose transaction was lost is no permit.

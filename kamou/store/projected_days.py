@@ -21,7 +21,7 @@ from kamou.store.day_rows import (
     next_boundary,
     strategy_days,
 )
-from kamou.store.projected_totals import count
+from kamou.store.projected_totals import add_totals
 from kamou.store.rows import DayRow, select
 
 MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
@@ -167,7 +167,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
         ],
     )
     _write_month(cursor, row.last_day[:7])
-    count(cursor, day_revision=1, days=int(known is None))
+    add_totals(cursor, day_revision=1, days=int(known is None))
 
 
 def _write_month(cursor: sqlite3.Cursor, month: str) -> None:

@@ -22,8 +22,8 @@ from kamou.store.projected_curve import span_marked
 
 PERIODS = 2  # without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # of a journal whose configuration names none
-PERIOD_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
-STOP, CRASH, SLEEP, UNKNOWN = "stop", "crash", "sleep", "unknown"
+DOWNTIME_MIN_MS = 10_000  # no setting allows a shorter one: saves a look-up for each cycle
+STOP, CRASH, SLEEP, UNKNOWN_CAUSE = "stop", "crash", "sleep", "unknown"
 SKIPPED = "skipped"  # a halt cut a fast-forward short: simulated time that nothing ran in
 
 
@@ -69,7 +69,7 @@ def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[i
     Returns:
         How many times of downtime were recorded: more than one around a fast-forward.
     """
-    if at_ms - before[1] <= PERIODS * PERIOD_MIN_MS:
+    if at_ms - before[1] <= PERIODS * DOWNTIME_MIN_MS:
         return 0
     limit_ms = PERIODS * _period_ms(cursor, before[0], seq)
     if at_ms - before[1] <= limit_ms:
@@ -174,4 +174,4 @@ def _cause(stretch: _Stretch, limit_ms: int) -> str:
     # A run that is awake says something in every cycle, if only that nothing was ranked.
     heard = [begin_ms, *(each.at_ms for each in inside), end_ms]
     silent = max(later - earlier for earlier, later in pairwise(heard))
-    return SLEEP if silent > limit_ms else UNKNOWN
+    return SLEEP if silent > limit_ms else UNKNOWN_CAUSE

@@ -10,8 +10,8 @@ import attrs
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
-from kamou.store.day_rows import TRANSFER, first_transfer_at_ms
-from kamou.store.projected_totals import count, trade_counted
+from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
+from kamou.store.projected_totals import add_totals, trade_counted
 from kamou.store.rows import TradeRow, select_one
 
 
@@ -21,8 +21,8 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
         "INSERT INTO income VALUES (?, ?, ?, ?, ?)",
         (income.income_id, income.kind, income.symbol, str(income.amount), income.at_ms),
     )
-    if income.kind == TRANSFER:
-        count(cursor, transfers=1)
+    if income.kind == TRANSFER_INCOME:
+        add_totals(cursor, transfers=1)
         if income.at_ms >= first_transfer_at_ms(cursor):
             projected_curve.moment_marked(cursor, "transfer", income.at_ms, income.amount)
     projected_days.entry_recorded(cursor, income.at_ms)
@@ -110,6 +110,6 @@ def mark_transfers(cursor: sqlite3.Cursor) -> None:
     """Mark the transfers of the record that were known before it began on the curve."""
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
-        (TRANSFER, first_transfer_at_ms(cursor)),
+        (TRANSFER_INCOME, first_transfer_at_ms(cursor)),
     ).fetchall():
         projected_curve.moment_marked(cursor, "transfer", at_ms, Decimal(amount))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from kamou.core.book import events as e
 from kamou.core.model import OrderStatus
 from kamou.store import projected_days
-from kamou.store.projected_totals import count
+from kamou.store.projected_totals import add_totals
 
 KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/runs/flatten.py
 
@@ -38,7 +38,7 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
             intent.intended_at_ms,
         ),
     )
-    count(cursor, orders=1)
+    add_totals(cursor, orders=1)
 
 
 def order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
@@ -125,7 +125,7 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
         " AND (?2 OR NOT EXISTS (SELECT 1 FROM trade WHERE trade_id = ?1))",
         (trade_id, order is not None and order[3] == "entry"),
     )
-    count(cursor, fills=1)
+    add_totals(cursor, fills=1)
     projected_days.entry_recorded(cursor, fill.at_ms)
     if order is None:
         return

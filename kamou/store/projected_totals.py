@@ -9,7 +9,7 @@ from kamou.core.book import events as e
 from kamou.core.model import ZERO
 from kamou.store.rows import TradeRow
 
-NAMES = (
+TOTAL_NAMES = (
     "cycles",
     "candidates",
     "abstained",
@@ -29,7 +29,7 @@ NAMES = (
 )
 
 
-def count(cursor: sqlite3.Cursor, **added: int) -> None:
+def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
     """Add to totals by name."""
     for name, value in added.items():
         if value:
@@ -44,7 +44,7 @@ def trade_counted(
     ``times`` is -1 to take away what was added for a result that is being corrected.
     """
     won = event.pnl_net > 0
-    count(cursor, trades=times)
+    add_totals(cursor, trades=times)
     place = (event.strategy, event.symbol, int(won))
     cursor.execute(
         "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, ?)"

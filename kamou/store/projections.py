@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from kamou.clock import DAY_MS
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.day import DAY_MS
 from kamou.core.model import HALT_STATES, Denial
 from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
-from kamou.store.projected_totals import count
+from kamou.store.projected_totals import add_totals
 from kamou.store.state_history import begins
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
@@ -60,7 +60,7 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
         (event.config_digest, event.at_ms, event.config_json, event.change_reason),
     )
     if changed:
-        count(cursor, configs=1)
+        add_totals(cursor, configs=1)
         if before is not None:  # the first is what the record began with
             projected_curve.moment_marked(cursor, "config", event.at_ms)
 
@@ -93,7 +93,7 @@ def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> Non
             event.late_shards,
         ),
     )
-    count(
+    add_totals(
         cursor,
         cycles=int(known is None),
         candidates=event.candidates - before[0],
@@ -105,7 +105,7 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
     before = projected_downtime.last_closed(cursor)
     if before is not None:
         found = projected_downtime.cycle_followed(cursor, seq, event.at_ms, before)
-        count(cursor, downtimes=found)
+        add_totals(cursor, downtimes=found)
     known = cursor.execute(
         "SELECT 1 FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
     ).fetchone()
@@ -118,7 +118,7 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
         " closed_at_ms = excluded.closed_at_ms",
         (event.cycle_at_ms, event.positions, event.open_orders, event.drift, event.at_ms),
     )
-    count(cursor, cycles=int(known is None))
+    add_totals(cursor, cycles=int(known is None))
 
 
 def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
@@ -126,7 +126,9 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
     if before is not None and before[1] in HALT_STATES:
         projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
     moved = (event.before.value, event.after.value)
-    count(cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced_size", *moved)))
+    add_totals(
+        cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced_size", *moved))
+    )
     cursor.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -168,7 +170,7 @@ def _refuse(
         f"UPDATE cycle SET {name} = {name} + 1"
         " WHERE cycle_at_ms = (SELECT max(cycle_at_ms) FROM cycle)"
     )
-    count(cursor, **{name: cursor.rowcount})
+    add_totals(cursor, **{name: cursor.rowcount})
 
 
 def _candidate_vetoed(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
@@ -239,7 +241,7 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
             event.expires_at_ms,
         ),
     )
-    count(cursor, permits=1)
+    add_totals(cursor, permits=1)
 
 
 def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:

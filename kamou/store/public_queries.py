@@ -20,7 +20,7 @@ from kamou.store.rows import DayRow, MonthRow, select
 
 
 @contextmanager
-def snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def open_snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All questions inside see the same committed state. Keep it short: it holds the WAL."""
     reader.execute("BEGIN")
     try:
@@ -30,7 +30,7 @@ def snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 @attrs.frozen(kw_only=True)
-class Mark:
+class EquityMark:
     """Equity at the end of one stretch of time, with the extremes of the marks inside it."""
 
     at_ms: int
@@ -52,7 +52,7 @@ class CurveMark:
 
 
 @attrs.frozen(kw_only=True)
-class Transfer:
+class DatedTransfer:
     """A deposit, or a withdrawal with a negative amount."""
 
     at_ms: int
@@ -66,7 +66,7 @@ class Curve:
     """The equity curve: stretches of one width, oldest first, at most ``POINTS_MAX`` of them."""
 
     width_ms: int
-    points: tuple[Mark, ...]
+    points: tuple[EquityMark, ...]
     marks: tuple[CurveMark, ...]
 
 
@@ -90,14 +90,14 @@ class StrategySums:
     slippage: Decimal
 
 
-def curve(reader: sqlite3.Connection) -> Curve:
+def query_curve(reader: sqlite3.Connection) -> Curve:
     """Return the equity curve since inception; thinning never hides a dip."""
     width = reader.execute("SELECT width_ms FROM curve_width").fetchone()
     if width is None:
         return Curve(width_ms=0, points=(), marks=())
     return Curve(
         width_ms=width[0],
-        points=select(reader, Mark, "curve", "ORDER BY start_ms"),
+        points=select(reader, EquityMark, "curve", "ORDER BY start_ms"),
         marks=select(reader, CurveMark, "curve_mark", "ORDER BY kind, start_ms"),
     )
 
@@ -230,18 +230,20 @@ def transfers_before_record(reader: sqlite3.Connection) -> int:
 
 def newest_transfers(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
-) -> tuple[Transfer, ...]:
+) -> tuple[DatedTransfer, ...]:
     """Return the record's newest deposits and withdrawals until then, oldest first."""
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
         (first_transfer_at_ms(reader), until_ms, limit),
     ).fetchall()
-    found: list[Transfer] = []
+    found: list[DatedTransfer] = []
     for at_ms, amount in rows[::-1]:
         equity, source = valuation(reader, at_ms) or (None, None)
         found.append(
-            Transfer(at_ms=at_ms, amount=Decimal(amount), equity_before=equity, marks_from=source)
+            DatedTransfer(
+                at_ms=at_ms, amount=Decimal(amount), equity_before=equity, marks_from=source
+            )
         )
     return tuple(found)
 

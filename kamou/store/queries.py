@@ -17,7 +17,7 @@ import attrs
 from kamou.core.book.events import PermitGranted
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
-from kamou.store.day_rows import TRANSFER
+from kamou.store.day_rows import TRANSFER_INCOME
 from kamou.store.rows import (
     Counts,
     CycleRow,
@@ -28,10 +28,10 @@ from kamou.store.rows import (
     OpenTradeRow,
     OrderRow,
     PermitRow,
-    Refusal,
     RunRow,
     SignalRow,
     StateSpan,
+    TierRefusal,
     TradeCursor,
     TradeRow,
     figures_of,
@@ -91,7 +91,7 @@ def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
     at_midnight = opening is not None and body["at_midnight"]
     since = reader.execute(
         "SELECT amount FROM income WHERE at_ms >= ? AND kind = ?",
-        (body["midnight_at_ms"] if at_midnight else row[1] + 1, TRANSFER),
+        (body["midnight_at_ms"] if at_midnight else row[1] + 1, TRANSFER_INCOME),
     )
     return OpenDay(
         day=row[0],
@@ -202,13 +202,13 @@ def refusals(
     tier: str | None = None,
     since_ms: int = 0,
     limit: int = 50,
-) -> tuple[Refusal, ...]:
+) -> tuple[TierRefusal, ...]:
     """Refusals, newest first; ``tier`` is ``T2``, ``T3`` or ``governor``."""
     tail = (
         "WHERE at_ms >= ? AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
         " ORDER BY seq DESC LIMIT ?4"
     ).replace(">= ?", ">= ?1", 1)
-    return select(reader, Refusal, "refusal", tail, since_ms, symbol, tier, limit)
+    return select(reader, TierRefusal, "refusal", tail, since_ms, symbol, tier, limit)
 
 
 def signals(
@@ -267,7 +267,7 @@ def totals(reader: sqlite3.Connection) -> dict[str, int]:
     return dict(reader.execute("SELECT name, value FROM total").fetchall())
 
 
-def counts(reader: sqlite3.Connection) -> Counts:
+def query_counts(reader: sqlite3.Connection) -> Counts:
     """Totals since inception."""
     known = totals(reader)
     names = [field.name for field in attrs.fields(Counts) if field.name != "events"]

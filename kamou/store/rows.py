@@ -265,7 +265,7 @@ class TradeChain:
 
 
 @attrs.frozen(kw_only=True)
-class Refusal:
+class TierRefusal:
     """A no of one tier: ``T2`` (vetoes), ``T3`` (refiner) or ``governor``."""
 
     seq: int

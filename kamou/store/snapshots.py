@@ -14,7 +14,7 @@ KEPT = 2  # the newest, and one to fall back on when it does not verify
 
 
 @attrs.frozen(kw_only=True)
-class Snapshot:
+class BookSnapshot:
     """``state`` is the fold of events 1 to ``seq``."""
 
     seq: int
@@ -43,7 +43,9 @@ def save(connection: sqlite3.Connection, *, seq: int, at_ms: int, code: str, sta
     )
 
 
-def load(connection: sqlite3.Connection, *, code: str, seq_max: int) -> Snapshot | None:
+def load_snapshot(
+    connection: sqlite3.Connection, *, code: str, seq_max: int
+) -> BookSnapshot | None:
     """The newest snapshot of this code up to ``seq_max`` whose state has its hash, or None."""
     rows = connection.execute(
         "SELECT seq, state, state_hash FROM snapshot WHERE code_hash = ? AND seq <= ?"
@@ -52,7 +54,7 @@ def load(connection: sqlite3.Connection, *, code: str, seq_max: int) -> Snapshot
     ).fetchall()
     for seq, state, state_hash in rows:
         if _state_hash(seq, state) == state_hash:
-            return Snapshot(seq=seq, state=state)
+            return BookSnapshot(seq=seq, state=state)
     return None
 
 

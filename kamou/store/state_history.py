@@ -44,7 +44,7 @@ class Step:
 
 
 @attrs.frozen(kw_only=True)
-class Command:
+class LoneCommand:
     """The operator's words to a command that left the state as it was."""
 
     at_ms: int
@@ -53,7 +53,7 @@ class Command:
 
 
 @attrs.frozen(kw_only=True)
-class Period:
+class HaltPeriod:
     """A halt or a time of reduced size. ``until_ms`` and ``end`` are None while it goes on.
 
     ``state`` is the most severe state in it, ``reason`` that state's first cause.
@@ -70,7 +70,7 @@ class Period:
 
 def periods(
     reader: sqlite3.Connection, kind: str, *, limit: int, until_ms: int | None = None
-) -> tuple[Period, ...]:
+) -> tuple[HaltPeriod, ...]:
     """Return the newest periods of a kind, oldest first.
 
     Args:
@@ -90,11 +90,11 @@ def periods(
 
 def commands(
     reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
-) -> tuple[Command, ...]:
+) -> tuple[LoneCommand, ...]:
     """Return the newest commands that left the state as it was, oldest first."""
     tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
     last_ms = 2**62 if until_ms is None else until_ms
-    return select(reader, Command, "command", tail, last_ms, limit)[::-1]
+    return select(reader, LoneCommand, "command", tail, last_ms, limit)[::-1]
 
 
 def begins(kind: str, before: str, after: str) -> bool:
@@ -103,7 +103,7 @@ def begins(kind: str, before: str, after: str) -> bool:
     return after in inside and before not in inside
 
 
-def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Period:
+def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> HaltPeriod:
     inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     steps: list[Step] = []
     end: Step | None = None
@@ -124,7 +124,7 @@ def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Pe
     steps += _words(reader, seq, end_seq, last_ms, steps)
     steps.sort(key=lambda step: step.at_ms)
     worst = _worst(steps)
-    return Period(
+    return HaltPeriod(
         from_ms=steps[0].at_ms,
         until_ms=None if end is None else end.at_ms,
         state=worst.state,

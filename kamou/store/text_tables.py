@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.csv
 
 from kamou.errors import InvalidDataError
-from kamou.store.budget import Budget
 from kamou.store.foreign_files import opened_regular, shown_name
-from kamou.store.parquet_tables import UNREADABLE, corrupt
+from kamou.store.parquet_tables import UNREADABLE_ERRORS, corrupt
+from kamou.store.read_budget import Budget
 
-LINE_BYTES_MAX = 65_536  # a thousand columns of sixty characters
+ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
 BLOCK_BYTES = 1 << 20  # parsed at once; holds the longest line many times over
-UNREADABLE_TEXT = (*UNREADABLE, zlib.error)
+UNREADABLE_TEXT = (*UNREADABLE_ERRORS, zlib.error)
 
 
 def read_header(path: Path, budget: Budget) -> list[str]:
@@ -40,11 +40,11 @@ def read_header(path: Path, budget: Budget) -> list[str]:
     with opened_regular(path) as file:
         try:
             with _unpacked(path, file) as stream:
-                line = stream.readline(LINE_BYTES_MAX + 1)
+                line = stream.readline(ROW_BYTES_MAX + 1)
             text = line.decode("utf-8-sig")  # Excel and pandas write a byte order mark
         except UNREADABLE_TEXT as error:
             raise corrupt(name, error) from error
-    if len(line) > LINE_BYTES_MAX and b"\r" not in line:
+    if len(line) > ROW_BYTES_MAX and b"\r" not in line:
         raise _too_long(name)
     columns = text.strip().replace('"', "").split(",")
     budget.check_columns(name, len(columns))
@@ -101,13 +101,13 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
     """Count lines within the budget; a carriage return alone ends a line too.
 
     Raises:
-        InvalidDataError: too many bytes or lines, or a line longer than ``LINE_BYTES_MAX``.
+        InvalidDataError: too many bytes or lines, or a line longer than ``ROW_BYTES_MAX``.
     """
     ends, last = 0, b""
-    while part := stream.read(LINE_BYTES_MAX):
+    while part := stream.read(ROW_BYTES_MAX):
         budget.take_unpacked(name, len(part))
         here = max(part.count(b"\n"), part.count(b"\r"))
-        if not here and len(part) == LINE_BYTES_MAX:
+        if not here and len(part) == ROW_BYTES_MAX:
             raise _too_long(name)
         ends, last = ends + here, part[-1:]
         if ends - 1 > budget.limits.rows_max - budget.rows:  # the header is no row
@@ -117,6 +117,6 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
 
 def _too_long(name: str) -> InvalidDataError:
     return InvalidDataError(
-        f"{name}: a line has more than {LINE_BYTES_MAX:,} bytes; this is no table of bars, "
+        f"{name}: a line has more than {ROW_BYTES_MAX:,} bytes; this is no table of bars, "
         "funding or open interest"
     )

@@ -1,7 +1,7 @@
 """Thrift's compact protocol, as far as Parquet's footers and page headers use it.
 
 Arrow parses the same bytes later; this reader comes first because Arrow's accessors of a footer's
-parts end the process on some damaged ones (found by ``tests/store/test_stored_sets.py``), and
+parts end the process on some damaged ones (found by ``tests/store/test_stored_datasets.py``), and
 because a page header tells what Arrow would allocate. It is stricter than Thrift: fields must
 stand in rising order, so that two readers cannot understand one struct differently.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from kamou.errors import KamouError
 
-TRUE, FALSE, BYTE, SHORT, INT, LONG, DOUBLE, BINARY, LIST, SET = range(1, 11)
+TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET_TYPE = range(1, 11)
 STRUCT = 12  # 11 is a map, which no footer has
 DEEP_MAX = 16  # structs and lists inside each other; a footer has seven
 
@@ -78,11 +78,11 @@ class CompactReader:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
-        if kind in (SHORT, INT, LONG):
+        if kind in (I16, I32, I64):
             return self._signed()
         if kind == STRUCT:
             return self._struct(depth + 1)
-        if kind in (LIST, SET):
+        if kind in (LIST, SET_TYPE):
             return self._list(depth + 1)
         if kind in (TRUE, FALSE, BYTE):  # in a list a boolean is a byte
             return bool(self._byte()) if kind != BYTE else self._byte()

@@ -38,7 +38,7 @@ _BEFORE = """SELECT coalesce(max(seq), 0) FROM event
 
 
 @attrs.frozen(kw_only=True)
-class Part:
+class TradeEvents:
     """A trade's id, and the numbers of the events that published the result before and its own."""
 
     trade_id: str
@@ -46,17 +46,17 @@ class Part:
     until_seq: int
 
 
-def part_of(reader: sqlite3.Connection, result_id: str) -> Part:
+def part_of(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
     """Return the part of a trade that a result is of; what has no result yet is one part."""
     kind = kind_of(TradeClosed)
     row = reader.execute(
         "SELECT seq, cause_id FROM event WHERE kind = ? AND key = ?", (kind, result_id)
     ).fetchone()
     if row is None:
-        return Part(trade_id=result_id, after_seq=0, until_seq=2**62)
+        return TradeEvents(trade_id=result_id, after_seq=0, until_seq=2**62)
     seq, trade_id = row[0], row[1] or result_id
     (before,) = reader.execute(_BEFORE, (trade_id, kind, seq)).fetchone()
-    return Part(trade_id=trade_id, after_seq=before, until_seq=seq)
+    return TradeEvents(trade_id=trade_id, after_seq=before, until_seq=seq)
 
 
 def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
@@ -87,7 +87,7 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
 
 
 def _orders(
-    reader: sqlite3.Connection, part: Part, filled: Collection[str]
+    reader: sqlite3.Connection, part: TradeEvents, filled: Collection[str]
 ) -> tuple[OrderRow, ...]:
     """Return the orders that were recorded or filled in a part of a trade, oldest first."""
     given = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)

@@ -9,15 +9,15 @@ import numpy as np
 
 from kamou.core.arrays import Floats, Ints
 from kamou.errors import InvalidDataError
-from kamou.store.budget import Budget
 from kamou.store.cells import is_number, read_floats, read_times
+from kamou.store.dataset_description import AVAILABLE
+from kamou.store.file_layouts import FileColumns
 from kamou.store.foreign_files import shown_name
-from kamou.store.layouts import Columns
 from kamou.store.parquet_tables import parquet_batches, read_schema
-from kamou.store.stored_meta import AVAILABLE
+from kamou.store.read_budget import Budget
 
 
-def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> Columns:
+def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColumns:
     """Return the observations of a wide series as rows, by symbol and time; NaN is none.
 
     Raises:
@@ -49,11 +49,11 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> Columns:
 
 def _as_rows(
     file: str, symbols: tuple[str, ...], times: list[Ints], values: list[Floats]
-) -> Columns:
+) -> FileColumns:
     at_ms = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
     grid = np.concatenate(values) if values else np.empty((0, len(symbols)))
     code, row = np.nonzero(~np.isnan(grid).T)
-    return Columns(
+    return FileColumns(
         file=file,
         symbols=symbols,
         code=code,

@@ -21,7 +21,7 @@ import numpy as np
 from kamou.data_directory.folder import MEMORY
 from kamou.messages.codec import decode, encode
 from kamou.venue.market import generated_day, universe
-from kamou.venue.market.generated_day import State
+from kamou.venue.market.generated_day import MarketState
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.store import StateRow, VenueStore
@@ -29,7 +29,7 @@ from kamou.venue.store import StateRow, VenueStore
 MADE_BY = (generated_day, universe)
 """Whose code makes a state: a state by other code is not trusted."""
 
-BUSY_TIMEOUT_S = 1.0  # running the days again takes about as long
+CHECKPOINT_TIMEOUT_S = 1.0  # running the days again takes about as long
 
 _ROWS = (
     "SELECT day, version, made_by, state, state_hash FROM generator_state"
@@ -61,7 +61,7 @@ class StoredStates:
         self._made_by = market_digest(market)
         self._like = market.first_state
 
-    def newest(self, day: int) -> tuple[int, State] | None:
+    def newest(self, day: int) -> tuple[int, MarketState] | None:
         """The newest trustworthy state at or before ``day``; None also when none can be read."""
         due = [row for row in self._store.states_due() if row[0] <= day]
         newest = max(due, key=lambda row: row[0], default=None)
@@ -72,7 +72,7 @@ class StoredStates:
         except sqlite3.Error:
             return self._first_sound(() if newest is None else (newest,))
 
-    def keep(self, day: int, state: State) -> None:
+    def keep(self, day: int, state: MarketState) -> None:
         """Have the state stored with the venue's next transaction."""
         body = encode(state)
         known = _state_hash(day, self._made_by, body)
@@ -80,14 +80,14 @@ class StoredStates:
 
     def _reader(self) -> sqlite3.Connection:
         uri = Path(self._store.path).resolve().as_uri() + "?mode=ro"
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)
+        return sqlite3.connect(uri, uri=True, timeout=CHECKPOINT_TIMEOUT_S)
 
-    def _first_sound(self, rows: Iterable[StateRow]) -> tuple[int, State] | None:
+    def _first_sound(self, rows: Iterable[StateRow]) -> tuple[int, MarketState] | None:
         for day, _, made_by, body, known in rows:
             if not isinstance(body, bytes) or _state_hash(day, made_by, body) != known:
                 continue
             with suppress(ValueError):  # a hash that holds over something else
-                state = decode(State, body)
+                state = decode(MarketState, body)
                 if _has_shape_of(state, self._like):
                     return day, state
         return None
@@ -115,9 +115,9 @@ def _state_hash(day: int, made_by: str, body: bytes) -> str:
     return hashlib.sha256(f"{day}:{made_by}:".encode() + body).hexdigest()
 
 
-def _has_shape_of(state: State, like: State) -> bool:
+def _has_shape_of(state: MarketState, like: MarketState) -> bool:
     """Whether every array has the type and length that this market's states have."""
-    for field in attrs.fields(State):
+    for field in attrs.fields(MarketState):
         found, expected = getattr(state, field.name), getattr(like, field.name)
         if isinstance(expected, np.ndarray) and (
             found.dtype != expected.dtype or found.shape != expected.shape

@@ -35,11 +35,11 @@ from kamou.core.model import (
 )
 from kamou.errors import DiskFullError, RejectedError
 from kamou.venue.account import VenueAccount
-from kamou.venue.endings import next_stop_ms, settle_ended
+from kamou.venue.ended_markets import next_stop_ms, settle_ended
 from kamou.venue.market.market import MarketSource
 from kamou.venue.matching import Matcher
 from kamou.venue.models import VenueModels
-from kamou.venue.next_event import Watch
+from kamou.venue.next_event import PriceWatch
 from kamou.venue.order_checks import CONDITIONAL, check_attached
 from kamou.venue.spots import Spots
 from kamou.venue.state import AuditRecord, OrderRequest, VenueState, WorkingOrder
@@ -82,7 +82,7 @@ class Engine:
         self._stored_ms = state.market_ms
         self._account = VenueAccount(state, self.instruments, self.models, self._spots.mark)
         self._matcher = Matcher(self._account, self.models)
-        self._watch = Watch(len(self.source.symbols), self.source.step_ms)
+        self._watch = PriceWatch(len(self.source.symbols), self.source.step_ms)
         self._open_orders: tuple[VenueOrder, ...] | None = None
         self._told: tuple[VenuePosition, ...] | None = None  # the positions at ``_told_ms``
         self._told_ms = -1

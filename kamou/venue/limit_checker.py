@@ -21,7 +21,7 @@ from kamou.venue.checker import Checker, SymbolSeen
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 D = Decimal
-MAJORS = ("BTC", "XBT", "ETH")  # everything else is one cluster
+MAJOR_BASES = ("BTC", "XBT", "ETH")  # everything else is one cluster
 
 MarkAt = Callable[[str, int], Decimal | None]
 """(symbol, at_ms) -> the mark then; None when there is no market."""
@@ -189,7 +189,7 @@ class LimitChecker:
             each += self.limits.gap_buffer * max(ZERO, (symbol.entry - stop) * sign)
             each += (symbol.taker_fee + self.limits.slippage) * stop
             risk = each * size
-        alt = not name.startswith(MAJORS)
+        alt = not name.startswith(MAJOR_BASES)
         return Load(
             risk=risk,
             long_alts=risk if alt and sign > 0 else ZERO,
@@ -238,7 +238,7 @@ class LimitChecker:
         if reported:
             self._fits("ADMISSION", noted, tries, lambda x: (x.lost + x.risk, day))
         self._fits("OPEN_RISK", noted, tries, lambda x: (x.risk, risks * x.sizing_equity))
-        if not name.startswith(MAJORS):
+        if not name.startswith(MAJOR_BASES):
             long = symbol.position > 0
             self._fits(
                 "CLUSTER",

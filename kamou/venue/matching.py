@@ -19,7 +19,7 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.venue.account import Execution, VenueAccount
-from kamou.venue.models import VenueModels, on_tick, on_tick_against
+from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
 from kamou.venue.order_checks import check_request
 from kamou.venue.state import OrderRequest, WorkingOrder
 
@@ -36,7 +36,7 @@ class Spot:
 
 
 @attrs.frozen(kw_only=True)
-class Stretch:
+class PathStretch:
     """One symbol's path over a stretch of time that ends at ``at_ms``.
 
     ``volume`` was traded on the path (none inside an unfinished recorded bar); ``bar_volume`` in
@@ -82,7 +82,7 @@ class Matcher:
         """
         self._admit(request, spot)
         for child in attached:
-            check_request(child, spot.instrument, on_tick(spot.mid, spot.instrument.tick))
+            check_request(child, spot.instrument, nearest_tick(spot.mid, spot.instrument.tick))
         order = self._account.accept(request, spot.at_ms)
         for child in attached:
             self._account.accept(child, spot.at_ms, parent=request.client_order_id)
@@ -96,7 +96,7 @@ class Matcher:
 
     def _admit(self, request: OrderRequest, spot: Spot) -> None:
         tick = spot.instrument.tick
-        check_request(request, spot.instrument, on_tick(spot.mid, tick))
+        check_request(request, spot.instrument, nearest_tick(spot.mid, tick))
         if request.post_only and request.type is OrderType.LIMIT and self._crosses(request, spot):
             raise RejectedError("POST_ONLY_WOULD_TAKE", f"limit={request.limit_price}")
         if request.reduce_only:
@@ -106,7 +106,7 @@ class Matcher:
             return
         price = request.limit_price or request.trigger_price
         if price is None:
-            price = on_tick_against(self._taker(request.side, spot), tick, request.side)
+            price = next_tick_against(self._taker(request.side, spot), tick, request.side)
         opened = request.quantity - self._account.reducible(request.symbol, request.side)
         if opened <= ZERO:
             return
@@ -144,8 +144,8 @@ class Matcher:
         else:
             quantity = min(quantity, depth)
         if quantity > ZERO:
-            price = on_tick_against(self._taker(side, spot, excess), spot.instrument.tick, side)
-            mid = on_tick(spot.mid, spot.instrument.tick)
+            price = next_tick_against(self._taker(side, spot, excess), spot.instrument.tick, side)
+            mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
                 Execution(
@@ -169,9 +169,11 @@ class Matcher:
         if quantity > ZERO:
             limit = asked.limit_price
             assert limit is not None
-            price = on_tick_against(self._taker(asked.side, spot), spot.instrument.tick, asked.side)
+            price = next_tick_against(
+                self._taker(asked.side, spot), spot.instrument.tick, asked.side
+            )
             worst = min if asked.side is OrderSide.BUY else max
-            mid = on_tick(spot.mid, spot.instrument.tick)
+            mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
                 Execution(
@@ -187,7 +189,7 @@ class Matcher:
 
     # --- time ------------------------------------------------------------------
 
-    def pass_through(self, symbol: str, path: Stretch) -> None:
+    def pass_through(self, symbol: str, path: PathStretch) -> None:
         """What this stretch of market does to one symbol's orders and position.
 
         Stops and liquidation first, then limits and targets that rested before, then the stops
@@ -206,7 +208,7 @@ class Matcher:
             self._stops(symbol, woken, path)
             self._liquidate(symbol, path)
 
-    def _stops(self, symbol: str, orders: list[WorkingOrder], path: Stretch) -> None:
+    def _stops(self, symbol: str, orders: list[WorkingOrder], path: PathStretch) -> None:
         """Fill the triggered stops, nearest first, unless liquidation came before the fill."""
         hit: list[tuple[float, WorkingOrder]] = []
         for order in orders:
@@ -230,7 +232,7 @@ class Matcher:
                 self._liquidate(symbol, path)
             self._trigger(order, price, path)
 
-    def _trigger(self, order: WorkingOrder, price: float, path: Stretch) -> None:
+    def _trigger(self, order: WorkingOrder, price: float, path: PathStretch) -> None:
         """A conditional order became a market order at ``price``, before slippage."""
         side = order.request.side
         tick = path.instrument.tick
@@ -245,7 +247,7 @@ class Matcher:
                 order,
                 Execution(
                     quantity=quantity,
-                    price=on_tick_against(paid, tick, side),
+                    price=next_tick_against(paid, tick, side),
                     reference=trigger,
                     maker=False,
                     at_ms=path.at_ms,
@@ -254,7 +256,7 @@ class Matcher:
         else:
             self._account.finish(order, OrderStatus.REJECTED, path.at_ms)
 
-    def _favourable(self, order: WorkingOrder, path: Stretch) -> None:
+    def _favourable(self, order: WorkingOrder, path: PathStretch) -> None:
         """Limits and targets: what the price came towards us to fill."""
         asked = order.request
         if asked.type is OrderType.TAKE_PROFIT_MARKET:
@@ -288,7 +290,7 @@ class Matcher:
             return False
         return stop_hit(closing(held.quantity > ZERO), float(level), price, price)
 
-    def _liquidate(self, symbol: str, path: Stretch) -> None:
+    def _liquidate(self, symbol: str, path: PathStretch) -> None:
         held = self._account.state.positions.get(symbol)
         if held is None:
             return

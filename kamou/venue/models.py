@@ -19,12 +19,12 @@ from kamou.settings.config import ExchangeSettings
 from kamou.venue.state import as_money
 
 
-def on_tick(price: float, tick: Decimal) -> Decimal:
+def nearest_tick(price: float, tick: Decimal) -> Decimal:
     """``price`` rounded to the nearest tick; at least one, for no market trades at 0."""
     return max(1, round(price / float(tick))) * tick
 
 
-def on_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
+def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
     """``price`` on the tick, rounded against ``side``: a buy pays the next tick up."""
     rounding = ROUND_CEILING if side is OrderSide.BUY else ROUND_FLOOR
     return max(tick, round_to_tick(Decimal(repr(price)), tick, rounding))

@@ -13,7 +13,7 @@ from kamou.venue.market.market import Segment
 Path = Callable[[int, int], Segment]
 
 
-class Watch:
+class PriceWatch:
     """Per symbol the nearest price under and over the market at which something happens."""
 
     def __init__(self, symbols: int, step_ms: int) -> None:

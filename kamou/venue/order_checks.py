@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kamou.core.market.instruments import all_faults
+from kamou.core.market.instruments import faults_of_all
 from kamou.core.model import ZERO, Instrument, OrderType
 from kamou.errors import InvalidDataError, RejectedError
 from kamou.venue.market.market import MarketSource
@@ -21,7 +21,7 @@ def check_market(source: MarketSource) -> None:
     Nothing is left out silently: a market whose metadata is wrong in one place is not trusted in
     the rest of it.
     """
-    found = all_faults(source.symbols, source.instruments)
+    found = faults_of_all(source.symbols, source.instruments)
     if found:
         more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
         raise InvalidDataError(

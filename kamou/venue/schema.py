@@ -34,13 +34,13 @@ _NAMES = (
 )
 
 FIRST_VERSION = 3
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_NAMES,)
+VENUE_MIGRATIONS: tuple[tuple[str, ...], ...] = (_NAMES,)
 """Statements per version, from ``FIRST_VERSION``; ``user_version`` is the newest one applied.
 
 No release has been made yet, so the first one holds the whole schema.
 """
 
-SCHEMA_VERSION = FIRST_VERSION + len(MIGRATIONS) - 1
+SCHEMA_VERSION = FIRST_VERSION + len(VENUE_MIGRATIONS) - 1
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -48,14 +48,14 @@ def version_of(db: sqlite3.Connection) -> int:
     return version
 
 
-def migrate(db: sqlite3.Connection, to_version: int = SCHEMA_VERSION) -> None:
+def migrate_venue(db: sqlite3.Connection, to_version: int = SCHEMA_VERSION) -> None:
     """Apply what is pending, in one transaction: ``run`` and ``flatten`` may both come first."""
     if version_of(db) >= to_version:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         applied = max(0, version_of(db) - FIRST_VERSION + 1)
-        for statements in MIGRATIONS[applied : to_version - FIRST_VERSION + 1]:
+        for statements in VENUE_MIGRATIONS[applied : to_version - FIRST_VERSION + 1]:
             for statement in statements:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {max(to_version, version_of(db))}")

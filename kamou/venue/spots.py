@@ -10,8 +10,8 @@ from kamou.core.arrays import Floats
 from kamou.core.model import BPS, Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
 from kamou.venue.market.market import MarketSource, Segment
-from kamou.venue.matching import Spot, Stretch
-from kamou.venue.models import VenueModels, on_tick, on_tick_against
+from kamou.venue.matching import PathStretch, Spot
+from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
 
 
 class Spots:
@@ -60,7 +60,7 @@ class Spots:
 
     def _mark(self, symbol: str, mids: Floats) -> Decimal | None:
         mid = float(mids[self.column[symbol]])
-        return None if mid != mid else on_tick(mid, self._instruments[symbol].tick)
+        return None if mid != mid else nearest_tick(mid, self._instruments[symbol].tick)
 
     def _bar_volumes(self) -> Floats:
         """Base units traded per symbol in the last whole bar."""
@@ -90,9 +90,9 @@ class Spots:
             at_ms=self._now_ms(),
         )
 
-    def stretch(self, path: Segment, column: int) -> Stretch:
+    def stretch(self, path: Segment, column: int) -> PathStretch:
         """One symbol's part of a path that ends now."""
-        return Stretch(
+        return PathStretch(
             instrument=self._instruments[self._source.symbols[column]],
             open=float(path.open[column]),
             high=float(path.high[column]),
@@ -117,8 +117,8 @@ class Spots:
             depth = self._models.fill.depth(spot.instrument, spot.volume)
             made[symbol] = Quote(
                 symbol=symbol,
-                bid=on_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
-                ask=on_tick_against(spot.mid * (1.0 + half), tick, OrderSide.BUY),
+                bid=next_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
+                ask=next_tick_against(spot.mid * (1.0 + half), tick, OrderSide.BUY),
                 bid_qty=depth,
                 ask_qty=depth,
                 mark=mark,

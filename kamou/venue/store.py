@@ -20,10 +20,17 @@ from kamou.core.model import Fill, Income
 from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file
-from kamou.data_directory.schema_check import Part, refusal, schema_changes, schema_of
+from kamou.data_directory.schema_check import SchemaPart, refusal, schema_changes, schema_of
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.messages.codec import decode, encode
-from kamou.venue.schema import AT_MS, ENDED, FIRST_VERSION, SCHEMA_VERSION, migrate, version_of
+from kamou.venue.schema import (
+    AT_MS,
+    ENDED,
+    FIRST_VERSION,
+    SCHEMA_VERSION,
+    migrate_venue,
+    version_of,
+)
 from kamou.venue.state import (
     AuditRecord,
     ContractAudit,
@@ -35,7 +42,7 @@ from kamou.venue.state import (
     WorkingOrder,
 )
 
-BUSY_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
+WRITER_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
 AUDIT_KINDS: dict[str, type[AuditRecord]] = {
     "order": OrderAudit,
     "fill": FillAudit,
@@ -138,7 +145,7 @@ class VenueStore:
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
         if not self._changed_by_others:  # else as it is: every query works without what is pending
-            migrate(self._db)
+            migrate_venue(self._db)
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -353,7 +360,7 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
         name,
         uri=uri,
         isolation_level=None,
-        timeout=BUSY_TIMEOUT_S,
+        timeout=WRITER_TIMEOUT_S,
         check_same_thread=False,  # used by one thread at a time
     )
 
@@ -376,10 +383,10 @@ def _connected_reader(path: Path) -> sqlite3.Connection:
 
 
 @cache
-def _expected_schema(version: int) -> frozenset[Part]:
+def _expected_schema(version: int) -> frozenset[SchemaPart]:
     """Return the schema of our own statements, as far as this version has them."""
     with closing(sqlite3.connect(MEMORY, isolation_level=None)) as fresh:
-        migrate(fresh, version)
+        migrate_venue(fresh, version)
         return schema_of(fresh)
 
 

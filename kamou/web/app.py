@@ -23,19 +23,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import StoreError
 from kamou.http.negotiation import prefers_json
-from kamou.http.replies import HTML, JSON, NEVER, Replies, Reply, reply
+from kamou.http.replies import HTML, JSON, NEVER, FixedReply, Replies, reply
 from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
-from kamou.web.daily import Memo
-from kamou.web.fixed import fixed_replies
+from kamou.web.daily_figures import Memo
 from kamou.web.pages import days, front, how_it_works, pricing, results, trade, trades
-from kamou.web.pages.base import Ask, Page, Render
+from kamou.web.pages.base import Ask, Render, RenderedPage
 from kamou.web.render import Templates, load_templates
 from kamou.web.site import Site
+from kamou.web.static_replies import fixed_replies
 
 T = TypeVar("T")
-Runner = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
+RunQuery = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
 OnError = Callable[[str, Exception], None]  # the path, and what its page raised
 
 CACHE_BYTES = 16 * 1024 * 1024  # of the pages that the routes table names, one of each
@@ -44,7 +44,7 @@ QUERY_CHARS_MAX = 512  # of a query string; ours have four short parameters
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class PageRoute:
     """One line of the routes table. ``query``: the parameters that this page reads."""
 
     path: str
@@ -53,17 +53,17 @@ class Row:
     negotiates: bool = False  # answers JSON to those who prefer it
 
 
-ROUTES: tuple[Row, ...] = (
-    Row(path="/", render=front.render),
-    Row(path="/results", render=results.render, negotiates=True),
-    Row(path="/results.json", render=results.render_json),
-    Row(path="/trades", render=trades.render, query=trades.PARAMETERS, negotiates=True),
-    Row(path="/trades/{trade_id:path}", render=trade.render, negotiates=True),
-    Row(path="/days", render=days.render, query=days.PARAMETERS),
-    Row(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
-    Row(path=trades.API_PATH, render=trades.render_json, query=trades.PARAMETERS),
-    Row(path="/how-it-works", render=how_it_works.render),
-    Row(path="/pricing", render=pricing.render),
+ROUTES: tuple[PageRoute, ...] = (
+    PageRoute(path="/", render=front.render),
+    PageRoute(path="/results", render=results.render, negotiates=True),
+    PageRoute(path="/results.json", render=results.render_json),
+    PageRoute(path="/trades", render=trades.render, query=trades.PARAMETERS, negotiates=True),
+    PageRoute(path="/trades/{trade_id:path}", render=trade.render, negotiates=True),
+    PageRoute(path="/days", render=days.render, query=days.PARAMETERS),
+    PageRoute(path="/api/v1/public/days", render=days.render_json, query=days.JSON_PARAMETERS),
+    PageRoute(path=trades.API_PATH, render=trades.render_json, query=trades.PARAMETERS),
+    PageRoute(path="/how-it-works", render=how_it_works.render),
+    PageRoute(path="/pricing", render=pricing.render),
 )
 
 ERRORS = {
@@ -88,7 +88,7 @@ class PublicSite:
         database: Path,
         site: Site,
         *,
-        runner: Runner = run_in_thread,
+        runner: RunQuery = run_in_thread,
         on_error: OnError | None = None,
     ) -> None:
         self._database = database
@@ -101,7 +101,7 @@ class PublicSite:
         # apart, or somebody who asks for many addresses empties the cache of everybody's pages
         self._chosen = Replies(CHOSEN_BYTES)
         # By status, of those in ERRORS, by kind, and by what a page says of a parameter.
-        self._errors: dict[tuple[int, bool, str], Reply] = {}
+        self._errors: dict[tuple[int, bool, str], FixedReply] = {}
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
         self._page_reader: sqlite3.Connection | None = None
@@ -125,7 +125,7 @@ class PublicSite:
 
     # --- the short way: bytes that are still true ------------------------------------------------
 
-    def _known(self, scope: Scope) -> Reply | None:
+    def _known(self, scope: Scope) -> FixedReply | None:
         if scope["query_string"]:
             return None
         path = scope["path"]
@@ -161,7 +161,7 @@ class PublicSite:
         app.router.redirect_slashes = False
         return app
 
-    def _endpoint(self, row: Row) -> Callable[[Request], Awaitable[Any]]:
+    def _endpoint(self, row: PageRoute) -> Callable[[Request], Awaitable[Any]]:
         async def endpoint(request: Request) -> ASGIApp:
             if len(request.scope["query_string"]) > QUERY_CHARS_MAX:
                 raise HTTPException(414)
@@ -184,7 +184,7 @@ class PublicSite:
 
     def _render(
         self, render: Render, path: dict[str, str], query: dict[str, str], as_json: bool
-    ) -> Page:
+    ) -> RenderedPage:
         if self._page_reader is None:
             self._page_reader = open_reader(self._database)
         self._follow(self._page_reader)
@@ -220,7 +220,7 @@ class PublicSite:
             self._on_error(request.scope["path"], error)
         return self._error_page(500, _is_for_machines(request.scope))
 
-    def _error_page(self, status: int, as_json: bool, said: str = "") -> Reply:
+    def _error_page(self, status: int, as_json: bool, said: str = "") -> FixedReply:
         """Return the page of a known status, made once: unknown addresses cost no rendering.
 
         ``said`` is one of the pages' own sentences, never a part of the request: they are few.
@@ -239,7 +239,7 @@ def error_reply(
     said: str = "",
     *,
     as_json: bool = False,
-) -> Reply:
+) -> FixedReply:
     """An error page in the site's own style, or a document for a program.
 
     ``said`` is a sentence that follows the text of the status.
@@ -269,8 +269,8 @@ def cross_origin(media_type: str) -> dict[str, str]:
     return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 
-def _always(fixed: Reply) -> Callable[[Request], Awaitable[Any]]:
-    async def endpoint(request: Request) -> Reply:
+def _always(fixed: FixedReply) -> Callable[[Request], Awaitable[Any]]:
+    async def endpoint(request: Request) -> FixedReply:
         return fixed
 
     return endpoint

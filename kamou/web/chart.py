@@ -12,8 +12,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import DAY_MS
-from kamou.store.public_queries import Curve, Mark
+from kamou.core.day import DAY_MS
+from kamou.store.public_queries import Curve, EquityMark
 from kamou.web import format as fmt
 from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks
 
@@ -91,7 +91,7 @@ class Span:
 
 
 @attrs.frozen(kw_only=True)
-class Event:
+class ChartEvent:
     """A moment to be marked and named: a deposit, a withdrawal, another configuration."""
 
     kind: str  # transfer | config
@@ -187,7 +187,7 @@ class Scale:
 def curve_charts(
     curve: Curve,
     spans: Sequence[Span],
-    events: Sequence[Event],
+    events: Sequence[ChartEvent],
     opening: tuple[int, Decimal] | None = None,
 ) -> tuple[CurveChart, ...]:
     """The equity curve in each frame; empty when there is no line to draw.
@@ -198,7 +198,7 @@ def curve_charts(
     points = curve.points
     if opening is not None and points and opening[0] < points[0].at_ms:
         at_ms, equity = opening
-        points = (Mark(at_ms=at_ms, equity=equity, low=equity, high=equity), *points)
+        points = (EquityMark(at_ms=at_ms, equity=equity, low=equity, high=equity), *points)
     if len(points) < 2:
         return ()
     wide, narrow = CURVE_FRAMES
@@ -208,7 +208,7 @@ def curve_charts(
     )
 
 
-def halved(points: Sequence[Mark]) -> tuple[Mark, ...]:
+def halved(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
     """Merge neighbors, keeping lows and highs: a telephone has no pixels for more."""
     made = [
         attrs.evolve(last, low=min(first.low, last.low), high=max(first.high, last.high))
@@ -248,9 +248,9 @@ def whisker(value: float, low: float, high: float | None, neutral: float) -> Whi
 def _curve(
     frame: Frame,
     curve: Curve,
-    marks: Sequence[Mark],
+    marks: Sequence[EquityMark],
     spans: Sequence[Span],
-    events: Sequence[Event],
+    events: Sequence[ChartEvent],
 ) -> CurveChart:
     start, end = float(marks[0].equity), float(marks[-1].equity)
     low, high = (float(m) for m in (min(m.low for m in marks), max(m.high for m in marks)))
@@ -327,7 +327,7 @@ def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[fl
         yield begin, end
 
 
-def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[Event]) -> str:
+def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent]) -> str:
     """What lies too far back to be drawn at its own time, at the middle of its stretch."""
     own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {

@@ -8,9 +8,9 @@ from decimal import Decimal
 from kamou.core.day import next_day
 from kamou.core.record.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.public_queries import Mark
+from kamou.store.public_queries import EquityMark
 from kamou.store.rows import DayRow, Downtime, MonthRow
-from kamou.store.state_history import Period, Step
+from kamou.store.state_history import HaltPeriod, Step
 from kamou.web.results import Results, StrategyResult
 
 
@@ -132,7 +132,7 @@ def _month(month: MonthRow, complete: Collection[str]) -> dict[str, object]:
     }
 
 
-def _point(mark: Mark) -> dict[str, object]:
+def _point(mark: EquityMark) -> dict[str, object]:
     return {
         "at_ms": mark.at_ms,
         "equity": _text(mark.equity),
@@ -153,7 +153,7 @@ def _strategy(strategy: StrategyResult) -> dict[str, object]:
     }
 
 
-def _period(period: Period) -> dict[str, object]:
+def _period(period: HaltPeriod) -> dict[str, object]:
     return {
         "from_ms": period.from_ms,
         "until_ms": period.until_ms,

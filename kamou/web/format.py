@@ -108,17 +108,17 @@ def day_ms(day: str) -> int:
 
 def duration(span_ms: int | None) -> str:
     """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
-    return "still" if span_ms is None else spell.duration(span_ms)
+    return "still" if span_ms is None else spell.format_duration(span_ms)
 
 
 def feature_name(name: str) -> str:
     """A strategy's feature as readers know it."""
-    return spell.FEATURES.get(name, words(name))
+    return spell.FEATURE_NAMES.get(name, words(name))
 
 
 def counted(n: int, noun: str) -> str:
     """``1 complete day``, ``2 complete days``; ``noun`` is in the singular."""
-    return spell.counted(n, noun)
+    return spell.count_words(n, noun)
 
 
 def count(n: int) -> str:

@@ -18,28 +18,28 @@ import trio
 
 from kamou.escaping import escape_text
 
-TEXT = 2  # descriptor of standard error
-LOOK_S = 0.25  # how often the thread looks whether a page takes too long
+STDERR = 2  # descriptor of standard error
+GUARD_LOOK_S = 0.25  # how often the thread looks whether a page takes too long
 EXIT_OUT_OF_MEMORY = 1
 EXIT_RENDER_TOO_LONG = 5  # the exit code of every timeout
 
-EndProcess = Callable[[int], Any]
+ExitProcess = Callable[[int], Any]
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     """Write one line to standard error; dropped when nobody takes it.
 
     A line is shorter than what a pipe that can be written to takes whole (PIPE_BUF, 4,096 bytes).
     """
     with contextlib.suppress(OSError):
-        _, writable, _ = select.select([], [TEXT], [], 0)
+        _, writable, _ = select.select([], [STDERR], [], 0)
         if writable:  # a paused terminal would hold up every page, and the stop
-            os.write(TEXT, escape_text(line).encode() + b"\n")
+            os.write(STDERR, escape_text(line).encode() + b"\n")
 
 
-def end_without_memory(end: EndProcess = os._exit) -> None:
+def end_without_memory(end: ExitProcess = os._exit) -> None:
     """End the process: after a MemoryError nothing in it can be trusted."""
-    say("out of memory; the public site's process ends")
+    write_line("out of memory; the public site's process ends")
     end(EXIT_OUT_OF_MEMORY)
 
 
@@ -56,7 +56,7 @@ class Guard:
         *,
         lifeline: int | None,
         render_max_s: float,
-        end: EndProcess = os._exit,
+        end: ExitProcess = os._exit,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._watched = [] if lifeline is None else [lifeline]
@@ -73,13 +73,13 @@ class Guard:
     def watch(self) -> None:
         """Return, in a test, once the process would have been ended."""
         while True:
-            readable, _, _ = select.select(self._watched, [], [], LOOK_S)
+            readable, _, _ = select.select(self._watched, [], [], GUARD_LOOK_S)
             if readable and not os.read(readable[0], 4_096):
                 self._end(0)
                 return
             since_s = self._render_since_s
             if since_s is not None and self._seconds() - since_s > self._render_max_s:
-                say(f"a page took longer than {self._render_max_s:g} s; the process ends")
+                write_line(f"a page took longer than {self._render_max_s:g} s; the process ends")
                 self._end(EXIT_RENDER_TOO_LONG)
                 return
 

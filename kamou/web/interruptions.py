@@ -10,7 +10,7 @@ from kamou.core.codes import StateReason
 from kamou.escaping import escape_text
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.rows import Downtime
-from kamou.store.state_history import Command, Period, Step
+from kamou.store.state_history import HaltPeriod, LoneCommand, Step
 from kamou.web import format as fmt
 from kamou.web.results import Results
 
@@ -52,7 +52,7 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
     return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
 
 
-def _did(command: Command, disabled: Iterable[DisabledSpan]) -> str:
+def _did(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
     """What a command did that left the trading state as it was.
 
     An older journal may hold a flatten outside of any halt: nothing ran when it closed everything.
@@ -64,7 +64,7 @@ def _did(command: Command, disabled: Iterable[DisabledSpan]) -> str:
     return "nothing changed"
 
 
-def _of_period(period: Period, *, holding: bool) -> Interruption:
+def _of_period(period: HaltPeriod, *, holding: bool) -> Interruption:
     return Interruption(
         from_ms=period.from_ms,
         until_ms=period.until_ms,
@@ -82,7 +82,7 @@ def _of_disabled(span: DisabledSpan) -> Interruption:
     )
 
 
-def _lines(period: Period) -> Iterator[str]:
+def _lines(period: HaltPeriod) -> Iterator[str]:
     first, *later = period.steps
     # A resume, or a new day, may lead from a halt to a reduced size; it is not its cause.
     if period.state == first.state and period.reason != first.reason:
@@ -98,7 +98,7 @@ def _lines(period: Period) -> Iterator[str]:
         yield f"ended: {_said(period.end, period.end.reason)}"
 
 
-def _said(step: Step | Command, reason: str) -> str:
+def _said(step: Step | LoneCommand, reason: str) -> str:
     note = escape_text(step.note, chars_max=NOTE_CHARS_MAX)
     return fmt.cause(reason) + (f": {OPEN}{note}{CLOSE}" if note else "")
 

@@ -17,34 +17,34 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from kamou.site.handover import (
+from kamou.site.process_protocol import (
     HANDOVER_BYTES_MAX,
     Heartbeat,
     SiteHandover,
     decode_handover,
     encode_heartbeat,
 )
-from kamou.web.guard import Guard, end_without_memory, say
+from kamou.web.guard import Guard, end_without_memory, write_line
 
 if TYPE_CHECKING:
     from kamou.web.serving import Serving
 
-LIFELINE, NUMBERS, TEXT = 0, 1, 2  # descriptors
+LIFELINE_PIPE, NUMBERS_PIPE, TEXT_PIPE = 0, 1, 2  # descriptors
 EXIT_BAD_HANDOVER = 2
 READ_BYTES = 65_536
 
 
 def main() -> NoReturn:
     """Serve until told to stop. Never returns: the exit code says how it ended."""
-    numbers = os.dup(NUMBERS)
-    os.dup2(TEXT, NUMBERS)  # a stray print is text, not a heartbeat
+    numbers = os.dup(NUMBERS_PIPE)
+    os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # a stray print is text, not a heartbeat
     os.set_blocking(numbers, False)  # a parent that does not read must not block the pages
     try:
-        handover = decode_handover(read_line(LIFELINE, HANDOVER_BYTES_MAX))
+        handover = decode_handover(read_line(LIFELINE_PIPE, HANDOVER_BYTES_MAX))
     except ValueError as error:
-        say(f"`kamou run` starts this process and hands over what it needs: {error}")
+        write_line(f"`kamou run` starts this process and hands over what it needs: {error}")
         sys.exit(EXIT_BAD_HANDOVER)
-    guard = Guard(lifeline=LIFELINE, render_max_s=handover.render_max_s)
+    guard = Guard(lifeline=LIFELINE_PIPE, render_max_s=handover.render_max_s)
     guard.start()
     take_limits(handover)
     try:

@@ -2,7 +2,7 @@
 ``/results.json`` are both made.
 
 What changes with every cycle is read from the totals, the newest rows and the open day; what
-changes when a day ends comes from ``web/daily.py``. So it costs the same in every year.
+changes when a day ends comes from ``web/daily_figures.py``. So it costs the same in every year.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from kamou.core.record.performance import (
 from kamou.store import as_of, latest_events, public_queries, queries
 from kamou.store.day_rows import month_of, open_row
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.public_queries import Curve, StrategySums, Transfer
+from kamou.store.public_queries import Curve, DatedTransfer, StrategySums
 from kamou.store.rows import DayRow, Downtime, MonthRow
-from kamou.store.state_history import Command, Period, commands, periods
+from kamou.store.state_history import HaltPeriod, LoneCommand, commands, periods
 from kamou.web import format as fmt
-from kamou.web.daily import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
+from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
 SPANS_SHOWN = (
@@ -58,19 +58,19 @@ class Happenings:
     """What happened beside the trades: the newest of each kind, and how many there are."""
 
     state: str
-    halts: tuple[Period, ...]
+    halts: tuple[HaltPeriod, ...]
     halts_total: int
     disabled: tuple[DisabledSpan, ...]
     disabled_total: int
-    reduced_size: tuple[Period, ...]
+    reduced_size: tuple[HaltPeriod, ...]
     reduced_size_total: int
-    commands: tuple[Command, ...]  # that left the state as it was
+    commands: tuple[LoneCommand, ...]  # that left the state as it was
     downtime: tuple[Downtime, ...]
     downtime_total: int
     config_digest: str
     config_changes: tuple[ConfigChange, ...]
     configs_total: int
-    transfers: tuple[Transfer, ...]
+    transfers: tuple[DatedTransfer, ...]
     transfers_total: int
 
     @property
@@ -129,7 +129,7 @@ class Results(Happenings):
 
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     """Ask the database for everything, at one committed state."""
-    with public_queries.snapshot(reader):
+    with public_queries.open_snapshot(reader):
         latest = queries.latest(reader)
         then = as_of.newest(reader)
         happened = _happenings(reader, then)
@@ -147,7 +147,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         ).found
         days = ((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1]
         marks = public_queries.midnight_marks(reader, days)
-        curve = as_of.curve(reader, then, happened.halts, happened.downtime)
+        curve = as_of.curve_as_of(reader, then, happened.halts, happened.downtime)
     whole = _strategy(_all(sums), daily)
     start = daily.equity_start if daily.rows else now.equity_start if now else None
     return Results(
@@ -184,9 +184,9 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
     later = as_of.spans_later(reader, then)
     totals = {n: v - later.get(n, 0) for n, v in queries.totals(reader).items()}
     limit, until_ms = SPANS_SHOWN, then.at_ms
-    run = as_of.run(reader, then)
+    run = as_of.run_as_of(reader, then)
     return Happenings(
-        state=as_of.state(reader, then),
+        state=as_of.state_as_of(reader, then),
         halts=periods(reader, "halt", limit=limit, until_ms=until_ms),
         halts_total=totals["halts"],
         disabled=latest_events.disabled_spans(reader, limit=limit, until_ms=until_ms),

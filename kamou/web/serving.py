@@ -13,9 +13,9 @@ import trio
 from kamou.http.limits import Limits
 from kamou.http.notices import Notices
 from kamou.http.server import Listener, Server
-from kamou.runtime.stop_signals import stop_signals
+from kamou.runtime.stop_signals import open_stop_signals
 from kamou.web.app import PublicSite
-from kamou.web.guard import Guard, end_without_memory, say
+from kamou.web.guard import Guard, end_without_memory, write_line
 from kamou.web.site import Site
 
 Beside = Callable[[], Awaitable[None]]
@@ -33,12 +33,12 @@ def serving(
     database: Path, site: Site, guard: Guard, bound: socket.socket, limits: Limits
 ) -> Serving:
     """Return the pages of ``database`` on a socket that listens, not yet served."""
-    failures = partial(page_failed, Notices(say))
+    failures = partial(page_failed, Notices(write_line))
     public = PublicSite(database, site, runner=guard.render, on_error=failures)
     listener = Listener(
         app=public, host="", port=0, setting="web.port", option="--port", limits=limits
     )
-    return Serving(public=public, server=Server(listener, bound=bound, warn=say))
+    return Serving(public=public, server=Server(listener, bound=bound, warn=write_line))
 
 
 def page_failed(notices: Notices, path: str, error: Exception) -> None:
@@ -54,7 +54,7 @@ async def serve_until_signal(served: Serving, beside: Beside) -> None:
     async with trio.open_nursery() as nursery:
 
         async def stop_at_signal(task_status: trio.TaskStatus[None]) -> None:
-            with trio.open_signal_receiver(*stop_signals()) as signals:
+            with trio.open_signal_receiver(*open_stop_signals()) as signals:
                 task_status.started()
                 async for _ in signals:
                     server.ask_to_stop()

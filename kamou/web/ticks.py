@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 
 
 def nice_step(span: float, count: int) -> float:

@@ -9,9 +9,9 @@ from decimal import Decimal
 from screenplay import START_MS
 from stage import SETTINGS, Ended
 
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
 from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderType, TradingState
 
 CENT = Decimal("0.01")

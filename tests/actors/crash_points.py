@@ -8,16 +8,16 @@ from collections.abc import Callable
 import trio
 
 from kamou.runtime.determinism import throw_into
-from kamou.simulator.saboteur import Sabotage, Site, actor_of, frames
+from kamou.simulator.crash_injection import CrashPoint, InjectedCrash, actor_of, product_frames
 
 
-class Watcher(trio.abc.Instrument):
+class CrashPointCounter(trio.abc.Instrument):
     """Counts how often each site is resumed while ``armed`` says so."""
 
     def __init__(self, actors: frozenset[str], armed: Callable[[], bool]) -> None:
         self.actors = actors
         self.armed = armed
-        self.seen: Counter[Site] = Counter()
+        self.seen: Counter[CrashPoint] = Counter()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         site = self.site_of(task)
@@ -25,30 +25,30 @@ class Watcher(trio.abc.Instrument):
             self.seen[site] += 1
             self.resumed(task, site)
 
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+    def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
         """The task is about to go on from this site."""
 
-    def site_of(self, task: trio.lowlevel.Task) -> Site | None:
+    def site_of(self, task: trio.lowlevel.Task) -> CrashPoint | None:
         actor = actor_of(task, self.actors)
         if actor is None:
             return None
-        chain = tuple(frames(task.coro))
-        return Site(actor, chain) if chain else None
+        chain = tuple(product_frames(task.coro))
+        return CrashPoint(actor, chain) if chain else None
 
 
-class Saboteur(Watcher):
-    """Raises ``Sabotage`` in place of the ``occurrence``-th return of one site's wait, once."""
+class CrashInjector(CrashPointCounter):
+    """Raises ``InjectedCrash`` once, in place of the ``occurrence``-th return of one wait."""
 
     def __init__(
-        self, actors: frozenset[str], armed: Callable[[], bool], site: Site, occurrence: int
+        self, actors: frozenset[str], armed: Callable[[], bool], site: CrashPoint, occurrence: int
     ) -> None:
         super().__init__(actors, armed)
         self.target = site
         self.occurrence = occurrence
         self.struck = False
 
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+    def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
         if self.struck or site != self.target or self.seen[site] != self.occurrence:
             return
         self.struck = True
-        throw_into(task, Sabotage(str(site)))
+        throw_into(task, InjectedCrash(str(site)))

@@ -16,7 +16,7 @@ from kamou.actors.journal import Journal, JournalActor
 from kamou.clock import SimulatedClock
 from kamou.core.book import events as e
 from kamou.runtime.mailboxes import Mailbox
-from kamou.runtime.runners import inline
+from kamou.runtime.runners import run_inline
 from kamou.settings.config import StoreSettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -53,7 +53,7 @@ class Bench:
     writer: Broken
     connection: sqlite3.Connection
     clock: SimulatedClock
-    runner: Any = inline
+    runner: Any = run_inline
     full: list[bool] = attrs.Factory(list)
 
     def actor(self) -> JournalActor:

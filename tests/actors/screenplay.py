@@ -12,7 +12,7 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import Instrument
 from kamou.venue.market.recorded import RecordedMarket

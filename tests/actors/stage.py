@@ -15,20 +15,21 @@ import screenplay
 import trio
 
 from kamou import ids
-from kamou.app import Tree, World, compose
-from kamou.clock import MINUTE_MS, JumpClock, SimulatedClock
+from kamou.app import SystemInputs, Tree, compose
+from kamou.clock import JumpClock, SimulatedClock
 from kamou.core import strategies
-from kamou.core.book.book import Book
 from kamou.core.book.events import Event
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import Account, Fill, Income, VenueOrder, VenuePosition
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.session import Session, opened
+from kamou.runs.session import Session, open_session
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.runners import inline
+from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
 from kamou.settings.config import CycleSettings, Settings, StoreSettings
 from kamou.settings.strategies import StrategySettings
@@ -72,7 +73,7 @@ class Stage:
     """What a director may touch while the play runs."""
 
     tree: Tree
-    world: World
+    inputs: SystemInputs
     session: Session
     clock: SimulatedClock
     supervisor: Supervisor
@@ -80,7 +81,7 @@ class Stage:
     async def until(self, minute: float) -> None:
         await self.clock.sleep_until(at(minute))
 
-    def book(self) -> Book:
+    def book(self) -> PositionBook:
         """The book as of the committed journal."""
         return folded([c.event for c in self.session.writer.read(0)])
 
@@ -90,7 +91,7 @@ class Ended:
     """How a play ended: the journal on one side, the venue on the other."""
 
     events: tuple[Event, ...]
-    book: Book
+    book: PositionBook
     fills: tuple[Fill, ...]
     income: tuple[Income, ...]
     orders: tuple[VenueOrder, ...]  # resting
@@ -111,7 +112,7 @@ class Ended:
 
 
 Director = Callable[[Stage], Awaitable[None]]
-Arrange = Callable[[Tree, World], Tree]
+Arrange = Callable[[Tree, SystemInputs], Tree]
 
 
 async def nothing(stage: Stage) -> None:
@@ -122,8 +123,8 @@ def at(minute: float) -> int:
     return screenplay.START_MS + round(minute * MINUTE_MS)
 
 
-def folded(events: Sequence[Event]) -> Book:
-    book = Book()
+def folded(events: Sequence[Event]) -> PositionBook:
+    book = PositionBook()
     book.apply_all(enumerate(events, 1))
     return book
 
@@ -151,7 +152,7 @@ def perform(
     settings: Settings = SETTINGS,
     minutes: float = screenplay.MINUTES,
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
-    arrange: Arrange = lambda tree, world: tree,
+    arrange: Arrange = lambda tree, inputs: tree,
     gate: Gate | None = None,
     halted: Callable[[], bool] = lambda: False,
     instruments: Sequence[trio.abc.Instrument] = (),
@@ -171,7 +172,7 @@ def perform(
         async def main() -> Ended:
             market = screenplay.market()
             clock = SimulatedClock(start_ms=begin_ms)
-            with opened(
+            with open_session(
                 settings=settings,
                 database_path=(folder or Path(scratch)) / "journal.sqlite3",
                 venue_path=folder / "venue.sqlite3" if folder else MEMORY,
@@ -181,33 +182,35 @@ def perform(
                 gate=(gate or AssumedLiveGate()).label,
                 durable=durable,
             ) as session:
-                world = World(
+                inputs = SystemInputs(
                     settings=settings,
                     clock=clock,
                     port=session.port(settings, adapter=adapter),
                     market=market,
                     writer=session.writer,
                     reader=session.reader,
-                    runner=inline,
+                    runner=run_inline,
                     gate=gate or AssumedLiveGate(),
                     salt_of=partial(ids.salt_for, b"s" * 32),
                     halted=halted,
                     step_ms=market.step_ms,
                     keep_detail=keep_detail,
                 )
-                return await _run(arrange(compose(world), world), world, session, direct, minutes)
+                return await _run(
+                    arrange(compose(inputs), inputs), inputs, session, direct, minutes
+                )
 
         return trio.run(main, clock=JumpClock(), instruments=list(instruments))
 
 
 async def _run(
-    tree: Tree, world: World, session: Session, direct: Director, minutes: float
+    tree: Tree, inputs: SystemInputs, session: Session, direct: Director, minutes: float
 ) -> Ended:
-    clock = world.clock
+    clock = inputs.clock
     assert isinstance(clock, SimulatedClock)
     exits: list[ChildExit] = []
     supervisor = Supervisor(tree.spec, on_exit=exits.append)
-    stage = Stage(tree=tree, world=world, session=session, clock=clock, supervisor=supervisor)
+    stage = Stage(tree=tree, inputs=inputs, session=session, clock=clock, supervisor=supervisor)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         nursery.start_soon(direct, stage)

@@ -53,7 +53,9 @@ def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
 
 
 def orders_of(stage: Stage, plan: Plan) -> Orders:
-    entry, *attached = entry_intents(plan, now_ms=stage.clock.now_ms(), salt_of=stage.world.salt_of)
+    entry, *attached = entry_intents(
+        plan, now_ms=stage.clock.now_ms(), salt_of=stage.inputs.salt_of
+    )
     return entry, tuple(attached)
 
 

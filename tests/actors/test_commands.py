@@ -12,8 +12,8 @@ from account_of import faults
 from stage import SETTINGS, Ended, Stage, at, perform
 
 from kamou import app, ids
-from kamou.actors.desk import Desk, DeskSettings
 from kamou.actors.follower import BookFollower
+from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.core.book.events import (
     EquityRecorded,
     IntentRecorded,
@@ -156,7 +156,7 @@ def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
 
     perform(direct=direct, keep_detail=True, minutes=5)
     (body,) = bodies
-    (reason,) = scan_detail.reasons(body, "DDD")
+    (reason,) = scan_detail.read_reasons(body, "DDD")
     assert "scripted" in str(reason)
 
 
@@ -174,11 +174,11 @@ def test_what_a_strategy_raised_is_kept_with_the_reasons_of_its_cycle() -> None:
     both = attrs.evolve(SETTINGS, strategies=StrategySettings(enabled=("scripted", "raising")))
     perform(direct=direct, keep_detail=True, minutes=minute + 2, settings=both)
     (body,) = bodies
-    (failed,) = [r for r in scan_detail.reasons(body, "AAA") if r.strategy == "raising"]
+    (failed,) = [r for r in scan_detail.read_reasons(body, "AAA") if r.strategy == "raising"]
     assert failed.abstain is Abstain.STRATEGY_FAILED
     error = 'ZeroDivisionError("a strategy\'s own mistake")'
     assert failed.figures == (Figure(name="error", value=error),)
-    (quiet,) = [r for r in scan_detail.reasons(body, "GGG") if r.strategy == "raising"]
+    (quiet,) = [r for r in scan_detail.read_reasons(body, "GGG") if r.strategy == "raising"]
     assert quiet.figures == (
         Figure(name="script", value="0"),
         Figure(name="wanted", value="a line of the script"),
@@ -221,17 +221,17 @@ def test_a_deed_that_was_done_before_is_skipped_and_the_rest_is_done() -> None:
         await stage.until(2.5)
         book = stage.book()
         order = next(iter(book.orders.values()))
-        desk = Desk(
+        executor = OrderExecutor(
             journal=stage.tree.journal,
             port=stage.tree.port,
             governor=stage.tree.governor,
             clock=stage.clock,
-            salt_of=stage.world.salt_of,
-            settings=DeskSettings(),
+            salt_of=stage.inputs.salt_of,
+            settings=OrderExecutorSettings(),
         )
         old = IntentRecorded(at_ms=at(2), cause_id="", intent=order.intent)
         new = attrs.evolve(old, intent=attrs.evolve(order.intent, client_order_id="km-new"))
-        after = await desk.commit(old, new)
+        after = await executor.commit(old, new)
         seen.append(sum(name in after.orders for name in (order.client_order_id, "km-new")))
 
     ended = perform(direct=direct, minutes=3)

@@ -15,14 +15,14 @@ import pytest
 import screenplay
 import trio
 from account_of import faults
-from crash_points import Saboteur, Watcher
+from crash_points import CrashInjector, CrashPointCounter
 from stage import Ended, perform
 
 from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.runtime.determinism import throw_into
 from kamou.runtime.supervision import RestartStormError
-from kamou.simulator.saboteur import Sabotage, Site
+from kamou.simulator.crash_injection import CrashPoint, InjectedCrash
 
 PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(
@@ -37,9 +37,9 @@ def armed() -> bool:
 
 
 @cache
-def sites() -> dict[Site, int]:
+def sites() -> dict[CrashPoint, int]:
     """Where actors wait in an undisturbed run, and how often."""
-    watcher = Watcher(ACTORS, armed)
+    watcher = CrashPointCounter(ACTORS, armed)
     ended = perform(instruments=[watcher])
     assert faults(ended, until_minute=screenplay.MINUTES) == []
     return dict(sorted(watcher.seen.items()))
@@ -53,7 +53,7 @@ def visits(count: int) -> list[int]:
 
 def unexpected(ended: Ended) -> list[str]:
     """Crashes that nobody ordered and that did not follow from one that was."""
-    follows = (Sabotage, CallUnavailableError, RestartStormError)
+    follows = (InjectedCrash, CallUnavailableError, RestartStormError)
     return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
 
 
@@ -83,21 +83,21 @@ def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in visits(count)]
     wrong: dict[str, list[str]] = {}
     for site, visit in cases[part::PARTS]:
-        saboteur = Saboteur(ACTORS, armed, site, visit)
-        ended = perform(instruments=[saboteur])
+        injector = CrashInjector(ACTORS, armed, site, visit)
+        ended = perform(instruments=[injector])
         found = faults(ended, until_minute=screenplay.MINUTES) + unexpected(ended)
-        if not saboteur.struck:
+        if not injector.struck:
             found.append("the run went another way before it crashed")
         if len(ended.of(CycleClosed)) != screenplay.MINUTES + 1:
             found.append("a cycle was never closed, or the journal lost what was cast")
-        if not any(isinstance(exit_.error, Sabotage) for exit_ in ended.crashes):
+        if not any(isinstance(exit_.error, InjectedCrash) for exit_ in ended.crashes):
             found.append("nothing crashed")
         if found:
             wrong[f"{site} at visit {visit}"] = found
     assert wrong == {}
 
 
-class Storm(Watcher):
+class Storm(CrashPointCounter):
     """Crashes a few actors at random, recoveries included, ``backoff_reset_s`` apart."""
 
     def __init__(self, seed: int, crashes: int, rate: float, backoff_reset_s: float) -> None:
@@ -115,14 +115,14 @@ class Storm(Watcher):
         digest = hashlib.sha256(f"{self.seed}:{self.steps}".encode()).digest()
         return int.from_bytes(digest[:4], "big") / 2**32
 
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+    def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
         if task.child_nurseries:
             return  # a task that waits for its own nursery may not leave before its children
         now = trio.current_time()
         if self.left and now - self.last_s >= self.backoff_reset_s and self.chance() < self.rate:
             self.left -= 1
             self.last_s = now
-            throw_into(task, Sabotage(str(site)))
+            throw_into(task, InjectedCrash(str(site)))
 
 
 @pytest.mark.no_cover

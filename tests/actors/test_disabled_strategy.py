@@ -11,7 +11,7 @@ from stage import SETTINGS, Stage, at, perform
 from kamou.core.book.events import PermitDenied
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.operator.metrics import exposition
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 
 # Lower than what the first run entered: the only way to have too many while the rules work.
 STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))

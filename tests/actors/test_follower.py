@@ -17,7 +17,7 @@ from kamou.actors import follower as module
 from kamou.actors import journal as journal_module
 from kamou.actors.follower import BookFollower, StateFollower
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
 
 EVENTS = 28
@@ -41,9 +41,9 @@ class FoldCount(trio.abc.Instrument):
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.folded = self.most_folded = self.read = self.most_read = self.reads = 0
-        apply, read = Book.apply, journal_module.read_events
+        apply, read = PositionBook.apply, journal_module.read_events
 
-        def counted(book: Book, seq: int, event: Any) -> None:
+        def counted(book: PositionBook, seq: int, event: Any) -> None:
             self.folded += 1
             self.most_folded = max(self.most_folded, self.folded)
             apply(book, seq, event)
@@ -55,7 +55,7 @@ class FoldCount(trio.abc.Instrument):
             self.most_read = max(self.most_read, self.read)
             return found
 
-        patch.setattr(Book, "apply", counted)
+        patch.setattr(PositionBook, "apply", counted)
         patch.setattr(journal_module, "read_events", counted_read)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -111,7 +111,7 @@ async def test_a_recovery_that_is_out_of_time_goes_on_where_it_was(
             nursery.cancel_scope.cancel()
     assert follower.book.seq == EVENTS
     assert attempts > 1
-    expected = Book()
+    expected = PositionBook()
     expected.apply_all((c.seq, c.event) for c in bench.writer.read(0))
     assert follower.book.dump() == expected.dump()
 

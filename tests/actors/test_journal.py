@@ -15,9 +15,9 @@ from kamou.actors import journal as module
 from kamou.actors.follower import BookFollower
 from kamou.core.book import events as e
 from kamou.errors import DuplicateEventError
-from kamou.runtime.runners import on_thread
+from kamou.runtime.runners import run_on_thread
 from kamou.store import queries
-from kamou.store.snapshots import Snapshot
+from kamou.store.snapshots import BookSnapshot
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ async def test_a_snapshot_is_due_saved_and_found_again(
         journal.save_snapshot(3, lambda: b"state", at_ms=5)
         assert not journal.snapshot_due(3)
         await trio.sleep(1)
-        assert journal.book_snapshot() == Snapshot(seq=3, state=b"state")
+        assert journal.book_snapshot() == BookSnapshot(seq=3, state=b"state")
         with pytest.raises(AssertionError):
             journal.save_snapshot(4, bytes, at_ms=5)
     assert not make().journal.snapshot_due(5)
@@ -240,7 +240,7 @@ async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_
 
 async def test_on_its_own_thread_the_writer_keeps_the_same_promises(bench: Bench) -> None:
     """Real time: a simulated clock takes a waiting thread for idleness."""
-    bench.runner = on_thread()
+    bench.runner = run_on_thread()
     done: list[int] = []
 
     async def work(number: int) -> None:
@@ -261,7 +261,7 @@ async def test_on_its_own_thread_the_writer_keeps_the_same_promises(bench: Bench
 
 
 async def test_a_cancelled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
-    bench.runner = on_thread()
+    bench.runner = run_on_thread()
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.actor().run)
         bench.journal.cast(lost(1))

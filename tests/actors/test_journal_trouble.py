@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from kamou.actors import journal as module
 from kamou.errors import CallUnavailableError, DiskFullError, StoreError
 from kamou.store import queries
-from kamou.store.snapshots import Snapshot
+from kamou.store.snapshots import BookSnapshot
 
 
 @pytest.fixture
@@ -185,4 +185,4 @@ async def test_a_snapshot_waits_for_the_disk_without_undoing_the_commit(
             assert bench.full == [True]
         await trio.sleep(2)
         assert bench.full == [True, False]
-        assert bench.journal.book_snapshot() == Snapshot(seq=1, state=b"state")
+        assert bench.journal.book_snapshot() == BookSnapshot(seq=1, state=b"state")

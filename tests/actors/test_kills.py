@@ -14,21 +14,21 @@ import pytest
 import screenplay
 import trio
 from account_of import faults
-from crash_points import Watcher
+from crash_points import CrashPointCounter
 from stage import SETTINGS, at, perform
 from test_crashes import ACTORS, armed, sites, visits
 
 from kamou.core.book.events import RunStarted, RunStopped
-from kamou.simulator.saboteur import Site
+from kamou.simulator.crash_injection import CrashPoint
 
 PARTS = 6  # so that several processes may share the work
 DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time stop
 
 
-class Killer(Watcher):
+class Killer(CrashPointCounter):
     """Copies the files at the ``occurrence``-th return of one site's wait."""
 
-    def __init__(self, site: Site, occurrence: int, source: Path, copy: Path) -> None:
+    def __init__(self, site: CrashPoint, occurrence: int, source: Path, copy: Path) -> None:
         super().__init__(ACTORS, armed)
         self.target = site
         self.occurrence = occurrence
@@ -36,7 +36,7 @@ class Killer(Watcher):
         self.copy = copy
         self.killed_ms = 0
 
-    def resumed(self, task: trio.lowlevel.Task, site: Site) -> None:
+    def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
         if self.killed_ms or site != self.target or self.seen[site] != self.occurrence:
             return
         self.killed_ms = screenplay.START_MS + round(trio.current_time() * 1000)
@@ -45,7 +45,7 @@ class Killer(Watcher):
                 shutil.copy(path, self.copy / path.name)
 
 
-def killed_and_resumed(folder: Path, site: Site, visit: int, down_ms: int) -> list[str]:
+def killed_and_resumed(folder: Path, site: CrashPoint, visit: int, down_ms: int) -> list[str]:
     before, after = folder / "before", folder / "after"
     for path in (before, after):
         shutil.rmtree(path, ignore_errors=True)

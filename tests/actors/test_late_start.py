@@ -14,8 +14,9 @@ from journal_bench import Bench, benches
 from trio.testing import MockClock
 
 from kamou.actors.risk_governor import RiskGovernor
-from kamou.clock import HOUR_MS, SimulatedClock
+from kamou.clock import SimulatedClock
 from kamou.core.book import events as e
+from kamou.core.day import HOUR_MS
 from kamou.core.model import TradingState
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.midnights import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks

@@ -13,8 +13,8 @@ import screenplay
 from stage import strategy_files
 from test_midnight import BARS, MIDNIGHT_MS, market
 
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import FillRecorded, StateChanged, TradeClosed
+from kamou.core.day import MINUTE_MS
 from kamou.runs.backtest import replay
 from kamou.store.journal import read_events
 from kamou.venue.market.recorded import RecordedMarket

@@ -13,9 +13,9 @@ import pytest
 import screenplay
 from stage import SETTINGS, strategy_files
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.core.risk.midnights import LAST_PRICE_BARS
 from kamou.runs.backtest import replay
@@ -135,7 +135,7 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
         if r.at_ms < MIDNIGHT_MS and isinstance(r, MoneyAudit | FillAudit)
     )
     equity += (100 - stop.entry_before) * stop.position_before * stop.contract_size
-    book = Book()
+    book = PositionBook()
     book.apply_all(enumerate(events_in(path), 1))
     assert book.day == "2025-01-21"
     assert book.day_equity == equity

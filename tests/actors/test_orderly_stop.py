@@ -6,10 +6,10 @@ import pytest
 import screenplay
 from stage import Ended, perform
 
-from kamou.actors.desk import Desk
-from kamou.clock import MINUTE_MS
-from kamou.core.book.book import Book
+from kamou.actors.order_executor import OrderExecutor
 from kamou.core.book.events import Event, FillRecorded
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import MINUTE_MS
 from kamou.errors import DiskFullError
 
 SENT_MS = 62_000  # when the first entries go out; they fill 150 ms later, one after the other
@@ -46,14 +46,14 @@ def test_targets_that_fill_in_the_last_step_are_journalled(after_ms: int) -> Non
 def test_a_stop_on_a_full_disk_is_in_order_and_leaves_the_fills_to_the_next_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = Desk.commit
+    real = OrderExecutor.commit
 
-    async def full(self: Desk, *events: Event) -> Book:
+    async def full(self: OrderExecutor, *events: Event) -> PositionBook:
         if self.clock.now_ms() > screenplay.START_MS + SENT_MS + 100:
             raise DiskFullError("no space left")
         return await real(self, *events)
 
-    monkeypatch.setattr(Desk, "commit", full)
+    monkeypatch.setattr(OrderExecutor, "commit", full)
     ended = stopped_at(FIRST_FILL_MS)
     assert ended.crashes == []
     assert missing(ended)

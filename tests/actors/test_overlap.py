@@ -5,8 +5,8 @@ from __future__ import annotations
 import screenplay
 from stage import perform
 
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IncomeRecorded
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import Fill, Income
 from kamou.exchange.embedded import SimulatedExchange
 

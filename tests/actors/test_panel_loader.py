@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
+from kamou.clock import floor_ms
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.bars import Bars, Series
-from kamou.core.market.panel import FIELDS, Panel
+from kamou.core.market.panel import PANEL_FIELDS, Panel
 from kamou.core.strategies import panel_for
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
@@ -109,7 +110,7 @@ def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
 def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
     """Bit for bit, in everything that a strategy may read."""
     assert (left.symbols, left.bars, left.open_ms) == (right.symbols, right.bars, right.open_ms)
-    for field in FIELDS:
+    for field in PANEL_FIELDS:
         np.testing.assert_array_equal(left.view(field, 40), right.view(field, 40))
     np.testing.assert_array_equal(left.count, right.count)
     np.testing.assert_array_equal(left.last_close_ms, right.last_close_ms)

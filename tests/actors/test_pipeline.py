@@ -16,7 +16,7 @@ from trouble import ALL, Trouble, TroubledExchange
 
 from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner, StrategyFailedError
-from kamou.app import Tree, World
+from kamou.app import SystemInputs, Tree
 from kamou.core import strategies
 from kamou.core.book.events import CandidateRefined, CandidateVetoed, CycleRanked, IntentRecorded
 from kamou.core.model import OrderRole
@@ -56,14 +56,16 @@ def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
-def scanning(tree: Tree, world: World, kind: type[Scanner], index: int, **more: Any) -> Tree:
+def scanning(
+    tree: Tree, inputs: SystemInputs, kind: type[Scanner], index: int, **more: Any
+) -> Tree:
     """The tree with another kind of scanner for one shard."""
-    symbols = world.market.symbols
+    symbols = inputs.market.symbols
     chosen = tuple(tree.strategies.values())
     parts = split_symbols(symbols, 2)
     panels = PanelLoader(
         port=tree.port,
-        clock=world.clock,
+        clock=inputs.clock,
         parts=parts,
         new_panel=lambda names: strategies.panel_for(chosen, names, tree.period_ms),
     )
@@ -72,7 +74,7 @@ def scanning(tree: Tree, world: World, kind: type[Scanner], index: int, **more: 
         await kind(
             index=index,
             inbox=tree.mailboxes[f"scanner-{index}"],
-            clock=world.clock,
+            clock=inputs.clock,
             panels=panels,
             symbols=parts[index].symbols,
             strategies=chosen,
@@ -101,7 +103,7 @@ class Slow(Scanner):
 
 def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
     kind = type("Late", (Slow,), {"panels": []})
-    ended = perform(arrange=lambda tree, world: scanning(tree, world, kind, 1))
+    ended = perform(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 1))
     late = {round((e.cycle_at_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
     assert late[2] == 1
     assert sum(late.values()) == 1
@@ -113,7 +115,7 @@ def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
 
 def test_a_shard_that_missed_bars_reloads_them() -> None:
     kind = type("Asleep", (Slow,), {"panels": [], "takes_s": 130.0})
-    ended = perform(arrange=lambda tree, world: scanning(tree, world, kind, 0))
+    ended = perform(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0))
     panels = dict(kind.panels)
     assert at(3) not in panels  # conflated: only the newest waited
     assert panels[at(4)] == panels[at(2)] + 2  # no hole in the count of consecutive bars
@@ -135,7 +137,7 @@ def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
     ended = perform(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,
-        arrange=lambda tree, world: scanning(tree, world, kind, 0),
+        arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0),
     )
     panels = dict(kind.panels)
     assert panels[at(3)] == panels[at(4)] == panels[at(2)]
@@ -155,7 +157,7 @@ def test_a_history_that_could_not_be_read_is_read_later() -> None:
     ended = perform(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,
-        arrange=lambda tree, world: scanning(tree, world, kind, 0),
+        arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0),
     )
     assert dict(kind.panels)[at(1)] == screenplay.HISTORY + 1  # not one bar, nor two
     assert entered(ended)["BBB"] == 1

@@ -14,7 +14,7 @@ from stage import Ended, Stage, at, perform, replaced
 
 from kamou.actors.base import HandlerHungError
 from kamou.actors.risk_governor import RiskGovernor
-from kamou.app import Tree, World
+from kamou.app import SystemInputs, Tree
 from kamou.core.book.events import (
     EquityRecorded,
     IntentRecorded,
@@ -34,7 +34,7 @@ from kamou.simulator.venue import LivingEngine
 Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
 
-def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, World], Tree]:
+def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemInputs], Tree]:
     """From that minute on the governor answers so; everything else of it stays."""
 
     class Other(RiskGovernor):
@@ -43,18 +43,18 @@ def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, World], 
                 return await super().answer(message)
             return await answer(self, message)
 
-    def arrange(tree: Tree, world: World) -> Tree:
-        settings = world.settings
+    def arrange(tree: Tree, inputs: SystemInputs) -> Tree:
+        settings = inputs.settings
 
         async def start(task_status: trio.TaskStatus[None]) -> None:
             await Other(
                 inbox=tree.governor,
-                clock=world.clock,
+                clock=inputs.clock,
                 journal=tree.journal,
                 orders=tree.mailboxes["order_manager"],
                 reconciler=tree.mailboxes["reconciler"],
-                gate=world.gate,
-                instruments={i.symbol: i for i in world.market.instruments},
+                gate=inputs.gate,
+                instruments={i.symbol: i for i in inputs.market.instruments},
                 limits=settings.risk,
                 costs=settings.costs,
                 excluded=frozenset(),

@@ -12,7 +12,7 @@ from trouble import Trouble, TroubledExchange
 from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
 from kamou.operator.metrics import exposition
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 
 RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
 STRICT = attrs.evolve(SETTINGS, risk=RISK)

@@ -16,8 +16,9 @@ from stage import at, perform
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.actors.veto import VetoActor
-from kamou.clock import HOUR_MS, SimulatedClock
+from kamou.clock import SimulatedClock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
+from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
 from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits

@@ -8,7 +8,7 @@ import trio
 from screenplay import D
 from stage import SETTINGS, Stage, at, perform
 
-from kamou.actors.desk import DeskSettings
+from kamou.actors.order_executor import OrderExecutorSettings
 from kamou.actors.timed_port import TimedPort
 from kamou.core.book.events import (
     DayOpened,
@@ -99,7 +99,7 @@ async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcom
         async def cancel(self, client_order_id: str, symbol: str) -> None:
             await trio.sleep_forever()
 
-    port = TimedPort(Deaf(), DeskSettings().venue_timeout_s)  # type: ignore[arg-type]
+    port = TimedPort(Deaf(), OrderExecutorSettings().venue_timeout_s)  # type: ignore[arg-type]
     with pytest.raises(UnreachableError, match="within 5 s"):
         await port.open_orders()
     with pytest.raises(UnknownOutcomeError, match="within 5 s"):

@@ -58,7 +58,7 @@ def journalled(tmp_path: Path) -> DataDirectory:
     writer = database.open_writer(folder.database, durable=False)
     journal = JournalWriter(writer, run_number=1)
     journal.append(story.opening())
-    detail = scan_detail.pack(
+    detail = scan_detail.pack_details(
         ("BTCUSDT", "ETHUSDT"),
         {
             "mean_reversion": scan_detail.StrategyDetail(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_demo import NOW_MS, assert_same_book, fills_of, journal, run_table, serving, settings
 
-from kamou.clock import MINUTE_MS
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
 from kamou.runs import backup
@@ -49,7 +49,7 @@ async def test_a_backup_of_a_running_system_is_a_pair_that_a_run_goes_on_with(
         backup.back_up(traded, tmp_path / "copy")
     elsewhere = DataDirectory(tmp_path / "elsewhere")
     elsewhere.create()
-    backup.restore(tmp_path / "copy", elsewhere)
+    backup.restore_backup(tmp_path / "copy", elsewhere)
     async with serving(settings(elsewhere.path), now_ms=NOW_MS + 2 * MINUTE_MS) as again:
         await again.ready()
     assert_same_book(elsewhere)

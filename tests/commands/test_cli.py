@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kamou.commands.printing import progress, when
-from kamou.settings.config import load
+from kamou.settings.config import load_settings
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
@@ -102,7 +102,7 @@ def test_show_config_tells_each_value_with_its_origin(cli: Cli) -> None:
 
 def test_show_config_as_json_holds_every_setting_and_the_digest(cli: Cli) -> None:
     shown = json.loads(cli("show-config", "--json")[1])
-    assert shown["digest"] == load(None, {}).digest
+    assert shown["digest"] == load_settings(None, {}).digest
     assert shown["settings"]["equity"] == {"value": "10000", "unit": "USDT", "origin": "default"}
 
 

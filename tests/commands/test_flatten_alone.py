@@ -13,7 +13,7 @@ import pytest
 from full_disk import fill, free, small_disk
 from small_demo import NOW_MS, SetClock, settings, venue
 
-from kamou.clock import MINUTE_MS
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderSide, OrderType
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch

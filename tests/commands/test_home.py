@@ -15,7 +15,7 @@ from kamou.cli import kamou_command
 from kamou.commands.options import UserPath
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ConfigurationError
-from kamou.site.handover import read_pricing
+from kamou.site.process_protocol import read_pricing
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]

@@ -17,7 +17,7 @@ from kamou.commands import operator
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataFolderLock
 from kamou.operator.token import new_token
-from kamou.operator.unix_socket import Peer, bind_socket
+from kamou.operator.unix_socket import ListeningProcess, bind_socket
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -105,9 +105,12 @@ def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
     assert "did not answer /api/v1/proof" in err
 
 
-@pytest.mark.parametrize("peer", [Peer(pid=1, uid=os.geteuid()), Peer(pid=os.getpid(), uid=12_345)])
+@pytest.mark.parametrize(
+    "peer",
+    [ListeningProcess(pid=1, uid=os.geteuid()), ListeningProcess(pid=os.getpid(), uid=12_345)],
+)
 def test_a_socket_of_another_process_or_user_is_not_spoken_to(
-    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: Peer
+    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: ListeningProcess
 ) -> None:
     monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
     with DataFolderLock(folder.path):

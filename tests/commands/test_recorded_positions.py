@@ -12,8 +12,8 @@ import attrs
 from store import story
 
 from kamou.actors.follower import fold_hash
-from kamou.core.book.book import Book
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, Side
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
@@ -104,7 +104,7 @@ def test_a_fold_follows_the_journal_and_starts_again_on_another_database(
 def test_a_fold_begins_at_the_newest_snapshot_of_this_code(journalled: DataDirectory) -> None:
     with closing(database.open_reader(journalled.database)) as reader:
         whole = RecordedBook().follow(reader)
-    marked = Book.load(whole.dump())
+    marked = PositionBook.load(whole.dump())
     marked.state_reason = "only the snapshot says so"
     with closing(database.open_writer(journalled.database, durable=False)) as writer:
         snapshots.save(writer, seq=whole.seq, at_ms=0, code=fold_hash(), state=marked.dump())

@@ -11,10 +11,10 @@ import pytest
 from small_demo import settings
 
 from kamou.cli import main
-from kamou.commands.report_text import FIGURES, STRATEGY_COLUMNS, figure_cells
+from kamou.commands.report_text import REPORT_FIGURES, STRATEGY_COLUMNS, figure_cells
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
-from kamou.web.daily import Memo
+from kamou.web.daily_figures import Memo
 from kamou.web.pages.results import _rows
 from kamou.web.results import gather
 from kamou.web.site import Site
@@ -26,11 +26,11 @@ def test_every_figure_of_the_document_has_the_pages_name(
     journalled: DataDirectory, cli: Cli
 ) -> None:
     document = json.loads(cli("report", "--json")[1])
-    assert set(document["performance"]) == {*FIGURES, "trades"}
+    assert set(document["performance"]) == {*REPORT_FIGURES, "trades"}
     with closing(database.open_reader(journalled.database)) as reader:
         site = Site(mode="demo", currency="USDT", assumed_live=True)
         names = [row.name for row in _rows(gather(reader, site, Memo()))]
-    own = [name for key, (name, _, _) in FIGURES.items() if key != "max_drawdown_snapshots"]
+    own = [name for key, (name, _, _) in REPORT_FIGURES.items() if key != "max_drawdown_snapshots"]
     assert own == names
 
 
@@ -76,7 +76,7 @@ def test_the_tables_show_no_raw_name_and_no_unrounded_figure(
     with pytest.raises(SystemExit):
         main(["report", "--data-dir", str(traded.path)])
     shown = capsys.readouterr().out
-    for raw in (*FIGURES, *STRATEGY_COLUMNS, "equity_end", "mean_reversion"):
+    for raw in (*REPORT_FIGURES, *STRATEGY_COLUMNS, "equity_end", "mean_reversion"):
         assert raw not in shown or "_" not in raw
     assert "mean reversion" in shown
     assert "Equity" in shown

@@ -11,7 +11,7 @@ import pytest
 
 from kamou.commands import paused_terminal, run_output
 from kamou.commands.run_output import BAR_CHARS_MAX, RunOutput
-from kamou.runtime.levels import failure, warning
+from kamou.runtime.leveled_lines import error_line, warning_line
 
 AT_MS = 1_767_312_000_123  # 2026-01-02T00:00:00Z
 EVIL = "A\x1b[2J\nresults: http://evil.example/\r"
@@ -67,8 +67,8 @@ def test_without_a_terminal_each_line_has_its_time_and_its_level(
 ) -> None:
     with RunOutput(now_ms=lambda: AT_MS, on_terminal=False) as output:
         output.announce("plain")
-        output.announce(warning("halted"))
-        output.announce(failure("crashed"))
+        output.announce(warning_line("halted"))
+        output.announce(error_line("crashed"))
         output.announce(EVIL)
     assert capsys.readouterr().err.splitlines() == [
         "2026-01-02T00:00:00Z INFO plain",

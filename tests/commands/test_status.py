@@ -12,14 +12,14 @@ import attrs
 import pytest
 from store import story
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import DayOpened, Event, IncomeRecorded, RunStarted
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import state_cause
 from kamou.core.model import Income
 from kamou.core.risk.equity import lost_of
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HALT, SET, HaltLatch
+from kamou.data_directory.latch import HALT, SET_WORD, HaltLatch
 from kamou.data_directory.lock import DataFolderLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -158,7 +158,7 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
     assert day["exit_costs"] == 0.000875  # 7
     assert day["loss"] == 0.001875  # and 8
     assert day["result"] == -0.001
-    book = Book()
+    book = PositionBook()
     book.apply_all(enumerate((*story.opening(), *told, opening), 1))
     assert book.day_equity == 8_000  # as the governor counts it
     assert lost_of(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
@@ -360,7 +360,7 @@ def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: 
     ("action", "words"),
     [
         (HALT, '! halted since 2023-11-15 10:00:00 UTC, "storm": the next run enters nothing'),
-        (SET, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
+        (SET_WORD, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
     ],
 )
 def test_a_halt_that_no_run_has_read_yet_is_shown(
@@ -369,7 +369,7 @@ def test_a_halt_that_no_run_has_read_yet_is_shown(
     HaltLatch(journalled.latch).set("storm", "operator", 1_700_042_400_000, action=action)
     assert words in cli("status")[1]
     latch = json.loads(cli("status", "--json")[1])["latch"]
-    assert (latch["reason"], latch["flattened"]) == ("storm", action == SET)
+    assert (latch["reason"], latch["flattened"]) == ("storm", action == SET_WORD)
     HaltLatch(journalled.latch).clear("over", "operator", 1_700_042_500_000)
     assert "storm" not in cli("status")[1]
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from kamou.commands.status_text import frame, snapshot, troubles, whole
+from kamou.commands.status_text import frame, status_lines, troubles, whole
 from kamou.commands.text_layout import cells, columns, cut, flow, limited, wrap
 
 SIZES = [(59, 24), (79, 24), (159, 50)]
@@ -58,7 +58,7 @@ def test_a_frame_fits_sixty_columns_and_twenty_four_lines(seed: int) -> None:
 def test_no_line_of_a_status_is_wider_than_the_terminal(seed: int, width: int) -> None:
     look = AnyLook(seed).look()
     assert_fits(whole(look, width), width)
-    lines = snapshot(look, width)
+    lines = status_lines(look, width)
     assert_fits(lines, width)
     assert "" not in lines
 

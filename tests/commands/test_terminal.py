@@ -177,18 +177,18 @@ def _summary() -> dict[str, Any]:
 @pytest.fixture
 def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirectory]:
     """A run whose every answer has a stranger's words in it."""
-    from kamou.commands.operator import Operator
+    from kamou.commands.operator import OperatorClient
 
     folder = DataDirectory(tmp_path / "kamou-data")
     tree = {"id": EVIL, "state": EVIL, "incarnation": 1, "restarts": 0, "last_error": EVIL}
     box = {"name": EVIL, "depth": 0, "peak": 0, "dropped": 0, "expired": EVIL}
     answer = {"state": EVIL, EVIL: EVIL, "supervision": {"id": "run", "children": [tree]}}
     tree["mailboxes"] = [box]
-    monkeypatch.setattr(Operator, "_ask", lambda *_: answer)
+    monkeypatch.setattr(OperatorClient, "_ask", lambda *_: answer)
     monkeypatch.setattr(
-        Operator,
+        OperatorClient,
         "find",
-        lambda _: Operator(
+        lambda _: OperatorClient(
             record=RunRecord(
                 pid=1,
                 mode=EVIL,
@@ -217,12 +217,12 @@ def test_what_a_running_system_answers_is_shown_escaped(
 def test_what_it_refuses_is_shown_escaped(
     cli: Cli, lying: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kamou.commands.operator import Operator
+    from kamou.commands.operator import OperatorClient
 
     def refuse(*_: object) -> None:
         raise KamouError(f"/api/v1/halt answered 503: {EVIL}")
 
-    monkeypatch.setattr(Operator, "_ask", refuse)
+    monkeypatch.setattr(OperatorClient, "_ask", refuse)
     for verb in ("status", "halt", "resume", "flatten"):
         _, out, err = cli(verb)
         assert_harmless(out, err)

@@ -24,7 +24,7 @@ from commands.status_cases import NOW_MS, seen
 from store import story
 
 from kamou.commands import watch
-from kamou.commands.watch import Watch
+from kamou.commands.watch import StatusWatch
 from kamou.core.model import Figure, TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
@@ -107,7 +107,7 @@ def test_a_signal_right_before_a_pause_ends_it() -> None:
 # --- the run ends ---------------------------------------------------------------------
 
 
-def looks(*given: dict[str, Any] | Exception) -> Watch:
+def looks(*given: dict[str, Any] | Exception) -> StatusWatch:
     left = iter(given)
 
     def look() -> dict[str, Any]:
@@ -116,7 +116,7 @@ def looks(*given: dict[str, Any] | Exception) -> Watch:
             raise found
         return found
 
-    return Watch(look)
+    return StatusWatch(look)
 
 
 GONE = seen(running=False, system=None, run=None, gone=True, why_not="nothing is running")

@@ -11,8 +11,8 @@ import attrs
 import pytest
 from store import story
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.events import CycleRanked
+from kamou.core.day import HOUR_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.store.journal import JournalWriter

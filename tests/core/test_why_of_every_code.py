@@ -25,16 +25,16 @@ from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
 from kamou.core.model import Denial, Figure, OrderRole, TradingState
 from kamou.core.ranking.ranking import merge
-from kamou.core.ranking.scan_detail import details_of, pack
+from kamou.core.ranking.scan_detail import details_of, pack_details
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.risk.planning import silent_governor, unusable_quote
-from kamou.core.risk.states import EquityRead, resume
+from kamou.core.risk.states import EquityRead, resume_command
 from kamou.core.risk.verdict import Denied
 from kamou.core.strategies import make
-from kamou.core.strategies.base import Opinion, Strategy, failed
+from kamou.core.strategies.base import Strategy, StrategyScores, failed
 from kamou.core.vetoes import ask_all
-from kamou.core.words import EXACT, FIGURES, figure_words
+from kamou.core.words import EXACT, FIGURE_NAMES, figure_words
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.state_lines import state_line
 from kamou.store import database
@@ -131,7 +131,7 @@ class Shard:
     shard: int
     bar_closed_at_ms: int
     close: Any
-    columns: tuple[Opinion, ...]
+    columns: tuple[StrategyScores, ...]
 
 
 def broken_market() -> Any:
@@ -174,7 +174,7 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
         period_ms=PERIOD,
         now_ms=panel.close_ms,
     )
-    return NOON + last, pack(ranking.names, found)
+    return NOON + last, pack_details(ranking.names, found)
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_every_figure_has_a_name_and_a_value_for_people() -> None:
     permit = Denial(code="GRANTED", figures=granted.figures)
     for denial in (*denials(), *vetoes(), permit):
         for figure in denial.figures:
-            assert figure.name in FIGURES, denial
+            assert figure.name in FIGURE_NAMES, denial
             if figure.name not in EXACT:
                 words = figure_words(figure, denial.code).partition(" = ")[0]
                 assert not RAW.search(words.replace(NAMED_STATE, "")), words
@@ -281,7 +281,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
     story = ready()
     halted(story)
     costly = EquityRead(equity=D(10_000), at_ms=NOON, exit_costs=D("450.123456789"))
-    refused = resume(story.book, costly, limits=RiskLimits(), now_ms=NOON)
+    refused = resume_command(story.book, costly, limits=RiskLimits(), now_ms=NOON)
     figures = (*refused.figures, Figure(name="overdue_ms", value="61000"))
     assert len(figures) > 5
     for reason in StateReason:

@@ -15,8 +15,8 @@ from kamou.core.risk import context, exposure, sizing
 from kamou.core.risk import rules_portfolio as rules
 from kamou.core.words import (
     BOUNDS,
-    FIGURES,
-    STATES,
+    FIGURE_NAMES,
+    STATE_WORDS,
     describe_state,
     figure_words,
     figures_words,
@@ -25,7 +25,7 @@ from kamou.core.words import (
 )
 
 ROOT = Path(kamou.__file__).parent
-MAKERS = {"denial", "_disabled"}  # functions whose keywords are names of figures
+MAKERS = {"make_denial", "make_veto", "_disabled"}  # functions whose keywords are names of figures
 
 
 def names_in_the_source() -> Iterator[tuple[str, str]]:
@@ -46,11 +46,11 @@ def names_in_the_source() -> Iterator[tuple[str, str]]:
 def test_every_figure_that_the_source_names_has_a_name_for_people() -> None:
     found = dict(names_in_the_source())
     assert len(found) > 60
-    assert {name: place for name, place in found.items() if name not in FIGURES} == {}
+    assert {name: place for name, place in found.items() if name not in FIGURE_NAMES} == {}
 
 
 def test_no_name_for_people_is_a_name_of_the_code() -> None:
-    for words in (*FIGURES.values(), *BOUNDS.values(), *STATES.values()):
+    for words in (*FIGURE_NAMES.values(), *BOUNDS.values(), *STATE_WORDS.values()):
         assert "_" not in words
         assert "=" not in words
 
@@ -61,7 +61,7 @@ def test_every_limit_that_bounds_a_size_has_a_name() -> None:
 
 
 def test_every_trading_state_has_words() -> None:
-    assert set(STATES) == {state.value for state in TradingState}
+    assert set(STATE_WORDS) == {state.value for state in TradingState}
     assert describe_state("active") == "active"
     assert describe_state("reduce_only") == "reduce_only, no new trades"
     assert describe_state("flattening") == "flattening, closing everything"
@@ -83,7 +83,7 @@ def test_a_strategy_is_called_by_its_name_with_its_acronyms(name: str, shown: st
 
 
 def test_no_strategy_shows_the_name_of_its_file() -> None:
-    for name in strategies.discover():
+    for name in strategies.discover_strategies():
         assert "_" not in strategy_name(name)
 
 

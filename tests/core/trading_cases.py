@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import (
     Account,
     Fill,
@@ -31,7 +31,7 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.exposure import Exposure, exposure_of
 from kamou.core.risk.governor import ReviewContext, review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.verdict import Denied
@@ -231,16 +231,16 @@ def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any
 class Story:
     """A journal in miniature."""
 
-    book: Book = attrs.field(factory=Book)
+    book: PositionBook = attrs.field(factory=PositionBook)
     told: list[e.Event] = attrs.field(factory=list)
 
-    def say(self, *events: e.Event) -> Book:
+    def say(self, *events: e.Event) -> PositionBook:
         for event in events:
             self.told.append(event)
             self.book.apply(self.book.seq + 1, event)
         return self.book
 
-    def ready(self, equity: str = "10000", at_ms: int = NOON) -> Book:
+    def ready(self, equity: str = "10000", at_ms: int = NOON) -> PositionBook:
         """A run that started, marked its equity, opened its day and reconciled."""
         start_ms = at_ms - at_ms % DAY
         return self.say(
@@ -335,7 +335,7 @@ def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderC
     )
 
 
-def equity_now(book: Book, **marks: str) -> CurrentEquity:
+def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
     """The equity of ``book`` at NOON, with marks by symbol."""
     quotes = {symbol: quote(symbol, mid) for symbol, mid in marks.items()}
     return current_equity(
@@ -343,7 +343,7 @@ def equity_now(book: Book, **marks: str) -> CurrentEquity:
     )
 
 
-def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
+def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
     """A review in which nothing is wrong, save what ``changes`` makes wrong."""
     inputs: dict[str, Any] = {
         "plan": of,
@@ -366,7 +366,7 @@ def review(book: Book, of: Plan, **changes: Any) -> ReviewContext:
 
 def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
     """What the book has at stake at noon, at these marks by symbol."""
-    return exposure(
+    return exposure_of(
         story.book,
         marks=marks or {},
         instruments=INSTRUMENTS,

@@ -11,8 +11,8 @@ import pytest
 from kamou.data_directory.latch import (
     CLEAR,
     HALT,
-    SET,
-    UNREADABLE,
+    SET_WORD,
+    UNREADABLE_LATCH,
     HaltLatch,
     asks_to_close,
     standing,
@@ -55,17 +55,17 @@ def test_a_damaged_line_is_unreadable_and_the_others_are_read(
     latch.set("", "operator", NOW_MS, action=HALT)
     latch.clear("", "operator", NOW_MS + 1)
     add(latch, damage)
-    assert actions(latch) == [HALT, CLEAR, UNREADABLE]
+    assert actions(latch) == [HALT, CLEAR, UNREADABLE_LATCH]
     assert latch.damaged_lines() == [3]
     latch.set("", "operator", NOW_MS + 2, action=HALT)
-    assert actions(latch) == [HALT, CLEAR, UNREADABLE, HALT]
+    assert actions(latch) == [HALT, CLEAR, UNREADABLE_LATCH, HALT]
 
 
 def test_a_log_that_cannot_be_opened_is_unreadable(latch: HaltLatch) -> None:
     latch.log_path.mkdir()
-    assert actions(latch) == [UNREADABLE]
+    assert actions(latch) == [UNREADABLE_LATCH]
     latch.set("news", "operator", NOW_MS, action=HALT)
-    assert actions(latch) == [UNREADABLE, HALT], "the latch's own file says it"
+    assert actions(latch) == [UNREADABLE_LATCH, HALT], "the latch's own file says it"
 
 
 def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
@@ -75,7 +75,7 @@ def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
     latch.set("news", "operator", NOW_MS + 2, action=HALT)
     text = latch.log_path.read_bytes()
     assert [line[:14] for line in text.splitlines()][2:] == [b'{"action": "se', b'{"action": "ha']
-    assert actions(latch) == [SET, CLEAR, UNREADABLE, HALT]
+    assert actions(latch) == [SET_WORD, CLEAR, UNREADABLE_LATCH, HALT]
     assert [record.reason for record in standing(latch.log())] == ["news"]
     assert not asks_to_close(latch.log())
 
@@ -108,7 +108,7 @@ def test_a_line_that_found_room_for_its_half_is_not_logged(
     assert [each.action for each in standing(latch.log())] == [HALT]
 
 
-@pytest.mark.parametrize("action", [SET, HALT])
+@pytest.mark.parametrize("action", [SET_WORD, HALT])
 def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
     latch: HaltLatch, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
         with pytest.raises(StoreError, match="cannot clear the halt latch"):
             latch.clear("", "operator", NOW_MS + 1)
     assert actions(latch) == [action]
-    assert asks_to_close(latch.log()) is (action == SET)
+    assert asks_to_close(latch.log()) is (action == SET_WORD)
 
 
 def test_a_flatten_before_a_damaged_line_is_not_asked_for_by_a_later_halt(

@@ -45,7 +45,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     folder = DataDirectory(tmp_path / "made" / "data")
     with DataFolderLock(folder.path):
-        database.migrate(folder.database)
+        database.migrate_journal(folder.database)
         with (
             closing(database.open_writer(folder.database)) as writer,
             closing(VenueStore(folder.exchange)) as venue,
@@ -56,7 +56,7 @@ def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask
             salt_key(folder.salt_key)
             HaltLatch(folder.latch).set("storm", "operator", 1)
             FlattenLog(path=folder.flatten_log).note("done")
-            database.backup(folder.database, folder.path / "backup.sqlite3")
+            database.copy_journal(folder.database, folder.path / "backup.sqlite3")
             made = {path.name: mode(path) for path in folder.path.iterdir()}
     assert {"kamou.sqlite3-wal", "exchange.sqlite3-shm", "backup.sqlite3", "lock"} <= set(made)
     assert set(made.values()) == {0o600}
@@ -115,7 +115,7 @@ def older(tmp_path: Path) -> DataDirectory:
     """A data directory as an older version made it, under umask 022."""
     folder = DataDirectory(tmp_path / "data")
     folder.create()
-    database.migrate(folder.database)
+    database.migrate_journal(folder.database)
     for path in (folder.lock, folder.run_record):
         path.touch()
         path.chmod(0o644)

@@ -127,9 +127,9 @@ def test_a_backup_of_a_changed_database_is_refused_and_none_is_left(tmp_path: Pa
     journal(path)
     changed(path, PLANTED)
     with pytest.raises(StoreError, match="the trigger planted"):
-        database.backup(path, tmp_path / "backup.sqlite3")
+        database.copy_journal(path, tmp_path / "backup.sqlite3")
     with pytest.raises(StoreError, match="the trigger planted"):
-        database.migrate(path)
+        database.migrate_journal(path)
     assert {p.name for p in tmp_path.iterdir()} == {"file.sqlite3"}
 
 
@@ -228,7 +228,7 @@ def test_a_backup_is_read_in_a_folder_that_may_not_be_written(
 ) -> None:
     backup = open_path / "backups" / "backup.sqlite3"
     backup.parent.mkdir()
-    database.backup(made(open_path / "data"), backup)
+    database.copy_journal(made(open_path / "data"), backup)
     assert read_as_stranger(backup) == "[('kept',)]"
 
 

@@ -11,8 +11,8 @@ from memory_market import MemoryMarket, with_bars
 from port_fakes import Latch, LeapClock, Permits, Proofs, approve, close_of, intents_of, plan_of
 from venue_orders import EXACT, at, engine_at
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.updates import FillUpdate
+from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, InvalidPermitError, UnknownOutcomeError
 from kamou.exchange import embedded

@@ -17,12 +17,13 @@ from port_fakes import Latch, LeapClock, Permits, Proofs
 from trio.testing import MockClock
 
 from kamou.actors.exchange import MADE_AHEAD_MS, ExchangeActor
-from kamou.clock import DAY_MS, HOUR_MS, SimulatedClock
+from kamou.clock import SimulatedClock
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.mailboxes import Mailbox
-from kamou.runtime.runners import Runner, inline, on_thread
-from kamou.settings.config import load
+from kamou.runtime.runners import Runner, run_inline, run_on_thread
+from kamou.settings.config import load_settings
 from kamou.venue.engine import Engine
 from kamou.venue.market import generator
 from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
@@ -50,8 +51,8 @@ def same(left: Any, right: Any) -> bool:
     )
 
 
-def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = inline) -> SimulatedExchange:
-    given_ = load(None, {}).settings
+def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = run_inline) -> SimulatedExchange:
+    given_ = load_settings(None, {}).settings
     engine = Engine(
         source,
         VenueModels.from_settings(given_.exchange, given_.costs),
@@ -75,13 +76,13 @@ class Makers:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[int, bool]] = []  # day, whether by the loop's thread
         self._loop = threading.get_ident()
-        advance: Callable[..., Any] = generator.advance
+        advance: Callable[..., Any] = generator.run_day
 
         def noted(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
             self.made.append((day, threading.get_ident() == self._loop))
             return advance(universe, paths, seed, day, *rest)
 
-        patch.setattr(generator, "advance", noted)
+        patch.setattr(generator, "run_day", noted)
 
 
 def frozen(source: GeneratedMarket) -> None:
@@ -184,7 +185,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
 
     async def main() -> list[Any]:
         makers = Makers(monkeypatch)
-        found = await read(on_thread())
+        found = await read(run_on_thread())
         assert {day for day, _ in makers.made} == set(range(10))
         assert not any(on_loop for _, on_loop in makers.made)
         return found
@@ -192,7 +193,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
     on_a_thread = trio.run(main)
     assert held[0] == held[1], "reads of the past push no day out that the engine needs"
     source = market()
-    for one, other in zip(on_a_thread, trio.run(read, inline), strict=True):
+    for one, other in zip(on_a_thread, trio.run(read, run_inline), strict=True):
         assert same(one, other)
 
 
@@ -200,7 +201,7 @@ async def test_days_that_were_missed_are_passed_one_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = market()
-    port = port_at(source, ORIGIN_MS + 3 * DAY_MS + HOUR_MS, on_thread())
+    port = port_at(source, ORIGIN_MS + 3 * DAY_MS + HOUR_MS, run_on_thread())
     steps: list[int] = []
     step = port.step
 

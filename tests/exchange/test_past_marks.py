@@ -11,11 +11,11 @@ import trio
 from port_fakes import Latch, LeapClock, Permits, Proofs
 
 from kamou.actors.midnights import closes_at
-from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.runtime.runners import Runner, inline, on_thread
+from kamou.runtime.runners import Runner, run_inline, run_on_thread
 from kamou.venue.engine import Engine
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.market import MarketSource
@@ -67,7 +67,7 @@ def recorded() -> RecordedMarket:
     )
 
 
-def port_on(source: MarketSource, runner: Runner = inline) -> SimulatedExchange:
+def port_on(source: MarketSource, runner: Runner = run_inline) -> SimulatedExchange:
     engine = Engine(
         source, VenueModels(), VenueStore(MEMORY), start_ms=ORIGIN_MS, wallet_balance=D(10_000)
     )
@@ -101,7 +101,7 @@ def test_a_past_mark_of_a_generated_market_is_the_mark_that_was_quoted_then(
     threaded: bool,
 ) -> None:
     async def main() -> list[tuple[Marks, Marks]]:
-        port = port_on(generated(), on_thread() if threaded else inline)
+        port = port_on(generated(), run_on_thread() if threaded else run_inline)
         times = tuple(ORIGIN_MS + at for at in TIMES)
         return await read_twice(port, times, ORIGIN_MS + 6 * DAY_MS + 1)
 

@@ -8,10 +8,10 @@ from harness import HELD, Line, denied, entries, play, told_of, wrong
 from stage import Stage, at
 from trouble import UNANSWERED, Trouble, every
 
-from kamou.actors import desk, reconciler
-from kamou.clock import MINUTE_MS
-from kamou.core.book.holdings import Holdings
+from kamou.actors import order_executor, reconciler
+from kamou.core.book.book_state import BookState
 from kamou.core.codes import Deny
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderRole
 from kamou.core.risk import rules_inputs
 
@@ -67,8 +67,8 @@ def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
     assert scene() == []
 
     # Naive: fills are asked for from our own time of the order, or of the last reading, on.
-    monkeypatch.setattr(desk, "CLOCKS_APART_MS", 0)
-    monkeypatch.setattr(Holdings, "fills_since_ms", lambda book: book.reconciled_ms)
+    monkeypatch.setattr(order_executor, "CLOCKS_APART_MS", 0)
+    monkeypatch.setattr(BookState, "fills_since_ms", lambda book: book.reconciled_ms)
     assert told_of(scene(), "lost")
 
 

@@ -19,9 +19,9 @@ from trading_cases import NOON, Story, income
 from trouble import LIMITED, UNANSWERED, Trouble
 
 from kamou.actors.risk_governor import RiskGovernor
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.codes import Deny
+from kamou.core.day import MINUTE_MS
 from kamou.core.market.bars import Bars
 from kamou.core.model import Account, Denial, Intent, OrderRole, Quote, TradingState
 from kamou.core.risk import states

@@ -26,8 +26,8 @@ from stage import SETTINGS, Ended, Stage, at
 from kamou import app
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.follower import BookFollower
-from kamou.core.book.book import Book
 from kamou.core.book.events import PermitGranted, StateChanged
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType, TradingState
 from kamou.core.reconciliation import orphan_orders
 from kamou.data_directory.lock import DataFolderLock
@@ -54,8 +54,8 @@ def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
 def starts_with_an_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: what was known is known to the process only."""
 
-    async def recover(self: BookFollower) -> Book:
-        self.book = Book(seq=self._journal.head_seq)
+    async def recover(self: BookFollower) -> PositionBook:
+        self.book = PositionBook(seq=self._journal.head_seq)
         return self.book
 
     monkeypatch.setattr(BookFollower, "recover", recover)
@@ -95,7 +95,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
     """Upgrade with open positions: other code, other settings."""
 
     def scene(folder: Path, before: str, after: str) -> list[str]:
-        def old_dump(self: Book) -> bytes:
+        def old_dump(self: PositionBook) -> bytes:
             """What the former version kept: trades under another name, which this one drops."""
             former = self.fork()
             former.trades.clear()
@@ -103,13 +103,13 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 
         with monkeypatch.context() as former:
             former.setattr(app, "fold_hash", lambda: before)
-            former.setattr(Book, "dump", old_dump)
+            former.setattr(PositionBook, "dump", old_dump)
             play(folder=folder, minutes=2.5)
         with monkeypatch.context() as upgraded:
             upgraded.setattr(app, "fold_hash", lambda: after)
             return wrong(play(folder=folder, begin_ms=at(3), settings=OTHER))
 
-    dump = Book.dump
+    dump = PositionBook.dump
     assert scene(tmp_path / "kamou", "former", "new") == []
 
     # Naive: a state is a state, whoever wrote it.

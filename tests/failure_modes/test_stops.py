@@ -24,7 +24,7 @@ from harness import (
 from stage import SETTINGS, Ended, Stage, at
 from trouble import stops_of
 
-from kamou.actors.desk import Desk
+from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
 from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
 from kamou.core.book.trades import OpenTrade
@@ -178,7 +178,7 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
     }
 
     # Naive: protection believes its own submit.
-    async def believing(self: Desk, intent: Intent) -> OrderStatus:
+    async def believing(self: OrderExecutor, intent: Intent) -> OrderStatus:
         told = await original(self, intent)
         if intent.role is OrderRole.STOP_LOSS and not told.terminal:
             assert intent.trigger_price is not None
@@ -193,8 +193,8 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
             )
         return told
 
-    original = Desk.reduce
-    monkeypatch.setattr(Desk, "reduce", believing)
+    original = OrderExecutor.reduce
+    monkeypatch.setattr(OrderExecutor, "reduce", believing)
     monkeypatch.setattr(protection, "protect", _unless(protection.protect))
     assert told_of(wrong(scene()), "UNPROTECTED")
 
@@ -248,13 +248,13 @@ def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
     assert closed.exit_reason == "time_limit"
 
     # Naive: the close is sent, whatever rests.
-    async def leaving(self: Desk, client_order_id: str, symbol: str, reason: str) -> None:
+    async def leaving(self: OrderExecutor, client_order_id: str, symbol: str, reason: str) -> None:
         order = self.book.order(client_order_id)
         if reason != "time stop" or order is None or order.role is not OrderRole.TAKE_PROFIT:
             await original(self, client_order_id, symbol, reason)
 
-    original = Desk.cancel
-    monkeypatch.setattr(Desk, "cancel", leaving)
+    original = OrderExecutor.cancel
+    monkeypatch.setattr(OrderExecutor, "cancel", leaving)
     ended = play(venue=OneReduction)
     assert HELD in {position.symbol for position in ended.positions}
 

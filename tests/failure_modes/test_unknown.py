@@ -25,7 +25,7 @@ from harness import (
 from stage import SETTINGS, Ended, Stage, at
 from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
 
-from kamou.actors.desk import Desk, DeskSettings
+from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.protection import Protector
 from kamou.core.book.events import (
     FillRecorded,
@@ -108,15 +108,15 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
     # Naive: three queries without an answer, and the order is given up.
     asked: list[str] = []
 
-    async def gives_up(self: Desk, known: OrderState) -> None:
+    async def gives_up(self: OrderExecutor, known: OrderState) -> None:
         await original(self, known)
         asked.append(known.client_order_id)
         now = self.book.orders.get(known.client_order_id)
         if now is not None and now.status in IN_FLIGHT and asked.count(known.client_order_id) >= 3:
             await self.commit(_ended(now, self.clock.now_ms()))
 
-    original = Desk.resolve
-    monkeypatch.setattr(Desk, "resolve", gives_up)
+    original = OrderExecutor.resolve
+    monkeypatch.setattr(OrderExecutor, "resolve", gives_up)
     assert HELD not in scene()[1]  # twice the risk could have been taken
 
 
@@ -175,8 +175,10 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
     assert OrderStatus.EXPIRED not in ends(scene())
 
     # Naive: not found is not there.
-    original = DeskSettings.__init__
-    monkeypatch.setattr(DeskSettings, "__init__", lambda self: original(self, not_found_after_ms=0))
+    original = OrderExecutorSettings.__init__
+    monkeypatch.setattr(
+        OrderExecutorSettings, "__init__", lambda self: original(self, not_found_after_ms=0)
+    )
     assert OrderStatus.EXPIRED in ends(scene())
 
 
@@ -284,8 +286,8 @@ def takes_sizes_for_longs(monkeypatch: pytest.MonkeyPatch) -> None:
     def adoption(position: VenuePosition, **more: Any) -> PositionAdopted:
         return original(attrs.evolve(position, quantity=abs(position.quantity)), **more)
 
-    original = adopting.adoption
-    monkeypatch.setattr(reconciliation, "adoption", adoption)
+    original = adopting.adopt_position
+    monkeypatch.setattr(reconciliation, "adopt_position", adoption)
 
 
 @pytest.mark.parametrize("naive", [looks_at_its_own_symbols, takes_sizes_for_longs])

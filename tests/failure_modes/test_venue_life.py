@@ -15,7 +15,6 @@ from harness import HELD, D, Line, first, held_at, play, stops_at, told_of, wron
 from stage import Ended, Stage
 from trouble import Trouble
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import (
     IntentRecorded,
     OrderRejected,
@@ -24,6 +23,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.book.orders import OrderState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Fill, Intent, OrderRole, Quote, TradingState, VenueOrder
 from kamou.core.risk import states
 from kamou.errors import RejectedError
@@ -53,11 +53,11 @@ async def by_force(stage: Stage, symbol: str, share: str, reason: str) -> None:
 def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: what no order of its own did, did not happen."""
 
-    def trade_for(self: Book, fill: Fill, order: OrderState | None) -> Any:
+    def trade_for(self: PositionBook, fill: Fill, order: OrderState | None) -> Any:
         return None if order is None else original(self, fill, order)
 
-    original = Book._trade_for
-    monkeypatch.setattr(Book, "_trade_for", trade_for)
+    original = PositionBook._trade_for
+    monkeypatch.setattr(PositionBook, "_trade_for", trade_for)
 
 
 def unexplained(found: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from rough_client import request
 
-from kamou.http.traffic import Refusal
+from kamou.http.traffic import TrafficRefusal
 
 GET = b"GET /zz HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /zz HTTP/1.1\r\nHost: localhost\r\n"
@@ -45,16 +45,16 @@ class Rubbish:
 
     data: bytes
     status: int | None = None  # None: any answer of the application
-    reason: Refusal | None = None
+    reason: TrafficRefusal | None = None
     stays: bool = False  # the connection is open for another request
     ahead: bool = False  # it sends more than a request: a listener may close after the answer
 
 
-MALFORMED = {"status": 400, "reason": Refusal.MALFORMED}
-VERSION = {"status": 505, "reason": Refusal.VERSION}
-METHOD = {"status": 501, "reason": Refusal.METHOD}
-HEADERS = {"status": 431, "reason": Refusal.HEADERS}
-BODY = {"status": 413, "reason": Refusal.BODY}
+MALFORMED = {"status": 400, "reason": TrafficRefusal.MALFORMED}
+VERSION = {"status": 505, "reason": TrafficRefusal.VERSION}
+METHOD = {"status": 501, "reason": TrafficRefusal.METHOD}
+HEADERS = {"status": 431, "reason": TrafficRefusal.HEADERS}
+BODY = {"status": 413, "reason": TrafficRefusal.BODY}
 
 RUBBISH = {
     # --- hypercorn#225, and the upgrades that we do not speak

@@ -144,7 +144,7 @@ def slam(stream: trio.SocketStream) -> None:
 def public_application(folder: Path) -> Application:
     """The public site over a database that has seen nothing yet."""
     path = folder / "kamou.sqlite3"
-    database.migrate(path)
+    database.migrate_journal(path)
     site = PublicSite(path, Site(mode="demo", assumed_live=True), runner=inline)
     return Application(name="public", app=site, limits=Limits(), page="/how-it-works")
 

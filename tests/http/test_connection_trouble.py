@@ -14,9 +14,9 @@ from rough_client import Application, Bench, custom_application, hear, request, 
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits
-from kamou.http.notices import PERIOD_S
+from kamou.http.notices import NOTICE_PERIOD_S
 from kamou.http.server import Listener, Server, bind
-from kamou.http.traffic import Refusal
+from kamou.http.traffic import TrafficRefusal
 
 LENGTH_0 = [(b"content-length", b"0")]
 LENGTH_9 = [(b"content-length", b"9")]
@@ -90,7 +90,7 @@ async def test_an_error_is_said_once_a_minute_with_the_number_of_the_others(
         for _ in range(20):
             await bench.send(request("/fails"))
         assert len(bench.said) == 1
-        await trio.sleep(PERIOD_S)
+        await trio.sleep(NOTICE_PERIOD_S)
         await bench.send(request("/fails"))
         assert len(bench.said) == 2
         assert "19 more" in bench.said[1]
@@ -159,7 +159,7 @@ async def test_a_process_without_descriptors_says_it_once_and_serves_again(
         assert heard.statuses == [200]
         server.ask_to_stop()
     exhausted.close()
-    assert server.traffic.refused[Refusal.DESCRIPTORS] == counted
+    assert server.traffic.refused[TrafficRefusal.DESCRIPTORS] == counted
     assert len(said) == (1 if counted else 0)
 
 

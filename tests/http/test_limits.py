@@ -25,7 +25,7 @@ from trio.testing import MockClock
 
 from kamou.http.limits import DESCRIPTORS_KEPT, OPERATOR, Limits, address_key, public_limits
 from kamou.http.server import Listener, Server
-from kamou.http.traffic import Cut, Refusal
+from kamou.http.traffic import Cut, TrafficRefusal
 from kamou.settings.config import WebSettings
 
 LARGE = bytes(8 * 1024 * 1024)  # more than the system's buffers hold for one connection
@@ -70,7 +70,7 @@ async def test_one_connection_too_many_of_an_address_gets_503_and_is_closed(
             assert heard.closed
             assert not heard.reset
         await bench.quiet()
-        assert bench.server.traffic.refused[Refusal.ADDRESS] == 1
+        assert bench.server.traffic.refused[TrafficRefusal.ADDRESS] == 1
         assert bench.server.traffic.connections_peak == 5
         assert await bench.fetch() == 200
         assert len(bench.said) == 1
@@ -83,8 +83,8 @@ async def test_a_trusted_proxy_is_not_limited_by_address_but_in_all(
     async with serving(application, **limits, connections_max=5) as bench, many(bench, 5):
         heard = await bench.send(request(application.page))
         assert heard.statuses == [503]
-        assert bench.server.traffic.refused[Refusal.CONNECTIONS] == 1
-        assert bench.server.traffic.refused[Refusal.ADDRESS] == 0
+        assert bench.server.traffic.refused[TrafficRefusal.CONNECTIONS] == 1
+        assert bench.server.traffic.refused[TrafficRefusal.ADDRESS] == 0
 
 
 async def test_five_hundred_idle_connections_leave_pages_and_nothing_behind(
@@ -117,7 +117,7 @@ async def test_many_turned_away_at_once_are_closed_and_none_is_kept(
             for _ in range(50):
                 nursery.start_soon(turned_away)
         assert all(each.closed for each in heard)
-        assert bench.server.traffic.refused[Refusal.CONNECTIONS] == 50
+        assert bench.server.traffic.refused[TrafficRefusal.CONNECTIONS] == 50
         assert len(bench.said) == 1
         assert "(" not in bench.said[0]
 

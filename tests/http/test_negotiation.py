@@ -97,7 +97,7 @@ def test_a_long_header_costs_no_more_items_than_the_bound(
 
     monkeypatch.setattr(negotiation, "_quality", counted)
     prefers_json(piece * 20_000)
-    assert looked_at <= 2 * (negotiation.CHARS_MAX + negotiation.ITEMS_MAX)
+    assert looked_at <= 2 * (negotiation.HEADER_CHARS_MAX + negotiation.ITEMS_MAX)
 
 
 def test_a_tag_that_the_bound_cuts_is_not_compared() -> None:

@@ -19,7 +19,7 @@ from kamou.http.server import Server
 from kamou.operator import listeners
 from kamou.operator.listeners import OperatorListeners, bound_listeners
 from kamou.operator.metrics import exposition
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 from kamou.settings.config import WebSettings
 from kamou.supervisor import Supervisor
 

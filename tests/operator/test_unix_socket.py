@@ -14,14 +14,14 @@ from kamou.errors import ListenError, SocketsUnsupportedError, StoreError
 from kamou.operator import unix_socket
 from kamou.operator.unix_socket import (
     NAME_BYTES_MAX,
-    Peer,
+    ListeningProcess,
     bind_socket,
     listening_peer,
     reachable_name,
     remove_socket,
 )
 
-OURS = Peer(pid=os.getpid(), uid=os.geteuid())
+OURS = ListeningProcess(pid=os.getpid(), uid=os.geteuid())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])

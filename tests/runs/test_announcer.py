@@ -6,11 +6,11 @@ import attrs
 from store import story
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
 from kamou.runs.announcer import Announcer
-from kamou.runtime.levels import Level, level_of
+from kamou.runtime.leveled_lines import Level, level_of
 from kamou.store.journal import Committed
 
 AT_MS = story.DAY0_MS + 40_000_000
@@ -26,7 +26,7 @@ FLATTEN = e.StateChanged(
 class Heard:
     """An announcer over a book that follows what it hears."""
 
-    book: Book = attrs.Factory(Book)
+    book: PositionBook = attrs.Factory(PositionBook)
     said: list[str] = attrs.Factory(list)
     seq: int = 0
     announcer: Announcer = attrs.field(init=False)

@@ -9,7 +9,7 @@ import pytest
 
 from kamou.clock import floor_ms
 from kamou.runs.crash_lines import CrashLines, ordinal, place_of
-from kamou.runtime.levels import Level, level_of
+from kamou.runtime.leveled_lines import Level, level_of
 from kamou.runtime.supervision import ChildExit, ExitKind
 
 HERE = f"runs/{Path(__file__).name}"

@@ -20,9 +20,9 @@ from small_demo import (
     venue,
 )
 
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, HaltLatch
 from kamou.runs import flatten

@@ -15,15 +15,15 @@ from full_disk import fill, free, small_disk
 from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, venue
 
 from kamou.cli import main
-from kamou.clock import MINUTE_MS
-from kamou.commands.look import unread
-from kamou.commands.operator import Operator
+from kamou.commands.operator import OperatorClient
+from kamou.commands.status_sources import unread
 from kamou.commands.status_text import whole
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs import flatten
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 from kamou.runtime.supervision import SupervisorSpec
 from kamou.supervisor import Supervisor
 
@@ -70,7 +70,7 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
         def command(self, verb: str, reason: str) -> dict[str, object]:
             return {"state": "active", "journalled": False, "entries": "held"}
 
-    monkeypatch.setattr(Operator, "find", staticmethod(lambda folder: Full()))
+    monkeypatch.setattr(OperatorClient, "find", staticmethod(lambda folder: Full()))
     with pytest.raises(SystemExit) as exited:
         main(["halt", "--data-dir", str(tmp_path), "--json"])
     out, err = capsys.readouterr()
@@ -81,7 +81,7 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
 
 async def test_status_names_a_full_disk_and_held_entries_first() -> None:
     full: Any = Running(disk_full=True, held=True)
-    full.follower = SimpleNamespace(catch_up=Book)
+    full.follower = SimpleNamespace(catch_up=PositionBook)
     full.supervisor = Supervisor(SupervisorSpec(id="kamou", children=()))
     reasons = full.not_ready()[:2]
     assert reasons[0].startswith("the disk is full")

@@ -27,8 +27,8 @@ from small_demo import (
 from store.market_files import HOUR_MS, candle_rows, write_parquet
 
 from kamou import ids
-from kamou.clock import MINUTE_MS
 from kamou.core.book.events import IntentRecorded, StateChanged
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
@@ -175,7 +175,7 @@ class Refusing:
             return await reduce(port, *args, **kwargs)
 
         monkeypatch.setattr(SimulatedExchange, "reduce", no)
-        monkeypatch.setattr(flatten, "PAUSE_S", 0.0)
+        monkeypatch.setattr(flatten, "FLATTEN_PAUSE_S", 0.0)
 
 
 async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its_own(
@@ -289,7 +289,7 @@ async def test_a_position_that_opens_again_after_each_close_is_left_and_not_clos
         return done
 
     monkeypatch.setattr(SimulatedExchange, "reduce", opens_again)
-    monkeypatch.setattr(flatten, "PAUSE_S", 0.0)
+    monkeypatch.setattr(flatten, "FLATTEN_PAUSE_S", 0.0)
     done = await kill(of)
     told = [done[k] for k in ("positions_closed", "positions_closed_elsewhere", "positions_left")]
     assert told == [len(held) - 1, 0, 1]

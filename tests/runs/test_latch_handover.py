@@ -13,8 +13,8 @@ from core.trading_cases import NOON, Story, closed_cycle, intent, plan
 from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
 from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole, TradingState
-from kamou.data_directory.latch import CLEAR, HALT, SET, UNREADABLE, LatchRecord
-from kamou.runs.handover import take_over
+from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, UNREADABLE_LATCH, LatchRecord
+from kamou.runs.takeover import take_over
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter, read_events
 
@@ -55,7 +55,7 @@ class Journalled:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journalled]:
     path = tmp_path / "journal.sqlite3"
-    database.migrate(path)
+    database.migrate_journal(path)
     with (
         closing(database.open_writer(path)) as connection,
         closing(database.open_reader(path)) as reader,
@@ -82,11 +82,11 @@ def test_a_line_that_a_run_heard_is_not_heard_again_after_an_event_with_an_older
     journal.writer.append([flatten_for(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
     journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
     journal.start(LATER)
-    journal.take_over(line(SET, NOON + 150), line(CLEAR, NOON + 200))
+    journal.take_over(line(SET_WORD, NOON + 150), line(CLEAR, NOON + 200))
     assert journal.state() == ("flattening", "DAY_LOSS_SEVERE")
 
 
-@pytest.mark.parametrize("action", [SET, HALT])
+@pytest.mark.parametrize("action", [SET_WORD, HALT])
 @pytest.mark.parametrize("reason", [StateReason.DAY_LOSS_SEVERE, StateReason.PROTECTION_FAILED])
 def test_a_resume_of_the_latch_does_not_lift_a_flatten_that_a_run_decided(
     journal: Journalled, reason: StateReason, action: str
@@ -102,7 +102,7 @@ def test_a_resume_of_the_latch_does_not_lift_a_flatten_that_a_run_decided(
 def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_set_back(
     journal: Journalled,
 ) -> None:
-    log = (line(SET, NOON + 5_000), line(CLEAR, NOON + 5_100))
+    log = (line(SET_WORD, NOON + 5_000), line(CLEAR, NOON + 5_100))
     journal.start(LATER)
     journal.take_over(*log)
     assert journal.state() == ("reduce_only", "OPERATOR_RESUME")
@@ -129,7 +129,7 @@ def test_a_latch_of_which_nothing_can_be_read_halts_and_closes_nothing(
 
 def test_a_damaged_line_neither_stops_a_start_nor_lifts_a_halt(journal: Journalled) -> None:
     journal.start(LATER)
-    journal.take_over(line(HALT, NOON + 50), line(UNREADABLE, 0), latched=True)
+    journal.take_over(line(HALT, NOON + 50), line(UNREADABLE_LATCH, 0), latched=True)
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
@@ -137,7 +137,7 @@ def test_a_flatten_whose_latch_is_gone_without_a_clear_halts_and_closes_nothing(
     journal: Journalled,
 ) -> None:
     journal.start(LATER)
-    journal.take_over(line(SET, NOON + 5_000))
+    journal.take_over(line(SET_WORD, NOON + 5_000))
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 

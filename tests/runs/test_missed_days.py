@@ -13,8 +13,8 @@ import trio
 from small_demo import NOW_MS, journal, of_kind, serving, settings
 from venue_ledger import DAY, Ledger, day_name
 
-from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import DayOpened
+from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.exchange import embedded
 from kamou.exchange.base import Capabilities

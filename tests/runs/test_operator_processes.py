@@ -19,7 +19,8 @@ import trio
 from small_demo import NOW_MS, assert_same_book, folded, journal, venue
 from test_processes import GRACE_S, WITHIN_S, Running, command, started
 
-from kamou.clock import MINUTE_MS, SystemClock
+from kamou.clock import SystemClock
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.operator.unix_socket import NAME_BYTES_MAX
 

@@ -30,9 +30,10 @@ from small_demo import (
 )
 
 from kamou.cli import main
-from kamou.clock import MINUTE_MS, SystemClock
+from kamou.clock import SystemClock
 from kamou.commands import operator
 from kamou.core.book.events import EquityRecorded, PermitGranted, RunStarted, TradeClosed
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.runs import flatten
 from kamou.store import database, queries

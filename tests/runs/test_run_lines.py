@@ -12,20 +12,20 @@ import trio
 from small_demo import NOW_MS, WITHIN_S, SetClock, serving, settings, venue
 from store import story
 
-from kamou.clock import MINUTE_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import StoreError
 from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
-from kamou.runs.farewell import Farewell
+from kamou.runs.last_line import LastLine
 from kamou.runs.recorded_book import RecordedBook
-from kamou.runs.state_lines import line_of
-from kamou.runtime.levels import Level, level_of
+from kamou.runs.state_lines import event_line
+from kamou.runtime.leveled_lines import Level, level_of
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -226,7 +226,7 @@ async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -
 
 def test_a_goodbye_says_why_and_what_is_left(told: DataDirectory) -> None:
     said: list[str] = []
-    farewell = Farewell(said.append, told, SetClock())
+    farewell = LastLine(said.append, told, SetClock())
     farewell.say(None)
     assert said == [], "a run that never listened leaves its error alone"
     farewell.listens()
@@ -248,7 +248,7 @@ def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
     told: DataDirectory,
 ) -> None:
     said: list[str] = []
-    farewell = Farewell(said.append, told, SetClock())
+    farewell = LastLine(said.append, told, SetClock())
     farewell.listens()
     told.database.write_bytes(b"no database at all" * 100)
     farewell.say(StoreError("the disk is gone"))
@@ -265,7 +265,7 @@ def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_end
 
     monkeypatch.setattr(RecordedBook, "follow", follow)
     said: list[str] = []
-    farewell = Farewell(said.append, told, SetClock())
+    farewell = LastLine(said.append, told, SetClock())
     farewell.listens()
     farewell.say(StoreError("the disk is gone"))
     assert said == [
@@ -376,7 +376,7 @@ LINES = [
 def test_each_change_of_what_may_trade_has_its_line(
     event: e.Event, line: str, level: Level
 ) -> None:
-    told = line_of(event)
+    told = event_line(event)
     assert told == line
     assert told is not None
     assert level_of(told) is level

@@ -28,9 +28,9 @@ from small_demo import (
 from store.market_files import NOW_MS as RECORDED_MS
 from store.market_files import good_folder
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, service

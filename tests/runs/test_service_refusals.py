@@ -27,9 +27,10 @@ from small_demo import (
 from store.market_files import candle_rows, write_parquet
 
 from kamou.actors.reconciler import Reconciler
-from kamou.clock import MINUTE_MS, SimulatedClock
+from kamou.clock import SimulatedClock
 from kamou.core import strategies
 from kamou.core.book.events import RunStopped, StateChanged
+from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import (
@@ -38,7 +39,7 @@ from kamou.errors import (
     InvalidDataError,
     ListenError,
     StoreError,
-    plain,
+    innermost_error,
 )
 from kamou.runs import demo, service
 from kamou.runtime.supervision import RestartStormError
@@ -126,7 +127,7 @@ def test_a_port_that_is_taken_is_refused_with_its_option(
 
 def test_a_database_of_a_newer_kamou_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     folder = _made(tmp_path)
-    database.migrate(folder.database)
+    database.migrate_journal(folder.database)
     with closing(sqlite3.connect(folder.database)) as newer:
         newer.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
@@ -274,4 +275,4 @@ def test_a_second_interruption_during_the_stop_is_no_defect() -> None:
     both = BaseExceptionGroup(
         "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
     )
-    assert type(plain(both)) is KeyboardInterrupt
+    assert type(innermost_error(both)) is KeyboardInterrupt

@@ -17,14 +17,14 @@ from small_demo import NOW_MS, run_table, settings
 from trio.testing import wait_all_tasks_blocked
 
 from kamou import ids
-from kamou.clock import DAY_MS
+from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, InvalidDataError, StoreError
 from kamou.runs.session import (
     Session,
     is_cancellation,
-    opened,
-    opened_in_thread,
+    open_session,
+    open_session_in_thread,
     salt_key,
     told_by_trio,
 )
@@ -39,7 +39,7 @@ from kamou.venue.store import VenueStore
 def folder(tmp_path: Path) -> DataDirectory:
     made = DataDirectory(tmp_path / "data")
     made.create()
-    database.migrate(made.database)
+    database.migrate_journal(made.database)
     return made
 
 
@@ -63,7 +63,7 @@ def how(folder: DataDirectory, source: Any) -> dict[str, Any]:
 
 
 def open_on(folder: DataDirectory, source: Any) -> AbstractContextManager[Session]:
-    return opened(**how(folder, source))
+    return open_session(**how(folder, source))
 
 
 def test_how_a_run_ended_is_on_record(folder: DataDirectory, market: GeneratedMarket) -> None:
@@ -159,16 +159,16 @@ def test_a_key_that_is_none_is_refused_and_never_replaced(folder: DataDirectory,
 async def test_the_market_is_run_to_the_present_in_a_thread_before_the_session_is_there(
     folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, threads = generator.advance, []
+    plain, threads = generator.run_day, []
 
     def advance(*given: Any) -> Any:
         threads.append(threading.get_ident())
         trio.from_thread.run(trio.lowlevel.checkpoint)  # the loop answers meanwhile
         return plain(*given)
 
-    monkeypatch.setattr(generator, "advance", advance)
+    monkeypatch.setattr(generator, "run_day", advance)
     source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 30 * DAY_MS, symbols=2)
-    async with opened_in_thread(**how(folder, source)) as session:
+    async with open_session_in_thread(**how(folder, source)) as session:
         assert len(threads) == 30
         assert session.engine.market_ms == NOW_MS
         with pytest.raises(RuntimeError):  # on the loop there is no thread to ask from
@@ -180,7 +180,7 @@ async def test_the_market_is_run_to_the_present_in_a_thread_before_the_session_i
 async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
     folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, days, asked = generator.advance, [], []
+    plain, days, asked = generator.run_day, [], []
     token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
 
     def advance(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
@@ -192,10 +192,10 @@ async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
                 pass
         return plain(universe, paths, seed, day, *rest)
 
-    monkeypatch.setattr(generator, "advance", advance)
+    monkeypatch.setattr(generator, "run_day", advance)
     source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 300 * DAY_MS, symbols=2)
     with scope:
-        async with opened_in_thread(**how(folder, source)):
+        async with open_session_in_thread(**how(folder, source)):
             raise AssertionError("it was told to stop")
     assert scope.cancelled_caught
     assert days == list(range(13))
@@ -210,7 +210,7 @@ async def test_a_session_that_cannot_be_opened_in_a_thread_says_why_on_the_loop(
 ) -> None:
     folder.exchange.write_text("no database" * 100)
     with pytest.raises(StoreError, match="exchange"):
-        async with opened_in_thread(**how(folder, market)):
+        async with open_session_in_thread(**how(folder, market)):
             raise AssertionError("there is nothing to open")
 
 
@@ -220,7 +220,7 @@ def test_a_session_opens_a_venue_that_was_left_days_ago_at_the_present(
     left_ms = NOW_MS - 3 * DAY_MS
     source = GeneratedMarket(seed=1, origin_ms=left_ms - DAY_MS, symbols=2)
     earlier = {"start_ms": left_ms, "clock": lambda: left_ms}
-    with opened(**how(folder, source) | earlier) as session:
+    with open_session(**how(folder, source) | earlier) as session:
         assert session.engine.market_ms == left_ms
-    with opened(**how(folder, source)) as session:
+    with open_session(**how(folder, source)) as session:
         assert session.engine.market_ms == NOW_MS, "no actor has asked it anything yet"

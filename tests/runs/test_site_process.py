@@ -19,9 +19,9 @@ import test_processes as runs
 import trio
 from small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_table
 
-from kamou.clock import DAY_MS, MINUTE_MS
 from kamou.core.book.events import DayOpened
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.core.day import DAY_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.store import database
 
@@ -224,7 +224,7 @@ async def test_the_pages_are_served_alone_beside_a_run_and_from_a_backup(
     traded: DataDirectory, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup.sqlite3"
-    database.backup(traded.database, backup)
+    database.copy_journal(traded.database, backup)
     from_folder = ["--data-dir", str(traded.path)]
     for where, by in ((from_folder, signal.SIGINT), (["--database", str(backup)], signal.SIGTERM)):
         command = [sys.executable, "-m", "kamou", "site", *where, "--port", "0"]

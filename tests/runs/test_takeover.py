@@ -20,7 +20,7 @@ from small_demo import NOW_MS, SetClock, venue
 from test_processes import CONFIGURATION
 
 from kamou.cli import main
-from kamou.clock import MINUTE_MS
+from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.lock import lock_holder
 from kamou.runs import flatten

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from kamou.operator.metrics import exposition
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 from kamou.runtime import loop_lag
-from kamou.runtime.loop_lag import PERIOD_S, WINDOW_S, LoopLag
+from kamou.runtime.loop_lag import LAG_PERIOD_S, LAG_WINDOW_S, LoopLag
 
 
 async def sampled(clock: MockClock, stalls_s: list[float]) -> LoopLag:
@@ -22,7 +22,7 @@ async def sampled(clock: MockClock, stalls_s: list[float]) -> LoopLag:
         nursery.start_soon(lag.run)
         for stall_s in stalls_s:
             await trio.testing.wait_all_tasks_blocked()
-            clock.jump(PERIOD_S + stall_s)  # what was to run in between runs late
+            clock.jump(LAG_PERIOD_S + stall_s)  # what was to run in between runs late
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     return lag
@@ -36,11 +36,11 @@ async def test_a_blocked_loop_is_late_by_what_is_left_of_the_stall(mock_clock: M
 
 
 async def test_only_the_last_minute_is_reported(mock_clock: MockClock) -> None:
-    calm = [0.0] * int(WINDOW_S / PERIOD_S + 2)
+    calm = [0.0] * int(LAG_WINDOW_S / LAG_PERIOD_S + 2)
     figures = (await sampled(mock_clock, [3.0, *calm])).figures()
     assert figures is not None
     assert figures.max_s == pytest.approx(0.0, abs=1e-9)
-    figures = (await sampled(mock_clock, [3.0, 2 * WINDOW_S])).figures()
+    figures = (await sampled(mock_clock, [3.0, 2 * LAG_WINDOW_S])).figures()
     assert figures is not None
     assert figures.samples == 1, "what is a minute older than the newest sample is gone"
 
@@ -79,5 +79,5 @@ async def test_it_wakes_a_few_times_a_second(autojump_clock: MockClock) -> None:
         await lag.run()
     figures = lag.figures()
     assert figures is not None
-    assert figures.samples <= 10.0 / loop_lag.PERIOD_S
-    assert loop_lag.PERIOD_S >= 0.1
+    assert figures.samples <= 10.0 / loop_lag.LAG_PERIOD_S
+    assert loop_lag.LAG_PERIOD_S >= 0.1

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from kamou.clock import MINUTE_MS, SimulatedClock, SystemClock
+from kamou.clock import SimulatedClock, SystemClock
+from kamou.core.day import MINUTE_MS
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox, WhenFull
 
 NOW_MS = 1_000

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from kamou.errors import CallTimeoutError, CallUnavailableError, DiskFullError
-from kamou.runtime.calls import Call, answer
+from kamou.runtime.calls import Call, answer_call
 from kamou.runtime.mailboxes import Mailbox, WhenFull, call
 
 
@@ -31,7 +31,7 @@ async def serve(mailbox: Mailbox[Any], result: Any) -> None:
     while True:
         call_ = await mailbox.get()
         assert type(call_) is Call
-        answer(call_, result)
+        answer_call(call_, result)
 
 
 @pytest.mark.parametrize("when_full", [WhenFull.BLOCK, WhenFull.REJECT])
@@ -88,8 +88,8 @@ async def test_an_answer_that_comes_too_late_is_not_delivered(autojump_clock: Mo
     async def slow() -> None:
         call_ = await mailbox.get()
         await trio.sleep(10)
-        late.append(answer(call_, 42))
-        late.append(answer(call_, DiskFullError("no room")))
+        late.append(answer_call(call_, 42))
+        late.append(answer_call(call_, DiskFullError("no room")))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(slow)

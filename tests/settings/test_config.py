@@ -17,15 +17,15 @@ from kamou.errors import ConfigurationError
 from kamou.settings.config import (
     Resolved,
     Settings,
+    by_key,
     canonical_json,
     commented_toml,
     digest,
-    flatten,
     leaf_types,
-    load,
+    load_settings,
 )
 from kamou.settings.table import Setting, settings_table
-from kamou.settings.toml_text import line_of, lines_of_keys
+from kamou.settings.toml_text import line_of_key, lines_of_keys
 
 SETTINGS = settings_table()
 
@@ -33,7 +33,7 @@ SETTINGS = settings_table()
 def load_text(tmp_path: Path, text: str, **environ: str) -> Resolved:
     path = tmp_path / "kamou.toml"
     path.write_text(text, encoding="utf-8")
-    return load(path, environ)
+    return load_settings(path, environ)
 
 
 def refused(tmp_path: Path, text: str, **environ: str) -> str:
@@ -44,7 +44,7 @@ def refused(tmp_path: Path, text: str, **environ: str) -> str:
 
 
 def test_without_file_or_environment_every_setting_is_its_default() -> None:
-    resolved = load(None, {"PATH": "/bin", "KAMOU_SHARED": "elsewhere"})
+    resolved = load_settings(None, {"PATH": "/bin", "KAMOU_SHARED": "elsewhere"})
     assert resolved.settings == Settings()
     assert set(resolved.origins.values()) == {"default"}
 
@@ -54,7 +54,7 @@ def test_every_setting_has_its_row_in_the_table_and_no_row_is_left_over() -> Non
 
 
 def test_every_default_is_allowed_by_its_own_row() -> None:
-    refusals = {key: SETTINGS[key].refusal(v) for key, v in flatten(Settings()).items()}
+    refusals = {key: SETTINGS[key].refusal(v) for key, v in by_key(Settings()).items()}
     assert not [key for key, refusal in refusals.items() if refusal]
 
 
@@ -62,7 +62,7 @@ def test_options_come_before_environment_before_file_before_defaults(tmp_path: P
     path = tmp_path / "kamou.toml"
     path.write_text("[web]\nport = 1\noperator_port = 2\n[demo]\nseed = 3\n")
     environ = {"KAMOU__WEB__PORT": "10", "KAMOU__WEB__OPERATOR_PORT": "20"}
-    resolved = load(path, environ, {"web.port": ("--port", 100)})
+    resolved = load_settings(path, environ, {"web.port": ("--port", 100)})
     assert resolved.settings.web.port == 100
     assert resolved.settings.web.operator_port == 20
     assert resolved.settings.demo.seed == 3
@@ -81,7 +81,7 @@ def test_decimals_are_exact_whether_written_as_text_or_as_a_number(tmp_path: Pat
 
 
 def test_the_environment_speaks_every_type() -> None:
-    resolved = load(
+    resolved = load_settings(
         None,
         {
             "KAMOU__EXCHANGE__ATTACHED_STOP": "False",
@@ -94,7 +94,7 @@ def test_the_environment_speaks_every_type() -> None:
     ).settings
     assert resolved.exchange.attached_stop is False
     assert resolved.veto.excluded == ("AUSDT", "BUSDT")
-    assert flatten(resolved)["strategies.oi_momentum.horizons_days"] == (1, 3)
+    assert by_key(resolved)["strategies.oi_momentum.horizons_days"] == (1, 3)
     assert resolved.veto.reward_to_risk_min == 1.5
     assert resolved.data_dir == Path("some/where")
     assert resolved.change_reason == "a test"
@@ -245,7 +245,7 @@ def test_two_listeners_may_both_ask_for_any_free_port(tmp_path: Path) -> None:
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="kamou init"):
-        load(tmp_path / "none.toml", {})
+        load_settings(tmp_path / "none.toml", {})
 
 
 def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kamou.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
-        load(path, {})
+        load_settings(path, {})
 
 
 def test_the_digest_ignores_where_it_runs_and_sees_everything_that_decides() -> None:
@@ -302,8 +302,8 @@ def test_lines_are_found_past_comments_arrays_and_long_texts() -> None:
     assert lines["c"] == 6
     assert lines["t.u"] == 9
     assert lines["t.u.d.e"] == 10
-    assert line_of(lines, "t.u.d.e.inside") == 10
-    assert line_of(lines, "nowhere.at.all") == 1
+    assert line_of_key(lines, "t.u.d.e.inside") == 10
+    assert line_of_key(lines, "nowhere.at.all") == 1
 
 
 def test_two_kinds_of_long_text_do_not_end_each_other() -> None:
@@ -322,11 +322,11 @@ def test_a_number_is_taken_as_written_or_refused_at_its_line(
     path = tmp_path_factory.mktemp("config") / "kamou.toml"
     path.write_text("\n" * blank + f"{key} = {value}\n")
     try:
-        resolved = load(path, {})
+        resolved = load_settings(path, {})
     except ConfigurationError as error:
         told = str(error)
     else:
-        assert Decimal(str(flatten(resolved.settings)[key])) == value
+        assert Decimal(str(by_key(resolved.settings)[key])) == value
         told = f"{key} {resolved.origins[key]}"
     assert f"{path}:{blank + 1}" in told
     assert key in told

@@ -9,7 +9,7 @@ from settings_page import settings_page
 
 from kamou.core import strategies
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Settings, canonical_json, commented_toml, flatten, load
+from kamou.settings.config import Settings, by_key, canonical_json, commented_toml, load_settings
 
 FADER = """
 import attrs
@@ -42,7 +42,7 @@ def fader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fader")
 def test_a_strategys_file_alone_brings_its_settings_with_range_unit_and_reason() -> None:
-    assert flatten(Settings())["strategies.fader.patience"] == 7
+    assert by_key(Settings())["strategies.fader.patience"] == 7
     assert '"strategies.fader.patience":7' in canonical_json(Settings())
     written = commented_toml().partition("[strategies.fader]\n")[2].splitlines()[:2]
     assert written == ["# before it fades [bars] (between 2 and 9 bars)", "#patience = 7"]
@@ -53,13 +53,13 @@ def test_a_strategys_file_alone_brings_its_settings_with_range_unit_and_reason()
 @pytest.mark.usefixtures("fader")
 def test_a_declared_parameter_is_checked_and_reaches_its_strategy() -> None:
     key = "KAMOU__STRATEGIES__FADER__PATIENCE"
-    chosen = load(None, {key: "9"}).settings.strategies
+    chosen = load_settings(None, {key: "9"}).settings.strategies
     made = strategies.make(["fader"], chosen.parameters)["fader"]
     assert made.parameters.patience == 9  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"fader\.patience must be between 2 and 9 bars"):
-        load(None, {key: "10"})
+        load_settings(None, {key: "10"})
     with pytest.raises(ConfigurationError, match=r"fader\.haste .* must be below patience"):
-        load(None, {"KAMOU__STRATEGIES__FADER__HASTE": "7"})
+        load_settings(None, {"KAMOU__STRATEGIES__FADER__HASTE": "7"})
 
 
 def test_a_file_that_gives_no_strategy_takes_no_setting_of_the_others_away(
@@ -68,6 +68,6 @@ def test_a_file_that_gives_no_strategy_takes_no_setting_of_the_others_away(
     before = canonical_json(Settings())
     (tmp_path / "gibberish.py").write_text("this is no Python")
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
-    assert canonical_json(load(None, {}).settings) == before
+    assert canonical_json(load_settings(None, {}).settings) == before
     with pytest.raises(ConfigurationError, match=r"gibberish\.py gives no strategy"):
-        strategies.discover()
+        strategies.discover_strategies()

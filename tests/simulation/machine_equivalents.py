@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ADOPTION = "kamou/core/reconciliation/adoption.py"
-BOOK = "kamou/core/book/book.py"
+BOOK = "kamou/core/book/position_book.py"
 PORTFOLIO = "kamou/core/book/trades.py"
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 
@@ -16,7 +16,7 @@ ADOPTED = (
     " would divide by 0."
 )
 PROOFS: dict[tuple[str, str, str, str], str] = {
-    (ADOPTION, "adoption", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
+    (ADOPTION, "adopt_position", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
         "kamou/core/risk/midnights.py",
@@ -43,7 +43,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((sign) >= (0))",
     ): "The sign is 1 or -1: a position of 0 is never adopted.",
     (
-        "kamou/core/risk/rules_conduct.py",
+        "kamou/core/risk/rules_rate.py",
         "_may_open",
         "reservation.client_order_id",
         "True",
@@ -62,26 +62,26 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "The venue lists no position of 0.",
     (
         BOOK,
-        "Book._filled",
+        "PositionBook._filled",
         "fill.client_order_id",
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         BOOK,
-        "Book._intended",
+        "PositionBook._intended",
         "intent.permit_id",
         "True",
     ): "No permit has the empty id, so that the look-up finds None as well.",
     (
         BOOK,
-        "Book._keep",
+        "PositionBook._keep",
         "order.role is not OrderRole.ENTRY",
         "False",
     ): "Only an entry has a permit id; and a trade that is flat with no entry live was settled by"
     " the fill, or the end of the entry, that made it so.",
     (
         BOOK,
-        "Book._keep",
+        "PositionBook._keep",
         "order is before",
         "False",
     ): "An order that did not change is stored where it is; its reservation was brought to its"
@@ -116,7 +116,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     " holds too, and the loop over no actions does nothing.",
     (
         BOOK,
-        "Book._filled",
+        "PositionBook._filled",
         "trade is not None and self.trades.get(fill.symbol) is trade",
         "((trade is not None))",
     ): "The trade is missing only if `_keep` settled it in the line before; settling it again"
@@ -134,8 +134,8 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((held) >= (0))",
     ): "With nothing held `held * change` is 0, and the function returned five lines before.",
     (
-        "kamou/core/book/holdings.py",
-        "Holdings.entry_live",
+        "kamou/core/book/book_state.py",
+        "BookState.entry_live",
         "o.remaining > 0",
         "((o.remaining) >= (0))",
     ): SETTLED,
@@ -146,7 +146,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((held * after) > (0))",
     ): "They differ where nothing is held afterwards, and either price times 0 is 0.",
     (
-        "kamou/core/risk/rules_conduct.py",
+        "kamou/core/risk/rules_rate.py",
         "duplicate",
         "order.role is OrderRole.ENTRY and order.plan and order.plan.signal_id == plan.signal_id",
         "((order.plan) and (order.plan.signal_id == plan.signal_id))",

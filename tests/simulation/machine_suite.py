@@ -22,9 +22,9 @@ from mutation_suite import DOCS, write_page
 
 MODULES = (
     "kamou/core/risk/*.py",
-    "kamou/core/book/account_fold.py",
-    "kamou/core/book/book.py",
-    "kamou/core/book/holdings.py",
+    "kamou/core/book/account_state.py",
+    "kamou/core/book/position_book.py",
+    "kamou/core/book/book_state.py",
     "kamou/core/book/recent_activity.py",
     "kamou/core/book/trades.py",
     "kamou/core/reconciliation/protection.py",

@@ -28,7 +28,7 @@ import pytest
 from machine_mutants import Change, codes_of
 
 from kamou.simulator.faults import parse
-from kamou.simulator.run import Scenario, simulate
+from kamou.simulator.swarm_runs import Scenario, simulate_seed
 
 ROOT = Path(__file__).parents[2]
 Live = dict[tuple[str, str], list[FunctionType]]
@@ -248,7 +248,7 @@ def first_world(worlds: Iterable[World]) -> str:
     for faults, hours, seeds in worlds:
         for seed in seeds:
             try:
-                result = simulate(Scenario(seed=seed, hours=hours, faults=parse(faults)))
+                result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
             except Exception as error:
                 return f"world {faults}, seed {seed}: {type(error).__name__}"
             if result.failed:

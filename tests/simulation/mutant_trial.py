@@ -17,7 +17,7 @@ import pytest
 
 import kamou
 from kamou.simulator.faults import parse
-from kamou.simulator.run import Scenario, missing, simulate
+from kamou.simulator.swarm_runs import Scenario, missing, simulate_seed
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     for faults, hours, seeds in json.loads(sys.argv[1]):
         results = []
         for seed in seeds:
-            result = simulate(Scenario(seed=seed, hours=hours, faults=parse(faults)))
+            result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
             results.append(result)
             cpu_s += result.cpu_s
             worlds += 1

@@ -77,7 +77,7 @@ FOR_TESTS = (
     ),
     survivor(
         name="fills and income are asked for without an overlap",
-        file="kamou/core/book/holdings.py",
+        file="kamou/core/book/book_state.py",
         old="OVERLAP_MS = 300_000",
         new="OVERLAP_MS = 0",
         tests=("tests/actors/test_overlap.py",),

@@ -111,8 +111,8 @@ MONEY = (
             # Without it the mark of anything that is held denies as well.
             (
                 RULES,
-                "        if age_ms > limit_ms:\n            return denial(Deny.MARK_STALE",
-                "        if age_ms > 10**12:\n            return denial(Deny.MARK_STALE",
+                "        if age_ms > limit_ms:\n            return make_denial(Deny.MARK_STALE",
+                "        if age_ms > 10**12:\n            return make_denial(Deny.MARK_STALE",
             ),
         ),
         notices=("STALE_QUOTE",),

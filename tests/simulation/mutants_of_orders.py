@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from mutants import Mutant
 
-DESK = "kamou/actors/desk.py"
+DESK = "kamou/actors/order_executor.py"
 BASE = "kamou/exchange/base.py"
 PROTECTION = "kamou/core/reconciliation/protection.py"
 
 ORDERS = (
     Mutant(
         name="the intent is journalled after the order was sent",
-        file="kamou/actors/desk.py",
+        file="kamou/actors/order_executor.py",
         old="""        await self.commit(
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
@@ -207,7 +207,7 @@ ORDERS = (
     ),
     Mutant(
         name="fills that come after the order's end are ignored",
-        file="kamou/core/book/book.py",
+        file="kamou/core/book/position_book.py",
         old="        order = self.order(fill.client_order_id) if fill.client_order_id else None\n",
         new="""        order = self.order(fill.client_order_id) if fill.client_order_id else None
         if order is not None and order.status.terminal:

@@ -6,8 +6,8 @@ from functools import partial
 
 from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
-BOOK = "kamou/core/book/book.py"
-HOLDINGS = "kamou/core/book/holdings.py"
+BOOK = "kamou/core/book/position_book.py"
+HOLDINGS = "kamou/core/book/book_state.py"
 defect = partial(Mutant, author="reviewer")
 
 REVIEWER = (
@@ -59,7 +59,7 @@ REVIEWER = (
     ),
     defect(
         name="a second trade is opened in a symbol that is held",
-        file="kamou/core/risk/rules_conduct.py",
+        file="kamou/core/risk/rules_rate.py",
         old="    symbol = c.plan.symbol\n    if symbol in c.book.trades:\n",
         new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades:\n",
         notices=("HELD", "OVERSIZED", "EXPOSURE"),
@@ -131,7 +131,7 @@ REVIEWER = (
     ),
     defect(
         name="what became of an order is never asked",
-        file="kamou/actors/desk.py",
+        file="kamou/actors/order_executor.py",
         old="        intent = known.intent\n        try:\n",
         new="        intent = known.intent\n        return\n        try:\n",
         notices=("UNSETTLED", "UNPROTECTED"),
@@ -147,7 +147,7 @@ REVIEWER = (
     ),
     defect(
         name="a withdrawal is booked as a deposit",
-        file="kamou/core/book/account_fold.py",
+        file="kamou/core/book/account_state.py",
         old="            self.net_deposits += income.amount\n        elif",
         new="            self.net_deposits -= income.amount\n        elif",
         notices=("UNSETTLED",),

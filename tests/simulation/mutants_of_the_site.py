@@ -24,7 +24,7 @@ SITE = (
     ),
     defect(
         name="a site that hangs is not replaced",
-        file="kamou/site/keeper.py",
+        file="kamou/site/process_supervision.py",
         old="            if silent_s >= limits.silence_max_s:\n",
         new="            if silent_s >= limits.silence_max_s * 10_000:\n",
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kamou.simulator import trace
-from kamou.simulator.run import Scenario, simulate, swarm
+from kamou.simulator.swarm_runs import Scenario, run_swarm, simulate_seed
 
 SCENARIO = Scenario(seed=12, hours=0.3)
 
@@ -39,25 +39,25 @@ def test_a_seed_gives_the_same_trace_in_other_processes_under_other_hash_seeds(
 
 
 def test_a_seed_gives_the_same_trace_again_whatever_ran_before_it() -> None:
-    first = simulate(SCENARIO)
-    simulate(Scenario(seed=99, hours=0.1))
-    again = simulate(SCENARIO)
+    first = simulate_seed(SCENARIO)
+    simulate_seed(Scenario(seed=99, hours=0.1))
+    again = simulate_seed(SCENARIO)
     assert (again.digest, again.facts) == (first.digest, first.facts)
 
 
 def test_another_seed_gives_another_trace() -> None:
-    assert simulate(SCENARIO).digest != simulate(Scenario(seed=13, hours=0.3)).digest
+    assert simulate_seed(SCENARIO).digest != simulate_seed(Scenario(seed=13, hours=0.3)).digest
 
 
 def test_without_the_seeded_scheduler_the_traces_part() -> None:
     world = Scenario(seed=12, hours=0.2, faults=frozenset(), seeded=False)
-    loose = [simulate(world).digest for _ in range(6)]
+    loose = [simulate_seed(world).digest for _ in range(6)]
     assert len(set(loose)) > 1
 
 
 def test_a_swarm_over_two_processes_finds_what_one_finds() -> None:
     scenarios = [Scenario(seed=seed, hours=0.1) for seed in (1, 2)]
-    one, two = swarm(scenarios, jobs=1), swarm(scenarios, jobs=2)
+    one, two = run_swarm(scenarios, jobs=1), run_swarm(scenarios, jobs=2)
     assert [r.digest for r in one.results] == [r.digest for r in two.results]
 
 

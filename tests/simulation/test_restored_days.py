@@ -15,11 +15,11 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS
 from kamou.core.model import Income
 from kamou.core.risk.limits import RiskLimits
-from kamou.simulator.duties import Duties
+from kamou.simulator.due_actions import DueActions
 from kamou.simulator.limits import reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.venue.checker import Checker, CheckLimits, never_silent
@@ -104,9 +104,9 @@ def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_f
     assert (limits.day_equity, limits._net_deposits) == (day_equity, net_deposits)
 
 
-def restored(paid_in: int, lost: int, book: Book) -> Duties:
+def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
     """Return the duties of a world whose journal is ``book`` again, when its day is opened."""
-    made = Duties(
+    made = DueActions(
         engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
         limits=RiskLimits(),
         silent_ms=never_silent,
@@ -123,7 +123,7 @@ def restored(paid_in: int, lost: int, book: Book) -> Duties:
 def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_it(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
-    duties = restored(paid_in, lost, Book())
+    duties = restored(paid_in, lost, PositionBook())
     duties.journalled(opened(event, paid_in, lost))
     assert (duties._day_equity, duties._day_net_deposits) == (day_equity, net_deposits)
 
@@ -132,7 +132,7 @@ def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_i
 def test_a_transfer_between_the_read_and_its_commit_is_a_flow_of_the_day(
     event: e.DayOpened,
 ) -> None:
-    duties = restored(0, 0, Book())
+    duties = restored(0, 0, PositionBook())
     duties.audit_record(money("transfer", READ_MS + 1, 500))
     duties.journalled(opened(event, 0, 0))
     assert (duties._day_equity, duties._day_net_deposits) == (10_000, 500)
@@ -143,7 +143,7 @@ def test_a_transfer_that_a_restored_opening_holds_and_its_record_forgot_is_a_flo
     paid_in: int,
 ) -> None:
     """The record takes it out of the opening as soon as the venue has listed it."""
-    book = Book()
+    book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
     assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
     duties = restored(paid_in, 0, book)
@@ -157,6 +157,6 @@ def test_the_book_counts_the_day_from_the_same_equity(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     """The figures above are those of the product, from its own journal."""
-    book = Book()
+    book = PositionBook()
     book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
     assert (book.day_equity, book.day_net_deposits) == (day_equity, net_deposits)

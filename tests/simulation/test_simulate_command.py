@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from kamou.cli import main
 from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.runtime.determinism import random_stream
-from kamou.simulator import run
+from kamou.simulator import swarm_runs
 from kamou.simulator.faults import (
     FAULTS,
+    SIMULATION_STREAM,
     SWARM_STREAM,
-    WORLD_STREAM,
     Chaos,
     covered_ms,
     drawn,
@@ -79,7 +79,7 @@ def test_a_seed_switches_whole_classes_on_and_off() -> None:
 
 
 def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
-    numbers = [*(fault.stream for fault in FAULTS), SWARM_STREAM, WORLD_STREAM]
+    numbers = [*(fault.stream for fault in FAULTS), SWARM_STREAM, SIMULATION_STREAM]
     assert len(set(numbers)) == len(numbers)
     chaos = Chaos(5, (), start_ms=0, end_ms=1, calm_ms=1)
     for fault in FAULTS:
@@ -110,12 +110,12 @@ def test_a_swarm_uses_every_core_unless_told_otherwise(
 ) -> None:
     used: list[int] = []
 
-    def noted(scenarios: object, *, jobs: int, report: object) -> run.Swarm:
+    def noted(scenarios: object, *, jobs: int, report: object) -> swarm_runs.Swarm:
         used.append(jobs)
-        return run.Swarm(results=(), missing=())
+        return swarm_runs.Swarm(results=(), missing=())
 
-    monkeypatch.setattr(run, "cores", lambda: 3)
-    monkeypatch.setattr(run, "swarm", noted)
+    monkeypatch.setattr(swarm_runs, "cores", lambda: 3)
+    monkeypatch.setattr(swarm_runs, "run_swarm", noted)
     assert invoke("--seeds", "1..9", *said).exit_code == 0
     assert used == [jobs]
 
@@ -124,10 +124,10 @@ def test_only_the_cores_that_this_process_may_use_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
-    assert run.cores() == 3
+    assert swarm_runs.cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert run.cores() == 1, "a system that does not tell has one at least"
+    assert swarm_runs.cores() == 1, "a system that does not tell has one at least"
 
 
 def test_no_more_processes_are_started_than_there_are_worlds(
@@ -142,11 +142,11 @@ def test_no_more_processes_are_started_than_there_are_worlds(
             started.append(max_workers)
             super().__init__(max_workers=1)
 
-    monkeypatch.setattr(run, "ProcessPoolExecutor", Pool)
-    scenarios = [run.Scenario(seed=seed, hours=0.1, faults=frozenset()) for seed in (1, 2)]
-    assert len(run.swarm(scenarios, jobs=64).results) == 2
+    monkeypatch.setattr(swarm_runs, "ProcessPoolExecutor", Pool)
+    scenarios = [swarm_runs.Scenario(seed=seed, hours=0.1, faults=frozenset()) for seed in (1, 2)]
+    assert len(swarm_runs.run_swarm(scenarios, jobs=64).results) == 2
     assert started == [2]
-    run.swarm(scenarios[:1], jobs=64)
+    swarm_runs.run_swarm(scenarios[:1], jobs=64)
     assert started == [2], "one world needs no other process"
 
 

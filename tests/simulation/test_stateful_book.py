@@ -11,7 +11,7 @@ from thoroughness import looks
 from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, order_closed, plan
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Fill, Intent, OrderRole, OrderStatus, Side
 
 SYMBOLS = ("SOLUSDT", "XRPUSDT", "ADAUSDT")
@@ -38,7 +38,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.book = Book()
+        self.book = PositionBook()
         self.told: list[e.Event] = []
         self.fills: list[e.FillRecorded] = []
         self.live: dict[str, Account] = {}
@@ -173,7 +173,7 @@ class BookMachine(RuleBasedStateMachine):
     @rule()
     def the_process_starts_anew_from_a_snapshot(self) -> None:
         before = self.book
-        self.book = Book.load(before.dump())
+        self.book = PositionBook.load(before.dump())
         assert self.book == before
 
     @invariant()
@@ -200,7 +200,7 @@ class BookMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "told"):
-            whole = Book()
+            whole = PositionBook()
             whole.apply_all(enumerate(self.told, 1))
             assert whole.dump() == self.book.dump()
 

@@ -10,7 +10,7 @@ from thoroughness import looks
 from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book import events as e
-from kamou.core.book.orders import NEXT, OrderState, advance, opened
+from kamou.core.book.orders import NEXT, OrderState, apply_order_event, open_order
 from kamou.core.model import OrderRole, OrderStatus
 
 QUANTITY = 10
@@ -23,7 +23,7 @@ class OrderMachine(RuleBasedStateMachine):
     @initialize(role=st.sampled_from(list(OrderRole)))
     def send(self, role: OrderRole) -> None:
         self.intent = intent(role, plan(quantity=D(QUANTITY)))
-        self.order: OrderState = opened(self.intent, NOON)
+        self.order: OrderState = open_order(self.intent, NOON)
         self.now_ms = NOON
         self.filled = D(0)
         self.value = D(0)
@@ -32,7 +32,7 @@ class OrderMachine(RuleBasedStateMachine):
 
     def tell(self, event: e.Event) -> None:
         before = self.order
-        self.order = advance(before, event)
+        self.order = apply_order_event(before, event)
         if self.order.status is not before.status:
             assert self.order.status in NEXT[before.status]
             assert not before.status.terminal, "an end is an end"
@@ -106,8 +106,8 @@ class OrderMachine(RuleBasedStateMachine):
         if not self.said:
             return
         event = data.draw(st.sampled_from(self.said))
-        once = advance(self.order, event)
-        assert advance(once, event) == once
+        once = apply_order_event(self.order, event)
+        assert apply_order_event(once, event) == once
         self.tell(event)
 
     @invariant()

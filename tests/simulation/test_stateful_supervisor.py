@@ -20,7 +20,7 @@ from test_supervisor_properties import (
 )
 from thoroughness import looks
 
-from kamou.runtime.supervision import Restart, Strategy
+from kamou.runtime.supervision import Restart, RestartStrategy
 from kamou.supervisor import Supervisor
 
 QUIET_S = 180.0
@@ -33,7 +33,7 @@ class Struck(Stage):
 
     def _check_start(self, player: Player) -> None:
         branch, _ = player.above[-1]
-        if branch.strategy is Strategy.ONE_FOR_ONE and player.tasks == 1:
+        if branch.strategy is RestartStrategy.ONE_FOR_ONE and player.tasks == 1:
             return  # once struck, such siblings do not wait for each other
         super()._check_start(player)
 

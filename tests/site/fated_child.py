@@ -6,7 +6,7 @@ import os
 import select
 import sys
 
-from kamou.site.handover import Heartbeat, encode_heartbeat
+from kamou.site.process_protocol import Heartbeat, encode_heartbeat
 
 BEAT = encode_heartbeat(
     Heartbeat(

@@ -13,9 +13,9 @@ import trio
 from trio.abc import Clock
 
 from kamou.errors import SiteFloodError, SiteStartError
-from kamou.simulator.site import Fate
-from kamou.site.handover import Heartbeat
+from kamou.simulator.simulated_site import Fate
 from kamou.site.port import TEXT_BYTES, Launch, SiteProcess
+from kamou.site.process_protocol import Heartbeat
 
 WITHIN_S = 30.0  # far beyond what any wait here takes
 

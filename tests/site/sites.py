@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from kamou.core.book.events import Event
-from kamou.simulator.site import Script, SimulatedSites
+from kamou.simulator.simulated_site import Script, SimulatedSites
 from kamou.site.health import SiteHealth
-from kamou.site.keeper import Backoff, SiteKeeper, SiteLimits, site_supervisor
+from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site_supervisor
 from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
 

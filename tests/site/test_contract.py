@@ -13,10 +13,10 @@ from site_contract import Bench, SiteProcessContract
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits
-from kamou.simulator.site import Fate, Script, SimulatedSites
-from kamou.site.handover import SiteHandover
+from kamou.simulator.simulated_site import Fate, Script, SimulatedSites
 from kamou.site.port import Launch
-from kamou.site.process import launcher
+from kamou.site.process_protocol import SiteHandover
+from kamou.site.process_start import launcher
 
 HANDOVER = SiteHandover(
     database="absent.sqlite3",

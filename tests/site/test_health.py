@@ -8,8 +8,8 @@ from sites import Told
 
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError
-from kamou.site.handover import Heartbeat
 from kamou.site.health import STANDING_TICKS, SiteHealth, SiteState
+from kamou.site.process_protocol import Heartbeat
 
 BEAT = Heartbeat(
     requests=5,

@@ -23,9 +23,9 @@ from kamou.errors import ListenError, SiteStartError
 from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings, WebSettings
 from kamou.site.child import bind_patiently, handover, public_site
-from kamou.site.handover import PRICING_BYTES_MAX, SiteHandover
-from kamou.site.keeper import SiteKeeper, SiteLimits
-from kamou.site.process import launcher
+from kamou.site.process_protocol import PRICING_BYTES_MAX, SiteHandover
+from kamou.site.process_start import launcher
+from kamou.site.process_supervision import SiteKeeper, SiteLimits
 from kamou.site.text import SiteText
 from kamou.store import database
 
@@ -35,7 +35,7 @@ WITHIN_S = 120.0  # far beyond what any wait here takes
 @pytest.fixture
 def folder(tmp_path: Path) -> DataDirectory:
     folder = DataDirectory(tmp_path)
-    database.migrate(folder.database)
+    database.migrate_journal(folder.database)
     return folder
 
 
@@ -161,7 +161,7 @@ async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
 async def test_what_is_no_handover_ends_the_process_with_the_reason(
     folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kamou.site.process.encode_handover", lambda handover: b"nonsense\n")
+    monkeypatch.setattr("kamou.site.process_start.encode_handover", lambda handover: b"nonsense\n")
     with trio.fail_after(WITHIN_S):
         async with launcher(handed(folder, bound))() as process:
             assert await process.wait() == 2

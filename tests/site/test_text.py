@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.errors import SiteFloodError
-from kamou.site.text import BYTES_MAX, LINE_BYTES_MAX, LINES_MAX, WINDOW_S, SiteText
+from kamou.site.text import BYTES_MAX, LINES_MAX, SITE_LINE_BYTES_MAX, SITE_WINDOW_S, SiteText
 
 
 class Terminal:
@@ -47,7 +47,7 @@ def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
     terminal = Terminal()
     for _ in range(20):
         terminal.text.take(b"x" * 4_096)
-    assert len(terminal.text._rest) <= LINE_BYTES_MAX
+    assert len(terminal.text._rest) <= SITE_LINE_BYTES_MAX
     assert terminal.lines
 
 
@@ -55,7 +55,7 @@ def test_lines_beyond_the_limit_are_counted_and_the_count_is_told_later() -> Non
     terminal = Terminal()
     terminal.text.take(b"line\n" * (LINES_MAX + 7))
     assert len(terminal.lines) == LINES_MAX
-    terminal.now_s += WINDOW_S
+    terminal.now_s += SITE_WINDOW_S
     terminal.text.take(b"next\n")
     assert terminal.lines[LINES_MAX:] == ["site: 7 more lines were left out", "site: next"]
 
@@ -64,6 +64,6 @@ def test_more_text_than_a_minute_may_hold_is_an_error_and_the_next_minute_is_fre
     terminal = Terminal()
     with pytest.raises(SiteFloodError):
         terminal.text.take(b"x" * (BYTES_MAX + 1))
-    terminal.now_s += WINDOW_S
+    terminal.now_s += SITE_WINDOW_S
     terminal.text.take(b"hello\n")
     assert terminal.lines[-1] == "site: hello"

@@ -15,7 +15,7 @@ from kamou.commands.status_text import system_blocks
 from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
 from kamou.operator.metrics import exposition
-from kamou.runs.operations import Running
+from kamou.runs.operator_actions import Running
 
 
 @attrs.define

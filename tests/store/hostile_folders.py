@@ -24,8 +24,8 @@ from market_files import (
     write_csv,
 )
 
+from kamou.store.dataset_description import FILES
 from kamou.store.importer import import_folder
-from kamou.store.stored_meta import FILES
 
 HEADER = "symbol,ts,open,high,low,close,volume\n"
 ROW = f"BTCUSDT,{START_MS},1,1,1,1,1\n"

@@ -142,7 +142,7 @@ def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) 
 def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
         trades = [x for x in events if isinstance(x, e.TradeClosed)]
-        counts = queries.counts(connection)
+        counts = queries.query_counts(connection)
         assert (counts.trades, counts.events) == (len(trades), len(events))
         assert counts.fills == sum(isinstance(x, e.FillRecorded) for x in events)
         found = {sums.strategy: sums for sums in public_queries.strategy_sums(connection)}
@@ -183,7 +183,7 @@ def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
     events: list[e.Event],
 ) -> None:
     with journal_of(events) as connection:
-        curve = public_queries.curve(connection)
+        curve = public_queries.query_curve(connection)
         marks = by_definition.marks(events)
         stretches: dict[int, list[int]] = {}
         for at in sorted(marks):

@@ -16,7 +16,7 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
-from kamou.store.migrations import MIGRATION_SET, MIGRATIONS
+from kamou.store.migrations import JOURNAL_MIGRATIONS, MIGRATION_SET
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_database_of_a_newer_version_is_refused_and_untouched(path: Path) -> N
         with pytest.raises(DatabaseNewerError) as refused:
             opened(path)
         assert "9999_from_the_future" in str(refused.value)
-        assert max(MIGRATIONS) in str(refused.value)
+        assert max(JOURNAL_MIGRATIONS) in str(refused.value)
         assert "upgrade" in str(refused.value)
 
 
@@ -88,8 +88,8 @@ def test_a_reader_refuses_a_database_without_our_schema(path: Path) -> None:
 
 
 def test_migrating_names_what_it_applied_once(path: Path) -> None:
-    assert database.migrate(path) == tuple(MIGRATIONS)
-    assert database.migrate(path) == ()
+    assert database.migrate_journal(path) == tuple(JOURNAL_MIGRATIONS)
+    assert database.migrate_journal(path) == ()
 
 
 @pytest.mark.parametrize("make", ["folder missing", "a folder", "not a database"])
@@ -131,7 +131,7 @@ def test_a_backup_of_a_database_in_use_is_whole(path: Path, tmp_path: Path) -> N
     writer = database.open_writer(path)
     JournalWriter(writer, run_number=1).append(story.opening())
     to = tmp_path / "copy.sqlite3"
-    size = database.backup(path, to)
+    size = database.copy_journal(path, to)
     assert size == to.stat().st_size
     assert sorted(p.name for p in tmp_path.iterdir() if "copy" in p.name) == ["copy.sqlite3"]
     copy = database.open_reader(to)
@@ -143,7 +143,7 @@ def test_a_backup_of_a_database_in_use_is_whole(path: Path, tmp_path: Path) -> N
 def test_a_backup_replaces_nothing(path: Path, tmp_path: Path) -> None:
     database.open_writer(path).close()
     with pytest.raises(StoreError, match="replaces nothing"):
-        database.backup(path, path)
+        database.copy_journal(path, path)
     assert database.open_reader(path).execute("SELECT count(*) FROM event").fetchone() == (0,)
 
 

@@ -13,13 +13,13 @@ import story
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
+from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.settings.table import settings_table
 from kamou.store import as_of, database, queries
 from kamou.store.journal import JournalWriter
-from kamou.store.projected_downtime import PERIOD_MIN_MS
+from kamou.store.projected_downtime import DOWNTIME_MIN_MS
 
 T0 = story.DAY0_MS
 PERIOD_MS = 5 * MINUTE_MS
@@ -175,7 +175,7 @@ def test_the_longer_period_counts_where_it_was_changed(connection: sqlite3.Conne
 
 
 def test_no_cycle_can_be_shorter_than_the_shortest_that_is_looked_at() -> None:
-    assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= PERIOD_MIN_MS
+    assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= DOWNTIME_MIN_MS
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))

@@ -144,11 +144,15 @@ def test_a_snapshot_is_loaded_by_the_code_that_made_it_only(
     writer.append([lost(1), lost(2), lost(3)])
     for seq in (1, 2, 3):
         writer.save_snapshot(seq=seq, at_ms=seq, code="a", state=b"%d" % seq)
-    assert snapshots.load(connection, code="b", seq_max=3) is None
-    found = snapshots.load(connection, code="a", seq_max=3)
-    assert found == snapshots.Snapshot(seq=3, state=b"3")
-    assert snapshots.load(connection, code="a", seq_max=2) == snapshots.Snapshot(seq=2, state=b"2")
-    assert snapshots.load(connection, code="a", seq_max=1) is None, "only the newest two are kept"
+    assert snapshots.load_snapshot(connection, code="b", seq_max=3) is None
+    found = snapshots.load_snapshot(connection, code="a", seq_max=3)
+    assert found == snapshots.BookSnapshot(seq=3, state=b"3")
+    assert snapshots.load_snapshot(connection, code="a", seq_max=2) == snapshots.BookSnapshot(
+        seq=2, state=b"2"
+    )
+    assert snapshots.load_snapshot(connection, code="a", seq_max=1) is None, (
+        "only the newest two are kept"
+    )
 
 
 def test_a_snapshot_that_does_not_verify_is_passed_over(
@@ -158,10 +162,10 @@ def test_a_snapshot_that_does_not_verify_is_passed_over(
     for seq in (1, 2):
         writer.save_snapshot(seq=seq, at_ms=seq, code="a", state=b"state")
     connection.execute("UPDATE snapshot SET state = x'00' WHERE seq = 2")
-    found = snapshots.load(connection, code="a", seq_max=9)
-    assert found == snapshots.Snapshot(seq=1, state=b"state")
+    found = snapshots.load_snapshot(connection, code="a", seq_max=9)
+    assert found == snapshots.BookSnapshot(seq=1, state=b"state")
     connection.execute("DELETE FROM snapshot")
-    assert snapshots.load(connection, code="a", seq_max=9) is None
+    assert snapshots.load_snapshot(connection, code="a", seq_max=9) is None
 
 
 def test_a_snapshot_of_events_to_come_is_a_bug(writer: JournalWriter) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.errors import InvalidDataError
 from kamou.store.importer import import_folder, open_folder
 from kamou.store.market_data import load_set

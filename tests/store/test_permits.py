@@ -18,7 +18,7 @@ from kamou.core.risk.verdict import Approved
 from kamou.errors import DiskFullError, InvalidPermitError
 from kamou.store import database, queries
 from kamou.store.journal import Committed, JournalWriter
-from kamou.store.permits import PermitStore
+from kamou.store.permits import JournalPermits
 
 PLAN = story.plan()
 
@@ -51,7 +51,7 @@ class Inline:
 
 @attrs.define
 class Bench:
-    store: PermitStore
+    store: JournalPermits
     journal: Inline
     reader: sqlite3.Connection
     clock: At
@@ -73,7 +73,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     connection = database.open_writer(path)
     reader = database.open_reader(path)
     journal, clock = Inline(JournalWriter(connection, run_number=1)), At()
-    store = PermitStore(journal=journal, reader=reader, clock=clock)
+    store = JournalPermits(journal=journal, reader=reader, clock=clock)
     yield Bench(store, journal, reader, clock)
     reader.close()
     connection.close()
@@ -146,7 +146,9 @@ async def test_of_two_that_race_for_one_permit_the_journal_lets_one_win(bench: B
             self.writer.append([first])  # between the check and the commit
             return self.writer.append(events)
 
-    late = PermitStore(journal=Late(bench.journal.writer), reader=bench.reader, clock=bench.clock)
+    late = JournalPermits(
+        journal=Late(bench.journal.writer), reader=bench.reader, clock=bench.clock
+    )
     with pytest.raises(InvalidPermitError) as refused:
         await late.consume(approved(), story.ENTRY)
     assert refused.value.code == "PERMIT_USED"

@@ -325,11 +325,11 @@ def test_an_empty_journal_says_so(connection: sqlite3.Connection) -> None:
     assert (now.head_seq, now.at_ms, now.mode, now.run, now.state) == (0, None, None, None, None)
     assert queries.equity_curve(connection) == ()
     assert queries.equity_curve(connection, points_max=5) == ()
-    assert queries.counts(connection).events == 0
+    assert queries.query_counts(connection).events == 0
 
 
 def test_the_counts_add_up(told: sqlite3.Connection) -> None:
-    assert attrs.asdict(queries.counts(told)) == {
+    assert attrs.asdict(queries.query_counts(told)) == {
         "events": 27,
         "cycles": 1,
         "candidates": 2,
@@ -391,10 +391,10 @@ def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit
     )
     assert {s.signal_id for s in queries.signals(told)} == {kept.signal_id, "lone"}
     assert queries.refusals(told)
-    counted = queries.counts(told)
+    counted = queries.query_counts(told)
     week_later_ms = AT + READ_KEPT_MS + 900_000
     writer.append([e.DayOpened(at_ms=week_later_ms, day="2030-01-01", equity=D(1))])
     assert queries.signals(told) == (kept,)
     assert queries.refusals(told) == ()
-    assert queries.counts(told).refused == counted.refused
+    assert queries.query_counts(told).refused == counted.refused
     assert told.execute("SELECT count(*) FROM event WHERE kind = 'candidate_refined'").fetchone()[0]

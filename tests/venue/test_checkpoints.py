@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.messages.codec import encode
@@ -89,13 +89,13 @@ def stored_days(path: Path) -> list[int]:
 def days_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The days whose recursion was run, in order."""
     run: list[int] = []
-    plain = generator.advance
+    plain = generator.run_day
 
     def counted(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
         run.append(day)
         return plain(universe, paths, seed, day, *rest)
 
-    monkeypatch.setattr(generator, "advance", counted)
+    monkeypatch.setattr(generator, "run_day", counted)
     return run
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from kamou.venue.models import on_tick
+from kamou.venue.models import nearest_tick
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from kamou.venue.models import on_tick
 )
 def test_a_mark_is_the_nearest_tick_and_never_0(price: float, mark: str) -> None:
     """A position at a mark of 0 could not even be closed: no price of it would be sound."""
-    assert on_tick(price, D("0.01")) == D(mark)
+    assert nearest_tick(price, D("0.01")) == D(mark)

@@ -9,7 +9,7 @@ import pytest
 from memory_market import MemoryMarket, with_bars
 from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.venue.checker import CheckLimits, CheckReport, check

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from memory_market import START_MS, STEP_MS, MemoryMarket
 from venue_orders import BUY, SELL, entry_with_exits, limit, order
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.core.model import Fill, Income, OrderStatus
 from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
@@ -312,7 +312,7 @@ def test_a_file_of_an_older_version_is_refused_in_one_line_and_untouched(tmp_pat
 def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_is(tmp_path):
     path, told = tmp_path / "venue.db", []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        schema.migrate(db)
+        schema.migrate_venue(db)
         db.execute("CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END")
     store = VenueStore(path, on_changed_schema=told.append)
     source = MemoryMarket(BARS)

@@ -19,7 +19,7 @@ from venue_orders import (
     target,
 )
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus, OrderType
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings

@@ -33,7 +33,7 @@ def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty_record(tmp_path: Path) -> Path:
     """A database that was just made: no run is in its journal."""
     path = tmp_path / "empty.sqlite3"
-    database.migrate(path)
+    database.migrate_journal(path)
     return path
 
 

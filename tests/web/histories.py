@@ -13,14 +13,15 @@ import numpy as np
 import trio
 
 from kamou import ids
-from kamou.app import World, compose
-from kamou.clock import DAY_MS, HOUR_MS, JumpClock, SimulatedClock
+from kamou.app import SystemInputs, compose
+from kamou.clock import JumpClock, SimulatedClock
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.session import opened
+from kamou.runs.session import open_session
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.runners import inline
+from kamou.runtime.runners import run_inline
 from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
@@ -180,7 +181,7 @@ async def _run(
     journal, venue = folder / "kamou.sqlite3", folder / VENUE
     end_ms = history.at_ms(until_h)
     settings = history.settings(until_h)
-    with opened(
+    with open_session(
         settings=settings,
         database_path=journal,
         venue_path=venue,
@@ -191,14 +192,14 @@ async def _run(
         durable=False,
     ) as session:
         tree = compose(
-            World(
+            SystemInputs(
                 settings=settings,
                 clock=clock,
                 port=session.port(settings),
                 market=drawn,
                 writer=session.writer,
                 reader=session.reader,
-                runner=inline,
+                runner=run_inline,
                 gate=AssumedLiveGate(),
                 salt_of=partial(ids.salt_for, b"s" * 32),
                 halted=lambda: False,

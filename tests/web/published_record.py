@@ -7,8 +7,8 @@ from decimal import Decimal as D
 from pathlib import Path
 from random import Random
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book import events as e
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import (
     Candidate,
     Figure,
@@ -28,7 +28,7 @@ from kamou.core.model import (
 )
 from kamou.core.ranking.ranking import ranked
 from kamou.store.database import open_writer
-from kamou.store.day_rows import FUNDING, TRANSFER
+from kamou.store.day_rows import FUNDING_INCOME, TRANSFER_INCOME
 from kamou.store.journal import JournalWriter
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
@@ -106,7 +106,7 @@ class _Record:
             if flow and i == marks // 2:
                 self._equity += flow
                 self._net_deposits += flow
-                made.append(_income(at_ms + i * step_ms, TRANSFER, "", flow))
+                made.append(_income(at_ms + i * step_ms, TRANSFER_INCOME, "", flow))
             made.append(self._mark(at_ms + i * step_ms))
             made.append(_closed(at_ms + i * step_ms))
         return made
@@ -172,7 +172,7 @@ class _Record:
             *_opening(at_ms, candidate, plan, ids),
             _filled(2 * self._trades, plan, opening, opening_side(side), entry, at_ms + 200),
             _ended(opening, size, at_ms + 210),
-            _income(at_ms + 120 * MINUTE_MS, FUNDING, symbol, funding),
+            _income(at_ms + 120 * MINUTE_MS, FUNDING_INCOME, symbol, funding),
             _filled(2 * self._trades + 1, plan, ids[role], closing_side(side), out, closed_at_ms),
             _ended(ids[role], size, closed_at_ms),
             e.TradeClosed(

@@ -13,9 +13,9 @@ import pytest
 from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from site_client import Client
 
-from kamou.clock import DAY_MS, HOUR_MS
-from kamou.store.public_queries import Curve, CurveMark, Mark
+from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.store.public_queries import Curve, CurveMark, EquityMark
 from kamou.web import chart, ticks
 from kamou.web.app import PublicSite
 
@@ -24,7 +24,8 @@ def marks(*equity: float, step_ms: int = HOUR_MS, noted: Sequence[CurveMark] = (
     return Curve(
         width_ms=step_ms,
         points=tuple(
-            Mark(at_ms=START_MS + i * step_ms, equity=e, low=e, high=e) for i, e in enumerate(money)
+            EquityMark(at_ms=START_MS + i * step_ms, equity=e, low=e, high=e)
+            for i, e in enumerate(money)
         ),
         marks=tuple(noted),
     )
@@ -116,8 +117,8 @@ def test_a_short_halt_is_still_wide_enough_to_see_and_stays_inside() -> None:
 def test_events_outside_the_curve_are_not_marked() -> None:
     curve = marks(100, 101, 102)
     events = [
-        chart.Event(kind="transfer", at_ms=START_MS + HOUR_MS, title="in"),
-        chart.Event(kind="config", at_ms=START_MS + DAY_MS, title="out"),
+        chart.ChartEvent(kind="transfer", at_ms=START_MS + HOUR_MS, title="in"),
+        chart.ChartEvent(kind="config", at_ms=START_MS + DAY_MS, title="out"),
     ]
     assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
 

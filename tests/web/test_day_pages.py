@@ -16,16 +16,16 @@ import pytest
 from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS
 from kamou.core.book.events import DayOpened, EquityRecorded, StateChanged
+from kamou.core.day import DAY_MS
 from kamou.core.model import TradingState
 from kamou.core.record import performance
 from kamou.store import public_queries
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.web import daily
+from kamou.web import daily_figures
 from kamou.web.app import PublicSite
-from kamou.web.daily import Memo
+from kamou.web.daily_figures import Memo
 from kamou.web.site import Site
 
 API = "/api/v1/public/days"
@@ -207,7 +207,7 @@ def test_intervals_are_made_when_a_day_ends_and_not_for_each_head(
         made.append(days)
         return real(days)
 
-    monkeypatch.setattr(daily, "day_statistics", counted)
+    monkeypatch.setattr(daily_figures, "day_statistics", counted)
     memo = Memo()
     with closing(open_writer(path)) as connection:
         writer = JournalWriter(connection, run_number=2)

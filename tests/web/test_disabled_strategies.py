@@ -10,12 +10,12 @@ import httpx
 import pytest
 from published_record import START_MS, write_record
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.events import Event
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure
-from kamou.runtime.runners import inline
+from kamou.runtime.runners import run_inline
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
@@ -52,7 +52,7 @@ def disabled(
 async def published(
     path: Path, demo: Site, client: Client
 ) -> tuple[list[dict[str, Any]], int, str]:
-    async with client(PublicSite(path, demo, runner=inline)) as http:
+    async with client(PublicSite(path, demo, runner=run_inline)) as http:
         found = (await http.get("/results.json")).json()
         page = (await http.get("/results")).text
     section = page.split("<h2>Halts, reduced size and downtime</h2>")[1].split("</section>")[0]

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from kamou.http.notices import Notices
 from kamou.web import guard
-from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, say
+from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, write_line
 from kamou.web.serving import page_failed
 
 WITHIN_S = 30.0
@@ -104,7 +104,7 @@ async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
         await ending.guard(None).render(greedy)
     assert ending.codes == [EXIT_OUT_OF_MEMORY]
     monkeypatch.setattr("kamou.web.serving.end_without_memory", lambda: ending.codes.append(7))
-    page_failed(Notices(say), "/results", MemoryError())
+    page_failed(Notices(write_line), "/results", MemoryError())
     assert ending.codes == [EXIT_OUT_OF_MEMORY, 7]
     assert "out of memory" in capfd.readouterr().err
 
@@ -112,8 +112,8 @@ async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
 async def test_what_is_said_is_one_printable_line_and_of_pages_one_a_minute(
     capfd: pytest.CaptureFixture[str], autojump_clock: MockClock
 ) -> None:
-    notices = Notices(say)
-    say("evil\x1b[2J\nresults: http://evil.example")
+    notices = Notices(write_line)
+    write_line("evil\x1b[2J\nresults: http://evil.example")
     for _ in range(100):
         page_failed(notices, "/\x1b[31m\n", ValueError("\u202e"))
     await trio.sleep(61)
@@ -135,8 +135,8 @@ def test_a_line_that_nobody_reads_is_dropped_and_not_waited_for(
         except BlockingIOError:
             break
     os.set_blocking(writer, True)
-    monkeypatch.setattr(guard, "TEXT", writer)
-    saying = threading.Thread(target=say, args=("a page failed",), daemon=True)
+    monkeypatch.setattr(guard, "STDERR", writer)
+    saying = threading.Thread(target=write_line, args=("a page failed",), daemon=True)
     saying.start()
     saying.join(5.0)
     waited = saying.is_alive()

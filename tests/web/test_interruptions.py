@@ -15,9 +15,9 @@ import pytest
 from published_record import START_MS, equity_mark
 from site_client import Client, inline
 
-from kamou.clock import HOUR_MS
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure, TradingState
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter

@@ -13,13 +13,13 @@ import pytest
 from published_record import START_MS, equity_mark, started_with
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.book import events as e
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import Income
 from kamou.store import as_of
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.public_queries import curve as whole_curve
+from kamou.store.public_queries import query_curve as whole_curve
 from kamou.web.app import PublicSite
 from kamou.web.chart import CURVE_FRAMES
 from kamou.web.site import Site
@@ -219,7 +219,10 @@ async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
     assert found["transfers_total"] == len(listed)
     assert D(str(found["net_deposits"])) == sum(map(D, listed))
     with closing(open_reader(path)) as reader:
-        drawn = [as_of.curve(reader, as_of.newest(reader), (), ()).marks, whole_curve(reader).marks]
+        drawn = [
+            as_of.curve_as_of(reader, as_of.newest(reader), (), ()).marks,
+            whole_curve(reader).marks,
+        ]
     for marks in drawn:
         moved = sum(mark.amount for mark in marks if mark.kind == "transfer")
         assert moved == sum(map(D, listed)), "the curve shows what is counted, and nothing else"

@@ -11,10 +11,10 @@ import trio
 from published_record import START_MS, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS
 from kamou.core.book.events import RunStopped
+from kamou.core.day import DAY_MS
 from kamou.errors import ConfigurationError
-from kamou.site.handover import read_pricing
+from kamou.site.process_protocol import read_pricing
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.queries import trades

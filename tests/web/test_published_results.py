@@ -10,8 +10,8 @@ import pytest
 from published_record import START_MS, equity_mark, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS
 from kamou.core.book.events import DayOpened
+from kamou.core.day import DAY_MS
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX

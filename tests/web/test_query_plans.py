@@ -12,13 +12,13 @@ import attrs
 import pytest
 from published_record import START_MS, write_record
 
-from kamou.clock import DAY_MS
 from kamou.core.book.events import RunStopped
+from kamou.core.day import DAY_MS
 from kamou.store import database, public_queries, queries
 from kamou.store.day_rows import open_row
 from kamou.store.journal import JournalWriter
 from kamou.web.app import ROUTES
-from kamou.web.daily import Memo
+from kamou.web.daily_figures import Memo
 from kamou.web.pages.base import Ask
 from kamou.web.render import load_templates
 from kamou.web.site import Site
@@ -34,7 +34,7 @@ BOUNDED = {
     "open_trade": "what is held now",
 }
 ONCE_A_DAY = (
-    # statements of web/daily.py, asked again only after a daily row was written
+    # statements of web/daily_figures.py, asked again only after a daily row was written
     re.compile(r"FROM day ORDER BY day$"),
     re.compile(r"FROM day d CROSS JOIN day_strategy"),
 )

@@ -16,12 +16,12 @@ import pytest
 from published_record import START_MS, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS
 from kamou.core import strategies
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.run_events import ReplayEnded, ReplayStarted
-from kamou.core.words import FEATURES
+from kamou.core.day import DAY_MS
+from kamou.core.words import FEATURE_NAMES
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt
@@ -112,7 +112,7 @@ async def test_a_traders_features_have_their_names(
 def test_every_feature_of_every_strategy_has_a_name() -> None:
     for found in pkgutil.iter_modules(strategies.__path__):
         module = importlib.import_module(f"kamou.core.strategies.{found.name}")
-        assert set(getattr(module, "FEATURES", ())) <= set(FEATURES), found.name
+        assert set(getattr(module, "FEATURES", ())) <= set(FEATURE_NAMES), found.name
 
 
 def test_a_price_has_eight_significant_digits_at_most() -> None:

@@ -12,8 +12,8 @@ import pytest
 from published_record import START_MS, write_record
 from site_client import Client, inline
 
-from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.book.events import TradeClosed
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter

@@ -1,6 +1,6 @@
 """What happened. Past tense, frozen, serialisable: the journal's vocabulary.
 
-State changes only by applying these (``core/book/book.py``). UNIQUE(kind, unique_key) holds.
+Only these change the state (``core/book/position_book.py``). UNIQUE(kind, unique_key) holds.
 """
 
 from __future__ import annotations

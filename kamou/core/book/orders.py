@@ -94,12 +94,12 @@ def is_awaited(order: OrderState, now_ms: int) -> bool:
     return order.status not in IN_FLIGHT or now_ms - order.changed_at_ms < ANSWER_MAX_MS
 
 
-def opened(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
+def open_order(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
     """The order as its committed intent leaves it: perhaps sent, not yet known to the venue."""
     return OrderState(intent=intent, changed_at_ms=at_ms, plan=plan)
 
 
-def advance(order: OrderState, event: Event) -> OrderState:
+def apply_order_event(order: OrderState, event: Event) -> OrderState:
     """The order after the event. The same object when the event is late or says nothing new.
 
     Asserts that the event is of this order and that the transition table allows the change.

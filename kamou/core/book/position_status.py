@@ -8,14 +8,14 @@ from typing import Any
 
 import attrs
 
-from kamou.core.book.holdings import Holdings
+from kamou.core.book.book_state import BookState
 from kamou.core.book.orders import OrderState
 from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import OrderRole
 
 
 @attrs.frozen(kw_only=True)
-class Mark:
+class MarkRead:
     """A mark price and the time at which it was read."""
 
     price: Decimal
@@ -62,7 +62,9 @@ class PendingEntry:
     intended_at_ms: int
 
 
-def describe_positions(book: Holdings, marks: Mapping[str, Mark]) -> tuple[PositionStatus, ...]:
+def describe_positions(
+    book: BookState, marks: Mapping[str, MarkRead]
+) -> tuple[PositionStatus, ...]:
     """Return every open position; the unprotected come first, then those nearest to their stop."""
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
@@ -73,7 +75,7 @@ def describe_positions(book: Holdings, marks: Mapping[str, Mark]) -> tuple[Posit
 
 
 def describe_position(
-    trade: OpenTrade, stop_order: OrderState | None, mark: Mark | None
+    trade: OpenTrade, stop_order: OrderState | None, mark: MarkRead | None
 ) -> PositionStatus:
     """Return what the trade is worth at the mark, and how it is protected."""
     stop = trade.confirmed.trigger_price if trade.confirmed else None
@@ -118,7 +120,7 @@ def net_so_far(trade: OpenTrade, mark: Decimal) -> Decimal:
     return value * trade.side.sign * trade.contract_size - trade.fees + trade.funding
 
 
-def pending_entries(book: Holdings) -> tuple[PendingEntry, ...]:
+def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
     """Return the entry orders that may still fill, oldest first."""
     entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY and o.remaining > 0)
     return tuple(
@@ -145,7 +147,7 @@ def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
     }
 
 
-def _stop_order(book: Holdings, trade: OpenTrade) -> OrderState | None:
+def _stop_order(book: BookState, trade: OpenTrade) -> OrderState | None:
     """Return the confirmed stop's order, else the newest stop that the venue may still have."""
     if trade.confirmed is not None:
         return book.order(trade.confirmed.client_order_id)

@@ -82,7 +82,7 @@ class GapBuffer:
 
 
 @attrs.define(kw_only=True)
-class Conduct:
+class RecentActivity:
     """Mutated by the book's fold only."""
 
     entries: list[Entry] = attrs.field(factory=list)
@@ -129,8 +129,8 @@ class Conduct:
             worst=max(counted, key=lambda each: (each.multiple, each.at_ms), default=None),
         )
 
-    def copy(self) -> Conduct:
-        return Conduct(
+    def copy(self) -> RecentActivity:
+        return RecentActivity(
             entries=list(self.entries),
             stop_outs_ms=dict(self.stop_outs_ms),
             overshoots=list(self.overshoots),

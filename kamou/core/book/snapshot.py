@@ -16,11 +16,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import attrs
 
 
-def dump(value: object) -> bytes:
+def dump_value(value: object) -> bytes:
     return json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def load(cls: type, data: bytes) -> Any:
+def load_value(cls: type, data: bytes) -> Any:
     """The value of type ``cls`` that ``dump`` wrote.
 
     Raises: ValueError, KeyError or TypeError when the bytes are not such a value.

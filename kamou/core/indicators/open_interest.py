@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints
-from kamou.core.indicators.robust import robust_z
+from kamou.core.indicators.robust_zscore import robust_z
 
 
 def spacing_ms(times: Ints) -> float:

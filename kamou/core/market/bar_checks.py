@@ -16,7 +16,7 @@ from kamou.errors import InvalidDataError
 Bools = npt.NDArray[np.bool_]
 
 EPOCH_MIN_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older; seconds look like 1970
-PERIOD_MIN_MS = 1_000  # no venue has shorter bars
+BAR_PERIOD_MIN_MS = 1_000  # no venue has shorter bars
 PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1e-10
 PRICE_MAX = 1e12  # a bitcoin in the smallest currency of the world is 1e10
 VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX stay far from overflow
@@ -87,10 +87,10 @@ def infer_period_ms(rows: BarRows) -> int:
         raise InvalidDataError("fewer than two bars of any symbol: the period cannot be told")
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])
-    if DAY_MS % period or period < PERIOD_MIN_MS:
+    if DAY_MS % period or period < BAR_PERIOD_MIN_MS:
         raise InvalidDataError(
             f"the commonest distance between bars is {period} ms, which does not divide a day "
-            f"or is below {PERIOD_MIN_MS} ms"
+            f"or is below {BAR_PERIOD_MIN_MS} ms"
         )
     return period
 

@@ -15,7 +15,7 @@ FUNDING_JITTER_MS = 60_000  # venues stamp a settlement up to this far from its 
 REBATE_MAX = Decimal("0.001")  # of notional; a taker pays, a maker may be paid a little
 
 
-def faults(instrument: Instrument) -> tuple[str, ...]:
+def instrument_faults(instrument: Instrument) -> tuple[str, ...]:
     """Everything about its limits that makes no sense; empty for a sound one.
 
     ``12.5 % 0`` and a lot that is not a number are crashes or wrong sizes later on: they are
@@ -55,13 +55,13 @@ def _faults(it: Instrument) -> Iterator[str]:
         yield f"funding_interval_h is {it.funding_interval_h}, below 1"
 
 
-def all_faults(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
+def faults_of_all(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
     """Every fault of every instrument, each with its symbol; and symbols without exactly one."""
     found: list[str] = []
     named: dict[str, int] = {}
     for each in instruments:
         named[each.symbol] = named.get(each.symbol, 0) + 1
-        found += [f"{each.symbol or '(unnamed)'}: {fault}" for fault in faults(each)]
+        found += [f"{each.symbol or '(unnamed)'}: {fault}" for fault in instrument_faults(each)]
     found += [f"{symbol}: listed {n} times" for symbol, n in named.items() if n > 1]
     found += [f"{symbol}: has no instrument" for symbol in symbols if symbol not in named]
     return tuple(found)

@@ -12,15 +12,15 @@ from typing import Literal
 
 import numpy as np
 
-from kamou.clock import HOUR_MS
 from kamou.core.arrays import Floats, Ints, Mask
+from kamou.core.day import HOUR_MS
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState
 from kamou.errors import InvalidDataError
 
 Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
 
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
-FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")
+PANEL_FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")
 SLACK_ROWS_MIN = 256  # rows between two moves of the buffer: the cost of a move spread thin
 # Venues and archives publish open interest every 4 h at the coarsest useful; finer rows are
 # nearly the same observation again, and medians over them cost more than all else.
@@ -83,7 +83,7 @@ class Panel:
         self.open_ms = -1  # of the newest bar
         self.count: Ints = np.zeros(width, np.int64)  # consecutive valid bars up to the newest
         self.last_close_ms: Ints = np.full(width, -1, np.int64)  # of each newest valid bar
-        self._rows: dict[Field, _Rows] = {field: _Rows(window, width) for field in FIELDS}
+        self._rows: dict[Field, _Rows] = {field: _Rows(window, width) for field in PANEL_FIELDS}
         self._states: dict[Indicator, IndicatorState] = {
             spec: spec.start(width) for spec in indicators
         }
@@ -142,7 +142,7 @@ class Panel:
             for state in self._states.values():
                 state.update(bar)
         rows = (open_, high, low, close, volume, log_close, log_return)
-        for field, row in zip(FIELDS, rows, strict=True):
+        for field, row in zip(PANEL_FIELDS, rows, strict=True):
             self._rows[field].push(row)
         return valid
 

@@ -16,7 +16,7 @@ from kamou.core.strategies.base import Strategy
 from kamou.ids import signal_id
 
 
-class Columns(Protocol):
+class StrategyColumnsLike(Protocol):
     """One strategy's opinion of a shard: ``Opinion``, or the message that carries it."""
 
     @property
@@ -41,7 +41,7 @@ class Columns(Protocol):
     def features(self) -> Floats: ...
 
 
-class Shard(Protocol):
+class ShardColumns(Protocol):
     """One shard's answer: its index, its newest bar and its strategies' columns."""
 
     @property
@@ -54,7 +54,7 @@ class Shard(Protocol):
     @property
     def close(self) -> Floats: ...
     @property
-    def columns(self) -> Sequence[Columns]: ...
+    def columns(self) -> Sequence[StrategyColumnsLike]: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +86,7 @@ def cross_section_rank(values: Floats) -> Floats:
 
 
 def merge(
-    shards: Sequence[Shard],
+    shards: Sequence[ShardColumns],
     *,
     universe: Sequence[Sequence[str]],
     strategies: Mapping[str, Strategy],
@@ -139,7 +139,7 @@ def ranked(candidate: Candidate) -> Ranked:
     )
 
 
-def _columns_of(shard: Shard, strategy: str) -> Columns:
+def _columns_of(shard: ShardColumns, strategy: str) -> StrategyColumnsLike:
     for columns in shard.columns:
         if columns.strategy == strategy:
             return columns
@@ -149,7 +149,7 @@ def _columns_of(shard: Shard, strategy: str) -> Columns:
 class Scored:
     """One strategy's columns over all fresh shards, scored."""
 
-    def __init__(self, strategy: Strategy, parts: Sequence[Columns]) -> None:
+    def __init__(self, strategy: Strategy, parts: Sequence[StrategyColumnsLike]) -> None:
         self.strategy = strategy
         self.parts = parts
         self.abstain = np.concatenate([p.abstain for p in parts])
@@ -221,7 +221,7 @@ class Scored:
             proxy=strategy.proxies[int(part.proxy[i])],
         )
 
-    def _locate(self, at: int) -> tuple[Columns, int]:
+    def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
         """The shard's columns that hold merged position ``at``, and the position in them."""
         for part in self.parts:
             if at < len(part.abstain):

@@ -22,7 +22,7 @@ from kamou.core.ranking.ranking import Ranking, Scored
 from kamou.core.strategies.base import STALE_PERIODS, Requirement
 
 ERROR_CHARS_MAX = 300  # of a strategy's error
-SCORE, BARS, BAR_AGE_S = "score", "bars", "bar_age_s"  # figures of every strategy
+SCORE, BARS_FIGURE, BAR_AGE_S = "score", "bars", "bar_age_s"  # figures of every strategy
 BYTES = 4  # of a score or a figure
 
 
@@ -88,13 +88,13 @@ def _detail(
 ) -> StrategyDetail:
     strategy = scored.strategy
     names, features = scored.features()
-    asked = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS,))
+    asked = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS_FIGURE,))
     young = f"a newest bar of at most {STALE_PERIODS * period_ms // 1000} s"
     least = f"a score of at least {strategy.score_min:g} either way, and not 0"
     return StrategyDetail(
         score=scored.score,
         abstain=scored.abstain,
-        names=(*names, BARS, BAR_AGE_S),
+        names=(*names, BARS_FIGURE, BAR_AGE_S),
         figures=np.concatenate((features, np.array(data, dtype=float))),
         requirements={
             Abstain.WARMING_UP: asked,
@@ -107,7 +107,7 @@ def _detail(
     )
 
 
-def pack(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> bytes:
+def pack_details(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> bytes:
     """The detail of one cycle; every column is in the order of ``symbols``."""
     head = {
         "symbols": list(symbols),
@@ -128,7 +128,7 @@ def pack(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> by
     return b"".join(parts)
 
 
-def reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
+def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
     """What each strategy said of ``symbol``; none when it was not scanned."""
     line, _, columns = body.partition(b"\n")
     head = json.loads(line)

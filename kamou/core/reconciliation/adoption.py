@@ -13,7 +13,7 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 ATR_MULTIPLE = Decimal(2)
 
 
-def adoption(
+def adopt_position(
     position: VenuePosition,
     *,
     instrument: Instrument,

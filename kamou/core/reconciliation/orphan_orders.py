@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from kamou.core.book.book import Book
 from kamou.core.book.orders import OrderState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, orphans
 from kamou.core.reconciliation.venue_view import Doubt, Terms, VenueView
 from kamou.ids import is_ours
 
 
-def leftovers(
-    book: Book, view: VenueView, terms: Terms, doubts: dict[Doubt, int], now_ms: int
+def find_orphan_orders(
+    book: PositionBook, view: VenueView, terms: Terms, doubts: dict[Doubt, int], now_ms: int
 ) -> tuple[CancelOrder, ...]:
     """What to cancel, orphans first.
 
@@ -44,7 +44,7 @@ def leftovers(
 
 def _protects(
     order: VenueOrder,
-    book: Book,
+    book: PositionBook,
     view: VenueView,
     terms: Terms,
     doubts: dict[Doubt, int],

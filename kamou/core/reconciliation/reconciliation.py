@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import (
     CycleClosed,
     DriftExplained,
@@ -25,14 +24,15 @@ from kamou.core.book.events import (
     StopConfirmed,
 )
 from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import utc_day
 from kamou.core.model import ZERO, Account, Figure, Instrument, OrderRole, VenueOrder, VenuePosition
-from kamou.core.reconciliation.adoption import adoption
-from kamou.core.reconciliation.orphan_orders import leftovers
+from kamou.core.reconciliation.adoption import adopt_position
+from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
-from kamou.core.reconciliation.restatement import restatements
-from kamou.core.reconciliation.unexplained import MONEY, positions_left_out, unexplained_money
+from kamou.core.reconciliation.restatement import restate_trades
+from kamou.core.reconciliation.unexplained import NO_SYMBOL, positions_left_out, unexplained_money
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders
 from kamou.core.reconciliation.venue_view import (
     Doubt,
@@ -43,13 +43,13 @@ from kamou.core.reconciliation.venue_view import (
     marks_of,
 )
 from kamou.core.risk.equity import exit_costs, lost_of
-from kamou.core.risk.exposure import exposure
+from kamou.core.risk.exposure import exposure_of
 
 __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
 
 
 def reconcile(
-    book: Book, view: VenueView, terms: Terms, *, cycle_at_ms: int, now_ms: int
+    book: PositionBook, view: VenueView, terms: Terms, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
     """Compare, over the union of symbols known to us and to the venue."""
     work = _Work(book, view, terms, now_ms)
@@ -59,7 +59,7 @@ def reconcile(
     work.restate()
     mismatches, deferred = work.positions()
     protect_ = work.protection()
-    orphan_orders = leftovers(work.book, view, terms, work.doubts, now_ms)
+    orphan_orders = find_orphan_orders(work.book, view, terms, work.doubts, now_ms)
     marks = work.marks(cycle_at_ms, len(mismatches) + len(deferred) or len(work.doubts))
     return Reconciliation(
         repairs=tuple(work.repairs),
@@ -76,7 +76,7 @@ def reconcile(
 class _Work:
     """One reconciliation in progress; ``book`` is forked before the first repair is tried on it."""
 
-    def __init__(self, book: Book, view: VenueView, terms: Terms, now_ms: int) -> None:
+    def __init__(self, book: PositionBook, view: VenueView, terms: Terms, now_ms: int) -> None:
         self.before = book
         self.book = book
         self.view = view
@@ -126,7 +126,7 @@ class _Work:
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:
             return
-        doubt = MONEY, left
+        doubt = NO_SYMBOL, left
         since_ms = self.terms.doubts.get(doubt, self.now_ms)
         self.believed = self.now_ms - since_ms >= settings.pending_mismatch_ms
         if not self.believed:
@@ -164,7 +164,7 @@ class _Work:
 
     def restate(self) -> None:
         """Go on in the venue's terms. What was read in the old ones is judged next time."""
-        for event in tuple(restatements(self.book, self.view, self.terms, self.now_ms)):
+        for event in tuple(restate_trades(self.book, self.view, self.terms, self.now_ms)):
             self.repair(event)
             self.restated.add(event.symbol)
 
@@ -271,7 +271,7 @@ class _Work:
         terms = self.terms
         account = self.view.account
         self.repair(
-            adoption(
+            adopt_position(
                 position,
                 instrument=instrument,
                 sizing_equity=min(account.equity, account.wallet_balance),
@@ -366,7 +366,7 @@ class _Work:
 
     def _equity(self, account: Account) -> EquityRecorded:
         book, terms = self.book, self.terms
-        stake = exposure(
+        stake = exposure_of(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
             instruments=terms.instruments,

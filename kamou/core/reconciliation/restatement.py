@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import TradeRestated
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, VenuePosition
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.venue_view import Terms, VenueView
 
 
-def restatements(book: Book, view: VenueView, terms: Terms, now_ms: int) -> Iterator[TradeRestated]:
+def restate_trades(
+    book: PositionBook, view: VenueView, terms: Terms, now_ms: int
+) -> Iterator[TradeRestated]:
     """One for each trade whose instrument is no longer what the trade was opened in.
 
     Applying them and asking again yields none.
@@ -53,7 +55,7 @@ def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
 
 
 def _nearer(
-    book: Book,
+    book: PositionBook,
     view: VenueView,
     terms: Terms,
     position: VenuePosition,

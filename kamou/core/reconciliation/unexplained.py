@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from decimal import Decimal
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Account
-from kamou.core.reconciliation.venue_view import MONEY, ReconcileSettings
+from kamou.core.reconciliation.venue_view import NO_SYMBOL, ReconcileSettings
 
-__all__ = ["MONEY", "positions_left_out", "unexplained_money"]
+__all__ = ["NO_SYMBOL", "positions_left_out", "unexplained_money"]
 
 
 def positions_left_out(
-    book: Book, listed: Collection[str], settings: ReconcileSettings, now_ms: int
+    book: PositionBook, listed: Collection[str], settings: ReconcileSettings, now_ms: int
 ) -> dict[str, Decimal]:
     """Return the positions that fills of no trade opened and that the venue does not list.
 
@@ -35,7 +35,7 @@ def positions_left_out(
     }
 
 
-def unexplained_money(book: Book, account: Account, tolerance: Decimal) -> Decimal:
+def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) -> Decimal:
     """Return the change of the wallet balance since the last mark that the book cannot explain.
 
     0 when fills and income explain it up to ``tolerance``, a fraction of the balance; also when

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole
 from kamou.core.reconciliation.venue_view import VenueView
 
 
 def unresolved_orders(
-    book: Book, view: VenueView, in_flight_ms: int, now_ms: int
+    book: PositionBook, view: VenueView, in_flight_ms: int, now_ms: int
 ) -> tuple[str, ...]:
     """Return the client order ids that the venue does not list and that are too old to be late.
 

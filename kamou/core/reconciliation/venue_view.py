@@ -52,9 +52,9 @@ Doubt = tuple[str, Decimal]
 """What one look reported and is not believed yet: a symbol, and the smaller quantity that is said
 to be held though nothing explains it, or the one that fills of no trade opened and no list shows; a
 stop that the book does not know and that seems to protect nothing, by its client order id and
-quantity; or ``MONEY``, and the change of the wallet balance that nothing explains."""
+quantity; or ``NO_SYMBOL``, and the change of the wallet balance that nothing explains."""
 
-MONEY = ""  # no symbol and no client order id
+NO_SYMBOL = ""  # no symbol and no client order id
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +90,7 @@ class Reconciliation:
     @property
     def money_explained(self) -> bool:
         """The wallet balance changed by what fills and income say, or has done so for a while."""
-        return all(name != MONEY for name, _ in self.doubts)
+        return all(name != NO_SYMBOL for name, _ in self.doubts)
 
     @property
     def events(self) -> tuple[Event, ...]:

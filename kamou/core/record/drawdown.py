@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-Snapshot = tuple[int, float]  # time in ms, equity
-Transfer = tuple[int, float, float | None]
+EquityAt = tuple[int, float]  # time in ms, equity
+TransferAt = tuple[int, float, float | None]
 """Time in ms; amount, positive for a deposit; equity just before it, None if it is not known."""
 
 
@@ -36,12 +36,12 @@ class DrawdownFold:
     """What is to be known of the snapshots so far, to go on with later ones."""
 
     found: Drawdown = Drawdown()
-    last: Snapshot | None = None
+    last: EquityAt | None = None
     index: float = 1.0
     peak: tuple[int, float] = (0, 1.0)  # when, and the index then
     deepest_peak: float = 1.0  # the index at ``found.peak_ms``
 
-    def after(self, snapshots: Iterable[Snapshot], transfers: Sequence[Transfer]) -> DrawdownFold:
+    def after(self, snapshots: Iterable[EquityAt], transfers: Sequence[TransferAt]) -> DrawdownFold:
         """Return the fold with later snapshots, oldest first, and the transfers among them."""
         last, index, peak, found = self.last, self.index, self.peak, self.found
         deepest_peak, count = self.deepest_peak, found.snapshots

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import attrs
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import GapBuffer
 from kamou.core.model import (
     Account,
@@ -20,7 +20,7 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
-from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.exposure import Exposure, exposure_of
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import TradeCosts, trade_costs
 
@@ -34,7 +34,7 @@ class ReviewContext:
     """
 
     plan: Plan
-    book: Book
+    book: PositionBook
     quote: Quote | None
     marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of what is held, read for this review
     account: Account | None
@@ -192,7 +192,7 @@ class ReviewContext:
     @cached_property
     def stake(self) -> Exposure:
         """What is at stake without this plan."""
-        return exposure(
+        return exposure_of(
             self.book,
             marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
             instruments=self.instruments,

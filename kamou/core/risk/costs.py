@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import HOUR_MS
+from kamou.core.day import HOUR_MS
 from kamou.core.model import BPS, BPS_PER_UNIT, Instrument, Side
 from kamou.core.risk.limits import CostModel
 

@@ -12,8 +12,9 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.clock import HOUR_MS, floor_ms
-from kamou.core.book.book import Book
+from kamou.clock import floor_ms
+from kamou.core.book.position_book import PositionBook
+from kamou.core.day import HOUR_MS
 from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, Quote, VenuePosition
 from kamou.core.risk.costs import taker_rate
 from kamou.core.risk.limits import CostModel
@@ -55,7 +56,7 @@ def exit_costs(
 
 
 def current_equity(
-    book: Book,
+    book: PositionBook,
     account: Account | None,
     quotes: Mapping[str, Quote],
     *,
@@ -98,7 +99,7 @@ def current_equity(
     )
 
 
-def _unknown(book: Book, account_at_ms: int, now_ms: int) -> str:
+def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
     """Name what the figures leave out; empty when they leave out nothing."""
     if not account_at_ms:
         return "the account was never read"
@@ -113,11 +114,11 @@ def _unknown(book: Book, account_at_ms: int, now_ms: int) -> str:
     return ""
 
 
-def day_lost(book: Book, now: CurrentEquity) -> Decimal:
+def day_lost(book: PositionBook, now: CurrentEquity) -> Decimal:
     """Money lost since the day opened: unrealized PnL and exit costs in, transfers out; >= 0."""
     return lost_of(book, now.equity, now.exit_costs)
 
 
-def lost_of(book: Book, equity: Decimal, leaving: Decimal) -> Decimal:
+def lost_of(book: PositionBook, equity: Decimal, leaving: Decimal) -> Decimal:
     """As ``day_lost``, of an equity and of what leaving everything would cost."""
     return max(ZERO, book.day_equity + book.day_net_deposits - equity + leaving)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.risk.equity import CurrentEquity, day_lost, exit_rate
@@ -53,8 +53,8 @@ def _gapped(trade: OpenTrade, distance: Decimal) -> Decimal:
     return max(abs(trade.planned_entry - trade.stop_price), distance)
 
 
-def exposure(
-    book: Book,
+def exposure_of(
+    book: PositionBook,
     *,
     marks: Mapping[str, Decimal],
     instruments: Mapping[str, Instrument],
@@ -118,13 +118,13 @@ def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
     return abs(net_notional) * move
 
 
-def day_budget(book: Book, now: CurrentEquity, limits: RiskLimits) -> Decimal:
+def day_budget(book: PositionBook, now: CurrentEquity, limits: RiskLimits) -> Decimal:
     """Money that the day may still lose: the limit less what is lost already. May be negative."""
     return limits.daily_loss_max * book.day_equity - day_lost(book, now)
 
 
-def room_for(
-    book: Book,
+def headroom_for(
+    book: PositionBook,
     stake: Exposure,
     now: CurrentEquity,
     *,

@@ -20,10 +20,17 @@ from kamou.core.model import (
     closing_side,
 )
 from kamou.core.risk.context import ReviewContext, size_factor
-from kamou.core.risk.rule import percent
+from kamou.core.risk.rule import format_percent
 from kamou.core.risk.rules import RULES
-from kamou.core.risk.sizing import denial
-from kamou.core.risk.states import Decision, EquityRead, Pending, command, next_state, resume
+from kamou.core.risk.sizing import make_denial
+from kamou.core.risk.states import (
+    Decision,
+    EquityRead,
+    Pending,
+    command,
+    next_state,
+    resume_command,
+)
 from kamou.core.risk.verdict import _MINT, Approved, Denied, Verdict
 
 __all__ = [
@@ -33,7 +40,7 @@ __all__ = [
     "ReviewContext",
     "command",
     "next_state",
-    "resume",
+    "resume_command",
     "review_entry",
     "review_reduction",
     "size_factor",
@@ -110,7 +117,7 @@ def review_reduction(
         if closing + intent.quantity <= abs(position):
             return None
         why = f"closes in flight {closing}"
-    return denial(
+    return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,
         role=intent.role.value,
@@ -125,12 +132,12 @@ def _figures(c: ReviewContext) -> tuple[Figure, ...]:
     stake = c.stake
     shown = {
         "sizing_equity": f"{c.sizing_equity:.2f}",
-        "risk": percent(c.risk, c.sizing_equity),
+        "risk": format_percent(c.risk, c.sizing_equity),
         "gap_buffer": str(c.gap_buffer),
-        "exposure": percent(c.notional, c.sizing_equity),
+        "exposure": format_percent(c.notional, c.sizing_equity),
         "bound_by": c.plan.bound_by,
-        "open_risk": percent(stake.open_risk, c.sizing_equity),
-        "day_lost": percent(c.day_lost, c.book.day_equity),
-        "notional_total": percent(stake.notional_total + c.notional, c.sizing_equity),
+        "open_risk": format_percent(stake.open_risk, c.sizing_equity),
+        "day_lost": format_percent(c.day_lost, c.book.day_equity),
+        "notional_total": format_percent(stake.notional_total + c.notional, c.sizing_equity),
     }
     return tuple(Figure(name=name, value=value) for name, value in shown.items())

@@ -13,8 +13,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
+from kamou.core.book.book_state import BalanceChange, BookState, group_by_symbol
 from kamou.core.book.events import DayOpened
-from kamou.core.book.holdings import BalanceChange, Holdings, by_symbol
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
@@ -61,7 +61,7 @@ class OpeningRead:
         return apart.is_finite() and abs(apart) <= self.tolerance * abs(self.equity)
 
 
-def missed_midnights(book: Holdings, now_ms: int) -> tuple[int, ...]:
+def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     """Return each 00:00 since the day that was opened last, oldest first, until ``now_ms``.
 
     A record that began later today has no midnight: it opens its first day at its first read.
@@ -73,14 +73,14 @@ def missed_midnights(book: Holdings, now_ms: int) -> tuple[int, ...]:
     return tuple(missed[-MISSED_MAX:])
 
 
-def symbols_of(book: Holdings, positions: Iterable[VenuePosition], at_ms: int) -> set[str]:
+def symbols_of(book: BookState, positions: Iterable[VenuePosition], at_ms: int) -> set[str]:
     """Return what is held now or was traded since ``at_ms``."""
     traded = {p.symbol for p in book.payments.values() if p.symbol and p.at_ms >= at_ms}
     return traded | {p.symbol for p in positions if p.quantity}
 
 
 def units_at(
-    book: Holdings,
+    book: BookState,
     positions: Iterable[VenuePosition],
     at_ms: int,
     instruments: Mapping[str, Instrument],
@@ -101,7 +101,7 @@ def units_at(
 
 
 def equity_at(
-    book: Holdings,
+    book: BookState,
     read: OpeningRead,
     midnight: MidnightMarks,
     instruments: Mapping[str, Instrument],
@@ -115,7 +115,7 @@ def equity_at(
     """
     if not read.complete:
         return None
-    marks = by_symbol(midnight.marks)
+    marks = group_by_symbol(midnight.marks)
     worth = ZERO
     for symbol, held in units_at(book, read.positions, midnight.at_ms, instruments).items():
         if symbol not in marks:
@@ -137,8 +137,8 @@ def equity_at(
     return found if found.is_finite() else None
 
 
-def openings(
-    book: Holdings, read: OpeningRead, instruments: Mapping[str, Instrument], *, waited: bool
+def open_days(
+    book: BookState, read: OpeningRead, instruments: Mapping[str, Instrument], *, waited: bool
 ) -> tuple[DayOpened, ...]:
     """Return what opens today and every day that was missed; empty while marks may still come.
 
@@ -182,7 +182,7 @@ def mark_of_bar(price: float, tick: Decimal) -> Decimal:
 
 
 def _opened(
-    book: Holdings, read: OpeningRead, midnight: MidnightMarks, opening: Decimal | None
+    book: BookState, read: OpeningRead, midnight: MidnightMarks, opening: Decimal | None
 ) -> DayOpened:
     day = utc_day(midnight.at_ms)
     return DayOpened(

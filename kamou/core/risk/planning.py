@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import attrs
 
 from kamou import ids
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import (
@@ -28,9 +28,9 @@ from kamou.core.model import (
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.equity import CurrentEquity
-from kamou.core.risk.exposure import Exposure, room_for
+from kamou.core.risk.exposure import Exposure, headroom_for
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import Headroom, Sized, denial, size, trade_costs
+from kamou.core.risk.sizing import Headroom, Sized, make_denial, size, trade_costs
 
 ROOM_USED = Decimal("0.99")
 """Of the headroom that is left: marks move between planning and review, and a plan that is denied
@@ -75,7 +75,7 @@ def deny_without_headroom(
     stake: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
-    book: Book,
+    book: PositionBook,
     limits: RiskLimits,
 ) -> Denial | None:
     """The denial of a candidate that no quote could make affordable; None: plan it.
@@ -96,7 +96,7 @@ def deny_without_headroom(
     bound_by = min(bound, key=lambda name: bound[name])
     # What risk the smallest order needs is not known without a quote: any is more than none.
     needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min
-    return denial(
+    return make_denial(
         Deny.RISK_HEADROOM_EXHAUSTED,
         bound_by=bound_by,
         left=f"{bound[bound_by]:.2f}",
@@ -107,17 +107,19 @@ def deny_without_headroom(
 def unusable_quote(quote: Quote | None) -> Denial:
     """Return the denial of a candidate whose quote is missing or unsound."""
     if quote is None:
-        return denial(Deny.PRICE_MARK_MISSING, mark="no quote")
-    return denial(Deny.DATA_INVALID, what="quote", bid=quote.bid, ask=quote.ask, mark=quote.mark)
+        return make_denial(Deny.PRICE_MARK_MISSING, mark="no quote")
+    return make_denial(
+        Deny.DATA_INVALID, what="quote", bid=quote.bid, ask=quote.ask, mark=quote.mark
+    )
 
 
 def silent_governor(timeout_s: float, why: str) -> Denial:
     """Return the denial of an entry that the governor did not review."""
-    return denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
+    return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
 
 
 def size_fraction(
-    book: Book, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
+    book: PositionBook, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
 ) -> Decimal:
     """What of the full size an entry may have: by the refiner, the gate and the state.
 
@@ -136,7 +138,7 @@ def plan_entry(
     stake: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
-    book: Book,
+    book: PositionBook,
     costs: CostModel,
     limits: RiskLimits,
     now_ms: int,
@@ -182,10 +184,10 @@ def _headroom_of(
     stake: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
-    book: Book,
+    book: PositionBook,
     limits: RiskLimits,
 ) -> Headroom:
-    return room_for(
+    return headroom_for(
         book,
         stake,
         now,

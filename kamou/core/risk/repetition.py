@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
@@ -17,7 +17,9 @@ from kamou.core.model import Figure
 from kamou.core.risk.limits import RiskLimits
 
 
-def repeating(book: Book, limits: RiskLimits, now_ms: int) -> Iterator[StrategyDisabled]:
+def find_repetition(
+    book: PositionBook, limits: RiskLimits, now_ms: int
+) -> Iterator[StrategyDisabled]:
     """Yield what to commit: strategies whose entries are beyond a limit and that are not disabled.
 
     Counted are the entries of the last hour per strategy, and those of the UTC day per strategy and

@@ -25,5 +25,5 @@ def numeric(rule: Rule) -> Rule:
     return asked
 
 
-def percent(part: Decimal, whole: Decimal) -> str:
+def format_percent(part: Decimal, whole: Decimal) -> str:
     return f"{part / whole * 100:.2f}%"

@@ -6,10 +6,10 @@ looks at another rule's answer. To add one: a function, a code in ``core/codes.p
 
 from __future__ import annotations
 
-from kamou.core.risk import rules_conduct as conduct
 from kamou.core.risk import rules_inputs as inputs
 from kamou.core.risk import rules_plan as plan
 from kamou.core.risk import rules_portfolio as portfolio
+from kamou.core.risk import rules_rate as conduct
 from kamou.core.risk.rule import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -38,7 +38,7 @@ RULES: tuple[Rule, ...] = (
     portfolio.shock,
     portfolio.notional_total,
     portfolio.margin_total,
-    conduct.state,
+    conduct.state_allows_entries,
     conduct.duplicate,
     conduct.symbol_held,
     conduct.restricted,

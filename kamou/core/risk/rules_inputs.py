@@ -6,13 +6,13 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.sizing import denial
+from kamou.core.risk.sizing import make_denial
 
 CLOCK_SKEW_MS = 1_000  # clocks farther apart make ages meaningless; so do quotes from the future
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
-    return denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
+    return make_denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
 
 
 def data_fresh(c: ReviewContext) -> Denial | None:
@@ -22,24 +22,24 @@ def data_fresh(c: ReviewContext) -> Denial | None:
     limit_ms = c.limits.quote_age_max_s * 1000
     if -CLOCK_SKEW_MS <= age_ms <= limit_ms:
         return None
-    return denial(Deny.DATA_STALE, age_ms=age_ms, limit_ms=limit_ms)
+    return make_denial(Deny.DATA_STALE, age_ms=age_ms, limit_ms=limit_ms)
 
 
 def clocks_agree(c: ReviewContext) -> Denial | None:
     if abs(c.clock_offset_ms) <= CLOCK_SKEW_MS:
         return None
-    return denial(Deny.CLOCK_SKEWED, offset_ms=c.clock_offset_ms, limit_ms=CLOCK_SKEW_MS)
+    return make_denial(Deny.CLOCK_SKEWED, offset_ms=c.clock_offset_ms, limit_ms=CLOCK_SKEW_MS)
 
 
 def account_fresh(c: ReviewContext) -> Denial | None:
     limit_ms = c.limits.account_age_max_s * 1000
     if c.account is None:
-        return denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
+        return make_denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
     age_ms = c.now_ms - c.account.at_ms
     if age_ms > limit_ms:
-        return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms)
+        return make_denial(Deny.ACCOUNT_STALE, age_ms=age_ms, limit_ms=limit_ms)
     if c.account.wallet_balance.is_finite() and c.now.unknown:
-        return denial(Deny.ACCOUNT_STALE, age_ms=age_ms, unknown=c.now.unknown)
+        return make_denial(Deny.ACCOUNT_STALE, age_ms=age_ms, unknown=c.now.unknown)
     return None
 
 
@@ -49,22 +49,22 @@ def marks_fresh(c: ReviewContext) -> Denial | None:
     for symbol in sorted(c.book.trades):
         quote = c.marks.get(symbol)
         if quote is None or not quote.sound:
-            return denial(Deny.MARK_STALE, symbol=symbol, age_ms="none", limit_ms=limit_ms)
+            return make_denial(Deny.MARK_STALE, symbol=symbol, age_ms="none", limit_ms=limit_ms)
         age_ms = c.now_ms - quote.at_ms
         if age_ms > limit_ms:
-            return denial(Deny.MARK_STALE, symbol=symbol, age_ms=age_ms, limit_ms=limit_ms)
+            return make_denial(Deny.MARK_STALE, symbol=symbol, age_ms=age_ms, limit_ms=limit_ms)
     return None
 
 
 def reconciled(c: ReviewContext) -> Denial | None:
     if not c.reconciled:
-        return denial(Deny.NOT_RECONCILED, reason="not since start, or the last one disagreed")
+        return make_denial(Deny.NOT_RECONCILED, reason="not since start, or the last one disagreed")
     if c.book.drifting:
-        return denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.drift)))
+        return make_denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.drift)))
     age_ms = c.now_ms - c.book.reconciled_ms
     if age_ms > c.limits.account_age_max_s * 1000:
-        return denial(Deny.NOT_RECONCILED, age_ms=age_ms)
+        return make_denial(Deny.NOT_RECONCILED, age_ms=age_ms)
     today = utc_day(c.now_ms)
     if c.book.day != today:
-        return denial(Deny.NOT_RECONCILED, day=c.book.day or "none", today=today)
+        return make_denial(Deny.NOT_RECONCILED, day=c.book.day or "none", today=today)
     return None

@@ -10,18 +10,18 @@ from decimal import Decimal
 from kamou.core.codes import Deny
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.rule import numeric, percent
-from kamou.core.risk.sizing import denial, liquidation_price
+from kamou.core.risk.rule import format_percent, numeric
+from kamou.core.risk.sizing import liquidation_price, make_denial
 
 
 def unexpired(c: ReviewContext) -> Denial | None:
     late_ms = c.now_ms - c.plan.expires_at_ms
-    return denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
+    return make_denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
 
 
 def stop_present(c: ReviewContext) -> Denial | None:
     stop = c.plan.stop_price
-    return None if stop.is_finite() and stop > 0 else denial(Deny.STOP_MISSING, stop=stop)
+    return None if stop.is_finite() and stop > 0 else make_denial(Deny.STOP_MISSING, stop=stop)
 
 
 @numeric
@@ -31,7 +31,7 @@ def stop_side(c: ReviewContext) -> Denial | None:
     nearest = min(c.plan.entry_price * c.plan.side.sign, quote.mark * c.plan.side.sign)
     if c.plan.stop_price * c.plan.side.sign < nearest:
         return None
-    return denial(
+    return make_denial(
         Deny.STOP_WRONG_SIDE,
         side=c.plan.side.value,
         entry=c.plan.entry_price,
@@ -54,11 +54,11 @@ def stop_within_liquidation(c: ReviewContext) -> Denial | None:
     needed = c.limits.liquidation_multiple * (1 + c.gap) * abs(c.price - c.plan.stop_price)
     if distance >= needed:
         return None
-    return denial(
+    return make_denial(
         Deny.STOP_BEYOND_LIQUIDATION,
         liquidation=f"{price:.8g}",
-        distance=percent(distance, c.price),
-        needed=percent(needed, c.price),
+        distance=format_percent(distance, c.price),
+        needed=format_percent(needed, c.price),
         gap_buffer=str(c.gap_buffer),
     )
 
@@ -67,7 +67,7 @@ def mark_present(c: ReviewContext) -> Denial | None:
     if c.quote is not None and c.quote.mark.is_finite() and c.quote.mark > 0:
         return None
     mark = "no quote" if c.quote is None else c.quote.mark
-    return denial(Deny.PRICE_MARK_MISSING, mark=mark)
+    return make_denial(Deny.PRICE_MARK_MISSING, mark=mark)
 
 
 @numeric
@@ -79,15 +79,15 @@ def price_collar(c: ReviewContext) -> Denial | None:
     for name, price in (("limit", plan.limit_price), ("entry", plan.entry_price)):
         away = abs(price - quote.mark) / quote.mark
         if away > collar:
-            return denial(
+            return make_denial(
                 Deny.PRICE_COLLAR_EXCEEDED,
                 price=f"{name} {price}",
                 mark=quote.mark,
-                away=percent(away, Decimal(1)),
-                limit=percent(collar, Decimal(1)),
+                away=format_percent(away, Decimal(1)),
+                limit=format_percent(collar, Decimal(1)),
             )
     if (plan.limit_price - plan.entry_price) * plan.side.sign > 0:
-        return denial(
+        return make_denial(
             Deny.PRICE_COLLAR_EXCEEDED, limit_price=plan.limit_price, sized_at=plan.entry_price
         )
     return None
@@ -98,7 +98,7 @@ def leverage(c: ReviewContext) -> Denial | None:
     limit = min(c.limits.leverage_max, c.sound[0].leverage_max)
     if c.plan.leverage <= limit:
         return None
-    return denial(Deny.LEVERAGE_EXCEEDED, leverage=c.plan.leverage, limit=limit)
+    return make_denial(Deny.LEVERAGE_EXCEEDED, leverage=c.plan.leverage, limit=limit)
 
 
 @numeric
@@ -106,7 +106,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
     instrument, _, _ = c.sound
     if c.plan.quantity >= instrument.qty_min and c.notional >= instrument.notional_min:
         return None
-    return denial(
+    return make_denial(
         Deny.QUANTITY_BELOW_MINIMUM,
         quantity=c.plan.quantity,
         minimum=instrument.qty_min,
@@ -121,7 +121,7 @@ def size_step(c: ReviewContext) -> Denial | None:
     instrument, _, _ = c.sound
     if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
         return None
-    return denial(
+    return make_denial(
         Deny.QUANTITY_OFF_STEP,
         quantity=c.plan.quantity,
         lot=instrument.lot,
@@ -135,13 +135,13 @@ def size_maximum(c: ReviewContext) -> Denial | None:
     limit = min(c.limits.order_contracts_max, c.sound[0].qty_max)
     if c.plan.quantity <= limit:
         return None
-    return denial(Deny.QUANTITY_EXCEEDS_MAXIMUM, quantity=c.plan.quantity, limit=limit)
+    return make_denial(Deny.QUANTITY_EXCEEDS_MAXIMUM, quantity=c.plan.quantity, limit=limit)
 
 
 @numeric
 def value_maximum(c: ReviewContext) -> Denial | None:
     if c.notional <= c.limits.order_value_max:
         return None
-    return denial(
+    return make_denial(
         Deny.NOTIONAL_EXCEEDS_MAXIMUM, value=f"{c.notional:.2f}", limit=c.limits.order_value_max
     )

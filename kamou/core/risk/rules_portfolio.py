@@ -8,8 +8,8 @@ from kamou.core.codes import Deny
 from kamou.core.model import ZERO, Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.exposure import is_major, shock_loss
-from kamou.core.risk.rule import numeric, percent
-from kamou.core.risk.sizing import denial
+from kamou.core.risk.rule import format_percent, numeric
+from kamou.core.risk.sizing import make_denial
 
 
 @numeric
@@ -25,10 +25,10 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
             over = name
             break
     measured = {"gap_buffer": str(c.gap_buffer)} if c.gap_buffer.measured else {}
-    return denial(
+    return make_denial(
         Deny.RISK_PER_TRADE_EXCEEDED,
-        risk=percent(c.risk, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        risk=format_percent(c.risk, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
         bound_by=over,
         **measured,
     )
@@ -41,10 +41,10 @@ def exposure_per_symbol(c: ReviewContext) -> Denial | None:
     limit = c.limits.exposure_per_symbol * c.fraction * c.sizing_equity
     if total <= limit:
         return None
-    return denial(
+    return make_denial(
         Deny.EXPOSURE_SYMBOL_EXCEEDED,
-        exposure=percent(total, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        exposure=format_percent(total, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
     )
 
 
@@ -54,11 +54,11 @@ def open_risk(c: ReviewContext) -> Denial | None:
     limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.sizing_equity
     if total <= limit:
         return None
-    return denial(
+    return make_denial(
         Deny.RISK_OPEN_EXCEEDED,
-        open=percent(c.stake.open_risk, c.sizing_equity),
-        new=percent(c.risk, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        open=format_percent(c.stake.open_risk, c.sizing_equity),
+        new=format_percent(c.risk, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
     )
 
 
@@ -69,12 +69,12 @@ def admission(c: ReviewContext) -> Denial | None:
     if total <= c.day_limit:
         return None
     whole = c.book.day_equity
-    return denial(
+    return make_denial(
         Deny.RISK_DAY_BUDGET_EXCEEDED,
-        lost=percent(c.day_lost, whole),
-        open=percent(c.stake.open_risk, whole),
-        new=percent(c.risk, whole),
-        limit=percent(c.day_limit, whole),
+        lost=format_percent(c.day_lost, whole),
+        open=format_percent(c.stake.open_risk, whole),
+        new=format_percent(c.risk, whole),
+        limit=format_percent(c.day_limit, whole),
     )
 
 
@@ -87,11 +87,11 @@ def cluster(c: ReviewContext) -> Denial | None:
     limit = c.limits.cluster_risk_max * c.sizing_equity
     if total <= limit:
         return None
-    return denial(
+    return make_denial(
         Deny.RISK_CLUSTER_EXCEEDED,
         side=c.plan.side.value,
-        risk=percent(total, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        risk=format_percent(total, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
     )
 
 
@@ -107,11 +107,11 @@ def shock(c: ReviewContext) -> Denial | None:
     left = c.day_left
     if loss <= left or loss < shock_loss(net, c.limits.shock_move):
         return None
-    return denial(
+    return make_denial(
         Deny.RISK_SHOCK_EXCEEDED,
-        loss=percent(loss, c.sizing_equity),
-        left=percent(max(ZERO, left), c.sizing_equity),
-        move=percent(c.limits.shock_move, Decimal(1)),
+        loss=format_percent(loss, c.sizing_equity),
+        left=format_percent(max(ZERO, left), c.sizing_equity),
+        move=format_percent(c.limits.shock_move, Decimal(1)),
     )
 
 
@@ -121,10 +121,10 @@ def notional_total(c: ReviewContext) -> Denial | None:
     limit = c.limits.notional_total_max * c.sizing_equity
     if total <= limit:
         return None
-    return denial(
+    return make_denial(
         Deny.CAPITAL_NOTIONAL_EXCEEDED,
-        notional=percent(total, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        notional=format_percent(total, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
     )
 
 
@@ -135,8 +135,8 @@ def margin_total(c: ReviewContext) -> Denial | None:
     limit = c.limits.margin_total_max * c.sizing_equity
     if total <= limit:
         return None
-    return denial(
+    return make_denial(
         Deny.CAPITAL_MARGIN_EXCEEDED,
-        margin=percent(total, c.sizing_equity),
-        limit=percent(limit, c.sizing_equity),
+        margin=format_percent(total, c.sizing_equity),
+        limit=format_percent(limit, c.sizing_equity),
     )

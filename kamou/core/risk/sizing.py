@@ -170,7 +170,7 @@ def size(
     assert 0 < fraction <= 1
     leverage = leverage_for(entry, stop, side, instrument, costs.fee_out, gap, limits)
     if leverage == 0:
-        return denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
+        return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
     caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
     # A remnant is not worth its costs, and its R says nothing of the strategy.
@@ -210,7 +210,7 @@ def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
 
 def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
     """The denial of a trade for which a limit of the portfolio leaves too few base units."""
-    return denial(
+    return make_denial(
         Deny.RISK_HEADROOM_EXHAUSTED,
         bound_by=bound_by,
         left=f"{left * unit:.2f}",
@@ -221,7 +221,7 @@ def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> 
 def _too_small(
     contracts: Decimal, notional: Decimal, instrument: Instrument, bound_by: str
 ) -> Denial:
-    return denial(
+    return make_denial(
         Deny.QUANTITY_BELOW_MINIMUM,
         contracts=contracts,
         minimum=instrument.qty_min,
@@ -259,7 +259,7 @@ def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[
     return left | {name: money / worth for name, money in headroom.notionals.items()}
 
 
-def denial(code: Deny, **figures: object) -> Denial:
+def make_denial(code: Deny, **figures: object) -> Denial:
     """A denial with its figures as text."""
     shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
     return Denial(code=code.value, figures=shown)
@@ -282,14 +282,14 @@ def _check(
     }
     bad = [name for name, value in numbers.items() if not value.is_finite()]
     if bad or sizing_equity <= 0 or entry <= 0:
-        return denial(
+        return make_denial(
             Deny.DATA_INVALID,
             what=",".join(bad) or "sizing_equity,entry",
             sizing_equity=sizing_equity,
             entry=entry,
         )
     if stop <= 0:
-        return denial(Deny.STOP_MISSING, stop=stop)
+        return make_denial(Deny.STOP_MISSING, stop=stop)
     if (entry - stop) * side.sign <= 0:
-        return denial(Deny.STOP_WRONG_SIDE, side=side.value, entry=entry, stop=stop)
+        return make_denial(Deny.STOP_WRONG_SIDE, side=side.value, entry=entry, stop=stop)
     return None

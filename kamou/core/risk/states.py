@@ -13,8 +13,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book import Book
 from kamou.core.book.events import StateChanged
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl, day_start_ms, utc_day
 from kamou.core.model import Figure, TradingState, VenuePosition
@@ -105,7 +105,7 @@ def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
 
 
 def next_state(
-    book: Book,
+    book: PositionBook,
     read: EquityRead | None,
     pending: Pending | None,
     *,
@@ -161,7 +161,7 @@ def next_state(
     return Decision(before=now, after=now)
 
 
-def command(book: Book, after: TradingState, reason: StateReason) -> Decision:
+def command(book: PositionBook, after: TradingState, reason: StateReason) -> Decision:
     """A human, or the supervisor, asks for a worse state. Never for a better one.
 
     A halt that the next day would end becomes, on a human's halt, one that only a human ends.
@@ -173,7 +173,9 @@ def command(book: Book, after: TradingState, reason: StateReason) -> Decision:
     return Decision(before=now, after=now)
 
 
-def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: int) -> Decision:
+def resume_command(
+    book: PositionBook, read: EquityRead | None, *, limits: RiskLimits, now_ms: int
+) -> Decision:
     """Resume for the operator: one step up from REDUCE_ONLY, from FLATTENING to REDUCE_ONLY first.
 
     Refused (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
@@ -195,7 +197,7 @@ def resume(book: Book, read: EquityRead | None, *, limits: RiskLimits, now_ms: i
     return _to(book, level, StateReason.OPERATOR_RESUME, None, figures)
 
 
-def _not_known(book: Book, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
+def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
     """Return what must be known before a resume and is not; empty: all of it is known."""
     if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
         return "account or marks are too old"
@@ -208,7 +210,9 @@ def _not_known(book: Book, read: EquityRead | None, limits: RiskLimits, now_ms: 
     return ""
 
 
-def _unsure(book: Book, overdue: int, limits: RiskLimits, disk_full: bool) -> StateReason | None:
+def _unsure(
+    book: PositionBook, overdue: int, limits: RiskLimits, disk_full: bool
+) -> StateReason | None:
     """Why new risk must wait, whatever the loss is."""
     if disk_full:
         return StateReason.DISK_FULL
@@ -220,7 +224,7 @@ def _unsure(book: Book, overdue: int, limits: RiskLimits, disk_full: bool) -> St
 
 
 def _level(
-    book: Book, read: EquityRead, limits: RiskLimits
+    book: PositionBook, read: EquityRead, limits: RiskLimits
 ) -> tuple[TradingState, tuple[Figure, ...]]:
     """The state that the day's loss asks for; it trips *at* the limit, not beyond it."""
     pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)
@@ -252,7 +256,7 @@ _REASONS = {
 
 
 def _breach(
-    book: Book,
+    book: PositionBook,
     level: TradingState,
     figures: tuple[Figure, ...],
     read: EquityRead,
@@ -275,7 +279,7 @@ def _breach(
 
 
 def _may_resume(
-    book: Book,
+    book: PositionBook,
     now_ms: int,
     read: EquityRead,
     fresh_since_ms: int | None,
@@ -297,7 +301,7 @@ def _may_resume(
     return book.state_since_ms < today_ms <= book.reconciled_ms
 
 
-def _recovery(book: Book, level: TradingState) -> StateReason:
+def _recovery(book: PositionBook, level: TradingState) -> StateReason:
     """The reason of a state that a latch opened to."""
     if level is book.state:
         return _REASONS[level]
@@ -307,7 +311,7 @@ def _recovery(book: Book, level: TradingState) -> StateReason:
 
 
 def _to(
-    book: Book,
+    book: PositionBook,
     after: TradingState,
     reason: StateReason,
     pending: Pending | None,

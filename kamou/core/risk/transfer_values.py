@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kamou.core.book.holdings import Holdings
+from kamou.core.book.book_state import BookState
 from kamou.core.book.late_events import TransferValued
 from kamou.core.model import Instrument
 from kamou.core.risk.midnights import MidnightMarks, OpeningRead, equity_at
 
 
 def value_transfer(
-    book: Holdings,
+    book: BookState,
     read: OpeningRead,
     marks: MidnightMarks,
     instruments: Mapping[str, Instrument],

@@ -15,7 +15,7 @@ from kamou.errors import ConfigurationError
 # After so many bars an average of 14 has forgotten its seed to the last bit, (13/14)^500 < 2^-53,
 # so a panel that was loaded anew agrees with one that never stopped.
 SEED_MEMORY_BARS = 500
-BASE_MODULE = "base"  # the vocabulary of this package, not a strategy
+STRATEGY_BASE_MODULE = "base"  # the vocabulary of this package, not a strategy
 
 
 class StrategyFactory(Protocol):
@@ -24,7 +24,7 @@ class StrategyFactory(Protocol):
     def __call__(self, parameters: object = ..., /) -> Strategy: ...
 
 
-def discover() -> dict[str, StrategyFactory]:
+def discover_strategies() -> dict[str, StrategyFactory]:
     """Every strategy file's factory by file name, in alphabetical order.
 
     Raises:
@@ -50,7 +50,7 @@ def parameter_classes() -> dict[str, type[Parameters]]:
 
 def _files() -> Iterator[str]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return (name for name in names if name != BASE_MODULE)
+    return (name for name in names if name != STRATEGY_BASE_MODULE)
 
 
 def _factory(name: str) -> StrategyFactory:
@@ -69,7 +69,7 @@ def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, 
     Raises:
         ConfigurationError: no file has that name.
     """
-    known = discover()
+    known = discover_strategies()
     made: dict[str, Strategy] = {}
     for name in enabled:
         if name not in known:

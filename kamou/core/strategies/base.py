@@ -53,7 +53,7 @@ class Parameters:
         return ()
 
 
-def declared(kind: type[Parameters]) -> dict[str, Parameter]:
+def declared_parameters(kind: type[Parameters]) -> dict[str, Parameter]:
     """Return what is declared of every field of a strategy's parameters, in their order."""
     return {field.name: field.metadata[DECLARED] for field in attrs.fields(kind)}
 
@@ -68,7 +68,7 @@ class Requirement:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Opinion:
+class StrategyScores:
     """A strategy's columns over the panel's symbols at its newest closed bar, each ``[symbols]``.
 
     ``score`` in [-1, 1], > 0 long; meaningful only where ``abstain == 0``. A ``cross_sectional``
@@ -105,7 +105,7 @@ class Strategy(Protocol):
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Labels for ``Opinion.proxy``; the first is empty: no proxy."""
+        """Labels for ``StrategyScores.proxy``; the first is empty: no proxy."""
         ...
 
     @property
@@ -138,7 +138,7 @@ class Strategy(Protocol):
         """Consecutive closed bars of a symbol needed before its first opinion."""
         ...
 
-    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         """Opinions at the panel's newest bar. Never raises on bad data: it abstains."""
         ...
 
@@ -168,10 +168,10 @@ def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
     return verdicts
 
 
-def failed(strategy: str, symbols: int) -> Opinion:
+def failed(strategy: str, symbols: int) -> StrategyScores:
     """What stands in for the opinion of a strategy that raised: no symbol is spoken of."""
     unknown = np.full(symbols, np.nan)
-    return Opinion(
+    return StrategyScores(
         strategy=strategy,
         score=np.zeros(symbols),
         raw=unknown,

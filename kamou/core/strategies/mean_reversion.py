@@ -24,10 +24,10 @@ from kamou.core.indicators.window import mean_and_deviation
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
-    Opinion,
     Parameters,
     Requirement,
     Strategy,
+    StrategyScores,
     data_verdicts,
     parameter,
 )
@@ -114,7 +114,7 @@ class MeanReversion:
         states = max(2 * p.atr_period, p.rsi_period + 1)
         return max(p.warmup, self.lookback_bars(period_ms), states)
 
-    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         p = self.parameters
         verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
         closes = panel.view("close", p.window)
@@ -136,7 +136,7 @@ class MeanReversion:
         reverting = (ratio < RANDOM_WALK) & (life >= p.half_life_min)
         reverting &= life <= p.window / HALF_LIFE_SHARE
         verdicts.abstain(~reverting, Abstain.NOT_MEAN_REVERTING)
-        return Opinion(
+        return StrategyScores(
             strategy=self.name,
             score=-np.tanh(z / 2.0),
             raw=np.full_like(z, np.nan),

@@ -11,9 +11,9 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
-from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core.arrays import Floats, Ints
 from kamou.core.codes import Abstain
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.base import Indicator
@@ -23,10 +23,10 @@ from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
     STALE_PERIODS,
-    Opinion,
     Parameters,
     Requirement,
     Strategy,
+    StrategyScores,
     data_verdicts,
     parameter,
 )
@@ -115,7 +115,7 @@ class OiMomentum:
     def _horizons(self, period_ms: int) -> tuple[int, ...]:
         return tuple(max(1, days * DAY_MS // period_ms) for days in self.parameters.horizons_days)
 
-    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         p = self.parameters
         verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
         atr, adx = panel.indicator(self._atr), panel.indicator(self._adx)
@@ -130,7 +130,7 @@ class OiMomentum:
         verdicts.abstain(~trending, Abstain.REGIME_WRONG)
         open_interest_z = self._interest_z(panel, now_ms)
         confirmed = open_interest_z >= p.oi_z_min
-        return Opinion(
+        return StrategyScores(
             strategy=self.name,
             score=np.zeros_like(raw),
             raw=raw,

@@ -11,10 +11,10 @@ from kamou.core.model import Candidate, Denial, Side
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import ConfigurationError
 
-BASE_MODULE = "base"  # the vocabulary of this package, not a veto
+VETO_BASE_MODULE = "base"  # the vocabulary of this package, not a veto
 
 
-def discover() -> dict[str, VetoRule]:
+def discover_vetoes() -> dict[str, VetoRule]:
     """Every veto by file name, in alphabetical order.
 
     Raises:
@@ -22,7 +22,7 @@ def discover() -> dict[str, VetoRule]:
     """
     found: dict[str, VetoRule] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        if name == BASE_MODULE:
+        if name == VETO_BASE_MODULE:
             continue
         try:
             module = importlib.import_module(f"{__name__}.{name}")

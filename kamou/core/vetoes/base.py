@@ -33,7 +33,7 @@ class VetoContext:
 VetoRule = Callable[[Candidate, VetoContext], Denial | None]
 
 
-def denial(code: Veto, **figures: object) -> Denial:
+def make_veto(code: Veto, **figures: object) -> Denial:
     """A denial with its figures, in the order given; floats to six significant digits."""
     shown = tuple(
         Figure(name=name, value=f"{value:.6g}" if isinstance(value, float) else str(value))

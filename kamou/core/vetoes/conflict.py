@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.conflicting:
         return None
-    return denial(
+    return make_veto(
         Veto.CONFLICTING_SIGNALS,
         side=candidate.side.value,
         score=candidate.score,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
@@ -15,4 +15,4 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     cooldown_ms = context.risk.cooldown_after_stop_s * 1000
     if since_ms >= cooldown_ms:
         return None
-    return denial(Veto.COOLDOWN_AFTER_STOP, since_ms=since_ms, cooldown_ms=cooldown_ms)
+    return make_veto(Veto.COOLDOWN_AFTER_STOP, since_ms=since_ms, cooldown_ms=cooldown_ms)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.limits.excluded:
         return None
-    return denial(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol, setting="veto.excluded")
+    return make_veto(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol, setting="veto.excluded")

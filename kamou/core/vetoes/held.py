@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if candidate.symbol not in context.held:
         return None
-    return denial(Veto.SYMBOL_HELD, held=context.held[candidate.symbol])
+    return make_veto(Veto.SYMBOL_HELD, held=context.held[candidate.symbol])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
 from kamou.core.risk.costs import reward_to_risk, round_trip_cost
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
@@ -27,7 +27,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     )
     if net >= context.limits.reward_to_risk_min:
         return None
-    return denial(
+    return make_veto(
         Veto.REWARD_TO_RISK_LOW,
         net=net,
         minimum=context.limits.reward_to_risk_min,

@@ -6,7 +6,7 @@ import math
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial
-from kamou.core.vetoes.base import VetoContext, denial
+from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
@@ -17,7 +17,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     quote_age_max_ms = 1000 * context.risk.quote_age_max_s
     if bar_age_ms <= bar_age_max_ms and quote_age_ms <= quote_age_max_ms:
         return None
-    return denial(
+    return make_veto(
         Veto.DATA_STALE,
         bar_age_ms=bar_age_ms,
         bar_age_max_ms=bar_age_max_ms,

@@ -20,7 +20,7 @@ HOURS = 24
 MOVES, BARS, PATHS, TAPE = range(10, 14)  # streams of chance; 1 to 9 are the universe's
 
 
-class Stretch(IntEnum):
+class Regime(IntEnum):
     """What a symbol's own price is doing for some hours."""
 
     WALK = 0
@@ -58,7 +58,7 @@ class PathSettings:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class State:
+class MarketState:
     """Everything the market remembers at midnight; arrays are ``[symbols]``."""
 
     log_price: Floats
@@ -98,14 +98,14 @@ class Day:
     volume: Floats
 
 
-def chance(seed: int, day: int, stream: int) -> np.random.Generator:
+def day_rng(seed: int, day: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, stream, day))))
 
 
-def first_state(universe: Universe) -> State:
+def first_state(universe: Universe) -> MarketState:
     """Midnight of the first day: everything calm, every stretch about to end."""
     zeros = np.zeros(len(universe.log_price))
-    return State(
+    return MarketState(
         log_price=universe.log_price,
         displacement=zeros,
         drift=zeros,
@@ -121,11 +121,11 @@ def first_state(universe: Universe) -> State:
     )
 
 
-def advance(
-    universe: Universe, settings: PathSettings, seed: int, day: int, bars: int, state: State
-) -> tuple[State, Moves]:
+def run_day(
+    universe: Universe, settings: PathSettings, seed: int, day: int, bars: int, state: MarketState
+) -> tuple[MarketState, Moves]:
     """The day's moves from the state at its midnight, and the state at the next."""
-    rng = chance(seed, day, MOVES)
+    rng = day_rng(seed, day, MOVES)
     per_hour = bars // HOURS
     symbols = len(universe.log_price)
     log_vol, market = _volatilities(settings, rng, state, symbols)
@@ -154,7 +154,7 @@ def advance(
 
 
 def _volatilities(
-    settings: PathSettings, rng: np.random.Generator, state: State, symbols: int
+    settings: PathSettings, rng: np.random.Generator, state: MarketState, symbols: int
 ) -> tuple[Floats, Floats]:
     """Hourly log volatility of each symbol ``[24, symbols]``; the market's factor ``[24]``."""
     noise = rng.standard_normal((HOURS, symbols))
@@ -202,8 +202,8 @@ def _own_path(
     rng: np.random.Generator,
     shock: Floats,
     common_path: Floats,
-    state: State,
-) -> tuple[Floats, State]:
+    state: MarketState,
+) -> tuple[Floats, MarketState]:
     """The symbols' own log moves since midnight ``[bars, symbols]``, through their stretches."""
     bars = len(shock)
     per_hour = bars // HOURS
@@ -227,7 +227,7 @@ def _own_path(
             x, drift, travelled, left = x.copy(), drift.copy(), travelled.copy(), left.copy()
             x[ended] = travelled[ended] = 0.0
             kind[ended], drift[ended], left[ended] = change
-        keep = np.where(kind == Stretch.RANGE, 1.0 - pull, 1.0)
+        keep = np.where(kind == Regime.RANGE, 1.0 - pull, 1.0)
         start = hour * per_hour
         for bar in range(start, start + per_hour):
             x = keep * x
@@ -264,25 +264,25 @@ def _next_stretch(
     a range's displacement outwards, a trend's travel back.
     """
     per_hour = bars // HOURS
-    after_walk = np.where(choice[0] < 0.4, Stretch.RANGE, Stretch.WALK)
-    after_walk = np.where(choice[0] > 0.6, Stretch.TREND, after_walk)
+    after_walk = np.where(choice[0] < 0.4, Regime.RANGE, Regime.WALK)
+    after_walk = np.where(choice[0] > 0.6, Regime.TREND, after_walk)
     releases = choice[0] < settings.release_probability
-    after_stretch = np.where(releases, Stretch.RELEASE, Stretch.WALK)
-    stretched = (kind == Stretch.RANGE) | (kind == Stretch.TREND)
+    after_stretch = np.where(releases, Regime.RELEASE, Regime.WALK)
+    stretched = (kind == Regime.RANGE) | (kind == Regime.TREND)
     after = np.where(stretched, after_stretch, after_walk)
-    after[kind == Stretch.RELEASE] = Stretch.WALK
+    after[kind == Regime.RELEASE] = Regime.WALK
 
     gain = np.log(2.0) / settings.range_half_life_hours * settings.range_hours
-    outward = np.where(kind == Stretch.RANGE, gain * x, -travelled)
+    outward = np.where(kind == Regime.RANGE, gain * x, -travelled)
     release = settings.compensation / settings.release_probability * outward
     low, high = settings.trend_drift
     sign = np.where(choice[1] < 0.5, -1.0, 1.0)
     trend = sign * (low + (high - low) * choice[2]) * universe.volatility[which] / bars
-    drift = np.where(after == Stretch.TREND, trend, 0.0)
-    drift = np.where(after == Stretch.RELEASE, release / (settings.release_hours * per_hour), drift)
+    drift = np.where(after == Regime.TREND, trend, 0.0)
+    drift = np.where(after == Regime.RELEASE, release / (settings.release_hours * per_hour), drift)
     means = np.array([settings.walk_hours, settings.range_hours, settings.trend_hours, 0.0])
     hours = np.maximum(1.0, np.ceil(means[after] * length))
-    hours[after == Stretch.RELEASE] = settings.release_hours
+    hours[after == Regime.RELEASE] = settings.release_hours
     return after.astype(np.int64), drift, hours
 
 
@@ -303,8 +303,8 @@ def _hourly(
     rng: np.random.Generator,
     log_open: Floats,
     log_price: Floats,
-    state: State,
-) -> tuple[State, dict[str, Floats]]:
+    state: MarketState,
+) -> tuple[MarketState, dict[str, Floats]]:
     """Open interest, account ratio and funding, from the hours' returns and noise."""
     noise = rng.standard_normal((3, *log_price.shape))
     returns = np.diff(log_price, axis=0, prepend=log_open[np.newaxis])
@@ -340,7 +340,7 @@ def dress(universe: Universe, seed: int, day: int, moves: Moves) -> Day:
     Given open o and close c of log price and the bar's variance v, the maximum is distributed as
     ``(o + c + sqrt((c - o)^2 - 2 v ln U)) / 2`` (the reflection principle); the minimum likewise.
     """
-    rng = chance(seed, day, BARS)
+    rng = day_rng(seed, day, BARS)
     bars = len(moves.log_close)
     shape = moves.log_close.shape
     log_open = np.concatenate([moves.log_open[np.newaxis], moves.log_close[:-1]])

@@ -43,13 +43,13 @@ from kamou.venue.market.bar_path import BarPath, join_segments
 from kamou.venue.market.generated_day import (
     PATHS,
     Day,
+    MarketState,
     Moves,
     PathSettings,
-    State,
-    advance,
-    chance,
+    day_rng,
     dress,
     first_state,
+    run_day,
 )
 from kamou.venue.market.midnights import Midnights, StateKeeper
 from kamou.venue.market.universe import UniverseSettings, make_universe
@@ -239,9 +239,9 @@ class GeneratedMarket:
             state, _ = self._run_day(at, state)
             at += 1
 
-    def _run_day(self, day: int, state: State) -> tuple[State, Moves]:
+    def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
         """The state at the next midnight and the day's moves, from the state at its midnight."""
-        after, moves = advance(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
+        after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
         self._midnights.put(day + 1, after)
         return after, moves
 
@@ -385,7 +385,7 @@ class GeneratedMarket:
 
     def _draw(self, day: int) -> Floats:
         """Uniforms of the day's paths ``[3, bars, symbols]``: both times and which comes first."""
-        return chance(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
+        return day_rng(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
 
 
 def _held(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Protocol
 
-from kamou.venue.market.generated_day import State
+from kamou.venue.market.generated_day import MarketState
 
 STATES_HELD = 64  # days: more than the 35 that a scanner looks back and a checkpoint's ten
 CHECKPOINT_DAYS = 10  # a restart runs at most so many days; one costs 10 to 90 ms
@@ -18,11 +18,11 @@ CHECKPOINT_DAYS = 10  # a restart runs at most so many days; one costs 10 to 90 
 class StateKeeper(Protocol):
     """Where the states of every ``CHECKPOINT_DAYS``-th midnight are kept."""
 
-    def newest(self, day: int) -> tuple[int, State] | None:
+    def newest(self, day: int) -> tuple[int, MarketState] | None:
         """The newest kept state at or before ``day`` that verifies, with its day."""
         ...
 
-    def keep(self, day: int, state: State) -> None:
+    def keep(self, day: int, state: MarketState) -> None:
         """Keep a state. Never blocks; called in the thread that computed it."""
         ...
 
@@ -31,22 +31,22 @@ class KeptInMemory:
     """For a market without a file: a backtest's, a test's."""
 
     def __init__(self) -> None:
-        self._states: dict[int, State] = {}
+        self._states: dict[int, MarketState] = {}
 
-    def newest(self, day: int) -> tuple[int, State] | None:
+    def newest(self, day: int) -> tuple[int, MarketState] | None:
         known = max((each for each in list(self._states) if each <= day), default=None)
         return None if known is None else (known, self._states[known])
 
-    def keep(self, day: int, state: State) -> None:
+    def keep(self, day: int, state: MarketState) -> None:
         self._states[day] = state
 
 
 class Midnights:
     """States by day, counted from the origin's midnight. The first is always there."""
 
-    def __init__(self, first: State) -> None:
+    def __init__(self, first: MarketState) -> None:
         self._first = first
-        self._held: OrderedDict[int, State] = OrderedDict()  # least recently used first
+        self._held: OrderedDict[int, MarketState] = OrderedDict()  # least recently used first
         self._keeper: StateKeeper = KeptInMemory()
 
     def keep_in(self, keeper: StateKeeper) -> None:
@@ -66,7 +66,7 @@ class Midnights:
             if day not in self._held:
                 self._hold(day, state)
 
-    def nearest(self, day: int) -> tuple[int, State]:
+    def nearest(self, day: int) -> tuple[int, MarketState]:
         """The newest known state at or before ``day``, with its day."""
         held = max((each for each in self._held if each <= day), default=None)
         if held is not None and day - held < CHECKPOINT_DAYS:
@@ -76,13 +76,13 @@ class Midnights:
         kept = self._keeper.newest(day) if day - at >= CHECKPOINT_DAYS else None
         return kept if kept is not None and kept[0] > at else (at, state)
 
-    def put(self, day: int, state: State) -> None:
+    def put(self, day: int, state: MarketState) -> None:
         """The state at this midnight was computed."""
         if day % CHECKPOINT_DAYS == 0:
             self._keeper.keep(day, state)
         self._hold(day, state)
 
-    def _hold(self, day: int, state: State) -> None:
+    def _hold(self, day: int, state: MarketState) -> None:
         self._held[day] = state
         self._held.move_to_end(day)
         if len(self._held) > STATES_HELD:

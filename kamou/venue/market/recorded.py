@@ -17,7 +17,7 @@ from kamou.core.arrays import Floats
 from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
-from kamou.venue.market.inferred import half_spreads_bps, infer_instruments
+from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instruments
 
 
 class RecordedMarket:

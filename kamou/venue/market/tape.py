@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kamou.core.arrays import Floats, Ints
 from kamou.core.model import BPS_PER_UNIT
-from kamou.venue.market.generated_day import TAPE, chance
+from kamou.venue.market.generated_day import TAPE, day_rng
 from kamou.venue.market.generator import GeneratedMarket
 
 TOP_SHARE = 0.002  # of a bar's volume rests at the best price: the order of a calm venue
@@ -33,7 +33,7 @@ class BestQuotes:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Prints:
+class MarketTrades:
     """Trades of one symbol in order of time, each ``[trades]``."""
 
     at_ms: Ints
@@ -51,12 +51,12 @@ def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
     half = mid * market.half_spread_bps() / float(BPS_PER_UNIT)
     bid = np.maximum(np.floor((mid - half) * scale), 1.0)
     ask = np.maximum(np.ceil((mid + half) * scale), bid + 1.0)
-    noise = np.exp(0.5 * chance(market.seed, bar, TAPE).standard_normal((2, len(mid))))
+    noise = np.exp(0.5 * day_rng(market.seed, bar, TAPE).standard_normal((2, len(mid))))
     top = TOP_SHARE * market.day(day).volume[row] * noise
     return BestQuotes(bid=bid / scale, ask=ask / scale, bid_qty=top[0], ask_qty=top[1])
 
 
-def prints(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> Prints:
+def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> MarketTrades:
     """The symbol's trades with ``from_ms < at_ms <= to_ms``.
 
     Raises:
@@ -73,7 +73,7 @@ def prints(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> Pr
         values: npt.NDArray[Any] = np.concatenate([getattr(each, name) for each in bars])[kept]
         return values
 
-    return Prints(
+    return MarketTrades(
         at_ms=at_ms[kept],
         price=joined("price"),
         quantity=joined("quantity"),
@@ -81,7 +81,7 @@ def prints(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> Pr
     )
 
 
-def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> Prints:
+def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> MarketTrades:
     """One bar's trades at seeded milliseconds after its open, up to its close."""
     rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 1, bar, column)))
     day, row = divmod(bar, market.bars_per_day)
@@ -91,7 +91,7 @@ def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> Prints:
     bought = rising == (rng.random(PRINTS_PER_BAR) < TAKER_FOLLOWS)
     shares = rng.standard_exponential(PRINTS_PER_BAR)
     half = mid * market.half_spread_bps()[column] / float(BPS_PER_UNIT)
-    return Prints(
+    return MarketTrades(
         at_ms=market.first_ms + bar * market.step_ms + offset,
         price=np.where(bought, mid + half, mid - half),
         quantity=market.day(day).volume[row, column] * shares / shares.sum(),

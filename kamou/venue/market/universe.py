@@ -19,7 +19,7 @@ SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bp, as on r
 LOTS_MAX = 10**9  # per order: not a limit that binds
 NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value
 # rank up to which the tier holds, leverage, maintenance margin rate
-TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
+LEVERAGE_TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +101,7 @@ def make_universe(seed: int, count: int, settings: UniverseSettings) -> Universe
 def _instrument(at: int, price: float, decimals: int) -> Instrument:
     base = ("BTC", "ETH")[at] if at < 2 else f"SYN{at + 1:03d}"
     lot = Decimal(10) ** int(np.floor(-np.log10(price)))  # worth at most one USDT
-    leverage, margin = next((tier[1], tier[2]) for tier in TIERS if at < tier[0])
+    leverage, margin = next((tier[1], tier[2]) for tier in LEVERAGE_TIERS if at < tier[0])
     return Instrument(
         symbol=f"{base}{QUOTE}",
         base=base,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from kamou.web.daily import Memo
+from kamou.web.daily_figures import Memo
 from kamou.web.render import Templates
 from kamou.web.site import Site
 
@@ -26,9 +26,9 @@ class Ask:
 
 
 @attrs.frozen(kw_only=True)
-class Page:
+class RenderedPage:
     body: bytes
     media_type: str
 
 
-Render = Callable[[Ask], Page]
+Render = Callable[[Ask], RenderedPage]

@@ -12,7 +12,7 @@ from kamou.http.replies import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.day_rows import open_row
 from kamou.web.documents import day_document
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 
 PAGE_SIZE = 30  # rows: a month
 LIMIT_MAX = 200  # rows of a document: 100 KB at most
@@ -22,14 +22,14 @@ NO_DAY = "before must be a day: 2025-10-10."
 NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     """One page of days; the newest begins with the day that is still open.
 
     Raises:
         HTTPException: 400 for a ``before`` that is no day.
     """
     before = _before(ask)
-    with public_queries.snapshot(ask.reader) as reader:
+    with public_queries.open_snapshot(ask.reader) as reader:
         ended = queries.totals(reader)["days"]
         now = None if before else open_row(reader)
         found = public_queries.newest_days(reader, limit=PAGE_SIZE + 1, before=before)
@@ -47,17 +47,17 @@ def render(ask: Ask) -> Page:
         newer=newer,
         older=days[-1].day if more else None,
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)
 
 
-def render_json(ask: Ask) -> Page:
+def render_json(ask: Ask) -> RenderedPage:
     """The same rows as a document; ``next_before`` leads to the next older ones.
 
     Raises:
         HTTPException: 400 for a ``before`` that is no day or a ``limit`` out of bounds.
     """
     before, limit = _before(ask), _limit(ask)
-    with public_queries.snapshot(ask.reader) as reader:
+    with public_queries.open_snapshot(ask.reader) as reader:
         now = None if before else open_row(reader)
         ended = limit - (now is not None)
         found = public_queries.newest_days(reader, limit=ended + 1, before=before)
@@ -73,7 +73,7 @@ def render_json(ask: Ask) -> Page:
         "next_before": days[-1].day if days and len(found) > ended else None,
         "ended_total": total,
     }
-    return Page(body=msgspec.json.encode(document), media_type=JSON)
+    return RenderedPage(body=msgspec.json.encode(document), media_type=JSON)
 
 
 def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kamou.http.replies import HTML
 from kamou.store import as_of, public_queries, queries
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 
 DESCRIPTION = (
     "Kamou trades crypto perpetual futures by rule, writes down every decision before its outcome"
@@ -12,11 +12,11 @@ DESCRIPTION = (
 )
 
 
-def render(ask: Ask) -> Page:
-    with public_queries.snapshot(ask.reader) as reader:
+def render(ask: Ask) -> RenderedPage:
+    with public_queries.open_snapshot(ask.reader) as reader:
         latest = queries.latest(reader)
-        counts = as_of.counts(reader, as_of.newest(reader))
+        counts = as_of.counts_as_of(reader, as_of.newest(reader))
     body = ask.templates.page(
         "front.html", title="Kamou", path="/", description=DESCRIPTION, latest=latest, counts=counts
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)

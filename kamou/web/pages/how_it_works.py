@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kamou.http.replies import HTML
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 
 DESCRIPTION = (
     "From a bar to an order: how Kamou scans, vetoes, plans and limits its risk, how its figures"
@@ -11,8 +11,8 @@ DESCRIPTION = (
 )
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     body = ask.templates.page(
         "how_it_works.html", title="How it works", path="/how-it-works", description=DESCRIPTION
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)

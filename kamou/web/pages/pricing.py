@@ -6,10 +6,10 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from kamou.http.replies import HTML
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     text = ask.site.pricing_markdown
     # Raw HTML stays text, and addresses that run something are refused by the parser.
     content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -20,4 +20,4 @@ def render(ask: Ask) -> Page:
         description="What it costs to follow or to run Kamou.",
         content=Markup(content),
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)

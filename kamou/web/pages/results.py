@@ -9,15 +9,15 @@ import attrs
 import msgspec
 from markupsafe import Markup
 
-from kamou.clock import DAY_MS
+from kamou.core.day import DAY_MS
 from kamou.core.record.performance import Estimate
 from kamou.http.replies import HTML, JSON
 from kamou.store.rows import DayRow
 from kamou.web import format as fmt
-from kamou.web.chart import BarDay, Event, Span, Whisker, curve_charts, day_charts, whisker
+from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
 from kamou.web.interruptions import interruptions
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 from kamou.web.results import Results, gather
 
 NAMED = 12  # marks on the curve that say what they are; all others are drawn without a name
@@ -25,7 +25,7 @@ TITLE_CHARS_MAX = 120  # of a reason that an operator wrote
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class FigureRow:
     """One line of the table of figures, in words."""
 
     name: str
@@ -39,18 +39,18 @@ class Row:
     counted: str
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     """HTML for people, JSON for whoever asks for it."""
     return render_json(ask) if ask.json else _html(ask)
 
 
-def render_json(ask: Ask) -> Page:
+def render_json(ask: Ask) -> RenderedPage:
     """The same figures as a document."""
     results = gather(ask.reader, ask.site, ask.memo)
-    return Page(body=msgspec.json.encode(results_document(results)), media_type=JSON)
+    return RenderedPage(body=msgspec.json.encode(results_document(results)), media_type=JSON)
 
 
-def _html(ask: Ask) -> Page:
+def _html(ask: Ask) -> RenderedPage:
     results = gather(ask.reader, ask.site, ask.memo)
     ended = results.days[1:] if results.open_day else results.days
     body = ask.templates.page(
@@ -76,7 +76,7 @@ def _html(ask: Ask) -> Page:
         ),
         ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)
 
 
 def _bars(ask: Ask, ended: Sequence[DayRow]) -> Markup:
@@ -86,7 +86,7 @@ def _bars(ask: Ask, ended: Sequence[DayRow]) -> Markup:
     )
 
 
-def _rows(results: Results) -> Iterator[Row]:
+def _rows(results: Results) -> Iterator[FigureRow]:
     day, trade = results.by_day, results.by_trade
     without_r = trade.trades.n - trade.expectancy_r.n
     yield _row(
@@ -155,12 +155,12 @@ def _row(
     *,
     aside: str = "",
     neutral: float | None = 0.0,
-) -> Row:
+) -> FigureRow:
     drawn = None
     found = None if estimate.counted is None else estimate.counted.n
     if estimate.value is not None and estimate.low is not None and neutral is not None:
         drawn = whisker(estimate.value, estimate.low, estimate.high, neutral)
-    return Row(
+    return FigureRow(
         name=name,
         meaning=meaning,
         value=show(estimate.value) if estimate.value is not None else "",
@@ -179,18 +179,18 @@ def _spans(results: Results) -> Iterator[Span]:
         yield Span(kind="halt", from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 
 
-def _events(results: Results) -> Iterator[Event]:
+def _events(results: Results) -> Iterator[ChartEvent]:
     changes = results.config_changes[-NAMED:]
     if results.configs_total == len(results.config_changes):
         changes = results.config_changes[1:][-NAMED:]  # the first is what it began with
     for change in changes:
         title = f"Configuration changed: {change.reason or change.digest[:12]}"
-        yield Event(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
+        yield ChartEvent(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
     for transfer in results.transfers[-NAMED:]:
         name = "Deposit" if transfer.amount > 0 else "Withdrawal"
         amount = fmt.money(abs(transfer.amount))
         title = f"{name}, {fmt.moment(transfer.at_ms)} UTC: {amount} {results.currency}"
-        yield Event(kind="transfer", at_ms=transfer.at_ms, title=title)
+        yield ChartEvent(kind="transfer", at_ms=transfer.at_ms, title=title)
 
 
 def _drawdown(results: Results) -> str:

@@ -19,7 +19,7 @@ from kamou.store.trade_chains import trade_chain
 from kamou.store.trade_exits import flattened_for
 from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 from kamou.web.trade_documents import trade_document
 
 ROLES = {
@@ -44,13 +44,13 @@ class Moment:
     detail: str
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     """The chain of causes of one closed trade.
 
     Raises:
         HTTPException: 404 when no trade of that name has closed.
     """
-    with public_queries.snapshot(ask.reader) as reader:
+    with public_queries.open_snapshot(ask.reader) as reader:
         chain = trade_chain(reader, ask.path["trade_id"])
         late = public_queries.result_corrections(
             reader, ask.path["trade_id"], limit=CORRECTIONS_SHOWN
@@ -61,7 +61,7 @@ def render(ask: Ask) -> Page:
         flattened = flattened_for(reader, chain.trade)
     trade = chain.trade
     if ask.json:
-        return Page(
+        return RenderedPage(
             body=msgspec.json.encode(trade_document(ask.site, chain, late, worst, flattened)),
             media_type=JSON,
         )
@@ -85,7 +85,7 @@ def render(ask: Ask) -> Page:
             (*_timeline(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms
         ),
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)
 
 
 def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:

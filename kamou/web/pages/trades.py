@@ -14,11 +14,11 @@ from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
 from kamou.store.trade_exits import flattened_for
 from kamou.store.worst_cases import worst_case_r
-from kamou.web.pages.base import Ask, Page
+from kamou.web.pages.base import Ask, RenderedPage
 from kamou.web.trade_documents import trades_document
 
 PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
-SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
+LISTED_SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
 PATH, API_PATH = "/trades", "/api/v1/public/trades"
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
@@ -29,7 +29,7 @@ DESCRIPTION = (
 PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
-def render(ask: Ask) -> Page:
+def render(ask: Ask) -> RenderedPage:
     """One page of trades; JSON for programs.
 
     Raises:
@@ -38,7 +38,7 @@ def render(ask: Ask) -> Page:
     return _page(ask, PATH, as_json=ask.json)
 
 
-def render_json(ask: Ask) -> Page:
+def render_json(ask: Ask) -> RenderedPage:
     """The same trades as a document, which leads to its neighbors in the API.
 
     Raises:
@@ -48,11 +48,11 @@ def render_json(ask: Ask) -> Page:
     return _page(ask, API_PATH, as_json=True)
 
 
-def _page(ask: Ask, path: str, *, as_json: bool) -> Page:
+def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
     """One page, read from its place in the index of its filters."""
     filters = _filters(ask)
     before, after = _place(ask, "before"), _place(ask, "after")
-    with public_queries.snapshot(ask.reader) as reader:
+    with public_queries.open_snapshot(ask.reader) as reader:
         then = as_of.newest(reader)
         total = queries.trades_count(reader, **filters)
         total -= as_of.trades_later(reader, then, **filters)
@@ -83,7 +83,7 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> Page:
     }
     if as_json:
         listed = trades_document(ask.site, then.at_ms, trades, worst=worst, **shown)
-        return Page(body=msgspec.json.encode(listed), media_type=JSON)
+        return RenderedPage(body=msgspec.json.encode(listed), media_type=JSON)
     body = ask.templates.page(
         "trades.html",
         title="Trades",
@@ -92,10 +92,10 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> Page:
         trades=trades,
         chosen=chosen,
         strategies=strategies,
-        symbols=symbols if len(symbols) <= SYMBOLS_MAX else (),
+        symbols=symbols if len(symbols) <= LISTED_SYMBOLS_MAX else (),
         **shown,
     )
-    return Page(body=body, media_type=HTML)
+    return RenderedPage(body=body, media_type=HTML)
 
 
 def _filters(ask: Ask) -> dict[str, str | None]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from screenplay import RAISES_AT_MINUTE, START_MS
 from scripted import Scripted
 
-from kamou.clock import MINUTE_MS
+from kamou.core.day import MINUTE_MS
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Opinion
+from kamou.core.strategies.base import StrategyScores
 
 
 class Raising(Scripted):
     name = "raising"  # type: ignore[misc]  # another name for another file
 
-    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         minute = (panel.close_ms - START_MS) // MINUTE_MS
         if minute == RAISES_AT_MINUTE and "AAA" in panel.symbols:
             raise ZeroDivisionError("a strategy's own mistake")

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 from screenplay import HOLD_MS, LINES, START_MS
 
-from kamou.clock import MINUTE_MS
 from kamou.core.codes import Abstain
+from kamou.core.day import MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Opinion, Requirement, data_verdicts
+from kamou.core.strategies.base import Requirement, StrategyScores, data_verdicts
 
 
 class Scripted:
@@ -34,7 +34,7 @@ class Scripted:
     def warmup_bars(self, period_ms: int) -> int:
         return 2
 
-    def evaluate(self, panel: Panel, now_ms: int) -> Opinion:
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         width = len(panel.symbols)
         verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
         score, stop, target = np.zeros((3, width))
@@ -44,7 +44,7 @@ class Scripted:
                 at = panel.symbols.index(line.symbol)
                 score[at], stop[at], target[at] = line.score, line.stop, line.target
         verdicts.abstain(score == 0, Abstain.NO_TRIGGER)
-        return Opinion(
+        return StrategyScores(
             strategy=self.name,
             score=score,
             raw=np.full(width, np.nan),

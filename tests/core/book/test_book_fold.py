@@ -19,12 +19,12 @@ from trading_cases import (
     plan,
 )
 
-from kamou.core.book import book as book_module
 from kamou.core.book import events as e
+from kamou.core.book import position_book as book_module
 from kamou.core.book import snapshot
-from kamou.core.book.book import Book
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.run_events import (
     HistoryCaughtUp,
     HistoryCutShort,
@@ -88,13 +88,13 @@ def test_a_fork_goes_its_own_way(story: Story) -> None:
 def test_a_snapshot_refuses_what_is_not_a_book() -> None:
     for damaged in (b"", b"{}", b"[]"):
         with pytest.raises((ValueError, KeyError, TypeError)):
-            Book.load(damaged)
-    plain = json.loads(Book().dump())
+            PositionBook.load(damaged)
+    plain = json.loads(PositionBook().dump())
     plain["seq"] = "seven"
     with pytest.raises(TypeError, match="expected int"):
-        Book.load(json.dumps(plain).encode())
+        PositionBook.load(json.dumps(plain).encode())
     with pytest.raises(TypeError, match="may not hold a float"):
-        snapshot.dump({"x": 0.1})
+        snapshot.dump_value({"x": 0.1})
 
 
 def test_snapshots_know_pairs_and_absence() -> None:
@@ -106,7 +106,7 @@ def test_snapshots_know_pairs_and_absence() -> None:
     # Annotations of a local class are resolved here: the module defers them.
     Pair.__annotations__.update(both=tuple[int, str], maybe=int | None)
     for value in (Pair((1, "a"), None), Pair((2, "b"), 3)):
-        assert snapshot.load(Pair, snapshot.dump(value)) == value
+        assert snapshot.load_value(Pair, snapshot.dump_value(value)) == value
 
 
 ORDERS = [
@@ -160,12 +160,12 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
 def test_a_book_restored_midway_ends_like_one_that_never_stopped(
     told: list[e.Event], data: st.DataObject
 ) -> None:
-    whole = Book()
+    whole = PositionBook()
     whole.apply_all(enumerate(told, 1))
     cut = data.draw(st.integers(0, len(told)))
-    first = Book()
+    first = PositionBook()
     first.apply_all(enumerate(told[:cut], 1))
-    restored = Book.load(first.dump())
+    restored = PositionBook.load(first.dump())
     assert restored == first
     restored.apply_all(enumerate(told, 1))
     assert restored == whole

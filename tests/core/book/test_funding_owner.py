@@ -22,10 +22,10 @@ from trading_cases import (
     plan,
 )
 
-from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.book import events as e
-from kamou.core.book.book import OVERLAP_MS, Book
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.position_book import OVERLAP_MS, PositionBook
+from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
 from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
@@ -114,7 +114,7 @@ def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(sto
     story.grant(of)
     entry = story.send(intent(OrderRole.ENTRY, of))
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 10)
-    assert Book.load(story.book.dump()) == story.book
+    assert PositionBook.load(story.book.dump()) == story.book
     story.fill(entry, "100", "100", at_ms=HOUR_AFTER - 30)
     assert story.book.trades["SOLUSDT"].funding == D("-0.7")
     assert not story.book.unattributed
@@ -190,10 +190,10 @@ def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
         (owner,) = [n for n, each in enumerate(held) if each.opened < payment.at <= each.closed]
         wanted[f"t{owner}"] += payment.amount
     assert funding_of(played) == wanted
-    whole = Book()
+    whole = PositionBook()
     whole.apply_all(enumerate(played.told, 1))
     assert whole.dump() == played.book.dump()
-    assert Book.load(whole.dump()) == played.book
+    assert PositionBook.load(whole.dump()) == played.book
 
 
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))

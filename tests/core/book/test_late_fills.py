@@ -7,7 +7,7 @@ from decimal import Decimal as D
 
 from trading_cases import NOON, Story, intent, order_closed, plan
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, OrderStatus
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -50,8 +50,8 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_
 
 def test_a_book_that_is_loaded_again_remembers_what_was_published() -> None:
     story = published_and_reopened()
-    assert list(Book.load(story.book.dump()).published) == [PLAN.signal_id]
-    assert Book.load(story.book.dump()) == story.book
+    assert list(PositionBook.load(story.book.dump()).published) == [PLAN.signal_id]
+    assert PositionBook.load(story.book.dump()) == story.book
 
 
 def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from trading_cases import NOON, D, fill, intent, order_closed, plan
 
 from kamou.core.book import events as e
-from kamou.core.book.orders import ANSWER_MAX_MS, NEXT, OrderState, advance, is_awaited, opened
+from kamou.core.book.orders import (
+    ANSWER_MAX_MS,
+    NEXT,
+    OrderState,
+    apply_order_event,
+    is_awaited,
+    open_order,
+)
 from kamou.core.model import OrderRole, OrderStatus
 
 ENTRY = intent(OrderRole.ENTRY, plan())
@@ -38,9 +45,9 @@ def filled(quantity: str) -> e.FillRecorded:
 
 
 def after(*events: e.Event) -> OrderState:
-    order = opened(ENTRY, NOON)
+    order = open_order(ENTRY, NOON)
     for event in events:
-        order = advance(order, event)
+        order = apply_order_event(order, event)
     return order
 
 
@@ -89,14 +96,14 @@ def test_a_fill_may_come_before_the_acknowledgement() -> None:
 )
 def test_late_events_leave_a_filled_order_alone(late: e.Event) -> None:
     done = after(acknowledged(), filled("100"))
-    assert advance(done, late) is done
+    assert apply_order_event(done, late) is done
 
 
 def test_repeated_events_change_nothing() -> None:
     once = after(acknowledged(), cancel())
-    assert advance(once, acknowledged()) is once
-    assert advance(once, cancel()) is once
-    assert advance(after(acknowledged()), unknown()).status is S.ACCEPTED
+    assert apply_order_event(once, acknowledged()) is once
+    assert apply_order_event(once, cancel()) is once
+    assert apply_order_event(after(acknowledged()), unknown()).status is S.ACCEPTED
 
 
 def test_an_order_closed_with_more_filled_than_seen_waits_for_those_fills() -> None:
@@ -104,12 +111,12 @@ def test_an_order_closed_with_more_filled_than_seen_waits_for_those_fills() -> N
     assert order.status.terminal
     assert not order.settled
     assert order.remaining == 30
-    assert advance(order, filled("30")).settled
+    assert apply_order_event(order, filled("30")).settled
 
 
 def test_news_of_more_fills_reaches_an_order_that_is_terminal_already() -> None:
     order = after(order_closed(ENTRY, S.CANCELED))
-    later = advance(order, order_closed(ENTRY, S.CANCELED, "10"))
+    later = apply_order_event(order, order_closed(ENTRY, S.CANCELED, "10"))
     assert later.reported == 10
     assert later.status is S.CANCELED
 
@@ -123,7 +130,7 @@ def test_an_order_being_cancelled_may_still_fill() -> None:
     order = after(acknowledged(), cancel(), filled("40"))
     assert order.status is S.PENDING_CANCEL
     assert order.filled == 40
-    assert advance(order, filled("60")).status is S.FILLED
+    assert apply_order_event(order, filled("60")).status is S.FILLED
 
 
 @pytest.mark.parametrize("status", [S.ACCEPTED, S.SUBMITTED, S.UNKNOWN])
@@ -155,9 +162,9 @@ EVENTS = st.sampled_from(
 @settings(max_examples=100)
 @given(st.lists(EVENTS, max_size=12))
 def test_no_order_ends_without_the_venues_word(told: list[e.Event]) -> None:
-    order = opened(ENTRY, NOON)
+    order = open_order(ENTRY, NOON)
     for event in told:
-        before, order = order, advance(order, event)
+        before, order = order, apply_order_event(order, event)
         if order.status is not before.status:
             assert order.status in NEXT[before.status]
         if order.status.terminal and not before.status.terminal:

@@ -11,7 +11,7 @@ from trading_cases import NOON, D, Story, income, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.position_status import (
-    Mark,
+    MarkRead,
     PositionStatus,
     describe_positions,
     pending_entries,
@@ -21,7 +21,7 @@ from kamou.core.model import OrderRole, OrderSide, Side
 
 
 def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
-    read = {s: Mark(price=D(price), at_ms=NOON + 5_000) for s, price in marks.items()}
+    read = {s: MarkRead(price=D(price), at_ms=NOON + 5_000) for s, price in marks.items()}
     return describe_positions(story.book, read)
 
 

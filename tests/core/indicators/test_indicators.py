@@ -21,7 +21,7 @@ from kamou.core.indicators.efficiency import efficiency_ratio
 from kamou.core.indicators.ema import Ema, ema
 from kamou.core.indicators.half_life import half_life, reversion_speed
 from kamou.core.indicators.open_interest import InterestChange, spacing_ms
-from kamou.core.indicators.robust import median_known, robust_z
+from kamou.core.indicators.robust_zscore import median_known, robust_z
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.indicators.vwap import vwap

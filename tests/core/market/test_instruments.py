@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from kamou.core.market.instruments import all_faults, faults
+from kamou.core.market.instruments import faults_of_all, instrument_faults
 from kamou.core.model import Instrument
 
 SOUND = Instrument(
@@ -29,8 +29,8 @@ SOUND = Instrument(
 
 
 def test_a_sound_instrument_has_no_faults() -> None:
-    assert faults(SOUND) == ()
-    assert all_faults(["BTCUSDT"], [SOUND]) == ()
+    assert instrument_faults(SOUND) == ()
+    assert faults_of_all(["BTCUSDT"], [SOUND]) == ()
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_sound_instrument_has_no_faults() -> None:
 def test_a_limit_that_makes_no_sense_is_told_with_its_figure(
     change: dict[str, Any], said: str
 ) -> None:
-    found = faults(attrs.evolve(SOUND, **change))
+    found = instrument_faults(attrs.evolve(SOUND, **change))
     assert any(said in fault for fault in found), found
 
 
 def test_a_market_is_told_every_fault_with_its_symbol() -> None:
     bad = attrs.evolve(SOUND, symbol="ETHUSDT", tick=D(0), lot=D(0))
-    found = all_faults(["BTCUSDT", "ETHUSDT", "XRPUSDT"], [SOUND, SOUND, bad])
+    found = faults_of_all(["BTCUSDT", "ETHUSDT", "XRPUSDT"], [SOUND, SOUND, bad])
     assert found == (
         "ETHUSDT: tick is 0, not above 0",
         "ETHUSDT: lot is 0, not above 0",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core.arrays import Floats
-from kamou.core.market.panel import FIELDS, INTEREST_PERIOD_MS, SLACK_ROWS_MIN, Panel
+from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.market.panel import INTEREST_PERIOD_MS, PANEL_FIELDS, SLACK_ROWS_MIN, Panel
 from kamou.errors import InvalidDataError
 
 NAN = float("nan")
@@ -90,7 +90,7 @@ def test_a_nonsensical_bar_is_missing_for_that_symbol_alone(change: str, value: 
     assert valid.tolist() == [False, True]
     assert market.count.tolist() == [0, 2]
     assert market.last_close_ms.tolist() == [MINUTE_MS, 2 * MINUTE_MS]
-    for field in FIELDS:
+    for field in PANEL_FIELDS:
         assert np.isnan(market.row(field)).tolist() == [True, False]
     market.append(2 * MINUTE_MS, *bar(100.0, 100.0))
     assert market.count.tolist() == [1, 3]

@@ -15,7 +15,7 @@ from kamou.core.codes import Abstain
 from kamou.core.model import Figure, Side
 from kamou.core.ranking.ranking import Ranking, cross_section_rank, merge
 from kamou.core.strategies import make
-from kamou.core.strategies.base import Opinion, Strategy
+from kamou.core.strategies.base import Strategy, StrategyScores
 
 PERIOD = 900_000
 CLOSE_MS = 1_700_000_100_000 // PERIOD * PERIOD
@@ -28,10 +28,10 @@ class Answer:
     shard: int
     bar_closed_at_ms: int = CLOSE_MS
     close: Floats
-    columns: tuple[Opinion, ...]
+    columns: tuple[StrategyScores, ...]
 
 
-def opinion(strategy: str, width: int, **columns: Any) -> Opinion:
+def opinion(strategy: str, width: int, **columns: Any) -> StrategyScores:
     made: dict[str, Any] = {
         "score": np.zeros(width),
         "raw": np.full(width, np.nan),
@@ -45,10 +45,10 @@ def opinion(strategy: str, width: int, **columns: Any) -> Opinion:
     }
     for name, values in columns.items():
         made[name] = np.asarray(values, dtype=made[name].dtype)
-    return Opinion(strategy=strategy, **made)
+    return StrategyScores(strategy=strategy, **made)
 
 
-def answer(shard: int, *columns: Opinion, bar_closed_at_ms: int = CLOSE_MS) -> Answer:
+def answer(shard: int, *columns: StrategyScores, bar_closed_at_ms: int = CLOSE_MS) -> Answer:
     width = len(columns[0].score) if columns else 2
     close = 100.0 * (shard + 1) + np.arange(width)
     return Answer(shard=shard, bar_closed_at_ms=bar_closed_at_ms, close=close, columns=columns)

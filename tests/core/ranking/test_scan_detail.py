@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kamou.core.codes import Abstain
 from kamou.core.model import Figure
-from kamou.core.ranking.scan_detail import ScanReason, StrategyDetail, pack, reasons
+from kamou.core.ranking.scan_detail import ScanReason, StrategyDetail, pack_details, read_reasons
 from kamou.core.strategies.base import Requirement
 
 CODES = [code.value for code in Abstain]
@@ -50,9 +50,9 @@ def test_every_answer_is_read_back_with_its_figures(
         )
         for name in strategies
     }
-    body = pack(symbols, details)
+    body = pack_details(symbols, details)
     for at, symbol in enumerate(symbols):
-        assert reasons(body, symbol) == tuple(
+        assert read_reasons(body, symbol) == tuple(
             ScanReason(
                 strategy=name,
                 abstain=Abstain(int(detail.abstain[at])),
@@ -64,18 +64,18 @@ def test_every_answer_is_read_back_with_its_figures(
 
 
 def test_a_symbol_that_was_not_scanned_has_no_reasons() -> None:
-    assert reasons(pack(["AUSDT"], {}), "BUSDT") == ()
+    assert read_reasons(pack_details(["AUSDT"], {}), "BUSDT") == ()
 
 
 def test_the_detail_of_an_older_version_is_read_without_figures() -> None:
     head = json.dumps({"symbols": ["A", "B"], "strategies": ["x", "y"]}).encode() + b"\n"
     column = np.array([0.5, 0.25], "<f4").tobytes() + bytes([0, Abstain.REGIME_WRONG])
-    told = reasons(head + column + column, "B")
+    told = read_reasons(head + column + column, "B")
     assert [(one.strategy, one.abstain, one.figures) for one in told] == [
         ("x", Abstain.REGIME_WRONG, ()),
         ("y", Abstain.REGIME_WRONG, ()),
     ]
-    assert reasons(head + column + column, "A")[1].score == 0.5
+    assert read_reasons(head + column + column, "A")[1].score == 0.5
 
 
 def test_a_figure_that_is_not_known_is_said_to_be_unknown() -> None:
@@ -86,5 +86,5 @@ def test_a_figure_that_is_not_known_is_said_to_be_unknown() -> None:
         figures=np.array([[np.nan]]),
         requirements={Abstain.REGIME_WRONG: Requirement(wanted="a range", figures=("adx", "atr"))},
     )
-    (one,) = reasons(pack(["A"], {"x": detail}), "A")
+    (one,) = read_reasons(pack_details(["A"], {"x": detail}), "A")
     assert [f.value for f in one.figures] == ["unknown", "unknown", "a range"]

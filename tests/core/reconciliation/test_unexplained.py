@@ -11,7 +11,7 @@ from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import positions_left_out, unexplained_money
-from kamou.core.reconciliation.venue_view import MONEY, ReconcileSettings
+from kamou.core.reconciliation.venue_view import NO_SYMBOL, ReconcileSettings
 
 SETTINGS = ReconcileSettings()
 TOLERANCE = SETTINGS.balance_tolerance
@@ -101,7 +101,7 @@ def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed
 ) -> None:
     view = look(account=account("2000", at_ms=NEXT_MS))
     doubted = run(story, view)
-    assert doubted.doubts == {(MONEY, D(-8000)): NEXT_MS}
+    assert doubted.doubts == {(NO_SYMBOL, D(-8000)): NEXT_MS}
     assert (doubted.agreed, doubted.money_explained, doubted.marks) == (False, False, ())
     terms = attrs.evolve(TERMS, doubts=doubted.doubts)
     early = run(story, view, terms, now_ms=NEXT_MS + SURE_MS - 1)

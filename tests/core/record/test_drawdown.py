@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamou.core.record.drawdown import DrawdownFold, Snapshot, Transfer
+from kamou.core.record.drawdown import DrawdownFold, EquityAt, TransferAt
 
 snapshots = st.lists(st.integers(500, 2_000), min_size=1, max_size=25).map(
     lambda equity: [(10 * at, float(one)) for at, one in enumerate(equity)]
@@ -23,7 +23,7 @@ transfers = st.lists(
 ).map(lambda moved: [(at, float(amount), value) for at, amount, value in sorted(moved)])
 
 
-def by_definition(marks: list[Snapshot], moved: list[Transfer]) -> list[tuple[int, Fraction]]:
+def by_definition(marks: list[EquityAt], moved: list[TransferAt]) -> list[tuple[int, Fraction]]:
     """The index at every snapshot, in exact fractions."""
     index = [(marks[0][0], Fraction(1))]
     for (before_ms, before), (at_ms, equity) in pairwise(marks):
@@ -42,7 +42,7 @@ def by_definition(marks: list[Snapshot], moved: list[Transfer]) -> list[tuple[in
 
 @given(snapshots, transfers, st.integers(0, 25))
 def test_the_deepest_fall_is_the_worst_of_all_pairs_wherever_the_fold_is_cut(
-    marks: list[Snapshot], moved: list[Transfer], cut: int
+    marks: list[EquityAt], moved: list[TransferAt], cut: int
 ) -> None:
     index = by_definition(marks, moved)
     worst = min((b / a - 1 for (_, a), (_, b) in combinations(index, 2)), default=Fraction(0))

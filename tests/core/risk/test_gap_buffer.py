@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from trading_cases import DAY, INSTRUMENTS, NOON, D, Story, equity_now, intent, plan, quote, review
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
-from kamou.core.book.recent_activity import Conduct, Overshoot, nearest_rank
+from kamou.core.book.position_book import PositionBook
+from kamou.core.book.recent_activity import Overshoot, RecentActivity, nearest_rank
 from kamou.core.model import Candidate, Denial, OrderRole, Plan, Side
-from kamou.core.risk.exposure import exposure
+from kamou.core.risk.exposure import exposure_of
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import plan_entry
@@ -94,7 +94,7 @@ def test_a_close_and_a_target_teach_nothing(story: Story) -> None:
 def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
     seen: list[tuple[int, int]], now_h: int, days: int, least: int
 ) -> None:
-    conduct = Conduct()
+    conduct = RecentActivity()
     seen.sort(key=lambda each: each[0])
     for hour, hundredths in seen:
         conduct.record_overshoot(
@@ -140,7 +140,7 @@ def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> N
     story.fill(stop, "100", "95.5")
     story.open(plan("XRPUSDT"))
     at = {
-        now_ms: exposure(
+        now_ms: exposure_of(
             story.book,
             marks={"XRPUSDT": D(100)},
             instruments=INSTRUMENTS,
@@ -156,7 +156,7 @@ def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> N
 def test_a_book_that_is_loaded_again_remembers_when_each_overshoot_was(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "95.5", at_ms=NOON + 7)
-    assert Book.load(story.book.dump()).conduct == story.book.conduct
+    assert PositionBook.load(story.book.dump()).conduct == story.book.conduct
     assert story.book.fork().conduct.overshoots is not story.book.conduct.overshoots
 
 
@@ -200,7 +200,7 @@ def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) ->
         bar_opened_at_ms=NOON - 900_000,
         bar_closed_at_ms=NOON,
     )
-    stake = exposure(
+    stake = exposure_of(
         story.book,
         marks={},
         instruments=INSTRUMENTS,

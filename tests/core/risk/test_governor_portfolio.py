@@ -26,7 +26,7 @@ from kamou.core.book import events as e
 from kamou.core.book.orders import ANSWER_MAX_MS
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk import governor
-from kamou.core.risk.exposure import room_for
+from kamou.core.risk.exposure import headroom_for
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import full_bucket
@@ -67,7 +67,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
 
 
 def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
-    room = room_for(
+    room = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -78,7 +78,7 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
     )
     assert (room.risk, room.notional) == (200, 4000)
     story.open(plan("BTCUSDT"))
-    major = room_for(
+    major = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -89,7 +89,7 @@ def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
     )
     assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 paid, 0.8 to leave
     story.say(mark("9500"))
-    none = room_for(
+    none = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),

@@ -12,7 +12,14 @@ from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl
 from kamou.core.model import TradingState
-from kamou.core.risk.governor import Decision, EquityRead, Pending, command, next_state, resume
+from kamou.core.risk.governor import (
+    Decision,
+    EquityRead,
+    Pending,
+    command,
+    next_state,
+    resume_command,
+)
 from kamou.core.risk.limits import RiskLimits
 
 T = TradingState
@@ -66,8 +73,8 @@ def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none
 def test_a_human_resumes_nothing_on_a_balance_that_nothing_explains(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     unsure = read("10000", explained=False)
-    assert resume(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
-    assert resume(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.ACTIVE
+    assert resume_command(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
+    assert resume_command(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.ACTIVE
 
 
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
@@ -275,28 +282,28 @@ def test_flatten_and_killed_are_left_by_a_human_in_two_steps(
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     assert judge(story, read("9500", at_ms)).after is state
-    first = resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
+    first = resume_command(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert (first.after, first.reason) == (T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
     assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY  # the second step is theirs too
-    second = resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
+    second = resume_command(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert second.after is T.ACTIVE
 
 
 def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
-    losing = resume(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
+    losing = resume_command(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
     assert losing.figures
     assert losing.refusal == "the day's loss still demands the trading state reduce_only"
-    unknown = resume(story.book, None, limits=LIMITS, now_ms=NOON)
+    unknown = resume_command(story.book, None, limits=LIMITS, now_ms=NOON)
     assert unknown.event(NOON) is None
     assert unknown.refusal == "account or marks are too old"
     unexplained = attrs.evolve(read("9700"), explained=False)
-    assert resume(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
+    assert resume_command(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
         "a change of the wallet balance is not explained"
     )
-    better = resume(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
+    better = resume_command(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
     assert better.after is T.REDUCED_SIZE
     assert not better.refusal
     put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
@@ -306,7 +313,7 @@ def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> 
 
 
 def test_resuming_what_runs_changes_nothing(story: Story) -> None:
-    assert resume(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
+    assert resume_command(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
 
 
 def test_a_command_only_makes_it_worse(story: Story) -> None:

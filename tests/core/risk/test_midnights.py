@@ -35,8 +35,8 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.book.book import Book
 from kamou.core.book.late_events import DayCorrected
+from kamou.core.book.position_book import PositionBook
 from kamou.core.day import utc_day
 from kamou.core.model import Figure, OrderSide
 from kamou.core.risk.midnights import (
@@ -44,7 +44,7 @@ from kamou.core.risk.midnights import (
     equity_at,
     mark_of_bar,
     missed_midnights,
-    openings,
+    open_days,
     symbols_of,
 )
 
@@ -62,7 +62,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
             tell(story, entry)
     read = read_of(story, entries, marks)
     assert tuple(m.at_ms for m in read.midnights) == MIDNIGHTS
-    opened = openings(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert [each.day for each in opened] == ["2024-01-02", "2024-01-03", "2024-01-04"]
     story.say(*opened)
     assert (story.book.day, story.book.day_opened_at_ms) == ("2024-01-04", READ_MS)
@@ -110,7 +110,7 @@ def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: St
     story.fill(stop, "100", "95", at_ms=MIDNIGHTS[2] + 10_800_000)
     marks = (Figure(name="SOLUSDT", value="98"),)
     read = looked("9949.0", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS))
-    opened = openings(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert [each.opening for each in opened] == [D("9979.5")] * 3
     story.say(*opened)
     assert story.book.day_equity - D("9949.0") == D("30.5")  # 30 from the mark, 0.5 in fees
@@ -120,7 +120,7 @@ def test_an_entry_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(sto
     for at_ms, amount in ((MIDNIGHT - 1, "-1"), (MIDNIGHT, "-10"), (MIDNIGHT + 1, "-100")):
         story.say(e.IncomeRecorded(at_ms=READ_MS, income=income("funding", amount, at_ms)))
     read = looked("9889", *map(flat, MIDNIGHTS))
-    opened = openings(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert [each.opening for each in opened] == [D(9999), D(9889), D(9889)]
 
 
@@ -130,7 +130,7 @@ def test_fills_that_no_plan_of_ours_explains_are_taken_back_too(story: Story) ->
         at_ms = MIDNIGHTS[2] + 5_000
         story.fill(None, "300", price, symbol="ETHUSDT", side=side, at_ms=at_ms)
     read = looked("10059", *map(flat, MIDNIGHTS))
-    opened = openings(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert opened[-1].opening == 10_000
     size = {"ETHUSDT": instrument("ETHUSDT", contract_size=D("0.2"))}
     assert equity_at(story.book, read, flat(MIDNIGHTS[2]), size) == 9_940
@@ -139,7 +139,7 @@ def test_fills_that_no_plan_of_ours_explains_are_taken_back_too(story: Story) ->
 def test_a_fill_newer_than_the_account_is_waited_for(story: Story) -> None:
     story.open(plan(), at_ms=READ_MS + 1)
     read = looked("10000", *map(flat, MIDNIGHTS))
-    assert openings(story.book, read, INSTRUMENTS, waited=True) == ()
+    assert open_days(story.book, read, INSTRUMENTS, waited=True) == ()
 
 
 def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> None:
@@ -149,7 +149,7 @@ def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> Non
     held = (venue_position("SOLUSDT", "100", entry_price=D("98.5")),)
     midnights = (flat(at_ms, marks=marks) for at_ms in MIDNIGHTS)
     read = looked("9993.5", *midnights, positions=held)
-    story.say(*openings(story.book, read, INSTRUMENTS, waited=False))
+    story.say(*open_days(story.book, read, INSTRUMENTS, waited=False))
     at_ms = MIDNIGHTS[1] + 1_000
     for side, price in ((OrderSide.SELL, "99"), (OrderSide.BUY, "97")):
         done = story.fill(None, "50", price, symbol="SOLUSDT", side=side, at_ms=at_ms)
@@ -173,10 +173,10 @@ def test_a_midnight_without_its_mark_is_waited_for_and_then_left(story: Story) -
     nothing = [flat(at_ms, source="") for at_ms in MIDNIGHTS]
     held = (venue_position("SOLUSDT", "100"),)
     read = looked("9999.5", *nothing, equity="9900", positions=held)
-    assert openings(story.book, read, INSTRUMENTS, waited=False) == ()
+    assert open_days(story.book, read, INSTRUMENTS, waited=False) == ()
     marks = (Figure(name="SOLUSDT", value="98"),)
     assert equity_at(story.book, read, flat(MIDNIGHT, marks=marks), {}) is None
-    (opened,) = openings(story.book, read, INSTRUMENTS, waited=True)
+    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=True)
     assert (opened.day, opened.rests_on, opened.at_midnight) == ("2024-01-04", NOT_REBUILT, False)
 
 
@@ -188,8 +188,8 @@ def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_bud
     midnights = [flat(at_ms, marks=marks) for at_ms in MIDNIGHTS]
     read = looked("10000", *midnights, equity="10300")
     assert equity_at(story.book, read, midnights[-1], INSTRUMENTS) is None
-    assert openings(story.book, read, INSTRUMENTS, waited=False) == ()
-    (opened,) = openings(story.book, read, INSTRUMENTS, waited=True)
+    assert open_days(story.book, read, INSTRUMENTS, waited=False) == ()
+    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=True)
     assert (opened.at_midnight, opened.opening, opened.equity) == (False, 10300, 10300)
 
 
@@ -235,7 +235,7 @@ def test_beyond_the_look_back_today_opens_with_the_higher_equity(
     story.say(e.IncomeRecorded(at_ms=READ_MS, income=moved), mark(now, READ_MS))
     beyond = [flat(at_ms, source="", reachable=False) for at_ms in MIDNIGHTS]
     read = looked(now, *beyond)
-    (opened,) = openings(story.book, read, INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert (opened.opening, opened.rests_on, opened.at_midnight) == (opening, NOT_REBUILT, False)
     story.say(opened)
     assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
@@ -251,7 +251,7 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
     story.say(mark("9800", NOON + 1_000), e.IncomeRecorded(at_ms=READ_MS, income=moved))
     unknown = flat(MIDNIGHTS[2], source="")
     read = looked("10200", flat(MIDNIGHTS[0]), flat(MIDNIGHTS[1]), unknown, equity="10000")
-    *known, today = openings(story.book, read, INSTRUMENTS, waited=True)
+    *known, today = open_days(story.book, read, INSTRUMENTS, waited=True)
     assert [each.opening for each in known] == [9700, 9700]
     assert (today.opening, today.at_midnight) == (10_200, False)
 
@@ -259,27 +259,27 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
 def test_only_what_the_look_back_reaches_is_rebuilt(story: Story) -> None:
     beyond = flat(MIDNIGHTS[0], source="", reachable=False)
     read = looked("9999", beyond, flat(MIDNIGHTS[1]), flat(MIDNIGHTS[2]))
-    opened = openings(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert [each.day for each in opened] == ["2024-01-03", "2024-01-04"]
     assert all(each.at_midnight for each in opened)
 
 
 def test_a_look_from_before_midnight_opens_nothing(story: Story) -> None:
-    assert openings(story.book, looked("9999"), INSTRUMENTS, waited=True) == ()
+    assert open_days(story.book, looked("9999"), INSTRUMENTS, waited=True) == ()
 
 
 def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
-    story = Story(book=Book(started_at_ms=MIDNIGHT + 3_600_000))
+    story = Story(book=PositionBook(started_at_ms=MIDNIGHT + 3_600_000))
     read = attrs.evolve(looked("5"), at_ms=MIDNIGHT + 3_606_000)
-    (opened,) = openings(story.book, read, INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=False)
     assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", 5)
     assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (MIDNIGHT + DAY,)  # read too late
 
 
 def test_a_snapshot_keeps_what_late_entries_may_correct(story: Story) -> None:
-    story.say(*openings(story.book, looked("9999", *map(flat, MIDNIGHTS)), {}, waited=False))
+    story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), {}, waited=False))
     tell(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
-    loaded = Book.load(story.book.dump())
+    loaded = PositionBook.load(story.book.dump())
     assert loaded.pending_day_corrections(1) == story.book.pending_day_corrections(1)
     assert all(isinstance(x, DayCorrected) for x in loaded.pending_day_corrections(1))
 

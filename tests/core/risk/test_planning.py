@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.exposure import Exposure, exposure
+from kamou.core.risk.exposure import Exposure, exposure_of
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
 
@@ -35,13 +35,13 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
     )
 
 
-def stake_of(book: Book, limits: RiskLimits) -> Exposure:
-    return exposure(
+def stake_of(book: PositionBook, limits: RiskLimits) -> Exposure:
+    return exposure_of(
         book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
     )
 
 
-def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:
+def refused(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
     return deny_without_headroom(
         wanted,
         fraction=D(1),
@@ -53,7 +53,7 @@ def refused(book: Book, limits: RiskLimits, wanted: Candidate) -> Denial | None:
     )
 
 
-def planned(book: Book, limits: RiskLimits, wanted: Candidate) -> Plan | Denial:
+def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan | Denial:
     return plan_entry(
         wanted,
         fraction=D(1),

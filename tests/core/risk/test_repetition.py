@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from trading_cases import NOON, Story, plan, review
 
-from kamou.core.book.book import Book
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.repetition import repeating
+from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.verdict import Approved, Denied
 
 LIMITS = RiskLimits()  # 6 entries per hour, 2 re-entries into a symbol per day
@@ -28,7 +28,7 @@ def enter(story: Story, number: int, at_ms: int = NOON, symbol: str = "") -> Non
 
 
 def found(story: Story, now_ms: int = NOON) -> list[StrategyDisabled]:
-    return list(repeating(story.book, LIMITS, now_ms))
+    return list(find_repetition(story.book, LIMITS, now_ms))
 
 
 def test_as_many_entries_as_the_limit_allows_disable_nothing(story: Story) -> None:
@@ -85,7 +85,7 @@ def test_an_entry_at_midnight_exactly_belongs_to_the_day_that_begins(
 def test_a_disabled_strategy_stays_disabled_in_a_snapshot(story: Story) -> None:
     enter(story, 7)
     story.say(*found(story))
-    assert Book.load(story.book.dump()).disabled == {"mean_reversion": NOON}
+    assert PositionBook.load(story.book.dump()).disabled == {"mean_reversion": NOON}
 
 
 def test_entries_before_the_operator_resumed_do_not_disable_again_and_new_ones_do(

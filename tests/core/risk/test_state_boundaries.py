@@ -8,7 +8,7 @@ from trading_cases import DAY, NOON, D, Story, closed_cycle, income
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.risk.governor import Pending, command, resume
+from kamou.core.risk.governor import Pending, command, resume_command
 from kamou.core.risk.states import EquityRead, overdue_ms
 
 
@@ -155,7 +155,7 @@ def test_a_resume_leads_to_what_the_days_loss_asks_for(
     story: Story, equity: str, after: object
 ) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
-    decided = resume(story.book, read(equity), limits=LIMITS, now_ms=NOON)
+    decided = resume_command(story.book, read(equity), limits=LIMITS, now_ms=NOON)
     assert decided.after is after
     assert decided.figures
     assert (decided.reason is None) is (after is T.REDUCE_ONLY)

@@ -28,7 +28,7 @@ from kamou.core.risk.midnights import (
     MARK_HISTORY,
     MidnightMarks,
     OpeningRead,
-    openings,
+    open_days,
     symbols_of,
 )
 from kamou.core.risk.transfer_values import value_transfer
@@ -51,7 +51,7 @@ def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
     moved = {x.at_ms for x in entries if x.transfer and x not in late}
     assert set(story.book.unvalued) == moved
     if data.draw(st.booleans(), label="the days open first"):
-        story.say(*openings(story.book, read, INSTRUMENTS, waited=False))
+        story.say(*open_days(story.book, read, INSTRUMENTS, waited=False))
     assert set(story.book.unvalued) <= moved
     drawn = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
     found: dict[int, TransferValued] = {}

@@ -12,13 +12,13 @@ import pytest
 import talib
 from pyarrow import csv, parquet
 
-from kamou.clock import DAY_MS, HOUR_MS
 from kamou.core import strategies as package
 from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies import make, panel_for
-from kamou.core.strategies.base import Opinion, failed
+from kamou.core.strategies.base import StrategyScores, failed
 from kamou.core.strategies.mean_reversion import MeanReversion, MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters, OiMomentum
 from kamou.errors import ConfigurationError
@@ -135,7 +135,7 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
         assert told.target_distance[s] == pytest.approx(4.6 * of["atr"], rel=1e-9)
 
 
-def open_interest_told(last_change: float, rows: int = 24) -> Opinion:
+def open_interest_told(last_change: float, rows: int = 24) -> StrategyScores:
     """Momentum with open interest whose newest daily change is ``last_change``."""
     columns = market(300, 2, 3)
     strategy = OiMomentum(MOMENTUM)
@@ -225,7 +225,7 @@ def test_a_strategy_file_without_a_strategy_is_refused_by_name(
     empty = types.ModuleType("kamou.core.strategies.mean_reversion")
     monkeypatch.setitem(sys.modules, "kamou.core.strategies.mean_reversion", empty)
     with pytest.raises(ConfigurationError, match=r"mean_reversion\.py gives no strategy"):
-        package.discover()
+        package.discover_strategies()
 
 
 def test_a_failed_strategy_says_nothing_of_any_symbol() -> None:

@@ -6,17 +6,17 @@ import attrs
 import numpy as np
 import pytest
 
-from kamou.clock import HOUR_MS
 from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
+from kamou.core.day import HOUR_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.strategies import discover, make, panel_for
-from kamou.core.strategies.base import Opinion, Strategy
+from kamou.core.strategies import discover_strategies, make, panel_for
+from kamou.core.strategies.base import Strategy, StrategyScores
 
 PERIOD = HOUR_MS
 BARS = 1_000  # a month of warm-up and some days to speak in
 SYMBOLS = 24
-NAMES = tuple(discover())
+NAMES = tuple(discover_strategies())
 COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance", "abstain", "proxy")
 
 
@@ -87,12 +87,12 @@ def fresh(strategy: Strategy, market: Market, last: int, first: int = 0) -> Pane
     return panel
 
 
-def same(one: Opinion, other: Opinion) -> None:
+def same(one: StrategyScores, other: StrategyScores) -> None:
     for column in (*COLUMNS, "features"):
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column), column)
 
 
-def opinions(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, Opinion]:
+def opinions(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, StrategyScores]:
     """Opinions at the close of each bar in ``at``, from one panel that goes through all bars."""
     panel = fresh(strategy, market, 0)
     told = {}

@@ -11,20 +11,20 @@ import attrs
 import pytest
 from trading_cases import instrument
 
-from kamou.clock import HOUR_MS, MINUTE_MS
 from kamou.core import vetoes as package
 from kamou.core.codes import Veto
+from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Candidate, Denial, Quote, Side
 from kamou.core.risk.costs import reward_to_risk, round_trip_cost
 from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.core.risk.sizing import trade_costs
-from kamou.core.vetoes import ask_all, conflicting_symbols, discover
+from kamou.core.vetoes import ask_all, conflicting_symbols, discover_vetoes
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
 
 PERIOD = 15 * MINUTE_MS
 NOW = 1_700_000_000_000
-VETOES = discover()
+VETOES = discover_vetoes()
 
 
 def candidate(**changes: Any) -> Candidate:
@@ -225,4 +225,4 @@ def test_a_veto_file_without_a_veto_is_refused_by_name(monkeypatch: pytest.Monke
         sys.modules, "kamou.core.vetoes.held", types.ModuleType("kamou.core.vetoes.held")
     )
     with pytest.raises(ConfigurationError, match=r"held\.py gives no veto"):
-        package.discover()
+        package.discover_vetoes()

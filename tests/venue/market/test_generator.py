@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.clock import DAY_MS, HOUR_MS
+from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Segment, resample, trailing_atr
 from kamou.errors import ConfigurationError
-from kamou.venue.market.generated_day import PathSettings, Stretch
+from kamou.venue.market.generated_day import PathSettings, Regime
 from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
-from kamou.venue.market.tape import best_quotes, prints
+from kamou.venue.market.tape import best_quotes, market_trades
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -278,7 +278,7 @@ def test_every_kind_of_stretch_occurs() -> None:
     seen = market(symbols=60)
     seen.day(8)
     kinds = np.concatenate([seen._midnights.nearest(day)[1].kind for day in range(1, 9)])
-    assert set(kinds.tolist()) == set(Stretch)
+    assert set(kinds.tolist()) == set(Regime)
 
 
 def test_the_universe_has_named_symbols_and_sensible_instruments() -> None:
@@ -316,8 +316,8 @@ def test_best_quotes_surround_the_path_by_whole_ticks(offset: int) -> None:
 def test_prints_agree_with_their_bar_and_do_not_depend_on_how_they_are_cut() -> None:
     start = ORIGIN_MS + 100 * STEP_MS
     times = [start, start + 1, start + 123_456, start + 2 * STEP_MS, start + 3 * STEP_MS]
-    whole = prints(MARKET, "ETHUSDT", times[0], times[-1])
-    parts = [prints(MARKET, "ETHUSDT", a, b) for a, b in pairwise(times)]
+    whole = market_trades(MARKET, "ETHUSDT", times[0], times[-1])
+    parts = [market_trades(MARKET, "ETHUSDT", a, b) for a, b in pairwise(times)]
     for name in ("at_ms", "price", "quantity", "bought"):
         joined = np.concatenate([getattr(part, name) for part in parts])
         assert np.array_equal(joined, getattr(whole, name))
@@ -329,7 +329,7 @@ def test_prints_agree_with_their_bar_and_do_not_depend_on_how_they_are_cut() -> 
     assert (whole.price <= bars.high[:, 1].max() * (1 + half)).all()
     assert (whole.price >= bars.low[:, 1].min() * (1 - half)).all()
     with pytest.raises(ValueError, match="not in tuple"):
-        prints(MARKET, "XRPUSDT", times[0], times[1])
+        market_trades(MARKET, "XRPUSDT", times[0], times[1])
 
 
 def test_the_generator_serves_segments_of_its_type() -> None:

@@ -1,0 +1,342 @@
+"""The order executor: how an order reaches the venue and how its answer reaches the journal.
+
+The order manager decides *when*; the order executor knows *how*: journal, then act, then
+journal what the venue said. It never sends twice: an unclear answer is journalled as unknown and
+resolved by query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from kamou.actors.follower import BookFollower
+from kamou.actors.journal import Journal
+from kamou.actors.timed_port import TimedPort
+from kamou.clock import Clock
+from kamou.core.book.events import (
+    CancelRequested,
+    Event,
+    FillRecorded,
+    IntentRecorded,
+    OrderAccepted,
+    OrderClosed,
+    OrderRejected,
+    OrderUnknown,
+    PermitDenied,
+    PermitReleased,
+)
+from kamou.core.book.intents import SaltOf, entry_intents
+from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, VenueOrder
+from kamou.core.risk.planning import silent_governor
+from kamou.core.risk.verdict import Approved, Denied, Verdict
+from kamou.errors import (
+    CallTimeoutError,
+    CallUnavailableError,
+    DuplicateEventError,
+    InvalidPermitError,
+    RateLimitedError,
+    RejectedError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from kamou.exchange.base import ExchangePort
+from kamou.messages.orders import ReviewEntry, ReviewReduction
+from kamou.runtime.mailboxes import Mailbox, call
+
+CLOCKS_APART_MS = 60_000  # an intent has our time, its fills the venue's: ask from well before
+
+
+@attrs.frozen(kw_only=True)
+class OrderExecutorSettings:
+    """How long the order executor waits before it believes."""
+
+    review_timeout_s: float = 2.0  # silence is denial
+    venue_timeout_s: float = 5.0  # a venue call slower than this has an unknown outcome
+    not_found_after_ms: int = 20_000  # receive window + client time-out + margin
+
+
+class OrderExecutor:
+    """Shared by everything the order manager does; owns its book."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        port: ExchangePort,
+        governor: Mailbox[object],
+        clock: Clock,
+        salt_of: SaltOf,
+        settings: OrderExecutorSettings,
+    ) -> None:
+        self.journal = journal
+        self.port = TimedPort(port, settings.venue_timeout_s)
+        self.clock = clock
+        self.salt_of = salt_of
+        self.settings = settings
+        self.follower = BookFollower(journal)
+        self._governor = governor
+        self._began_ms = clock.now_ms()
+
+    @property
+    def book(self) -> PositionBook:
+        """The book as of the journal's committed head."""
+        return self.follower.catch_up()
+
+    async def commit(self, *events: Event) -> PositionBook:
+        """Commit, durably; what is committed already is skipped. Returns the book after it."""
+        if events:
+            try:
+                await self.journal.commit(*events)
+            except DuplicateEventError:
+                for event in events:
+                    try:
+                        await self.journal.commit(event)
+                    except DuplicateEventError:
+                        continue  # the deed was done before: that is the point of the key
+        return self.book
+
+    # --- entries -----------------------------------------------------------------
+
+    async def review(self, message: ReviewEntry) -> Verdict:
+        """The governor's verdict. No answer in time is a denial, journalled as silence."""
+        plan = message.plan
+        try:
+            verdict: Verdict = await call(
+                self._governor, message, timeout_s=self.settings.review_timeout_s
+            )
+        except (CallTimeoutError, CallUnavailableError) as silence:
+            denial = silent_governor(self.settings.review_timeout_s, str(silence))
+            self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
+            return Denied(permit_id=plan.permit_id, denials=(denial,))
+        return verdict
+
+    def deny(
+        self,
+        permit_id: str,
+        signal_id: str,
+        strategy: str,
+        symbol: str,
+        role: str,
+        *denials: Denial,
+    ) -> None:
+        """Journal a refusal that was not the governor's own."""
+        self.journal.cast(
+            PermitDenied(
+                at_ms=self.clock.now_ms(),
+                cause_id=signal_id,
+                permit_id=permit_id,
+                signal_id=signal_id,
+                strategy=strategy,
+                symbol=symbol,
+                role=role,
+                denials=denials,
+            )
+        )
+
+    async def enter(self, plan: Plan, approved: Approved) -> None:
+        """Commit the intents of entry, stop and target; send; journal the answer."""
+        now = self.clock.now_ms()
+        entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
+        if not self.port.capabilities.attached_stop:
+            attached = []  # separate ones follow the first fill
+        await self.commit(
+            *(
+                IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
+                for intent in (entry, *attached)
+            )
+        )
+        try:
+            told = await self.port.submit(approved, entry, tuple(attached))
+        except InvalidPermitError as refused:
+            await self._never_sent(entry, attached, refused.code, refused.reason)
+        except RejectedError as rejected:
+            await self._never_sent(entry, attached, rejected.code, rejected.reason)
+        except RateLimitedError as limited:
+            await self._never_sent(entry, attached, "RATE_LIMITED", str(limited))
+        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self.commit(
+                OrderUnknown(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=entry.client_order_id,
+                    client_order_id=entry.client_order_id,
+                    reason=str(unclear),
+                )
+            )
+        else:
+            await self.told(told)
+
+    async def _never_sent(
+        self, entry: Intent, attached: Sequence[Intent], code: str, reason: str
+    ) -> None:
+        """The venue's, or our own port's, evidence that nothing of this reached the market."""
+        now = self.clock.now_ms()
+        ended: list[Event] = [
+            OrderRejected(
+                at_ms=now,
+                cause_id=i.cause_id,
+                client_order_id=i.client_order_id,
+                code=code,
+                reason=reason,
+            )
+            for i in (entry, *attached)
+        ]
+        ended.append(
+            PermitReleased(
+                at_ms=now, cause_id=entry.client_order_id, permit_id=entry.permit_id, reason=code
+            )
+        )
+        await self.commit(*ended)
+
+    # --- reducing orders ---------------------------------------------------------
+
+    async def reduce(self, intent: Intent) -> OrderStatus | None:
+        """Review, commit and send a stop loss, take profit or exit.
+
+        Returns:
+            The order's state: REJECTED did not reach the market, UNKNOWN may have, all others
+            did. None: the governor denied it, and nothing was committed.
+
+        A silent governor does not stop a reduction: the port proves it reduce-only itself.
+        """
+        proved = True
+        try:
+            denial: Denial | None = await call(
+                self._governor,
+                ReviewReduction(cause_id=intent.cause_id, intent=intent),
+                timeout_s=self.settings.review_timeout_s,
+            )
+        except (CallTimeoutError, CallUnavailableError):
+            denial, proved = None, False
+        if denial is not None:
+            self.deny("", intent.trade_id, "", intent.symbol, intent.role.value, denial)
+            return None
+        now = self.clock.now_ms()
+        await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
+        try:
+            told = await self.port.reduce(intent, proved=proved)
+        except (InvalidPermitError, RejectedError) as refused:
+            await self._rejected(intent, refused.code, refused.reason)
+            return OrderStatus.REJECTED
+        except RateLimitedError as limited:
+            await self._rejected(intent, "RATE_LIMITED", str(limited))
+            return OrderStatus.REJECTED
+        except (UnknownOutcomeError, UnreachableError) as unclear:
+            await self.commit(
+                OrderUnknown(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=intent.client_order_id,
+                    client_order_id=intent.client_order_id,
+                    reason=str(unclear),
+                )
+            )
+            return OrderStatus.UNKNOWN
+        await self.told(told)
+        return told.status
+
+    async def _rejected(self, intent: Intent, code: str, reason: str) -> None:
+        await self.commit(
+            OrderRejected(
+                at_ms=self.clock.now_ms(),
+                cause_id=intent.cause_id,
+                client_order_id=intent.client_order_id,
+                code=code,
+                reason=reason,
+            )
+        )
+
+    async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
+        """Ask for cancellation. The order ends by the venue's evidence, not by our asking."""
+        order = self.book.order(client_order_id)
+        if order is not None and not order.status.terminal:
+            await self.commit(
+                CancelRequested(
+                    at_ms=self.clock.now_ms(),
+                    cause_id=client_order_id,
+                    client_order_id=client_order_id,
+                    reason=reason,
+                )
+            )
+        try:
+            await self.port.cancel(client_order_id, symbol)
+        except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
+            return  # the reconciler sees it resting, and asks again
+
+    # --- what the venue says -----------------------------------------------------
+
+    async def told(self, order: VenueOrder) -> None:
+        """Journal an order as the venue tells it: acknowledged, or ended."""
+        known = self.book.order(order.client_order_id)
+        if known is None or known.settled:
+            return
+        now = self.clock.now_ms()
+        events: list[Event] = []
+        if known.status in IN_FLIGHT and order.status is not OrderStatus.REJECTED:
+            events.append(
+                OrderAccepted(
+                    at_ms=now,
+                    cause_id=order.client_order_id,
+                    client_order_id=order.client_order_id,
+                    venue_order_id=order.venue_order_id,
+                )
+            )
+        if order.status.terminal and not known.status.terminal:
+            events.append(
+                OrderClosed(
+                    at_ms=self._ended_ms(order, now),
+                    cause_id=order.client_order_id,
+                    client_order_id=order.client_order_id,
+                    status=order.status,
+                    filled=order.filled,
+                    reason="venue",
+                )
+            )
+        await self.commit(*events)
+
+    def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
+        """When an order ended: by the venue's clock if this actor had not started yet."""
+        return order.updated_at_ms if 0 < order.updated_at_ms < self._began_ms else now_ms
+
+    async def resolve(self, known: OrderState) -> None:
+        """Ask the venue by client order id what became of an order. Errors leave it unresolved.
+
+        Of an order that has ended only fills are missing, and they may have opened a position
+        that has no stop: the query by client order id would delay them by a read (seed 94007).
+        """
+        ended = known.status.terminal
+        intent = known.intent
+        try:
+            found = None if ended else await self.port.order(intent.client_order_id)
+            fills: tuple[Fill, ...] = ()
+            if ended or (found is not None and found.filled > known.filled):
+                fills = await self.port.fills(intent.intended_at_ms - CLOCKS_APART_MS)
+        except (RateLimitedError, UnreachableError):
+            return
+        now = self.clock.now_ms()
+        if ended or found is not None:
+            missed = [f for f in fills if f.client_order_id == intent.client_order_id]
+            await self.commit(
+                *(
+                    FillRecorded(
+                        at_ms=now, cause_id=intent.client_order_id, fill=fill, source="reconcile"
+                    )
+                    for fill in missed
+                    if fill.key not in self.book.fills_seen
+                )
+            )
+            if found is not None:
+                await self.told(found)
+        elif now - known.changed_at_ms >= self.settings.not_found_after_ms:
+            await self.commit(
+                OrderClosed(
+                    at_ms=now,
+                    cause_id=intent.client_order_id,
+                    client_order_id=intent.client_order_id,
+                    status=OrderStatus.EXPIRED,
+                    filled=ZERO,
+                    reason="not found at the venue",
+                )
+            )

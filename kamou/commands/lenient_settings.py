@@ -1,0 +1,93 @@
+"""Settings for the kill switch: what holds is used, what is wrong is said and left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from kamou.commands.options import CONFIG_FILE, resolve
+from kamou.data_directory.folder import Announce
+from kamou.errors import ConfigurationError
+from kamou.settings.config import Resolved, Settings, leaf_types, load_settings
+
+BAD_LINES_MAX = 100  # of one file that are left out, one after the other
+ENVIRONMENT_PREFIX = "KAMOU__"
+
+Given = dict[str, tuple[str, object]]  # dotted key -> (where it stands, value)
+
+
+def resolve_what_holds(
+    config_path: Path | None, warn: Announce, *, data_dir: Path | None
+) -> Resolved:
+    """Return the settings in force without those that are wrong, which keep their defaults.
+
+    Args:
+        config_path: the file, or None for ./kamou.toml where there is one.
+        warn: is told what every other verb would be refused for.
+        data_dir: the option of the command line, which is above everything.
+    """
+    try:
+        return resolve(config_path, data_dir=data_dir)
+    except ConfigurationError as error:
+        for line in error.args:
+            warn(f"{line}; closing without it")
+    path = config_path or CONFIG_FILE
+    given = _from_file(path)
+    if data_dir is not None:
+        given["data_dir"] = ("--data-dir", data_dir)
+    kept: Given = {}
+    environ: dict[str, str] = {}
+    for key, each in given.items():
+        if _holds(environ, {**kept, key: each}):
+            kept[key] = each
+    for name in sorted(os.environ):
+        wider = {**environ, name: os.environ[name]}
+        if name.startswith(ENVIRONMENT_PREFIX) and _holds(wider, {}):
+            environ = wider
+            if name != f"{ENVIRONMENT_PREFIX}DATA_DIR" or data_dir is None:
+                kept.pop(name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower(), None)
+    return load_settings(None, environ if _holds(environ, kept) else {}, kept)
+
+
+def _holds(environ: Mapping[str, str], given: Given) -> bool:
+    try:
+        load_settings(None, environ, given)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _from_file(path: Path) -> Given:
+    """Every setting that the file says in its own table; lines that are no TOML are left out."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    document = _parsed(text)
+    found: Given = {}
+    for key in leaf_types(Settings):
+        value: Any = document
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            found[key] = (str(path), value)
+    return found
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    lines = text.splitlines()
+    for _ in range(BAD_LINES_MAX):
+        try:
+            return tomllib.loads("\n".join(lines), parse_float=Decimal)
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"at line (\d+)", str(error))
+            number = int(at[1]) if at else len(lines)
+            if not lines:
+                break
+            del lines[min(number, len(lines)) - 1]
+    return {}

@@ -1,0 +1,349 @@
+"""The book: what we hold, have asked for and have promised. A fold over committed events.
+
+Every actor that decides keeps its own ``PositionBook`` and applies the journal's tail to it first,
+so all of them decide on the same facts. ``apply`` never fails on what a venue may do; it asserts on
+what only we could have done wrong. Values inside are frozen; treat the containers as read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from kamou.core.book import events as e
+from kamou.core.book import orders as order_fold
+from kamou.core.book import snapshot, strategy_events
+from kamou.core.book import trades as portfolio
+from kamou.core.book.account_state import CLOSED_KEPT, SEEN_KEPT, AccountState, forget_oldest
+from kamou.core.book.book_state import OVERLAP_MS, Reservation, Unassigned
+from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
+from kamou.core.book.orders import OrderState
+from kamou.core.book.recent_activity import Entry, Overshoot
+from kamou.core.book.trades import ConfirmedStop, OpenTrade
+from kamou.core.model import ZERO, Fill, OrderRole, OrderStatus
+
+__all__ = ["OVERLAP_MS", "PositionBook", "Reservation"]
+
+ADOPTED_AFTER_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
+PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
+
+
+@attrs.define(kw_only=True)
+class PositionBook(AccountState):
+    """``AccountState`` that follow the journal. ``apply`` is the only way to change them."""
+
+    # --- snapshots ---------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Canonical bytes: books with the same history give the same bytes."""
+        return snapshot.dump_value(self)
+
+    @staticmethod
+    def load(data: bytes) -> PositionBook:
+        """The book that ``dump`` wrote. Raises ValueError, KeyError or TypeError otherwise."""
+        loaded: PositionBook = snapshot.load_value(PositionBook, data)
+        return loaded
+
+    def fork(self) -> PositionBook:
+        """An independent copy, to try events on."""
+        copied: dict[str, Any] = {}
+        for name in _FIELDS:
+            value = getattr(self, name)
+            copied[name] = dict(value) if isinstance(value, dict) else value
+        copied["conduct"] = self.conduct.copy()
+        return PositionBook(**copied)
+
+    # --- the fold ----------------------------------------------------------------
+
+    def apply(self, seq: int, event: e.Event) -> None:
+        """Apply one committed event. Events come in order; one already applied is ignored."""
+        if seq <= self.seq:
+            return
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+        self.seq = seq
+
+    def apply_all(self, committed: Iterable[tuple[int, e.Event]]) -> None:
+        for seq, event in committed:
+            self.apply(seq, event)
+
+    # --- the system, permits -----------------------------------------------------
+
+    def _run_started(self, event: e.RunStarted) -> None:
+        self.run_number = event.run_number
+        self.mode = event.mode
+        self.started_at_ms = self.started_at_ms or event.at_ms
+
+    def _granted(self, event: e.PermitGranted) -> None:
+        self.reservations[event.permit_id] = Reservation(
+            plan=event.plan, expires_at_ms=event.expires_at_ms, remaining=event.plan.quantity
+        )
+
+    def _consumed(self, event: e.PermitConsumed) -> None:
+        reservation = self.reservations.get(event.permit_id)
+        if reservation is not None:
+            self.reservations[event.permit_id] = attrs.evolve(
+                reservation, client_order_id=event.client_order_id
+            )
+
+    def _released(self, event: e.PermitReleased) -> None:
+        self.reservations.pop(event.permit_id, None)
+        self.released[event.permit_id] = event.at_ms
+        forget_oldest(self.released, PERMITS_KEPT)
+
+    # --- orders ------------------------------------------------------------------
+
+    def _intended(self, event: e.IntentRecorded) -> None:
+        intent = event.intent
+        reservation = self.reservations.get(intent.permit_id) if intent.permit_id else None
+        plan = None
+        if reservation is not None:
+            plan = reservation.plan
+            self.reservations[intent.permit_id] = attrs.evolve(
+                reservation, client_order_id=intent.client_order_id
+            )
+        self.orders[intent.client_order_id] = order_fold.open_order(intent, event.at_ms, plan)
+
+    def _order_event(self, event: Any) -> None:
+        before = self.order(event.client_order_id)
+        if before is None:
+            return
+        order = order_fold.apply_order_event(before, event)
+        self._keep(before, order)
+        trade = self.trades.get(order.intent.symbol)
+        if (
+            trade is None
+            or trade.confirmed is None
+            or trade.confirmed.client_order_id != order.client_order_id
+        ):
+            return
+        if order.status.terminal and order.status is not OrderStatus.FILLED:
+            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
+
+    def _keep(self, before: OrderState, order: OrderState) -> None:
+        """Store an order where it belongs now, and free what it no longer reserves."""
+        if order is before:
+            return
+        name = order.client_order_id
+        if order.settled:
+            self.orders.pop(name, None)
+            self.closed[name] = order
+            forget_oldest(self.closed, CLOSED_KEPT)
+        else:
+            self.closed.pop(name, None)
+            self.orders[name] = order
+        if order.role is not OrderRole.ENTRY:
+            return
+        reservation = self.reservations.get(order.intent.permit_id)
+        if reservation is not None and reservation.remaining != order.remaining:
+            self.reservations[order.intent.permit_id] = attrs.evolve(
+                reservation, remaining=min(reservation.plan.quantity, order.remaining)
+            )
+        if order.settled:
+            trade = self.trades.get(order.intent.symbol)
+            if trade is not None:
+                self._settle(trade)
+
+    # --- fills -------------------------------------------------------------------
+
+    def _filled(self, event: e.FillRecorded) -> None:
+        fill = event.fill
+        if fill.key in self.fills_seen:
+            return
+        self.fills_seen[fill.key] = fill.at_ms
+        forget_oldest(self.fills_seen, SEEN_KEPT)
+        order = self.order(fill.client_order_id) if fill.client_order_id else None
+        trade = self._trade_for(fill, order)
+        if trade is None:
+            self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
+            self._leave_unassigned(fill, event.at_ms)
+            self._pay_fill(fill, self.trades.get(fill.symbol))
+        else:
+            self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
+            self._pay_fill(fill, trade)
+            role = order.role if order else None
+            intended_at_ms = order.intent.intended_at_ms if order else 0
+            self._record_stop(trade, fill, order)
+            trade = portfolio.apply_fill(trade, fill, role, intended_at_ms, event.at_ms)
+            self.finished.pop(trade.trade_id, None)
+            self.trades[fill.symbol] = trade
+            self.unassigned.pop(fill.symbol, None)
+        if order is not None:
+            self._keep(order, order_fold.apply_order_event(order, event))
+        if trade is not None and self.trades.get(fill.symbol) is trade:
+            self._settle(trade)
+        self._attribute_late(fill.symbol)
+
+    def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
+        """Remember what a fill of no trade opened: the venue must show it as a position."""
+        symbol = fill.symbol
+        if symbol in self.trades:
+            return  # reported late: the trade that was adopted since stands for it
+        before = self.unassigned.pop(symbol, None)
+        quantity = fill.side.sign * fill.quantity
+        if before is not None and known_ms - before.known_ms < OVERLAP_MS:
+            quantity += before.quantity
+        self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
+        forget_oldest(self.unassigned, CLOSED_KEPT)
+
+    def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
+        """The trade that a fill belongs to; opened by an entry's first fill."""
+        trade = self.trades.get(fill.symbol)
+        if (
+            trade is not None
+            and trade.adopted
+            and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
+        ):
+            return None  # told late: what was adopted is what it had led to
+        if trade is not None or order is None:
+            return trade  # one position per symbol: whatever trades there, trades on it
+        finished = self.finished.get(order.intent.trade_id)
+        if finished is not None:
+            return finished  # a late fill of a trade not yet published
+        if order.plan is None:
+            return None  # no entry, or one without a permit: reconciliation will see the position
+        plan, trade_id = order.plan, order.intent.trade_id
+        part = 1
+        while portfolio.result_id(trade_id, part) in self.published:
+            part += 1
+        if part == 1:  # a late fill of an entry whose result is out is no second entry
+            self.conduct.record_entry(
+                Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
+            )
+        return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
+
+    def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
+        """Remember a stop-out, and how far beyond the stop it filled in planned distances."""
+        stopped = order is not None and order.role is OrderRole.STOP_LOSS
+        if not stopped and fill.reason != "liquidation":
+            return
+        self.conduct.record_stop_out(fill.symbol, fill.at_ms)
+        trigger = order.intent.trigger_price if order is not None and stopped else None
+        if distance := trade.planned_distance:
+            stop = trade.stop_price if trigger is None else trigger
+            beyond = max(ZERO, (stop - fill.price) * trade.side.sign)
+            self.conduct.record_overshoot(
+                Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
+            )
+
+    def _settle(self, trade: OpenTrade) -> None:
+        """A flat trade whose entry cannot fill any more is finished."""
+        if trade.quantity == 0 and trade.entered > 0 and not self.entry_live(trade.symbol):
+            self.trades.pop(trade.symbol, None)
+            self.finished[trade.trade_id] = trade
+
+    # --- protection --------------------------------------------------------------
+
+    def _stop_confirmed(self, event: e.StopConfirmed) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None:
+            stop = ConfirmedStop(
+                client_order_id=event.client_order_id,
+                quantity=event.quantity,
+                trigger_price=event.trigger_price,
+                at_ms=event.at_ms,
+            )
+            self.trades[event.symbol] = portfolio.confirm_stop(trade, stop)
+
+    def _protection_lost(self, event: e.ProtectionLost) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None:
+            self.trades[event.symbol] = portfolio.lose_stop(trade, event.at_ms)
+
+    # --- reconciliation, state ---------------------------------------------------
+
+    def _adopted(self, event: e.PositionAdopted) -> None:
+        adopted = portfolio.adopt(event)
+        if event.unless_held and self.position(event.symbol) == adopted.signed:
+            return  # fills that were committed while the venue was read explain it (seed 930009)
+        self.trades[event.symbol] = adopted
+        self.unassigned.pop(event.symbol, None)
+
+    def _corrected(self, event: e.PositionCorrected) -> None:
+        for order in self.orders_of(event.symbol):
+            if order.status.terminal:  # its missing fills are what the correction stands for
+                self._keep(order, attrs.evolve(order, reported=order.filled))
+        self.unexplained_ms = max(self.unexplained_ms, event.at_ms)
+        trade = self.trades.get(event.symbol)
+        if trade is None:
+            return
+        quantity = event.quantity * trade.side.sign
+        trade = portfolio.correct(trade, quantity, event.price, event.at_ms)
+        self.trades[event.symbol] = trade
+        if quantity == 0:
+            self.trades.pop(event.symbol)
+            self.finished[trade.trade_id] = trade
+
+    def _cycle_closed(self, event: e.CycleClosed) -> None:
+        self.cycle_at_ms = event.cycle_at_ms
+        if event.drift == 0:
+            self.reconciled_before_ms = self.reconciled_ms
+            self.reconciled_ms = event.cycle_at_ms
+            since_ms = self.fills_since_ms()
+            for seen in (self.fills_seen, self.incomes_seen):
+                for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
+                    del seen[key]
+            for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
+                del self.unattributed[key]
+
+    def _restated(self, event: e.TradeRestated) -> None:
+        trade = self.trades.get(event.symbol)
+        if trade is not None and trade.trade_id == event.trade_id:
+            self.trades[event.symbol] = portfolio.restate(trade, event)
+
+    def _drift_found(self, event: e.DriftFound) -> None:
+        self.drift[event.symbol] = event.kind
+
+    def _drift_explained(self, event: e.DriftExplained) -> None:
+        self.drift.clear()
+
+    def _state_changed(self, event: e.StateChanged) -> None:
+        self.state = event.after
+        self.state_reason = event.reason
+        self.state_since_ms = event.at_ms
+
+    def _strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
+        self.disabled[event.strategy] = event.at_ms
+
+    def _strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
+        self.disabled.pop(event.strategy, None)
+        self.resumed[event.strategy] = event.at_ms
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(PositionBook))
+
+_HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
+    e.RunStarted: PositionBook._run_started,
+    e.CycleClosed: PositionBook._cycle_closed,
+    e.PermitGranted: PositionBook._granted,
+    e.PermitConsumed: PositionBook._consumed,
+    e.PermitReleased: PositionBook._released,
+    e.IntentRecorded: PositionBook._intended,
+    e.OrderAccepted: PositionBook._order_event,
+    e.OrderUnknown: PositionBook._order_event,
+    e.OrderRejected: PositionBook._order_event,
+    e.CancelRequested: PositionBook._order_event,
+    e.OrderClosed: PositionBook._order_event,
+    e.FillRecorded: PositionBook._filled,
+    e.StopConfirmed: PositionBook._stop_confirmed,
+    e.ProtectionLost: PositionBook._protection_lost,
+    e.IncomeRecorded: PositionBook._income,
+    e.TradeClosed: PositionBook._trade_closed,
+    ResultCorrected: PositionBook._result_corrected,
+    e.EquityRecorded: PositionBook._marked,
+    e.DayOpened: PositionBook._day_opened,
+    DayCorrected: PositionBook._day_corrected,
+    TransferValued: PositionBook._transfer_valued,
+    e.PositionAdopted: PositionBook._adopted,
+    e.PositionCorrected: PositionBook._corrected,
+    e.TradeRestated: PositionBook._restated,
+    e.DriftFound: PositionBook._drift_found,
+    e.DriftExplained: PositionBook._drift_explained,
+    e.StateChanged: PositionBook._state_changed,
+    strategy_events.StrategyDisabled: PositionBook._strategy_disabled,
+    strategy_events.StrategyResumed: PositionBook._strategy_resumed,
+}
+"""What each event does. Those that are absent (rankings, vetoes, denials) change no book."""

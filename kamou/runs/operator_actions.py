@@ -1,0 +1,387 @@
+"""What the operator's listener may see and do, over whatever is running at the moment."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from kamou.actors.follower import BookFollower
+from kamou.app import Tree
+from kamou.clock import Clock, SystemClock
+from kamou.core.book.events import Event
+from kamou.core.book.position_book import PositionBook
+from kamou.core.book.position_status import (
+    MarkRead,
+    describe_positions,
+    pending_entries,
+    plain_row,
+)
+from kamou.core.codes import StateReason, state_cause
+from kamou.core.model import TradingState
+from kamou.core.words import describe_state, strategy_name
+from kamou.data_directory.folder import RunRecord
+from kamou.data_directory.latch import HALT, HaltLatch, LatchRecord, asks_to_close, standing
+from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
+from kamou.http.traffic import Traffic
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.runs.announcer import Announcer
+from kamou.runs.state_lines import DISABLED, STALE
+from kamou.runtime.leveled_lines import error_line, warning_line
+from kamou.runtime.loop_lag import LoopLag
+from kamou.site.child import PublicSiteChild
+from kamou.supervisor import Supervisor
+
+ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
+FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
+DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
+LATCHED = (
+    "the halt latch is set, and the trading state allows entries: none passes; `kamou resume`"
+    " removes the latch"
+)
+NOT_TRADING = {
+    "starting": "not trading yet: the run is starting",
+    "fast-forward": "not trading yet: the days before now are being simulated",
+    "trading": "the journal cannot be read",
+    "replayed": "not trading: the replay has ended",
+    "stopping": "not trading any more: the run is stopping",
+}
+"""Why nothing trades, by the phase of the run."""
+MARKS_FRESH_MS = 1_000  # younger marks are not read again, however many look
+MARKS_S = 1.0  # a venue that takes longer leaves the marks that were read before
+LATCH_LOOK_S = (
+    0.05  # an operator's command is rare: looking costs less than a signal through the core
+)
+
+
+@attrs.define(eq=False)
+class Running:
+    """The tree that trades now, if one does. Set by the service, read by the listener."""
+
+    phase: str = "starting"  # starting | fast-forward | trading | replayed
+    operators: Supervisor | None = None
+    traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
+    site: PublicSiteChild | None = None
+    supervisor: Supervisor | None = None
+    tree: Tree | None = None
+    follower: BookFollower | None = None
+    listens: RunRecord | None = None  # where the site and the operator's listeners are
+    lag: LoopLag | None = None  # of the loop that trades; none before it does
+    disk_full: bool = False  # the journal cannot grow
+    held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
+    latch: HaltLatch | None = None  # takes a halt while nothing trades yet
+    clock: Clock = attrs.Factory(SystemClock)
+    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of what is held, as last read for a status
+    marks_read_at_ms: int = 0
+    announcer: Announcer | None = None  # of the tree that trades
+
+    async def take(
+        self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
+    ) -> None:
+        """From now on this tree is what the operator sees, here and in the terminal."""
+        self.tree, self.supervisor = tree, supervisor
+        self.announcer = Announcer(announce, self._book)
+        tree.journal.on_publish(self.announcer.hear)
+        follower = BookFollower(tree.journal)
+        book = await follower.recover()
+        self.follower = follower
+        self.phase = "trading"
+        if not book.state.entries_allowed:
+            cause = state_cause(book.state.value, book.state_reason)
+            state = describe_state(book.state.value, holding=bool(book.trades))
+            announce(warning_line(f"trading state {state}; from before this start: {cause}"))
+        for strategy in sorted(book.disabled):
+            announce(warning_line(DISABLED.format(strategy_name(strategy))))
+        self._tell_damage(announce)
+        self._respect_latch(book)
+
+    def _tell_damage(self, announce: Callable[[str], None]) -> None:
+        """Say which lines of the latch's log this start left out."""
+        if self.latch is not None and (damaged := self.latch.damaged_lines()):
+            numbers = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
+            path, lines = self.latch.log_path, "line" if len(damaged) == 1 else "lines"
+            announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
+
+    def _respect_latch(self, book: PositionBook) -> None:
+        """Have the governor journal a latch that was set since this start read the latch's log."""
+        if self.tree is None or self.latch is None or not self.latch.is_set():
+            return
+        log = self.latch.log()
+        closes = asks_to_close(log)
+        asked = TradingState.FLATTENING if closes else TradingState.REDUCE_ONLY
+        if book.state.severity < asked.severity:
+            stands = standing(log)
+            note = stands[-1].reason if stands else ""
+            halt = Halt(reason=StateReason.OPERATOR_HALT.value, note=note)
+            flatten = Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note)
+            self.tree.governor.put_priority(flatten if closes else halt)
+
+    async def follow(self) -> None:
+        """Keep up with the journal, so that a request finds little left to fold."""
+        while True:
+            await trio.sleep(FOLLOW_S)
+            if self.follower is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    await self.follower.follow()
+
+    def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
+        """Note that the disk is full, or is no longer, and tell the terminal."""
+        self.disk_full = full
+        room = "the disk has room again: what waited is journalled"
+        announce(error_line(DISK_FULL) if full else room)
+
+    async def agrees(self) -> None:
+        """Return once the tree that trades now has agreed with the venue."""
+        while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see LOOK_S
+            await trio.sleep(LATCH_LOOK_S)
+
+    async def refresh_marks(self) -> None:
+        """Read the marks of what is held, unless that was done a moment ago.
+
+        A venue that does not answer leaves the older marks, each with its time. If the clock was
+        set back since the last read, they are read again.
+        """
+        book, now_ms = self._book(), self.clock.now_ms()
+        if (
+            book is None
+            or self.tree is None
+            or 0 <= now_ms - self.marks_read_at_ms < MARKS_FRESH_MS
+        ):
+            return
+        self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades}
+        if not book.trades:
+            return
+        self.marks_read_at_ms = now_ms
+        with trio.move_on_after(MARKS_S), contextlib.suppress(KamouError):
+            quotes = await self.tree.port.quotes(tuple(sorted(book.trades)))
+            self.marks |= {
+                symbol: MarkRead(price=quote.mark, at_ms=quote.at_ms)
+                for symbol, quote in quotes.items()
+                if quote.sound
+            }
+
+    # --- reads -------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Every supervisor as one tree."""
+        public = self.site.supervisor if self.site else None
+        supervisors = (public, self.operators, self.supervisor)
+        children = [each.snapshot() for each in supervisors if each is not None]
+        return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
+
+    def status(self) -> dict[str, Any]:
+        """The account in plain data; figures as text, gauges as numbers."""
+        book = self._book()
+        site = self.site.health.as_dict() if self.site else None
+        listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
+        beside = {"site": site, "listeners": listeners}
+        if book is None:
+            return {
+                "phase": self.phase,
+                "state": None,
+                "disk_full": self.disk_full,
+                "held": self.held or self._is_latched(),
+                "gauges": self._lag_gauges(),
+                **beside,
+            }
+        return {
+            "phase": self.phase,
+            "state": book.state.value,
+            "state_reason": book.state_reason,
+            "disabled_strategies": sorted(book.disabled),
+            "state_since_ms": book.state_since_ms or None,
+            "equity": str(book.equity),
+            "open_risk": str(book.open_risk),
+            "at_ms": self.clock.now_ms(),
+            "positions": [plain_row(row) for row in describe_positions(book, self.marks)],
+            "pending_entries": [plain_row(row) for row in pending_entries(book)],
+            **beside,
+            "disk_full": self.disk_full,
+            "held": self._waits(book) or self._latch_waits(book),
+            "gauges": {
+                "disk_full": float(self.disk_full),
+                "equity": float(book.equity),
+                "wallet_balance": float(book.wallet_balance),
+                "open_risk": float(book.open_risk),
+                "open_positions": len(book.trades),
+                "open_orders": len(book.orders),
+                "unprotected_positions": sum(
+                    1 for t in book.trades.values() if t.unprotected_since_ms
+                ),
+                "journal_seq": book.seq,
+                "equity_timestamp_seconds": book.marked_ms / 1000,
+                "last_cycle_timestamp_seconds": book.cycle_at_ms / 1000,
+                **self._lag_gauges(),
+            },
+        }
+
+    def _waits(self, book: PositionBook) -> bool:
+        """Whether a halt still waits for the journal; the port is let go once the book has it."""
+        if self.held and not self.disk_full and not book.state.entries_allowed:
+            self.held = False
+        return self.held
+
+    def _is_latched(self) -> bool:
+        return self.latch is not None and self.latch.is_set()
+
+    def _latch_waits(self, book: PositionBook) -> bool:
+        """Whether the halt latch holds entries that the trading state allows."""
+        return book.state.entries_allowed and self._is_latched()
+
+    def _lag_gauges(self) -> dict[str, float]:
+        return self.lag.gauges() if self.lag is not None else {}
+
+    def not_ready(self) -> Sequence[str]:
+        """Why it would not trade now; none once recovered and reconciled."""
+        book = self._book()
+        full = [DISK_FULL] if self.disk_full else []
+        if book is None or self.supervisor is None:
+            return [*full, NOT_TRADING[self.phase]]
+        reasons = full
+        if self._waits(book):
+            reasons.append("entries are held: a halt waits to be journalled")
+        if self._latch_waits(book):
+            reasons.append(LATCHED)
+        if self.supervisor.snapshot()["state"] != "running":
+            reasons.append("the supervisor is starting or stopping")
+        if book.drifting:
+            reasons.append("the book and the venue do not agree")
+        if self.tree is None or not self.tree.health.agreed:
+            reasons.append("this run has not agreed with the venue yet")
+        if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
+            reasons.append(STALE)
+        reasons += [DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.disabled)]
+        return reasons
+
+    def _book(self) -> PositionBook | None:
+        if self.follower is None:
+            return None
+        try:
+            return self.follower.catch_up()
+        except sqlite3.Error:
+            return None
+
+    # --- the public site ---------------------------------------------------------
+
+    def record(self, event: Event) -> bool:
+        """Journal what happened to the public site, if the real-time tree trades now.
+
+        During a fast-forward an event with real time would make the next run believe that history
+        had reached it (``demo.reached_ms``).
+        """
+        if self.tree is None or self.phase != "trading":
+            return False
+        try:
+            self.tree.journal.cast(event)
+        except DiskFullError:
+            return False
+        return True
+
+    def degraded(self) -> Sequence[str]:
+        """What does not work though trading does."""
+        return self.site.health.degraded() if self.site else ()
+
+    # --- commands ----------------------------------------------------------------
+
+    async def halt(self, note: str) -> Mapping[str, Any]:
+        """Stop new risk. While nothing trades yet the halt latch takes it: this start respects it.
+
+        Raises:
+            StoreError: the latch cannot be set. Else as ``_stop``.
+        """
+        if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
+            self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
+            return {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
+        return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
+
+    async def resume(self, note: str) -> Mapping[str, Any]:
+        """Let it trade again. A halt that is not journalled yet stays: the disk comes first.
+
+        The halt latch that a halt set is removed last. One that a flatten set, one whose log is
+        unclear, and one that cannot be removed stay, and the answer says so. ``refused`` says why
+        the governor did not resume.
+        """
+        before = self.latch.log() if self.latch is not None else ()
+        if self.announcer is not None:
+            self.announcer.refusal = ""
+        told = await self._command(Resume(note=note))
+        if self.announcer is not None and self.announcer.refusal:
+            told["refused"] = self.announcer.refusal
+        self.held = self.held and self.disk_full
+        return told | self._clear_halt(note, before, TradingState(told["state"]))
+
+    def _clear_halt(
+        self, note: str, before: Sequence[LatchRecord], state: TradingState
+    ) -> dict[str, str]:
+        """Remove the latch that a halt set before this resume, once the state allows entries.
+
+        Returns:
+            What became of the latch; nothing where none was set.
+        """
+        if self.latch is None or not self.latch.is_set():
+            return {}
+        kept = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
+        only_halt = bool(standing(before)) and not asks_to_close(before)
+        if not (state.entries_allowed and only_halt and self.latch.log() == before):
+            return kept
+        try:
+            self.latch.clear(note, "operator", self.clock.now_ms())
+        except StoreError as error:
+            return kept | {"latch": f"set: {error}"}
+        return {"latch": "removed"}
+
+    async def flatten(self, note: str) -> Mapping[str, Any]:
+        """Ask for everything to be closed, and wait for it within the deadline."""
+        told = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
+        with trio.move_on_after(ANSWER_S):
+            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LATCH_LOOK_S)
+        if self.announcer is not None:
+            self.announcer.tell_left()
+        book = self._book()
+        return {**told, "positions_left": len(book.trades) if book else None}
+
+    async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
+        """Hold entries at the port at once, then have the governor journal why.
+
+        On a full disk the governor owes the command until it can be written. The port holds
+        meanwhile, and the answer says ``journalled: False``.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it; the
+                port holds all the same.
+        """
+        trading = self.tree is not None and self.phase == "trading"
+        self.held = self.held or trading
+        told = await self._command(message)
+        asked = TradingState.REDUCE_ONLY if isinstance(message, Halt) else TradingState.FLATTENING
+        journalled = TradingState(told["state"]).severity >= asked.severity
+        self.held = not journalled
+        return {**told, "journalled": journalled, "entries": "held"}
+
+    async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
+        """Put it in the governor's priority lane and wait until that has been worked off.
+
+        Raises:
+            KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
+        """
+        if self.tree is None or self.phase != "trading":
+            raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows when it trades")
+        governor = self.tree.governor
+        if not governor.put_priority(message):
+            raise TimedOutError("the governor's priority lane is full")
+        with trio.move_on_after(ANSWER_S):
+            while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
+                await trio.sleep(LATCH_LOOK_S)
+            book = self._book()
+            if book is None:
+                raise KamouError("the governor was told; the journal cannot be read to see more")
+            told: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
+            if book.disabled:
+                told["disabled_strategies"] = sorted(book.disabled)
+            return told
+        raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")

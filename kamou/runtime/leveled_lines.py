@@ -1,0 +1,49 @@
+"""How serious a line of a run is: carried by the line itself, so that every sink may ignore it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+Progress = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+
+
+class Level(Enum):
+    """Levels of a line, as logs name them."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"  # trading is limited, or something repaired itself
+    ERROR = "ERROR"  # something crashed, or the operator must act
+
+
+class LeveledLine(str):
+    """A line of text with its level. A plain ``str`` counts as INFO."""
+
+    __slots__ = ("level",)
+    level: Level
+
+
+def warning_line(text: str) -> LeveledLine:
+    """Return the text as a line of level WARNING."""
+    return _leveled(text, Level.WARNING)
+
+
+def error_line(text: str) -> LeveledLine:
+    """Return the text as a line of level ERROR."""
+    return _leveled(text, Level.ERROR)
+
+
+def level_of(line: str) -> Level:
+    """Return the level of a line."""
+    return line.level if isinstance(line, LeveledLine) else Level.INFO
+
+
+def warn_by(announce: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a sink that passes every line on as a WARNING."""
+    return lambda line: announce(warning_line(line))
+
+
+def _leveled(text: str, level: Level) -> LeveledLine:
+    line = LeveledLine(text)
+    line.level = level
+    return line

@@ -1,0 +1,111 @@
+"""Counts the steps of actors, and makes one of them raise where it waits.
+
+A *crash point* is where a task of an actor is suspended, as the chain of Kamou's own frames
+from the actor's ``run`` inwards: two ways into the same ``await`` are two crash points.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import attrs
+import trio
+
+import kamou
+from kamou.runtime.determinism import throw_into
+
+HOME = str(Path(kamou.__file__).parent)
+STEPS_AT_ONCE_MAX = 100_000  # an hour of a world has some 15,000
+NOT_THE_ACTORS = ("supervisor.py",)  # it runs the actors' tasks; a crash there is another matter
+
+
+class InjectedCrash(Exception):
+    """Raised where an actor waited, because somebody said so."""
+
+
+Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost first
+
+
+@attrs.frozen(order=True)
+class CrashPoint:
+    """Where a task of ``actor`` waits."""
+
+    actor: str
+    chain: Chain
+
+    def __str__(self) -> str:
+        return f"{self.actor}: " + " > ".join(f"{file}:{line}" for file, line in self.chain)
+
+
+def product_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
+    """Kamou's frames of a suspended coroutine, outermost first."""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None and frame.f_code.co_filename.startswith(HOME):
+            name = frame.f_code.co_filename[len(HOME) + 1 :]
+            if name not in NOT_THE_ACTORS:
+                yield name, frame.f_lineno
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+
+
+def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
+    """The actor whose task, or whose own nursery's task, this is; None before its first step."""
+    actor = task.name
+    if actor not in actors:
+        parent = task.parent_nursery and task.parent_nursery.parent_task
+        if parent is None or parent.name not in actors:
+            return None
+        actor = parent.name
+    if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
+        return None
+    return actor
+
+
+class Stuck(BaseException):
+    """Simulated time stands still while tasks work: a task is due again and again at once."""
+
+
+class StepCounter(trio.abc.Instrument):
+    """Counts the scheduler's steps, and lets ``strike`` choose some that raise.
+
+    ``order`` is a checksum of whose steps they were, in their order. A task that is still working
+    after ``at_once_max`` steps of one instant gets ``Stuck`` (seed 960263).
+    """
+
+    def __init__(
+        self,
+        actors: frozenset[str],
+        strike: Callable[[], bool] | None = None,
+        at_once_max: int = STEPS_AT_ONCE_MAX,
+    ) -> None:
+        self.count = 0
+        self.order = 0
+        self._actors = actors
+        self._strike = strike
+        self._at_once_max = at_once_max
+        self._instant = (0.0, 0)  # Trio's time, and the number of its first step
+        self._stuck = False
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+        now = trio.current_time()
+        if now != self._instant[0]:
+            self._instant = now, self.count
+        self.order = crc32(task.name.encode(), self.order)
+        if task.child_nurseries:
+            return  # a task that waits for its own nursery may not leave before its children
+        if self.count - self._instant[1] > self._at_once_max and not self._stuck:
+            self._stuck = True
+            throw_into(task, Stuck(f"{task.name} works on, and no time passes"))
+            return
+        if self._strike is None:
+            return
+        actor = actor_of(task, self._actors)
+        if actor is not None and self._strike():
+            chain = tuple(product_frames(task.coro))
+            if chain:
+                throw_into(task, InjectedCrash(str(CrashPoint(actor, chain))))

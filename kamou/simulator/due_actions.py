@@ -1,0 +1,390 @@
+"""What is owed: decisions that rest on what was true, orders as intended, deeds done in time.
+
+The checks of ``invariants`` look at single orders; these look at what came before and what must
+come after. They know what the venue really told, and the venue's own records; of the journal
+only what was promised in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book import events as e
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import Intent, OrderRole, Plan, Quote, TradingState
+from kamou.core.risk.limits import RiskLimits
+from kamou.ids import is_ours
+from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
+from kamou.venue.checker import Silence
+from kamou.venue.engine import Engine
+from kamou.venue.state import FillAudit, MoneyAudit, OrderAudit
+
+Wrong = Callable[[str, int, str, str], None]
+"""rule, at_ms, symbol, detail"""
+
+TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and its permit
+SKEW_MAX_MS = 4_000  # our clock's worst error; permits are held against it
+SKEW_SEEN_MS = 1_500  # an error that entries must wait for
+READ_MS = 4_000  # a read may take so long on its way
+OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
+FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to nothing held
+OVERDUE_MS = 120_000  # beyond a trade's time stop
+LOSS_SLACK = Decimal("0.001")  # of the day's equity: between our reads of it and the system's
+SAMPLE_MS = 1_000
+MAJOR_SYMBOLS = ("BTC", "ETH")
+_T = TradingState
+
+
+@attrs.define
+class _Permit:
+    """A permit that may still become a position."""
+
+    plan: Plan
+    granted_at_ms: int
+    released: bool = False
+    filled: Decimal = Decimal(0)
+    ended: bool = False  # by the venue's evidence
+
+    @property
+    def open_risk(self) -> Decimal:
+        if self.released or self.ended:
+            return Decimal(0)
+        return self.plan.risk * (1 - self.filled / self.plan.quantity)
+
+
+class DueActions:
+    """Told of everything by the monitor, in order. Times are true ones."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        limits: RiskLimits,
+        silent_ms: Silence,
+        outside: OutsideChanges,
+        wrong: Wrong,
+    ) -> None:
+        self.engine = engine
+        self.limits = limits
+        self._silent_ms = silent_ms
+        self._wrong = wrong
+        self._quotes: dict[str, tuple[int, Quote]] = {}  # as told: when, what
+        self._permits: dict[str, _Permit] = {}
+        self._intents: dict[str, Intent] = {}
+        self._stops: dict[str, dict[str, Decimal]] = {}  # symbol -> client order id -> trigger
+        self._held_since: dict[str, int] = {}
+        self._foreign: set[str] = set()  # held, and not by us alone
+        self._due: dict[str, tuple[int, int]] = {}  # symbol -> time stop, since when it counts
+        self._drifting = False
+        self._ordered: tuple[TradingState, int] | None = None
+        self._state = _T.ACTIVE
+        self._flatten_ms = 0  # when FLATTENING was committed
+        self._day_equity = Decimal(0)
+        self._day_net_deposits = Decimal(0)
+        self._fees = Decimal(0)
+        self._opening_most = Decimal(0)  # what a record that began within the day may count from
+        self._transfers: list[tuple[int, Decimal]] = []  # since the day was opened
+        self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
+        self._outside = outside
+        self.skew = (0, 0)  # our clock's error and since when, both in ms, where it can be seen
+        self.bound_by_risk = 0  # permits whose size a risk limit decided
+
+    # --- what happens ----------------------------------------------------------------
+
+    def quoted(self, now_ms: int, quotes: Mapping[str, Quote]) -> None:
+        """The venue told these quotes, whatever they are worth."""
+        for symbol, quote in quotes.items():
+            self._quotes[symbol] = (now_ms, quote)
+
+    def ordered(self, state: TradingState, now_ms: int) -> None:
+        """A human asked for this state."""
+        if state.severity > self._state.severity:
+            self._ordered = (state, now_ms)
+
+    def ended(self) -> None:
+        """The process is gone, and with it what it was told but had not written."""
+        self._ordered = None
+
+    def rolled_back(self, book: PositionBook) -> None:
+        """The journal is an older one again, and this is its book."""
+        self._state, self._drifting = book.state, book.drifting
+        self._flatten_ms = self.engine.market_ms if book.state is _T.FLATTENING else 0
+        # Its opening and the transfers that it counts from there belong together (seed 930124).
+        known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
+        forgotten = [paid for paid in self._transfers if paid not in known]
+        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_at_ms]
+        self._day_equity = book.day_equity - sum(in_opening, Decimal(0))  # until it is listed
+        self._opening_most = self._day_equity
+        self._day_net_deposits = book.day_net_deposits + sum(
+            (amount for _, amount in forgotten), Decimal(0)
+        )
+        # What it does not know of is adopted, and when that was to end is forgotten.
+        holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
+        self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
+        for permit_id, permit in self._permits.items():
+            # Longer ago than an order takes to arrive: what did not, never will.
+            permit.ended = permit.ended or permit_id not in book.reservations
+
+    def journalled(self, event: e.Event) -> None:
+        """This was committed."""
+        match event:
+            case e.PermitGranted():
+                self._granted(event)
+            case e.PermitReleased():
+                permit = self._permits.get(event.permit_id)
+                if permit is not None:
+                    permit.released = True
+            case e.IntentRecorded():
+                self._intents[event.intent.client_order_id] = event.intent
+            case e.OrderClosed() | e.OrderRejected():
+                self._written_off(event.client_order_id)
+            case e.DriftFound():
+                self._drifting = True
+            case e.DriftExplained():
+                self._drifting = False
+            case e.DayOpened():
+                self._opened(event)
+            case e.StateChanged():
+                self._changed(event)
+            case _:
+                pass
+
+    def _opened(self, event: e.DayOpened) -> None:
+        """A day counts from the equity at 00:00; what was paid in since is no profit of it.
+
+        So does the day of a record that begins within it, as far as transfers go (seed 1000448).
+        """
+        from_ms = event.midnight_at_ms if event.at_midnight else event.at_ms + 1
+        self._day_equity = event.equity if event.opening is None else event.opening
+        if event.opening is None:
+            paid = (paid for at_ms, paid in self._transfers if from_ms <= at_ms <= event.at_ms)
+            self._day_equity -= sum(paid, Decimal(0))
+            if self._day_equity <= 0:  # all of it was paid in: the day begins with the read
+                self._day_equity, from_ms = event.equity, event.at_ms + 1
+        # Without a midnight the fees that it knows of are taken back, and no gain of fills whose
+        # trades it does not know (seed 930695).
+        self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
+        self._transfers = [each for each in self._transfers if each[0] >= from_ms]
+        self._day_net_deposits = sum((amount for _, amount in self._transfers), Decimal(0))
+
+    def _written_off(self, client_order_id: str) -> None:
+        """No order ends without the venue's evidence: it may not be live there."""
+        order = self.engine._state.orders.get(client_order_id)
+        if order is not None and order.live:
+            symbol = order.request.symbol
+            self._wrong("WRITTEN_OFF", self.engine.market_ms, symbol, f"{client_order_id} is live")
+
+    def _granted(self, event: e.PermitGranted) -> None:
+        plan, now_ms = event.plan, self.engine.market_ms
+        self.bound_by_risk += plan.bound_by not in ("exposure", "quantity_max", "value_max")
+
+        def wrong(rule: str, detail: str) -> None:
+            self._wrong(rule, now_ms, plan.symbol, f"{event.permit_id}: {detail}")
+
+        if event.expires_at_ms - event.at_ms > self.limits.permit_ttl_s * 1000:
+            wrong("PERMIT_LONG", f"lasts {event.expires_at_ms - event.at_ms} ms")
+        if self._drifting:
+            wrong("DRIFTING", "granted while book and venue differ")
+        held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
+        if held_ms - self._silent_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
+            wrong("HELD", f"a position is held since {held_ms} ms")
+        account = self.engine.account()
+        sizing_equity = min(account.equity, account.wallet_balance) * (1 + TOLERANCE)
+        allowed = self.limits.risk_per_trade * sizing_equity
+        if self._state is _T.REDUCED_SIZE:
+            allowed *= self.limits.reduced_size
+        if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
+            wrong("RISK_PROMISED", f"{plan.risk} of {allowed} in {self._state.value}")
+        self._permits[event.permit_id] = _Permit(plan, now_ms)
+        self._sum(plan, wrong, sizing_equity + self._lately_gone())
+
+    def _lately_gone(self) -> Decimal:
+        """Money that was there when the figures were read that a plan was made on."""
+        moved = self._outside.unknown(self.engine.market_ms)
+        known = [equity for _, equity in self._equity]
+        return moved + (max(known) - known[-1] if known else Decimal(0))
+
+    def _sum(self, plan: Plan, wrong: Callable[[str, str], None], sizing_equity: Decimal) -> None:
+        """Everything held to its stop, and everything promised, together."""
+        total = cluster = Decimal(0)
+        for position in self.engine.positions():
+            stops = self._stops.get(position.symbol)
+            if not stops or position.symbol in self._foreign:
+                continue
+            sign = 1 if position.quantity > 0 else -1
+            stop = min(stops.values()) if sign > 0 else max(stops.values())
+            size = self.engine.instruments[position.symbol].contract_size
+            risk = max(Decimal(0), (position.mark_price - stop) * position.quantity * size)
+            total += risk
+            if not _major(position.symbol) and sign == plan.side.sign:
+                cluster += risk
+        for permit in self._permits.values():
+            total += permit.open_risk
+            if not _major(permit.plan.symbol) and permit.plan.side is plan.side:
+                cluster += permit.open_risk
+        if total > self.limits.open_risk_max * sizing_equity:
+            wrong("OPEN_RISK", f"{total} of {self.limits.open_risk_max * sizing_equity}")
+        if not _major(plan.symbol) and cluster > self.limits.cluster_risk_max * sizing_equity:
+            wrong("CLUSTER", f"{cluster} of {self.limits.cluster_risk_max * sizing_equity}")
+
+    def _changed(self, event: e.StateChanged) -> None:
+        now_ms = self.engine.market_ms
+        self._state = event.after
+        if self._ordered is not None and event.after.severity >= self._ordered[0].severity:
+            self._ordered = None
+        self._flatten_ms = now_ms if event.after is _T.FLATTENING else 0
+        if event.before is _T.FLATTENING and event.after.entries_allowed:
+            self._wrong("RESUMED", now_ms, "", f"{event.before.value} to {event.after.value}")
+        share = {
+            "DAY_LOSS_HALF": self.limits.reduced_at,
+            "DAY_LOSS_LIMIT": Decimal(1),
+            "DAY_LOSS_SEVERE": self.limits.flatten_at,
+        }.get(event.reason)
+        worst = max(self._losses(self._opening_most), default=Decimal(0))
+        if share is not None and worst + LOSS_SLACK < self.limits.daily_loss_max * share:
+            self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at {worst:.5f} lost")
+
+    def _losses(self, opened: Decimal) -> list[Decimal]:
+        """What the day has lost since ``opened``, as a fraction, at each remembered moment."""
+        if not opened:
+            return []
+        return [(opened + self._day_net_deposits - equity) / opened for _, equity in self._equity]
+
+    # --- the wire and the venue ------------------------------------------------------
+
+    def sent(self, intent: Intent, now_ms: int) -> None:
+        """This leaves the process."""
+        if intent.role is not OrderRole.ENTRY:
+            return
+
+        def wrong(rule: str, detail: str) -> None:
+            self._wrong(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
+
+        error_ms, since_ms = self.skew
+        skewed_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
+            wrong("SKEWED", f"entered with our clock {error_ms} ms off since {since_ms}")
+        told_ms, quote = self._quotes.get(intent.symbol, (0, None))
+        if quote is None or not all(
+            price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
+        ):
+            wrong("BAD_QUOTE", f"entered on {quote}")
+        elif quote.bid > quote.ask:
+            wrong("BAD_QUOTE", f"entered on a crossed book {quote.bid} {quote.ask}")
+        else:
+            age_ms = told_ms - quote.at_ms
+            if age_ms > self.limits.quote_age_max_s * 1000 + SKEW_MAX_MS + READ_MS:
+                wrong("STALE_QUOTE", f"entered on a quote of {age_ms} ms before")
+        losses = self._losses(self._day_equity)
+        since_ms = self._equity[0][0] if self._equity else now_ms
+        seen_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        lost = min(losses, default=Decimal(0)) - LOSS_SLACK
+        if seen_ms < KNOWN_AFTER_MS:
+            return  # so short a time may not have been seen
+        if lost > self.limits.daily_loss_max:
+            wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
+        half = self.limits.daily_loss_max * self.limits.reduced_at
+        if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
+            wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
+
+    def audit_record(self, noted: FillAudit | OrderAudit | MoneyAudit) -> None:
+        """The venue's own records."""
+        if isinstance(noted, MoneyAudit):
+            if noted.kind == "transfer":
+                self._day_net_deposits += noted.amount
+                self._transfers.append((noted.at_ms, noted.amount))
+                self._equity.clear()  # what was before is of another account
+        elif isinstance(noted, FillAudit):
+            self._fees += noted.fee
+            self._filled(noted)
+        else:
+            self._order(noted)
+
+    def _order(self, noted: OrderAudit) -> None:
+        intent = self._intents.get(noted.client_order_id)
+        if noted.event == "closed":
+            self._stops.get(noted.symbol, {}).pop(noted.client_order_id, None)
+            permit = self._permits.get(intent.permit_id) if intent is not None else None
+            if permit is not None:
+                permit.ended = True
+        if noted.event != "accepted" or not is_ours(noted.client_order_id):
+            return
+        if intent is None:
+            self._wrong("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_order_id)
+            return
+        told = (noted.side, noted.type, noted.reduce_only, noted.trigger_price)
+        meant = (intent.side, intent.type, intent.role is not OrderRole.ENTRY, intent.trigger_price)
+        if told != meant or noted.remaining > intent.quantity:
+            self._wrong(
+                "NOT_AS_INTENDED",
+                noted.at_ms,
+                noted.symbol,
+                f"{noted.client_order_id} {intent.role.value}: {told} {noted.remaining},"
+                f" not {meant} {intent.quantity}",
+            )
+        if intent.role is OrderRole.STOP_LOSS and noted.trigger_price is not None:
+            self._stops.setdefault(noted.symbol, {})[noted.client_order_id] = noted.trigger_price
+
+    def _filled(self, noted: FillAudit) -> None:
+        symbol, after, before = noted.symbol, noted.position_after, noted.position_before
+        intent = self._intents.get(noted.client_order_id)
+        added = abs(after) > abs(before) or after * before < 0
+        if intent is not None and intent.role is not OrderRole.ENTRY and added:
+            self._wrong(
+                "ADDED",
+                noted.at_ms,
+                symbol,
+                f"{intent.role.value} {noted.client_order_id} added risk",
+            )
+        if after == 0 or after * before < 0:
+            self._held_since.pop(symbol, None)
+            self._due.pop(symbol, None)
+            self._foreign.discard(symbol)
+        if after != 0:
+            self._held_since.setdefault(symbol, noted.at_ms)
+            if added and not is_ours(noted.client_order_id):
+                self._foreign.add(symbol)
+        permit = self._permits.get(intent.permit_id) if intent is not None else None
+        if permit is None:
+            return
+        permit.filled += noted.quantity
+        if permit.released:
+            self._wrong(
+                "RELEASED", noted.at_ms, symbol, f"{noted.client_order_id} filled all the same"
+            )
+        if permit.plan.hold_ms and after != 0:
+            self._due.setdefault(symbol, (noted.at_ms + permit.plan.hold_ms, noted.at_ms))
+
+    # --- time ------------------------------------------------------------------------
+
+    def look(self, now_ms: int) -> None:
+        """What should have happened by now?"""
+        last_ms = self._equity[-1][0] if self._equity else 0
+        if now_ms - last_ms < SAMPLE_MS:
+            return
+        self._equity.append((now_ms, self.engine.account().equity))
+        while len(self._equity) > 1 and self._equity[1][0] < now_ms - KNOWN_AFTER_MS:
+            self._equity.popleft()
+        if self._ordered is not None:
+            state, at_ms = self._ordered
+            if now_ms - at_ms > OBEYED_AFTER_MS + self._silent_ms("", at_ms, now_ms):
+                self._ordered = None
+                self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
+        if self._flatten_ms and self._held_since:
+            # A human may open after the order to be flat: the minute is each position's own.
+            since_ms = max(self._flatten_ms, min(self._held_since.values()))
+            if now_ms - since_ms > FLAT_AFTER_MS + self._silent_ms("", since_ms, now_ms):
+                self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")
+                self._flatten_ms = 0
+        for symbol, (due_ms, since_ms) in tuple(self._due.items()):
+            if now_ms - due_ms > OVERDUE_MS + self._silent_ms(symbol, due_ms, now_ms):
+                del self._due[symbol]
+                self._wrong("OVERDUE", now_ms, symbol, f"since {since_ms}, due {due_ms}")
+
+
+def _major(symbol: str) -> bool:
+    return symbol.startswith(MAJOR_SYMBOLS)

@@ -1,0 +1,156 @@
+"""The public site's process of a simulation: it lives as long as its fate lets it.
+
+It passes the contract suite of the real one (``tests/site/contract.py``). Time is Trio's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from enum import Enum
+
+import attrs
+import trio
+
+from kamou.errors import SiteFloodError, SiteStartError
+from kamou.site.port import TEXT_BYTES, Launch, SiteProcess
+from kamou.site.process_protocol import Heartbeat
+
+START_S = 0.6  # from exec to the first heartbeat, on a quiet machine
+BEAT_S = 0.5
+PIPE_S = 450.0  # heartbeats that the pipe holds while nobody reads; later ones are dropped
+MEMORY_BYTES = 57 * 1024 * 1024  # of a site that serves 2,000 readers
+GROWN_BYTES = 4 * 1024 * 1024 * 1024
+EXIT_KILLED, EXIT_CRASHED = -9, 1
+LAST_WORDS = b"Traceback (most recent call last):\nMemoryError\n"
+
+
+class Fate(Enum):
+    """How one simulated process ends."""
+
+    LIVES = "lives"
+    CRASHES = "crashes"  # it ends by itself, after its last words
+    HANGS = "hangs"  # no heartbeat any more, and SIGTERM is not heard
+    GROWS = "grows"  # its heartbeats tell of 4 GB
+    FLOODS = "floods"  # text without end
+    GARBLES = "garbles"  # its heartbeats are no heartbeats
+    RACES = "races"  # heartbeats without a pause
+    NEVER_SERVES = "never_serves"  # it lives and sends nothing
+    IS_REFUSED = "is_refused"  # the system starts no process
+
+
+@attrs.frozen(kw_only=True)
+class Script:
+    """One process: what happens to it, how long after its first heartbeat."""
+
+    fate: Fate = Fate.LIVES
+    after_s: float = 0.0
+
+
+@attrs.define(eq=False)
+class SimulatedSite:
+    """A ``SiteProcess``."""
+
+    script: Script
+    requests: Callable[[], int] = lambda: 0
+    _ended: trio.Event = attrs.Factory(trio.Event)
+    _code: int | None = None
+    _born_s: float = attrs.Factory(trio.current_time)
+    _next_s: float = 0.0
+    _words: Iterator[bytes] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._next_s = self._born_s + START_S
+
+    @property
+    def _fate_s(self) -> float:
+        """When its fate meets it."""
+        if self.script.fate is Fate.LIVES:
+            return math.inf
+        return self._born_s + START_S + self.script.after_s
+
+    @property
+    def _met(self) -> bool:
+        return trio.current_time() >= self._fate_s
+
+    def end(self, code: int) -> None:
+        """It has ended. A second end changes nothing."""
+        if self._code is None:
+            self._code = code
+            self._ended.set()
+
+    async def next_heartbeat(self) -> Heartbeat | None:
+        fate = self.script.fate
+        if fate is Fate.NEVER_SERVES or (fate is Fate.HANGS and self._next_s > self._fate_s):
+            await self._ended.wait()
+            return None
+        if not (fate is Fate.RACES and self._met):
+            with trio.move_on_at(self._next_s):
+                await self._ended.wait()
+            self._next_s = max(self._next_s + BEAT_S, trio.current_time() - PIPE_S)
+        await trio.lowlevel.checkpoint()
+        if self._ended.is_set():
+            return None
+        if fate is Fate.GARBLES and self._met:
+            raise SiteFloodError("the site's process wrote something that is not a heartbeat")
+        grown = fate is Fate.GROWS and self._met
+        return Heartbeat(
+            requests=self.requests(),
+            connections=0,
+            accepted=0,
+            refused=0,
+            cut=0,
+            failed=0,
+            renders=0,
+            memory_bytes=GROWN_BYTES if grown else MEMORY_BYTES,
+            descriptors=12,
+        )
+
+    async def next_text(self) -> bytes:
+        if self.script.fate is Fate.FLOODS:
+            with trio.move_on_at(self._fate_s):
+                await self._ended.wait()
+            await trio.lowlevel.checkpoint()
+            return b"" if self._ended.is_set() else b"x" * TEXT_BYTES
+        if self._words is None:
+            await self._ended.wait()
+            self._words = iter([LAST_WORDS] if self._code == EXIT_CRASHED else [])
+        await trio.lowlevel.checkpoint()
+        return next(self._words, b"")
+
+    async def wait(self) -> int:
+        if self.script.fate is Fate.CRASHES:
+            with trio.move_on_at(self._fate_s):
+                await self._ended.wait()
+            self.end(EXIT_CRASHED)
+        await self._ended.wait()
+        assert self._code is not None
+        return self._code
+
+
+@attrs.frozen(eq=False)
+class SimulatedSites:
+    """Starts simulated processes, each with the next script. ``running`` are those that live."""
+
+    next_script: Callable[[], Script]
+    running: set[SimulatedSite] = attrs.Factory(set)
+
+    @property
+    def launch(self) -> Launch:
+        """The fake ``Launch``."""
+        return self._launch
+
+    @contextlib.asynccontextmanager
+    async def _launch(self) -> AsyncIterator[SiteProcess]:
+        script = self.next_script()
+        await trio.lowlevel.checkpoint()
+        if script.fate is Fate.IS_REFUSED:
+            raise SiteStartError("the site's process cannot be started: no memory")
+        process = SimulatedSite(script)
+        self.running.add(process)
+        try:
+            yield process
+        finally:
+            process.end(EXIT_KILLED if script.fate is Fate.HANGS else 0)
+            self.running.discard(process)

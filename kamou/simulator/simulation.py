@@ -1,0 +1,400 @@
+"""One seed's world: a market, a venue, a disk, and one process of ours after the other.
+
+Each process is a Trio run of its own with the production tree in it; a kill ends it, and venue
+and disk go on. After the faults, on a frozen market, book and venue must come to agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from kamou import app, ids
+from kamou.clock import JumpClock, SimulatedClock, floor_ms
+from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.data_directory.folder import MEMORY
+from kamou.errors import DiskFullError
+from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.facts import facts_digest
+from kamou.runs.session import run_started, run_stopped
+from kamou.runs.takeover import halted_by_storm
+from kamou.runtime.determinism import random_stream, seed_scheduler
+from kamou.runtime.supervision import RestartStormError
+from kamou.settings.config import Settings
+from kamou.simulator.account_changes import AccountChanges
+from kamou.simulator.backups import Backups
+from kamou.simulator.convergence import convergence_failures
+from kamou.simulator.crash_injection import StepCounter, Stuck
+from kamou.simulator.faults import SIMULATION_STREAM, TOLD_AT_ONCE, Chaos, covered_ms
+from kamou.simulator.faulty_exchange import FaultyExchange
+from kamou.simulator.invariants import Monitor
+from kamou.simulator.market import MarketSettings, SimulatedMarket
+from kamou.simulator.operator import SimulatedOperator
+from kamou.simulator.settings import (
+    BINDS,
+    NARROW,
+    SETTINGS,
+    Scenario,
+    narrowed,
+    reconfigured,
+    tightened,
+)
+from kamou.simulator.simulated_process import (
+    SYNCHRONOUS_FULL,
+    DiskWriter,
+    Killed,
+    Power,
+    SkewedClock,
+    copy_database,
+    cut_power,
+    image_of,
+)
+from kamou.simulator.site_faults import SiteFaults, misreported
+from kamou.simulator.trace import Trace
+from kamou.simulator.venue import LivingEngine, Venue
+from kamou.store import database
+from kamou.store.journal import next_run_number
+from kamou.supervisor import Supervisor
+from kamou.venue.models import VenueModels
+from kamou.venue.store import VenueStore
+
+__all__ = ["Scenario", "Simulation"]
+
+NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
+HISTORY_MS = 90 * MINUTE_MS  # of market before the start
+CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
+MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
+CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
+ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
+
+
+class Simulation:
+    """Runs one scenario. ``monitor`` has what was found."""
+
+    def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
+        seed = scenario.seed
+        self.scenario = scenario
+        self.draw = random_stream(seed, SIMULATION_STREAM)
+        if self.draw.random() < 0.25:  # a venue that takes no attached orders
+            exchange = attrs.evolve(settings.exchange, attached_stop=False)
+            settings = attrs.evolve(settings, exchange=exchange)
+        tight = "tight_limits" in scenario.on
+        self.settings = settings = narrowed(tightened(settings) if tight else settings, scenario.on)
+        self.start_ms = NOON_MS
+        if "day_end" in scenario.on:  # half-way
+            half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
+            self.start_ms = NOON_MS + 12 * HOUR_MS - half_ms
+        whole_ms = self.start_ms + round(scenario.hours * HOUR_MS)
+        self.end_ms = whole_ms
+        if scenario.until_hours is not None:
+            self.end_ms = min(whole_ms, self.start_ms + round(scenario.until_hours * HOUR_MS))
+        self.last_ms = self.end_ms + CALM_MS
+        self.chaos = Chaos(
+            seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, calm_ms=self.end_ms
+        )
+        self.market = SimulatedMarket(
+            seed=seed,
+            first_ms=self.start_ms - HISTORY_MS,
+            last_ms=whole_ms + CALM_MS + MINUTE_MS,
+            symbols=scenario.symbols,
+            settings=MarketSettings(thin_share=0.3 if "partial_fills" in self.chaos.on else 0.0),
+            freeze_ms=self.end_ms,
+        )
+        self.engine = LivingEngine(
+            self.market,
+            VenueModels.from_settings(settings.exchange, settings.costs),
+            VenueStore(MEMORY),
+            start_ms=self.start_ms,
+            wallet_balance=settings.equity,
+        )
+        self.venue = Venue(self.engine)
+        self.account_changes = AccountChanges(self.venue, self.engine, self.market, self.chaos)
+        self.trace = Trace(keep=scenario.keep_trace)
+        self.monitor = Monitor(
+            engine=self.engine,
+            limits=settings.risk,
+            silent_ms=self._silent_ms,
+            trace=self.trace,
+        )
+        self.steps = 0
+        self.processes = 0
+        self.kills = self._drawn_kills()
+        self.dead: list[tuple[int, int]] = []  # when no process was up, or it had just started
+        self.synced = True
+        self.facts = ""  # their digest, if the world came to its end
+
+    def _drawn_kills(self) -> list[tuple[int, str]]:
+        return sorted(
+            (at_ms, kind)
+            for kind in ("process_kill", "power_cut")
+            for at_ms in self.chaos.moments(kind)
+        )
+
+    # --- the run -------------------------------------------------------------------
+
+    def run(self) -> None:
+        """From the first second to the end of the calm."""
+        self.account_changes.begin()
+        with self._disk() as folder:
+            self.backups = Backups(self.chaos, folder)
+            now_ms, number = self.start_ms, 0
+            while now_ms < self.last_ms:
+                path = folder / f"journal-{number}.sqlite3"
+                process = SimulatedRun(self, path, now_ms)
+                process.run()
+                self.steps += process.steps
+                self.processes += 1
+                if process.escaped:
+                    return
+                now_ms = max(process.ended_ms, now_ms + 1)
+                if now_ms >= self.last_ms:
+                    self._judge(path)
+                    return
+                number += 1
+                to = folder / f"journal-{number}.sqlite3"
+                self._inherit(path, to, process.power.dead)
+                restored_ms = self.backups.restore(to, now_ms)
+                down_ms = self._down_ms() + restored_ms
+                up_ms = min(self.last_ms - CALM_MS // 2, now_ms + down_ms)
+                up_ms = max(up_ms, now_ms + 1)
+                self.dead.append((now_ms, up_ms))
+                now_ms = up_ms
+                if restored_ms:
+                    self.account_changes.forgotten(now_ms)
+                self.venue.advance(now_ms)
+
+    def reconfigure(self, chance: float) -> None:
+        """The next process starts with other settings."""
+        self.settings = reconfigured(self.settings, chance)
+
+    def _down_ms(self) -> int:
+        return int(1000 * 10 ** self.draw.uniform(-0.5, 2.0))
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[Path]:
+        where = MEMORY_FOLDER if Path(MEMORY_FOLDER).is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="kamou-simulate-", dir=where) as folder:
+            yield Path(folder)
+
+    def _inherit(self, path: Path, to: Path, dead: str) -> None:
+        """The next process's disk. The image was taken before the dead one let go of its files."""
+        image = image_of(path)
+        copy_database(image if image.exists() else path, to)
+        if dead == "power_cut":
+            lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
+            self.monitor.coverage.update({"bytes lost": lost} if lost else {})
+        for old in path.parent.glob(path.name + "*"):
+            old.unlink()
+
+    def _judge(self, path: Path) -> None:
+        self.venue.advance(self.last_ms)
+        self.monitor.look(self.last_ms)
+        for what in convergence_failures(path, self.engine, self.settings.equity):
+            self.monitor.violation("UNSETTLED", self.last_ms, "", what)
+        with contextlib.closing(database.open_reader(path)) as reader:
+            for what in misreported(reader):
+                self.monitor.violation("SITE", self.last_ms, "", what)
+            self.monitor.close()
+            self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
+        if "partial_fills" in self.chaos.on:
+            self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
+        if "tight_limits" in self.chaos.on:
+            self.chaos.struck["tight_limits"] += self.monitor.due_actions.bound_by_risk
+        for name in (each for each in NARROW if each in self.chaos.on):
+            self.chaos.struck[name] += sum(
+                self.monitor.coverage[f"bound {limit}"] for limit in BINDS[name]
+            )
+        if "day_end" in self.chaos.on:
+            self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
+
+    def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
+        """Time in which nobody could have protected the position."""
+        silent = self.dead + self.monitor.stalls
+        # On a full disk no intent can be written, so nothing may be sent either.
+        # Without the account no pass of reconciliation comes to an end.
+        for name in (
+            "disconnect",
+            "maintenance",
+            "rate_limit_and_ban",
+            "disk_full",
+            "blind_account",
+        ):
+            silent = silent + list(self.chaos.windows(name))
+        silent_ms = covered_ms(silent, since_ms, until_ms)
+        if self.chaos.on <= TOLD_AT_ONCE:
+            return silent_ms
+        touched_ms = self.account_changes.touched.get(symbol, 0)
+        # What others did is seen at the next reconciliation at the latest: a cycle and its reads.
+        seen_ms = self.settings.cycle.period_s * 1000 + 15_000
+        if touched_ms and since_ms - touched_ms <= seen_ms:
+            silent_ms += seen_ms
+        return silent_ms
+
+
+class SimulatedRun:
+    """One life of ``kamou run`` in the simulated world."""
+
+    def __init__(self, world: Simulation, path: Path, start_ms: int) -> None:
+        self.world = world
+        self.path = path
+        self.start_ms = start_ms
+        self.ended_ms = start_ms
+        self.steps = 0
+        self.escaped = False
+        self.clock = SimulatedClock(start_ms=start_ms)
+        self.skewed = SkewedClock(self.clock, world.chaos)
+        self.power = Power(world.chaos, self.clock, world.kills)
+
+    def run(self) -> None:
+        world = self.world
+        if world.scenario.seeded:
+            seed_scheduler(world.scenario.seed * 1_000 + world.processes)
+        crash = partial(self._strikes) if "actor_crash" in world.chaos.on else None
+        steps = StepCounter(ACTORS, crash)
+        try:
+            trio.run(self._main, clock=JumpClock(), instruments=[steps])
+        except* Killed:
+            world.monitor.coverage["kills"] += 1
+            world.monitor.coverage[f"killed {self.power.where}"] += 1
+        except* RestartStormError:
+            world.monitor.coverage["storms"] += 1
+        except* Stuck as group:
+            world.monitor.violation("STUCK", self.ended_ms, "", repr(group))
+            self.escaped = True
+        except* Exception as group:
+            # Whatever else comes out of the composition root is a crash of the whole process.
+            where = "".join(traceback.format_exception(group)[-6:])
+            world.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
+            self.escaped = True
+        ends = f"{self.ended_ms} process ends {self.power.dead or 'orderly'}"
+        world.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
+        self.steps = steps.count
+
+    def _strikes(self) -> bool:
+        struck = self.world.chaos.chance("actor_crash", self.clock.now_ms())
+        return struck and not self.power.dead
+
+    async def _main(self) -> None:
+        world, monitor = self.world, self.world.monitor
+        connection = database.open_writer(self.path, durable=True)
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        world.synced = synchronous >= SYNCHRONOUS_FULL
+        database.set_durable(connection, False)  # what is lost in a cut is cut off by ourselves
+        reader = database.open_reader(self.path)
+        try:
+            if world.backups.taken_up():
+                monitor.rolled_back(connection)
+            monitor.recovered(connection, self.start_ms)
+            writer = DiskWriter(
+                connection,
+                run_number=next_run_number(connection),
+                power=self.power,
+                on_commit=world.backups.watching(monitor.committed, self.path, self.clock),
+            )
+            settings = world.settings
+            try:
+                started = run_started(
+                    settings, writer.run_number, self.skewed.now_ms(), AssumedLiveGate.label
+                )
+                writer.append([started])
+            except DiskFullError:  # it does not start; the service manager tries again
+                monitor.coverage["did not start"] += 1
+                return
+            with halted_by_storm(writer, reader, self.skewed.now_ms):
+                await self._live(writer, reader)
+            writer.recover()
+            stopped = run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
+            with contextlib.suppress(DiskFullError):  # as a session does
+                writer.append([stopped])
+        finally:
+            monitor.due_actions.ended()
+            self.ended_ms = self.clock.now_ms()
+            if self.power.dead:
+                copy_database(self.path, image_of(self.path))
+            reader.close()
+            connection.close()
+
+    async def _live(self, writer: DiskWriter, reader: sqlite3.Connection) -> None:
+        world = self.world
+        tree = app.compose(
+            app.SystemInputs(
+                settings=world.settings,
+                clock=self.skewed,
+                port=partial(
+                    FaultyExchange,
+                    world.engine,
+                    attached_stop=world.settings.exchange.attached_stop,
+                    venue=world.venue,
+                    chaos=world.chaos,
+                    monitor=world.monitor,
+                    power=self.power,
+                    true_clock=self.clock,
+                ),
+                market=world.engine.source,
+                writer=writer,
+                reader=reader,
+                runner=self._runner,
+                gate=AssumedLiveGate(),
+                salt_of=partial(ids.salt_for, hashlib.sha256(b"kamou-simulate").digest()),
+                halted=lambda: False,
+                step_ms=world.market.step_ms,
+            )
+        )
+        supervisor = Supervisor(
+            tree.spec,
+            on_exit=lambda exit_: (
+                None if self.power.dead else world.monitor.exited(exit_, self.clock.now_ms())
+            ),
+        )
+        operator = SimulatedOperator(
+            chaos=world.chaos,
+            monitor=world.monitor,
+            clock=self.clock,
+            reconfigure=world.reconfigure,
+        )
+        site = SiteFaults(chaos=world.chaos, monitor=world.monitor, clock=self.clock)
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._die_in_time)
+            nursery.start_soon(operator.operate, tree, ended)
+            nursery.start_soon(operator.attend, tree, world.end_ms)
+            nursery.start_soon(world.backups.stop_in_time, self.clock, ended)
+            nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, world.last_ms)
+            with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
+                await nursery.start(supervisor.run)  # never done if a child cannot start
+                await ended.wait()
+            await supervisor.stop()
+            nursery.cancel_scope.cancel()
+
+    async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
+        """The journal's disk: sometimes slow, never cancelled half-way."""
+        self.power.check()
+        if self.world.chaos.chance("slow_fsync", self.clock.now_ms()):
+            self.world.monitor.disturbed_ms = self.clock.now_ms()
+            with trio.CancelScope(shield=True):
+                stall_s = 10 ** self.world.chaos.draw("slow_fsync").uniform(-2, 0.85)
+                now_ms = self.clock.now_ms()
+                self.world.monitor.stalls.append((now_ms, now_ms + int(1000 * stall_s)))
+                await trio.sleep(stall_s)
+        return work(*args)
+
+    # --- what is done to the process ---------------------------------------------------
+
+    async def _die_in_time(self) -> None:
+        """A kill strikes at any time, or waits a while for a commit or a call to strike at."""
+        while (kill := self.power.due()) is not None:
+            draw = self.world.chaos.draw(kill[1])
+            patience_s = 0.0 if draw.random() < 0.4 else 40.0
+            await trio.sleep(max(0.0, (kill[0] - self.clock.now_ms()) / 1000) + patience_s)
+            if self.power.due() is kill:
+                self.power.die(kill[1], "any time")

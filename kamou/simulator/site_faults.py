@@ -1,0 +1,116 @@
+"""The public site of a simulated run: it gets into trouble, and trading must not notice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+
+import attrs
+import trio
+
+from kamou.clock import Clock
+from kamou.core.book.events import Event, RunStarted
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.runtime.supervision import ChildExit, ExitKind
+from kamou.simulator.faults import Chaos
+from kamou.simulator.invariants import Monitor
+from kamou.simulator.simulated_site import START_S, Fate, Script, SimulatedSites
+from kamou.site.health import SiteHealth
+from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site_supervisor
+from kamou.site.text import SiteText
+from kamou.store.journal import read_events
+from kamou.supervisor import Supervisor
+
+FAULT = "site_trouble"
+FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
+BAD_STARTS = (Fate.IS_REFUSED, Fate.NEVER_SERVES)
+BAD_START_RATE = 0.3  # of the starts that follow a trouble
+SIMULATED_SITE_LIMITS = SiteLimits(
+    memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_max_s=60
+)
+BACKOFF = Backoff(base_s=0.1, cap_s=30.0)
+
+
+@attrs.define(eq=False, kw_only=True)
+class SiteFaults:
+    """The site of one process of ours: as `kamou run` supervises it, over simulated processes."""
+
+    chaos: Chaos
+    monitor: Monitor
+    clock: Clock  # the true one
+    _moments: list[int] = attrs.Factory(list)  # when a trouble is due, in ms; the next first
+    _troubled: bool = False  # the process before this one had trouble
+
+    async def run(
+        self, record: Callable[[Event], None], now_ms: Callable[[], int], last_ms: int
+    ) -> None:
+        """Supervise the site until cancelled, if the seed has its fault.
+
+        ``record`` journals an event. The site must serve again before ``last_ms``.
+        """
+        if FAULT not in self.chaos.on:
+            return
+        begin_ms = self.clock.now_ms()
+        self._moments = [at_ms for at_ms in self.chaos.moments(FAULT) if at_ms >= begin_ms]
+
+        def recorded(event: Event) -> bool:
+            record(event)
+            return True
+
+        health = SiteHealth(announce=self._told, record=recorded, now_ms=now_ms)
+        keeper = SiteKeeper(
+            launch=SimulatedSites(self._next_script).launch,
+            health=health,
+            text=SiteText(announce=self._told, seconds=trio.current_time),
+            limits=SIMULATED_SITE_LIMITS,
+        )
+        supervisor = Supervisor(site_supervisor(keeper, BACKOFF), on_exit=self._exited)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await trio.sleep(max(0.0, (last_ms - self.clock.now_ms()) / 1000 - 1))
+            if health.degraded():
+                self.monitor.violation("SITE", last_ms, "", f"after the calm: {health.degraded()}")
+
+    def _next_script(self) -> Script:
+        """What happens to the next process."""
+        now_ms, draw = self.clock.now_ms(), self.chaos.draw(FAULT)
+        if now_ms >= self.chaos.calm_ms:
+            return Script()
+        if self._troubled and draw.random() < BAD_START_RATE:
+            return Script(fate=BAD_STARTS[draw.randrange(len(BAD_STARTS))])
+        if not self._moments:
+            return Script()
+        due_s = max(0.0, (self._moments.pop(0) - now_ms) / 1000 - START_S)
+        return Script(fate=FATES[draw.randrange(len(FATES))], after_s=due_s)
+
+    def _exited(self, exit_: ChildExit) -> None:
+        if exit_.kind is ExitKind.CRASHED:
+            self._troubled = True
+            self.chaos.note(FAULT)
+            self.monitor.coverage[f"site {getattr(exit_.error, 'trouble', 'unknown')}"] += 1
+        elif exit_.kind is ExitKind.STUCK:
+            self.monitor.violation("SITE", self.clock.now_ms(), "", "its process cannot be ended")
+
+    def _told(self, line: str) -> None:
+        self.monitor.coverage["site lines"] += 1
+        assert line.isprintable(), f"a terminal was given {line!r}"
+
+
+def misreported(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is wrong with the site's events in a journal.
+
+    In every run failures and recoveries alternate, and a recovery names the failure before it.
+    """
+    failed: SiteFailed | None = None
+    for committed in read_events(connection, 0):
+        event = committed.event
+        if isinstance(event, RunStarted):
+            failed = None
+        elif isinstance(event, SiteFailed):
+            if failed is not None:
+                yield f"event {committed.seq}: it failed twice without a recovery"
+            failed = event
+        elif isinstance(event, SiteRecovered):
+            if failed is None or event.failed_at_ms != failed.at_ms:
+                yield f"event {committed.seq}: a recovery from no failure"
+            failed = None

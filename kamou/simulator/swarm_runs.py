@@ -1,0 +1,209 @@
+"""Seeds in, results out: one world per seed, swarms over processes, and the smallest failure."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import attrs
+
+from kamou.clock import processor_s
+from kamou.simulator.faults import FAULTS
+from kamou.simulator.settings import Scenario
+from kamou.simulator.simulation import Simulation
+from kamou.venue.checker import Violation
+
+HOURS_STEP = 0.05  # how finely the shortest failing time is looked for
+MUST_HAPPEN = (
+    "entries",
+    "fills",
+    "orders",
+    "sent stop_loss",
+    "sent exit",
+    "TradeClosed",
+    "PermitDenied",
+    "CandidateVetoed",
+    "StopConfirmed",
+    "IncomeRecorded",
+)
+"""What every swarm must have done; a run that did nothing proves nothing."""
+
+ReportResult = Callable[["Result"], None]
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What became of one seed. ``digest`` is the hash of its trace, ``facts`` of its facts only."""
+
+    scenario: Scenario
+    violations: tuple[Violation, ...]
+    last_events: tuple[str, ...]  # before the first violation
+    coverage: dict[str, int]
+    struck: dict[str, int]  # fault class -> strikes
+    on: tuple[str, ...]
+    steps: int
+    processes: int
+    cpu_s: float
+    digest: str
+    facts: str
+    trace: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.violations)
+
+
+@attrs.frozen(kw_only=True)
+class Swarm:
+    """The results of many seeds as one. ``missing``: what never happened and should have."""
+
+    results: tuple[Result, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if result.failed)
+
+    def as_json(self) -> dict[str, Any]:
+        results = self.results
+        hours = sum(r.scenario.hours for r in results)
+        cpu_s = sum(r.cpu_s for r in results)
+        steps = sum(r.steps for r in results)
+        return {
+            "seeds": len(results),
+            "hours": hours,
+            "violations": sum(len(r.violations) for r in results),
+            "failures": [failure_document(r) for r in self.failures],
+            "coverage": coverage(results),
+            "missing": list(self.missing),
+            "cpu_s": round(cpu_s, 3),
+            "sim_hours_per_cpu_s": round(hours / cpu_s, 3) if cpu_s else None,
+            "steps": steps,
+            "steps_per_cpu_s": round(steps / cpu_s) if cpu_s else None,
+            "digests": {str(r.scenario.seed): r.digest for r in results},
+            "facts_digests": {str(r.scenario.seed): r.facts for r in results},
+        }
+
+
+def failure_document(result: Result) -> dict[str, Any]:
+    """A failed seed in plain data."""
+    first = result.violations[0]
+    return {
+        "seed": result.scenario.seed,
+        "hours": result.scenario.hours,
+        "until_hours": result.scenario.until_hours,
+        "symbols": result.scenario.symbols,
+        "faults": sorted(result.on),
+        "first": attrs.asdict(first),
+        "violations": [attrs.asdict(violation) for violation in result.violations],
+        "last_events": list(result.last_events),
+    }
+
+
+def coverage(results: Iterable[Result]) -> dict[str, int]:
+    """What happened how often, over all seeds; faults as ``fault NAME``."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result.coverage)
+        total.update({f"fault {name}": n for name, n in result.struck.items()})
+        total["processes"] += result.processes
+    return dict(sorted(total.items()))
+
+
+def simulate_seed(scenario: Scenario) -> Result:
+    """Run one seed."""
+    began_s = processor_s()
+    simulation = Simulation(scenario)
+    simulation.run()
+    monitor = simulation.monitor
+    return Result(
+        scenario=scenario,
+        violations=tuple(monitor.found),
+        last_events=monitor.last,
+        coverage=dict(monitor.coverage),
+        struck=dict(simulation.chaos.struck),
+        on=tuple(sorted(simulation.chaos.on)),
+        steps=simulation.steps,
+        processes=simulation.processes,
+        cpu_s=processor_s() - began_s,
+        digest=simulation.trace.hex,
+        facts=simulation.facts,
+        trace=tuple(simulation.trace.lines),
+    )
+
+
+def run_swarm(
+    scenarios: Iterable[Scenario], *, jobs: int = 1, report: ReportResult = lambda result: None
+) -> Swarm:
+    """Run every scenario, over ``jobs`` processes. Results are in the order of the scenarios."""
+    planned = tuple(scenarios)
+    results: list[Result] = []
+    for result in _run(planned, jobs):
+        results.append(result)
+        report(result)
+    return Swarm(results=tuple(results), missing=missing(results))
+
+
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not everywhere; it knows what was taken away
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
+    jobs = min(jobs, len(scenarios))
+    if jobs <= 1:
+        yield from map(simulate_seed, scenarios)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit this one's scheduler
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
+        yield from pool.map(simulate_seed, scenarios)
+
+
+def missing(results: Iterable[Result]) -> tuple[str, ...]:
+    """What never happened in all of them: enabled faults that never struck, and no trading.
+
+    Of one world alone only the trading is asked for: not every class finds its moment in it.
+    """
+    done = tuple(results)
+    total = coverage(done)
+    enabled = {name for result in done for name in result.on}
+    names = [f"fault {fault.name}" for fault in FAULTS if fault.name in enabled]
+    absent = [name for name in names if not total.get(name)] if len(done) > 1 else []
+    needed = MUST_HAPPEN if sum(r.scenario.hours for r in done) >= MUST_HAPPEN_HOURS else TRADED
+    return (*absent, *(name for name in needed if not total.get(name)))
+
+
+TRADED = ("entries", "fills", "orders")
+MUST_HAPPEN_HOURS = 10.0  # a shorter swarm must trade; a longer one must have met all of it
+
+
+def shrink(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
+    """The smallest set of faults and the shortest time with which the seed still fails.
+
+    Greedy: a class at a time is left out for good when the seed fails without it. Each class
+    draws from a generator of its own, so the others stay what they were.
+    """
+    assert result.failed, "only a failure can be made smaller"
+    scenario = attrs.evolve(result.scenario, faults=frozenset(result.on))
+    best = result
+    for name in sorted(result.on):
+        assert scenario.faults is not None
+        tried = simulate_seed(attrs.evolve(scenario, faults=scenario.faults - {name}))
+        report(f"without {name}: {'still fails' if tried.failed else 'passes'}")
+        if tried.failed:
+            best, scenario = tried, tried.scenario
+    hours = scenario.hours
+    while hours > HOURS_STEP:
+        hours -= HOURS_STEP
+        tried = simulate_seed(attrs.evolve(scenario, until_hours=hours))
+        report(f"up to {hours:g} h: {'still fails' if tried.failed else 'passes'}")
+        if not tried.failed:
+            break
+        best = tried
+    return best

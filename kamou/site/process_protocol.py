@@ -1,0 +1,122 @@
+"""What the trading process and the public site's process say to each other, and how.
+
+Three pipes. Standard input carries one line of JSON (``SiteHandover``) and then stays open: its end
+tells the child that its parent has ended. Standard output carries heartbeats, numbers of fixed size
+only. Standard error carries text for people, which the parent limits and escapes.
+
+Both processes import this file, so it imports little.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from kamou.errors import ConfigurationError
+from kamou.http.limits import Limits
+
+HANDOVER_BYTES_MAX = 1024 * 1024  # the operator's pricing page is the only part that grows
+PRICING_BYTES_MAX = 256 * 1024  # of web.pricing_file: far more than a page that people read
+HEARTBEAT_MAGIC = b"kamou-1\n"  # a stray print on standard output is not taken for a heartbeat
+
+
+@attrs.frozen(kw_only=True)
+class SiteHandover:
+    """Everything that the child is given: no token, no salt key, no operator's socket.
+
+    ``mode``, ``currency`` and ``gate`` are shown only while the journal holds no run; the journal
+    decides afterwards.
+    """
+
+    database: str  # absolute path, opened read-only
+    socket: int  # inherited descriptor of the listening socket
+    mode: str
+    currency: str
+    gate: str
+    pricing_markdown: str
+    nice: int  # added to the parent's
+    memory_max_bytes: int  # address space; 0: unlimited
+    descriptors_max: int  # open files
+    render_max_s: float  # a render that takes longer ends the child
+    heartbeat_s: float  # between two heartbeats
+    limits: Limits  # of the listener
+    public_url: str = ""  # the site's origin as readers know it; empty: none is sent
+
+
+@attrs.frozen(kw_only=True)
+class Heartbeat:
+    """What the child says of itself. Counters are since its start."""
+
+    requests: int  # answered or being answered
+    connections: int  # open now
+    accepted: int  # connections
+    refused: int  # connections and requests beyond a limit, or malformed
+    cut: int  # connections that were too slow, read nothing, or were open at the end
+    failed: int  # connections that an exception ended
+    renders: int  # pages made, not taken from memory
+    memory_bytes: int  # resident now
+    descriptors: int  # open now
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(Heartbeat))
+_FRAME = struct.Struct(f"<8s{len(_FIELDS)}Q")
+HEARTBEAT_BYTES = _FRAME.size  # below PIPE_BUF: written whole or not at all
+COUNTER_MAX = 2**63 - 1
+
+
+def encode_handover(handover: SiteHandover) -> bytes:
+    """Return the one line that the child reads first."""
+    line = msgspec.json.encode(handover) + b"\n"
+    assert len(line) <= HANDOVER_BYTES_MAX, f"a handover of {len(line)} bytes"
+    return line
+
+
+def decode_handover(line: bytes) -> SiteHandover:
+    """Return what ``encode_handover`` wrote.
+
+    Raises:
+        ValueError: it is not a handover; names the field.
+    """
+    return msgspec.json.decode(line, type=SiteHandover)
+
+
+def encode_heartbeat(beat: Heartbeat) -> bytes:
+    """Return ``HEARTBEAT_BYTES`` bytes; a number out of range is cut to it."""
+    numbers = (min(max(0, getattr(beat, name)), COUNTER_MAX) for name in _FIELDS)
+    return _FRAME.pack(HEARTBEAT_MAGIC, *numbers)
+
+
+def decode_heartbeat(frame: bytes) -> Heartbeat | None:
+    """Return the heartbeat in exactly ``HEARTBEAT_BYTES`` bytes; None if it is anything else."""
+    if len(frame) != HEARTBEAT_BYTES:
+        return None
+    magic, *numbers = _FRAME.unpack(frame)
+    if magic != HEARTBEAT_MAGIC or max(numbers) > COUNTER_MAX:
+        return None
+    return Heartbeat(**dict(zip(_FIELDS, numbers, strict=True)))
+
+
+def read_pricing(file: str) -> str:
+    """Return the Markdown of ``web.pricing_file``; empty when none is set.
+
+    Raises:
+        ConfigurationError: the setting names a file that cannot be read, or a very long one.
+    """
+    if not file:
+        return ""
+    try:
+        with Path(file).expanduser().open("rb") as opened:
+            text = opened.read(PRICING_BYTES_MAX + 1).decode("utf-8")
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # the last: no such ~user
+        raise ConfigurationError(
+            f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
+            " correct the path or leave the setting empty"
+        ) from error
+    if len(text.encode()) > PRICING_BYTES_MAX:
+        raise ConfigurationError(
+            f"web.pricing_file: {file} is longer than {PRICING_BYTES_MAX // 1024} KB; shorten it"
+        )
+    return text

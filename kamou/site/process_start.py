@@ -1,0 +1,132 @@
+"""The public site's process, started by exec: descriptors, environment, pipes, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import trio
+
+from kamou.errors import SiteFloodError, SiteStartError
+from kamou.site.port import TEXT_BYTES, Launch, SiteProcess
+from kamou.site.process_protocol import (
+    HEARTBEAT_BYTES,
+    Heartbeat,
+    SiteHandover,
+    decode_heartbeat,
+    encode_handover,
+)
+
+MODULE = "kamou.web.process"  # named, not imported: the trading process imports no page
+STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server), then SIGKILL
+KILL_GRACE_S = 1.0  # to reap it; beyond that it hangs in the kernel and is left behind
+ALLOWED_ENVIRONMENT = ("PATH", "LANG", "TZ", "PYTHONPATH")
+ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # the locale, and the measurement of the tests
+OWN_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "2",  # 40 threads reserved 1,445 MB of address space without it
+    "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves address space too
+}
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of ``environ`` that the child may see. Secrets are never in the list."""
+    allowed = {
+        name: value
+        for name, value in environ.items()
+        if name in ALLOWED_ENVIRONMENT or name.startswith(ALLOWED_PREFIXES)
+    }
+    return allowed | OWN_ENVIRONMENT
+
+
+def child_command() -> list[str]:
+    """Return the command line. ``-P``: no module is imported from the working directory."""
+    return [sys.executable, "-P", "-m", MODULE]
+
+
+def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
+    """Return the real ``Launch``: each call starts one child with this handover.
+
+    ``command`` is another program for the child, in tests.
+    """
+
+    @contextlib.asynccontextmanager
+    async def launch() -> AsyncIterator[SiteProcess]:
+        try:
+            process = await trio.lowlevel.open_process(
+                list(command) or child_command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(handover.socket,),
+                env=child_environment(os.environ),
+                # A group of its own: Ctrl-C is the parent's to hear. Not a session of its own: with
+                # autogroup a session gets its own share of the processor and nice has no effect.
+                process_group=0,
+            )
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
+            raise SiteStartError(f"the site's process cannot be started: {error}") from error
+        started = _Started(process)
+        try:
+            await started.hand_over(handover)
+            yield started
+        finally:
+            with trio.CancelScope(shield=True):
+                await started.end()
+
+    return launch
+
+
+class _Started:
+    """A ``SiteProcess``."""
+
+    def __init__(self, process: trio.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._lifeline = process.stdin
+        self._beats = process.stdout
+        self._text = process.stderr
+        self._frame = b""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def hand_over(self, handover: SiteHandover) -> None:
+        """Write the handover. A child that has ended already is seen by ``wait``."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._lifeline.send_all(encode_handover(handover))
+
+    async def next_heartbeat(self) -> Heartbeat | None:
+        while len(self._frame) < HEARTBEAT_BYTES:
+            more = await self._beats.receive_some(HEARTBEAT_BYTES - len(self._frame))
+            if not more:
+                return None
+            self._frame += more
+        frame, self._frame = self._frame, b""
+        beat = decode_heartbeat(frame)
+        if beat is None:
+            raise SiteFloodError("the site's process wrote something that is not a heartbeat")
+        return beat
+
+    async def next_text(self) -> bytes:
+        return bytes(await self._text.receive_some(TEXT_BYTES))
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        """Ask, wait, kill, reap, close. Bounded by the two graces."""
+        for told, grace_s in ((signal.SIGTERM, STOP_GRACE_S), (signal.SIGKILL, KILL_GRACE_S)):
+            if self._process.poll() is not None:
+                break
+            self._process.send_signal(told)
+            with trio.move_on_after(grace_s):
+                await self._process.wait()
+        for stream in (self._lifeline, self._beats, self._text):
+            await stream.aclose()

@@ -1,0 +1,181 @@
+"""The life of one process of the public site, as a supervised child of the trading process.
+
+The supervisor starts the next one for ever, with a capped back-off: a site that does not come up
+must not end the trading. Nothing here waits for the site but the task that watches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from kamou.errors import (
+    SiteError,
+    SiteFloodError,
+    SiteMemoryError,
+    SiteSilentError,
+    SiteStartError,
+)
+from kamou.runtime.supervision import ChildSpec, SupervisorSpec
+from kamou.site.health import STANDING_TICKS, SiteHealth
+from kamou.site.port import Launch, SiteProcess
+from kamou.site.text import SiteText
+
+TICK_S = 1.0  # silence is counted in turns of our own loop: a blocked loop hears nobody
+SILENT_TICKS = 4  # then it is said; what is said is said within 5 s
+BEATS_PER_TICK_MAX = 1_000  # two are sent; after a blocked loop all that the pipe held, 910
+TEXT_END_S = 0.5  # to read what an ended process wrote last
+SITE_SHUTDOWN_S = 5.0  # beyond both graces of the process
+
+
+@attrs.frozen(kw_only=True)
+class SiteLimits:
+    """What makes a process be replaced."""
+
+    memory_max_bytes: int  # resident
+    silence_max_s: int  # without a heartbeat, once it has served
+    start_max_s: int  # from its start to its first heartbeat
+
+
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """Between two processes: doubles from the base to the cap."""
+
+    base_s: float
+    cap_s: float
+
+
+def site_supervisor(keeper: SiteKeeper, backoff: Backoff) -> SupervisorSpec:
+    """Return the specification of the supervisor that replaces the site's process for ever."""
+    return SupervisorSpec(
+        id="public",
+        children=(
+            ChildSpec(
+                id="site",
+                start=keeper.run,
+                shutdown_s=SITE_SHUTDOWN_S,
+                start_timeout_s=math.inf,  # counted in ticks by the keeper
+            ),
+        ),
+        intensity=None,
+        backoff_base_s=backoff.base_s,
+        backoff_cap_s=backoff.cap_s,
+        backoff_reset_s=STANDING_TICKS * TICK_S,
+    )
+
+
+@attrs.define(kw_only=True, eq=False)
+class SiteKeeper:
+    """Starts a process, watches it, and ends it when it breaks a limit. One ``run``, one life."""
+
+    launch: Launch
+    health: SiteHealth
+    text: SiteText
+    limits: SiteLimits
+    _quiet_ticks: int = 0  # since the last heartbeat
+    _beats: int = 0  # since the last tick
+    _serves: bool = False
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run one process until it ends; reports started with its first heartbeat.
+
+        Raises:
+            SiteError: always, unless cancelled: it ended, or it had to be ended, and why.
+        """
+        self._quiet_ticks, self._beats, self._serves = 0, 0, False
+        self.health.started()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                process = await self._launched(stack)
+                error = await self._first_trouble(process, task_status)
+            raise error
+        except SiteError as error:
+            self.health.ended(error)
+            raise
+
+    async def _launched(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
+        """Start a process. One that does not read a long handover is not waited for."""
+        start_max_s = self.limits.start_max_s
+        with trio.move_on_after(start_max_s):
+            return await stack.enter_async_context(self.launch())
+        raise SiteStartError(f"it did not take its handover within {start_max_s} s")
+
+    async def _first_trouble(
+        self, process: SiteProcess, task_status: trio.TaskStatus[None]
+    ) -> SiteError:
+        """Watch the process in four ways; the first trouble that one of them finds."""
+        found: list[SiteError] = []
+
+        async def watch(watcher: Callable[[], Awaitable[SiteError]]) -> None:
+            found.append(await watcher())
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            read_out = trio.Event()
+            nursery.start_soon(watch, lambda: self._watch_beats(process, task_status))
+            nursery.start_soon(watch, lambda: self._watch_text(process, read_out))
+            nursery.start_soon(watch, self._watch_silence)
+            nursery.start_soon(watch, lambda: _watch_exit(process, read_out))
+        self.text.end()
+        return found[0]
+
+    async def _watch_beats(
+        self, process: SiteProcess, task_status: trio.TaskStatus[None]
+    ) -> SiteError:
+        try:
+            while (beat := await process.next_heartbeat()) is not None:
+                self._quiet_ticks, self._beats = 0, self._beats + 1
+                if self._beats > BEATS_PER_TICK_MAX:
+                    return SiteFloodError(f"more than {BEATS_PER_TICK_MAX} heartbeats in a second")
+                if beat.memory_bytes > self.limits.memory_max_bytes:
+                    held, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
+                    return SiteMemoryError(f"it holds {held} MB of memory; it may hold {limit}")
+                self.health.heard(beat)
+                if not self._serves:
+                    self._serves = True
+                    task_status.started()
+        except SiteError as error:
+            return error
+        return await _never()
+
+    async def _watch_text(self, process: SiteProcess, read_out: trio.Event) -> SiteError:
+        try:
+            while chunk := await process.next_text():
+                self.text.take(chunk)
+        except SiteError as error:
+            return error
+        read_out.set()
+        return await _never()
+
+    async def _watch_silence(self) -> SiteError:
+        limits = self.limits
+        while True:
+            await trio.sleep(TICK_S)
+            self._quiet_ticks, self._beats = self._quiet_ticks + 1, 0
+            silent_s = self._quiet_ticks * TICK_S
+            if not self._serves:
+                if silent_s >= limits.start_max_s:
+                    return SiteStartError(f"it did not serve within {limits.start_max_s} s")
+                continue
+            if silent_s >= limits.silence_max_s:
+                return SiteSilentError(f"no heartbeat for {silent_s:g} s")
+            if self._quiet_ticks == SILENT_TICKS:
+                self.health.silent(silent_s)
+            self.health.tick()
+
+
+async def _watch_exit(process: SiteProcess, read_out: trio.Event) -> SiteError:
+    code = await process.wait()
+    with trio.move_on_after(TEXT_END_S):
+        await read_out.wait()
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return SiteError(f"its process ended with {how}")
+
+
+async def _never() -> SiteError:
+    await trio.sleep_forever()
+    raise AssertionError

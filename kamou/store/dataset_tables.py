@@ -1,0 +1,90 @@
+"""The tables of a dataset, written and read by this store alone: nothing is checked here.
+
+Files that others wrote are read by ``file_layouts.py`` and ``wide_tables.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kamou.core.arrays import Floats
+from kamou.core.market.bars import Bars, Series
+from kamou.store.dataset_description import AVAILABLE, BAR_FIELDS, StoredMeta
+
+
+def bar_table(bars: Bars) -> pa.Table:
+    """Long rows by symbol and time; a missing bar has no row."""
+    there = ~np.isnan(bars.close).T
+    code, row = np.nonzero(there)
+    arrays = {
+        "symbol": pa.DictionaryArray.from_arrays(
+            pa.array(code.astype(np.int32)), pa.array(bars.symbols, pa.string())
+        ),
+        "ts": pa.array(bars.open_ms[row]),
+    }
+    for name in BAR_FIELDS:
+        kind = np.float32 if name == "volume" else np.float64
+        arrays[name] = pa.array(getattr(bars, name).T[there].astype(kind))
+    return pa.table(arrays)
+
+
+def series_table(series: Series) -> pa.Table:
+    """Wide: ``available_ms`` and one column per symbol."""
+    columns = {AVAILABLE: pa.array(series.available_ms)}
+    for column, symbol in enumerate(series.symbols):
+        columns[symbol] = pa.array(np.ascontiguousarray(series.values[:, column]))
+    return pa.table(columns)
+
+
+def read_bars(path: Path, meta: StoredMeta) -> Bars:
+    """One column at a time: a set of millions of bars is never in memory twice."""
+    symbols, period, first = meta.symbols, meta.period_ms, meta.first_ms
+    bars = (meta.last_ms - first) // period
+    place_of = {symbol: at for at, symbol in enumerate(symbols)}
+
+    def column(name: str) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = pq.read_table(path, columns=[name])[name].to_numpy()
+        return values
+
+    cell = (column("ts") - first) // period * len(symbols)
+    done = 0
+    names = pq.read_table(path, columns=["symbol"], read_dictionary=["symbol"])["symbol"]
+    for chunk in names.chunks:
+        place = np.array([place_of[name] for name in chunk.dictionary.to_pylist()])
+        cell[done : done + len(chunk)] += place[chunk.indices.to_numpy()]
+        done += len(chunk)
+
+    def grid(name: str) -> Floats:
+        kind = np.float32 if name == "volume" else np.float64
+        values = np.full(bars * len(symbols), np.nan, dtype=kind)
+        values[cell] = column(name)
+        shaped: npt.NDArray[Any] = values.reshape(bars, len(symbols))
+        return shaped
+
+    return Bars(
+        symbols=symbols,
+        period_ms=period,
+        open_ms=first + period * np.arange(bars, dtype=np.int64),
+        open=grid("open"),
+        high=grid("high"),
+        low=grid("low"),
+        close=grid("close"),
+        volume=grid("volume"),
+    )
+
+
+def read_series(path: Path, symbols: tuple[str, ...], period_ms: int) -> Series:
+    table = pq.read_table(path)
+    values = [table[symbol].to_numpy() for symbol in symbols]
+    return Series(
+        symbols=symbols,
+        available_ms=table[AVAILABLE].to_numpy(),
+        values=np.column_stack(values) if symbols else np.empty((table.num_rows, 0)),
+        period_ms=period_ms,
+    )

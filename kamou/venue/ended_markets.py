@@ -1,0 +1,52 @@
+"""Markets that end: the embedded venue settles what is held at the last close, once.
+
+Assumes that a venue settles a delisted contract at its last price, without a fee of its own for
+the settlement. Costs nothing where no market ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from kamou.clock import next_ms
+from kamou.core.day import HOUR_MS
+from kamou.core.model import OrderStatus
+from kamou.venue.account import VenueAccount
+from kamou.venue.market.market import MarketSource
+from kamou.venue.models import nearest_tick
+
+
+@runtime_checkable
+class EndingSource(Protocol):
+    """A market source of which single markets may end before the others."""
+
+    def ended(self, symbol: str) -> tuple[int, float] | None:
+        """When the symbol's market ended for good and its last close; None: it goes on."""
+        ...
+
+
+def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms: int) -> int:
+    """Up to when the market may be walked in one go: the hour, or the end of a held market."""
+    stop_ms = min(to_ms, next_ms(from_ms, HOUR_MS))
+    if isinstance(source, EndingSource):
+        for symbol in held:
+            end = source.ended(symbol)
+            if end is not None and end[0] > from_ms:
+                stop_ms = min(stop_ms, end[0])
+    return stop_ms
+
+
+def settle_ended(source: MarketSource, account: VenueAccount, at_ms: int) -> None:
+    """Close what is held of markets that have ended; their orders end with it."""
+    if not isinstance(source, EndingSource):
+        return
+    instruments = {each.symbol: each for each in source.instruments}
+    for symbol, held in sorted(account.state.positions.items()):
+        end = source.ended(symbol)
+        if end is None or end[0] > at_ms:
+            continue
+        price = nearest_tick(end[1], instruments[symbol].tick)
+        account.close_at(held, price, "settlement", at_ms)
+        for order in account.state.live_orders(symbol):
+            account.finish(order, OrderStatus.CANCELED, at_ms)

@@ -1,0 +1,133 @@
+"""What recorded bars do not say: the instruments' limits and the quoted spread.
+
+Inferred from the set itself, once, before any trading: metadata, never a signal. The models and
+what each assumption costs:
+
+- tick: the power of ten that all sampled prices are multiples of. A venue's tick of 0.05 becomes
+  0.01: fills look slightly finer than they were.
+- lot: the largest power of ten (at most 1 unit or a power above) worth at most ``LOT_VALUE`` at
+  the highest price. Real lots are often coarser: sizes look slightly finer than they were.
+- leverage and maintenance margin: by rank of turnover, three tiers, as venues grade them.
+- half spread: ``HALF_SPREAD_BPS * sqrt(rank of turnover)``, at least half a tick. A calm-market
+  figure: spreads in a crash were wider, so costs there are understated.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from kamou.core.arrays import Floats
+from kamou.core.day import HOUR_MS
+from kamou.core.market.bars import Dataset, Series
+from kamou.core.model import BPS_PER_UNIT, Instrument
+from kamou.venue.market.universe import LOTS_MAX, NOTIONAL_MIN
+
+SAMPLE_BARS = 1_000  # evenly spaced: enough to see every decimal that a price uses
+DECIMALS_MAX = 10
+LOT_VALUE = 1.0  # USDT: a tenth of a percent of the smallest position worth taking
+TAKER_FEE = Decimal("0.0006")
+MAKER_FEE = Decimal("0.0002")
+HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bp for the 150th
+FUNDING_INTERVAL_H = 8  # when no rates say otherwise
+# rank of turnover below which the tier holds; leverage; maintenance margin rate
+ASSUMED_TIERS = (
+    (10, 75, Decimal("0.005")),
+    (50, 50, Decimal("0.01")),
+    (10**9, 25, Decimal("0.02")),
+)
+QUOTES = ("USDT", "USDC", "USD")
+
+
+def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
+    """One linear perpetual per symbol, in the set's order. Fees are Kamou's default schedule."""
+    bars = data.bars
+    sample = np.concatenate(
+        [_sample(part) for part in (bars.open, bars.high, bars.low, bars.close)]
+    )
+    decimals = _decimals(sample)
+    highest = np.fmax.reduce(sample)
+    ranks = _turnover_ranks(data)
+    intervals = _funding_intervals_h(data.funding)
+    made = []
+    for column, symbol in enumerate(bars.symbols):
+        lot = Decimal(10) ** int(np.floor(np.log10(LOT_VALUE / highest[column])))
+        leverage, margin = next(tier[1:] for tier in ASSUMED_TIERS if ranks[column] <= tier[0])
+        base, quote = _split(symbol)
+        made.append(
+            Instrument(
+                symbol=symbol,
+                base=base,
+                quote=quote,
+                tick=Decimal(10) ** -int(decimals[column]),
+                lot=lot,
+                contract_size=Decimal(1),
+                qty_min=lot,
+                qty_max=lot * LOTS_MAX,
+                notional_min=NOTIONAL_MIN,
+                leverage_max=leverage,
+                maintenance_margin_rate=margin,
+                taker_fee=TAKER_FEE,
+                maker_fee=MAKER_FEE,
+                funding_interval_h=int(intervals[column]),
+            )
+        )
+    return tuple(made)
+
+
+def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floats:
+    """Half the quoted spread per symbol, in basis points of mid: the model of this module."""
+    ranks = _turnover_ranks(data)
+    price = np.nanmedian(_sample(data.bars.close), axis=0)
+    half_tick = (
+        np.array([float(each.tick) for each in instruments]) / 2 / price * float(BPS_PER_UNIT)
+    )
+    spreads: Floats = np.maximum(HALF_SPREAD_BPS * np.sqrt(ranks), half_tick)
+    return spreads
+
+
+def _sample(values: Floats) -> Floats:
+    """Up to ``SAMPLE_BARS`` evenly spaced rows and, per column, at least one known value."""
+    stride = max(1, len(values) // SAMPLE_BARS)
+    sampled = values[::stride]
+    known = ~np.isnan(values)
+    first = values[known.argmax(axis=0), np.arange(values.shape[1])]
+    return np.concatenate([sampled, first[np.newaxis]])
+
+
+def _decimals(sample: Floats) -> Floats:
+    """Per column the fewest decimals that write every sampled price."""
+    found = np.full(sample.shape[1], float(DECIMALS_MAX))
+    for decimals in range(DECIMALS_MAX, -1, -1):
+        scaled = sample * 10.0**decimals
+        # 1e-6 of a unit: far above float64's rounding of a price, far below a real decimal.
+        whole = np.abs(scaled - np.rint(scaled)) < np.maximum(1e-6, 1e-15 * np.abs(scaled))
+        found[(whole | np.isnan(sample)).all(axis=0)] = decimals
+    return found
+
+
+def _turnover_ranks(data: Dataset) -> Floats:
+    """1 is the symbol with the largest median turnover per bar; ties by name."""
+    turnover = np.nanmedian(_sample(data.bars.close) * _sample(data.bars.volume), axis=0)
+    order = np.argsort(-turnover, kind="stable")
+    ranks = np.empty(len(order))
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks
+
+
+def _funding_intervals_h(funding: Series) -> Floats:
+    """Per symbol the median distance between its settlements, in whole hours."""
+    intervals = np.full(len(funding.symbols), float(FUNDING_INTERVAL_H))
+    for column in range(len(funding.symbols)):
+        at = funding.available_ms[~np.isnan(funding.values[:, column])]
+        if len(at) > 1:
+            intervals[column] = max(1, round(float(np.median(np.diff(at))) / HOUR_MS))
+    return intervals
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    for quote in QUOTES:
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)], quote
+    return symbol, QUOTES[0]

@@ -1,0 +1,45 @@
+"""What never changes while the site runs: style sheet and images, favicon, robots.txt, sitemap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from xml.sax.saxutils import escape
+
+from kamou.http.replies import IMMUTABLE, FixedReply, reply
+from kamou.web.render import StaticFile
+
+TEXT_TYPE = "text/plain; charset=utf-8"
+XML = "application/xml; charset=utf-8"
+DAY = "public, max-age=86400"  # at an address that everybody knows, and that must not change
+
+PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
+SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
+
+
+def fixed_replies(
+    static: Iterable[StaticFile], public_url: str
+) -> Iterator[tuple[str, FixedReply]]:
+    """Yield each fixed path with its reply; the sitemap only where the site's address is known."""
+    for file in static:
+        yield f"/static/{file.name}", reply(file.body, file.media_type, cache=IMMUTABLE)
+        if file.name.startswith("favicon."):
+            yield "/favicon.ico", reply(file.body, file.media_type, cache=DAY)
+    yield "/robots.txt", reply(robots(public_url), TEXT_TYPE, cache=DAY)
+    if public_url:
+        yield "/sitemap.xml", reply(sitemap(public_url), XML, cache=DAY)
+
+
+def robots(public_url: str) -> bytes:
+    """Everything may be read; filters of the list of trades only repeat it."""
+    lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
+    if public_url:
+        lines.append(f"Sitemap: {public_url}/sitemap.xml")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def sitemap(public_url: str) -> bytes:
+    """The pages that stand for themselves. Trades and days are linked from them."""
+    urls = "".join(f"<url><loc>{escape(public_url + page)}</loc></url>" for page in PAGES)
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><urlset xmlns="{SITEMAP}">{urls}</urlset>'.encode()
+    )

@@ -1,0 +1,306 @@
+"""How verbs end that cannot do what they were asked: one line, and an exit code that says it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from store.market_files import good_folder
+
+from kamou.cli import kamou_command, main
+from kamou.data_directory.folder import DataDirectory
+from kamou.errors import InvalidDataError
+
+Cli = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., None]
+
+
+def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def pressed(*, quiet: bool = False) -> Iterator[Callable[..., None]]:
+        def report(what: str, done: int, total: int) -> None:
+            raise KeyboardInterrupt  # in an actor, below nurseries of the supervisors
+
+        yield report
+
+    monkeypatch.setattr("kamou.commands.backtest.progress", pressed)
+    data = good_folder(tmp_path / "good")
+    assert cli("backtest", "--data", data) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (InvalidDataError("no bars"), "error: no bars\n"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"),
+            "error: a/b: No such file or directory; make the folder first, or name another path\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "b"),
+            "error: b: No space left on device; free some space, then try again\n",
+        ),
+    ],
+)
+def test_an_error_among_groups_is_one_line(
+    cli: Cli, compose: Compose, raised: Exception, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("tasks", [ExceptionGroup("a task", [raised])])
+
+    compose("backtest", fail)
+    assert cli("backtest", "--data", "any") == (1, "", said)
+
+
+def test_our_own_error_says_more_than_the_one_of_the_system_beside_it(
+    cli: Cli, compose: Compose
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "a")
+        raise ExceptionGroup("tasks", [missing, InvalidDataError("no bars")])
+
+    compose("backtest", fail)
+    assert cli("backtest", "--data", "any")[2] == "error: no bars\n"
+
+
+def test_an_error_that_nobody_foresaw_is_not_made_a_line_of_ours(
+    cli: Cli, compose: Compose
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("tasks", [ZeroDivisionError(), InvalidDataError("no bars")])
+
+    compose("backtest", fail)
+    with pytest.raises(ExceptionGroup) as caught:
+        cli("backtest", "--data", "any")
+    assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("backtest", "--data", "any", "--json"),
+        ("backtest", "--data", "any", "--journal"),
+        ("simulate", "--seed", 1, "--json"),
+        ("simulate", "--seed", 1, "--trace"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    cli: Cli, compose: Compose, monkeypatch: pytest.MonkeyPatch, verb: tuple[object, ...]
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("it began")
+
+    compose("backtest", work)
+    monkeypatch.setattr("kamou.simulator.swarm_runs.run_swarm", work)
+    said = "cannot be written: No such file or directory; name a file in a folder"
+    code, _, err = cli(*verb, "none/out")
+    assert code == 1
+    assert err.startswith(f"error: none/out: {said}")
+    assert err.count("\n") == 1
+    Path("taken").write_text("")
+    assert "taken/out: cannot be written: Not a directory" in cli(*verb, "taken/out")[2]
+    assert "/dev/null: is there and is no file" in cli(*verb, "/dev/null")[2]
+
+
+def test_looking_whether_a_file_can_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    Path("out.json").write_text("as it was")
+    assert cli("backtest", "--data", "none", "--json", "out.json", "--journal", "j")[0] == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["out.json"]
+    assert Path("out.json").read_text() == "as it was"
+
+
+def error_of(out: str) -> tuple[str, int]:
+    """The one document of standard output, which is an error and nothing else."""
+    document = json.loads(out)
+    assert set(document) == {"error", "exit_code"}
+    return document["error"], document["exit_code"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        (("status", "--config", "none.toml"), 4),
+        (("why", "BTCUSDT"), 3),
+        (("report",), 3),
+        (("halt",), 3),
+        (("resume",), 3),
+        (("check-config", "--config", "none.toml"), 4),
+        (("show-config", "--config", "none.toml"), 4),
+        (("data", "import", "none"), 2),
+        (("data", "list", "--data-dir", "none"), 3),
+        (("data", "list", "--config", "none.toml"), 4),
+        (("db", "migrate"), 3),
+        (("db", "backup", "copy"), 3),
+        (("db", "restore", "copy"), 1),
+        (("status", "--bogus"), 2),
+        (("why",), 2),
+    ],
+)
+def test_with_json_an_error_is_a_document_on_standard_output_too(
+    cli: Cli, verb: tuple[str, ...], expected: int
+) -> None:
+    code, out, err = cli(*verb, "--json")
+    assert code == expected, err
+    said, told = error_of(out)
+    assert told == code
+    assert said in err, "a person reads the same"
+
+
+@pytest.mark.parametrize("form", [("--json", "-"), ("--json=-",), ("--json", "report.json")])
+def test_a_backtest_or_simulation_that_fails_is_a_document_too(
+    cli: Cli, form: tuple[str, ...]
+) -> None:
+    code, out, err = cli("backtest", "--data", "none", *form)
+    said, told = error_of(out)
+    assert (code, told) == (1, 1)
+    assert err == f"error: {said}\n"
+    assert error_of(cli("simulate", *form)[1])[1] == 2
+
+
+def test_a_result_that_says_what_is_wrong_is_the_only_document(cli: Cli, compose: Compose) -> None:
+    code, out, err = cli("status", "--json")
+    seen = json.loads(out)
+    assert (code, seen["running"]) == (3, False)
+    assert err == f"error: {seen['why_not']}\n"
+    compose("backtest", lambda *_, **__: {"violations": 2})
+    code, out, _ = cli("backtest", "--data", "any", "--json", "-")
+    assert (code, json.loads(out)) == (6, {"violations": 2})
+
+
+def test_several_problems_are_one_document_with_a_line_each(cli: Cli) -> None:
+    Path("kamou.toml").write_text("equity = 0\nmode = 'none'\n")
+    code, out, err = cli("check-config", "--json")
+    said, _ = error_of(out)
+    assert code == 4
+    assert len(said.splitlines()) == 2
+    assert err == f"error: {said}\n"
+
+
+def test_an_interruption_is_a_document_too(cli: Cli, compose: Compose) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    compose("backtest", interrupted)
+    assert error_of(cli("backtest", "--data", "any", "--json", "-")[1]) == ("interrupted", 130)
+
+
+def test_a_defect_is_a_document_and_still_a_traceback(
+    compose: Compose, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a / b")
+
+    compose("backtest", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["backtest", "--data", "any", "--json", "-"])
+    said, code = error_of(capsys.readouterr().out)
+    assert code == 1
+    assert "ZeroDivisionError('a / b')" in said
+
+
+def test_without_json_nothing_of_an_error_is_on_standard_output(cli: Cli) -> None:
+    assert cli("report")[1] == ""
+    assert cli("why")[1] == ""
+
+
+GROUPS = [("kamou",)] + [("kamou", name) for name in ("data", "db")]
+
+
+def test_these_are_all_groups() -> None:
+    found = [("kamou", name) for name, each in kamou_command.commands.items() if is_group(each)]
+    assert [("kamou",), *found] == GROUPS
+
+
+def is_group(command: click.Command) -> bool:
+    return isinstance(command, click.Group)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
+    cli: Cli, group: tuple[str, ...]
+) -> None:
+    code, out, err = cli(*group[1:])
+    assert (code, out) == (2, "")
+    assert err == cli(*group[1:], "--help")[1]
+    assert "\\n" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "of"),
+    [
+        (("nope",), "No such command 'nope'.", "kamou"),
+        (("db", "nope"), "No such command 'nope'.", "kamou db"),
+        (("--nope",), "No such option '--nope'.", "kamou"),
+        (("data", "list", "--nope"), "No such option '--nope'.", "kamou data list"),
+        (("backtest",), "Missing option '--data'.", "kamou backtest"),
+        (("db", "backup"), "Missing argument 'FILE'.", "kamou db backup"),
+        (("why", "A", "b"), "Got unexpected extra argument (b)", "kamou why"),
+        (
+            ("run", "--port", "x"),
+            "Invalid value for '--port': 'x' is not a valid integer.",
+            "kamou run",
+        ),
+    ],
+)
+def test_a_wrong_usage_is_one_line_and_a_hint(
+    cli: Cli, words: tuple[str, ...], said: str, of: str
+) -> None:
+    assert cli(*words) == (2, "", f"error: {said}\n`{of} --help` says how it is used\n")
+
+
+def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:
+    code, out, _ = cli("status", "--json", "--nope")
+    assert json.loads(out) == {"error": "No such option '--nope'.", "exit_code": code}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backtest", "--data", "any", "--json"),
+        ("backtest", "--data", "any", "--journal"),
+        ("simulate", "--seed", "1", "--json"),
+        ("init",),
+        ("db", "backup"),
+    ],
+)
+def test_a_file_in_a_folder_that_is_not_there_is_refused_with_a_remedy_and_makes_none(
+    cli: Cli, journalled: DataDirectory, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    code, _, err = cli(*words, tmp_path / "typo" / "file")
+    assert code in (1, 4)
+    assert f"{tmp_path / 'typo' / 'file'}" in err
+    assert "folder" in err.partition(";")[2], "what to do about it"
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("why", "BTCUSDT"),
+        ("halt",),
+        ("resume",),
+        ("flatten",),
+        ("report",),
+        ("site", "--port", 0),
+        ("data", "list"),
+        ("db", "migrate"),
+        ("db", "backup", "copy"),
+        ("db", "restore", "copy"),
+        ("backtest", "--data", "any"),
+    ],
+)
+def test_a_verb_that_begins_no_record_makes_no_data_directory(
+    cli: Cli, tmp_path: Path, words: tuple[object, ...]
+) -> None:
+    code, _, err = cli(*words, "--data-dir", tmp_path / "typo")
+    assert code, err
+    assert not (tmp_path / "typo").exists()

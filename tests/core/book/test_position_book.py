@@ -1,0 +1,376 @@
+"""The book: a fold over events."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from trading_cases import (
+    DAY,
+    NOON,
+    D,
+    Story,
+    client,
+    closed_cycle,
+    income,
+    intent,
+    mark,
+    order_closed,
+    plan,
+)
+
+from kamou.core.book import account_state
+from kamou.core.book import events as e
+from kamou.core.book import position_book as book_module
+from kamou.core.book.position_book import OVERLAP_MS
+from kamou.core.day import HOUR_MS
+from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
+
+PLAN = plan()
+
+
+# --- reservations ------------------------------------------------------------------
+
+
+def test_a_reservation_shrinks_as_its_fills_become_a_trade(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    assert story.book.reservations[PLAN.permit_id].remaining == 100
+    story.fill(entry, "40", "100")
+    reservation = story.book.reservations[PLAN.permit_id]
+    assert reservation.remaining == 60
+    assert reservation.risk == PLAN.risk * D("0.6")
+    assert reservation.notional == 600
+    assert story.book.position("SOLUSDT") == 40
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    assert story.book.reservations[PLAN.permit_id].remaining == 0
+    assert story.book.order(entry.client_order_id).settled
+
+
+def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
+    assert story.book.reservations[PLAN.permit_id].remaining == 40
+    assert story.book.entry_live("SOLUSDT")
+    story.fill(entry, "40", "100")
+    assert story.book.reservations[PLAN.permit_id].remaining == 0
+    assert not story.book.orders
+
+
+def test_a_permit_not_used_expires_and_is_remembered(story: Story) -> None:
+    story.grant(PLAN)
+    assert story.book.releasable(PLAN.expires_at_ms - 1) == ()
+    assert story.book.releasable(PLAN.expires_at_ms) == ((PLAN.permit_id, "expired"),)
+    story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
+    assert not story.book.reservations
+    assert PLAN.permit_id in story.book.released
+
+
+def test_a_permit_is_held_until_its_order_ends_and_its_trade_is_published(story: Story) -> None:
+    late_ms = NOON + DAY
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
+    assert story.book.releasable(late_ms) == ()
+    story.fill(entry, "100", "100")
+    assert story.book.releasable(late_ms) == ()
+    story.fill(stop, "100", "97")
+    assert story.book.releasable(late_ms) == ()
+    story.say(*story.book.pending_closures(NOON))
+    assert story.book.releasable(late_ms) == ((PLAN.permit_id, "trade_closed"),)
+
+
+def test_an_entry_that_ended_without_a_fill_frees_its_permit(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.say(
+        e.PermitConsumed(
+            at_ms=NOON, permit_id=PLAN.permit_id, client_order_id=entry.client_order_id
+        )
+    )
+    story.say(order_closed(entry, OrderStatus.EXPIRED))
+    assert story.book.releasable(NOON) == ((PLAN.permit_id, "no_fill"),)
+
+
+def test_consuming_or_releasing_an_unknown_permit_is_harmless(story: Story) -> None:
+    story.say(
+        e.PermitConsumed(at_ms=NOON, permit_id="x", client_order_id="y"),
+        e.PermitReleased(at_ms=NOON, permit_id="x", reason="expired"),
+    )
+    assert not story.book.reservations
+
+
+# --- trades ------------------------------------------------------------------------
+
+
+def test_a_flat_trade_is_offered_for_publication_until_it_is_published(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    assert story.book.pending_closures(NOON) == ()
+    story.fill(stop, "100", "97", at_ms=NOON + 5)
+    (closure,) = story.book.pending_closures(NOON + 6)
+    assert closure.trade_id == PLAN.signal_id
+    assert closure.exit_reason == "stop_loss"
+    assert "SOLUSDT" not in story.book.trades
+    story.say(closure)
+    assert story.book.pending_closures(NOON + 6) == ()
+
+
+def test_a_trade_held_at_a_full_hour_is_published_with_that_hours_funding(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    hour_ms = NOON + HOUR_MS
+    story.fill(stop, "100", "97", at_ms=hour_ms + 500)
+    assert story.book.pending_closures(hour_ms + 500) == ()
+    funding = income("funding", "0.5", at_ms=hour_ms)
+    # By our own clock the cycle has come; the venue's account says that the hour has not.
+    story.say(mark("10000", at_ms=hour_ms - 1), closed_cycle(hour_ms))
+    assert story.book.pending_closures(hour_ms + 500) == ()
+    story.say(e.IncomeRecorded(at_ms=hour_ms + 1_000, income=funding), mark("10000", at_ms=hour_ms))
+    (closure,) = story.book.pending_closures(hour_ms + 1_000)
+    assert closure.funding == D("0.5")
+
+
+def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
+    story.fill(entry, "60", "100")
+    story.fill(stop, "60", "97")
+    assert story.book.pending_closures(NOON) == ()
+    story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
+    assert len(story.book.pending_closures(NOON)) == 1
+
+
+def test_fills_out_of_order_net_out(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
+    story.fill(entry, "60", "100")
+    story.fill(stop, "100", "97")
+    assert story.book.position("SOLUSDT") == -40  # the rest of the entry was not told yet
+    story.fill(entry, "40", "100")
+    (closure,) = story.book.pending_closures(NOON)
+    assert closure.quantity == 100
+
+
+def test_a_late_fill_reopens_a_trade_that_was_not_published(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.fill(stop, "100", "97")
+    story.fill(stop, "20", "96")
+    assert story.book.position("SOLUSDT") == -20
+    assert story.book.pending_closures(NOON) == ()
+
+
+def test_a_fill_is_counted_once_however_often_it_is_told(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    done = story.fill(entry, "40", "100")
+    story.say(e.FillRecorded(at_ms=NOON, fill=done, source="reconcile"))
+    assert story.book.position("SOLUSDT") == 40
+
+
+def test_a_fill_that_nothing_explains_is_left_to_reconciliation(story: Story) -> None:
+    story.fill(None, "5", "100", side=OrderSide.BUY)
+    orphan = story.send(intent(OrderRole.ENTRY, PLAN))  # no permit, so no plan
+    story.fill(orphan, "5", "100")
+    assert not story.book.trades
+
+
+def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) -> None:
+    story.open(PLAN)
+    story.fill(None, "100", "80", reason="liquidation", at_ms=NOON + 9)
+    (closure,) = story.book.pending_closures(NOON + 9)
+    assert closure.exit_reason == "liquidation"
+    assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON + 9}
+
+
+def test_entries_are_remembered_for_a_day(story: Story) -> None:
+    story.open(PLAN)
+    conduct = story.book.conduct
+    assert conduct.entries_of("mean_reversion", NOON - 1) == 1
+    assert conduct.entries_of("mean_reversion", NOON) == 0
+    assert conduct.entries_in("SOLUSDT", NOON) == 1
+    later = plan("ETHUSDT", planned_at_ms=NOON + DAY)
+    story.open(later, at_ms=NOON + DAY)
+    assert len(conduct.entries) == 1
+
+
+# --- protection, money ---------------------------------------------------------------
+
+
+def test_a_trade_is_protected_after_read_back_and_not_before(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.fill(entry, "100", "100")
+    assert not story.book.trades["SOLUSDT"].protected
+    confirmed = e.StopConfirmed(
+        at_ms=NOON, symbol="SOLUSDT", client_order_id="s", quantity=D(100), trigger_price=D(97)
+    )
+    story.say(confirmed)
+    assert story.book.trades["SOLUSDT"].protected
+    lost = e.ProtectionLost(at_ms=NOON + 1, symbol="SOLUSDT", reason="gone")
+    story.say(lost)
+    assert story.book.trades["SOLUSDT"].unprotected_since_ms == NOON + 1
+    other = Story()
+    other.say(confirmed, lost)
+    assert not other.book.trades
+
+
+def test_funding_accrues_to_the_trade_even_when_it_is_flat_already(story: Story) -> None:
+    _, stop = story.open(PLAN)
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("funding", "-0.4")))
+    story.fill(stop, "100", "97")
+    late = e.IncomeRecorded(at_ms=NOON, income=income("funding", "0.1"))
+    story.say(late)
+    story.say(late)
+    (closure,) = story.book.pending_closures(NOON)
+    assert closure.funding == D("-0.3")
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("funding", "1", symbol="ADAUSDT")))
+    story.say(e.IncomeRecorded(at_ms=NOON, income=income("insurance", "1")))
+    assert story.book.net_deposits == 0
+
+
+def test_q_is_the_smaller_of_equity_and_balance(story: Story) -> None:
+    assert story.book.sizing_equity == 10000
+    story.say(attrs.evolve(mark("9000"), wallet_balance=D(9500)))
+    assert story.book.sizing_equity == 9000
+    story.say(attrs.evolve(mark("9900"), wallet_balance=D(9500)))
+    assert story.book.sizing_equity == 9500
+
+
+# --- reconciliation, state -------------------------------------------------------------
+
+
+def test_a_correction_settles_what_the_venue_counted_and_never_listed(story: Story) -> None:
+    story.grant(PLAN)
+    entry = story.send(intent(OrderRole.ENTRY, PLAN))
+    story.fill(entry, "40", "100")
+    story.say(order_closed(entry, OrderStatus.CANCELED, "60"))
+    assert story.book.orders
+    story.say(
+        e.PositionCorrected(
+            at_ms=NOON, symbol="SOLUSDT", quantity=D(60), price=D(100), reason="inferred"
+        )
+    )
+    assert story.book.position("SOLUSDT") == 60
+    assert not story.book.orders
+    assert story.book.reservations[PLAN.permit_id].remaining == 0
+
+
+def test_a_correction_to_nothing_ends_the_trade(story: Story) -> None:
+    story.open(PLAN)
+    gone = e.PositionCorrected(
+        at_ms=NOON, symbol="SOLUSDT", quantity=D(0), price=D(99), reason="inferred"
+    )
+    story.say(gone)
+    (closure,) = story.book.pending_closures(NOON)
+    assert closure.exit_reason == "external"
+    story.say(gone)  # nothing is held: nothing to correct
+    assert len(story.book.finished) == 1
+
+
+def test_an_adopted_position_is_ours(story: Story) -> None:
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            trade_id="t",
+            symbol="SOLUSDT",
+            side=Side.SHORT,
+            quantity=D(5),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D(103),
+        )
+    )
+    assert story.book.position("SOLUSDT") == -5
+    assert story.book.trades["SOLUSDT"].adopted
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unless_held", "adopted"),
+    [("100", True, False), ("99", True, True), ("100", False, True)],
+)
+def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
+    story: Story, quantity: str, unless_held: bool, adopted: bool
+) -> None:
+    """The order manager recorded the fill while the reconciler read a list without it.
+
+    Journals of before, whose results bear the adopted trade's id, are folded as they were.
+    """
+    story.open(PLAN)
+    story.say(
+        e.PositionAdopted(
+            at_ms=NOON,
+            unless_held=unless_held,
+            trade_id="t",
+            symbol="SOLUSDT",
+            side=Side.LONG,
+            quantity=D(quantity),
+            contract_size=D("0.1"),
+            entry_price=D(100),
+            stop_price=D(97),
+        )
+    )
+    trade = story.book.trades["SOLUSDT"]
+    assert (trade.adopted, trade.planned_distance is None) == (adopted, adopted)
+
+
+def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story) -> None:
+    entry, _ = story.open(PLAN)
+    assert len(story.book.fills_seen) == 1
+    story.say(closed_cycle(NOON + OVERLAP_MS), closed_cycle(NOON + OVERLAP_MS + 1))
+    assert len(story.book.fills_seen) == 1
+    assert story.book.fills_since_ms() == NOON
+    story.say(closed_cycle(NOON + OVERLAP_MS + 2, drift=1))
+    assert story.book.reconciled_ms == NOON + OVERLAP_MS + 1
+    assert len(story.book.fills_seen) == 1
+    story.say(closed_cycle(NOON + OVERLAP_MS + 2))
+    assert story.book.fills_seen == {}
+    assert story.book.order(entry.client_order_id) is not None
+
+
+def test_fills_are_asked_for_since_the_first_run_or_the_last_agreement_but_one() -> None:
+    story = Story()
+    assert story.book.fills_since_ms() == 0
+    story.ready()
+    assert story.book.fills_since_ms() == NOON - NOON % DAY - OVERLAP_MS
+    story.say(closed_cycle(NOON + 1))
+    assert story.book.fills_since_ms() == NOON - OVERLAP_MS
+
+
+def test_drift_stays_until_it_is_explained(story: Story) -> None:
+    found = e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind="QUANTITY_DIFFERS", figures=())
+    story.say(found, closed_cycle(NOON + 1))
+    assert story.book.drifting
+    story.say(e.DriftExplained(at_ms=NOON, reason="a withdrawal"))
+    assert not story.book.drifting
+
+
+def test_the_state_is_what_was_last_committed(story: Story) -> None:
+    story.say(
+        e.StateChanged(
+            at_ms=NOON,
+            before=TradingState.ACTIVE,
+            after=TradingState.REDUCE_ONLY,
+            reason="OPERATOR_HALT",
+            figures=(Figure(name="a", value="b"),),
+        )
+    )
+    assert story.book.state is TradingState.REDUCE_ONLY
+    assert (story.book.state_reason, story.book.state_since_ms) == ("OPERATOR_HALT", NOON)
+
+
+def test_memories_are_bounded(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "PERMITS_KEPT", 3)
+    for module in (book_module, account_state):
+        monkeypatch.setattr(module, "CLOSED_KEPT", 3)
+        monkeypatch.setattr(module, "SEEN_KEPT", 3)
+    for n in range(9):
+        order = story.send(intent(OrderRole.STOP_LOSS, PLAN, f"s{n}"))
+        story.say(order_closed(order, OrderStatus.CANCELED))
+        story.say(e.PermitReleased(at_ms=NOON, permit_id=f"p{n}", reason="expired"))
+        story.fill(None, "1", "1", side=OrderSide.BUY)
+        story.say(e.IncomeRecorded(at_ms=NOON, income=income("insurance", "1")))
+    book = story.book
+    assert list(book.closed) == [client(f"s{n}") for n in (6, 7, 8)]
+    assert list(book.released) == ["p6", "p7", "p8"]
+    assert len(book.fills_seen) == len(book.incomes_seen) == 3

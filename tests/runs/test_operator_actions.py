@@ -1,0 +1,396 @@
+"""What the operator's listener is told when things are not as they should be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from core.trading_cases import NOON, D, Story, plan, quote
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from kamou.actors.reconciler import Health
+from kamou.clock import SystemClock
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import Quote, TradingState
+from kamou.data_directory.latch import HaltLatch
+from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
+from kamou.messages.system import Flatten, Halt, Resume
+from kamou.runs import operator_actions
+from kamou.runs.operator_actions import Running
+from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
+
+
+class Follower:
+    """A book that follows nothing, and may refuse to."""
+
+    def __init__(self) -> None:
+        self.book = PositionBook()
+        self.trouble: Exception | None = None
+
+    def catch_up(self) -> PositionBook:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.book
+
+
+@attrs.define
+class Tree:
+    """As much of a tree as the operator's commands need."""
+
+    governor: Mailbox[Any]
+    health: Health = attrs.Factory(Health)
+    port: Any = None
+
+
+@attrs.define
+class Supervised:
+    state: str = "running"
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"id": "kamou", "state": self.state}
+
+
+@pytest.fixture
+def follower() -> Follower:
+    return Follower()
+
+
+@pytest.fixture
+def running(follower: Follower) -> Running:
+    tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
+    supervisor: Any = Supervised()
+    following: Any = follower
+    return Running(phase="trading", tree=tree, supervisor=supervisor, follower=following)
+
+
+async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None:
+    starting = Running()
+    assert starting.status() == {
+        "phase": "starting",
+        "state": None,
+        "disk_full": False,
+        "held": False,
+        "gauges": {},
+        "site": None,
+        "listeners": {},
+    }
+    assert starting.not_ready() == ["not trading yet: the run is starting"]
+    assert starting.snapshot()["children"] == []
+    with pytest.raises(KamouError, match="not trading yet"):
+        await starting.halt("")
+
+
+@pytest.mark.parametrize("phase", ["starting", "fast-forward", "stopping"])
+async def test_a_halt_while_nothing_trades_yet_is_held_by_the_latch(
+    tmp_path: Path, phase: str
+) -> None:
+    latch = HaltLatch(tmp_path / "halt-latch")
+    starting = Running(phase=phase, latch=latch)
+    assert (await starting.halt("news"))["entries"] == "held"
+    assert latch.is_set()
+    assert [(each.action, each.reason) for each in latch.log()] == [("halt", "news")]
+
+
+@pytest.mark.parametrize(("action", "asked"), [("halt", Halt), ("set", Flatten)])
+async def test_a_latch_set_after_the_start_read_its_log_is_journalled_by_the_governor(
+    running: Running, follower: Follower, tmp_path: Path, action: str, asked: type[Halt | Flatten]
+) -> None:
+    running.latch = HaltLatch(tmp_path / "halt-latch")
+    governor = running.tree.governor  # type: ignore[union-attr]
+    running._respect_latch(follower.book)
+    assert governor.priority_pending == 0, "the latch is not set"
+    running.latch.set("news", "operator", 1, action=action)
+    running._respect_latch(follower.book)
+    told = await governor.get()
+    assert isinstance(told, asked)
+    assert told.note == "news"
+
+
+@pytest.fixture
+def latched(running: Running, tmp_path: Path) -> HaltLatch:
+    """The latch of a run that trades and has agreed with the venue, not set yet."""
+    running.latch = HaltLatch(tmp_path / "halt-latch")
+    running.tree.health.agreed = True  # type: ignore[union-attr]
+    return running.latch
+
+
+async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_ready(
+    running: Running, follower: Follower, latched: HaltLatch
+) -> None:
+    assert (running.not_ready(), running.status()["held"]) == ([], False)
+    latched.set("news", "operator", 1, action="halt")
+    assert running.not_ready() == [operator_actions.LATCHED]
+    assert running.status()["held"] is True
+    follower.book.state = TradingState.REDUCE_ONLY
+    assert (running.not_ready(), running.status()["held"]) == ([], False), "the state says it"
+
+
+async def resume(running: Running, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """Resume by a governor that takes the command and changes nothing; return the answer."""
+    governor = running.tree.governor  # type: ignore[union-attr]
+    answers: list[Any] = []
+
+    async def ask() -> None:
+        answers.append(await running.resume("calm"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        meanwhile()
+        assert isinstance(await governor.get(), Resume)
+        governor.finished(0)
+    return answers[0]
+
+
+async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
+    running: Running, latched: HaltLatch, autojump_clock: MockClock
+) -> None:
+    running.phase = "starting"
+    await running.halt("news")
+    assert running.status()["held"] is True
+    running.phase = "trading"
+    told = await resume(running)
+    assert (told["state"], told["latch"]) == ("active", "removed")
+    assert not latched.is_set()
+    assert running.not_ready() == []
+    assert [(each.action, each.reason) for each in latched.log()] == [
+        ("halt", "news"),
+        ("clear", "calm"),
+    ]
+
+
+@pytest.mark.parametrize("kept", ["flatten", "unclear", "halted", "undeletable"])
+async def test_a_latch_that_a_resume_does_not_remove_is_told(
+    running: Running,
+    follower: Follower,
+    latched: HaltLatch,
+    autojump_clock: MockClock,
+    kept: str,
+) -> None:
+    if kept == "unclear":
+        latched.path.touch()
+    else:
+        latched.set("news", "operator", 1, action="set" if kept == "flatten" else "halt")
+    if kept == "halted":
+        follower.book.state = TradingState.REDUCE_ONLY
+    if kept == "undeletable":
+        latched.log_path.unlink()
+        latched.log_path.mkdir()
+    told = await resume(running)
+    assert told["latch"].startswith("set")
+    assert ("cannot clear" in told["latch"]) is (kept == "undeletable")
+    assert told["entries"] == "held"
+    assert latched.is_set()
+
+
+async def test_a_halt_during_a_resume_keeps_its_latch(
+    running: Running, latched: HaltLatch, autojump_clock: MockClock
+) -> None:
+    latched.set("news", "operator", 1, action="halt")
+    told = await resume(running, lambda: latched.set("worse", "operator", 2, action="halt"))
+    assert told["latch"] == "set"
+    assert latched.is_set()
+
+
+async def test_damaged_lines_of_the_latchs_log_are_told_in_one_warning(
+    running: Running, latched: HaltLatch
+) -> None:
+    said: list[str] = []
+    running._tell_damage(said.append)
+    assert said == []
+    latched.log_path.write_bytes(b"\xff\nnothing\n")
+    running._tell_damage(said.append)
+    assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
+
+
+async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
+    running: Running, follower: Follower
+) -> None:
+    running.supervisor.state = "stopping"  # type: ignore[union-attr]
+    follower.book.drift["BTCUSDT"] = 1
+    reasons = " and ".join(running.not_ready())
+    for said in ("starting or stopping", "do not agree", "has not agreed"):
+        assert said in reasons
+    running.supervisor.state = "running"  # type: ignore[union-attr]
+    follower.book.drift.clear()
+    running.tree.health.agreed = True  # type: ignore[union-attr]
+    assert running.not_ready() == []
+    assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
+
+
+async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
+    running: Running, follower: Follower
+) -> None:
+    follower.trouble = sqlite3.OperationalError("disk I/O error")
+    assert running.status()["state"] is None
+    assert running.not_ready() == ["the journal cannot be read"]
+    governor = running.tree.governor  # type: ignore[union-attr]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work_off, governor)
+        with pytest.raises(KamouError, match="the governor was told"):
+            await running.halt("")
+
+
+async def _work_off(governor: Mailbox[Any]) -> None:
+    await governor.get()
+    governor.finished(0)
+
+
+async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_before(
+    running: Running, autojump_clock: MockClock
+) -> None:
+    governor = running.tree.governor  # type: ignore[union-attr]
+    seen: list[str] = []
+
+    async def ask() -> None:
+        await running.halt("news")
+        seen.append("answered")
+
+    async with trio.open_nursery() as nursery:
+        governor.put_nowait("of before")
+        assert await governor.get() == "of before"
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        governor.finished(0)
+        assert await governor.get() == Halt(reason="OPERATOR_HALT", note="news")
+        await trio.sleep(1)
+        assert seen == [], "the halt is still in the governor's hand"
+        governor.finished(0)
+    assert seen == ["answered"]
+
+
+async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
+    running: Running, autojump_clock: MockClock
+) -> None:
+    before = trio.current_time()
+    with pytest.raises(TimedOutError, match="did not answer"):
+        await running.resume("")
+    assert trio.current_time() - before == pytest.approx(operator_actions.ANSWER_S, abs=0.1)
+
+
+async def test_a_full_lane_is_told_at_once(running: Running) -> None:
+    governor = running.tree.governor  # type: ignore[union-attr]
+    for _ in range(PRIORITY_CAPACITY):
+        assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
+    with pytest.raises(TimedOutError, match="lane is full"):
+        await running.halt("")
+
+
+class Clock(SystemClock):
+    """Stands where it is put."""
+
+    at_ms = NOON
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+class Port:
+    """Quotes of one symbol; may answer nothing, or never."""
+
+    def __init__(self) -> None:
+        self.price = "103"
+        self.asked: list[tuple[str, ...]] = []
+        self.trouble: Exception | None = None
+        self.silent = False
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        self.asked.append(symbols)
+        if self.silent:
+            await trio.sleep_forever()
+        if self.trouble is not None:
+            raise self.trouble
+        return {"SOLUSDT": quote("SOLUSDT", self.price, at_ms=NOON + len(self.asked))}
+
+
+@pytest.fixture
+def holding(running: Running, follower: Follower) -> Running:
+    """A system that holds 10 units at 100, stop at 97."""
+    story = Story()
+    story.ready()
+    story.open(plan())
+    follower.book = story.book
+    running.clock = Clock()
+    running.tree.port = Port()  # type: ignore[union-attr]
+    return running
+
+
+def told(running: Running) -> dict[str, Any]:
+    (position,) = running.status()["positions"]
+    return dict(position)
+
+
+async def test_a_status_has_the_marks_of_the_moment(holding: Running) -> None:
+    assert told(holding)["mark_price"] is None
+    await holding.refresh_marks()
+    position = told(holding)
+    assert (position["mark_price"], position["mark_at_ms"]) == ("103", NOON + 1)
+    assert D(position["unrealized_pnl"]) == 30  # 10 units x 3
+    assert holding.status()["at_ms"] == NOON
+
+
+async def test_marks_are_read_once_a_second_however_many_look(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    for _ in range(3):
+        await holding.refresh_marks()
+    assert port.asked == [("SOLUSDT",)]
+    clock: Any = holding.clock
+    clock.at_ms += operator_actions.MARKS_FRESH_MS
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+
+
+async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    await holding.refresh_marks()
+    clock: Any = holding.clock
+    clock.at_ms -= 3_600_000
+    await holding.refresh_marks()
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+
+
+@pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
+async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
+    holding: Running, autojump_clock: MockClock, trouble: Exception | None
+) -> None:
+    await holding.refresh_marks()
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port.trouble, port.silent = trouble, trouble is None
+    clock: Any = holding.clock
+    clock.at_ms += 60_000
+    await holding.refresh_marks()
+    assert len(port.asked) == 2
+    assert (told(holding)["mark_price"], told(holding)["mark_at_ms"]) == ("103", NOON + 1)
+
+
+async def test_a_mark_that_is_no_price_is_not_taken(holding: Running) -> None:
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port.price = "NaN"
+    await holding.refresh_marks()
+    assert told(holding)["mark_price"] is None
+
+
+async def test_with_nothing_held_no_mark_is_read(holding: Running, follower: Follower) -> None:
+    follower.book.trades.clear()
+    await holding.refresh_marks()
+    port: Any = holding.tree.port  # type: ignore[union-attr]
+    assert port.asked == []
+    assert holding.status()["positions"] == []
+
+
+async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
+    running: Running, follower: Follower, autojump_clock: MockClock
+) -> None:
+    trade: Any = object()
+    follower.book.trades["BTCUSDT"] = trade
+    governor = running.tree.governor  # type: ignore[union-attr]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work_off, governor)
+        told = await running.flatten("")
+    assert told["positions_left"] == 1

@@ -1,0 +1,147 @@
+"""Whole worlds: fixed seeds, a fresh one, and every seed that once failed."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+
+from kamou.actors.follower import StateFollower
+from kamou.actors.risk_governor import RiskGovernor
+from kamou.exchange.base import GuardedPort
+from kamou.simulator import simulation, swarm_runs
+from kamou.simulator.crash_injection import StepCounter
+from kamou.simulator.faults import FAULT_NAMES, parse
+from kamou.simulator.swarm_runs import Result, Scenario, simulate_seed
+from kamou.store import database
+from kamou.store.permits import JournalPermits
+
+KNOWN = Path(__file__).parent / "seeds" / "known.txt"
+FIXED = (1, 2, 3, 4, 6, 7, 8, 9)  # in each of these half an hour has entries
+
+
+def known() -> list[tuple[Scenario, str]]:
+    found = []
+    for line in KNOWN.read_text().splitlines():
+        if not line.startswith("#"):
+            seed, hours, faults, history = (part.strip() for part in line.split("|"))
+            scenario = Scenario(seed=int(seed), hours=float(hours), faults=parse(faults))
+            found.append((scenario, history))
+    return found
+
+
+def told(result: Result) -> str:
+    """What a failure says: enough to run it again."""
+    first = "\n".join(str(violation) for violation in result.violations[:3])
+    return f"seed {result.scenario.seed}, {','.join(result.on)}\n{first}"
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("seed", FIXED)
+def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
+    result = simulate_seed(Scenario(seed=seed, hours=0.5))
+    assert not result.failed, told(result)
+    assert result.coverage["entries"] > 0
+
+
+def test_in_a_world_nobody_has_seen_everything_holds() -> None:
+    """Its seed is in the header that pytest prints."""
+    result = simulate_seed(Scenario(seed=int(os.environ["KAMOU_FRESH_SEED"]), hours=0.5))
+    assert not result.failed, told(result)
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(("scenario", "history"), known())
+def test_a_seed_that_once_failed_holds_now(scenario: Scenario, history: str) -> None:
+    result = simulate_seed(scenario)
+    assert not result.failed, f"{history}\n{told(result)}"
+
+
+@pytest.mark.parametrize("name", FAULT_NAMES)
+def test_every_fault_alone_strikes_and_breaks_nothing(name: str) -> None:
+    faults = frozenset({name})
+    scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
+    if name == "stops_refused":  # a stop has to be lost before another can be refused
+        scenarios = [Scenario(seed=3, faults=faults | {"external_cancel"})]
+    for scenario in scenarios:
+        result = simulate_seed(scenario)
+        assert not result.failed, told(result)
+        if result.struck.get(name):
+            return
+    pytest.fail(f"{name} never struck")
+
+
+def test_a_world_without_faults_trades_and_ends_in_agreement() -> None:
+    result = simulate_seed(Scenario(seed=1, hours=1.0, faults=frozenset()))
+    assert not result.failed, told(result)
+    assert result.coverage["TradeClosed"] >= 10
+    assert result.processes == 1
+    assert not result.struck
+
+
+# --- the checker notices -------------------------------------------------------------
+
+
+def rules(scenarios: list[Scenario]) -> set[str]:
+    return {violation.rule for s in scenarios for violation in simulate_seed(s).violations}
+
+
+def test_an_entry_after_a_halt_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StateFollower, "halted", lambda self: False)
+    assert "HALTED" in rules([Scenario(seed=6, faults=parse("operator"))])
+
+
+def test_an_actor_that_works_on_while_no_time_passes_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RiskGovernor, "next_due_ms", lambda actor: actor.clock.now_ms())
+    monkeypatch.setattr(simulation, "StepCounter", partial(StepCounter, at_once_max=5_000))
+    result = simulate_seed(Scenario(seed=1, hours=0.1, faults=frozenset()))
+    assert [(v.rule, v.detail.count("risk_governor")) for v in result.violations] == [("STUCK", 1)]
+
+
+def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def not_consumed(self: object, approved: object, client_order_id: str) -> None:
+        return
+
+    monkeypatch.setattr(JournalPermits, "consume", not_consumed)
+    assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
+
+
+def test_a_port_without_its_guard_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unguarded(
+        self: GuardedPort, approved: object, intent: object, attached: object
+    ) -> object:
+        return await self._place(intent, attached)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GuardedPort, "submit", unguarded)
+    assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
+
+
+def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def careless(connection: object, durable: bool) -> None:
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(database, "set_durable", careless)
+    faults = parse("power_cut")
+    assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
+
+
+def test_a_swarm_in_which_a_fault_never_struck_or_nothing_traded_says_so() -> None:
+    result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse("partial_fills")))
+    idle = attrs.evolve(result, coverage={}, struck={})
+    assert set(swarm_runs.missing([idle, idle])) == {
+        "fault partial_fills",
+        "entries",
+        "fills",
+        "orders",
+    }
+    assert swarm_runs.missing([idle, result]) == ()
+    assert "fault partial_fills" not in swarm_runs.missing(
+        [idle]
+    )  # one world need not meet everything

@@ -1,0 +1,160 @@
+"""The public site's process is watched, ended when it breaks a limit, and replaced for ever."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from sites import supervised
+from trio.testing import MockClock
+
+from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.simulator.simulated_site import BEAT_S, START_S, Fate, Script
+from kamou.site.health import STANDING_TICKS, SiteState
+from kamou.site.process_supervision import SILENT_TICKS
+
+QUIET_S = 1_000.0  # long enough for any trouble here to pass
+TROUBLE = {
+    Fate.CRASHES: "crashed",
+    Fate.HANGS: "silent",
+    Fate.GROWS: "memory",
+    Fate.FLOODS: "flood",
+    Fate.GARBLES: "flood",
+    Fate.RACES: "flood",
+    Fate.NEVER_SERVES: "not_started",
+    Fate.IS_REFUSED: "not_started",
+}
+
+
+async def test_a_site_that_serves_is_left_alone_and_nothing_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised([]) as site:
+        await trio.sleep(QUIET_S)
+        assert site.health.state is SiteState.SERVING
+        assert site.health.degraded() == []
+        assert site.health.as_dict()["restarts"] == 0
+    assert (site.told.lines, site.told.events) == ([], [])
+
+
+@pytest.mark.parametrize("fate", TROUBLE)
+async def test_every_trouble_is_replaced_and_told_once_at_its_begin_and_once_at_its_end(
+    autojump_clock: MockClock, fate: Fate
+) -> None:
+    async with supervised([Script(fate=fate, after_s=7.0)]) as site:
+        await trio.sleep(QUIET_S)
+        assert site.health.state is SiteState.SERVING
+        assert site.health.starts == 2
+        assert len(site.sites.running) == 1
+    failed, recovered = site.told.events
+    assert isinstance(failed, SiteFailed)
+    assert isinstance(recovered, SiteRecovered)
+    assert failed.trouble == TROUBLE[fate]
+    assert recovered.failed_at_ms == failed.at_ms
+    assert recovered.at_ms - failed.at_ms >= STANDING_TICKS * 1000
+    told = [line for line in site.told.lines if line.startswith("the public site")]
+    assert [line.split(":")[0] for line in told] == [
+        "the public site is down",
+        told[-1].split(":")[0],
+    ]
+    assert "served for a minute again" in told[-1]
+
+
+async def test_a_site_that_always_crashes_never_ends_its_supervisor_and_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    crashing = [Script(fate=Fate.CRASHES, after_s=0.2)] * 2_000
+    async with supervised(crashing) as site:
+        await trio.sleep(500 * 32)
+        assert site.health.starts > 500, "the back-off is capped"
+        assert site.supervisor.snapshot()["state"] == "running"
+        assert site.health.degraded()
+    assert len(site.told.events) == 1
+    assert sum(1 for line in site.told.lines if line.startswith("the public site")) == 1
+
+
+async def test_a_silence_is_told_within_five_seconds_before_the_process_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised([Script(fate=Fate.HANGS, after_s=5.0)]) as site:
+        while site.health.state is not SiteState.SILENT:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.1)
+        assert site.health.starts == 1
+        assert "no heartbeat" in site.health.degraded()[0]
+        assert len(site.told.events) == len(site.told.lines) == 1
+        last_beat_s = START_S + 5.0
+        assert trio.current_time() <= last_beat_s + BEAT_S + SILENT_TICKS + 1
+        await trio.sleep(QUIET_S)
+        assert site.health.starts == 2
+
+
+async def test_silence_is_not_counted_while_our_own_loop_stands_still() -> None:
+    clock = MockClock()
+
+    async def main() -> None:
+        async with supervised([]) as site:
+            for _ in range(40):  # a minute of an idle loop
+                clock.jump(0.25)
+                await trio.testing.wait_all_tasks_blocked()
+            clock.jump(500.0)  # the loop was blocked: nothing was read meanwhile
+            await trio.testing.wait_all_tasks_blocked()
+            assert site.health.state is SiteState.SERVING
+            assert site.health.starts == 1
+        assert site.told.lines == []
+
+    await _under(clock, main)
+
+
+async def _under(clock: MockClock, main: object) -> None:
+    await trio.to_thread.run_sync(lambda: trio.run(main, clock=clock))  # type: ignore[arg-type]
+
+
+async def test_stopping_does_not_wait_for_a_process_that_hangs_or_never_served(
+    autojump_clock: MockClock,
+) -> None:
+    for fate in (Fate.HANGS, Fate.NEVER_SERVES, Fate.LIVES):
+        async with supervised([Script(fate=fate)], stopped_s=5.0):
+            await trio.sleep(3.0)
+
+
+async def test_stopping_during_the_back_off_starts_no_other_process(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised([Script(fate=Fate.IS_REFUSED)] * 20) as site:
+        await trio.sleep(100.0)
+        started = site.health.starts
+    await trio.sleep(100.0)
+    assert site.health.starts == started
+
+
+async def test_nothing_is_journalled_where_journalling_is_not_allowed(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised([Script(fate=Fate.CRASHES)] * 3, journalling=False) as site:
+        await trio.sleep(QUIET_S)
+    assert site.told.events == []
+    assert len(site.told.lines) > 1
+
+
+async def test_an_episode_that_began_in_a_fast_forward_is_journalled_from_its_next_trouble(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised(
+        [Script(fate=Fate.CRASHES, after_s=1.0), Script(fate=Fate.CRASHES, after_s=20.0)],
+        journalling=False,
+    ) as site:
+        await trio.sleep(10.0)
+        site.told.journalling = True
+        await trio.sleep(QUIET_S)
+    failed, recovered = site.told.events
+    assert isinstance(failed, SiteFailed)
+    assert isinstance(recovered, SiteRecovered)
+    assert recovered.failed_at_ms == failed.at_ms
+    assert recovered.troubles == 2
+
+
+async def test_the_last_words_of_a_process_that_crashed_reach_the_terminal(
+    autojump_clock: MockClock,
+) -> None:
+    async with supervised([Script(fate=Fate.CRASHES)]) as site:
+        await trio.sleep(10.0)
+    assert "site: MemoryError" in site.told.lines
