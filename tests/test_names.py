@@ -1,4 +1,4 @@
-"""Names of the product: every declaration has a user.
+"""Names of the product: one name means one thing, and every declaration has a user.
 
 Every exception stands in a table below with its reason; an exception that nothing needs fails too.
 """
@@ -21,7 +21,12 @@ SAME_BY_CONVENTION = {
     "veto": (r"core/vetoes/\w+", "the discovery takes this name from each file"),
     "render": (r"web/pages/\w+", "the routes table takes a page's HTML from it"),
     "render_json": (r"web/pages/\w+", "the routes table takes a page's document from it"),
+    "run": (r"runs/(service|backtest|flatten)", "what the command of the module's name starts"),
     "main": (r"cli|web/process", "the entry point of a process"),
+    "FEATURES": (r"core/strategies/\w+", "each strategy names the features of its scores"),
+    "DESCRIPTION": (r"web/pages/\w+", "each page describes itself to search engines"),
+    "PAGE_SIZE": (r"web/pages/\w+", "each list has its own"),
+    "PARAMETERS": (r"web/pages/\w+", "each page reads its own from the query"),
 }
 
 USED_LATER = {
@@ -84,7 +89,7 @@ def targets(node: ast.stmt) -> Iterator[str]:
 def definitions(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
     """Every public name that a module or a class defines, with its statement."""
     for node in tree.body:
-        if not _is_type_variable(node):
+        if not _is_type_variable(node) and not _is_alias(node):
             yield from ((name, node) for name in targets(node) if not name.startswith("_"))
 
 
@@ -96,10 +101,26 @@ def _is_type_variable(node: ast.stmt) -> bool:
     )
 
 
+def _is_alias(node: ast.stmt) -> bool:
+    """``D = Decimal``: a short name for one that is defined elsewhere."""
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)
+
+
 def is_command(node: ast.stmt) -> bool:
     """Return True for a function that click registers: it is named for its command."""
     decorators = getattr(node, "decorator_list", [])
     return any(re.search(r"\.(command|group)\(", ast.unparse(each)) for each in decorators)
+
+
+def test_a_public_name_of_the_product_is_defined_in_one_module() -> None:
+    found: dict[str, list[str]] = {}
+    for path, tree in trees("kamou/").items():
+        for name, node in definitions(tree):
+            module = path.removeprefix("kamou/").removesuffix(".py")
+            allowed, _ = SAME_BY_CONVENTION.get(name, ("", ""))
+            if not is_command(node) and not re.fullmatch(allowed, module):
+                found.setdefault(name, []).append(f"{path}:{node.lineno}")
+    assert not {name: places for name, places in found.items() if len(set(places)) > 1}
 
 
 @cache
