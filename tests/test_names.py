@@ -64,7 +64,6 @@ USED_FROM_OUTSIDE = {
     "net_pnl": "a field of the status document, which is written whole",
     "handled": "a field of the status document, which is written whole",
     "planned_at_ms": "a field of stored events, which are written whole",
-    "marks_at_ms": "a field of stored events, which are written whole",
     "average_price": "the contract of the port has it; tests hold both adapters to it",
     "entry_before": "the venue's audit log has it; tests compute the account from it",
     "before_ms": "a gap in a stored dataset, written whole into its description",

@@ -24,8 +24,12 @@ from kamou.store.foreign_files import read_bounded
 
 FORMAT = 2
 META = "meta.json"
-BARS, FUNDING_FILE, OPEN_INTEREST = "bars.parquet", "funding.parquet", "open_interest.parquet"
-FILES = (BARS, FUNDING_FILE, OPEN_INTEREST)
+BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE = (
+    "bars.parquet",
+    "funding.parquet",
+    "open_interest.parquet",
+)
+FILES = (BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE)
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 AVAILABLE = "available_ms"  # the time column of a series
 GAPS_LISTED_MAX = 100  # in meta.json; all are counted
@@ -85,7 +89,7 @@ class _Format(msgspec.Struct):
 
 def is_stored_set(folder: Path) -> bool:
     """Return True if the folder describes itself as a dataset does."""
-    return (folder / META).exists() and (folder / BARS).exists()
+    return (folder / META).exists() and (folder / BARS_FILE).exists()
 
 
 def read_meta(folder: Path) -> StoredMeta:

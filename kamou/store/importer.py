@@ -28,11 +28,11 @@ from kamou.escaping import escape_text
 from kamou.runtime.leveled_lines import Progress
 from kamou.settings.config import DataSettings
 from kamou.store.dataset_description import (
-    BARS,
+    BARS_FILE,
     FUNDING_FILE,
     GAPS_LISTED_MAX,
     META,
-    OPEN_INTEREST,
+    OPEN_INTEREST_FILE,
     describe_dataset,
     description_differences,
     is_stored_set,
@@ -353,14 +353,14 @@ def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Readin
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
     found = Found(
-        path=source / BARS,
+        path=source / BARS_FILE,
         kind=Kind.BARS,
         name_column="symbol",
         venue_column=False,
         short_names=False,
     )
     parts: dict[Kind, list[FileColumns]] = {Kind.BARS: [_read(found, budget, None)]}
-    for kind, file in ((Kind.FUNDING, FUNDING_FILE), (Kind.OPEN_INTEREST, OPEN_INTEREST)):
+    for kind, file in ((Kind.FUNDING, FUNDING_FILE), (Kind.OPEN_INTEREST, OPEN_INTEREST_FILE)):
         wide = read_wide(source / file, meta.symbols, budget)
         parts[kind] = [wide] if len(wide.ts) else []
     bars, findings = _checked_bars(

@@ -32,11 +32,11 @@ from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
 from kamou.store.dataset_description import (
-    BARS,
+    BARS_FILE,
     FILES,
     FUNDING_FILE,
     META,
-    OPEN_INTEREST,
+    OPEN_INTEREST_FILE,
     StoredGap,
     StoredMeta,
     SymbolRange,
@@ -143,10 +143,10 @@ def load_set(path: Path) -> RecordedMarket:
     return RecordedMarket(
         Dataset(
             name=path.name,
-            bars=read_bars(path / BARS, meta),
+            bars=read_bars(path / BARS_FILE, meta),
             funding=read_series(path / FUNDING_FILE, meta.symbols, meta.funding_period_ms),
             open_interest=read_series(
-                path / OPEN_INTEREST, meta.symbols, meta.open_interest_period_ms
+                path / OPEN_INTEREST_FILE, meta.symbols, meta.open_interest_period_ms
             ),
         )
     )
@@ -245,9 +245,9 @@ def _write_files(
     data: Dataset, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
 ) -> StoredMeta:
     for name, table in (
-        (BARS, bar_table(data.bars)),
+        (BARS_FILE, bar_table(data.bars)),
         (FUNDING_FILE, series_table(data.funding)),
-        (OPEN_INTEREST, series_table(data.open_interest)),
+        (OPEN_INTEREST_FILE, series_table(data.open_interest)),
     ):
         with _created(folder / name) as file:
             pq.write_table(table, file, compression="zstd")

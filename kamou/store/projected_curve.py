@@ -35,18 +35,6 @@ def mark_added(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: boo
     cursor.execute(_UPSERT, new if known is None else _merged(start_ms, known, new))
 
 
-def remake_all(cursor: sqlite3.Cursor) -> None:
-    """Make the whole curve from the table of equity marks, without its moments and spans."""
-    first, last = cursor.execute("SELECT min(at_ms), max(at_ms) FROM equity").fetchone()
-    if first is None:
-        return
-    width_ms = _reach(cursor, first, last)
-    marks = cursor.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms")
-    points = ((at_ms, at_ms, equity, equity, equity) for at_ms, equity in marks)
-    made = merged(points, width_ms)  # reads them all before the cursor writes
-    cursor.executemany(_UPSERT, made)
-
-
 def moment_marked(
     cursor: sqlite3.Cursor, kind: str, at_ms: int, amount: Decimal | None = None
 ) -> None:

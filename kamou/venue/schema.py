@@ -6,6 +6,9 @@ Each row's body is the JSON of one value. The indexes read the body, so that no 
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
+
+from kamou.errors import DatabaseNewerError, StoreError
 
 ENDED = "json_extract(body, '$.status') IN ('filled', 'canceled', 'expired', 'rejected')"
 """SQL for ``OrderStatus.terminal``; ``test_venue_store`` holds the two equal."""
@@ -45,6 +48,24 @@ SCHEMA_VERSION = FIRST_VERSION + len(VENUE_MIGRATIONS) - 1
 
 def version_of(db: sqlite3.Connection) -> int:
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def known_version(db: sqlite3.Connection, path: Path | str) -> int:
+    """Return the schema version of the venue's file.
+
+    Raises:
+        DatabaseNewerError, StoreError: another Kamou wrote it, with a schema that this one does not
+            know.
+    """
+    version = version_of(db)
+    if version > SCHEMA_VERSION:
+        raise DatabaseNewerError(f"{path}: written by a newer Kamou (venue v{version})")
+    if 0 < version < FIRST_VERSION:
+        raise StoreError(
+            f"{path}: written by an older Kamou (venue v{version}); this version knows"
+            f" v{FIRST_VERSION} and later; use the Kamou that wrote it, or another --data-dir"
+        )
     return version
 
 

@@ -21,16 +21,9 @@ from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file
 from kamou.data_directory.schema_check import SchemaPart, refusal, schema_changes, schema_of
-from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
+from kamou.errors import DiskFullError, StoreError
 from kamou.messages.codec import decode, encode
-from kamou.venue.schema import (
-    AT_MS,
-    ENDED,
-    FIRST_VERSION,
-    SCHEMA_VERSION,
-    migrate_venue,
-    version_of,
-)
+from kamou.venue.schema import AT_MS, ENDED, known_version, migrate_venue, version_of
 from kamou.venue.state import (
     AuditRecord,
     ContractAudit,
@@ -111,14 +104,7 @@ class VenueStore:
         self._seen = self._data_version()
 
     def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
-        version = version_of(self._db)
-        if version > SCHEMA_VERSION:
-            raise DatabaseNewerError(f"{self.path}: written by a newer Kamou (venue v{version})")
-        if 0 < version < FIRST_VERSION:
-            raise StoreError(
-                f"{self.path}: written by an older Kamou (venue v{version}); this version knows"
-                f" v{FIRST_VERSION} and later; use the Kamou that wrote it, or another --data-dir"
-            )
+        version = known_version(self._db, self.path)
         changes = schema_changes(self._db, _expected_schema(version))
         self._changed_by_others = bool(changes)
         if changes and on_changed is None:

@@ -44,7 +44,7 @@ REVIEWER = (
     defect(
         name="FLATTENING closes nothing",
         file="kamou/actors/order_manager.py",
-        old="if self._desk.book.state is TradingState.FLATTENING:",
+        old="if self._executor.book.state is TradingState.FLATTENING:",
         new="if False:",
         notices=("NOT_FLAT",),
         faults="operator",
