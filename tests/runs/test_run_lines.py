@@ -286,7 +286,7 @@ def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
 LINES = [
     (
         changed(TradingState.REDUCE_ONLY, "OPERATOR_HALT", note="news"),
-        "halted by the operator: news; trading state reduce_only, no new trades; before normal",
+        "halted by the operator: news; trading state reduce_only, no new trades; before active",
         Level.WARNING,
     ),
     (
@@ -299,24 +299,24 @@ LINES = [
         ),
         "size reduced by the risk governor: the day's loss reached half of its limit (the day's"
         " loss 2.10%, limit 4.00%, equity 9,790.12); trading state reduced, trading at reduced"
-        " size; before normal",
+        " size; before active",
         Level.WARNING,
     ),
     (
         changed(TradingState.REDUCE_ONLY, "OPERATOR_RESUME", note="over"),
         "resumed once by the operator: over; one more `kamou resume` lets it trade; trading state"
-        " reduce_only, no new trades; before normal",
+        " reduce_only, no new trades; before active",
         Level.WARNING,
     ),
     (
         changed(TradingState.REDUCE_ONLY, "RESTART_STORM"),
         "halted by the supervisor: too many restarts; trading state reduce_only, no new trades;"
-        " before normal",
+        " before active",
         Level.WARNING,
     ),
     (
         changed(TradingState.ACTIVE, "DAY_ROLLED"),
-        "resumed by the risk governor: a new day began; trading state active; before normal",
+        "resumed by the risk governor: a new day began; trading state active; before active",
         Level.INFO,
     ),
     (

@@ -96,7 +96,7 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("reduce_only", "OPERATOR_HALT")
         assert (
-            "halted by the operator: news; trading state reduce_only, no new trades; before normal"
+            "halted by the operator: news; trading state reduce_only, no new trades; before active"
             in demo.said
         )
         assert (await demo.status())["state"] == "reduce_only"
