@@ -50,7 +50,7 @@ class Feed(Actor):
         )
         self._port = port
         self._shards = tuple(shards)
-        self._period_ms = cycle.period_s * 1000
+        self._cycle_period_ms = cycle.period_s * 1000
         self._delay_ms = cycle.bar_delay_ms
         self._period_ms = period_ms
         self._on_cycle = on_cycle
@@ -58,7 +58,7 @@ class Feed(Actor):
     async def recover(self) -> None:
         now = self.clock.now_ms()
         self._interest_ms = now
-        self._cycle = next_ms(now - self._delay_ms, self._period_ms)
+        self._cycle = next_ms(now - self._delay_ms, self._cycle_period_ms)
         # From the bar that closes with that cycle: between boundary and delay it has closed.
         self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
 
@@ -72,7 +72,8 @@ class Feed(Actor):
         cycle_at_ms = self._cycle
         # After a stall the cycles in between are gone, their bars are not: ask from the last one.
         self._cycle = (
-            floor_ms(self.clock.now_ms() - self._delay_ms, self._period_ms) + self._period_ms
+            floor_ms(self.clock.now_ms() - self._delay_ms, self._cycle_period_ms)
+            + self._cycle_period_ms
         )
         bars, open_interest = await self._ask(cycle_at_ms)
         for shard in self._shards:

@@ -54,7 +54,7 @@ def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
 
     # Naive: positions are compared at a start; of orders the journal's word is taken.
     monkeypatch.setattr(reconciliation._Work, "protection", lambda self: ())
-    monkeypatch.setattr(reconciliation._Work, "unresolved", lambda self: ())
+    monkeypatch.setattr(reconciliation, "unresolved_orders", lambda *_: ())
     assert told_of(scene(tmp_path / "naive"), "UNPROTECTED")
 
 

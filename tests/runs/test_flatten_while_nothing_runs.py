@@ -114,7 +114,7 @@ async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed
     assert len(fills_of(traded) - fills) >= len(held)
     with closing(database.open_reader(traded.database)) as reader:
         rows = reader.execute(
-            "SELECT symbol, trade_id FROM order_ WHERE role = 'close' AND client_order_id IN"
+            "SELECT symbol, trade_id FROM order_ WHERE role = 'exit' AND client_order_id IN"
             " (SELECT key FROM event WHERE kind = 'intent_recorded' AND cause_id = 'flatten')"
         ).fetchall()
         trades = dict(reader.execute("SELECT trade_id, symbol FROM trade").fetchall())
