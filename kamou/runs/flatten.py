@@ -101,8 +101,7 @@ def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None
     Raises:
         StoreError: the file cannot be read.
     """
-    state = _stored(DataDirectory(resolved.settings.data_dir), warn)
-    return len(state.positions) if state is not None else 0
+    return len(_positions(_stored(DataDirectory(resolved.settings.data_dir), warn)))
 
 
 def _stored(folder: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:

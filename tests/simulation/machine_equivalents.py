@@ -6,6 +6,7 @@ ADOPTION = "kamou/core/reconciliation/adoption.py"
 BOOK = "kamou/core/book/position_book.py"
 PORTFOLIO = "kamou/core/book/trades.py"
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
+UNRESOLVED = "kamou/core/reconciliation/unresolved_orders.py"
 
 SETTLED = (
     "An order of the book with nothing remaining is settled (`_filled` ends an order that is"
@@ -180,16 +181,23 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "Asked only where book and venue differ or the trade is inverted: equal they are never,"
     " and no number is between 0 and a negative quantity.",
     (
-        RECONCILIATION,
-        "_Work.unresolved",
+        UNRESOLVED,
+        "unresolved_orders",
         "o.remaining > 0",
         "((o.remaining) >= (0))",
     ): SETTLED,
     (
-        RECONCILIATION,
-        "_Work.unresolved",
+        UNRESOLVED,
+        "unresolved_orders",
         "o.role is OrderRole.ENTRY and o.remaining > 0",
         "((o.role is OrderRole.ENTRY))",
     ): SETTLED,
+    (
+        "kamou/core/reconciliation/orphan_orders.py",
+        "_useless",
+        "known.role is OrderRole.ENTRY and expired",
+        "((expired))",
+    ): "Only an order with a plan expires, only an intent with a permit id gets a plan, and only"
+    " the intent of an entry has a permit id.",
 }
 """File, function, old text, new text (blanks evened out) -> why no test can tell them apart."""

@@ -31,6 +31,7 @@ MODULES = (
     "kamou/core/reconciliation/reconciliation.py",
     "kamou/core/reconciliation/adoption.py",
     "kamou/core/reconciliation/orphan_orders.py",
+    "kamou/core/reconciliation/unresolved_orders.py",
     "kamou/runs/flatten.py",
 )
 TESTS = (
@@ -44,6 +45,7 @@ TESTS = (
     "tests/actors/test_vigilance.py",
     "tests/runs/test_kill_switch.py",
     "tests/runs/test_full_disk.py",
+    "tests/runs/test_flatten_before_the_first_trade.py",
 )
 """What may catch a change: the quick ones, and worlds do the rest.
 
@@ -51,7 +53,12 @@ Processes that a test starts run the unchanged source.
 """
 
 ONLY_OF = dict.fromkeys(
-    ("tests/runs/test_kill_switch.py", "tests/runs/test_full_disk.py"), "kamou/runs/flatten.py"
+    (
+        "tests/runs/test_kill_switch.py",
+        "tests/runs/test_full_disk.py",
+        "tests/runs/test_flatten_before_the_first_trade.py",
+    ),
+    "kamou/runs/flatten.py",
 )
 """Tests that run the whole service, 20 s of it: they judge the changes of this file only."""
 
