@@ -1,0 +1,113 @@
+"""A reduce-only order of ours that the book does not know: it may be all that protects."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+import pytest
+from trading_cases import NOON, Story, intent, plan, venue_order, venue_position
+from venue_looks import NEXT_MS, PLAN, STOP, SURE_MS, TERMS, look
+
+from kamou.core.book.events import CancelRequested
+from kamou.core.model import OrderRole, VenueOrder, VenuePosition
+from kamou.core.reconciliation.orphan_orders import find_orphan_orders
+
+UNKNOWN = venue_order(STOP)
+DOUBT = UNKNOWN.client_order_id, UNKNOWN.quantity
+OLD = NEXT_MS - SURE_MS  # since when no list has shown a position
+
+
+def canceled(
+    story: Story,
+    *positions: VenuePosition,
+    since_ms: int = OLD,
+    order: VenueOrder = UNKNOWN,
+    doubts: dict[tuple[str, Decimal], int] | None = None,
+) -> list[str]:
+    """Return the client order ids that are canceled, with the order resting."""
+    terms = attrs.evolve(TERMS, doubts={DOUBT: since_ms})
+    view = look(positions=positions, open_orders=(order,))
+    seen = {} if doubts is None else doubts
+    found = find_orphan_orders(story.book, view, terms, seen, NEXT_MS)
+    return [each.client_order_id for each in found]
+
+
+@pytest.mark.parametrize("quantity", ["100", "-100"])
+def test_an_unknown_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
+    story: Story, quantity: str
+) -> None:
+    """However long: the book has no trade of it yet, so no other stop protects the position."""
+    doubts: dict[tuple[str, Decimal], int] = {}
+    assert canceled(story, venue_position("SOLUSDT", quantity), doubts=doubts) == []
+    assert doubts == {}
+
+
+def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unknown_stop(
+    story: Story,
+) -> None:
+    for position in (venue_position("SOLUSDT", "0"), venue_position("ADAUSDT", "100")):
+        assert canceled(story, position) == [UNKNOWN.client_order_id]
+
+
+@pytest.mark.parametrize(("age_ms", "stays"), [(SURE_MS - 1, True), (SURE_MS, False)])
+def test_an_unknown_stop_stays_until_no_list_has_shown_a_position_for_20_seconds(
+    story: Story, age_ms: int, stays: bool
+) -> None:
+    doubts: dict[tuple[str, Decimal], int] = {}
+    since_ms = NEXT_MS - age_ms
+    assert (canceled(story, since_ms=since_ms, doubts=doubts) == []) is stays
+    assert doubts == {DOUBT: since_ms}
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_an_unknown_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
+    story: Story, protected: bool
+) -> None:
+    story.open(PLAN)
+    if not protected:
+        trade = story.book.trades["SOLUSDT"]
+        unprotected = attrs.evolve(trade, confirmed=None, unprotected_since_ms=NOON)
+        story.book.trades["SOLUSDT"] = unprotected
+    other = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "other"))
+    ids = canceled(story, venue_position("SOLUSDT", "100"), order=other)
+    assert ids == ([other.client_order_id] if protected else [])
+
+
+def test_an_unknown_order_that_may_open_a_position_is_canceled_at_once(story: Story) -> None:
+    entry = venue_order(intent(OrderRole.ENTRY, plan(), "entry"))
+    doubts: dict[tuple[str, Decimal], int] = {}
+    held = venue_position("SOLUSDT", "100")
+    assert canceled(story, held, order=entry, doubts=doubts) == [entry.client_order_id]
+    assert doubts == {}
+
+
+def test_a_known_order_is_canceled_only_for_what_the_book_knows_of_it(story: Story) -> None:
+    """Its stop stays, though the plan of its entry expired, and so does its target."""
+    story.open(PLAN)
+    target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
+    assert PLAN.expires_at_ms < NEXT_MS
+    for order in (UNKNOWN, venue_order(target)):
+        assert canceled(story, venue_position("SOLUSDT", "100"), order=order) == []
+
+
+def test_an_orphan_order_is_canceled_only_if_the_venue_lists_it(story: Story) -> None:
+    """One that no list shows may have ended: the reconciler asks the venue for it."""
+    story.send(STOP)
+    assert canceled(story) == [STOP.client_order_id]
+    target = venue_order(story.send(intent(OrderRole.TAKE_PROFIT, PLAN)))
+    assert canceled(story, order=target) == [target.client_order_id]
+
+
+@pytest.mark.parametrize(("age_ms", "again"), [(4_999, False), (5_000, True)])
+def test_a_cancel_is_repeated_if_its_order_still_rests_after_5_seconds(
+    story: Story, age_ms: int, again: bool
+) -> None:
+    """The request may never have been sent, or was lost."""
+    story.open(PLAN)
+    target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
+    name = target.client_order_id
+    asked = CancelRequested(at_ms=NEXT_MS - age_ms, client_order_id=name, reason="")
+    story.say(asked)
+    held = venue_position("SOLUSDT", "100")
+    assert (canceled(story, held, order=venue_order(target)) == [name]) is again

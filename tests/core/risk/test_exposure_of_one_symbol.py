@@ -1,0 +1,80 @@
+"""A plan in a symbol that is held or promised already: its value, and the cap of its symbol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trading_cases import D, Story, intent, plan, quote, review
+
+from kamou.core.model import OrderRole
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.verdict import Denied
+
+SECOND = {"permit_id": "second", "signal_id": "second"}
+
+
+def denials(story: Story, quantity: str, **changes: Any) -> dict[str, str]:
+    of = plan(quantity=D(quantity), risk=D(1), **SECOND)
+    verdict, _ = review_entry(review(story.book, of, **changes))
+    assert isinstance(verdict, Denied)  # for the symbol is held, at least
+    return {d.code: str(d).partition(": ")[2] for d in verdict.denials}
+
+
+def hold(story: Story) -> None:
+    story.open(plan())
+
+
+def promise(story: Story) -> None:
+    story.grant(plan())
+
+
+def rest(story: Story) -> None:
+    story.grant(plan())
+    story.send(intent(OrderRole.ENTRY, plan()))
+
+
+@pytest.mark.parametrize("first", [hold, promise, rest])
+def test_the_cap_of_a_symbol_counts_its_position_its_permits_and_its_resting_entries(
+    story: Story, first: Any
+) -> None:
+    """1,000 stand already, 15 % of 10,000 are allowed, a contract is worth 10.001 at the ask."""
+    first(story)
+    code = "EXPOSURE_SYMBOL_EXCEEDED"
+    assert code not in denials(story, "49")
+    over = denials(story, "51")
+    assert over[code] == "exposure=15.10% limit=15.00%"
+
+
+@pytest.mark.parametrize(("fraction", "cap"), [("1", "15.00%"), ("0.25", "3.75%")])
+def test_a_canary_has_a_quarter_of_the_cap_of_a_symbol(
+    story: Story, fraction: str, cap: str
+) -> None:
+    story.open(plan())
+    grant = LiveGrant(strategy=plan().strategy, basis="canary", size_fraction=D(fraction))
+    said = denials(story, "51", grant=grant)["EXPOSURE_SYMBOL_EXCEEDED"]
+    assert said == f"exposure=15.10% limit={cap}"
+
+
+def test_the_cap_of_a_symbol_leaves_other_symbols_out(story: Story) -> None:
+    story.open(plan("ADAUSDT"))
+    of = plan(quantity=D(51), risk=D(1), **SECOND)
+    verdict, _ = review_entry(review(story.book, of))
+    assert not isinstance(verdict, Denied)
+
+
+def test_a_position_in_the_plans_symbol_is_valued_at_the_quote_of_the_plan(story: Story) -> None:
+    """100 contracts of 0.1, bought at 100: at a mark of 110 they are worth 1,100."""
+    story.open(plan())
+    context = review(story.book, plan(**SECOND), quote=quote(mid="110"), marks={})
+    assert context.stake.notional == {"SOLUSDT": 1_100}
+    assert context.now.equity == context.now.wallet_balance + 100
+
+
+def test_without_a_quote_of_the_plan_positions_are_valued_at_their_own_marks(story: Story) -> None:
+    story.open(plan())
+    marks = {"SOLUSDT": quote(mid="110")}
+    context = review(story.book, plan(**SECOND), quote=None, marks=marks)
+    assert context.quotes == marks
+    assert context.stake.notional == {"SOLUSDT": 1_100}
