@@ -1,7 +1,7 @@
-"""The actor: one task, one inbox, one state. A thin shell around the pure core.
+"""The base class of actors: one task, one inbox, one state; a thin shell around the pure core.
 
-``run`` is what a child spec starts: recover, say so, then one message at a time. Anything that
-goes wrong ends the task; the supervisor starts another one on the same inbox.
+A child spec starts ``run``: it recovers, reports started and then handles one message at a time.
+An exception ends the task; the supervisor starts the next incarnation on the same inbox.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class HandlerHungError(TimedOutError):
 
 
 class Actor(ABC):
-    """Base of all actors. ``handler_deadline_s`` bounds each handler: a hang is a crash."""
+    """Base of all actors. A handler that takes longer than ``handler_deadline_s`` is a crash."""
 
     def __init__(
         self,
@@ -44,35 +44,35 @@ class Actor(ABC):
         self.handler_deadline_s = handler_deadline_s
 
     async def recover(self) -> None:
-        """Rebuild the state from the store or the venue. Nothing is handled before it returns."""
+        """Rebuild the state from the store or the venue. The actor handles nothing before that."""
         await trio.lowlevel.checkpoint()
 
     @abstractmethod
     async def handle(self, message: Any) -> None:
-        """Act on one message. What it raises crashes the actor."""
+        """Act on one message. An exception crashes the actor."""
 
     async def answer(self, message: Any) -> Any:
-        """The reply to one call; a returned ``KamouError`` is raised at the caller.
+        """Return the reply to one call; a returned ``KamouError`` is raised at the caller.
 
-        What it raises fails the call (``CallUnavailableError``) and crashes the actor.
+        An exception fails the call (``CallUnavailableError``) and crashes the actor.
         """
-        raise AssertionError(f"{self.name} answers no calls, was asked {message!r}")
+        raise AssertionError(f"{self.name} answers no calls, got the call {message!r}")
 
     async def finish(self) -> None:
-        """Do what must not wait for the next start: the last step of an orderly stop."""
+        """Do the last step of an orderly stop: work that cannot wait for the next start."""
         await trio.lowlevel.checkpoint()
 
     def next_due_ms(self) -> int | None:
-        """When ``tick`` wants to run next; None for never. Asked before each wait."""
+        """Return when ``tick`` is due by ``clock``; None: never. Called before each wait."""
         return None
 
     def next_due_s(self) -> float:
-        """Return the Trio time at which ``tick`` runs even if our clock was set back."""
+        """Return the Trio time at which ``tick`` runs even if ``clock`` was set back."""
         return math.inf
 
     async def tick(self) -> None:
-        """The time of ``next_due_ms`` has come. Must move it on."""
-        raise AssertionError(f"{self.name} set a timer and has no tick")
+        """Do the work that is due now, and move ``next_due_ms`` on."""
+        raise AssertionError(f"{self.name} has a due time but no tick()")
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, report started, and serve until asked to stop or cancelled.
@@ -81,8 +81,8 @@ class Actor(ABC):
         """
         inbox = self.inbox
         message: Any = None
-        # One scope for all handlers, its deadline moved: a scope per message costs more than
-        # many a handler does.
+        # One scope for all handlers, with a new deadline for each: a scope per message would cost
+        # more than many handlers do.
         with trio.CancelScope() as scope:
             try:
                 await self.recover()

@@ -1,7 +1,7 @@
 """Entries: from refined signals to plans, reviews and orders. A part of the order manager.
 
-Whatever a plan is sized on is read for it: the quote of its symbol, and the quotes of everything
-that is held. Sizing and the governor's review value the book at the same marks.
+Each plan is sized on quotes that were read for it: of its symbol and of every open position.
+Sizing and the governor's review value the positions at the same marks.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from kamou.ids import permit_id
 from kamou.messages.orders import ReviewEntry
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 
-LOOK_MAX_MS = 8_000  # of one look at everything: messages wait meanwhile
+LOOK_MAX_MS = 8_000  # for all signals, or all due actions, together: messages wait meanwhile
 FIRST_ATTEMPT = 1
 
 
 @attrs.frozen(kw_only=True)
 class _Valued:
-    """The book at present marks."""
+    """Exposure and equity at the marks of ``quotes``."""
 
     quotes: Mapping[str, Quote]
     stake: Exposure
@@ -48,7 +48,7 @@ class _Valued:
 
 
 class Entries:
-    """Plans entries and sends what the governor permits. ``settle`` runs after each."""
+    """Plans entries and sends those that the governor permits. ``settle`` runs after each."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class Entries:
         self.waiting: SignalsRefined | None = None  # for the UTC day to open
 
     async def take(self, message: SignalsRefined) -> None:
-        """Enter what the signals ask for, or keep them until the day has opened.
+        """Plan and enter the signals, or keep them until the UTC day has opened.
 
-        The bar that closes at 00:00 UTC speaks before the day's opening equity is confirmed.
-        Its signals wait for that, at most until they expire.
+        Signals of the bar that closes at 00:00 UTC come before the day's opening equity is
+        confirmed. They wait for that, at most until they expire.
         """
         self.waiting = None
         if self._executor.book.day != utc_day(self._clock.now_ms()):
@@ -86,7 +86,7 @@ class Entries:
         await self._enter_all(message)
 
     async def retry(self) -> None:
-        """Look again after signals that wait for the day."""
+        """Enter the signals that wait for the day, if it has opened; deny them once expired."""
         message = self.waiting
         if message is None:
             return
@@ -101,7 +101,7 @@ class Entries:
         await self.take(message)
 
     async def _enter_all(self, message: SignalsRefined) -> None:
-        until_ms = self._clock.now_ms() + LOOK_MAX_MS  # a slow venue has no room for more
+        until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.learn()
         quotes = await self._quotes(())
         valued: _Valued | None = None
@@ -117,9 +117,9 @@ class Entries:
     async def _enter(self, signal: RefinedSignal, valued: _Valued) -> None:
         candidate = signal.candidate
         executor = self._executor
-        if not executor.port.capabilities.attached_stop and (bare := self._bare()):
-            # Where stops take calls of their own, those of what is held come before new risk.
-            figures = (Figure(name="unprotected", value=bare),)
+        if not executor.port.capabilities.attached_stop and (symbols := self._unprotected()):
+            # If a stop needs a call of its own, open positions get theirs before a new entry.
+            figures = (Figure(name="unprotected", value=symbols),)
             self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
             return
         fraction = size_fraction(
@@ -150,7 +150,7 @@ class Entries:
             await self._settle()
 
     async def _plan(self, candidate: Candidate, fraction: Decimal) -> ReviewEntry | None:
-        """The plan on fresh quotes, with all that its review needs; None: denied."""
+        """Return the plan on fresh quotes, with the inputs of its review; None: denied."""
         executor = self._executor
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
@@ -183,17 +183,17 @@ class Entries:
             funding_rate=rate,
         )
 
-    # --- what a plan rests on ----------------------------------------------------
+    # --- inputs of a plan --------------------------------------------------------
 
     async def _quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Quotes of ``symbols`` and of everything that is held; none if nobody answers."""
+        """Return quotes of ``symbols`` and of all positions; none if the venue fails to answer."""
         asked = dict.fromkeys((*symbols, *sorted(self._executor.book.trades)))
         if not asked:
             return {}
         try:
             return await self._executor.port.quotes(tuple(asked))
         except (UnreachableError, RateLimitedError):
-            return {}  # entry prices stand in for sizing; the governor denies without marks
+            return {}  # then sizing uses entry prices, and the governor denies without marks
 
     def _value(self, quotes: Mapping[str, Quote]) -> _Valued:
         book, now_ms = self._executor.book, self._clock.now_ms()
@@ -217,24 +217,23 @@ class Entries:
             ),
         )
 
-    # --- what comes with an entry ------------------------------------------------
+    # --- protection of an entry --------------------------------------------------
 
-    def _bare(self) -> str:
-        """Positions that no stop is known to protect, and entries that may have become such."""
+    def _unprotected(self) -> str:
+        """Return the symbols of unprotected positions and of entries that may have opened one."""
         book = self._executor.book
-        bare = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
-        bare |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
-        return ",".join(sorted(bare))
+        symbols = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
+        symbols |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
+        return ",".join(sorted(symbols))
 
     async def _secure(self, symbol: str) -> None:
-        """Where an entry cannot carry its stop, the stop comes before anything else is done."""
+        """Place the stop at once if the venue cannot attach it to the entry."""
         executor = self._executor
         if executor.port.capabilities.attached_stop:
             return
         for order in executor.book.orders_of(symbol):
-            if (
-                order.role is OrderRole.ENTRY and order.status.terminal
-            ):  # some of its fills are untold
+            # An ended order in the book has fills that the venue has not reported yet.
+            if order.role is OrderRole.ENTRY and order.status.terminal:
                 await executor.resolve(order)
         trade = executor.book.trades.get(symbol)
         if trade is not None and trade.unprotected_since_ms:

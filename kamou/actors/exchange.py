@@ -1,4 +1,4 @@
-"""The embedded exchange's heartbeat: moves its market with time and forwards what it pushes."""
+"""The actor of an embedded venue: moves its market with time and forwards its updates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.messages.orders import ReconcileNow
 from kamou.runtime.mailboxes import Mailbox
 
-MADE_AHEAD_MS = HOUR_MS  # a day's making takes seconds at most, also on a busy machine
+MADE_AHEAD_MS = HOUR_MS  # before midnight; to generate a day takes seconds on a busy machine
 
 
 class SteppedPort(Protocol):
-    """A venue in this process, whose market moves only when told the time."""
+    """A venue in this process, whose market moves only when it is stepped."""
 
-    needs_reconcile: bool  # events were lost, or another process traded
+    needs_reconcile: bool  # updates were lost, or another process traded
 
     async def step(self, to_ms: int) -> None: ...
 
@@ -30,10 +30,10 @@ class SteppedPort(Protocol):
 
 
 class ExchangeActor:
-    """Steps the venue at each boundary of ``step_ms`` and forwards its pushes to the orders.
+    """Steps the venue at each boundary of ``step_ms``; forwards its updates to the order manager.
 
-    The pushes go into a mailbox that never blocks the reader: what does not fit is dropped, and
-    the reconciler is asked to look now.
+    The order manager's mailbox never blocks. If it is full, the update is dropped and the
+    reconciler reconciles at once.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ExchangeActor:
         self._reconciler = reconciler
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Catch up with the market that was missed, report started, then keep time."""
+        """Catch up with the market since the last run, report started, then keep time."""
         await self._port.catch_up(self._clock.now_ms())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._forward)
@@ -76,7 +76,7 @@ class ExchangeActor:
                 self._reconciler.put_nowait(ReconcileNow())
 
     async def _make_ahead(self) -> None:
-        """Have tomorrow's market made before midnight asks for it."""
+        """Generate the next day's market before midnight."""
         while True:
             midnight_at_ms = next_ms(self._clock.now_ms(), DAY_MS)
             await self._clock.sleep_until(midnight_at_ms - MADE_AHEAD_MS)

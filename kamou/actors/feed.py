@@ -1,4 +1,4 @@
-"""The feed: once per cycle, the bars that closed and the open interest that became known."""
+"""The feed: sends each scanner the bars that closed and new open interest, once per cycle."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class FeedShard:
 
 
 class Feed(Actor):
-    """Asks the port for what is new and hands each shard its columns. Never blocks on a scanner.
+    """Reads new market data and hands each shard its columns. Never blocks on a scanner.
 
-    A venue that does not answer costs this cycle its bars, not the feed its life: the next
-    cycle asks from where the last answer ended, and shards see a heartbeat meanwhile.
+    If the venue does not answer, the shards get a message without bars, and the next cycle reads
+    from the end of the last answer.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class Feed(Actor):
 
     async def recover(self) -> None:
         now = self.clock.now_ms()
-        self._interest_ms = now
+        self._open_interest_ms = now
         self._cycle = next_ms(now - self._delay_ms, self._cycle_period_ms)
-        # From the bar that closes with that cycle: between boundary and delay it has closed.
+        # From the bar that closes with that cycle: after the boundary it has closed already.
         self._next_open_ms = floor_ms(self._cycle - 1, self._period_ms)
 
     def next_due_ms(self) -> int | None:
         return self._cycle + self._delay_ms
 
     async def handle(self, message: object) -> None:
-        raise AssertionError(f"nobody writes to the feed: {message!r}")
+        raise AssertionError(f"the feed takes no messages, got {message!r}")
 
     async def tick(self) -> None:
         cycle_at_ms = self._cycle
-        # After a stall the cycles in between are gone, their bars are not: ask from the last one.
+        # After a stall the missed cycles are skipped; their bars come with the next cycle.
         self._cycle = (
             floor_ms(self.clock.now_ms() - self._delay_ms, self._cycle_period_ms)
             + self._cycle_period_ms
@@ -86,12 +86,12 @@ class Feed(Actor):
             bars = open_interest = None
             if until_ms > self._next_open_ms:
                 bars = await self._port.bars(self._period_ms, self._next_open_ms, until_ms)
-                open_interest = await self._port.open_interest(self._interest_ms, cycle_at_ms)
+                open_interest = await self._port.open_interest(self._open_interest_ms, cycle_at_ms)
         except (UnreachableError, RateLimitedError):
             return None, None
         if bars is not None and len(bars.open_ms):
             self._next_open_ms = int(bars.open_ms[-1]) + self._period_ms
-            self._interest_ms = cycle_at_ms
+            self._open_interest_ms = cycle_at_ms
         return bars, open_interest
 
     def _columns(

@@ -1,4 +1,4 @@
-"""A ``PositionBook`` that follows the journal: what an actor catches up to before it decides."""
+"""Position books that follow the journal: an actor catches up with it before it decides."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ FOLDED_BY = (
     snapshot,
     position_book,
 )
-"""Whose code makes the fold: a snapshot by other code is not trusted."""
+"""The modules that make the fold. A snapshot that other code made is not used."""
 
 
 @cache
 def fold_hash() -> str:
-    """Of the code that this process runs: read once, for the files may be upgraded under it."""
+    """Return the digest of the fold's code, read once: an upgrade may replace the files later."""
     return code_hash(FOLDED_BY)
 
 
 class BookFollower:
-    """One actor's own fold of the journal. Two followers at the same seq hold equal books."""
+    """One actor's fold of the journal. Two followers at the same seq hold equal books."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.book = PositionBook()
 
     async def recover(self) -> PositionBook:
-        """Fold from the newest trustworthy snapshot, else from the first event.
+        """Fold from the newest snapshot that verifies, else from the first event.
 
-        ``EVENTS_AT_ONCE`` are folded between two checkpoints.
+        At most ``EVENTS_AT_ONCE`` events are folded between two checkpoints.
         """
         newest = self._journal.book_snapshot()
         await trio.lowlevel.checkpoint()
@@ -76,20 +76,20 @@ class BookFollower:
         return await self.follow()
 
     async def follow(self) -> PositionBook:
-        """As ``catch_up``, in parts, for whoever may be far behind."""
+        """Apply everything committed since, with checkpoints, for a book that is far behind."""
         book = self.book
         await trio.lowlevel.checkpoint()
         while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq, EVENTS_AT_ONCE):
                 book.apply(committed.seq, committed.event)
-            # The next actor need not fold it all again, nor this one if it is out of time.
+            # A snapshot saves the next actor this work, and this one if its start times out.
             if self._journal.snapshot_due(book.seq):
                 self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=book.marked_ms)
             await trio.lowlevel.checkpoint()
         return book
 
     def catch_up(self) -> PositionBook:
-        """Apply everything committed since; afterwards the book is the journal's committed head."""
+        """Apply everything committed since, up to the journal's head, without a checkpoint."""
         book = self.book
         while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq):
@@ -98,9 +98,9 @@ class BookFollower:
 
 
 class StateFollower:
-    """The halt latch, and the governor's state by the journal: the last look before an entry.
+    """The halt latch and the journal's trading state, checked last before an entry is sent.
 
-    A permit may have been granted, and used, before the halt that was committed since.
+    A permit may have been granted before a halt that was committed since.
     """
 
     def __init__(self, journal: Journal, latched: IsHalted) -> None:
@@ -108,13 +108,13 @@ class StateFollower:
         self._latched = latched
         span = queries.latest(journal.reader).state
         self._state = TradingState(span.state) if span else TradingState.ACTIVE
-        journal.on_publish(self._hear)
+        journal.on_publish(self._on_publish)
 
-    def _hear(self, done: Sequence[Committed]) -> None:
+    def _on_publish(self, done: Sequence[Committed]) -> None:
         for committed in done:
             if isinstance(committed.event, StateChanged):
                 self._state = committed.event.after
 
     def halted(self) -> bool:
-        """Whether no new risk may leave, as of the journal's committed head."""
+        """Return True if no entry may be sent, as of the journal's committed head."""
         return self._latched() or not self._state.entries_allowed

@@ -11,7 +11,7 @@ from kamou.core.market.bars import Series
 from kamou.errors import RateLimitedError, UnreachableError
 
 Read = Callable[[int, int], Awaitable[Series]]
-"""(since, until, both in ms) -> the rates that settled between: the port's ``funding_rates``."""
+"""(since, until), both in ms -> the rates that settled between: the port's ``funding_rates``."""
 
 KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
 
@@ -29,7 +29,7 @@ class FundingRates:
         self.known: Mapping[str, Decimal] = {}
 
     async def learn(self) -> None:
-        """Read them, once an hour."""
+        """Read the rates unless they were read in this hour."""
         now_ms = self._clock.now_ms()
         if now_ms // KNOWN_MS == self._read_at_ms // KNOWN_MS:
             return

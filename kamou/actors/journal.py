@@ -1,9 +1,9 @@
 """The journal's actor, and the client through which every other actor writes and reads it.
 
-Group commit: a ``commit`` is critical and takes whatever casts wait with it into one transaction
-at once; casts alone are grouped for ``group_commit_ms`` (0, for simulated time, which knows no
-slow disk: as soon as the actors that cast them yield). Casts wait in the ``Journal``, which
-outlives the actor, and leave it only when they are committed: a crash loses none.
+Group commit: a ``commit`` is written at once, in one transaction with the casts that wait. Casts
+alone are grouped for ``group_commit_ms`` (0 under simulated time: written as soon as the actors
+that cast them yield). Casts wait in the ``Journal``, which outlives the actor, until they are
+committed, so a crash of the actor loses none.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from kamou.store.journal import (
 )
 from kamou.store.snapshots import BookSnapshot
 
-RECENT_EVENTS = 4_000  # kept decoded for tails: a busy day of the pipeline; older ones are read
-PAST_MAX = 20_000  # older ones decoded at a time: some 30 MB
+RECENT_EVENTS = 4_000  # kept decoded in memory: a busy day of the pipeline
+PAST_MAX = 20_000  # older events decoded at a time: about 30 MB
 BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
 COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the caller treats it as not done
 HANDLER_DEADLINE_S = 30.0
-DISK_RETRY_MS = 1_000  # how soon a full disk is tried again: an operator frees space by hand
+DISK_RETRY_MS = 1_000  # between attempts to write to a full disk
 DISK_PROBE = "disk_probe_ms"
 
 
 @attrs.frozen(kw_only=True)
 class Append:
-    """A call: commit these now, durably. Answered by ``tuple[Committed, ...]``."""
+    """A call: commit these events now, durably. The answer is ``tuple[Committed, ...]``."""
 
     batch: tuple[Encoded, ...]
 
 
 @attrs.frozen(kw_only=True)
 class CastsWaiting:
-    """Wakes the actor: there is something in the backlog."""
+    """Wakes the actor: casts or a snapshot are in the backlog."""
 
 
 class Journal:
-    """What every actor holds of the journal. One object, shared; it outlives the actor.
+    """The journal as all actors write and read it: one shared object that outlives the actor.
 
     ``reader`` is a connection of ``database.open_reader``, or the writer's own for ``:memory:``
-    under the inline runner. ``code_hash`` (``snapshots.code_hash``) names the code that folds;
-    without it no snapshot is taken or trusted.
+    under the inline runner. ``code_hash`` (``snapshots.code_hash``) is the digest of the code that
+    folds; without it no snapshot is taken or used.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Journal:
         runner: Runner = run_inline,
     ) -> None:
         self.inbox = inbox
-        self.runner = runner  # for what followers load, too
+        self.runner = runner  # followers load snapshots with it, too
         self.reader = reader
         self.settings = settings
         self.code_hash = code_hash
@@ -84,7 +84,7 @@ class Journal:
         self._head_seq = queries.head_seq(reader)
         self._recent: list[Committed] = []  # contiguous, ends at the head
         self._past: list[Committed] = []  # contiguous, older: being read in parts
-        self._heard: list[Callable[[Sequence[Committed]], None]] = []
+        self._listeners: list[Callable[[Sequence[Committed]], None]] = []
         snapshot = self.book_snapshot()
         self._snapshot_seq = snapshot.seq if snapshot else 0
 
@@ -94,10 +94,10 @@ class Journal:
         """Commit now, after every cast so far, in one transaction; durable when it returns.
 
         Raises:
-            DuplicateEventError: one (kind, key) is committed already; none of these was written.
+            DuplicateEventError: an event's (kind, key) is committed already; none was written.
             DiskFullError: none of these was written.
-            CallUnavailableError, CallTimeoutError: not known to be committed. An unread call
-                expires; ``tail`` shows it if it was committed after all.
+            CallUnavailableError, CallTimeoutError: they may have been committed; ``tail`` shows
+                whether they were. A call that the actor has not read yet expires.
             ValueError, TypeError: an event cannot be encoded.
 
         If cancelled, it may have been committed.
@@ -111,21 +111,26 @@ class Journal:
     def cast(self, *events: Event) -> None:
         """Commit within ``group_commit_ms``, or with the next ``commit``. Never blocks.
 
-        An event whose (kind, key) is committed already is dropped and counted. While the disk
-        is full casts wait; when ``BACKLOG_MAX`` wait, DiskFullError.
+        An event whose (kind, key) is committed already is dropped and counted. While the disk is
+        full, casts wait.
+
+        Raises:
+            DiskFullError: more than ``BACKLOG_MAX`` casts would wait.
         """
         casts = self.backlog.casts
         if len(casts) + len(events) > BACKLOG_MAX:
-            raise DiskFullError(f"{len(casts)} events wait for the journal; free some space")
+            raise DiskFullError(
+                f"{len(casts)} events wait for a journal that cannot be written; free disk space"
+            )
         idle = not casts
         casts.extend([encoded(event) for event in events])
         if idle or len(casts) >= self.settings.batch_max:
-            self.inbox.put_nowait(CastsWaiting())  # refused when full: then the actor is awake
+            self.inbox.put_nowait(CastsWaiting())  # rejected if full: then the actor is awake
 
     def cast_detail(self, cycle_at_ms: int, body: bytes) -> None:
         """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; never blocks.
 
-        Written with the next event. Of what waits, the newest ``DETAILS_KEPT`` cycles stay.
+        Written with the next event. At most the newest ``DETAILS_KEPT`` cycles wait.
         """
         details = self.backlog.details
         details[cycle_at_ms] = body
@@ -135,7 +140,7 @@ class Journal:
     def save_snapshot(self, seq: int, dump: Callable[[], bytes], *, at_ms: int) -> None:
         """Keep the fold of events 1 to ``seq`` for the next start. Never blocks.
 
-        ``dump`` gives its bytes, the same at each call; the writer calls it on its thread.
+        ``dump`` returns the fold's bytes, the same at each call; the writer's thread calls it.
         """
         assert seq <= self._head_seq, "a snapshot is of committed events"
         self._snapshot_seq = seq
@@ -150,12 +155,12 @@ class Journal:
         return self._head_seq
 
     def tail(self, after_seq: int, at_once: int | None = None) -> Sequence[Committed]:
-        """Committed events with ``seq > after_seq``, oldest first. Not a checkpoint.
+        """Return committed events with ``seq > after_seq``, oldest first. Not a checkpoint.
 
-        All of them up to the head; but of a long past only the next ``PAST_MAX``, so that a fold
-        from the first event fits in memory: ask again from the last one. Recent ones come from
-        memory, older ones from the database. With ``at_once`` at most that many, which bounds
-        the work of one call; what was read in parts is kept for the next actor, too.
+        Recent events come from memory, older ones from the database. If more than ``PAST_MAX``
+        must be read, only the next ``PAST_MAX`` are returned, so that a fold from the first event
+        fits in memory: call again from the last one. ``at_once`` is the maximum of this call.
+        Events that were read in parts are kept for the next actor.
         """
         missing = self._head_seq - after_seq
         if missing <= 0:
@@ -167,39 +172,39 @@ class Journal:
         return held[first:] if at_once is None else held[first : first + at_once]
 
     def _read_past(self, after_seq: int, limit: int) -> None:
-        """Have the events after ``after_seq`` in ``_past``, or in ``_recent`` once they join."""
+        """Read the events after ``after_seq`` into ``_past``, or ``_recent`` once they join it."""
         past, recent = self._past, self._recent
         if past and past[0].seq <= after_seq + 1 <= past[-1].seq:
             return
-        joins_at = self._head_seq - len(recent)  # the newest that is not in memory
+        joins_at = self._head_seq - len(recent)  # seq of the newest event that is not in memory
         older = read_events(self.reader, after_seq, min(joins_at - after_seq, limit))
         follows = past and past[-1].seq == after_seq and len(past) + len(older) <= PAST_MAX
         past = self._past = [*past, *older] if follows else older
-        if past[-1].seq == joins_at:  # at a start every actor asks for the same in turn
+        if past[-1].seq == joins_at:  # kept: at a start every actor reads the same events in turn
             self._recent, self._past = [*past, *recent], []
 
-    def on_publish(self, hear: Callable[[Sequence[Committed]], None]) -> None:
-        """Have ``hear`` called with whatever is committed from now on. It must not raise."""
-        self._heard.append(hear)
+    def on_publish(self, listener: Callable[[Sequence[Committed]], None]) -> None:
+        """Call ``listener`` with all events that are committed from now on. It must not raise."""
+        self._listeners.append(listener)
 
     def book_snapshot(self) -> BookSnapshot | None:
-        """The newest snapshot by this code that verifies, or None: then fold from the start."""
+        """Return the newest snapshot by this code that verifies, or None."""
         if not self.code_hash:
             return None
-        if self.backlog.snapshot is not None:  # of this process: not written yet
+        if self.backlog.snapshot is not None:  # not written yet
             seq, _, dump = self.backlog.snapshot
             return BookSnapshot(seq=seq, state=dump())
         return snapshots.load_snapshot(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
-        """Whether ``snapshot_every`` events have passed since the last snapshot."""
+        """Return True if ``snapshot_every`` events were committed since the last snapshot."""
         due = seq - self._snapshot_seq >= self.settings.snapshot_every
         return due and bool(self.code_hash)
 
     # --- the actor's side ----------------------------------------------------------
 
     def publish(self, done: Sequence[Committed]) -> None:
-        """These were committed: the tail has them from now on."""
+        """Append committed events to the tail and call the listeners."""
         if not done:
             return
         assert done[0].seq == self._head_seq + 1, "the tail follows the journal without a gap"
@@ -207,13 +212,16 @@ class Journal:
         self._recent.extend(done)
         if len(self._recent) > 2 * RECENT_EVENTS:
             del self._recent[:-RECENT_EVENTS]
-        for hear in self._heard:
-            hear(done)
+        for listener in self._listeners:
+            listener(done)
 
 
 @attrs.define(eq=False)
 class Backlog:
-    """What waits to be written. ``duplicates`` counts casts that were committed before."""
+    """Casts, details and a snapshot that wait to be written.
+
+    ``duplicates`` counts casts that were dropped because they had been committed before.
+    """
 
     casts: deque[Encoded] = attrs.Factory(deque)
     details: dict[int, bytes] = attrs.Factory(dict)  # by cycle_at_ms
@@ -222,13 +230,13 @@ class Backlog:
 
     @property
     def due(self) -> bool:
-        """Whether it must be written soon; details may ride along with whatever comes."""
+        """Return True if casts or a snapshot are waiting. Details wait for the next event."""
         return bool(self.casts) or self.snapshot is not None
 
 
 @attrs.frozen(kw_only=True)
 class _Written:
-    """What came of one write. ``casts`` of them have left the backlog."""
+    """The result of one write. ``casts`` is how many casts leave the backlog."""
 
     done: tuple[Committed, ...] = ()
     casts: int = 0
@@ -238,10 +246,10 @@ class _Written:
 
 
 class JournalActor(Actor):
-    """Owns the writer. One transaction per commit, with the casts that wait.
+    """Owns the writer. Each commit is one transaction, with the casts that wait.
 
-    ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once
-    when a write succeeds again; in between it is tried every ``DISK_RETRY_MS``.
+    ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
+    the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
     """
 
     def __init__(
@@ -266,14 +274,14 @@ class JournalActor(Actor):
         self._due_ms: int | None = None
 
     async def recover(self) -> None:
-        """Drop a half-done transaction; publish what was committed before the crash."""
+        """Roll back an unfinished transaction; publish what was committed before the crash."""
         journal = self._journal
         await self._runner(make_decoders)
         await self._runner(self._writer.recover)
         journal.publish(await self._runner(self._writer.read, journal.head_seq))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """As any actor; what waits is written before it ends, unless it ends by a crash."""
+        """Run as any actor, and write the backlog before an end that is not a crash."""
         try:
             await super().run(task_status)
         except trio.Cancelled:
@@ -303,22 +311,22 @@ class JournalActor(Actor):
         await self._write_backlog()
 
     async def _write_backlog(self) -> None:
-        """Everything that waits, at most ``batch_max`` casts to a transaction."""
+        """Write everything that waits, at most ``batch_max`` casts per transaction."""
         while True:
             written = await self._write(())
             if written.full or not self._journal.backlog.casts:
                 return
 
     async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
-        """One hop to the writer, with the oldest casts in front. Publishes what was committed."""
+        """Write ``batch`` after the oldest casts, and publish what was committed."""
         backlog = self._journal.backlog
         waiting = backlog.casts
-        # All of them with a commit: what was cast before it may not come after it.
+        # A commit takes all casts along, so that none is committed after a later commit.
         count = len(waiting) if batch else min(len(waiting), self._journal.settings.batch_max)
         casts = [waiting[i] for i in range(count)] if count < len(waiting) else list(waiting)
         details, snapshot = dict(backlog.details), backlog.snapshot
         written = await self._runner(self._write_now, casts, batch, details, snapshot)
-        # No checkpoint from the COMMIT to here: what is committed has left the backlog.
+        # No checkpoint between here and popleft: a committed cast must not stay in the backlog.
         self._journal.publish(written.done)
         for _ in range(written.casts):
             waiting.popleft()
@@ -333,7 +341,7 @@ class JournalActor(Actor):
 
     def _note_disk(self, full: bool) -> None:
         self._due_ms = self.clock.now_ms() + DISK_RETRY_MS if full else None
-        # A small write may still find room in the last page: it is over when all has been written.
+        # A small write may fit into the last page: the disk has space once all has been written.
         if full != self._full and (full or not self._journal.backlog.casts):
             self._full = full
             if self._on_disk_full is not None:
@@ -358,7 +366,7 @@ class JournalActor(Actor):
                     seq=seq, at_ms=at_ms, code=self._journal.code_hash, state=dump()
                 )
             if self._full and not written.done:
-                # Nothing was waiting: only a write can tell whether there is space again.
+                # Nothing was waiting: only a write shows whether there is space again.
                 self._writer.set_meta(DISK_PROBE, str(self.clock.now_ms()))
         except DiskFullError:
             return attrs.evolve(written, full=True)
@@ -375,7 +383,7 @@ class JournalActor(Actor):
             return _Written(reply=error, full=True)
         except DuplicateEventError:
             pass
-        # Something was done before. A cast is dropped; a commit is told, and has no part left in.
+        # An event was committed before. Such a cast is dropped; such a batch fails as a whole.
         new = writer.only_new(casts)
         try:
             done = writer.append_encoded(new, details)

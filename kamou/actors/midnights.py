@@ -1,4 +1,4 @@
-"""What the reconciler reads so that the governor can open a day: the marks of each 00:00."""
+"""Marks of the midnights that the reconciler reads so that the governor can open a UTC day."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 
 READS_MAX = 8  # of bars in one pass: a pass has a deadline
-SILENT = UnreachableError, RateLimitedError
+NO_ANSWER = UnreachableError, RateLimitedError
 
 Marks = dict[str, Decimal]
 
 
 @attrs.define(kw_only=True)
 class MidnightReader:
-    """Reads the bars that end at the midnights of which no equity is known yet, each once.
+    """Reads the bars that end at midnights whose equity is not known yet, each once.
 
-    What the venue does not tell is no mark: the next pass asks again.
+    If the venue does not report a mark, there is none in this pass and the next pass asks again.
     """
 
     port: ExchangePort
@@ -78,14 +78,14 @@ class MidnightReader:
     async def _read_bar(self, at_ms: int) -> Marks:
         try:
             return await closes_at(self.port, self.period_ms, at_ms, self.instruments)
-        except SILENT:
+        except NO_ANSWER:
             return {}
 
     async def _read_quotes(self, symbols: set[str]) -> Marks:
-        """The marks of now."""
+        """Return the marks of now; none if the venue does not answer."""
         try:
             quotes = await self.port.quotes(tuple(sorted(symbols)))
-        except SILENT:
+        except NO_ANSWER:
             return {}
         return {symbol: quote.mark for symbol, quote in quotes.items() if quote.sound}
 
@@ -93,7 +93,7 @@ class MidnightReader:
 async def closes_at(
     port: ExchangePort, period_ms: int, at_ms: int, instruments: Mapping[str, Instrument]
 ) -> Marks:
-    """Return the close of every symbol's bar that ends at ``at_ms``, on the tick.
+    """Return the close of every symbol's bar that ends at ``at_ms``, rounded to the tick size.
 
     Raises: UnreachableError or RateLimitedError as the port does.
     """

@@ -1,8 +1,8 @@
 """The order executor: how an order reaches the venue and how its answer reaches the journal.
 
-The order manager decides *when*; the order executor knows *how*: journal, then act, then
-journal what the venue said. It never sends twice: an unclear answer is journalled as unknown and
-resolved by query.
+The order manager decides when. The order executor commits the intent, sends the order and
+journals the venue's answer. It never sends an order twice: if the outcome is unknown, it journals
+that and resolves the order by query.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ from kamou.exchange.base import ExchangePort
 from kamou.messages.orders import ReviewEntry, ReviewReduction
 from kamou.runtime.mailboxes import Mailbox, call
 
-CLOCKS_APART_MS = 60_000  # an intent has our time, its fills the venue's: ask from well before
+CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clocks may differ
 
 
 @attrs.frozen(kw_only=True)
 class OrderExecutorSettings:
-    """How long the order executor waits before it believes."""
+    """Waiting times of the order executor."""
 
-    review_timeout_s: float = 2.0  # silence is denial
-    venue_timeout_s: float = 5.0  # a venue call slower than this has an unknown outcome
-    not_found_after_ms: int = 20_000  # receive window + client time-out + margin
+    review_timeout_s: float = 2.0  # then an entry is denied: nobody has checked its limits
+    venue_timeout_s: float = 5.0  # a slower read is unreachable, a slower order unknown
+    not_found_after_ms: int = 20_000  # receive window + client timeout + margin
 
 
 class OrderExecutor:
-    """Shared by everything the order manager does; owns its book."""
+    """Sends, cancels and resolves orders for the order manager; owns its position book."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class OrderExecutor:
         return self.follower.catch_up()
 
     async def commit(self, *events: Event) -> PositionBook:
-        """Commit, durably; what is committed already is skipped. Returns the book after it."""
+        """Commit durably, skip events that are committed already, and return the book after it."""
         if events:
             try:
                 await self.journal.commit(*events)
@@ -96,20 +96,20 @@ class OrderExecutor:
                     try:
                         await self.journal.commit(event)
                     except DuplicateEventError:
-                        continue  # the deed was done before: that is the point of the key
+                        continue  # committed before, under the same key
         return self.book
 
     # --- entries -----------------------------------------------------------------
 
     async def review(self, message: ReviewEntry) -> Verdict:
-        """The governor's verdict. No answer in time is a denial, journalled as silence."""
+        """Return the governor's verdict; without an answer in time, a journalled denial."""
         plan = message.plan
         try:
             verdict: Verdict = await call(
                 self._governor, message, timeout_s=self.settings.review_timeout_s
             )
-        except (CallTimeoutError, CallUnavailableError) as silence:
-            denial = silent_governor(self.settings.review_timeout_s, str(silence))
+        except (CallTimeoutError, CallUnavailableError) as error:
+            denial = silent_governor(self.settings.review_timeout_s, str(error))
             self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
             return Denied(permit_id=plan.permit_id, denials=(denial,))
         return verdict
@@ -123,7 +123,7 @@ class OrderExecutor:
         role: str,
         *denials: Denial,
     ) -> None:
-        """Journal a refusal that was not the governor's own."""
+        """Journal a denial that the governor has not journalled itself."""
         self.journal.cast(
             PermitDenied(
                 at_ms=self.clock.now_ms(),
@@ -138,11 +138,11 @@ class OrderExecutor:
         )
 
     async def enter(self, plan: Plan, approved: Approved) -> None:
-        """Commit the intents of entry, stop and target; send; journal the answer."""
+        """Commit the intents of entry, stop and target; send them; journal the answer."""
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
         if not self.port.capabilities.attached_stop:
-            attached = []  # separate ones follow the first fill
+            attached = []  # a separate stop and target follow the first fill
         await self.commit(
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
@@ -167,12 +167,12 @@ class OrderExecutor:
                 )
             )
         else:
-            await self.told(told)
+            await self.record_report(told)
 
     async def _never_sent(
         self, entry: Intent, attached: Sequence[Intent], code: str, reason: str
     ) -> None:
-        """The venue's, or our own port's, evidence that nothing of this reached the market."""
+        """Journal that entry, stop and target did not reach the market; release the permit."""
         now = self.clock.now_ms()
         ended: list[Event] = [
             OrderRejected(
@@ -200,7 +200,7 @@ class OrderExecutor:
             The order's state: REJECTED did not reach the market, UNKNOWN may have, all others
             did. None: the governor denied it, and nothing was committed.
 
-        A silent governor does not stop a reduction: the port proves it reduce-only itself.
+        If the governor does not answer, the reduction is sent: the port proves that it reduces.
         """
         proved = True
         try:
@@ -217,9 +217,9 @@ class OrderExecutor:
         now = self.clock.now_ms()
         await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
         try:
-            told = await self.port.reduce(intent, proved=proved)
-        except (InvalidPermitError, RejectedError) as refused:
-            await self._rejected(intent, refused.code, refused.reason)
+            order = await self.port.reduce(intent, proved=proved)
+        except (InvalidPermitError, RejectedError) as error:
+            await self._rejected(intent, error.code, error.reason)
             return OrderStatus.REJECTED
         except RateLimitedError as limited:
             await self._rejected(intent, "RATE_LIMITED", str(limited))
@@ -234,8 +234,8 @@ class OrderExecutor:
                 )
             )
             return OrderStatus.UNKNOWN
-        await self.told(told)
-        return told.status
+        await self.record_report(order)
+        return order.status
 
     async def _rejected(self, intent: Intent, code: str, reason: str) -> None:
         await self.commit(
@@ -249,7 +249,7 @@ class OrderExecutor:
         )
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
-        """Ask for cancellation. The order ends by the venue's evidence, not by our asking."""
+        """Request a cancel. The order counts as ended only once the venue reports it ended."""
         order = self.book.order(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
@@ -263,12 +263,12 @@ class OrderExecutor:
         try:
             await self.port.cancel(client_order_id, symbol)
         except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
-            return  # the reconciler sees it resting, and asks again
+            return  # the reconciler sees that the order rests, and requests the cancel again
 
-    # --- what the venue says -----------------------------------------------------
+    # --- reports of the venue ----------------------------------------------------
 
-    async def told(self, order: VenueOrder) -> None:
-        """Journal an order as the venue tells it: acknowledged, or ended."""
+    async def record_report(self, order: VenueOrder) -> None:
+        """Journal the venue's report of an order: accepted, or ended."""
         known = self.book.order(order.client_order_id)
         if known is None or known.settled:
             return
@@ -297,14 +297,14 @@ class OrderExecutor:
         await self.commit(*events)
 
     def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
-        """When an order ended: by the venue's clock if this actor had not started yet."""
+        """Return when an order ended; by the venue's clock if that was before this actor began."""
         return order.updated_at_ms if 0 < order.updated_at_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:
-        """Ask the venue by client order id what became of an order. Errors leave it unresolved.
+        """Query an order by client order id and journal the answer. Errors leave it unresolved.
 
-        Of an order that has ended only fills are missing, and they may have opened a position
-        that has no stop: the query by client order id would delay them by a read (seed 94007).
+        If the order has ended, only its fills are read. They may have opened an unprotected
+        position, and the query would delay them by a read (seed 94007).
         """
         ended = known.status.terminal
         intent = known.intent
@@ -317,18 +317,18 @@ class OrderExecutor:
             return
         now = self.clock.now_ms()
         if ended or found is not None:
-            missed = [f for f in fills if f.client_order_id == intent.client_order_id]
+            own = [f for f in fills if f.client_order_id == intent.client_order_id]
             await self.commit(
                 *(
                     FillRecorded(
                         at_ms=now, cause_id=intent.client_order_id, fill=fill, source="reconcile"
                     )
-                    for fill in missed
+                    for fill in own
                     if fill.key not in self.book.fills_seen
                 )
             )
             if found is not None:
-                await self.told(found)
+                await self.record_report(found)
         elif now - known.changed_at_ms >= self.settings.not_found_after_ms:
             await self.commit(
                 OrderClosed(

@@ -1,4 +1,4 @@
-"""The order manager: plans entries, keeps every position protected, and closes what is due."""
+"""The order manager: enters positions, keeps them protected, and closes those that are due."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from kamou.messages.signals import SignalsRefined
 from kamou.messages.system import StateNotice
 from kamou.runtime.mailboxes import Mailbox
 
-IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is asked after
-ORDER_RETRY_MS = 1_000  # between attempts at what must not wait for the next cycle
+IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is queried
+ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 
 
 class OrderManager(Actor):
     """The only actor that sends orders. Its state is its executor's book.
 
-    Between messages it looks after what is due: unprotected positions and unanswered orders
-    every second, time stops and expiries every cycle.
+    Between messages it carries out due actions: for unprotected positions and unanswered orders
+    every second, for time limits every cycle.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class OrderManager(Actor):
         self._cycle_period_ms = cycle_period_ms
         self._due_ms = 0
         self._due_s = math.inf  # the same by Trio's clock
-        self._left: tuple[str, str] | None = None  # the deed that the last look had no time for
-        self._orphans_left = False  # the last sweep left orphans
+        self._left: tuple[str, str] | None = None  # first due action that there was no time for
+        self._orphans_left = False  # orphan orders remain to be canceled
 
     async def recover(self) -> None:
-        """Fold the journal, ask after everything in flight, re-prove every stop."""
+        """Fold the journal; the first tick then queries orders in flight and confirms stops."""
         await self._executor.follower.recover()
         self._protector.forget()
         self._wake_at(self.clock.now_ms())
@@ -87,15 +87,16 @@ class OrderManager(Actor):
         return self._due_s
 
     def _wake_at(self, at_ms: int) -> None:
-        """Look after what is due at this time.
+        """Set the time of the next tick.
 
-        By Trio's clock too: deadlines of stops do not wait while our clock catches up (seed 295).
+        By Trio's clock too: deadlines of stops must not wait while a clock that was set back
+        catches up (seed 295).
         """
         self._due_ms = at_ms
         self._due_s = trio.current_time() + (at_ms - self.clock.now_ms()) / 1000
 
     def _wake_by(self, at_ms: int) -> None:
-        """Look after what is due at this time, or when it was to be done, if that is earlier."""
+        """Set the time of the next tick unless it is earlier already."""
         before_ms, before_s = self._due_ms, self._due_s
         self._wake_at(min(before_ms, at_ms))
         self._due_s = min(before_s, self._due_s)
@@ -103,19 +104,20 @@ class OrderManager(Actor):
     async def tick(self) -> None:
         try:
             await self._entries.retry()
-            await self._look_after()
+            await self._do_due_actions()
         except DiskFullError:
-            self._wake_at(self.clock.now_ms() + ORDER_RETRY_MS)  # stops stand; nothing new is sent
+            # Stops rest at the venue; nothing new is sent while no intent can be committed.
+            self._wake_at(self.clock.now_ms() + ORDER_RETRY_MS)
 
     async def handle(self, message: object) -> None:
         try:
-            await self._hear(message)
+            await self._receive(message)
             self._wake_by(self._next(self._executor.book))
         except DiskFullError:
-            # What this message told is lost here and found again by reconciliation.
+            # This message is lost; reconciliation finds what it reported.
             self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)
 
-    async def _hear(self, message: object) -> None:
+    async def _receive(self, message: object) -> None:
         match message:
             case FillUpdate():
                 await self._on_fill(message)
@@ -124,7 +126,7 @@ class OrderManager(Actor):
             case SignalsRefined():
                 await self._entries.take(message)
             case StateNotice():
-                await self._look_after()
+                await self._do_due_actions()
             case ProtectPosition():
                 await self._protector.protect(message.symbol)
                 await self._settle()
@@ -139,10 +141,10 @@ class OrderManager(Actor):
                 raise AssertionError(message)
 
     async def finish(self) -> None:
-        """Journal what the venue has pushed; all else waits for the next incarnation.
+        """Journal the updates that wait; other messages stay for the next incarnation.
 
-        The next start would find it. Until then the record, and the last line of the run, would
-        lack a position. If the journal does not take it, the next start finds it after all.
+        Otherwise the record, and the run's last line, would lack a position until the next start
+        finds it. If the journal fails, the next start finds the updates.
         """
         await trio.lowlevel.checkpoint()
         left: list[object] = []
@@ -152,7 +154,7 @@ class OrderManager(Actor):
                 if isinstance(message, FillUpdate):
                     await self._record(message.fill)
                 elif isinstance(message, OrderUpdate):
-                    await self._executor.told(message.order)
+                    await self._executor.record_report(message.order)
                 else:
                     left.append(message)
         for message in left:
@@ -161,13 +163,13 @@ class OrderManager(Actor):
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """An order ended, or rests. A stop that ended by other hands is missed at once."""
-        await self._executor.told(message.order)
+        """Journal an order's update; protect the position at once if its stop has ended."""
+        await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders
             and message.order.status.terminal
         ):
-            self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)  # its fills are untold
+            self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)  # some of its fills are missing
         await self._settle()
         trade = self._executor.book.trades.get(message.order.symbol)
         if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
@@ -179,10 +181,10 @@ class OrderManager(Actor):
         book = self._executor.book
         trade = book.trades.get(fill.symbol)
         if trade is not None and trade.unprotected_since_ms:
-            # A stop that is merely too large only reduces: the next reconciliation shrinks it.
+            # A stop that is only too large needs no haste: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
         if book.order(fill.client_order_id) is None or (trade is not None and trade.quantity < 0):
-            self._reconciler.put_nowait(ReconcileNow())  # others trade here: look at once
+            self._reconciler.put_nowait(ReconcileNow())  # an external order filled
         await self._settle()
 
     async def _record(self, fill: Fill) -> None:
@@ -193,7 +195,7 @@ class OrderManager(Actor):
             await self._executor.commit(event)
 
     async def _settle(self) -> None:
-        """Publish trades that are flat, end their reservations, sweep what they left behind."""
+        """Close trades that are flat, release their permits, cancel their orphan orders."""
         book = self._executor.book
         now = self.clock.now_ms()
         closures: list[Event] = [
@@ -205,7 +207,7 @@ class OrderManager(Actor):
         if closures:
             book = await self._executor.commit(*closures)
             if book.state is TradingState.FLATTENING:
-                # What a flatten closed is published with an equity of the same time.
+                # Trades that a flatten closed are published with an equity snapshot of that time.
                 self._reconciler.put_nowait(ReconcileNow())
         released = [
             PermitReleased(at_ms=now, cause_id=permit, permit_id=permit, reason=reason)
@@ -215,47 +217,47 @@ class OrderManager(Actor):
             book = await self._executor.commit(*released)
         self._orphans_left = await self._protector.cancel_orphans(book)
 
-    # --- what is due -------------------------------------------------------------
+    # --- due actions -------------------------------------------------------------
 
-    async def _look_after(self) -> None:
-        """Do what is due, as far as the time goes; the next look begins with what was left."""
+    async def _do_due_actions(self) -> None:
+        """Do due actions for at most ``LOOK_MAX_MS``; the next call begins with the rest."""
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
-        deeds = self._deeds(self._executor.book)
-        first = deeds.index(self._left) if self._left in deeds else 0
+        actions = self._due_actions(self._executor.book)
+        first = actions.index(self._left) if self._left in actions else 0
         self._left = None
-        for deed in (*deeds[first:], *deeds[:first]):
+        for action in (*actions[first:], *actions[:first]):
             if self.clock.now_ms() >= until_ms:
-                self._left = deed
+                self._left = action
                 break
-            await self._carry_out(*deed)
+            await self._do(*action)
         await self._settle()
         self._wake_at(self._next(self._executor.book))
 
-    def _deeds(self, book: PositionBook) -> list[tuple[str, str]]:
-        """What is due: orders to ask after, entries to cancel, trades to close or protect."""
+    def _due_actions(self, book: PositionBook) -> list[tuple[str, str]]:
+        """Return orders to query, entries to cancel, and trades to check, unprotected first."""
         now = self.clock.now_ms()
-        deeds = []
+        actions = []
         for order in book.orders.values():
             age_ms = now - order.changed_at_ms
             late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
-            # Ended, and of some of its fills nobody told: they may have opened a bare position.
-            # So may an entry that rests: it was to trade at once or not at all.
+            # An ended order in the book lacks reports of fills, which may have opened an
+            # unprotected position. So may an entry that rests: it should fill at once or expire.
             over = order.status.terminal or order.role is OrderRole.ENTRY
-            untold = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
-            if untold or (order.status in IN_FLIGHT and late):
-                deeds.append(("resolve", order.client_order_id))
+            unreported = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
+            if unreported or (order.status in IN_FLIGHT and late):
+                actions.append(("resolve", order.client_order_id))
         if not book.state.entries_allowed:
             entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY)
-            deeds += [("cancel", o.client_order_id) for o in entries if not o.status.terminal]
-        bare_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
-        deeds += [("trade", trade.symbol) for trade in bare_first]
-        return deeds
+            actions += [("cancel", o.client_order_id) for o in entries if not o.status.terminal]
+        unprotected_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
+        actions += [("trade", trade.symbol) for trade in unprotected_first]
+        return actions
 
-    async def _carry_out(self, what: str, name: str) -> None:
-        """One deed; it may have been done meanwhile."""
+    async def _do(self, what: str, name: str) -> None:
+        """Do one due action, unless it was done meanwhile."""
         executor, book = self._executor, self._executor.book
         if what == "trade":
-            await self._look_at(name)
+            await self._check_trade(name)
             return
         order = book.orders.get(name)
         if order is None:
@@ -266,9 +268,9 @@ class OrderManager(Actor):
             await executor.cancel(name, order.intent.symbol, book.state.value)
 
     async def _resolve(self, order: OrderState) -> None:
-        """Ask what became of an order. A position that is new by its fills is protected at once.
+        """Query an order. A position that its fills have opened is protected at once.
 
-        Later in the same look, or a second later, may be too late on a slow line (seed 94007).
+        A second later may be too late if the venue answers slowly (seed 94007).
         """
         symbol = order.intent.symbol
         before = self._executor.book.trades.get(symbol)
@@ -277,14 +279,15 @@ class OrderManager(Actor):
         if trade is None or not trade.unprotected_since_ms:
             return
         if before is None or not before.unprotected_since_ms:
-            await self._look_at(symbol)
+            await self._check_trade(symbol)
 
-    async def _look_at(self, symbol: str) -> None:
+    async def _check_trade(self, symbol: str) -> None:
+        """Close, protect or give a target to the open trade of ``symbol``, as it needs."""
         trade = self._executor.book.trades.get(symbol)
         if trade is None:
             return
         if self._executor.book.state is TradingState.FLATTENING:
-            # It is not left to a query what became of a close that timed out (seed 995256).
+            # ``again``: a close that timed out does not wait for its query (seed 995256).
             await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
             await self._protector.close(symbol, "time stop")
@@ -294,7 +297,7 @@ class OrderManager(Actor):
             await self._protector.aim(trade)
 
     def _next(self, book: PositionBook) -> int:
-        """A second from now while something must not wait, else just after the next cycle."""
+        """Return the next tick: in a second if urgent, else the next cycle or time limit."""
         now = self.clock.now_ms()
         urgent = (
             any(
@@ -303,7 +306,7 @@ class OrderManager(Actor):
             )
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state is TradingState.FLATTENING)
-            or book.finished  # flat, and its funding is awaited
+            or book.finished  # flat trades that wait for their funding
             or self._left
             or self._orphans_left
             or self._entries.waiting

@@ -1,7 +1,7 @@
-"""Loads the panels of all scanners from the port: each part of history is read once.
+"""Loads the panels of all scanners from the port; reads each part of history once.
 
-The work is cut up, because a loop that is busy with history protects no position: a day is read
-at a time, and ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
+The work is cut up, because a loop that is busy with history protects no position: one day is read
+at a time, and at most ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 
 HISTORY_TIMEOUT_S = 900.0
-"""To load all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and on a
-busy machine many times as long. A start that was given 30 s began again for ever."""
-DAY_READ_TIMEOUT_S = 60.0  # of one day of it, which takes 2 s of CPU time
+"""For loading all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and
+many times as long on a busy machine. With a timeout of 30 s a start was repeated for ever."""
+DAY_READ_TIMEOUT_S = 60.0  # for one day of history, which takes 2 s of CPU time
 ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; every step of an order waits
 
 
 @attrs.frozen(kw_only=True)
 class PanelPart:
-    """The symbols of one scanner, and their columns in what the port answers."""
+    """The symbols of one scanner, and their columns in the port's arrays."""
 
     symbols: tuple[str, ...]
     columns: slice
 
 
 def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...]:
-    """Split the symbols into contiguous runs of nearly equal length; never an empty one."""
+    """Split the symbols into contiguous runs of nearly equal length, none of them empty."""
     count = max(1, min(shards, len(symbols)))
     edges = [round(i * len(symbols) / count) for i in range(count + 1)]
     return tuple(PanelPart(symbols=symbols[a:b], columns=slice(a, b)) for a, b in pairwise(edges))
@@ -43,12 +43,12 @@ def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...
 
 @attrs.define(eq=False)
 class LoadedPanel:
-    """A panel, and when the newest open interest in it became available (-1: none)."""
+    """A panel, and when its newest open interest became available (-1: it has none)."""
 
     panel: Panel
     open_interest_at_ms: int = -1
 
-    def take_interest(self, available_ms: Ints, values: Floats) -> None:
+    def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows ``[rows, symbols]`` that are newer than those in the panel."""
         for row, at_ms in enumerate(available_ms):
             if at_ms > self.open_interest_at_ms:
@@ -58,7 +58,7 @@ class LoadedPanel:
 
 @attrs.define(eq=False)
 class _Reading:
-    """Panels being filled, and up to when: bars and open interest, in ms."""
+    """Panels being filled, and until when their bars and open interest are read, in ms."""
 
     panels: dict[int, LoadedPanel]
     bars_until_ms: int
@@ -68,8 +68,8 @@ class _Reading:
 class PanelLoader:
     """Shared by the scanners; outlives each of them. Hands every loaded panel out once.
 
-    The first scanner that asks has the panels of all others loaded with its own, which ask one
-    after the other at a start. Later a scanner loads for itself and for those that wait with it.
+    At a start the first scanner loads the panels of all others with its own, because the others
+    ask one after the other. Later a scanner loads for itself and for those that wait with it.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class PanelLoader:
         self._clock = clock
         self._parts = tuple(parts)
         self._new_panel = new_panel
-        self._over: trio.Event | None = None  # set when the reading that goes on has ended
+        self._over: trio.Event | None = None  # set when the current reading has ended
         self._wanted = set(range(len(self._parts)))
         self._ready: dict[int, _Reading] = {}
 
     async def load(self, index: int) -> LoadedPanel:
         """Return a panel of part ``index`` with all history up to now.
 
-        A venue that is away leaves the panel empty. If cancelled, nothing is kept.
+        The panel is empty if the venue does not answer. If cancelled, nothing is kept.
         """
         self._wanted.add(index)
         await trio.lowlevel.checkpoint()  # scanners that ask at the same time share a reading
@@ -119,7 +119,7 @@ class PanelLoader:
         return reading.panels[index]
 
     def _begin(self) -> _Reading:
-        """New panels for every part that is wanted."""
+        """Return a reading with new panels for every part that is wanted."""
         panels = {
             index: LoadedPanel(self._new_panel(self._parts[index].symbols))
             for index in sorted(self._wanted)
@@ -129,7 +129,7 @@ class PanelLoader:
         return _Reading(panels, bars_until_ms=since_ms, open_interest_until_ms=since_ms)
 
     async def _read_on(self, reading: _Reading) -> None:
-        """Read day by day up to now, which moves on meanwhile.
+        """Read day by day until the newest closed bar.
 
         Raises:
             UnreachableError, RateLimitedError: the venue did not answer; the panels lack days.
@@ -148,14 +148,16 @@ class PanelLoader:
                     reading.open_interest_until_ms, known_ms
                 )
             if limit.cancelled_caught:
-                raise UnreachableError(f"no day of bars came within {DAY_READ_TIMEOUT_S:g} s")
+                raise UnreachableError(
+                    f"the venue did not send a day of bars within {DAY_READ_TIMEOUT_S:g} s"
+                )
             for index, loaded in reading.panels.items():
                 await self._fill(loaded, self._parts[index].columns, bars, open_interest)
             reading.bars_until_ms, reading.open_interest_until_ms = until_ms, known_ms
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:
-        """Append what was read, with a checkpoint after every ``ROWS_AT_ONCE`` bars."""
+        """Append bars and open interest, with a checkpoint after every ``ROWS_AT_ONCE`` bars."""
         for rows in _slices(len(bars.open_ms)):
             loaded.panel.extend(
                 bars.open_ms[rows],
@@ -166,7 +168,7 @@ class PanelLoader:
                 bars.volume[rows, columns],
             )
             await trio.lowlevel.checkpoint()
-        loaded.take_interest(open_interest.available_ms, open_interest.values[:, columns])
+        loaded.take_open_interest(open_interest.available_ms, open_interest.values[:, columns])
         await trio.lowlevel.checkpoint()
 
 

@@ -1,4 +1,4 @@
-"""Keeping positions protected: reads the venue back, places stops, closes what cannot be kept."""
+"""Protection: reads open orders back, places stops, closes positions that cannot be protected."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from kamou.core.reconciliation import protection
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
 
-CLOSE_ATTEMPTS_MAX = 3  # refused closes of one trade before the governor must flatten
-CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a refusal, doubled each time
-SILENCE_STEP_MAX_MS = 12_000  # two failed reads further apart prove no silence between them
-ROUNDS_MAX = 4  # of orders that time out or are refused, before the venue is read again
+CLOSE_ATTEMPTS_MAX = 3  # failed closes of one trade before the governor must flatten
+CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a rejected close, doubled each time
+FAILED_READS_APART_MAX_MS = 12_000  # further apart, the venue may have answered in between
+ROUNDS_MAX = 4  # of orders that time out or are rejected, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
 LIVE = frozenset(OrderStatus) - FAILED
-ORPHANS_MAX = 3  # cancels of one sweep: a venue that does not answer holds up whatever waits
+ORPHANS_MAX = 3  # cancels in one call: if the venue does not answer, each one takes its timeout
 ORPHAN_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own answer
 
 
 @attrs.frozen
-class _Bare:
-    """A position without a stop, as first looked at: by our clock, which may leap, and Trio's."""
+class _Unprotected:
+    """When an unprotected position was first checked: by our clock, which may leap, and Trio's."""
 
     since_ms: int
     seen_ms: int
@@ -39,10 +39,10 @@ class _Bare:
 
 
 class Protector:
-    """The order manager's arm for stops.
+    """Places, confirms and replaces stops for the order manager.
 
-    Remembers nothing that the journal should: how long the venue was silent, since when by Trio's
-    clock a position stands bare, and which closes were refused.
+    Its state is not journalled: when the venue did not answer, since when by Trio's clock a
+    position is unprotected, and which closes failed.
     """
 
     def __init__(
@@ -54,27 +54,27 @@ class Protector:
         self.forget()
 
     def forget(self) -> None:
-        """A new incarnation knows of no silence: the deadline then is the stricter one."""
-        self._silences: list[tuple[int, int]] = []  # from, to: the venue answered nothing
-        self._failed_ms = 0  # the last read, if it failed
-        self._bare: dict[str, _Bare] = {}  # by symbol
-        self._refused: dict[str, int] = {}  # closes in a row, by trade
-        self._again_ms: dict[str, int] = {}  # when a refused close may be tried again
+        """Reset the state. Without known timeouts of the venue, deadlines end earlier."""
+        self._unanswered: list[tuple[int, int]] = []  # from, to: the venue answered no read
+        self._failed_ms = 0  # time of the last read, if it failed
+        self._unprotected: dict[str, _Unprotected] = {}  # by symbol
+        self._failed_closes: dict[str, int] = {}  # in a row, by trade
+        self._again_ms: dict[str, int] = {}  # when a rejected close may be tried again, by trade
 
     async def protect(self, symbol: str) -> None:
-        """Read the venue's open orders back and do what ``core.reconciliation.protection`` says."""
+        """Read open orders back and carry out the actions of ``core.reconciliation.protection``."""
         executor = self._executor
         resting = await self._read_back()
         if resting is None:
             return
-        refused = False  # a stop: then closes follow each other without another one (seed 930189)
+        rejected = False  # then close without another try to place a stop (seed 930189)
         for _ in range(ROUNDS_MAX):
             book = executor.book
             trade = book.trades.get(symbol)
             if trade is None:
-                self._bare.pop(symbol, None)
+                self._unprotected.pop(symbol, None)
                 return
-            told: set[OrderStatus | None] = {
+            statuses: set[OrderStatus | None] = {
                 await self._do(trade, action)
                 for action in protection.protect(
                     trade,
@@ -82,53 +82,53 @@ class Protector:
                     resting,
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
-                    silent_ms=self._silent_since(trade.unprotected_since_ms),
-                    stop_refused=refused,
+                    silent_ms=self._unanswered_since(trade.unprotected_since_ms),
+                    stop_refused=rejected,
                 )
             }
-            refused = refused or OrderStatus.REJECTED in told
-            if not told & FAILED or not trade.unprotected_since_ms:
-                break  # else again at once: an order too many only reduces, and a read takes time
+            rejected = rejected or OrderStatus.REJECTED in statuses
+            if not statuses & FAILED or not trade.unprotected_since_ms:
+                break  # else again without a read: an order too many only reduces
         after = executor.book.trades.get(symbol)
         if after is not None and not executor.port.capabilities.attached_stop:
             await self.aim(after)
 
     def _now_ms(self, trade: OpenTrade) -> int:
-        """Our time, or later if our clock was set back while the position stood bare."""
+        """Return the time, or a later one if the clock was set back since it is unprotected."""
         now_ms, now_s = self._executor.clock.now_ms(), trio.current_time()
-        bare = self._bare.get(trade.symbol)
-        if bare is None or bare.since_ms != trade.unprotected_since_ms:
-            bare = _Bare(trade.unprotected_since_ms, now_ms, now_s)
-            self._bare[trade.symbol] = bare
-        return max(now_ms, bare.seen_ms + int(1000 * (now_s - bare.seen_s)))
+        found = self._unprotected.get(trade.symbol)
+        if found is None or found.since_ms != trade.unprotected_since_ms:
+            found = _Unprotected(trade.unprotected_since_ms, now_ms, now_s)
+            self._unprotected[trade.symbol] = found
+        return max(now_ms, found.seen_ms + int(1000 * (now_s - found.seen_s)))
 
     async def _read_back(self) -> tuple[VenueOrder, ...] | None:
-        """The venue's open orders; None when it is silent, which is never read as none."""
+        """Return the venue's open orders; None if it does not answer."""
         trades = self._executor.book.trades.values()
         if not any(trade.unprotected_since_ms for trade in trades):
-            self._silences.clear()  # nobody's deadline needs them
+            self._unanswered.clear()  # no deadline needs them
         try:
             resting = await self._executor.port.open_orders()
         except (UnreachableError, RateLimitedError):
             now = self._executor.clock.now_ms()
-            self._note_silence(now)
+            self._note_unanswered(now)
             self._failed_ms = now
             return None
-        self._note_silence(self._executor.clock.now_ms())
+        self._note_unanswered(self._executor.clock.now_ms())
         self._failed_ms = 0
         return resting
 
-    def _note_silence(self, now_ms: int) -> None:
-        """Between a failed read and this one the venue was silent, if they are near enough."""
-        if self._failed_ms and now_ms - self._failed_ms <= SILENCE_STEP_MAX_MS:
-            self._silences.append((self._failed_ms, now_ms))
+    def _note_unanswered(self, now_ms: int) -> None:
+        """Note that the venue did not answer since the last failed read, if that is recent."""
+        if self._failed_ms and now_ms - self._failed_ms <= FAILED_READS_APART_MAX_MS:
+            self._unanswered.append((self._failed_ms, now_ms))
 
-    def _silent_since(self, since_ms: int) -> int:
-        """Milliseconds of silence after ``since_ms``: they do not count towards a deadline."""
-        return sum(max(0, to - max(since, since_ms)) for since, to in self._silences)
+    def _unanswered_since(self, since_ms: int) -> int:
+        """Return how long the venue did not answer since then, in ms: deadlines do not count it."""
+        return sum(max(0, to - max(since, since_ms)) for since, to in self._unanswered)
 
     async def _do(self, trade: OpenTrade, action: protection.Action) -> OrderStatus | None:
-        """Carry it out. What became of the order, if it is one."""
+        """Carry out one action; return the status of the order that it sent, if any."""
         executor = self._executor
         now = executor.clock.now_ms()
         match action:
@@ -150,7 +150,7 @@ class Protector:
             case protection.ClosePosition():
                 return await self.close(action.symbol, action.reason, again=True)
             case protection.Await():
-                pass  # the next look is within a second
+                pass  # the order manager checks again within a second
         return None
 
     async def _place_stop(
@@ -164,13 +164,13 @@ class Protector:
             )
             if trade.confirmed.quantity < trade.quantity:
                 await executor.commit(lost)
-        told = await self._exit(OrderRole.STOP_LOSS, trade, action.quantity, action.trigger_price)
-        if told in LIVE:
+        status = await self._exit(OrderRole.STOP_LOSS, trade, action.quantity, action.trigger_price)
+        if status in LIVE:
             await self.protect(trade.symbol)
-        return told
+        return status
 
     async def aim(self, trade: OpenTrade) -> None:
-        """Place the target of a trade whose entry could not carry it. Once, after all stops."""
+        """Place the target of a trade if the venue cannot attach it. Once, after all stops."""
         executor = self._executor
         book = executor.book
         if (
@@ -186,7 +186,11 @@ class Protector:
     async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
 
-        ``again``: even where an earlier close timed out. None: nothing was sent now.
+        Args:
+            again: also if an earlier close timed out.
+
+        Returns:
+            The status of the close; None if none was sent now.
         """
         executor = self._executor
         book = executor.book
@@ -196,33 +200,35 @@ class Protector:
         ours = book.orders_of(symbol)
         closes = protection.closes_under_way(trade, ours)
         if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
-            return None  # one at a time; it is resolved by query
+            return None  # one close at a time; the query resolves it
         if executor.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
-            return None  # refused just now: the venue may know what reconciliation has yet to see
+            return None  # rejected just now: reconciliation may find that the position is gone
         for order in ours:
-            # A resting reduce-only target could leave a venue no quantity for the close.
+            # A venue may reserve the position's quantity for a resting reduce-only target.
             if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
                 await executor.cancel(order.client_order_id, symbol, reason)
         trade = executor.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
-            return None  # the target filled while it was being cancelled
-        told = await self._exit(OrderRole.EXIT, trade, trade.quantity)
-        if told in LIVE:
-            self._refused.pop(trade.trade_id, None)
+            return None  # the target filled while it was being canceled
+        status = await self._exit(OrderRole.EXIT, trade, trade.quantity)
+        if status in LIVE:
+            self._failed_closes.pop(trade.trade_id, None)
             self._again_ms.pop(trade.trade_id, None)
-            return told
-        refused = self._refused[trade.trade_id] = self._refused.get(trade.trade_id, 0) + 1
-        if told is not OrderStatus.UNKNOWN:
-            wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (refused - 1))
+            return status
+        failures = self._failed_closes[trade.trade_id] = (
+            self._failed_closes.get(trade.trade_id, 0) + 1
+        )
+        if status is not OrderStatus.UNKNOWN:
+            wait_ms = min(CLOSE_WAIT_MAX_MS, CLOSE_WAIT_MS << (failures - 1))
             self._again_ms[trade.trade_id] = executor.clock.now_ms() + wait_ms
-        if refused < CLOSE_ATTEMPTS_MAX or not trade.unprotected_since_ms:
-            return told
-        if await self._held(symbol):  # else no wonder: reconciliation finds out why
+        if failures < CLOSE_ATTEMPTS_MAX or not trade.unprotected_since_ms:
+            return status
+        if await self._may_be_open(symbol):  # else the closes failed because there is no position
             self._on_failed(symbol)
-        return told
+        return status
 
-    async def _held(self, symbol: str) -> bool:
-        """Whether the venue may still hold the position. Silence does not say that it is gone."""
+    async def _may_be_open(self, symbol: str) -> bool:
+        """Return True if the venue lists the position, or does not answer."""
         try:
             positions = await self._executor.port.positions()
         except (UnreachableError, RateLimitedError):
@@ -232,7 +238,7 @@ class Protector:
     async def _exit(
         self, role: OrderRole, trade: OpenTrade, quantity: Decimal, price: Decimal | None = None
     ) -> OrderStatus | None:
-        """Send the trade's next order of this role; what became of it."""
+        """Send the trade's next order of this role and return its status."""
         executor = self._executor
         intent = exit_intent(
             role,
@@ -250,23 +256,23 @@ class Protector:
         return await executor.reduce(intent)
 
     async def cancel_orphans(self, book: PositionBook) -> bool:
-        """Cancel our stops and targets whose trade is over: a few. True: there are more."""
-        swept = 0
+        """Cancel at most ``ORPHANS_MAX`` orphan orders; return True if there are more."""
+        canceled = 0
         young_ms = self._executor.clock.now_ms() - ORPHAN_AFTER_MS
         for orphan in sorted(
             protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
         ):
             order = book.orders.get(orphan.client_order_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_at_ms > young_ms):
-                continue  # it ended meanwhile, or its answer may be on its way
-            if swept == ORPHANS_MAX:
+                continue  # it ended meanwhile, or its answer may still come
+            if canceled == ORPHANS_MAX:
                 return True
-            swept += 1
+            canceled += 1
             await self._executor.cancel(orphan.client_order_id, orphan.symbol, orphan.reason)
         return False
 
 
 def _attempt(book: PositionBook, trade: OpenTrade, role: OrderRole) -> int:
-    """The number of the next intent of this role: one more than there were."""
+    """Return the number of the trade's next intent of this role, from 1."""
     known = (*book.orders.values(), *book.closed.values())
     return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.role is role)

@@ -1,4 +1,4 @@
-"""The reconciler: at start and every cycle, the exchange's truth wins."""
+"""The reconciler: compares the book with the venue, at the start and in every cycle."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from kamou.messages.orders import (
 from kamou.runtime.mailboxes import Mailbox
 
 ATR_HISTORY_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
-CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed: reviews then see fresh figures
+CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed, so that reviews see fresh figures
 RECONCILE_RETRY_MS = 5_000  # after a pass that the venue did not answer
-SPACING_MS = 1_000  # between passes out of turn: what overflows may overflow again
+SPACING_MS = 1_000  # between passes on request: an overflow may be followed by more
 
 
 @attrs.define
 class Health:
-    """What the operator's readiness rests on. Decides nothing."""
+    """Whether book and venue agree, for the readiness check. Decides nothing."""
 
     agreed: bool = False  # the newest pass of this run agreed with the venue
 
 
 class Reconciler(Actor):
-    """Reads everything, journals the differences as what they are, and tells who must act.
+    """Reads the venue, journals repairs, and reports to the governor and the order manager.
 
-    A read that fails abandons the pass: nothing is concluded from silence.
+    If a read fails, the pass ends without a conclusion and is repeated.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class Reconciler(Actor):
         self._governor = governor
         self._orders = orders
         self._health = health
-        self._instruments = instruments  # everybody looks things up in it; only we write to it
+        self._instruments = instruments  # shared with actors that only read it
         self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_period_ms = cycle_period_ms
         self._follower = BookFollower(journal)
-        self._listed: tuple[Instrument, ...] = ()  # as last told
-        self._sound = True  # whether that makes sense
+        self._listed: tuple[Instrument, ...] = ()  # as the venue last listed them
+        self._sound = True  # that list has no faults
         self._again_ms = 0
         self._passed_ms = 0  # when the last pass began
-        self._asked = False  # for one out of turn
-        self._restless = False  # the last look left something open
-        self._marked_ms: dict[str, int] = {}  # of what is held: when it last had a mark
+        self._requested = False  # a pass before the next cycle
+        self._unsettled = False  # the last pass left a mismatch pending or deferred
+        self._marked_ms: dict[str, int] = {}  # of each open position: time of its last mark
         self._marks_at_ms: int | None = None
         self._midnights = MidnightReader(port=port, period_ms=period_ms, instruments=instruments)
         self._transfers = TransferValuer(
@@ -99,40 +99,40 @@ class Reconciler(Actor):
             instruments=instruments,
             tolerance=limits.equity_tolerance,
         )
-        self._held_when_marked: bool | None = None  # positions; None: this incarnation made no mark
-        self._doubts: Mapping[Doubt, int] = {}  # what the last look did not believe yet
+        self._held_when_marked: bool | None = None  # None: no snapshot yet
+        self._doubts: Mapping[Doubt, int] = {}  # pending mismatches
 
     async def recover(self) -> None:
-        """Fold the journal and reconcile before anything may trade. A silent venue is retried."""
+        """Fold the journal and reconcile. If the venue does not answer, ``tick`` retries."""
         await self._follower.recover()
         await self.tick()
 
     def next_due_ms(self) -> int | None:
-        if self._asked or self._orders.needs_reconcile:
+        if self._requested or self._orders.needs_reconcile:
             return min(self._again_ms, self._passed_ms + SPACING_MS)
         return self._again_ms
 
     async def handle(self, message: object) -> None:
         assert isinstance(message, ReconcileNow), message
-        self._asked = True
+        self._requested = True
 
     async def tick(self) -> None:
         now = self._passed_ms = self.clock.now_ms()
-        self._asked = self._orders.needs_reconcile = False
+        self._requested = self._orders.needs_reconcile = False
         self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_period_ms) + CYCLE_OFFSET_MS
         try:
             await self._reconcile(floor_ms(now, self._cycle_period_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
-            self._doubts = {}  # only looks that follow each other confirm one
+            self._doubts = {}  # only consecutive passes confirm one
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
-            # After the fill that called for it, not in its millisecond: a page has what is stamped
-            # before its snapshot. The history "flattened" in tests/web/test_recomputation.py.
+            # Not in the millisecond of the fill that made it due: a page shows events from before
+            # its snapshot. The history "flattened" in tests/web/test_recomputation.py.
             await self.clock.sleep_until(self.clock.now_ms() + 1)
         view, atrs = await self._view(self._follower.catch_up())
-        book = self._follower.catch_up()  # with what the order manager learned while we read
+        book = self._follower.catch_up()  # with events that were committed during the reads
         due = self._snapshot_due(book)
         terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
         found = reconcile(book, view, terms, cycle_at_ms=cycle_at_ms, now_ms=self.clock.now_ms())
@@ -149,8 +149,8 @@ class Reconciler(Actor):
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
-        was, self._restless = self._restless, bool(found.deferred or found.doubts)
-        if self._restless or was:  # what came to rest is looked at once more: lists lie
+        was, self._unsettled = self._unsettled, bool(found.deferred or found.doubts)
+        if self._unsettled or was:  # one pass more after a mismatch ends: lists may be incomplete
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _commit_new(self, events: Iterable[Event]) -> None:
@@ -158,31 +158,31 @@ class Reconciler(Actor):
             try:
                 await self._journal.commit(event)
             except DuplicateEventError:
-                continue  # the stream brought it in the meantime
+                continue  # the order manager committed it from the stream meanwhile
 
     def _snapshot_due(self, book: PositionBook) -> bool:
-        """A flatten is followed by a snapshot at once, not at the end of the cycle.
+        """Return True if an equity snapshot is due now: after a flatten, or a start in a halt.
 
-        So is a start into a halt: what was flattened while nothing ran may be the cause of it.
+        The cause of such a halt may be a flatten while nothing ran.
         """
         if self._held_when_marked is None:
             return not book.state.entries_allowed
         return book.state is TradingState.FLATTENING and self._held_when_marked
 
     async def _view(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
-        """One read of everything, and the ATR of positions that we did not know."""
+        """Read everything from the venue; also ATRs of positions that the book does not have."""
         at_ms = self.clock.now_ms()
         port = self._port
         offset_ms = certain_offset_ms(at_ms, await port.server_time_ms(), self.clock.now_ms())
         account = await port.account()
         positions = await port.positions()
         open_orders = await port.open_orders()
-        self._take(await port.instruments())  # after what is held: it is never in newer terms
+        self._take(await port.instruments())  # after the positions: never older than they are
         since_ms = book.fills_since_ms()
-        fills = await port.fills(since_ms)  # after the positions: it explains them
+        fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)
         if any(i.kind == "transfer" and i.at_ms >= account.at_ms for i in income):
-            account = await port.account()  # money moved in between: equity must know of it too
+            account = await port.account()  # again: its equity must include the transfer
         view = VenueView(
             account=account,
             positions=positions,
@@ -197,9 +197,9 @@ class Reconciler(Actor):
         return view, await self._atrs(unknown) if unknown else {}
 
     async def _read_marks(self, view: VenueView) -> None:
-        """Read the marks of what is held.
+        """Read the marks of open positions and find the time of the oldest one.
 
-        A mark that is missing or is no price is as old as the last one that was.
+        A missing or unsound mark counts with the time of the symbol's last sound one.
         """
         held = {p.symbol for p in view.positions if p.quantity != 0}
         quotes: Mapping[str, Quote] | None = {}
@@ -218,9 +218,9 @@ class Reconciler(Actor):
         self._marks_at_ms = min(self._marked_ms.values(), default=None)
 
     def _take(self, listed: tuple[Instrument, ...]) -> None:
-        """What the venue tells of its instruments holds from now on, for whoever sizes or prices.
+        """Use the venue's contract specifications from now on, and journal their changes.
 
-        If it makes no sense, what it told before still holds, and nothing new is risked.
+        If the list has faults, the old ones stay, and readiness and new entries end.
         """
         if listed is self._listed:
             return
@@ -230,7 +230,7 @@ class Reconciler(Actor):
             self._instruments.update({each.symbol: each for each in listed})
 
     async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
-        """ATR(14) of the trade timeframe, where the venue has the bars for it."""
+        """Return ATR(14) of the trade timeframe by symbol, where the venue has enough bars."""
         now = self.clock.now_ms()
         bars = await self._port.bars(self._period_ms, now - ATR_HISTORY_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}

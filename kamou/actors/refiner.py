@@ -1,4 +1,4 @@
-"""The refiner, T3. Off until the AI refiner stands: it passes survivors through and says so."""
+"""The refiner (T3). Until the AI refiner is built it passes candidates on with verdict ``off``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FULL_SIZE = Decimal(1)
 
 
 class Refiner(Actor):
-    """Journals every survivor of T2: the root of an order's cause chain."""
+    """Journals every candidate that passed the vetoes: the root of an order's cause chain."""
 
     def __init__(
         self,

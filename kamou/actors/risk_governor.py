@@ -1,4 +1,4 @@
-"""The risk governor: reviews every order, keeps the day's budget and the trading state."""
+"""The risk governor: reviews every order, opens each UTC day and keeps the trading state."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ MESSAGES_PER_ENTRY = 3  # entry, stop, target
 
 
 class RiskGovernor(Actor):
-    """Called by the order manager; hears the reconciler, the operator and the journal.
+    """The order manager calls it; the reconciler, the operator and the journal write to it.
 
-    It decides on its own fold of the journal, commits every verdict before giving it, and
-    persists a state before acting on it. What it cannot persist it does not allow.
+    It decides on its own fold of the journal. It commits a permit before it returns it, and a
+    trading state before it acts on it. While nothing can be committed, it grants nothing.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class RiskGovernor(Actor):
         self._observed: VenueObserved | None = None
         self._pending: Pending | None = None
         self._read_again_ms: int | None = None
-        self._read: EquityRead | None = None  # the newest that is a number
+        self._read: EquityRead | None = None  # the newest with finite equity
         self._started_at_ms = clock.now_ms()
-        self._asked_ms = 0  # for a read, out of turn
-        self._fresh_since_ms: int | None = None  # of unbroken fresh reads in this state
+        self._requested_ms = 0  # last request for a read
+        self._fresh_since_ms: int | None = None  # since when all reads in this state were fresh
         self._disk_full = False
-        self._owed: Halt | Flatten | None = None
+        self._held_back: Halt | Flatten | None = None
         self._opening: EquityRead | None = None  # the day's first read, to be confirmed
         self._opening_since_ms: int | None = None  # the first read of a day that is not open yet
         self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
@@ -88,22 +88,26 @@ class RiskGovernor(Actor):
         await self._follower.recover()
 
     def next_due_ms(self) -> int | None:
-        due = (self._ask_ms(), self._stale_ms())
+        due = (self._request_ms(), self._stale_ms())
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
-    def _ask_ms(self) -> int | None:
-        """When to ask for a read: for a second one, or because the last is too old.
+    def _request_ms(self) -> int | None:
+        """Return when to request a read: a second one, or one to replace an old one.
 
-        Cycles may be longer than that. A read that was asked for and does not come is not asked for
-        again at once: the governor would do nothing else (seed 960263).
+        Cycles may be longer than the age limit. A request is not repeated at once, or the governor
+        would do nothing else while the venue does not answer (seed 960263).
         """
         known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
         old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
         due = [at_ms for at_ms in (self._read_again_ms, old_ms) if at_ms is not None]
-        return max(min(due), self._asked_ms + self._limits.equity_confirm_s * 1000) if due else None
+        return (
+            max(min(due), self._requested_ms + self._limits.equity_confirm_s * 1000)
+            if due
+            else None
+        )
 
     def _stale_ms(self) -> int | None:
-        """When silence becomes a halt; None while new risk is stopped anyway."""
+        """Return when old account data halt entries; None while entries are stopped already."""
         if self._disk_full or not self._follower.book.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
@@ -111,21 +115,21 @@ class RiskGovernor(Actor):
         return now_ms + left_ms + 1
 
     def _overdue_ms(self, now_ms: int) -> int:
-        """How long account or marks are past their age limit; 0 or less: they are fresh."""
+        """Return how long account or marks are past their age limit, in ms; <= 0: fresh."""
         read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_at_ms)
         return overdue_ms(read, self._limits, now_ms)
 
     async def tick(self) -> None:
-        """Ask for the second read that a breach, or a day's opening, needs; until it comes.
+        """Request the read that a breach or a day's opening needs; halt if reads are too old.
 
-        The reconciler reads what flowed in and out as well: without it a withdrawal is a loss.
-        When nothing comes for too long, that is judged too.
+        The reconciler makes the read, because it reads transfers as well: without them a withdrawal
+        would look like a loss.
         """
         await trio.lowlevel.checkpoint()
         now_ms = self.clock.now_ms()
-        ask_ms = self._ask_ms()
-        if ask_ms is not None and now_ms >= ask_ms:
-            self._asked_ms = now_ms
+        request_ms = self._request_ms()
+        if request_ms is not None and now_ms >= request_ms:
+            self._requested_ms = now_ms
             self._reconciler.put_nowait(ReconcileNow())
         try:
             if self._overdue_ms(now_ms) > self._limits.stale_halt_s * 1000:
@@ -136,7 +140,7 @@ class RiskGovernor(Actor):
     # --- reviews -----------------------------------------------------------------
 
     async def answer(self, message: object) -> Verdict | Denial | None:
-        """``ReviewEntry`` -> Verdict; ``ReviewReduction`` -> Denial, or None for yes."""
+        """Return a Verdict for ``ReviewEntry``; a Denial or None (allowed) for a reduction."""
         if isinstance(message, ReviewReduction):
             return self._review_reduction(message.intent)
         assert isinstance(message, ReviewEntry), message
@@ -189,7 +193,7 @@ class RiskGovernor(Actor):
         return governor.review_reduction(intent, held, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> PositionBook:
-        """End reservations that nothing holds any more, then decide on what is left."""
+        """Release permits that are over, and return the book after that."""
         book = self._follower.catch_up()
         for permit_id, reason in book.releasable(now_ms):
             try:
@@ -206,13 +210,13 @@ class RiskGovernor(Actor):
 
     async def handle(self, message: object) -> None:
         try:
-            await self._hear(message)
+            await self._receive(message)
         except DiskFullError:
-            self._disk_full = True  # nothing can be persisted; nothing will be allowed either
-            if isinstance(message, Halt | Flatten) and not isinstance(self._owed, Flatten):
-                self._owed = message  # a human's word is kept until it can be written
+            self._disk_full = True
+            if isinstance(message, Halt | Flatten) and not isinstance(self._held_back, Flatten):
+                self._held_back = message  # until it can be committed
 
-    async def _hear(self, message: object) -> None:
+    async def _receive(self, message: object) -> None:
         match message:
             case VenueObserved():
                 self._observed = message
@@ -227,21 +231,21 @@ class RiskGovernor(Actor):
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
-                    await self._pay()
+                    await self._do_held_back()
                     await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL.value)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
                 raise AssertionError(message)
 
-    async def _pay(self) -> None:
-        """Carry out the command that the full disk held back."""
-        owed, self._owed = self._owed, None
-        if owed is not None:
-            await self._hear(owed)
+    async def _do_held_back(self) -> None:
+        """Carry out the command that could not be committed while the disk was full."""
+        held_back, self._held_back = self._held_back, None
+        if held_back is not None:
+            await self._receive(held_back)
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
-        """The newest read that is a number, and since when all reads were fresh."""
+        """Keep a read with finite equity, note since when reads are fresh; return the kept one."""
         read = EquityRead(
             equity=message.account.equity,
             at_ms=message.account.at_ms,
@@ -263,7 +267,7 @@ class RiskGovernor(Actor):
 
     async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
         decision = governor.command(self._follower.catch_up(), state, StateReason(reason))
-        await self._act(_noted(decision, note))
+        await self._act(_with_note(decision, note))
         await self._keep_note(decision, reason, note)
 
     async def _resume(self, note: str) -> None:
@@ -273,7 +277,7 @@ class RiskGovernor(Actor):
             limits=self._limits,
             now_ms=self.clock.now_ms(),
         )
-        await self._act(_noted(decision, note))
+        await self._act(_with_note(decision, note))
         await self._keep_note(decision, StateReason.OPERATOR_RESUME.value, note)
         book = self._follower.catch_up()
         if book.disabled and book.state.entries_allowed:
@@ -284,15 +288,15 @@ class RiskGovernor(Actor):
             self._follower.catch_up()
 
     async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
-        """Journal a command that changed nothing: its reason is published, a refusal announced."""
+        """Journal a command that changed no state: its note is published, a refusal announced."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
-            noted = CommandRecorded(at_ms=now_ms, reason=reason, note=note, refusal=why)
-            await self._journal.commit(noted)
+            event = CommandRecorded(at_ms=now_ms, reason=reason, note=note, refusal=why)
+            await self._journal.commit(event)
             self._follower.catch_up()
 
     async def _disable(self, book: PositionBook) -> None:
-        """Journal which strategies entered more often than allowed; the operator resumes them."""
+        """Disable strategies that entered too often; the operator may resume them."""
         disabled = tuple(find_repetition(book, self._limits, self.clock.now_ms()))
         if disabled:
             await self._journal.commit(*disabled)
@@ -315,9 +319,9 @@ class RiskGovernor(Actor):
         )
 
     async def _open_day(self, read: EquityRead | None) -> PositionBook:
-        """A UTC day opens on two reads that agree: all its limits rest on it.
+        """Open the UTC day, and days that were missed before it, on two reads that agree.
 
-        So does each day that was missed before it, for the record.
+        Two, because all limits of the day rest on the opening equity.
         """
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
@@ -336,7 +340,7 @@ class RiskGovernor(Actor):
             return book
         waited = read.at_ms - self._opening_since_ms >= WAIT_MS
         if not read.agreed and not waited:
-            return book  # a position that a list leaves out would be missing at midnight too
+            return book  # a position that the venue omits would be missing at midnight too
         opened = self._openings(read, waited=waited)
         before = self._openings(attrs.evolve(first, midnights=read.midnights), waited=waited)
         apart = read.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
@@ -347,7 +351,7 @@ class RiskGovernor(Actor):
         return self._follower.catch_up()
 
     def _openings(self, read: EquityRead, *, waited: bool) -> tuple[DayOpened, ...]:
-        """What this read opens; empty while the marks of a midnight may still come."""
+        """Return the days that this read opens; none while marks of a midnight may still come."""
         opening_read = OpeningRead(
             at_ms=read.at_ms,
             equity=read.equity,
@@ -359,7 +363,7 @@ class RiskGovernor(Actor):
         return open_days(self._follower.book, opening_read, self._instruments, waited=waited)
 
     def _agree(self, first: DayOpened, second: DayOpened) -> bool:
-        """What was paid in or out between the two reads is no disagreement."""
+        """Return True if two openings agree within the tolerance; transfers do not count."""
         book, worth = self._follower.book, []
         for event in (first, second):
             equity = event.opening
@@ -386,8 +390,8 @@ class RiskGovernor(Actor):
         self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))
 
 
-def _noted(decision: Decision, note: str) -> Decision:
-    """With a human's words beside the figures."""
+def _with_note(decision: Decision, note: str) -> Decision:
+    """Return the decision with the operator's note among its figures."""
     if not note:
         return decision
     figures = (*decision.figures, Figure(name=NOTE, value=note))

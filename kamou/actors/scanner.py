@@ -1,4 +1,4 @@
-"""A scanner shard: keeps its symbols' panel and asks every strategy for its opinion."""
+"""A scanner shard: keeps its symbols' panel and has every strategy score its symbols."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kamou.clock import Clock
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Strategy, StrategyScores
-from kamou.core.strategies.base import failed as failed_opinion
+from kamou.core.strategies.base import failed as failed_scores
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
 from kamou.runtime.mailboxes import Mailbox
@@ -22,11 +22,11 @@ NO_FLOATS = np.empty(0)
 
 
 class StrategyFailedError(Exception):
-    """A strategy raised: a crash of its shard, after its symbols were reported as abstaining."""
+    """A strategy raised. The scanner crashes after it has reported the symbols as abstained."""
 
 
 class Scanner(Actor):
-    """One per shard. Its whole state is the panel, which it can reload from the port."""
+    """One per shard. Its only state is the panel, which it can reload from the port."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Scanner(Actor):
         self._ranked_open_ms = -1  # of the newest bar that was ranked
 
     async def recover(self) -> None:
-        """Reload the window from the port. A venue that is away leaves an empty, warming panel."""
+        """Reload the panel from the port. It is empty if the venue does not answer."""
         self._loaded = await self._panels.load(self._index)
 
     @property
@@ -62,10 +62,10 @@ class Scanner(Actor):
         assert isinstance(message, BarsClosed), message
         panel = self._panel
         if len(message.open_ms) and int(message.open_ms[0]) > panel.close_ms:
-            # Conflated, restarted, or nothing could be read yet: there is a hole before these.
+            # Bars are missing before these: messages were conflated, or the panel was empty.
             await self.recover()
             panel = self._panel
-        self._loaded.take_interest(message.open_interest_ms, message.open_interest)
+        self._loaded.take_open_interest(message.open_interest_ms, message.open_interest)
         for row, open_ms in enumerate(message.open_ms):
             if open_ms > panel.open_ms:
                 panel.append(
@@ -76,7 +76,7 @@ class Scanner(Actor):
                     message.close[row],
                     message.volume[row],
                 )
-        # Not "appended": what a reload brought has not been spoken of either.
+        # Not only after an append: bars that a reload brought have not been ranked either.
         fresh = len(message.open_ms) > 0 and panel.open_ms > self._ranked_open_ms
         self._ranked_open_ms = panel.open_ms
         self._rank(message, fresh)
@@ -92,10 +92,10 @@ class Scanner(Actor):
         for strategy in self._strategies:
             try:
                 columns.append(_as_columns(strategy.evaluate(panel, now)))
-            except Exception as error:  # reported below, then raised: the supervisor restarts us
+            except Exception as error:  # reported and raised below: the supervisor restarts us
                 failed = error
-                opinion = failed_opinion(strategy.name, len(self._symbols))
-                columns.append(attrs.evolve(_as_columns(opinion), error=repr(error)))
+                scores = failed_scores(strategy.name, len(self._symbols))
+                columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))
         if failed is not None:
@@ -122,16 +122,16 @@ class Scanner(Actor):
         )
 
 
-def _as_columns(opinion: StrategyScores) -> StrategyColumns:
+def _as_columns(scores: StrategyScores) -> StrategyColumns:
     return StrategyColumns(
-        strategy=opinion.strategy,
-        score=opinion.score,
-        raw=opinion.raw,
-        weight=opinion.weight,
-        stop_distance=opinion.stop_distance,
-        target_distance=opinion.target_distance,
-        abstain=opinion.abstain,
-        proxy=opinion.proxy,
-        feature_names=opinion.feature_names,
-        features=opinion.features,
+        strategy=scores.strategy,
+        score=scores.score,
+        raw=scores.raw,
+        weight=scores.weight,
+        stop_distance=scores.stop_distance,
+        target_distance=scores.target_distance,
+        abstain=scores.abstain,
+        proxy=scores.proxy,
+        feature_names=scores.feature_names,
+        features=scores.features,
     )

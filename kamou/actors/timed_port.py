@@ -1,4 +1,4 @@
-"""The port with a deadline on every call: a venue that hangs must not hang whoever guards stops."""
+"""The port with a deadline on every call, so that a hanging venue does not hang the executor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class TimedPort:
-    """What the order executor asks of the venue, each call within ``timeout_s``.
+    """The port as the order executor uses it, with a timeout of ``timeout_s`` on each call.
 
-    A read that is late raises ``UnreachableError``; an order or a cancel that is late raises
-    ``UnknownOutcomeError``, for it may have arrived. Other errors are the port's own.
+    A late read raises ``UnreachableError``. A late order or cancel raises ``UnknownOutcomeError``,
+    because it may have arrived. Other errors are the port's own.
     """
 
     def __init__(self, port: ExchangePort, timeout_s: float) -> None:
@@ -62,9 +62,11 @@ class TimedPort:
     async def _read(self, asked: Awaitable[T]) -> T:
         with trio.move_on_after(self._timeout_s):
             return await asked
-        raise UnreachableError(f"the venue did not answer within {self._timeout_s:g} s")
+        raise UnreachableError(f"the venue did not answer a read within {self._timeout_s:g} s")
 
     async def _send(self, sent: Awaitable[T]) -> T:
         with trio.move_on_after(self._timeout_s):
             return await sent
-        raise UnknownOutcomeError(f"no answer within {self._timeout_s:g} s of sending")
+        raise UnknownOutcomeError(
+            f"the venue did not answer an order or a cancel within {self._timeout_s:g} s"
+        )

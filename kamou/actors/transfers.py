@@ -1,4 +1,4 @@
-"""What the reconciler reads to value a transfer: the marks of the time when money was moved."""
+"""Values transfers for the reconciler, by the marks of the time when money was moved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.actors.midnights import READS_MAX, SILENT, Marks, closes_at
+from kamou.actors.midnights import NO_ANSWER, READS_MAX, Marks, closes_at
 from kamou.clock import floor_ms
 from kamou.core.book.late_events import TransferValued
 from kamou.core.book.position_book import PositionBook
@@ -34,10 +34,10 @@ class DatedMarks:
 
 @attrs.define(kw_only=True)
 class TransferValuer:
-    """Values the transfers that nothing has valued yet.
+    """Values the transfers that have no value yet.
 
-    A silent venue and a bar that it omits are asked for again by the next pass. So whether marks
-    or a close are taken depends on what the venue lists, not on a read that failed.
+    After a failed read or an omitted bar the next pass asks again. So the choice between marks and
+    a close depends on what the venue lists, and not on a read that failed.
     """
 
     port: ExchangePort
@@ -46,10 +46,10 @@ class TransferValuer:
     tolerance: Decimal  # as in ``OpeningRead``
 
     async def value(self, book: PositionBook, view: VenueView) -> tuple[TransferValued, ...]:
-        """Return what can be valued by this look at the venue, oldest first.
+        """Return the transfers that can be valued in this pass, oldest first.
 
         Args:
-            book: with everything that the venue lists, agreeing with the look.
+            book: agrees with ``view`` and has everything that the venue lists.
         """
         account = view.account
         read = OpeningRead(
@@ -74,7 +74,7 @@ class TransferValuer:
             named = symbols_of(book, view.positions, at_ms)
             try:
                 dated = await self._marks(at_ms, needed, named, bars)
-            except SILENT:
+            except NO_ANSWER:
                 break  # the next pass asks again
             figures = tuple(
                 Figure(name=symbol, value=str(dated.marks[symbol]))

@@ -1,4 +1,4 @@
-"""What the actors are handed of a venue in this process, whichever it is."""
+"""The port, its factory and its listing, as the composition root hands them to the actors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kamou.exchange.base import ExchangePort, IsHalted, JournalProof, PermitStor
 
 
 class Listing(Protocol):
-    """What a venue lists, before anybody has asked it."""
+    """Symbols and instruments that a venue lists, known before its port is made."""
 
     symbols: tuple[str, ...]
     instruments: tuple[Instrument, ...]
@@ -19,14 +19,11 @@ class Listing(Protocol):
 
 
 class VenuePort(ExchangePort, SteppedPort, Protocol):
-    """The port as all actors hold it together."""
+    """The port with everything that any actor uses."""
 
 
 class PortFactory(Protocol):
-    """Makes the port of one venue for the tree that is being composed.
-
-    The tree brings what guards the port; which venue is behind it, only the factory knows.
-    """
+    """Makes the port of one venue from the guards that the composition root passes."""
 
     def __call__(
         self,

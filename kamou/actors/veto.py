@@ -1,4 +1,4 @@
-"""T2: merges the shards into one ranking per cycle and asks every veto of the best."""
+"""The veto actor (T2): merges the shards into one ranking and asks all vetoes of its top."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from kamou.settings.config import CycleSettings
 
 
 class VetoActor(Actor):
-    """Waits for all shards of a cycle, or for the deadline; then ranks, vetoes, passes on.
+    """Waits for all shards of a cycle or its deadline; then ranks, vetoes and passes on.
 
-    State: the shards of the cycle being collected. A crash loses that cycle's ranking and
-    nothing else.
+    Its state is the shards of the current cycle. A crash loses the ranking of that cycle.
     """
 
     def __init__(
@@ -62,18 +61,18 @@ class VetoActor(Actor):
         self._universe = universe
         self._strategies = strategies
         self._vetoes = vetoes
-        self._instruments = instruments  # the reconciler keeps it true
+        self._instruments = instruments  # the reconciler keeps it current
         self._cycle = cycle
         self._period_ms = period_ms
         self._limits = limits
         self._risk = risk
         self._costs = costs
-        self._keep_detail = keep_detail  # nobody asks why while history is fast-forwarded
+        self._keep_detail = keep_detail  # False in a fast-forward: `kamou why` has no use for it
         self._follower = BookFollower(journal)
         self._funding = FundingRates(port.funding_rates, clock=clock)
         self._collecting = 0  # the cycle, or 0 while none is open
         self._deadline_ms = 0
-        self._ranked_ms = 0  # cycles up to here are done: what comes later is late
+        self._ranked_ms = 0  # the newest cycle that was ranked
         self._shards: dict[int, ShardRanked] = {}
 
     async def recover(self) -> None:
@@ -89,7 +88,7 @@ class VetoActor(Actor):
     async def handle(self, message: object) -> None:
         assert isinstance(message, ShardRanked), message
         if message.cycle_at_ms <= self._ranked_ms:
-            return  # too late: it was left out and counted
+            return  # too late: its cycle was ranked without it and counted it
         if message.cycle_at_ms != self._collecting:
             if self._collecting:
                 await self._finish()
@@ -110,9 +109,9 @@ class VetoActor(Actor):
             period_ms=self._period_ms,
             top=self._cycle.candidates_max,
         )
-        heard = ranking.bar_closed_at_ms or ranking.late_shards
-        if not heard and cycle_at_ms % self._period_ms:
-            return  # no bar was due: there was nothing to scan, and there is nothing to tell
+        fed = ranking.bar_closed_at_ms or ranking.late_shards
+        if not fed and cycle_at_ms % self._period_ms:
+            return  # no bar was due, so there is nothing to rank or journal
         events: list[Event] = [
             CycleRanked(
                 at_ms=self.clock.now_ms(),
@@ -134,7 +133,7 @@ class VetoActor(Actor):
             self._refiner.put_nowait(cleared)
 
     def _detail(self, ranking: Ranking, shards: Sequence[ShardRanked]) -> bytes:
-        """Every symbol's scores, abstentions and their figures, for ``kamou why``."""
+        """Pack every symbol's scores, abstentions and their figures for ``kamou why``."""
         bars: dict[str, float] = {}
         last_close_ms: dict[str, float] = {}
         errors: dict[str, str] = {}
@@ -156,7 +155,7 @@ class VetoActor(Actor):
     async def _clear(
         self, cycle_at_ms: int, candidates: Sequence[Candidate], events: list[Event]
     ) -> CandidatesCleared | None:
-        """Those that no veto denies; every refusal is added to ``events``."""
+        """Return the candidates without a veto, or None; append each veto to ``events``."""
         context = await self._context(candidates)
         cleared: list[Candidate] = []
         for candidate in candidates:
@@ -186,8 +185,8 @@ class VetoActor(Actor):
     async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
         quotes: Mapping[str, Quote] = {}
         with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
-            told = await self._port.quotes(tuple(c.symbol for c in candidates))
-            quotes = {symbol: quote for symbol, quote in told.items() if quote.sound}
+            answer = await self._port.quotes(tuple(c.symbol for c in candidates))
+            quotes = {symbol: quote for symbol, quote in answer.items() if quote.sound}
         await self._funding.learn()
         book = self._follower.catch_up()
         return VetoContext(
@@ -206,7 +205,7 @@ class VetoActor(Actor):
 
 
 def _held(book: PositionBook) -> dict[str, str]:
-    """What takes a symbol's one place, in words: its working entry, or else its position."""
+    """Return, by symbol, its working entry or else its position, in words."""
     working = {
         o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"
         for o in book.orders.values()
