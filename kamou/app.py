@@ -1,4 +1,4 @@
-"""The composition root: settings and a venue in, a supervised tree out. Wiring is here only."""
+"""The composition root: makes a supervised tree of actors from settings and a venue."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
 
-ORDERS_CAPACITY = 4_096  # pushes of a busy minute; beyond it reconciliation is asked for
+ORDERS_CAPACITY = 4_096  # updates of a busy minute; an overflow starts a reconciliation
 CALLS_CAPACITY = 256
 SIGNALS_CAPACITY = 64
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class SystemInputs:
-    """Everything a tree stands on: opened by whoever runs it, closed by them too."""
+    """Inputs of a tree. The caller opens them, and closes them after the run."""
 
     settings: Settings
     clock: Clock
@@ -61,13 +61,15 @@ class SystemInputs:
     salt_of: SaltOf
     halted: IsHalted
     step_ms: int  # how often the venue's market moves
-    keep_detail: bool = False  # every symbol's reasons per cycle, for `kamou why`
-    on_disk_full: Callable[[bool], None] = lambda full: None  # at its start and its end
+    keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
+    on_disk_full: Callable[[bool], None] = lambda full: (
+        None
+    )  # True when the disk fills up, False when it is over
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Tree:
-    """A composed, not yet running system."""
+    """A composed system that is not running yet."""
 
     spec: SupervisorSpec
     journal: Journal
@@ -83,14 +85,15 @@ class Tree:
 
 
 def trade_period_ms(settings: Settings, native_ms: int) -> int:
-    """The trade timeframe: the setting, but never finer than the market's own bars."""
+    """Return the trade timeframe: the setting, but never finer than the market's own bars."""
     return max(settings.cycle.timeframe_s * 1000, native_ms)
 
 
 def cycle_for(settings: Settings, native_ms: int) -> Settings:
-    """Return the settings of a run: recorded bars longer than a cycle have one cycle each.
+    """Return the settings of a run, with a cycle that is at least as long as the market's bars.
 
-    Raises ``ConfigurationError`` when the timeframe cannot be made of the market's bars.
+    Raises:
+        ConfigurationError: the timeframe is not a multiple of the market's bars.
     """
     if trade_period_ms(settings, native_ms) % native_ms:
         raise ConfigurationError(
@@ -107,7 +110,7 @@ def compose(
     spawn: Sequence[ChildSpec] = (),
     on_cycle: Callable[[int], None] = lambda cycle_at_ms: None,
 ) -> Tree:
-    """Wire the core, the shards and ``spawn`` (the site) under one root supervisor."""
+    """Wire the core, ``spawn`` (further children) and the shards under one root supervisor."""
     composer = _Composer(inputs, on_cycle)
     core = composer.core()
     shards = composer.shards()
@@ -131,14 +134,14 @@ def compose(
 
 
 class _Composer:
-    """Holds what the wiring shares while it is being done."""
+    """Holds the objects that the children share while they are wired."""
 
     def __init__(self, inputs: SystemInputs, on_cycle: Callable[[int], None]) -> None:
         settings = inputs.settings
         source = inputs.market
         self.inputs = inputs
         self.settings = settings
-        self.instruments = {i.symbol: i for i in source.instruments}  # kept true by the reconciler
+        self.instruments = {i.symbol: i for i in source.instruments}  # the reconciler updates it
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
@@ -234,7 +237,7 @@ class _Composer:
         )
 
     def _child(self, name: str, make: Callable[[], Any]) -> ChildSpec:
-        """A permanent child: a fresh actor per incarnation, on the mailbox that outlives it."""
+        """Return a permanent child: a new actor per incarnation, on a mailbox that outlives it."""
 
         async def start(task_status: trio.TaskStatus[None]) -> None:
             await make().run(task_status)
@@ -396,5 +399,5 @@ class _Composer:
 
 
 def _same(message: object) -> str:
-    """Market data is about one thing per mailbox: the shard."""
+    """Return one key for all messages: a scanner's mailbox keeps the newest one only."""
     return "bars"

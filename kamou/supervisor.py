@@ -1,13 +1,13 @@
-"""Supervision in OTP's words: child specs, restart strategies, intensity, back-off, escalation.
+"""The supervisor: starts, restarts and stops its children as in OTP.
 
-A supervisor starts its children left to right, each one recovered and listening before the
-next, and stops them right to left. A child that ends when it should not is restarted after its
-own back-off, alone or with its siblings as the strategy says. Too many restarts in a period
-end the supervisor with ``RestartStormError``, which is a crash for the one above it.
+Children start left to right, each one recovered and listening before the next, and stop right to
+left. A child that ends unexpectedly is restarted after its own back-off, alone or with its siblings
+as the restart strategy says. Too many restarts in a period end the supervisor with
+``RestartStormError``, which is a crash for the supervisor above it.
 
-Everything here runs in one Trio nursery: a task per child incarnation and a task per recovery
-(what stops, waits and starts after a crash). Decisions are taken synchronously at the moment a
-child ends, so a child that backs off never delays the others.
+All tasks run in one Trio nursery: one task per incarnation of a child, and one per recovery (which
+stops, waits and starts after a crash). The supervisor decides synchronously when a child ends, so
+the back-off of one child delays no other.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from kamou.runtime.supervision import (
 )
 
 BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
-RESTARTS_KEPT = 2_000  # beyond any intensity; bounds one that never escalates
+RESTARTS_KEPT = 2_000  # more than any intensity; bounds the list if ``intensity`` is None
 
 
 @attrs.define(eq=False)
 class _Child:
-    """A child's place in the tree; it outlives the incarnations."""
+    """A child's place in the tree; it outlives its incarnations."""
 
     spec: ChildSpec
     nested: Supervisor | None
@@ -49,8 +49,8 @@ class _Child:
     alive: bool = False  # a task of this child exists
     stopping: bool = False  # asked or cancelled by us
     wanted: bool = True  # may be started even if temporary: not started yet, or asked for
-    recovery: _Recovery | None = None  # the one that is to start it
-    covered: bool = False  # a restart was decided that ends this incarnation
+    recovery: _Recovery | None = None  # the recovery that will start it
+    covered: bool = False  # a restart that ends this incarnation is decided
     crashes: int = 0  # in a row
     due_s: float = 0.0  # Trio time before which its back-off forbids a start
     started_s: float | None = None  # Trio time at which this incarnation was listening
@@ -60,7 +60,7 @@ class _Child:
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     def can_be_asked(self) -> bool:
-        """Whether a request to stop would be heard; a child still starting is cancelled."""
+        """Return True if it can be asked to stop; a child that is starting is cancelled."""
         if self.nested is not None:
             return self.nested._nursery is not None
         return self.state is not ChildState.STARTING
@@ -68,16 +68,16 @@ class _Child:
 
 @attrs.frozen(eq=False)
 class _Recovery:
-    """Stops what must stop, waits, starts in order. It owns its members until they run."""
+    """Stops its members, waits, and starts them in order. Owns them until they run."""
 
     members: tuple[_Child, ...]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Supervisor:
-    """Runs the children of ``spec``. ``on_exit`` hears of every exit, before any restart.
+    """Runs the children of ``spec``. ``on_exit`` is called at every exit, before any restart.
 
-    ``on_exit`` is called inside the event loop and must not raise.
+    It is called inside the event loop and must not raise.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Supervisor:
             start=nested.run,
             restart=spec.restart,
             shutdown_s=spec.shutdown_s,
-            start_timeout_s=math.inf,  # its children have theirs, and storms escalate
+            start_timeout_s=math.inf,  # its children have their own timeouts, and storms escalate
             stop=nested.ask_to_stop,
         )
         return _Child(as_child, nested)
@@ -115,8 +115,10 @@ class Supervisor:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the children and keep them running until ``stop``; may be run again after that.
 
-        Reports started when every child has. Raises ``RestartStormError`` after an orderly stop
-        of the others. If cancelled, all children are cancelled at the same time.
+        Reports started when every child has. If cancelled, cancels all children at the same time.
+
+        Raises:
+            RestartStormError: after an orderly stop of the other children.
         """
         assert self._nursery is None, f"{self.spec.id} is already running"
         self._finish, self._stopped = trio.Event(), trio.Event()
@@ -144,7 +146,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
-        ``run`` returns when a stuck child ends: Trio cannot tear it out."""
+        ``run`` returns only when a stuck child ends: Trio cannot abandon its task.
+        """
         if self._nursery is not None:
             self.ask_to_stop()
             await self._stopped.wait()
@@ -209,7 +212,7 @@ class Supervisor:
         else:
             kind = ExitKind.NORMAL if returned and not child.stopping else ExitKind.SHUTDOWN
         self._report(child, kind, error)
-        # As in OTP, what ends between the decision to restart it and its new start is part of that.
+        # As in OTP, an end between the decision to restart a child and its start counts once.
         expected = child.covered or child.stopping or self._closing or kind is ExitKind.SHUTDOWN
         if not expected:
             if child.spec.restart is Restart.PERMANENT or (
@@ -221,11 +224,11 @@ class Supervisor:
         self._note_change()
 
     async def _stop_child(self, child: _Child) -> None:
-        """Ask, wait, cancel, wait, report. Returns when it has ended (when closing: or stuck)."""
+        """Ask it to stop, wait, cancel, wait; return when it has ended, or is stuck at a close."""
         if not child.alive:
             return
         ask = child.spec.stop if child.can_be_asked() else None
-        # By name: while we wait, another recovery may already have started the next incarnation.
+        # Kept here: during the waits another recovery may start the next incarnation.
         ended, scope = child.ended, child.scope
         child.stopping, child.state = True, ChildState.STOPPING
         self._note_change()
@@ -264,7 +267,7 @@ class Supervisor:
         wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
         child.crashes, child.due_s = child.crashes + 1, now_s + wait_s
         self._restarts.append((now_s, wait_s))
-        waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides all storms
+        waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides a storm
         while self._restarts[0][0] <= now_s - spec.period_s - waited_s:
             self._restarts.popleft()
         if spec.intensity is None or len(self._restarts) <= spec.intensity:
@@ -299,7 +302,7 @@ class Supervisor:
         for child in members:
             child.recovery, child.covered = recovery, child.alive
             if child.alive and not child.can_be_asked():
-                child.stopping = True  # now: it must not begin before the siblings it needs
+                child.stopping = True  # now: it must not begin before the siblings that it needs
                 child.scope.cancel()
         self._nursery.start_soon(self._carry_out, recovery, name=f"{self.spec.id} recovery")
 
@@ -312,7 +315,7 @@ class Supervisor:
             for child in recovery.members:
                 if child.spec.restart is Restart.TEMPORARY and not child.wanted:
                     child.state, child.recovery = ChildState.STOPPED, None
-                    self._note_change()  # it may be the last that the start waited for
+                    self._note_change()  # the tree may have waited for this child to report started
                     continue
                 if child.due_s > trio.current_time():
                     await trio.sleep_until(child.due_s)
@@ -332,7 +335,7 @@ class Supervisor:
     # --- health ------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The tree as plain data. Times in Trio's ms, ``busy_s`` in seconds of all incarnations."""
+        """Return the tree as plain data: Trio times in ms, ``busy_s`` of all incarnations in s."""
         state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):
             state = ChildState.STOPPING if self._closing else ChildState.STARTING

@@ -1,10 +1,10 @@
-"""Canonical JSON for every event and message: one value, one encoding, and back without loss.
+"""Canonical JSON of events and messages: each value has one encoding and decodes without loss.
 
-Keys sorted, no spaces, UTF-8. ``Decimal`` as the exact string of its digits and exponent, enums
-by value, tuples as arrays, bytes as base64, floats in the shortest form that reads back equal.
-A numpy array is ``{"data": base64 of its little-endian C-order bytes, "dtype", "shape"}``: NaN and
-infinity inside arrays survive bit for bit. A scalar float or Decimal that is not finite is refused:
-in a market array NaN means "unknown", in an event it is a bug.
+Keys are sorted, without spaces, in UTF-8. ``Decimal`` is the exact string of its digits and
+exponent; enums go by value, tuples as arrays, bytes as base64, floats in the shortest form that
+reads back equal. A numpy array is ``{"data": base64 of its little-endian C-order bytes, "dtype",
+"shape"}``, so NaN and infinity inside arrays survive bit for bit. A scalar float or Decimal that is
+not finite is invalid: in a market array NaN means "unknown", in an event it is a bug.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from kamou.core.book.events import Event
 
 T = TypeVar("T")
 
-# What msgspec writes for a float that is not finite, and how Decimals that are not are spelt.
-# Finding one is a suspicion only: ``None`` and the text "NaN" are legal.
+# What msgspec writes for floats and Decimals that are not finite. A match needs a closer check,
+# because ``None`` and the text "NaN" are valid.
 _SUSPICIOUS = (b"null", b"NaN", b"Infinity")
 
 
 def kind_of(cls: type) -> str:
-    """The name under which a class is stored: ``PermitGranted`` is ``permit_granted``."""
+    """Return the name under which a class is stored: ``permit_granted`` for ``PermitGranted``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
@@ -43,11 +43,11 @@ assert len(EVENT_OF_KIND) == len(EVENTS), "two events share a kind"
 
 
 def encode(value: object) -> bytes:
-    """The canonical encoding of an event, a message or any frozen attrs value inside them.
+    """Return the canonical encoding of an event, a message or a frozen attrs value of them.
 
     Raises:
         ValueError: a scalar float or Decimal in it is NaN or infinite; names the field.
-        TypeError: it holds a type that is not part of the vocabulary.
+        TypeError: it holds a type that has no encoding.
     """
     body = _ENCODER.encode(value)
     null, nan, infinity = _SUSPICIOUS
@@ -58,10 +58,10 @@ def encode(value: object) -> bytes:
 
 
 def decode(cls: type[T], body: bytes) -> T:
-    """The value that ``encode`` made ``body`` of.
+    """Return the value that ``encode`` made ``body`` of.
 
     Raises:
-        ValueError: not JSON, a missing field, or a field of the wrong type; names the path.
+        ValueError: it is not JSON, lacks a field, or has one of a wrong type; names the path.
     """
     hashable: Any = cls  # mypy does not count a generic class as hashable
     decoded: T = _decoder(hashable).decode(body)
@@ -69,9 +69,9 @@ def decode(cls: type[T], body: bytes) -> T:
 
 
 def make_decoders() -> None:
-    """Make the decoders of all events, which otherwise are made at their first use.
+    """Make the decoders of all events now instead of at their first use.
 
-    Together they take about 50 ms of CPU time, and a start decodes most kinds of events at once.
+    Together they take about 50 ms of CPU time, which would block the loop during a start.
     """
     for cls in EVENTS:
         kind: Any = cls
@@ -79,12 +79,17 @@ def make_decoders() -> None:
 
 
 def decode_event(kind: str, body: bytes) -> Event:
-    """The event of this kind. KeyError: a kind this version does not know."""
+    """Return the event of this kind.
+
+    Raises:
+        KeyError: this version does not know the kind.
+        ValueError: as ``decode``.
+    """
     return decode(EVENT_OF_KIND[kind], body)
 
 
 def _encode_other(value: object) -> object:
-    """msgspec's hook for what it does not know: numpy arrays and scalars."""
+    """Encode numpy arrays and scalars, for msgspec."""
     if isinstance(value, np.ndarray):
         # ascontiguousarray would make a 0-d array 1-d; tobytes is C order for any layout.
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)
@@ -99,7 +104,7 @@ def _encode_other(value: object) -> object:
 
 
 def _decode_other(cls: Any, value: Any) -> object:
-    """msgspec's hook for numpy arrays; ``cls`` is the generic alias of the annotation."""
+    """Decode numpy arrays, for msgspec; ``cls`` is the generic alias of the annotation."""
     if getattr(cls, "__origin__", cls) is not np.ndarray:
         raise ValueError(f"{cls} is not part of the vocabulary")
     if not isinstance(value, dict) or value.keys() != {"data", "dtype", "shape"}:
@@ -117,7 +122,7 @@ def _decoder(cls: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _non_finite(value: object, path: str) -> Iterator[tuple[str, object]]:
-    """Every scalar in ``value`` that is not finite, with its path."""
+    """Yield every scalar in ``value`` that is not finite, with its path."""
     if isinstance(value, float):
         if not math.isfinite(value):
             yield path, value
@@ -135,5 +140,5 @@ def _non_finite(value: object, path: str) -> Iterator[tuple[str, object]]:
 
 @cache
 def _fields(cls: Any) -> tuple[str, ...]:
-    """The names of an attrs class's fields; none of another class."""
+    """Return the field names of an attrs class; none for another class."""
     return tuple(field.name for field in attrs.fields(cls)) if attrs.has(cls) else ()

@@ -1,4 +1,4 @@
-"""What every message between actors is: frozen, keyword-only, serialisable, with its cause."""
+"""Base classes of messages between actors: frozen, keyword-only, serialisable, with a cause."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """Base of all messages. ``cause_id`` names what led to it, back to the bar."""
+    """Base of all messages. ``cause_id`` names its cause, in a chain back to the bar."""
 
     cause_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Expiring(Message):
-    """A message that is worthless after ``expires_at_ms``: it expires unread, counted."""
+    """A message that a mailbox drops and counts as expired after ``expires_at_ms``."""
 
     expires_at_ms: int

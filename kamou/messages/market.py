@@ -1,4 +1,4 @@
-"""Market data to the scanners: columns over symbols, one message per shard per cycle."""
+"""Market data for the scanners: arrays over symbols, one message per shard and cycle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarsClosed(Message):
-    """Bars that closed since the last cycle, ``[bars, symbols]``; zero bars is a heartbeat.
+    """Bars that closed since the last cycle, ``[bars, symbols]``; there may be none.
 
-    ``open_interest`` are open-open_interest observations that became available since the last
-    cycle, ``[rows, symbols]`` (base units or contracts; NaN unknown) at ``open_interest_ms``
-    ``[rows]``.
+    ``open_interest`` has the observations that became available since the last cycle,
+    ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.
     """
 
     cycle_at_ms: int

@@ -1,4 +1,4 @@
-"""Between order manager, governor and reconciler."""
+"""Messages between the order manager, the risk governor and the reconciler."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True)
 class ReviewEntry(Message):
-    """May this plan become an order? Answered by ``Approved`` or ``Denied``."""
+    """A call: review this plan of an entry. The answer is ``Approved`` or ``Denied``."""
 
     plan: Plan
     quote: Quote
-    marks: tuple[Quote, ...] = ()  # of everything that is held, read for this review
+    marks: tuple[Quote, ...] = ()  # of all open positions, read for this review
     funding_rate: Decimal | None = None  # settled last, per interval; None: not known
 
 
 @attrs.frozen(kw_only=True)
 class ReviewReduction(Message):
-    """May this reducing order go? Denied only for increasing or reversing exposure."""
+    """A call: review this reducing order. The answer is a Denial if it would not only reduce."""
 
     intent: Intent
 
 
 @attrs.frozen(kw_only=True)
 class VenueObserved(Message):
-    """What the venue said in one reconciliation: the governor's inputs, with their age."""
+    """The venue's reports in one reconciliation: inputs of the governor, with their times."""
 
     account: Account
     positions: tuple[VenuePosition, ...]
     reconciled: bool
     explained: bool = True  # fills and income say why the wallet balance changed
-    marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
+    marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
     clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
-    midnights: tuple[MidnightMarks, ...] = ()  # until the day has opened: each one missed
+    midnights: tuple[MidnightMarks, ...] = ()  # missed ones, until the day has opened
 
 
 @attrs.frozen(kw_only=True)
 class ProtectPosition(Message):
-    """The reconciler found this symbol's position without a proper stop."""
+    """A command: protect this symbol's position, which has no proper stop."""
 
     symbol: str
     reason: str
@@ -51,7 +51,7 @@ class ProtectPosition(Message):
 
 @attrs.frozen(kw_only=True)
 class CancelOrphanOrder(Message):
-    """The reconciler found an order of ours that should not rest."""
+    """A command: cancel this orphan order, which the reconciler found at the venue."""
 
     symbol: str
     client_order_id: str
@@ -60,11 +60,11 @@ class CancelOrphanOrder(Message):
 
 @attrs.frozen(kw_only=True)
 class ResolveOrder(Message):
-    """The reconciler does not see this order at the venue: ask after it by client order id."""
+    """A command: query this order, which the venue does not list, by client order id."""
 
     client_order_id: str
 
 
 @attrs.frozen(kw_only=True)
 class ReconcileNow(Message):
-    """Something happened at the venue that the stream did not tell: do not wait for the cycle."""
+    """A command: reconcile before the next cycle, because the stream may have missed something."""

@@ -1,4 +1,4 @@
-"""From scan to order: ranked shards, cleared candidates, refined signals."""
+"""Messages from scan to order: ranked shards, cleared candidates, refined signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.messages.envelope import Expiring, Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class StrategyColumns:
-    """One strategy's opinion of the shard's symbols; see ``core.strategies.base.Opinion``."""
+    """One strategy's scores of a shard's symbols; see ``core.strategies.base.StrategyScores``."""
 
     strategy: str
     score: Floats
@@ -38,13 +38,13 @@ class ShardRanked(Message):
     bar_closed_at_ms: int  # 0 when no bar closed
     close: Floats
     columns: tuple[StrategyColumns, ...]
-    bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # known per symbol
+    bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # number of bars, per symbol
     last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none
 
 
 @attrs.frozen(kw_only=True)
 class CandidatesCleared(Expiring):
-    """What T2 let through, best first."""
+    """Candidates that no veto denied, best first."""
 
     cycle_at_ms: int
     candidates: tuple[Candidate, ...]
@@ -58,7 +58,7 @@ class RefinedSignal:
 
 @attrs.frozen(kw_only=True)
 class SignalsRefined(Expiring):
-    """What the refiner approved or shrank, best first."""
+    """Signals that the refiner approved or shrank, best first."""
 
     cycle_at_ms: int
     signals: tuple[RefinedSignal, ...]

@@ -1,4 +1,4 @@
-"""Commands of the operator and the governor, and the cycle's end."""
+"""Commands to the risk governor, and its notice of a new trading state."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True)
 class Halt(Message):
-    """Stop new risk now."""
+    """A command: allow no entries from now on."""
 
     reason: str  # a StateReason
-    note: str = ""  # a human's words
+    note: str = ""  # the operator's words
 
 
 @attrs.frozen(kw_only=True)
 class Resume(Message):
-    """Rearm, by a human."""
+    """The operator's command: end the halt and resume disabled strategies."""
 
     note: str = ""
 
@@ -33,7 +33,7 @@ class Flatten(Message):
 
 @attrs.frozen(kw_only=True)
 class StateNotice(Message):
-    """The governor's state changed; it is already in the journal."""
+    """The trading state changed; the change is committed already."""
 
     state: TradingState
     reason: str
@@ -41,13 +41,13 @@ class StateNotice(Message):
 
 @attrs.frozen(kw_only=True)
 class DiskFull(Message):
-    """The journal cannot grow, or can again. No permit can be written meanwhile."""
+    """The disk is full, or has space again. No permit can be committed meanwhile."""
 
     full: bool
 
 
 @attrs.frozen(kw_only=True)
 class ProtectionFailed(Message):
-    """A position has no stop and its close was refused: the governor must flatten."""
+    """A position has no stop and its closes failed: the governor must flatten."""
 
     symbol: str

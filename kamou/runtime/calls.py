@@ -1,4 +1,4 @@
-"""Calls: messages whose sender waits. Where the answer goes, and how it is given."""
+"""Calls: messages whose sender waits for an answer, and how they are answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kamou.errors import KamouError
 
 
 class CallReply:
-    """Where the answer to one call goes. Answered once: later answers are not delivered."""
+    """Takes the answer to one call. Only the first answer is delivered."""
 
     __slots__ = ("_done", "_error", "_scope", "_settled", "_value")
 
@@ -24,11 +24,11 @@ class CallReply:
 
     @property
     def settled(self) -> bool:
-        """Answered, failed, or given up by the caller."""
+        """Return True once the call was answered or failed, or the caller gave up."""
         return self._settled
 
     def send(self, value: object) -> bool:
-        """Answer with ``value``. False when nobody waits any longer."""
+        """Answer with ``value``; return False if the caller waits no longer."""
         if self._settled:
             return False
         self._settled = True
@@ -37,7 +37,7 @@ class CallReply:
         return True
 
     def fail(self, error: Exception) -> bool:
-        """Raise ``error`` at the caller, who may still be waiting for room in the mailbox."""
+        """Raise ``error`` at the caller, which may still be waiting to put the call."""
         if self._settled:
             return False
         self._settled = True
@@ -55,9 +55,10 @@ class Call:
 
 
 def answer_call(call_: Call, result: object) -> bool:
-    """Answer a call with a value, or with a ``KamouError`` to be raised at the caller.
+    """Answer a call with a value, or with a ``KamouError`` that is raised at the caller.
 
-    False when the caller has given up.
+    Returns:
+        False if the caller has given up.
     """
     if isinstance(result, KamouError):
         return call_.reply.fail(result)

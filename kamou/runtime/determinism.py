@@ -1,8 +1,8 @@
-"""Seeded scheduling and chance, so that a run can be repeated. Trio's private names stand here.
+"""Seeded scheduling and randomness, so that a run can be repeated. Uses Trio's private names.
 
-Trio shuffles the tasks that are ready at the same moment, on purpose, with a generator of its
-own. Two runs with the same seed are identical only when it sorts them first and that
-generator is seeded. Trio is pinned; a canary test notices when these names move.
+Trio shuffles tasks that are ready at the same moment, with its own generator. Two runs with the
+same seed are identical only if Trio sorts the tasks first and that generator is seeded. Trio is
+pinned to one version, and a canary test fails if the private names change.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def seed_scheduler(seed: int) -> None:
 
 
 def random_stream(seed: int, number: int) -> random.Random:
-    """Return the generator of one numbered stream: what one draws changes nothing for the others.
+    """Return the generator of one numbered stream; streams do not influence each other.
 
-    Streams have numbers, not names, so that a new name changes no draw.
+    Streams have numbers so that a new name changes no draw.
     """
     return random.Random(f"{seed}:{number}")
 
 
 def throw_into(task: trio.lowlevel.Task, error: BaseException) -> None:
-    """Make the task's next step raise ``error`` in place of what it waited for.
+    """Make the task's next step raise ``error`` instead of the value that it waited for.
 
-    Only from an instrument's ``before_task_step``: later it is too late, earlier Trio overwrites.
+    Call it in an instrument's ``before_task_step``: before that, Trio would overwrite the error.
     """
     task._next_send = outcome.Error(error)

@@ -1,4 +1,4 @@
-"""The garbage collector's part in loop lag."""
+"""Freezing the heap, so that garbage collections do not block the event loop for long."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import gc
 
 
 def freeze_heap() -> None:
-    """Collect garbage, and leave whatever is alive now out of all later collections.
+    """Collect garbage, and exclude all live objects from later collections.
 
-    A full collection holds the loop up for as long as it takes to look at every object. At a
-    start most of them are modules, classes and what a fast-forward left, which stay for as long
-    as the process does: one step of an actor that met a full collection took 70 ms of CPU time at
-    220 symbols, and 7 ms without. Call it once, on a thread, before trading begins.
+    A full collection blocks the loop while it visits every object. Most objects after a start are
+    modules, classes and results of a fast-forward, which live as long as the process. At 220
+    symbols a step of an actor with a full collection took 70 ms of CPU time, and 7 ms without.
+    Call this once, on a thread, before trading begins.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""How serious a line of a run is: carried by the line itself, so that every sink may ignore it."""
+"""Lines of a run with a level. The level is an attribute of the text, so sinks may ignore it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loop lag: how late the event loop wakes a task that only sleeps. A gauge; decides nothing."""
+"""Loop lag: how late the event loop wakes a task that only sleeps. Only measured and reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import trio
 
 LAG_PERIOD_S = 0.2  # five wake-ups a second, about 0.05 % of a core
-LAG_WINDOW_S = 60.0  # what is reported is the last minute: an incident is over when it is
+LAG_WINDOW_S = 60.0  # reports are of the last minute, so that an incident leaves them soon
 P99 = 0.99
 
 
@@ -23,10 +23,10 @@ class LagFigures:
 
 
 class LoopLag:
-    """Samples loop lag in a task of its own, beside the watchdog, in real time only.
+    """Samples loop lag in its own task, in real time only.
 
-    A stall that begins and ends between two samples is not seen; ``benchmarks/stretches.py``
-    measures every one. A longer stall is counted from the moment at which the task was to wake.
+    A stall that begins and ends between two samples is missed; ``benchmarks/stretches.py`` measures
+    every stall. A longer stall counts from the moment at which the task was to wake.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """Mailboxes: bounded queues that outlive the actors they feed, and calls with a deadline.
 
-Built over Trio memory channels. A mailbox owns both ends, so an actor that crashes breaks no
-sender and loses no buffer; only the message in its hands is lost (at most once), except that
-a priority message is delivered again. One actor takes from a mailbox; anybody may put.
+Built over Trio memory channels. A mailbox owns both ends, so a crash of its actor breaks no sender
+and loses no buffer. The actor loses only the message that it was handling (at most once); a
+priority message is delivered again. One actor takes from a mailbox; any task may put.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from kamou.runtime.calls import Call, CallReply
 
 T = TypeVar("T")
 
-PRIORITY_CAPACITY = 16  # halt, resume, flatten: a human sends a handful at most
-REDELIVERIES_MAX = 3  # a message that brought its actor down this often again is dead
+PRIORITY_CAPACITY = 16  # halt, resume, flatten: an operator sends a handful at most
+REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead letter
 
 
 class WhenFull(Enum):
     """What a put does when the mailbox is full."""
 
-    BLOCK = "block"  # ``put`` waits for room until its deadline
-    REJECT = "reject"  # the producer is told no
+    BLOCK = "block"  # ``put`` waits for space until its deadline
+    REJECT = "reject"  # the put returns False
     CONFLATE = "conflate"  # the newest message per key replaces the older, counted as dropped
     OVERFLOW = "overflow"  # drops, counts and sets ``needs_reconcile``; never blocks the producer
 
@@ -40,7 +40,7 @@ class WhenFull(Enum):
 class MailboxStatistics:
     """Counts since the mailbox was made; ``depth``, ``peak`` and ``capacity`` in messages.
 
-    ``busy_s`` is the time its actors spent on what they took, waits of the handlers included.
+    ``busy_s`` is the time that handlers took, their waits included.
     """
 
     name: str
@@ -58,21 +58,21 @@ class MailboxStatistics:
 
 @attrs.define(eq=False)
 class _Delivery:
-    """A priority message and how often it has been handed out."""
+    """A priority message and how often it was delivered."""
 
     message: Any
     count: int = 0
 
 
-_WAKE = object()  # handed to a waiting actor to make it look around; never buffered
+_WAKE = object()  # sent to a waiting actor so that it checks its state; never buffered
 
 
 class Mailbox(Generic[T]):
     """A bounded queue with a policy, a small priority lane and statistics.
 
-    ``key`` names what a conflated message is about. ``now_ms`` gives the time against which a
-    message's ``expires_at_ms`` is held. ``on_dead_letter`` hears of priority messages that failed
-    ``redeliveries_max`` times again. ``up`` says whether an actor is recovered and listening.
+    ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for
+    ``expires_at_ms`` of messages. ``on_dead_letter`` is called with a priority message that failed
+    after ``redeliveries_max`` redeliveries. ``up`` is True while an actor listens.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Mailbox(Generic[T]):
     # --- producers ---------------------------------------------------------------
 
     def put_nowait(self, message: T) -> bool:
-        """Put without waiting. False when it was refused (full) or dropped (overflow)."""
+        """Put without waiting. Return False if it was rejected (full) or dropped (overflow)."""
         if self._key is not None:
             return self._put_newest(message, self._key(message))
         try:
@@ -126,7 +126,7 @@ class Mailbox(Generic[T]):
         return True
 
     async def put(self, message: T, *, timeout_s: float) -> bool:
-        """Put; under BLOCK, wait at most ``timeout_s`` for room. False when it was not taken.
+        """Put; under BLOCK, wait at most ``timeout_s`` for space. Return False if it was not put.
 
         A checkpoint. If cancelled, the message was not put.
         """
@@ -141,7 +141,7 @@ class Mailbox(Generic[T]):
         return False
 
     def put_priority(self, message: T) -> bool:
-        """Put in the lane that is taken first. False when even that is full; never blocks."""
+        """Put into the lane that is taken first. Return False if it is full; never blocks."""
         if len(self._priority) >= PRIORITY_CAPACITY:
             self._rejected += 1
             return False
@@ -152,7 +152,7 @@ class Mailbox(Generic[T]):
 
     @property
     def priority_pending(self) -> bool:
-        """Whether a priority message still waits, or is in an actor's hand."""
+        """Return True if a priority message waits or is being handled."""
         return bool(self._priority) or self._in_hand is not None
 
     def _put_newest(self, message: T, key: Hashable) -> bool:
@@ -164,7 +164,7 @@ class Mailbox(Generic[T]):
         try:
             self._sender.send_nowait(key)
         except trio.WouldBlock:
-            del self._newest[self._receiver.receive_nowait()]  # the oldest makes room
+            del self._newest[self._receiver.receive_nowait()]  # drop the oldest
             self._dropped += 1
             self._sender.send_nowait(key)
         self._newest[key] = message
@@ -172,12 +172,12 @@ class Mailbox(Generic[T]):
 
     def _wake(self) -> None:
         if self._receiver.statistics().tasks_waiting_receive:
-            self._sender.send_nowait(_WAKE)  # straight into the waiting hands
+            self._sender.send_nowait(_WAKE)  # goes to the waiting task, not into the buffer
 
     # --- the actor ---------------------------------------------------------------
 
     async def get(self) -> T:
-        """The next message, priority lane first. A checkpoint; if cancelled, nothing was taken."""
+        """Take the next message, priority lane first. A checkpoint; if cancelled, takes nothing."""
         while True:
             message = await self._next(None)
             if message is not _WAKE:
@@ -186,11 +186,11 @@ class Mailbox(Generic[T]):
     async def get_until(
         self, at_ms: int | None, clock: Clock, latest_s: float = math.inf
     ) -> T | None:
-        """As ``get``; None at ``at_ms`` (even if messages wait), or once asked to stop.
+        """Take the next message; None at ``at_ms`` (even if messages wait), or once asked to stop.
 
-        ``latest_s``: None at this Trio time as well, wherever ``clock`` was set meanwhile.
+        Returns None at the Trio time ``latest_s`` as well, in case ``clock`` is set back.
         """
-        waited = False  # a wait is a checkpoint: no need of another one after it
+        waited = False  # a wait is a checkpoint already
         while not self._stopping:
             left_ms = None
             if at_ms is not None and not self._priority:
@@ -210,7 +210,7 @@ class Mailbox(Generic[T]):
         return None
 
     async def _next(self, within_ms: int | None) -> Any:
-        """One message; ``_WAKE`` when none came in time, or one that is stale: look again."""
+        """Take one message; ``_WAKE`` if none came in time or the message was stale."""
         if self._priority:
             await trio.lowlevel.checkpoint()
             message = self._take_priority()
@@ -226,7 +226,7 @@ class Mailbox(Generic[T]):
 
     async def _receive_within(self, seconds: float) -> Any:
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:  # most often something waits, and a timer would be made for nothing
+        try:  # most often a message waits and no timer is needed
             item = self._receiver.receive_nowait()
         except trio.WouldBlock:
             with trio.CancelScope(deadline=trio.current_time() + seconds):
@@ -236,7 +236,7 @@ class Mailbox(Generic[T]):
         return item
 
     def get_nowait(self) -> T:
-        """The next message, or ``trio.WouldBlock``. Not a checkpoint."""
+        """Take the next message, or raise ``trio.WouldBlock``. Not a checkpoint."""
         while True:
             if self._priority:
                 message = self._take_priority()
@@ -252,7 +252,7 @@ class Mailbox(Generic[T]):
         return cast(T, delivery.message)
 
     def _take(self, item: Any) -> T:
-        self._in_hand = None  # whoever comes for the next has done with the last
+        self._in_hand = None  # an actor that takes the next message has handled the last one
         return cast(T, item) if self._key is None else self._newest.pop(item)
 
     def _is_stale(self, message: Any) -> bool:
@@ -267,7 +267,7 @@ class Mailbox(Generic[T]):
         return stale
 
     def redeliver(self, message: T) -> None:
-        """Put the priority message in hand back in front; after too many times, bury it."""
+        """Put the priority message in hand back in front; too often, make it a dead letter."""
         delivery = self._in_hand
         assert delivery is not None, "only a priority message is delivered again"
         assert delivery.message is message
@@ -280,7 +280,7 @@ class Mailbox(Generic[T]):
             self._on_dead_letter(message)
 
     def finished(self, busy_ns: int) -> None:
-        """The actor is done with the message in hand, after ``busy_ns``."""
+        """Count the message in hand as handled, after ``busy_ns``."""
         self._in_hand = None
         self._handled += 1
         self._busy_ns += busy_ns
@@ -289,21 +289,21 @@ class Mailbox(Generic[T]):
 
     @property
     def up(self) -> bool:
-        """Whether an actor is recovered and listening. Calls are refused while none is."""
+        """Return True if an actor is recovered and listening. Calls fail while none is."""
         return self._up
 
     @property
     def stopping(self) -> bool:
-        """Whether the actor has been asked to stop after the message in hand."""
+        """Return True if the actor was asked to stop after the message in hand."""
         return self._stopping
 
     def mark_up(self) -> None:
-        """The actor is recovered and listening."""
+        """Note that an actor is recovered and listening."""
         self._up = True
         self._stopping = False
 
     def mark_down(self) -> None:
-        """The actor is gone: outstanding calls fail, a priority message in hand goes back."""
+        """Note that the actor ended: fail outstanding calls, redeliver a priority message."""
         self._up = False
         calls, self._calls = self._calls, {}
         for reply in calls:
@@ -312,12 +312,12 @@ class Mailbox(Generic[T]):
             self.redeliver(self._in_hand.message)
 
     def ask_to_stop(self) -> None:
-        """Let the actor finish the message in hand, then end. What waits stays for the next."""
+        """Let the actor handle the message in hand and end. Other messages stay for the next."""
         self._stopping = True
         self._wake()
 
     def statistics(self) -> MailboxStatistics:
-        """Figures for the health page."""
+        """Return the counts for snapshots and metrics."""
         lane = self._receiver.statistics()
         return MailboxStatistics(
             name=self.name,
@@ -337,7 +337,7 @@ class Mailbox(Generic[T]):
 
     async def _ask(self, message: Any, timeout_s: float) -> Any:
         if not self._up:
-            raise CallUnavailableError(f"{self.name} is not up")
+            raise CallUnavailableError(f"{self.name} is not up: it is starting or restarting")
         with trio.move_on_after(timeout_s) as scope:
             reply = CallReply(scope)
             call_ = Call(message, reply)
@@ -347,7 +347,7 @@ class Mailbox(Generic[T]):
                     await self._sender.send(call_)
                     self._accepted += 1
                 elif not self.put_nowait(cast(T, call_)):
-                    raise CallUnavailableError(f"{self.name} is full")
+                    raise CallUnavailableError(f"the mailbox of {self.name} is full")
                 await reply._done.wait()
             finally:
                 self._calls.pop(reply, None)
@@ -360,12 +360,14 @@ class Mailbox(Generic[T]):
 
 
 async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> Any:
-    """Ask the actor behind ``mailbox`` and wait at most ``timeout_s`` for its answer.
+    """Call the actor of ``mailbox`` and return its answer, within ``timeout_s``.
 
-    Raises ``CallUnavailableError`` at once when the actor is not up, goes down, or has no
-    room; ``CallTimeoutError`` at the deadline, after which an unread call expires; or the
-    ``KamouError`` that the actor answered with. If cancelled, the call counts as given up: it
-    may have been acted on.
+    If cancelled, the call counts as given up; the actor may have acted on it.
+
+    Raises:
+        CallUnavailableError: at once, if the actor is not up, goes down, or its mailbox is full.
+        CallTimeoutError: at the deadline; the call expires if the actor has not read it.
+        KamouError: the error that the actor answered with.
     """
     assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), "a call may not be dropped"
     return await mailbox._ask(message, timeout_s)

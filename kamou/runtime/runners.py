@@ -1,4 +1,4 @@
-"""Runners: where blocking work is done, in place or on a thread. Handed over as a parameter."""
+"""Runners: functions that run blocking work, in place or on a thread."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Runner(Protocol):
     """Runs blocking work, one piece at a time: in place, or on a thread."""
 
     def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]:
-        """``fn(*args)``. Not cancelled half-way."""
+        """Return ``fn(*args)``. A cancellation does not interrupt it."""
         ...
 
 
 async def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
-    """In place: for simulated time, which takes a waiting thread for idleness."""
-    return fn(*args)  # no checkpoint: what is around it has several
+    """Run in place: a simulated clock would jump ahead while a thread works."""
+    return fn(*args)  # no checkpoint: its callers have several
 
 
 def run_on_thread() -> Runner:
-    """One dedicated thread at a time; a cancellation waits until the work is over."""
+    """Return a runner with one thread at a time; a cancellation waits until the work is done."""
     limiter = trio.CapacityLimiter(1)
 
     async def run(fn: Callable[..., T], /, *args: Any) -> T:

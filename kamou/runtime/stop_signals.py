@@ -6,10 +6,10 @@ import signal
 
 
 def open_stop_signals() -> tuple[signal.Signals, ...]:
-    """Return SIGINT, SIGTERM, and SIGHUP unless whoever started this process ignores it.
+    """Return SIGINT and SIGTERM, and SIGHUP unless this process was started to ignore it.
 
-    A terminal that closes sends SIGHUP. ``nohup`` ignores it, so that the process outlives the
-    terminal.
+    A terminal that closes sends SIGHUP. ``nohup`` makes a process ignore it, so that it outlives
+    the terminal.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return (signal.SIGINT, signal.SIGTERM)

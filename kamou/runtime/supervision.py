@@ -1,4 +1,4 @@
-"""The vocabulary of supervision: child specs, restart types, strategies, exits. OTP's words."""
+"""Types of supervision in OTP's words: child specs, restart types, restart strategies, exits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Restart(Enum):
 
     PERMANENT = "permanent"  # always
     TRANSIENT = "transient"  # only when it crashed
-    TEMPORARY = "temporary"  # never; nor do its siblings restart for it
+    TEMPORARY = "temporary"  # never, and its siblings are not restarted for it
 
 
 class RestartStrategy(Enum):
-    """Who is restarted when one child is."""
+    """Which children are restarted when one child is."""
 
     ONE_FOR_ONE = "one_for_one"  # that child
     ONE_FOR_ALL = "one_for_all"  # every child
@@ -41,28 +41,28 @@ class ChildState(Enum):
 
 class ExitKind(Enum):
     NORMAL = "normal"  # it returned
-    SHUTDOWN = "shutdown"  # we stopped it, or all is being cancelled
+    SHUTDOWN = "shutdown"  # the supervisor stopped it, or everything is being cancelled
     CRASHED = "crashed"  # it raised, or did not start in time
-    STUCK = "stuck"  # asked, then cancelled, and still running: reported, then left behind
+    STUCK = "stuck"  # asked, then cancelled, and still running: reported and left behind
 
 
-START_TIMEOUT_S = 30.0  # to be listening; a child that recovers longer is given its own
+START_TIMEOUT_S = 30.0  # until it listens; a child with a longer recovery has its own timeout
 
 
 class StartTimeoutError(TimedOutError):
-    """A child was not recovered and listening in time."""
+    """A child was not recovered and listening within its start timeout."""
 
 
 class RestartStormError(KamouError):
-    """More restarts than the intensity allows; the last crash is the cause."""
+    """There were more restarts than the intensity allows; the last crash is the cause."""
 
 
 @attrs.frozen(kw_only=True)
 class ChildSpec:
     """A child: ``start`` runs it, and calls ``task_status.started()`` once it is listening.
 
-    ``stop`` asks it to end in its own time; without it, stopping cancels at once. Either way it
-    has ``shutdown_s`` before it is cancelled, and as long again for shielded clean-up.
+    ``stop`` asks it to end; it is cancelled if it has not ended after ``shutdown_s``. Without
+    ``stop`` it is cancelled at once. Shielded clean-up after that has ``shutdown_s`` as well.
     """
 
     id: str
@@ -78,18 +78,17 @@ class ChildSpec:
 class SupervisorSpec:
     """A supervisor and its children, left to right. It may itself be a child.
 
-    More than ``intensity`` restarts within ``period_s`` escalate, the back-off's waiting not
-    counted; none do where ``intensity`` is None. What ends between the decision to restart it and
-    its new start is part of that restart. A child's n-th crash in a row waits
-    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``; ``backoff_reset_s`` of running without
-    a crash starts that count again.
+    More than ``intensity`` restarts within ``period_s`` escalate; waiting in back-off does not
+    count as time. The end of a child between the decision to restart it and its start is part of
+    that restart. After its n-th crash in a row a child waits ``backoff_base_s * 2**(n-1)``, at most
+    ``backoff_cap_s``. After ``backoff_reset_s`` without a crash the count starts again.
     """
 
     id: str
     children: tuple[ChildSpec | SupervisorSpec, ...]
     strategy: RestartStrategy = RestartStrategy.ONE_FOR_ONE
     restart: Restart = Restart.PERMANENT
-    intensity: int | None = 5  # None: never escalates; its children are started for ever
+    intensity: int | None = 5  # None: never escalates; restarts its children for ever
     period_s: float = 60.0
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 30.0
@@ -97,13 +96,13 @@ class SupervisorSpec:
 
     @property
     def shutdown_s(self) -> float:
-        """Long enough for every child to use up its own grace, and its clean-up after it."""
+        """Return the time in which all children can use their grace and their clean-up."""
         return sum(2 * child.shutdown_s for child in self.children)
 
 
 @attrs.frozen(kw_only=True)
 class ChildExit:
-    """One incarnation of one child has ended (or is stuck). ``error`` is None unless it raised."""
+    """The end of one incarnation of a child, or that it is stuck; ``error``: what it raised."""
 
     supervisor: str
     child: str
@@ -123,7 +122,7 @@ class StartStatus:
 
 
 def innermost(error: Exception) -> Exception:
-    """Return the one error that groups of one are about, else the group."""
+    """Return the error inside nested groups of one error, else the group."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,7 +1,7 @@
 """The watchdog: a thread that ends the process when synchronous code blocks the event loop.
 
-Nothing inside the loop can notice that the loop does not turn. The service manager starts the
-process again, and start-up is recovery.
+No task can notice that its own loop is blocked. The service manager starts the process again, and
+every start recovers.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import IO
 
 import trio
 
-LOOKS = 4  # in a row without a heartbeat; one alone may only mean that the process was paused
+LOOKS = 4  # per heartbeat; one look without a beat may only mean that the process was paused
 EXIT_CODE_BLOCKED = 1
-SAY_S = 5  # for the stacks; then SIGALRM ends the process, whoever does not read them
+SAY_S = 5  # for writing the stacks; then SIGALRM ends the process, also if no reader takes them
 
 
 def end_process() -> None:
-    """Exit at once: the loop that would run clean-up is the one that is blocked."""
+    """Exit at once, without clean-up: the loop that would run it is blocked."""
     os._exit(EXIT_CODE_BLOCKED)
 
 
 class Watchdog:
-    """Dumps all stacks to ``stream`` (a real file) and calls ``terminate`` on a blocked loop.
+    """Dumps all stacks to ``stream`` (a real file) and calls ``terminate`` if the loop is blocked.
 
-    Blocked means: no heartbeat for ``heartbeat_s``, seen in ``LOOKS`` looks. ``armed`` is false
-    under simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits
-    the seconds it is given, and returns True once the watch is over. ``describe_lag`` gives a
+    Blocked means no heartbeat for ``heartbeat_s``, checked ``LOOKS`` times. ``armed`` is False
+    under simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits the
+    seconds that it is given, and returns True once the watch is over. ``describe_lag`` returns a
     clause for the line that is written; the thread calls it.
     """
 
@@ -55,12 +55,12 @@ class Watchdog:
         self._beats = 0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Beat until cancelled, with the watching thread beside it. Started when both run."""
+        """Beat until cancelled, and watch in a thread. Reports started when both run."""
         if not self.armed:
             task_status.started()
             await trio.sleep_forever()
         self._over.clear()
-        # Not one of Trio's threads: it must neither need the loop nor keep the process alive.
+        # Not one of Trio's threads, which need the loop and keep the process alive.
         threading.Thread(target=self.watch, name="watchdog", daemon=True).start()
         try:
             task_status.started()
@@ -71,11 +71,11 @@ class Watchdog:
             self._over.set()
 
     def beat(self) -> None:
-        """The loop turns."""
+        """Note that the loop runs."""
         self._beats += 1
 
     def watch(self) -> None:
-        """The thread: look ``LOOKS`` times per heartbeat until the watch is over."""
+        """Check for beats ``LOOKS`` times per heartbeat, in the thread, until the watch is over."""
         seen, missed = self._beats, 0
         while not self._wait(self.heartbeat_s / LOOKS):
             if self._beats != seen:
@@ -93,9 +93,9 @@ class Watchdog:
 class StopDeadline:
     """Ends the process when an orderly stop takes longer than its grace; a context manager.
 
-    Something may wait without an end: a disk that does not answer, a thread in a library. A killed
-    run loses nothing, so its end is worth more than its order. ``wait`` waits the seconds it is
-    given, and returns True once the stop is over.
+    A disk or a library's thread may not return. A killed run loses nothing, so it is better to end
+    than to wait. ``wait`` waits the seconds that it is given, and returns True once the stop is
+    over.
     """
 
     def __init__(
@@ -120,23 +120,23 @@ class StopDeadline:
         self._over.set()
 
     def start(self) -> None:
-        """Begin to count: the stop was asked for. The thread ends with the stop."""
+        """Start the grace, in a thread that ends with the stop."""
         threading.Thread(target=self.watch, name="stop deadline", daemon=True).start()
 
     def watch(self) -> None:
-        """The thread: wait for the end of the stop, and end the process without it."""
+        """Wait for the end of the stop, in the thread; end the process if it does not come."""
         if self._wait(self._grace_s):
             return
-        over = f"the stop was not over after {self._grace_s:g} s: ended at once\n"
+        over = f"the stop was not over after {self._grace_s:g} s; the process ends at once\n"
         _dump_stacks(self._stream, over)
         self._terminate()
 
 
 def _dump_stacks(stream: IO[str], line: str) -> None:
-    """Write the line and every stack; the system ends the process if that takes ``SAY_S``.
+    """Write the line and all stacks; SIGALRM ends the process if that takes ``SAY_S``.
 
-    A paused terminal holds up the write, and faulthandler writes with the interpreter locked, so
-    that no thread of ours could end the process then.
+    A paused terminal blocks the write, and faulthandler holds the interpreter's lock meanwhile, so
+    no thread could end the process.
     """
     signal.alarm(SAY_S)
     stream.write(line)
