@@ -1,4 +1,4 @@
-"""How a host is written in a URL and in a Host header."""
+"""The spelling of a host in a URL and in a Host header."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PeerAddress = tuple[str, int] | None  # host and port; None on a Unix socket
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """What all connections of one listener share."""
+    """Objects that all connections of one listener share."""
 
     app: Any  # an ASGI application
     limits: Limits
@@ -35,11 +35,11 @@ class Shared:
 
 
 class Connection:
-    """Serve one accepted socket. ``run`` returns when the socket is closed.
+    """Serves one accepted socket. ``run`` returns when the socket is closed.
 
-    Two tasks at most touch the socket: the reader, and the application that answers. Every wait
-    of both ends with the scope of the connection, whose deadline is the earliest that applies:
-    idle time between requests, and the whole time of a request.
+    At most two tasks use the socket: the reader, and the application that answers. The scope of the
+    connection bounds all their waits. Its deadline is the idle time between requests, or the whole
+    time of a request.
     """
 
     def __init__(self, wire: Wire, peer: PeerAddress, shared: Shared) -> None:
@@ -51,7 +51,7 @@ class Connection:
         self._sending = trio.Lock()
         self._tasks: trio.Nursery | None = None
         self._cut: Cut | None = None
-        self._lost = False  # nothing can be written any more
+        self._lost = False  # nothing can be written to the peer
         self._in_request = False
         self._protocol = Http11(
             config=shared.config,
@@ -65,7 +65,7 @@ class Connection:
         )
 
     async def run(self) -> None:
-        """Serve until either side ends it; whatever the application raises comes out."""
+        """Serve until either side ends it. Raises what the application raises."""
         try:
             with self._scope:
                 self._await_request()
@@ -78,17 +78,17 @@ class Connection:
                     self._scope.deadline = inf  # it has a limit of its own
                     await self._wire.finish()
             if self._scope.cancelled_caught and self._in_request:
-                self._end_in_anger()
+                self._end_early()
         finally:
             self._wire.close()
 
     def retire(self) -> None:
-        """End the connection if it is idle; one that is busy ends after its answer."""
+        """End the connection now if it is idle, else after its answer."""
         if not self._in_request:
             self._reading.cancel()
 
     def cut(self, why: Cut) -> None:
-        """End the connection now, whatever it is doing."""
+        """End the connection now, also within a request."""
         self._cut = self._cut or why
         self._scope.cancel()
 
@@ -98,8 +98,8 @@ class Connection:
         """Start the application for one request; hypercorn's stream asks for this.
 
         Returns:
-            What takes the application's messages. Three are sent at most (body, its end,
-            disconnect), so the queue is never full.
+            A function that sends the application a message. At most three are sent (body, its
+            end, disconnect), so the queue is never full.
         """
         assert self._tasks is not None, "the connection runs"
         to_app, of_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
@@ -126,12 +126,12 @@ class Connection:
             if not data or self._protocol.deaf:
                 break
         if self._protocol.busy:
-            await trio.sleep_forever()  # the end of the answer ends it, or the deadline
+            await trio.sleep_forever()  # until the answer ends, or the deadline passes
 
     # --- writing ---------------------------------------------------------------------------------
 
     async def _send(self, event: Event) -> None:
-        """Do what the protocol asks: write, close, or note that a request begins or ended."""
+        """Carry out an event of the protocol: write, close, or note a request's begin or end."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
@@ -174,8 +174,8 @@ class Connection:
         self._in_request = True
         self._scope.deadline = trio.current_time() + self._limits.request_s
 
-    def _end_in_anger(self) -> None:
-        """Count what ended in the middle of a request, and say a last word."""
+    def _end_early(self) -> None:
+        """Count a connection that is cut within a request, and send an error status if possible."""
         why = self._cut or Cut.SLOW
         self._shared.traffic.cut[why] += 1
         said = b""

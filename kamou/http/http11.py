@@ -1,11 +1,11 @@
-"""HTTP/1.1 and nothing else: hypercorn's protocol with the doors closed that we do not use.
+"""HTTP/1.1 only: hypercorn's protocol without the features that Kamou does not use.
 
-hypercorn's ``H11Protocol`` speaks WebSocket and h2c too, decides about errors of its peer while
-the application writes, and queues bodies for applications that never read them. This subclass
-replaces its event loop and keeps its life cycle: streams, recycling and the ASGI side.
+hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
+application writes, and queues bodies for applications that never read them. This subclass replaces
+its event loop and keeps its streams, recycling and ASGI side.
 
-``H11Protocol`` is not documented, so hypercorn is pinned to one version exactly;
-``tests/http/test_hypercorn_canary.py`` says what is relied on and what to do when it changes.
+``H11Protocol`` is not documented, so hypercorn is pinned to one exact version.
+``tests/http/test_hypercorn_canary.py`` lists what is used of it, and what to do when it changes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kamou.http.request_checks import (
 )
 from kamou.http.traffic import Traffic, TrafficRefusal
 
-BODY_PARTS_MAX = 64  # a body of 8 KB in chunks of a byte costs 100 ms of CPU
+BODY_PARTS_MAX = 64  # a body of 8 KB in chunks of one byte takes 100 ms of CPU time
 DEAF = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 CAN_ANSWER = frozenset({h11.IDLE, h11.SEND_RESPONSE})
 REASONS = {
@@ -83,29 +83,29 @@ class Http11(H11Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being answered."""
+        """Return True if a request is being answered."""
         return self.stream is not None
 
     @property
     def deaf(self) -> bool:
-        """Whether nothing that the peer still sends is looked at."""
+        """Return True if further bytes of the peer are ignored."""
         return self._refused or self.connection.their_state in DEAF
 
     @property
     def complete(self) -> bool:
-        """Whether the request at hand, if any, has come in full."""
+        """Return True if the current request, if any, was received in full."""
         return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     @property
     def buffered(self) -> bytes:
-        """What has come and has not been looked at."""
+        """Return the bytes that were received and are not parsed yet."""
         return self.connection.trailing_data[0]
 
     async def receive(self, data: bytes) -> None:
-        """Take bytes of the peer and do all that follows from them, answers excepted.
+        """Parse bytes of the peer and start the requests in them.
 
-        What follows a request that said ``Connection: close``, or a refusal, is not looked at
-        (RFC 9112, 9.6): h11 would call it an error while the application answers.
+        Bytes after a request with ``Connection: close``, or after a refusal, are ignored (RFC 9112,
+        9.6): h11 would raise an error for them while the application answers.
         """
         if self.deaf:
             return
@@ -114,7 +114,7 @@ class Http11(H11Protocol):
         await self._handle_events()
 
     def last_word(self, status: int) -> bytes:
-        """Return a complete answer without a body, or nothing if another answer has begun."""
+        """Return a complete answer without a body; empty if another answer has begun."""
         if self.connection.our_state not in CAN_ANSWER:
             return b""
         headers = [
@@ -128,7 +128,7 @@ class Http11(H11Protocol):
     # --- the peer's side -------------------------------------------------------------------------
 
     async def _handle_events(self) -> None:
-        """Look at what has come, until more must come or the connection ends."""
+        """Handle received events until more bytes are needed or the connection ends."""
         while not self.deaf:
             if self.connection.their_state is h11.IDLE and head_too_large(
                 self.buffered, self._limits
@@ -152,7 +152,7 @@ class Http11(H11Protocol):
         return None
 
     async def _take_head(self, request: h11.Request) -> None:
-        """Keep the head of a request until its body is there, or refuse it."""
+        """Keep the head of a request until its body is complete, or refuse it."""
         headers = list(request.headers)
         refused = refused_request(
             method=request.method,
@@ -189,7 +189,7 @@ class Http11(H11Protocol):
             await self._refuse(Refused(413, TrafficRefusal.BODY))
 
     async def _hand_over(self) -> None:
-        """Give the complete request to the application: it never waits for a peer."""
+        """Give the complete request to the application, which then never waits for a peer."""
         assert self._request is not None, "a message that ends has begun"
         request, self._request = self._request, None
         self._since_read += 1
@@ -213,7 +213,7 @@ class Http11(H11Protocol):
 
     async def _peer_erred(self, status: int) -> None:
         _, left = self.connection.trailing_data
-        if left:  # it closed its side in the middle of a request: nobody waits for an answer
+        if left:  # it closed its side within a request, and waits for no answer
             await self.send(Closed())
         else:
             await self._refuse(Refused(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
@@ -230,7 +230,7 @@ class Http11(H11Protocol):
     # --- the application's side ------------------------------------------------------------------
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send what the application answers; the head of an answer leaves with its body."""
+        """Send the application's answer; its head is sent together with its body."""
         if isinstance(event, StreamClosed):
             await self._maybe_recycle()
         elif isinstance(event, Response):

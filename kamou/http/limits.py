@@ -22,9 +22,9 @@ class Limits:
     """
 
     connections_max: int = 2_000
-    """Open connections in all; a further one gets 503 and is closed."""
+    """Open connections in total; a further one gets 503 and is closed."""
     connections_per_address_max: int = 100
-    """Open connections of one address (IPv6: of one /64), or one reader takes all of them."""
+    """Open connections of one address (IPv6: of one /64), so that no reader takes all of them."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks that stand for many readers: not limited by address."""
     header_bytes_max: int = 16 * 1024
@@ -36,13 +36,13 @@ class Limits:
     request_s: float = 30.0
     """From a request's first byte to the last byte of its answer."""
     stall_s: float = 15.0
-    """Time in which a peer must read something of an answer, or it is cut."""
+    """Time without progress after which a peer that does not read its answer is cut."""
     keep_alive_s: float = 15.0
-    """Idle time of an open connection; enough for a reader who turns the page."""
+    """Idle time of an open connection; enough for a reader who opens the next page."""
     requests_max: int = 1_000
     """Requests of one connection; its last answer says ``Connection: close``."""
     pipelined_max: int = 16
-    """Requests that may wait behind the one being answered; with more the connection closes."""
+    """Requests that may wait during an answer; with more the connection closes."""
     grace_s: float = 1.0
     """Time that requests in flight have at an orderly stop; pages take milliseconds."""
     backlog: int = 1_024

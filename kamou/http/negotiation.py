@@ -1,7 +1,7 @@
-"""What the client asked for in its headers (RFC 9110, sections 12 and 13).
+"""Content negotiation and conditional requests (RFC 9110, sections 12 and 13).
 
-The headers are a stranger's, so each is read in time that is linear in a bounded part of it. What
-lies beyond the bounds is not looked at, and the answer is the one for a header that lacks it.
+A header may come from any client, so only a bounded part is read, in linear time. The rest of it
+is ignored.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110, 12.4.2
 
 
 def prefers_json(accept: str) -> bool:
-    """Return True if JSON is wanted rather than HTML, by q-value, then by exactness.
+    """Return True if JSON is preferred to HTML, by q-value, then by specificity.
 
-    ``*/*`` and a tie are HTML: a person's browser is never answered with JSON.
+    ``*/*`` and a tie mean HTML, so that a browser never gets JSON.
     """
     return _rank(accept, "application", "json") > _rank(accept, "text", "html")
 
@@ -73,6 +73,6 @@ def _quality(parameters: list[str]) -> float:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             value = value.strip()
-            # what cannot be read is not preferred
+            # an invalid quality counts as 0
             return float(value) if QUALITY.fullmatch(value) else 0.0
     return 1.0

@@ -1,4 +1,4 @@
-"""Trouble is said once a minute at most, however often strangers cause it."""
+"""Notices of a listener: at most one line per subject and minute, however often it happens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NOTICE_PERIOD_S = 60.0  # a line a minute can be read; a line a connection fills
 
 
 def say_nothing(line: str) -> None:
-    """Drop the line: what a listener counts is in its ``Traffic`` as well."""
+    """Drop the line; ``Traffic`` counts the same events."""
 
 
 class Notices:
     """Pass on the first line of each subject in a period, and count the others.
 
-    The subjects are few and fixed: nothing here grows with what a stranger sends.
+    The subjects are few and fixed, so memory does not grow with what strangers send.
     """
 
     def __init__(self, warn: Warn, *, period_s: float = NOTICE_PERIOD_S) -> None:
@@ -30,7 +30,7 @@ class Notices:
         self._unsaid: dict[str, int] = {}
 
     def say(self, subject: str, line: str) -> None:
-        """Say ``line`` unless the subject had one within the period."""
+        """Pass ``line`` on unless the subject had a line within the period."""
         now = trio.current_time()
         said_at = self._said_at.get(subject)
         if said_at is not None and now - said_at < self._period_s:

@@ -1,4 +1,4 @@
-"""One accepted socket: reads and writes that never wait longer than a peer may make them."""
+"""One accepted socket: reads, and writes with a bound on each wait for the peer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from enum import Enum, auto
 
 import trio
 
-SEND_BUFFER_BYTES = 128 * 1024  # a page in full; more only holds the system's memory for strangers
-LINGER_S = 1.0  # a peer that still sends is heard this long, or a reset would eat our answer
+SEND_BUFFER_BYTES = 128 * 1024  # a whole page; more would only use the system's memory
+LINGER_S = 1.0  # for reading a peer that still sends; a reset could discard our answer
 LINGER_BYTES_MAX = 256 * 1024
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent and answer with a reset
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -28,8 +28,8 @@ class Sent(Enum):
 class Wire:
     """A non-blocking socket. One task may read while another writes; ``close`` it once, at the end.
 
-    A write tries the socket first and waits only if the system says so: most answers fit into the
-    system's buffer, and a checkpoint costs more than the call.
+    A write tries the socket first and waits only if the system's buffer is full. Most answers fit,
+    and a checkpoint costs more than the call.
     """
 
     def __init__(self, raw: socket.socket) -> None:
@@ -40,7 +40,7 @@ class Wire:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, bytes_max: int) -> bytes:
-        """Return what the peer sent; empty at its end, and if the connection is lost."""
+        """Return bytes of the peer; empty at its end, or if the connection is lost."""
         while True:
             await trio.lowlevel.wait_readable(self._raw)  # first: mostly nothing is there yet
             try:
@@ -68,30 +68,30 @@ class Wire:
         return Sent.ALL
 
     def send_now(self, data: bytes) -> None:
-        """Write what the system takes at once, and no more: a last word to whom we close."""
+        """Write what the system takes at once, and no more; for the last bytes before a close."""
         with contextlib.suppress(OSError):  # BlockingIOError too: it does not read anyway
             self._raw.send(data)
 
     async def finish(self) -> None:
-        """Say that nothing follows, and hear the peer out for at most ``LINGER_S``.
+        """Shut down writing, and read what the peer still sends for at most ``LINGER_S``.
 
-        To close a socket with unread bytes sends a reset, and a reset can reach the peer before it
-        has read our last answer (RFC 9112, 9.6).
+        Closing a socket with unread bytes sends a reset, which can reach the peer before it has
+        read our last answer (RFC 9112, 9.6).
         """
         try:
             self._raw.shutdown(socket.SHUT_WR)
         except OSError:
             return
-        heard = 0
+        received = 0
         with trio.move_on_after(LINGER_S):
-            while heard < LINGER_BYTES_MAX:
+            while received < LINGER_BYTES_MAX:
                 data = await self.receive(64 * 1024)
                 if not data:
                     return
-                heard += len(data)
+                received += len(data)
 
     def reset(self) -> None:
-        """Make ``close`` drop what the peer has not read, so that the system's memory is free."""
+        """Make ``close`` drop bytes that the peer has not read, which frees the system's memory."""
         with contextlib.suppress(OSError):
             self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 

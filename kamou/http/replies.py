@@ -20,7 +20,7 @@ GZIP_LEVEL = 6  # zlib's own balance of time and size
 REVALIDATE = "no-cache"  # keep it, but ask: the next cycle changes it
 IMMUTABLE = "public, max-age=31536000, immutable"  # its address holds its digest
 NEVER = "no-store"
-ENTRY_BYTES = 2_048  # of one kept reply beside its body: headers, key, bookkeeping
+ENTRY_BYTES = 2_048  # of one kept reply without its body: headers, key, bookkeeping
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -63,7 +63,7 @@ class FixedReply:
 
     @property
     def size(self) -> int:
-        """Memory of a kept reply in bytes, nearly."""
+        """Return the approximate memory of a kept reply, in bytes."""
         return len(self.body) + len(self.zipped or b"") + ENTRY_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Which requests are refused before any application sees them, and with which status."""
+"""Checks of a request before an application gets it, and the status of a refusal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Refused:
 
 @attrs.frozen
 class Target:
-    """What is asked for: a path with its query, and the authority if the target named one."""
+    """A request target: a path with its query, and the authority if the target has one."""
 
     path: bytes
     authority: bytes | None = None
@@ -37,8 +37,8 @@ class Target:
 def head_too_large(buffered: bytes, limits: Limits) -> bool:
     """Return True if a request's head is longer than the limits, complete or not.
 
-    h11 parses a complete head whatever its length: 16 KB of empty headers cost 5 ms. To count
-    line ends costs microseconds.
+    h11 parses a complete head of any length: 16 KB of empty headers take 5 ms. Counting line ends
+    takes microseconds.
     """
     lines_max = limits.headers_max + 1  # the request line
     if len(buffered) <= limits.header_bytes_max and buffered.count(b"\n") <= lines_max:
@@ -51,7 +51,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
 def refused_request(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
 ) -> Refused | None:
-    """Return why a request whose head is well formed is refused all the same, or None."""
+    """Return why a request with a well-formed head is refused, or None."""
     if version not in VERSIONS:
         return Refused(505, TrafficRefusal.VERSION)  # HTTP/2's preface among them
     if method == b"CONNECT":

@@ -1,7 +1,7 @@
 """A listener: binds an address and serves one application there, as a supervised child.
 
-The port is bound before the child reports started, so a port that is taken is an error with a name
-and not a site that is silently absent. The application is handed in: this file knows no page.
+The port is bound before the child reports started, so that a port that is taken is an error with
+its reason. The application is a parameter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from kamou.http.notices import Notices, Warn, say_nothing
 from kamou.http.peer_socket import EXHAUSTED, SEND_BUFFER_BYTES, Wire
 from kamou.http.traffic import Cut, Traffic, TrafficRefusal
 
-ACCEPT_PAUSE_S = 0.1  # without descriptors, accept fails at once and again
-FAREWELLS_MAX = 32  # connections over the limit that are heard out at once; others are just closed
+ACCEPT_PAUSE_S = 0.1  # without free descriptors, accept fails at once, every time
+FAREWELLS_MAX = 32  # rejected connections that are read to their end at a time; others are closed
 LOST_IN_QUEUE = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ECONNRESET, errno.ENETDOWN}
 )
@@ -38,7 +38,7 @@ TURNED_AWAY = (
 
 @attrs.frozen(kw_only=True)
 class Listener:
-    """Where one application is served. ``setting`` and ``option`` name its port to a human."""
+    """Address of one application. ``setting`` and ``option`` name its port in error messages."""
 
     app: Any  # an ASGI application
     host: str
@@ -51,10 +51,10 @@ class Listener:
 class Server:
     """One listener as a supervised child. ``start=server.run``, ``stop=server.ask_to_stop``.
 
-    It has no inbox: its messages are requests. ``port`` is the bound one while it listens. A
-    socket that already listens may be handed in (``bound``: TCP or AF_UNIX); it stays its owner's
-    to close. ``traffic`` counts what it meets, over restarts too. ``warn`` gets one printable line
-    a minute at most about each kind of trouble.
+    It has no inbox: its messages are requests. ``port`` is the bound one while it listens.
+    ``bound`` may be a socket that listens already (TCP or AF_UNIX); its owner closes it.
+    ``traffic`` counts over restarts, too. ``warn`` takes one printable line, at most one a minute
+    about each kind of trouble.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Server:
 
     @property
     def bound_port(self) -> int:
-        """The port, of a server that listens."""
-        assert self.port is not None, "it has not started"
+        """Return the port of a server that listens."""
+        assert self.port is not None, "the server has not started"
         return self.port
 
     def ask_to_stop(self) -> None:
@@ -89,11 +89,11 @@ class Server:
         """Bind, report started, serve until asked to stop or cancelled.
 
         Raises:
-            ListenError: the port is taken, or this user may not take it.
-            ExceptionGroup: of a MemoryError that a connection met; it is the process's trouble.
+            ListenError: the port is taken, or this user may not bind it.
+            ExceptionGroup: of a MemoryError in a connection, which concerns the whole process.
         """
         self._stop = trio.Event()
-        # a handed socket stays open: what is closed here is another descriptor of the same socket
+        # The owner's socket stays open: another descriptor of the same socket is closed here.
         bound = self._handed.dup() if self._handed else bind(self.listener)
         try:
             bound.setblocking(False)
@@ -111,7 +111,7 @@ class Server:
                 task_status.started()
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
-            bound.close()  # the last descriptor: whoever waits in the backlog is reset at once
+            bound.close()  # the last descriptor: connections in the backlog are reset at once
             await self._end_connections(shared)
 
     def _shared(self, bound: socket.socket) -> Shared:
@@ -151,7 +151,7 @@ class Server:
                 self._turn_away(Wire(raw), refusal, connections)
 
     async def _not_accepted(self, error: OSError) -> None:
-        """Wait a little if the system has run out of something; a lost connection is nothing."""
+        """Wait a little if descriptors or memory ran out; ignore a connection that was lost."""
         if error.errno in LOST_IN_QUEUE:
             return
         if error.errno not in EXHAUSTED:
@@ -183,11 +183,11 @@ class Server:
         connections.start_soon(self._attend, connection, key)
 
     async def _attend(self, connection: Connection, key: str) -> None:
-        """Run one connection: whatever goes wrong in it ends it, and nothing else."""
+        """Run one connection. An error in it ends this connection only."""
         try:
             await connection.run()
         except* MemoryError:
-            raise  # of the process, not of the connection: its supervisor starts it again
+            raise  # it concerns the process: the supervisor restarts the listener
         except* Exception as errors:
             self.traffic.failed += 1
             self._say("failed", f"a connection ended with {_first(errors)!r}")
@@ -195,7 +195,7 @@ class Server:
             self._open.discard(connection)
             self._by_address[key] -= 1
             if not self._by_address[key]:
-                del self._by_address[key]  # or a stranger's addresses would stay for ever
+                del self._by_address[key]  # or the addresses of all peers would stay for ever
             self.traffic.closed()
             if not self._open:
                 self._emptied.set()
@@ -220,7 +220,7 @@ class Server:
             wire.close()
 
     async def _end_connections(self, shared: Shared) -> None:
-        """End idle connections now, and the others when the grace is over."""
+        """End idle connections now, and the others after their answer or the grace."""
         await shared.context.terminated.set()
         for connection in self._open:
             connection.retire()

@@ -1,4 +1,4 @@
-"""What a listener has met since its process began, in numbers."""
+"""Counters of a listener since its process began."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class TrafficRefusal(Enum):
     """Why a listener refused a connection or a request; the value names its counter."""
 
     CONNECTIONS = "connections"  # too many in all: 503
-    ADDRESS = "address"  # too many of one address: 503
+    ADDRESS = "address"  # too many from one address: 503
     DESCRIPTORS = "descriptors"  # the system had no descriptor or memory: left in the backlog
     MALFORMED = "malformed"  # not HTTP, or HTTP that two readers may read in two ways: 400
     HEADERS = "headers"  # too many bytes or lines of headers: 431
@@ -30,12 +30,12 @@ class Cut(Enum):
 
 @attrs.define(kw_only=True)
 class Traffic:
-    """Counters of one listener. The same numbers of the same size, whatever strangers send."""
+    """Counters of one listener; fixed in number, whatever peers send."""
 
     requests: int = 0
     """Requests that reached the application."""
     connections_now: int = 0
-    """Connections that are open at this moment; those turned away are not among them."""
+    """Connections that are open now, without those that were turned away."""
     connections_peak: int = 0
     """The most connections that were ever open at once."""
     connections_total: int = 0

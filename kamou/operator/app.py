@@ -1,8 +1,8 @@
-"""The operator's listener: health, metrics, status, and the three commands.
+"""The operator's listener: health, metrics, status, halt, resume and flatten.
 
-Over TCP every path but the two health checks and the proof needs the bearer token. The Host header
-must be one that the operator allowed: a web page that rebinds its name to this address has the
-wrong one. Over the Unix socket the file's mode is the credential.
+Over TCP all paths need the bearer token, except the two health checks and the proof. The Host
+header must be an allowed one: a web page whose name was rebound to this address sends a wrong one.
+On the Unix socket the file's mode is the credential.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 PROOF_PATH = "/api/v1/proof"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
-"""What needs no token: health has no secrets, and the proof comes before the token."""
+"""Paths that need no token: health has no secrets, and the proof comes before the token."""
 
 
 OperatorCommand = Callable[
@@ -42,12 +42,12 @@ OperatorCommand = Callable[
 
 
 async def _nothing_to_read() -> None:
-    """All that ``status`` says is known."""
+    """Read nothing: ``status`` is up to date already."""
 
 
 @attrs.frozen(kw_only=True)
 class Operations:
-    """What the listener may do, injected. The reads are synchronous and cheap."""
+    """The functions that the listener may call. The reads are synchronous and cheap."""
 
     snapshot: Callable[[], Mapping[str, Any]]  # the supervisor's tree
     status: Callable[[], Mapping[str, Any]]  # plain data; "state" and "gauges" feed the metrics
@@ -55,7 +55,9 @@ class Operations:
     halt: OperatorCommand
     resume: OperatorCommand
     flatten: OperatorCommand
-    degraded: Callable[[], Sequence[str]] = tuple  # what fails beside the trading: the public site
+    degraded: Callable[[], Sequence[str]] = (
+        tuple  # what fails apart from the trading: the public site
+    )
     refresh: Callable[[], Awaitable[None]] = _nothing_to_read  # before ``status``: newer marks
 
 
@@ -66,7 +68,7 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def default_hosts(bound: str) -> tuple[str, ...]:
-    """The Host names that are right for a listener bound to this address."""
+    """Return the Host names that are valid for a listener bound to this address."""
     return (literal(bound), "127.0.0.1", "localhost", "[::1]")
 
 
@@ -76,11 +78,11 @@ def operator_app(
     """Return the ASGI application.
 
     Args:
-        operations: what it may see and do.
+        operations: what the application may read and do.
         token: what a client must send; None on a Unix socket, which only its owner can open.
-        allowed_hosts: names without a port.
+        allowed_hosts: Host names without a port.
     """
-    assert token is None or token, "an empty token would let everybody in"
+    assert token is None or token, "an empty token would admit every client"
     endpoints = _Endpoints(operations, token)
     app = Starlette(
         routes=[
@@ -100,7 +102,7 @@ def operator_app(
 
 
 class _Guard:
-    """Host and token, before anything else is looked at."""
+    """Checks Host and token before anything else."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, allowed_hosts: frozenset[str]) -> None:
         self._app = app
@@ -138,18 +140,18 @@ class _Endpoints:
     async def proof(self, request: Request) -> Any:
         """Prove that this listener knows the token; the client sends the token after that."""
         if self.token is None:
-            return _json({"error": "the Unix socket needs no proof: ask for its peer"}, 404)
+            return _json({"error": "the Unix socket needs no proof; check its peer instead"}, 404)
         proof = prove(self.token, request.query_params.get("nonce", ""))
         if proof is None:
             return _json({"error": "nonce must be 32 hexadecimal digits"}, 400)
         return _json({"proof": proof})
 
     async def healthz(self, request: Request) -> Any:
-        """The process lives and its loop turns: nothing more."""
+        """Answer that the process runs and its loop is not blocked."""
         return _json({"alive": True})
 
     async def readyz(self, request: Request) -> Any:
-        """Whether it is ready, the trading state, and in words why it is not ready."""
+        """Answer whether it is ready, why not, and the trading state."""
         reasons = list(self.operations.not_ready())
         status = self.operations.status()
         found = {
@@ -174,7 +176,7 @@ class _Endpoints:
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
     def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """A halt or a flatten: a reason that is too long does not cost it."""
+        """Return the endpoint of a halt or a flatten, which shortens a reason that is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
@@ -187,7 +189,7 @@ class _Endpoints:
         return endpoint
 
     def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """A resume, which is refused if its reason is too long: everything stays held."""
+        """Return the endpoint of a resume, which fails if its reason is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
@@ -202,7 +204,7 @@ class _Endpoints:
 
 
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
-    """Return one sentence for a person: a halted system is ready, and enters nothing."""
+    """Return readiness and trading state in one sentence. A halted system is ready."""
     state, why = status.get("state"), status.get("state_reason")
     named = (
         f"trading state {state}" + (f" ({state_cause(state, why)})" if why else "") if state else ""
@@ -225,7 +227,7 @@ async def _acted(act: OperatorCommand, reason: str, warning: str) -> FixedReply:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body of a command; None if it is larger than any command."""
+    """Return the body of a command; None if it is larger than any command."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > BODY_BYTES_MAX:
         return None
@@ -239,7 +241,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _reason(body: bytes) -> str:
-    """The reason in the body; empty if the operator gave none."""
+    """Return the reason in the body; empty if the operator gave none."""
     if not body:
         return ""
     try:
@@ -265,14 +267,14 @@ def _json(
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:
-    """Return every value of one header: two of a kind are refused, not chosen from."""
+    """Return every value of one header; a request with two of a kind is rejected."""
     return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a Host header in lower case, without its port; None if it is none.
+    """Return the name in a Host header in lower case, without its port; None if it is invalid.
 
-    A name, then nothing or a colon and digits: ``127.0.0.1:x.evil.com`` is another host's name.
+    Only digits may follow the colon: ``127.0.0.1:x.evil.com`` is the name of another host.
     """
     found = HOST.fullmatch(host)
     return None if found is None else found[1].lower()

@@ -1,7 +1,7 @@
-"""The operator's two listeners, bound before anything is supervised: Unix socket and TCP.
+"""The operator's two listeners, Unix socket and TCP, bound before supervision starts.
 
-Each is a child of its own, and its socket outlives its crashes: a restart binds nothing again, so
-it cannot fail for a port that was taken meanwhile.
+Each listener is a child of its own. Its socket outlives its crashes, so a restart cannot fail
+because another process took the port.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LISTENER_SHUTDOWN_S = (
 
 @attrs.frozen(kw_only=True, eq=False)
 class OperatorListeners:
-    """What is bound, and the supervisor's specification that serves it."""
+    """The bound addresses, and the specification of the supervisor that serves them."""
 
     spec: SupervisorSpec
     socket_path: Path | None  # None: the file system has no sockets
@@ -53,7 +53,7 @@ def bound_listeners(
     """
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}
-        token = new_token(folder.token)  # also with TCP off: an old one must be worth nothing
+        token = new_token(folder.token)  # also with TCP off, so that an old token is invalid
         unix = _bound_unix(folder, web, announce)
         if unix is not None:
             stack.callback(remove_socket, folder.operator_socket)
@@ -81,7 +81,7 @@ def _bound_unix(
     except SocketsUnsupportedError as error:
         if not web.operator_tcp:
             raise SocketsUnsupportedError(
-                f"{error}, or set web.operator_tcp = true: nothing could halt this run"
+                f"{error}, or set web.operator_tcp = true; without both no command reaches this run"
             ) from error
         announce(f"{error}; until then the commands use the operator's TCP listener")
         return None
@@ -105,7 +105,8 @@ def _tcp_listener(
     if not is_loopback(web.operator_host):
         announce(
             f"the operator's listener is bound to {web.operator_host}, which others can"
-            " reach: it can halt and flatten; put it behind a tunnel or bind 127.0.0.1"
+            " reach: it can halt and flatten; put it behind a tunnel or set web.operator_host to"
+            " 127.0.0.1"
         )
     return Listener(
         app=operator_app(operations, token=token, allowed_hosts=default_hosts(web.operator_host)),

@@ -13,7 +13,7 @@ STATE_LABELS = ("active", "reduced_size", "reduce_only", "flattening")
 
 @attrs.frozen(kw_only=True)
 class Metric:
-    """One family. A counter only grows while the process lives; a gauge is what is now."""
+    """One metric family. A counter never falls within a run; a gauge is the present value."""
 
     name: str
     help: str
@@ -27,10 +27,10 @@ MAILBOX_FIELDS = {
     "capacity": ("kamou_mailbox_capacity", "gauge", "Messages that may wait."),
     "peak": ("kamou_mailbox_peak", "gauge", "Most messages that ever waited."),
     "accepted": ("kamou_mailbox_accepted_total", "counter", "Messages taken in."),
-    "rejected": ("kamou_mailbox_rejected_total", "counter", "Messages refused when full."),
+    "rejected": ("kamou_mailbox_rejected_total", "counter", "Messages rejected when full."),
     "dropped": ("kamou_mailbox_dropped_total", "counter", "Messages dropped or conflated."),
     "expired": ("kamou_mailbox_expired_total", "counter", "Messages that expired unread."),
-    "dead_letters": ("kamou_mailbox_dead_letters_total", "counter", "Messages given up."),
+    "dead_letters": ("kamou_mailbox_dead_letters_total", "counter", "Dead letters."),
 }
 # field of a child in the supervisor's snapshot -> the same
 CHILD_FIELDS = {
@@ -47,7 +47,7 @@ SITE_FIELDS = {
     "failed": ("kamou_site_failed_total", "counter", "Connections that an exception ended."),
     "renders": ("kamou_site_renders_total", "counter", "Pages made, not taken from memory."),
     "restarts": ("kamou_site_restarts_total", "counter", "Processes started after the first."),
-    "troubles": ("kamou_site_troubles_total", "counter", "Crashes, silences and broken limits."),
+    "troubles": ("kamou_site_troubles_total", "counter", "Crashes, timeouts and broken limits."),
     "connections": ("kamou_site_connections", "gauge", "Connections that are open."),
     "memory_bytes": ("kamou_site_memory_bytes", "gauge", "Resident memory of the process."),
     "descriptors": ("kamou_site_descriptors", "gauge", "Open files and connections."),
@@ -72,11 +72,11 @@ LISTENER_REASONS = {
 
 
 def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """All metrics of a supervisor's snapshot and of ``status``.
+    """Return all metrics of a supervisor's snapshot and of ``status``.
 
-    ``status["gauges"]`` maps names (``open_positions``) to numbers or None (unknown: left out);
+    ``status["gauges"]`` maps names (``open_positions``) to numbers or None (unknown: omitted);
     ``status["state"]`` is the trading state; ``status["listeners"]`` maps the operator's listeners
-    to the numbers of their traffic.
+    to the counters of their traffic.
     """
     children = list(_children(snapshot))
     families = [
@@ -149,13 +149,15 @@ def _site_families(site: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _listener_families(listeners: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
     for field, (name, kind, about) in LISTENER_FIELDS.items():
-        samples = [({"listener": each}, float(told[field])) for each, told in listeners.items()]
+        samples = [
+            ({"listener": each}, float(numbers[field])) for each, numbers in listeners.items()
+        ]
         yield Metric(name=name, help=about, kind=kind, samples=samples)
     for prefix, (name, kind, about) in LISTENER_REASONS.items():
         by_reason = [
             ({"listener": each, "reason": field.removeprefix(prefix)}, float(count))
-            for each, told in listeners.items()
-            for field, count in told.items()
+            for each, numbers in listeners.items()
+            for field, count in numbers.items()
             if field.startswith(prefix)
         ]
         yield Metric(name=name, help=about, kind=kind, samples=by_reason)

@@ -1,4 +1,4 @@
-"""The operator's words to a command: what is too long to be published, and what to do about it."""
+"""The reason of an operator's command: its maximum length, and what to do if it is longer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ REASON_CHARS_MAX = 200
 
 
 def describe_excess(reason: str) -> str:
-    """Return one line about a reason that is too long; empty if it is not."""
+    """Return one line about a reason that is too long; empty if it is short enough."""
     if len(reason) <= REASON_CHARS_MAX:
         return ""
     return (
@@ -16,9 +16,9 @@ def describe_excess(reason: str) -> str:
 
 
 def shorten_reason(reason: str) -> tuple[str, str]:
-    """Return as much of a reason as is published, and one line about what was left out.
+    """Return the part of a reason that is published, and one line if it was shortened.
 
-    For a command that may not fail for its words: a halt counts first.
+    For halt and flatten, which must not fail because of their reason.
     """
     if not describe_excess(reason):
         return reason, ""

@@ -1,4 +1,4 @@
-"""The operator's bearer token: new at each run, readable by its owner only."""
+"""The operator's bearer token: new in each run, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import StoreError
 
-TOKEN_BYTES = 32  # 256 bits of chance: not to be guessed
-NONCE_BYTES = 16  # 128 bits: no two proofs are of one challenge
-PROOF_OF = b"kamou operator listener\n"  # what the proof is about: a token signs nothing else
+TOKEN_BYTES = 32  # 256 random bits, which cannot be guessed
+NONCE_BYTES = 16  # 128 random bits, so that no challenge occurs twice
+PROOF_OF = b"kamou operator listener\n"  # signed with the nonce: the token signs nothing else
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 def new_token(path: Path) -> str:
     """Write a token for this run to ``path``, mode 0600, and return it.
 
-    The caller holds the data directory's lock. A token that was read at an earlier run is worth
-    nothing; whoever scrapes the metrics reads the file.
+    The caller holds the data directory's lock. A token of an earlier run is invalid, so a scraper
+    of the metrics reads the file.
 
     Raises:
         StoreError: the file cannot be written.
@@ -39,7 +39,7 @@ def new_token(path: Path) -> str:
 def token_matches(authorization: str, token: str) -> bool:
     """Return True if the header is ``Bearer`` and this token.
 
-    The time that the comparison takes does not tell how nearly they match.
+    The time of the comparison does not depend on how much of them matches.
     """
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
@@ -48,15 +48,15 @@ def token_matches(authorization: str, token: str) -> bool:
 
 
 def new_nonce() -> str:
-    """Return a challenge that nobody has answered before."""
+    """Return a new random challenge."""
     return secrets.token_hex(NONCE_BYTES)
 
 
 def prove(token: str, nonce: str) -> str | None:
-    """Return the proof that the listener knows the token, without telling it; None: no nonce.
+    """Return the proof that a listener knows the token; None if the nonce is invalid.
 
-    A client asks for it before it sends the token: whatever listens on the port of a dead run
-    cannot answer.
+    A client requests it before it sends the token: another program that took the port of an ended
+    run cannot answer. The proof does not reveal the token.
     """
     if not _NONCE.fullmatch(nonce):
         return None
@@ -64,5 +64,5 @@ def prove(token: str, nonce: str) -> str | None:
 
 
 def proof_holds(token: str, nonce: str, proof: str) -> bool:
-    """Return True if ``proof`` is the answer of somebody who knows the token."""
+    """Return True if ``proof`` was made with the token."""
     return hmac.compare_digest((prove(token, nonce) or "").encode(), proof.encode())

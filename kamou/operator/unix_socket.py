@@ -1,7 +1,7 @@
 """The operator's Unix socket: bound by the run that holds the lock, proved by its peer.
 
-The kernel says which process of which user listens on a Unix socket. No password is needed: who
-can open the file is the user who runs the system.
+The kernel reports the process and the user that listen on a Unix socket. No token is needed: only
+the user who runs the system can open the file.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DESCRIPTORS = Path("/proc/self/fd")
 UNSUPPORTED = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EINVAL}
 )
-"""What ``bind`` says where a file system has no sockets (FAT: EPERM), or a system no AF_UNIX."""
+"""Errors of ``bind`` on a file system without sockets (FAT: EPERM) or a system without AF_UNIX."""
 
 
 @attrs.frozen(kw_only=True)
 class ListeningProcess:
-    """The process that listens on a socket, by the kernel's word."""
+    """The process that listens on a socket, as the kernel reports it."""
 
     pid: int
     uid: int
@@ -41,11 +41,11 @@ class ListeningProcess:
 def reachable_name(path: Path) -> Iterator[str]:
     """Yield a name of ``path`` that is short enough for a socket; valid within the block.
 
-    Beyond 107 bytes the name goes through a descriptor of the folder. Where there is no /proc the
-    working directory is the folder meanwhile: call it before any thread is started.
+    Beyond 107 bytes the name goes through a descriptor of the directory. Without /proc the working
+    directory is changed within the block: call it before any thread is started.
 
     Raises:
-        OSError: the folder cannot be opened.
+        OSError: the directory cannot be opened.
     """
     if len(os.fsencode(path)) <= NAME_BYTES_MAX:
         yield str(path)
@@ -65,14 +65,14 @@ def reachable_name(path: Path) -> Iterator[str]:
 
 
 def bind_socket(path: Path) -> socket.socket:
-    """Return a socket that listens at ``path``, mode 0600. The caller holds the folder's lock.
+    """Return a socket that listens at ``path``, mode 0600. The caller holds the directory's lock.
 
-    Whoever holds the lock is the only run, so a socket that is there is the rest of a dead one.
+    Only one run holds the lock, so an existing socket is left over from an ended run.
 
     Raises:
         SocketsUnsupportedError: the file system has no sockets.
         ListenError: it cannot be bound for another reason.
-        StoreError: a file that is no socket is in its place.
+        StoreError: a file that is no socket has this path.
     """
     _remove_stale(path)
     bound: socket.socket | None = None
@@ -95,20 +95,20 @@ def bind_socket(path: Path) -> socket.socket:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove the file of a socket that we bound and closed. The caller still holds the lock."""
+    """Remove the file of a socket that this run bound and closed, still holding the lock."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
-    """Connect to the socket and return who listens there; None when nobody does.
+    """Connect to the socket and return the process that listens there; None if there is none.
 
     Raises:
         TimeoutError: the listener's backlog is full.
-        OSError: this user may not connect, or the system does not tell the peer.
+        OSError: this user may not connect, or the system does not report the peer.
     """
     if not hasattr(socket, "SO_PEERCRED"):
-        raise OSError(errno.ENOTSUP, "this system does not tell who listens on a socket")
+        raise OSError(errno.ENOTSUP, "this system does not report which process has a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(deadline_s)
         try:
@@ -117,8 +117,8 @@ def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         size = struct.calcsize("3i")
-        told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        pid, uid, _ = struct.unpack("3i", told)
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        pid, uid, _ = struct.unpack("3i", credentials)
     return ListeningProcess(pid=pid, uid=uid)
 
 
@@ -129,7 +129,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise StoreError(
-            f"{path} is in the place of the operator's socket and is none; move it away, or choose "
-            "another data directory with --data-dir"
+            f"{path} must be the operator's socket, but the file there is not a socket; move it "
+            "away, or choose another data directory with --data-dir"
         )
     path.unlink()

@@ -48,12 +48,13 @@ async def public_site(
     record: Callable[[Event], bool],
     clock: Clock,
 ) -> AsyncIterator[PublicSiteChild]:
-    """Bind the public port and keep a process serving on it until left; leaving is bounded.
+    """Bind the public port and keep a process serving on it within the block.
 
-    Nothing waits until the process serves: connections wait in the backlog meanwhile.
+    The block begins before the process serves: connections wait in the backlog meanwhile. The end
+    of the block takes bounded time.
 
     Raises:
-        ListenError: the port cannot be had.
+        ListenError: the port cannot be bound.
         ConfigurationError: the pricing page cannot be read.
     """
     pricing = read_pricing(settings.web.pricing_file)
@@ -101,7 +102,7 @@ def listener_of(settings: Settings) -> Listener:
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait for a predecessor's process that is just ending.
+    """Return the listening socket; wait if the process of an earlier run is just ending.
 
     Raises:
         ListenError: the address cannot be bound.
@@ -121,7 +122,7 @@ async def bind_patiently(listener: Listener) -> socket.socket:
 def handover(
     settings: Settings, folder: DataDirectory, bound: socket.socket, gate: str, pricing: str
 ) -> SiteHandover:
-    """Return what the child is given: values that were checked, and no secret."""
+    """Return the child's handover: checked values and no secret."""
     web = settings.web
     return SiteHandover(
         database=str(folder.database.resolve()),

@@ -1,7 +1,7 @@
-"""The health of the public site's process, and its report: pure but for three callables.
+"""The health of the public site's process, and its report. Pure, apart from three callables.
 
-An episode begins with the first trouble and ends when the site has served for a minute. The
-terminal and the journal hear of its beginning and its end; what happens in between is counted.
+An episode begins with the first trouble and ends when the site has served for a minute. Its
+beginning and its end go to the terminal and the journal; troubles in between are counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CAUSE = "site"
 
 
 class SiteState(Enum):
-    """What the public can expect."""
+    """Whether the site serves."""
 
     STARTING = "starting"  # first start of this run: connections wait in the backlog
     SERVING = "serving"
@@ -33,10 +33,10 @@ class SiteState(Enum):
 
 @attrs.define(eq=False, kw_only=True)
 class SiteHealth:
-    """What is known of the site; it outlives the processes that serve it.
+    """State and counters of the site; it outlives the processes that serve it.
 
-    ``announce`` takes a line for the terminal. ``record`` takes an event and journals it if this
-    is allowed now; it returns whether it did. ``now_ms`` is our clock.
+    ``announce`` takes a line for the terminal. ``record`` journals an event if that is allowed now,
+    and returns whether it did. ``now_ms`` is the clock.
     """
 
     announce: Callable[[str], None]
@@ -44,7 +44,7 @@ class SiteHealth:
     now_ms: Callable[[], int]
     state: SiteState = SiteState.STARTING
     starts: int = 0  # processes started
-    beat: Heartbeat | None = None  # the newest of the process that lives
+    beat: Heartbeat | None = None  # the newest of the present process
     last_trouble: str = ""  # one escaped line
     troubles: int = 0  # since the run began
     _down_since_ms: int | None = None  # the episode's beginning; None: no episode
@@ -53,31 +53,31 @@ class SiteHealth:
     _standing_ticks: int = 0
     _before: dict[str, int] = attrs.Factory(dict)  # counters of the processes that have ended
 
-    # --- what happens ------------------------------------------------------------
+    # --- reports of the keeper ---------------------------------------------------
 
     def started(self) -> None:
-        """A process is about to be started."""
+        """Count a process that is about to start."""
         self.starts += 1
 
     def heard(self, beat: Heartbeat) -> None:
-        """A heartbeat came: the process serves."""
+        """Take a heartbeat: the process serves."""
         self.beat = beat
         if self.state is not SiteState.SERVING:
             self.state, self._standing_ticks = SiteState.SERVING, 0
 
     def silent(self, silent_s: float) -> None:
-        """No heartbeat for so long; the process is not replaced yet."""
+        """Report that heartbeats are missing; the process is not replaced yet."""
         self._trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
 
     def ended(self, error: SiteError) -> None:
-        """The process has ended, was ended, or could not be started."""
+        """Report that the process ended or could not start, and why."""
         for name, value in self._counters().items():
             self._before[name] = value
         self.beat = None
         self._trouble(error, SiteState.DOWN)
 
     def tick(self) -> None:
-        """A second of our own loop has passed."""
+        """Count a second of the trading process's loop."""
         if self.state is not SiteState.SERVING or self._down_since_ms is None:
             return
         self._standing_ticks += 1
@@ -114,7 +114,7 @@ class SiteHealth:
             )
         self._down_since_ms, self._episode_troubles, self._recorded_ms = None, 0, None
 
-    # --- what is asked -----------------------------------------------------------
+    # --- reads -------------------------------------------------------------------
 
     def degraded(self) -> list[str]:
         """Return why the site does not serve; empty while it does."""

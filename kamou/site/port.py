@@ -25,11 +25,11 @@ class SiteProcess(Protocol):
         ...
 
     async def next_text(self) -> bytes:
-        """Wait for more of its standard error; empty after the end. At most ``TEXT_BYTES``."""
+        """Wait for at most ``TEXT_BYTES`` of its standard error; empty after the end."""
         ...
 
     async def wait(self) -> int:
-        """Wait for its end; its exit code, or a signal's number below zero."""
+        """Wait for its end; return its exit code, or minus the signal's number."""
         ...
 
 

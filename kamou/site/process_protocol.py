@@ -1,8 +1,8 @@
-"""What the trading process and the public site's process say to each other, and how.
+"""The protocol between the trading process and the public site's process.
 
-Three pipes. Standard input carries one line of JSON (``SiteHandover``) and then stays open: its end
-tells the child that its parent has ended. Standard output carries heartbeats, numbers of fixed size
-only. Standard error carries text for people, which the parent limits and escapes.
+It has three pipes. Standard input carries one line of JSON (``SiteHandover``) and stays open; it
+ends when the parent ends. Standard output carries heartbeats, which are numbers of fixed size.
+Standard error carries text for people, which the parent limits and escapes.
 
 Both processes import this file, so it imports little.
 """
@@ -25,10 +25,10 @@ HEARTBEAT_MAGIC = b"kamou-1\n"  # a stray print on standard output is not taken 
 
 @attrs.frozen(kw_only=True)
 class SiteHandover:
-    """Everything that the child is given: no token, no salt key, no operator's socket.
+    """Everything that the child receives: no token, no salt key, no operator's socket.
 
-    ``mode``, ``currency`` and ``gate`` are shown only while the journal holds no run; the journal
-    decides afterwards.
+    ``mode``, ``currency`` and ``gate`` are shown only until the journal has a run, which has its
+    own.
     """
 
     database: str  # absolute path, opened read-only
@@ -48,7 +48,7 @@ class SiteHandover:
 
 @attrs.frozen(kw_only=True)
 class Heartbeat:
-    """What the child says of itself. Counters are since its start."""
+    """The child's figures. Counters are since its start."""
 
     requests: int  # answered or being answered
     connections: int  # open now
@@ -56,7 +56,7 @@ class Heartbeat:
     refused: int  # connections and requests beyond a limit, or malformed
     cut: int  # connections that were too slow, read nothing, or were open at the end
     failed: int  # connections that an exception ended
-    renders: int  # pages made, not taken from memory
+    renders: int  # pages rendered, not taken from memory
     memory_bytes: int  # resident now
     descriptors: int  # open now
 

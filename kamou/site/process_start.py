@@ -1,4 +1,4 @@
-"""The public site's process, started by exec: descriptors, environment, pipes, and its end."""
+"""Starting and ending the public site's process: descriptors, environment and pipes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kamou.site.process_protocol import (
 
 MODULE = "kamou.web.process"  # named, not imported: the trading process imports no page
 STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server), then SIGKILL
-KILL_GRACE_S = 1.0  # to reap it; beyond that it hangs in the kernel and is left behind
+KILL_GRACE_S = 1.0  # to reap it; a process that hangs in the kernel longer is left behind
 ALLOWED_ENVIRONMENT = ("PATH", "LANG", "TZ", "PYTHONPATH")
 ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # the locale, and the measurement of the tests
 OWN_ENVIRONMENT = {
@@ -63,8 +63,8 @@ def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
                 stderr=subprocess.PIPE,
                 pass_fds=(handover.socket,),
                 env=child_environment(os.environ),
-                # A group of its own: Ctrl-C is the parent's to hear. Not a session of its own: with
-                # autogroup a session gets its own share of the processor and nice has no effect.
+                # Its own group, so that Ctrl-C reaches the parent only. Not its own session: with
+                # autogroup a session has its own share of the processor and nice has no effect.
                 process_group=0,
             )
         except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
@@ -98,7 +98,7 @@ class _Started:
         return self._process.pid
 
     async def hand_over(self, handover: SiteHandover) -> None:
-        """Write the handover. A child that has ended already is seen by ``wait``."""
+        """Write the handover. If the child has ended already, ``wait`` reports it."""
         with contextlib.suppress(trio.BrokenResourceError):
             await self._lifeline.send_all(encode_handover(handover))
 
@@ -121,11 +121,14 @@ class _Started:
         return await self._process.wait()
 
     async def end(self) -> None:
-        """Ask, wait, kill, reap, close. Bounded by the two graces."""
-        for told, grace_s in ((signal.SIGTERM, STOP_GRACE_S), (signal.SIGKILL, KILL_GRACE_S)):
+        """Send SIGTERM, wait, send SIGKILL, reap, close; within the two graces."""
+        for stop_signal, grace_s in (
+            (signal.SIGTERM, STOP_GRACE_S),
+            (signal.SIGKILL, KILL_GRACE_S),
+        ):
             if self._process.poll() is not None:
                 break
-            self._process.send_signal(told)
+            self._process.send_signal(stop_signal)
             with trio.move_on_after(grace_s):
                 await self._process.wait()
         for stream in (self._lifeline, self._beats, self._text):

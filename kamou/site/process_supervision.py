@@ -1,7 +1,7 @@
-"""The life of one process of the public site, as a supervised child of the trading process.
+"""Supervision of the public site's process, as a child of the trading process.
 
-The supervisor starts the next one for ever, with a capped back-off: a site that does not come up
-must not end the trading. Nothing here waits for the site but the task that watches it.
+The supervisor replaces the process for ever, with a capped back-off, because a site that fails must
+not end the trading. Only the task that watches the site waits for it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from kamou.site.health import STANDING_TICKS, SiteHealth
 from kamou.site.port import Launch, SiteProcess
 from kamou.site.text import SiteText
 
-TICK_S = 1.0  # silence is counted in turns of our own loop: a blocked loop hears nobody
-SILENT_TICKS = 4  # then it is said; what is said is said within 5 s
-BEATS_PER_TICK_MAX = 1_000  # two are sent; after a blocked loop all that the pipe held, 910
-TEXT_END_S = 0.5  # to read what an ended process wrote last
+TICK_S = 1.0  # missing heartbeats count in ticks of our loop: a blocked loop receives none
+SILENT_TICKS = 4  # without a heartbeat, then it is reported: within 5 s
+BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; a full pipe after a blocked loop has 910
+TEXT_END_S = 0.5  # to read the last text of an ended process
 SITE_SHUTDOWN_S = 5.0  # beyond both graces of the process
 
 
 @attrs.frozen(kw_only=True)
 class SiteLimits:
-    """What makes a process be replaced."""
+    """Limits beyond which the process is replaced."""
 
     memory_max_bytes: int  # resident
     silence_max_s: int  # without a heartbeat, once it has served
@@ -43,7 +43,7 @@ class SiteLimits:
 
 @attrs.frozen(kw_only=True)
 class Backoff:
-    """Between two processes: doubles from the base to the cap."""
+    """Wait between two processes: doubles from the base to the cap."""
 
     base_s: float
     cap_s: float
@@ -70,7 +70,7 @@ def site_supervisor(keeper: SiteKeeper, backoff: Backoff) -> SupervisorSpec:
 
 @attrs.define(kw_only=True, eq=False)
 class SiteKeeper:
-    """Starts a process, watches it, and ends it when it breaks a limit. One ``run``, one life."""
+    """Starts a process, watches it, and ends it when it breaks a limit. Each ``run`` is one."""
 
     launch: Launch
     health: SiteHealth
@@ -84,7 +84,7 @@ class SiteKeeper:
         """Run one process until it ends; reports started with its first heartbeat.
 
         Raises:
-            SiteError: always, unless cancelled: it ended, or it had to be ended, and why.
+            SiteError: always, unless cancelled: why it ended or was ended.
         """
         self._quiet_ticks, self._beats, self._serves = 0, 0, False
         self.health.started()
@@ -98,16 +98,16 @@ class SiteKeeper:
             raise
 
     async def _launched(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
-        """Start a process. One that does not read a long handover is not waited for."""
+        """Start a process and hand over; it has ``start_max_s`` to read the handover."""
         start_max_s = self.limits.start_max_s
         with trio.move_on_after(start_max_s):
             return await stack.enter_async_context(self.launch())
-        raise SiteStartError(f"it did not take its handover within {start_max_s} s")
+        raise SiteStartError(f"it did not read its handover within {start_max_s} s")
 
     async def _first_trouble(
         self, process: SiteProcess, task_status: trio.TaskStatus[None]
     ) -> SiteError:
-        """Watch the process in four ways; the first trouble that one of them finds."""
+        """Watch heartbeats, text, timeouts and exit; return the first trouble."""
         found: list[SiteError] = []
 
         async def watch(watcher: Callable[[], Awaitable[SiteError]]) -> None:
@@ -133,7 +133,7 @@ class SiteKeeper:
                     return SiteFloodError(f"more than {BEATS_PER_TICK_MAX} heartbeats in a second")
                 if beat.memory_bytes > self.limits.memory_max_bytes:
                     held, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
-                    return SiteMemoryError(f"it holds {held} MB of memory; it may hold {limit}")
+                    return SiteMemoryError(f"it uses {held} MB of memory; the limit is {limit} MB")
                 self.health.heard(beat)
                 if not self._serves:
                     self._serves = True

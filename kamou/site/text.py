@@ -1,4 +1,4 @@
-"""What the public site's process writes to standard error, made safe and short for a terminal."""
+"""The standard error of the public site's process, made safe and short for a terminal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SiteText:
             self._pass_on(line)
 
     def end(self) -> None:
-        """The process has ended: what it wrote last may lack its line break."""
+        """Pass on the last line, which may lack its line break: the process has ended."""
         if self._rest:
             self._pass_on(self._rest)
         self._rest = b""

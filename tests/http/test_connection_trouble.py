@@ -68,7 +68,7 @@ async def test_an_error_of_the_application_ends_its_connection_and_no_other(
         assert len(bench.said) == 1
 
 
-async def test_a_peer_that_has_closed_its_side_is_told_that_the_page_failed(
+async def test_a_peer_that_has_closed_its_side_gets_the_status_of_a_failed_page(
     jumping: MockClock,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -82,7 +82,7 @@ async def test_a_peer_that_has_closed_its_side_is_told_that_the_page_failed(
             assert heard.closed
 
 
-async def test_an_error_is_said_once_a_minute_with_the_number_of_the_others(
+async def test_an_error_is_reported_once_a_minute_with_the_number_of_the_others(
     jumping: MockClock,
 ) -> None:
     evil = "\x1b[2J\r\nresults: http://evil.example"
@@ -137,7 +137,7 @@ class Exhausted(socket.socket):
         (errno.ECONNABORTED, 0),
     ],
 )
-async def test_a_process_without_descriptors_says_it_once_and_serves_again(
+async def test_a_process_without_descriptors_reports_it_once_and_serves_again(
     number: int, counted: int, jumping: MockClock
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -163,7 +163,7 @@ async def test_a_process_without_descriptors_says_it_once_and_serves_again(
     assert len(said) == (1 if counted else 0)
 
 
-async def test_an_error_of_accept_that_nobody_expects_is_a_crash_of_the_listener() -> None:
+async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
     listener = Listener(app=None, host="127.0.0.1", port=0, setting="web.port", option="--port")
     exhausted = Exhausted(fileno=bind(listener).detach())
     exhausted.errors = [errno.EIO]

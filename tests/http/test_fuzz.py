@@ -175,7 +175,7 @@ async def test_the_fuzzer_notices_an_error_that_it_can_cause(jumping: MockClock)
         assert bench.server.traffic.failed > 0
 
 
-def test_the_same_seed_says_the_same() -> None:
+def test_the_same_seed_sends_the_same_bytes() -> None:
     def said(seed: int) -> list[bytes]:
         chance = Random(seed)
         return [spoilt(chance.choice(SOURCES)(chance), chance) for _ in range(50)]

@@ -25,7 +25,7 @@ def test_the_installed_hypercorn_is_the_one_that_was_read_and_is_pinned() -> Non
     assert re.search(rf'"hypercorn\[trio\]=={READ}"', (ROOT / "pyproject.toml").read_text())
 
 
-def test_the_protocol_is_made_of_what_ours_passes_on() -> None:
+def test_hypercorns_protocol_takes_the_arguments_that_ours_passes() -> None:
     assert list(inspect.signature(H11Protocol.__init__).parameters)[1:] == [
         "app",
         "config",
@@ -50,7 +50,7 @@ def test_the_protocol_is_made_of_what_ours_passes_on() -> None:
     ]
 
 
-def test_the_protocol_has_the_methods_that_ours_replaces_and_those_that_it_keeps() -> None:
+def test_hypercorns_protocol_has_the_methods_that_ours_replaces_and_keeps() -> None:
     for replaced in ("_handle_events", "stream_send"):
         assert inspect.iscoroutinefunction(getattr(H11Protocol, replaced))
     for kept in ("handle", "_maybe_recycle", "_close_stream"):

@@ -213,7 +213,7 @@ async def test_an_application_that_never_answers_is_given_up(jumping: MockClock)
 
 
 @pytest.mark.parametrize("data", [b"", b"GET", request("/"), request("/") * 30])
-async def test_stopping_waits_for_nobody_longer_than_its_grace(
+async def test_a_stop_waits_for_no_connection_longer_than_its_grace(
     data: bytes, jumping: MockClock
 ) -> None:
     limits = {"connections_max": 500, "connections_per_address_max": 500}

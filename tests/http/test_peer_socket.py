@@ -138,7 +138,7 @@ async def test_headers_that_drip_are_cut_when_the_requests_time_is_over(
 @pytest.mark.parametrize(
     ("data", "status"), [(GET, 408), (CHUNKED + b"5\r\nhel", 408), (b"GET", 408)]
 )
-async def test_half_a_request_is_told_that_it_took_too_long(
+async def test_half_a_request_gets_an_error_status_after_its_time(
     application: Application, data: bytes, status: int, jumping: MockClock
 ) -> None:
     async with serving(application) as bench, await bench.connect() as stream:

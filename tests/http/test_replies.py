@@ -7,7 +7,7 @@ import pytest
 from kamou.http.replies import ENTRY_BYTES, HTML, NEVER, Replies, reply
 
 
-def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:
+def test_a_new_reply_replaces_the_least_recently_used_one() -> None:
     kept = Replies(bytes_max=250 + 2 * ENTRY_BYTES)
     for key in ("a", "b"):
         kept.put(key, 1, reply(b"x" * 100, HTML))
@@ -18,7 +18,7 @@ def test_the_least_recently_asked_reply_makes_room_for_a_new_one() -> None:
     assert len(kept) == 2
 
 
-def test_a_reply_is_kept_even_when_it_alone_is_larger_than_the_room() -> None:
+def test_a_reply_is_kept_even_if_it_alone_exceeds_the_limit() -> None:
     kept = Replies(bytes_max=10)
     kept.put("a", 1, reply(b"x" * 100, HTML))
     assert kept.get("a", 1) is not None

@@ -34,7 +34,7 @@ def listener(
     )
 
 
-async def test_it_serves_once_it_has_started_and_stops_when_asked() -> None:
+async def test_a_server_serves_once_it_has_started_and_stops_when_asked() -> None:
     server = Server(listener(b"public"))
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -51,7 +51,7 @@ async def test_it_serves_once_it_has_started_and_stops_when_asked() -> None:
         await trio.open_tcp_stream("127.0.0.1", port)
 
 
-async def test_it_can_be_started_again_on_the_same_port_after_a_crash() -> None:
+async def test_a_server_can_start_again_on_the_same_port_after_a_crash() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,7 +94,7 @@ async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() 
         bind(listener(host="192.0.2.1"))
 
 
-def test_a_port_that_is_not_ours_to_take_is_explained() -> None:
+def test_a_port_that_this_user_may_not_bind_is_an_error_with_its_remedy() -> None:
     error = OSError(errno.EACCES, "Permission denied")
     assert "needs more rights" in _explained(listener(port=80), error)
 

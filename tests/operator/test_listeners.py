@@ -126,7 +126,7 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataDirectory) -> None:
+def test_without_unix_sockets_tcp_serves_and_one_line_reports_it(folder: DataDirectory) -> None:
     said: list[str] = []
     with bound_listeners(folder, WEB, operations(), said.append) as made:
         assert made.socket_path is None
@@ -136,7 +136,7 @@ def test_without_sockets_tcp_serves_and_that_is_one_line(folder: DataDirectory) 
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_sockets_and_tcp_the_run_is_refused(folder: DataDirectory) -> None:
+def test_a_run_without_unix_sockets_and_tcp_does_not_start(folder: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
     with (
         pytest.raises(SocketsUnsupportedError, match=r"web\.operator_tcp = true") as caught,

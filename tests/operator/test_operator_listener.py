@@ -142,7 +142,7 @@ async def test_a_public_site_that_is_down_is_named_and_does_not_make_it_unready(
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer t\u00e9"],
 )
-async def test_without_the_token_nothing_is_told_or_done(
+async def test_without_the_token_no_path_answers_and_no_command_is_done(
     client: Client, authorization: str | None
 ) -> None:
     commands = Commands()
@@ -201,7 +201,7 @@ async def test_its_own_names_are_answered_with_any_port(client: Client, host: st
 @pytest.mark.parametrize(
     ("doubled", "status"), [((b"host", b"localhost"), 421), ((b"authorization", b"Bearer x"), 401)]
 )
-async def test_two_headers_of_a_kind_are_refused_and_not_chosen_from(
+async def test_a_request_with_two_host_or_token_headers_is_rejected(
     client: Client, doubled: tuple[bytes, bytes], status: int
 ) -> None:
     right = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
@@ -238,7 +238,7 @@ async def test_a_command_is_passed_on_with_its_reason(client: Client, name: str)
     assert read.status_code == 405
 
 
-async def test_a_body_that_is_no_command_is_refused(client: Client) -> None:
+async def test_a_body_that_is_not_a_command_is_rejected(client: Client) -> None:
     commands = Commands()
     async with client(app(operations(commands))) as http:
         wrong = await http.post("/api/v1/halt", headers=BEARER, content=b'{"why": 1}')
@@ -284,7 +284,9 @@ async def test_a_body_that_grows_without_end_is_not_read_on(verb: str, status: i
         (RuntimeError("odd"), 500),
     ],
 )
-async def test_a_command_that_fails_says_so(client: Client, error: Exception, status: int) -> None:
+async def test_a_command_that_fails_answers_with_its_error(
+    client: Client, error: Exception, status: int
+) -> None:
     async with client(app(operations(Commands(error)))) as http:
         answer = await http.post("/api/v1/halt", headers=BEARER)
     assert answer.status_code == status
@@ -365,7 +367,7 @@ async def test_a_challenge_that_is_none_is_not_answered(client: Client, nonce: s
     assert "proof" not in answer.json()
 
 
-async def test_the_proof_needs_no_token_and_does_not_tell_it(client: Client) -> None:
+async def test_the_proof_needs_no_token_and_does_not_reveal_it(client: Client) -> None:
     nonce = new_nonce()
     async with client(app()) as http:
         answer = await http.get("/api/v1/proof", params={"nonce": nonce})

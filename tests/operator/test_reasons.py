@@ -20,7 +20,7 @@ async def test_a_reason_that_is_too_long_does_not_cost_a_halt(client: Client, na
     assert "its reason was left out" in large.json()["warning"]
 
 
-async def test_a_resume_with_a_reason_that_is_too_long_is_refused(client: Client) -> None:
+async def test_a_resume_with_a_reason_that_is_too_long_fails(client: Client) -> None:
     commands = Commands()
     async with client(app(operations(commands))) as http:
         long = await http.post("/api/v1/resume", headers=BEARER, json={"reason": 201 * "w"})

@@ -25,7 +25,9 @@ OURS = ListeningProcess(pid=os.getpid(), uid=os.geteuid())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_the_socket_is_its_owners_alone_and_tells_who_listens(tmp_path: Path, umask: int) -> None:
+def test_the_socket_is_its_owners_alone_and_reports_the_process_that_listens(
+    tmp_path: Path, umask: int
+) -> None:
     path = tmp_path / "operator.sock"
     before = os.umask(umask)
     try:
@@ -41,17 +43,17 @@ def test_the_socket_is_its_owners_alone_and_tells_who_listens(tmp_path: Path, um
     assert listening_peer(path, deadline_s=5) is None
 
 
-def test_the_socket_of_a_dead_run_is_replaced(tmp_path: Path) -> None:
+def test_the_socket_of_an_ended_run_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "operator.sock"
     bind_socket(path).close()
     with bind_socket(path):
         assert listening_peer(path, deadline_s=5) == OURS
 
 
-def test_another_file_in_the_place_of_the_socket_is_refused_and_kept(tmp_path: Path) -> None:
+def test_another_file_at_the_path_of_the_socket_is_an_error_and_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "operator.sock"
     path.write_text("somebody's")
-    with pytest.raises(StoreError, match="is none; move it away"):
+    with pytest.raises(StoreError, match="is not a socket; move it away"):
         bind_socket(path)
     assert path.read_text() == "somebody's"
 
@@ -99,7 +101,7 @@ class Deaf(socket.socket):
         (errno.EACCES, ListenError),
     ],
 )
-def test_a_file_system_without_sockets_is_told_from_other_trouble(
+def test_a_file_system_without_sockets_has_an_error_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, kind: type[Exception]
 ) -> None:
     monkeypatch.setattr(Deaf, "answer", answer)
@@ -109,9 +111,9 @@ def test_a_file_system_without_sockets_is_told_from_other_trouble(
     assert type(caught.value) is kind
 
 
-def test_a_system_that_tells_no_peer_proves_nobody(
+def test_a_system_that_reports_no_peer_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(socket, "SO_PEERCRED")
-    with pytest.raises(OSError, match="does not tell who listens"):
+    with pytest.raises(OSError, match="does not report which process"):
         listening_peer(tmp_path / "operator.sock", deadline_s=5)

@@ -51,7 +51,7 @@ class SiteProcessContract:
             assert all(beat.memory_bytes > 0 for beat in beats)
             await process.wait()
 
-    async def test_a_process_that_crashes_says_so_by_its_exit_code_and_its_last_words(
+    async def test_a_process_that_crashes_reports_its_exit_code_and_its_last_text(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with trio.fail_after(WITHIN_S):
@@ -105,7 +105,7 @@ class SiteProcessContract:
                     await last_beat(process)
             await process.wait()
 
-    async def test_a_start_that_the_system_refuses_is_an_error_with_its_reason(
+    async def test_a_start_that_fails_in_the_system_is_an_error_with_its_reason(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with pytest.raises(SiteStartError, match="cannot be started"):

@@ -100,7 +100,7 @@ def test_what_a_process_counted_is_kept_when_it_has_ended() -> None:
     assert (found["connections"], found["memory_bytes"]) == (2, 100)
 
 
-def test_what_a_stranger_put_into_an_error_is_one_printable_line() -> None:
+def test_text_of_a_stranger_in_an_error_is_one_printable_line() -> None:
     machine = Machine()
     machine.health.ended(SiteError("evil\x1b[2J\nresults: http://evil.example"))
     [line] = machine.told.lines

@@ -25,7 +25,7 @@ TROUBLE = {
 }
 
 
-async def test_a_site_that_serves_is_left_alone_and_nothing_is_told(
+async def test_a_site_that_serves_is_not_replaced_and_nothing_is_reported(
     autojump_clock: MockClock,
 ) -> None:
     async with supervised([]) as site:
@@ -37,7 +37,7 @@ async def test_a_site_that_serves_is_left_alone_and_nothing_is_told(
 
 
 @pytest.mark.parametrize("fate", TROUBLE)
-async def test_every_trouble_is_replaced_and_told_once_at_its_begin_and_once_at_its_end(
+async def test_after_every_trouble_the_process_is_replaced_and_begin_and_end_are_reported_once(
     autojump_clock: MockClock, fate: Fate
 ) -> None:
     async with supervised([Script(fate=fate, after_s=7.0)]) as site:
@@ -59,7 +59,7 @@ async def test_every_trouble_is_replaced_and_told_once_at_its_begin_and_once_at_
     assert "served for a minute again" in told[-1]
 
 
-async def test_a_site_that_always_crashes_never_ends_its_supervisor_and_is_told_once(
+async def test_a_site_that_always_crashes_never_ends_its_supervisor_and_is_reported_once(
     autojump_clock: MockClock,
 ) -> None:
     crashing = [Script(fate=Fate.CRASHES, after_s=0.2)] * 2_000
@@ -72,7 +72,7 @@ async def test_a_site_that_always_crashes_never_ends_its_supervisor_and_is_told_
     assert sum(1 for line in site.told.lines if line.startswith("the public site")) == 1
 
 
-async def test_a_silence_is_told_within_five_seconds_before_the_process_is_replaced(
+async def test_missing_heartbeats_are_reported_within_five_seconds_before_the_process_is_replaced(
     autojump_clock: MockClock,
 ) -> None:
     async with supervised([Script(fate=Fate.HANGS, after_s=5.0)]) as site:
@@ -87,7 +87,7 @@ async def test_a_silence_is_told_within_five_seconds_before_the_process_is_repla
         assert site.health.starts == 2
 
 
-async def test_silence_is_not_counted_while_our_own_loop_stands_still() -> None:
+async def test_missing_heartbeats_are_not_counted_while_the_trading_loop_is_blocked() -> None:
     clock = MockClock()
 
     async def main() -> None:

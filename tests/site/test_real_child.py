@@ -63,7 +63,7 @@ def pid_of(process: Any) -> int:
     return int(process.pid)
 
 
-async def test_it_serves_on_the_socket_that_was_handed_over_and_the_next_one_does_too(
+async def test_the_site_serves_on_the_handed_over_socket_and_so_does_the_next_process(
     folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
@@ -88,7 +88,7 @@ async def test_it_serves_on_the_socket_that_was_handed_over_and_the_next_one_doe
         assert answers == [200]
 
 
-async def test_it_takes_its_limits_and_its_environment_holds_no_secret(
+async def test_the_site_process_sets_its_limits_and_its_environment_has_no_secret(
     folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAMOU__EXCHANGE__API_KEY", "a-secret")
@@ -124,7 +124,7 @@ async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
             assert await process.next_heartbeat() is not None
 
 
-async def test_it_counts_what_it_served_and_ends_in_order_when_it_is_asked(
+async def test_the_site_process_counts_requests_and_ends_in_order_when_asked(
     folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
@@ -171,7 +171,7 @@ async def test_what_is_no_handover_ends_the_process_with_the_reason(
 # --- under supervision -------------------------------------------------------------------
 
 
-async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
+async def test_a_process_that_never_reads_a_long_handover_is_ended_and_reported(
     folder: DataDirectory, bound: socket.socket
 ) -> None:
     long = handed(folder, bound, pricing_markdown="x" * PRICING_BYTES_MAX)  # a pipe holds 64 KB
@@ -183,12 +183,12 @@ async def test_a_process_that_never_reads_a_long_handover_is_ended_and_told(
         text=SiteText(announce=told.lines.append, seconds=trio.current_time),
         limits=SiteLimits(memory_max_bytes=1 << 30, silence_max_s=10, start_max_s=1),
     )
-    with trio.fail_after(20), pytest.raises(SiteStartError, match="did not take its handover"):
+    with trio.fail_after(20), pytest.raises(SiteStartError, match="did not read its handover"):
         await keeper.run()
-    assert "did not take its handover" in told.lines[0]
+    assert "did not read its handover" in told.lines[0]
 
 
-async def test_a_system_without_threads_refuses_the_start_and_is_told(
+async def test_a_start_that_fails_in_a_system_without_threads_is_reported(
     folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_thread(*command: Any, **how: Any) -> None:
@@ -200,7 +200,7 @@ async def test_a_system_without_threads_refuses_the_start_and_is_told(
             raise AssertionError
 
 
-async def test_a_process_that_is_killed_or_stopped_is_replaced_and_told(
+async def test_a_process_that_is_killed_or_stopped_is_replaced_and_reported(
     folder: DataDirectory,
 ) -> None:
     said: list[str] = []

@@ -51,7 +51,7 @@ def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
     assert terminal.lines
 
 
-def test_lines_beyond_the_limit_are_counted_and_the_count_is_told_later() -> None:
+def test_lines_beyond_the_limit_are_counted_and_the_count_is_reported_later() -> None:
     terminal = Terminal()
     terminal.text.take(b"line\n" * (LINES_MAX + 7))
     assert len(terminal.lines) == LINES_MAX

@@ -40,7 +40,7 @@ FAILED = SiteFailed(at_ms=1, trouble="crashed")
 
 
 @pytest.mark.parametrize("phase", ["starting", "fast-forward", "replayed", "stopping"])
-def test_the_journal_hears_nothing_of_the_site_but_while_the_real_time_tree_trades(
+def test_site_events_are_journalled_only_while_the_real_time_tree_trades(
     phase: str,
 ) -> None:
     tree: Any = Tree()
@@ -51,7 +51,7 @@ def test_the_journal_hears_nothing_of_the_site_but_while_the_real_time_tree_trad
     assert list(tree.journal.taken) == [FAILED]
 
 
-def test_a_full_disk_loses_the_sites_event_and_nothing_else() -> None:
+def test_on_a_full_disk_only_the_sites_event_is_lost() -> None:
     tree: Any = Tree(Journal(full=True))
     assert not Running(phase="trading", tree=tree).record(FAILED)
 
