@@ -1,8 +1,8 @@
-"""The public site: a routes table over a read-only database. No cookies, nothing that writes.
+"""The public site: a routes table over a read-only database, without cookies.
 
-A page is rendered on a worker thread, because a page may take a hundred milliseconds (thousands
-of resamples) and all other connections would wait for it. The bytes are kept while the journal's
-head stays the same, so every other request costs one ``max(seq)`` on the loop.
+A page is rendered on a worker thread, because it may take 100 ms (thousands of resamples) and all
+other connections would wait. Its bytes are kept while the journal's head stays the same, so each
+further request costs one ``max(seq)`` on the loop.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ T = TypeVar("T")
 RunQuery = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
 OnError = Callable[[str, Exception], None]  # the path, and what its page raised
 
-CACHE_BYTES = 16 * 1024 * 1024  # of the pages that the routes table names, one of each
+CACHE_BYTES = 16 * 1024 * 1024  # of pages with an address of the routes table, one of each
 CHOSEN_BYTES = 2 * 1024 * 1024  # of pages whose address a reader chose: trades, filters
-QUERY_CHARS_MAX = 512  # of a query string; ours have four short parameters
+QUERY_CHARS_MAX = 512  # of a query string; pages have at most five short parameters
 
 
 @attrs.frozen(kw_only=True)
 class PageRoute:
-    """One line of the routes table. ``query``: the parameters that this page reads."""
+    """One route. ``query``: the parameters that its page reads."""
 
     path: str
     render: Render
     query: tuple[str, ...] = ()
-    negotiates: bool = False  # answers JSON to those who prefer it
+    negotiates: bool = False  # answers with JSON if the request prefers it
 
 
 ROUTES: tuple[PageRoute, ...] = (
@@ -76,7 +76,7 @@ ERRORS = {
 
 
 async def run_in_thread(function: Callable[..., T], *args: object) -> T:
-    """The default runner. A cancelled request waits for its render: the reader is still in use."""
+    """Run in a thread. A cancelled request waits for the end: the reader is still in use."""
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
 
 
@@ -98,9 +98,9 @@ class PublicSite:
         self._templates = load_templates(site)
         self._memo = Memo()
         self._replies = Replies(CACHE_BYTES)
-        # apart, or somebody who asks for many addresses empties the cache of everybody's pages
+        # Separate, or a reader of many addresses would empty the cache of the common pages.
         self._chosen = Replies(CHOSEN_BYTES)
-        # By status, of those in ERRORS, by kind, and by what a page says of a parameter.
+        # By status in ERRORS, whether it is JSON, and a page's sentence about a parameter.
         self._errors: dict[tuple[int, bool, str], FixedReply] = {}
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
@@ -123,7 +123,7 @@ class PublicSite:
                 reader.close()
         self._head_reader = self._page_reader = None
 
-    # --- the short way: bytes that are still true ------------------------------------------------
+    # --- kept replies ----------------------------------------------------------------------------
 
     def _known(self, scope: Scope) -> FixedReply | None:
         if scope["query_string"]:
@@ -134,7 +134,7 @@ class PublicSite:
         try:
             head = self._head()
         except (StoreError, sqlite3.Error):
-            return None  # the long way meets the same trouble and makes an error page of it
+            return None  # rendering meets the same error and makes an error page of it
         key = (path, as_json, ())
         return self._replies.get(key, head) or self._chosen.get(key, head)
 
@@ -143,7 +143,7 @@ class PublicSite:
             self._head_reader = open_reader(self._database)
         return head_seq(self._head_reader)
 
-    # --- the long way ----------------------------------------------------------------------------
+    # --- rendering -------------------------------------------------------------------------------
 
     def _starlette(self) -> Starlette:
         routes = [Route(row.path, self._endpoint(row)) for row in ROUTES]
@@ -170,7 +170,7 @@ class PublicSite:
             key = (request.scope["path"], as_json, tuple(query.items()))
             replies = self._chosen if query or request.path_params else self._replies
             async with self._one_render:
-                # the head first: a page may be newer than its label, never older
+                # The head first: a page may be newer than the head of its key, never older.
                 head = self._head()
                 found = replies.get(key, head)
                 if found is None:
@@ -221,9 +221,10 @@ class PublicSite:
         return self._error_page(500, _is_for_machines(request.scope))
 
     def _error_page(self, status: int, as_json: bool, said: str = "") -> FixedReply:
-        """Return the page of a known status, made once: unknown addresses cost no rendering.
+        """Return the error page of a status, rendered once and kept.
 
-        ``said`` is one of the pages' own sentences, never a part of the request: they are few.
+        ``said`` is one of the pages' own sentences and never a part of the request, so the kept
+        pages are few.
         """
         assert status in ERRORS, "other statuses are not kept"
         key = (status, as_json, said)
@@ -240,7 +241,7 @@ def error_reply(
     *,
     as_json: bool = False,
 ) -> FixedReply:
-    """An error page in the site's own style, or a document for a program.
+    """Return an error page in the site's style, or an error as JSON.
 
     ``said`` is a sentence that follows the text of the status.
     """
@@ -265,7 +266,7 @@ def _is_for_machines(scope: Scope) -> bool:
 
 
 def cross_origin(media_type: str) -> dict[str, str]:
-    """Public JSON may be read by the scripts of any page; nothing else may."""
+    """Return the header that lets scripts of any page read public JSON; none for other types."""
     return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 

@@ -20,7 +20,7 @@ from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """The drawing area in SVG user units, with room for the labels."""
+    """The drawing area in SVG user units, with space for the labels."""
 
     name: str  # wide | narrow
     width: int
@@ -83,7 +83,7 @@ class Tick:
 
 @attrs.frozen(kw_only=True)
 class Span:
-    """A stretch of time to be marked beside those that the curve knows: a halt that goes on."""
+    """A period to be marked in addition to those of the curve: a halt that goes on."""
 
     kind: str  # halt | down
     from_ms: int
@@ -92,7 +92,7 @@ class Span:
 
 @attrs.frozen(kw_only=True)
 class ChartEvent:
-    """A moment to be marked and named: a deposit, a withdrawal, another configuration."""
+    """A moment to be marked and named: a deposit, a withdrawal, a new configuration."""
 
     kind: str  # transfer | config
     at_ms: int
@@ -101,7 +101,7 @@ class ChartEvent:
 
 @attrs.frozen(kw_only=True)
 class Band:
-    """All stretches of one kind, as one path."""
+    """All periods of one kind, as one path."""
 
     kind: str
     path: str
@@ -190,7 +190,7 @@ def curve_charts(
     events: Sequence[ChartEvent],
     opening: tuple[int, Decimal] | None = None,
 ) -> tuple[CurveChart, ...]:
-    """The equity curve in each frame; empty when there is no line to draw.
+    """Return the equity curve in each frame; empty if there is no line to draw.
 
     ``opening`` is when the record began, and with what. The first point of the curve is the end of
     its first stretch, which may be days later.
@@ -209,7 +209,7 @@ def curve_charts(
 
 
 def halved(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
-    """Merge neighbors, keeping lows and highs: a telephone has no pixels for more."""
+    """Merge neighbors and keep lows and highs, for the fewer pixels of a telephone."""
     made = [
         attrs.evolve(last, low=min(first.low, last.low), high=max(first.high, last.high))
         for first, last in zip(points[1::2], points[2::2], strict=False)
@@ -219,14 +219,14 @@ def halved(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
 
 
 def day_charts(days: Sequence[BarDay]) -> tuple[BarChart, ...]:
-    """Daily returns as bars in each frame, oldest first."""
+    """Return daily returns as bars in each frame, oldest first."""
     if len(days) < 2:
         return ()
     return tuple(_bars(frame, days) for frame in BAR_FRAMES)
 
 
 def whisker(value: float, low: float, high: float | None, neutral: float) -> Whisker:
-    """An interval against its neutral figure (zero, or one for a ratio)."""
+    """Return the drawing of an interval and its neutral figure (zero, or one for a ratio)."""
     width = 120
     top = max(value, neutral, low) if high is None else max(high, value, neutral)
     bottom = min(low, value, neutral)
@@ -254,7 +254,7 @@ def _curve(
 ) -> CurveChart:
     start, end = float(marks[0].equity), float(marks[-1].equity)
     low, high = (float(m) for m in (min(m.low for m in marks), max(m.high for m in marks)))
-    # never so near that a still account looks wild: a thousandth of it on either side
+    # At least a thousandth on either side, so that an idle account looks flat.
     pad = max((high - low) * 0.06, abs(start) * 0.001, 0.01)
     y = Scale(low - pad, high + pad, frame.inner_bottom, frame.top)
     ticks_y = tuple(
@@ -301,7 +301,7 @@ def _bands(frame: Frame, x: Scale, curve: Curve, spans: Sequence[Span]) -> Itera
         ]
         stretches += [(span.from_ms, span.until_ms) for span in spans if span.kind == kind]
         path = "".join(
-            # a halt of minutes would vanish on a curve of months: never thinner than can be seen
+            # At least two units wide: a halt of minutes would vanish on a curve of months.
             f"M{begin},{frame.top}h{round(max(end - begin, 2.0), 1)}V{frame.inner_bottom}H{begin}Z"
             for begin, end in _joined(x, stretches)
         )
@@ -310,7 +310,7 @@ def _bands(frame: Frame, x: Scale, curve: Curve, spans: Sequence[Span]) -> Itera
 
 
 def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[float, float]]:
-    """Stretches in the frame's units, clipped to it; those that touch are one."""
+    """Yield periods in the frame's units, clipped to it; those that touch are joined."""
     begin = end = None
     for from_ms, until_ms in sorted(stretches):
         if until_ms <= x.low or from_ms >= x.high:
@@ -328,7 +328,7 @@ def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[fl
 
 
 def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent]) -> str:
-    """What lies too far back to be drawn at its own time, at the middle of its stretch."""
+    """Return marks of events that are merged in the curve, each at the middle of its period."""
     own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {
         x(mark.start_ms + curve.width_ms // 2)

@@ -1,8 +1,8 @@
-"""What changes only when a day ends: daily rows, months, daily statistics and every interval.
+"""Figures that change only when a day ends: daily rows, months, statistics and all intervals.
 
-Made on the site's own thread at the first request after a day's end, a correction or a start, in
-time proportional to the record; all other requests find it made. The key is the number of daily
-rows that were ever written; the intervals are kept by the digest of the data that they rest on.
+The first request after a day's end, a correction or a start makes them on the site's thread, in
+time proportional to the record. Further requests reuse them. Their key is the number of daily rows
+that were ever written; intervals are kept by the digest of their data.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from kamou.store.rows import DayRow, MonthRow
 
 DAYS_SHOWN = 90  # on a page and in /results.json, the open day among them; the rest is in /days
 MONTHS_SHOWN = 12  # a year, the open month among them
-INTERVALS_KEPT = 2  # of the newest data and of those before: a correction may be taken back
-ALL = "all"  # no strategy's name: those are names of Python modules
+INTERVALS_KEPT = 2  # of the newest data and the data before: a correction may be reversed
+ALL = "all"  # not the name of a strategy: those are names of Python modules
 
 
 @attrs.frozen(kw_only=True)
 class Daily:
-    """The rows that have ended and what is made of them; ``newest`` and ``months`` newest first."""
+    """The ended daily rows and their figures; ``newest`` and ``months`` are newest first."""
 
     newest: tuple[DayRow, ...]
     months: tuple[MonthRow, ...]
@@ -58,7 +58,7 @@ class Daily:
 
 
 class Memo:
-    """Remembers what is made once a day for one database, and the pieces of pages made of it."""
+    """Keeps the daily figures of one database, and pieces of pages that are made of them."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -67,7 +67,7 @@ class Memo:
         self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
 
     def daily(self, reader: sqlite3.Connection) -> Daily:
-        """Return what the ended days say, made again only if one of them was written since."""
+        """Return the daily figures; made again only if a daily row was written since."""
         newest = public_queries.newest_days(reader, limit=1)
         key = (queries.totals(reader).get("day_revision"), newest)
         if self._daily is None or key != self._key:
@@ -139,10 +139,10 @@ def no_bounds(daily: Daily) -> TradeBounds:
 
 
 def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
-    """Daily sums of every strategy that closed a trade, and of all, over the complete days."""
+    """Return daily sums of each strategy that closed a trade, and of all, over complete days."""
     place = {row.day: i for i, row in enumerate(complete)}
     days = public_queries.complete_strategy_days(reader)
-    # A strategy whose first trade closed today is not among them: it must not move the resamples.
+    # Without strategies whose first trade closed today, which would change the resamples.
     names = sorted({strategy for _, strategy, *_ in days})
     found = {name: np.zeros((6, len(place))) for name in [ALL, *names]}
     for day, strategy, *sums in days:

@@ -1,4 +1,4 @@
-"""The documents for machines: money as decimal strings, ratios as numbers, times in ms UTC."""
+"""The JSON of ``/results.json``: money as decimal strings, ratios as numbers, times in ms UTC."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kamou.web.results import Results, StrategyResult
 
 
 def results_document(results: Results) -> dict[str, object]:
-    """``/results.json``. Days and months are oldest first; the last of each is still open."""
+    """Return ``/results.json``. Days and months are oldest first; the last of each is open."""
     return {
         "mode": results.mode,
         "market": results.market,
@@ -75,7 +75,7 @@ def results_document(results: Results) -> dict[str, object]:
 
 
 def _drawdown(found: Drawdown) -> dict[str, object]:
-    """An observed figure: it has a count and dates, and no interval."""
+    """Return an observed drawdown, which has a count and dates but no interval."""
     return {
         "value": found.value,
         "n": found.snapshots,
@@ -87,10 +87,10 @@ def _drawdown(found: Drawdown) -> dict[str, object]:
 
 
 def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
-    """One row of the record. What cannot be separated into days has no return.
+    """Return one daily row. A row of days that are not separable has no return.
 
     Args:
-        marks: where those of its midnights are from, by the day that begins.
+        marks: source of the marks of each midnight, by the day that begins then.
     """
     return {
         "day": day.day,

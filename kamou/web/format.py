@@ -1,4 +1,4 @@
-"""Figures as people read them: one way each, with a true minus sign and the unit in sight."""
+"""Formats of figures on the pages: one for each kind, with a true minus sign."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def number(value: float | None, *, signed: bool = False, places: int = 2) -> str
 
 
 def exact(value: Decimal | None) -> str:
-    """A price or quantity with every digit that it has and no zeros that it has not."""
+    """A price or quantity with all its digits, without trailing zeros."""
     if value is None:
         return DASH
     text = f"{abs(value):,f}"
@@ -75,7 +75,7 @@ def moment_exact(at_ms: int | None) -> str:
 
 
 def iso(at_ms: int) -> str:
-    """For ``<time datetime=...>``."""
+    """``2025-10-10T21:00:00Z``, for ``<time datetime=...>``."""
     return f"{_utc(at_ms):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -102,7 +102,7 @@ def month_name(month: str) -> str:
 
 
 def day_ms(day: str) -> int:
-    """When ``2025-10-10`` began, UTC."""
+    """Return the beginning of a UTC day such as ``2025-10-10``, in ms."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
 
 
@@ -122,14 +122,14 @@ def counted(n: int, noun: str) -> str:
 
 
 def count(n: int) -> str:
-    """``1,297``: how many there are."""
+    """``1,297``."""
     return f"{n:,}"
 
 
 def rests_on(own: int, found: int | None, noun: str) -> str:
-    """``of 40 closed trades on complete days``: an interval that rests on fewer than its figure.
+    """``of 40 closed trades on complete days``, for an interval of fewer trades than its figure.
 
-    Empty if the interval rests on the figure's own count, or if there is no interval.
+    Empty if both rest on the same count, or if there is no interval.
     """
     if found is None or found == own:
         return ""
@@ -175,9 +175,9 @@ EXITS = {
 
 
 def exit_of(reason: str, cause_: str | None) -> str:
-    """How a trade ended: its exit reason, and what the system was flattened for.
+    """Return how a trade ended: its exit reason, or the cause of the flatten that closed it.
 
-    ``cause_`` is a StateReason, or None for a close outside of a flatten.
+    ``cause_`` is a StateReason, or None if no flatten closed it.
     """
     if cause_ is None:
         return f"ended by {EXITS.get(reason, words(reason))}"

@@ -1,7 +1,7 @@
-"""The thread that ends the public site's process: with its parent, or with an endless page.
+"""The thread that ends the public site's process after its parent, or if a page takes too long.
 
-Nothing in the event loop could notice either while the loop is blocked. ``os._exit`` frees the port
-at once; an orphan in a busy loop held it for 7.7 s.
+A task could notice neither while the event loop is blocked. ``os._exit`` frees the port at once; an
+orphaned process in a busy loop held it for 7.7 s.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import trio
 from kamou.escaping import escape_text
 
 STDERR = 2  # descriptor of standard error
-GUARD_LOOK_S = 0.25  # how often the thread looks whether a page takes too long
+GUARD_LOOK_S = 0.25  # between two checks whether a page takes too long
 EXIT_OUT_OF_MEMORY = 1
 EXIT_RENDER_TOO_LONG = 5  # the exit code of every timeout
 
@@ -27,9 +27,9 @@ ExitProcess = Callable[[int], Any]
 
 
 def write_line(line: str) -> None:
-    """Write one line to standard error; dropped when nobody takes it.
+    """Write one line to standard error; drop it if no process reads it.
 
-    A line is shorter than what a pipe that can be written to takes whole (PIPE_BUF, 4,096 bytes).
+    A line is shorter than PIPE_BUF (4,096 bytes), so a writable pipe takes it whole.
     """
     with contextlib.suppress(OSError):
         _, writable, _ = select.select([], [STDERR], [], 0)
@@ -44,11 +44,11 @@ def end_without_memory(end: ExitProcess = os._exit) -> None:
 
 
 class Guard:
-    """Watches over one process from a thread of its own.
+    """Watches its process from a thread.
 
-    ``lifeline`` is a pipe from the parent, whose end is the parent's end; None: there is none. An
-    open snapshot of the database keeps its write-ahead log from being checkpointed, so a page that
-    takes longer than ``render_max_s`` ends the process. ``end`` and ``seconds`` are for tests.
+    ``lifeline`` is a pipe from the parent that ends when the parent ends; None: no parent. A page
+    that takes longer than ``render_max_s`` ends the process, because its open snapshot keeps the
+    write-ahead log from being checkpointed. ``end`` and ``seconds`` are for tests.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Guard:
         self.renders = 0  # pages made
 
     def start(self) -> None:
-        """Begin to watch, in a thread that keeps nothing alive."""
+        """Begin to watch, in a daemon thread."""
         threading.Thread(target=self.watch, name="guard", daemon=True).start()
 
     def watch(self) -> None:
-        """Return, in a test, once the process would have been ended."""
+        """Watch until the process must end, and end it. Returns in tests only."""
         while True:
             readable, _, _ = select.select(self._watched, [], [], GUARD_LOOK_S)
             if readable and not os.read(readable[0], 4_096):
@@ -84,7 +84,7 @@ class Guard:
                 return
 
     async def render(self, function: Callable[..., Any], *args: object) -> Any:
-        """Run ``function`` in a thread, watched. One at a time, as ``PublicSite`` does it."""
+        """Run ``function`` in a thread, watched. ``PublicSite`` runs one at a time."""
 
         def watched() -> Any:
             self._render_since_s = self._seconds()

@@ -1,4 +1,4 @@
-"""Halts, reduced sizes and downtime as one list in order of time, in words."""
+"""Halts, reduced size, disabled strategies and downtime as one list by time, in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kamou.web import format as fmt
 from kamou.web.results import Results
 
 OPEN, CLOSE = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
-NOTE_CHARS_MAX = 200  # as the operator's listener takes it
+NOTE_CHARS_MAX = 200  # the maximum of the operator's listener
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class Interruption:
 
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:
-    """Return everything that kept the system from trading at its full size, newest first."""
+    """Return all periods without trading at full size, newest first."""
     found = [
         _of_period(period, holding=results.holding)
         for period in (*results.halts, *results.reduced_size)
@@ -53,9 +53,9 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
 
 
 def _did(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
-    """What a command did that left the trading state as it was.
+    """Return the effect of a command that did not change the trading state.
 
-    An older journal may hold a flatten outside of any halt: nothing ran when it closed everything.
+    An older journal may have a flatten outside of any halt: it ran while the system did not.
     """
     if command.reason == StateReason.OPERATOR_FLATTEN.value:
         return "flattened while nothing ran"
@@ -86,7 +86,7 @@ def _lines(period: HaltPeriod) -> Iterator[str]:
     first, *later = period.steps
     # A resume, or a new day, may lead from a halt to a reduced size; it is not its cause.
     if period.state == first.state and period.reason != first.reason:
-        yield fmt.cause(period.reason)  # without the operator's words: they are of the resume
+        yield fmt.cause(period.reason)  # without the operator's note, which is of the resume
     else:
         yield _said(first, first.reason)
     left = period.steps_total - len(period.steps)

@@ -1,7 +1,7 @@
 """The public site's process: ``python -P -m kamou.web.process``, started by the trading process.
 
-It reads its handover from standard input, takes its limits upon itself, and only then imports what
-serves pages. It says numbers on standard output and text on standard error.
+It reads its handover from standard input, sets its limits, and only then imports the pages. It
+writes heartbeats to standard output and text to standard error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ READ_BYTES = 65_536
 
 
 def main() -> NoReturn:
-    """Serve until told to stop. Never returns: the exit code says how it ended."""
+    """Serve until asked to stop. Never returns; the exit code is the reason of its end."""
     numbers = os.dup(NUMBERS_PIPE)
     os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # a stray print is text, not a heartbeat
     os.set_blocking(numbers, False)  # a parent that does not read must not block the pages
@@ -55,7 +55,7 @@ def main() -> NoReturn:
 
 
 def read_line(descriptor: int, bytes_max: int) -> bytes:
-    """Return what comes before the first line break, or before the end.
+    """Return the first line, or all bytes if there is no line break.
 
     Raises:
         ValueError: it is longer than ``bytes_max``.
@@ -72,7 +72,7 @@ def read_line(descriptor: int, bytes_max: int) -> bytes:
 
 
 def take_limits(handover: SiteHandover) -> None:
-    """Limit what this process may take of memory and descriptors; what it makes is its own."""
+    """Limit memory and descriptors of this process; make its files readable by its owner only."""
     os.umask(0o077)
     if handover.memory_max_bytes:
         set_limit(resource.RLIMIT_AS, handover.memory_max_bytes)
@@ -81,7 +81,7 @@ def take_limits(handover: SiteHandover) -> None:
 
 
 def set_limit(which: int, limit: int) -> None:
-    """Set soft and hard limit; never beyond the hard limit of now."""
+    """Set the soft and the hard limit, at most to the present hard limit."""
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
@@ -102,7 +102,7 @@ def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
     )
     bound = socket.socket(fileno=handover.socket)
     served = serving(Path(handover.database), site, guard, bound, handover.limits)
-    os.nice(handover.nice)  # after the imports: half a second that readers would wait for
+    os.nice(handover.nice)  # after the imports, which take half a second and would take longer
     trio.run(serve_until_signal, served, partial(beat, served, guard, handover, numbers))
     bound.close()
 
@@ -117,7 +117,7 @@ async def beat(served: Serving, guard: Guard, handover: SiteHandover, descriptor
 
 
 def measured(served: Serving, guard: Guard) -> Heartbeat:
-    """Return the process's numbers now."""
+    """Return the present figures of this process."""
     traffic = served.server.traffic
     return Heartbeat(
         requests=traffic.requests,
@@ -133,7 +133,7 @@ def measured(served: Serving, guard: Guard) -> Heartbeat:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory; where the system does not tell, the largest there ever was."""
+    """Return the resident memory in bytes; without /proc, the largest so far."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""Templates and the style sheet: loaded once, from the package."""
+"""Templates, style sheet and images, loaded once from the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATIC_TYPES = {
 
 @attrs.frozen(kw_only=True)
 class StaticFile:
-    """``name`` holds a digest of ``body``: what is at an address never changes."""
+    """``name`` has a digest of ``body``, so the body at an address never changes."""
 
     name: str
     body: bytes
@@ -31,7 +31,7 @@ class StaticFile:
 
 @attrs.frozen
 class Templates:
-    """Renders a template to bytes, with the site and the address of its style sheet at hand."""
+    """Renders templates to bytes; they know the site and the addresses of static files."""
 
     environment: jinja2.Environment
     static: tuple[StaticFile, ...]
@@ -40,13 +40,13 @@ class Templates:
         return self.environment.get_template(template).render(**values).encode()
 
     def macro(self, name: str, *values: object) -> Markup:
-        """Render one macro of ``macros.html``: a piece of a page that is kept for longer."""
+        """Render one macro of ``macros.html``, for a piece of a page that is kept."""
         module = self.environment.get_template("macros.html").module
         return Markup(getattr(module, name)(*values))
 
 
 def load_templates(site: Site) -> Templates:
-    """Everything the pages need; autoescaped, and an undefined name is an error."""
+    """Return the templates of the site, autoescaped; an undefined name is an error."""
     static = load_static()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kamou.web", "templates"),
@@ -91,9 +91,9 @@ def load_templates(site: Site) -> Templates:
 
 
 def load_static() -> tuple[StaticFile, ...]:
-    folder = resources.files("kamou.web") / "static"
+    directory = resources.files("kamou.web") / "static"
     found: list[StaticFile] = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
         stem, _, suffix = entry.name.partition(".")
         if suffix in STATIC_TYPES:
             body = entry.read_bytes()

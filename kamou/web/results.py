@@ -1,8 +1,8 @@
-"""The results: one value, a pure function of what the database says, from which the page and
-``/results.json`` are both made.
+"""The results: one value, read from the database, for the page and ``/results.json`` alike.
 
-What changes with every cycle is read from the totals, the newest rows and the open day; what
-changes when a day ends comes from ``web/daily_figures.py``. So it costs the same in every year.
+Figures that change in every cycle are read from totals, the newest rows and the open day. Figures
+that change when a day ends come from ``web/daily_figures.py``. So the cost does not grow with the
+record.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
-SPANS_SHOWN = (
-    20  # halts, and as many gaps and configurations; beside them stands how many there are
-)
+SPANS_SHOWN = 20  # halts, downtimes and configurations each; their total is shown with them
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +53,7 @@ class ConfigChange:
 
 @attrs.frozen(kw_only=True)
 class Happenings:
-    """What happened beside the trades: the newest of each kind, and how many there are."""
+    """Halts, downtimes, transfers and the like: the newest of each kind, and their totals."""
 
     state: str
     halts: tuple[HaltPeriod, ...]
@@ -75,14 +73,14 @@ class Happenings:
 
     @property
     def halted_since_ms(self) -> int | None:
-        """When the halt began that goes on; None without one."""
+        """Return the beginning of the halt that goes on; None if there is none."""
         last = self.halts[-1] if self.halts else None
         return last.from_ms if last is not None and last.until_ms is None else None
 
 
 @attrs.frozen(kw_only=True)
 class Results(Happenings):
-    """Everything that ``/results`` says. ``since_ms`` is None before the first equity mark.
+    """All figures of ``/results``. ``since_ms`` is None before the first equity snapshot.
 
     ``days`` and ``months`` are newest first and begin with those that are still open.
     """
@@ -102,7 +100,7 @@ class Results(Happenings):
     daily: Daily
     days: tuple[DayRow, ...]
     days_total: int
-    marks: Mapping[str, str]  # where those of the days' midnights are from
+    marks: Mapping[str, str]  # source of the marks of each midnight, by day
     months: tuple[MonthRow, ...]
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
@@ -115,20 +113,20 @@ class Results(Happenings):
 
     @property
     def moved_one_way(self) -> bool:
-        """Whether all deposits and withdrawals are known here to be of one kind."""
+        """Return True if all transfers are listed and are either deposits or withdrawals."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 
     @property
     def shown_state(self) -> str:
-        """The state in plain words: nothing is being closed where nothing is held."""
+        """Return the trading state in plain words."""
         if self.ended:
             return "the replay has ended"
         return fmt.state(self.state, holding=self.holding)
 
 
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
-    """Ask the database for everything, at one committed state."""
+    """Read all results from one snapshot of the database."""
     with public_queries.open_snapshot(reader):
         latest = queries.latest(reader)
         then = as_of.newest(reader)
@@ -138,8 +136,7 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         now = open_row(reader)
         sums = as_of.sums(reader, then)
         until_ms, last = then.at_ms + 1, daily.drawdown.last
-        # What was moved between the last snapshot of the days and their end lies in the first
-        # snapshot of the open day.
+        # The open day's first snapshot has the transfers since the last snapshot of ended days.
         moved_ms = daily.end_ms if last is None else last[0] + 1
         drawdown = daily.drawdown.after(
             public_queries.snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
@@ -247,7 +244,7 @@ def _strategy(sums: StrategySums, daily: Daily) -> StrategyResult:
 
 
 def _months(daily: Daily, now: DayRow | None) -> tuple[MonthRow, ...]:
-    """The months of the ended rows with the open day added to its own."""
+    """Return the months, with the open day added to its month."""
     if now is None:
         return daily.months
     opened = month_of(now.last_day[:7], (now,))

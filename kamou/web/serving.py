@@ -1,4 +1,4 @@
-"""The public pages on one listener, until a signal: for `kamou run`'s child and `kamou site`."""
+"""Serving the public pages on one listener until a signal, for `kamou run` and `kamou site`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kamou.web.app import PublicSite
 from kamou.web.guard import Guard, end_without_memory, write_line
 from kamou.web.site import Site
 
-Beside = Callable[[], Awaitable[None]]
+Background = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -42,14 +42,14 @@ def serving(
 
 
 def page_failed(notices: Notices, path: str, error: Exception) -> None:
-    """Say which page raised what, once a minute at most. A process without memory ends."""
+    """Write which page raised what, at most once a minute. Without memory, end the process."""
     if isinstance(error, MemoryError):
         end_without_memory()
     notices.say("page", f"page {path} failed: {error!r}")
 
 
-async def serve_until_signal(served: Serving, beside: Beside) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP, with ``beside`` running from the moment it listens."""
+async def serve_until_signal(served: Serving, background: Background) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP; run ``background`` as soon as it listens."""
     server = served.server
     async with trio.open_nursery() as nursery:
 
@@ -65,5 +65,5 @@ async def serve_until_signal(served: Serving, beside: Beside) -> None:
 
         await nursery.start(lambda task_status: stop_at_signal(task_status))
         await nursery.start(lambda task_status: serve_and_end(task_status))
-        nursery.start_soon(beside)
+        nursery.start_soon(background)
     served.public.close()

@@ -1,4 +1,4 @@
-"""What every page says beside its figures: the mode, the currency and the gate of the journal."""
+"""Mode, currency, gate and notices, which every page shows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kamou.store.latest_run import LatestRun
 RISK_NOTICE = (
     "This is not financial advice and no promise of profit. Perpetual futures are traded with"
     " leverage: you can lose everything you put in, and lose it fast. Past results, simulated or"
-    " real, do not tell what comes next."
+    " real, do not predict future results."
 )
 GATE_NOTICE = (
-    "The promotion gate is assumed live here: the strategies trade without having earned it from"
+    "The promotion gate is assumed live here: the strategies trade without having qualified by"
     " a shadow record of their own."
 )
 ASSUMED_GATE = "assumed"  # label of the gate that grants every strategy its size
@@ -40,7 +40,7 @@ class Site:
 
     @property
     def banner(self) -> str:
-        """The line under every page's head; empty in live mode."""
+        """Return the line below every page's header; empty in live mode."""
         said = RECORDED_NOTICE if self.mode == "demo" and self.recorded else MODE_NOTICES[self.mode]
         if not said:
             return ""
@@ -48,19 +48,19 @@ class Site:
 
     @property
     def market(self) -> str:
-        """Where prices come from: ``generated``, ``recorded`` or ``real``."""
+        """Return the source of prices: ``generated``, ``recorded`` or ``real``."""
         if self.mode != "demo":
             return "real"
         return "recorded" if self.recorded else "generated"
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What must be said with every figure, in order of importance."""
+        """Return the notices that belong to every figure, the most important first."""
         gate = GATE_NOTICE if self.assumed_live else ""
         return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
 
     def as_run(self, run: LatestRun | None) -> Site:
-        """Return this site with what the journal's newest run says; unchanged before the first."""
+        """Return this site with the values of the journal's newest run; unchanged without one."""
         if run is None:
             return self
         assumed = run.gate == ASSUMED_GATE

@@ -1,4 +1,4 @@
-"""``kamou site``: the public pages of a database, without a run beside them."""
+"""``kamou site``: the public pages of a database, without a run."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def serve_alone(
     It takes no lock and writes nothing. A run may write the database meanwhile.
 
     Raises:
-        StoreError, DatabaseNewerError: the database cannot be read; says why.
+        StoreError, DatabaseNewerError: the database cannot be read.
         ListenError: the address cannot be bound.
     """
-    open_whole(database).close()  # refused at once, not page by page
+    open_whole(database).close()  # to fail at the start, not at the first page
     listener = Listener(
         app=None, host=host, port=port, setting="web.port", option="--port", limits=limits
     )

@@ -1,4 +1,4 @@
-"""What never changes while the site runs: style sheet and images, favicon, robots.txt, sitemap."""
+"""Replies that never change while the site runs: static files, robots.txt and the sitemap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kamou.web.render import StaticFile
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 XML = "application/xml; charset=utf-8"
-DAY = "public, max-age=86400"  # at an address that everybody knows, and that must not change
+DAY = "public, max-age=86400"  # at a fixed address without a digest
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -30,7 +30,7 @@ def fixed_replies(
 
 
 def robots(public_url: str) -> bytes:
-    """Everything may be read; filters of the list of trades only repeat it."""
+    """Return robots.txt: all pages, except filtered lists of trades, which only repeat others."""
     lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
     if public_url:
         lines.append(f"Sitemap: {public_url}/sitemap.xml")
@@ -38,7 +38,7 @@ def robots(public_url: str) -> bytes:
 
 
 def sitemap(public_url: str) -> bytes:
-    """The pages that stand for themselves. Trades and days are linked from them."""
+    """Return the sitemap: the main pages, which link to trades and days."""
     urls = "".join(f"<url><loc>{escape(public_url + page)}</loc></url>" for page in PAGES)
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><urlset xmlns="{SITEMAP}">{urls}</urlset>'.encode()

@@ -1,4 +1,4 @@
-"""Round values and round moments for the axes of charts."""
+"""Ticks and labels for the axes of charts: round values and round times."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kamou.core.day import DAY_MS, HOUR_MS
 
 
 def nice_step(span: float, count: int) -> float:
-    """The smallest of 1, 2, 2.5, 5 x 10^k that cuts ``span`` in at most ``count`` pieces."""
+    """Return the smallest of 1, 2, 2.5, 5 x 10^k that cuts ``span`` into at most ``count``."""
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))
 
 
 def value_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Round values inside ``[low, high]``."""
+    """Return round values inside ``[low, high]``."""
     step = nice_step(high - low, count)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
@@ -35,7 +35,7 @@ class Label:
     """A tick of the axis of time, and where its label is written."""
 
     at: float
-    label: str  # empty if there is no room for it
+    label: str  # empty if there is no space for it
     text_x: float
     anchor: str  # start | middle | end
 
@@ -79,7 +79,7 @@ MONTH_MS = 30 * DAY_MS  # near enough to choose a step by
 
 
 def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], ...]:
-    """Round UTC moments inside ``[from_ms, to_ms]``, at most about ``count``, with short labels."""
+    """Return about ``count`` round UTC times inside ``[from_ms, to_ms]``, with short labels."""
     wanted = (to_ms - from_ms) / count
     step = next((s for s in TIME_STEPS_MS if s >= wanted), None)
     if step is not None:

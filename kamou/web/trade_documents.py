@@ -1,4 +1,4 @@
-"""``/trades`` and a trade for programs: money and prices as decimal strings, times in ms UTC."""
+"""The JSON of ``/trades`` and of one trade: money as decimal strings, times in ms UTC."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.store.rows import TradeChain, TradeRow
 from kamou.web.site import Site
 
-FILLS_MAX = 100  # of one trade, and as many orders; beside them stands how many there are
-PRIVATE = frozenset({"rowid"})  # a place in our table
+FILLS_MAX = 100  # of one trade, and as many orders; their totals are given
+PRIVATE = frozenset({"rowid"})  # a key of the database
 
 
 def trades_document(
@@ -26,9 +26,9 @@ def trades_document(
     newer: str,
     older: str,
 ) -> dict[str, object]:
-    """One page of trades, newest first, with the addresses of its neighbors.
+    """Return one page of trades, newest first, with the addresses of its neighbors.
 
-    ``worst`` has the ``worst_case_r`` of each by trade id, ``flattened`` what it was flattened for.
+    By trade id, ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten.
     """
     return {
         "mode": site.mode,
@@ -48,9 +48,9 @@ def trade_document(
     worst: float | None,
     flattened: str | None,
 ) -> dict[str, object]:
-    """One trade with everything that led to it.
+    """Return one trade with its chain of causes.
 
-    ``worst`` is its ``worst_case_r``, ``flattened`` what it was flattened for.
+    ``worst`` is its ``worst_case_r``, ``flattened`` the cause of the flatten that closed it.
     """
     assert chain.trade is not None
     return {
@@ -72,7 +72,7 @@ def trade_document(
 
 
 def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[str, object]:
-    """Put ``worst_case_r`` beside R; both are null for a trade of which no plan opened a part."""
+    """Return one trade; R and ``worst_case_r`` are null unless its plan opened all of it."""
     found: dict[str, object] = {}
     for name, value in (_plain(trade) or {}).items():
         found[name] = value

@@ -147,9 +147,7 @@ def test_days_that_all_stood_still_can_be_drawn() -> None:
     assert [bar.kind for bar in wide.bars] == ["idle", "idle"]
 
 
-def test_days_that_cannot_be_separated_are_as_wide_as_they_are_and_say_nothing_of_up_or_down() -> (
-    None
-):
+def test_days_that_are_not_separable_are_drawn_at_their_width_without_a_sign() -> None:
     days = [
         bar_day("2025-07-26", 0.01),
         bar_day("2025-07-27", None, days=8),

@@ -59,7 +59,7 @@ async def published(
     return found["disabled_strategies"], found["disabled_strategies_total"], section
 
 
-async def test_without_a_disabled_strategy_nothing_is_said(
+async def test_without_a_disabled_strategy_none_is_listed(
     told: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     rows, total, section = await published(told(), demo, client)
@@ -92,7 +92,7 @@ async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is
     assert "seen" not in section  # the operator's words are not for the public
 
 
-async def test_a_resume_that_only_let_a_strategy_enter_again_says_so_and_has_no_length(
+async def test_a_resume_of_a_disabled_strategy_alone_is_listed_without_a_length(
     told: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     at_ms = SINCE_MS + 3 * HOUR_MS

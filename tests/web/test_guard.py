@@ -49,7 +49,7 @@ def watched(guard: Guard) -> threading.Thread:
     return thread
 
 
-def test_the_end_of_the_lifeline_is_the_end_of_the_process_and_bytes_on_it_are_not(
+def test_the_end_of_the_lifeline_ends_the_process_and_bytes_on_it_do_not(
     pipe: list[int],
 ) -> None:
     ending = Ending()
@@ -109,7 +109,7 @@ async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
     assert "out of memory" in capfd.readouterr().err
 
 
-async def test_what_is_said_is_one_printable_line_and_of_pages_one_a_minute(
+async def test_a_message_is_one_printable_line_and_failed_pages_have_one_a_minute(
     capfd: pytest.CaptureFixture[str], autojump_clock: MockClock
 ) -> None:
     notices = Notices(write_line)
@@ -124,7 +124,7 @@ async def test_what_is_said_is_one_printable_line_and_of_pages_one_a_minute(
     assert "99 more" in lines[-1]
 
 
-def test_a_line_that_nobody_reads_is_dropped_and_not_waited_for(
+def test_a_line_that_no_process_reads_is_dropped_without_waiting(
     pipe: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe

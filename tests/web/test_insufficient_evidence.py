@@ -30,7 +30,7 @@ NO_EVIDENCE = "insufficient evidence: "
         (1, 1, set(), "1 closed trade on complete days, 30 needed"),
     ],
 )
-async def test_figures_are_shown_as_how_it_works_says(
+async def test_figures_are_shown_from_the_counts_that_how_it_works_names(
     tmp_path: Path, client: Client, days: int, a_day: int, shown: set[str], reason: str
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

@@ -105,7 +105,7 @@ def raw_states(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return [(seq, json.loads(body)) for seq, body in bodies]
 
 
-async def test_a_halt_is_one_from_its_first_refusal_to_its_end(
+async def test_a_halt_is_one_period_from_its_first_step_to_its_end(
     told: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(told, demo, client)
@@ -158,9 +158,7 @@ async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
     assert not quoted, "the words of the resume are not those of the day's loss"
 
 
-async def test_the_page_says_that_the_governor_reduced_the_size(
-    told: Path, demo: Site, client: Client
-) -> None:
+async def test_the_results_page_lists_reduced_size(told: Path, demo: Site, client: Client) -> None:
     found, page = await published(told, demo, client)
     assert [(r["from_ms"], r["until_ms"]) for r in found["reduced_size"]] == [
         (hour(1), hour(2)),
@@ -194,7 +192,7 @@ async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
     assert len(kinds) == 1
 
 
-async def test_a_flatten_of_an_older_journal_outside_of_any_halt_says_what_it_did(
+async def test_a_flatten_of_an_older_journal_outside_of_any_halt_is_listed_with_its_effect(
     told: Path, demo: Site, client: Client
 ) -> None:
     def said(at: float, reason: str, note: str) -> CommandRecorded:

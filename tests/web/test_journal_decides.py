@@ -46,7 +46,7 @@ async def test_an_empty_journal_is_served_with_what_the_site_was_given(
 
 
 @pytest.mark.parametrize("gate", [ASSUMED_GATE, "arithmetic"])
-async def test_the_first_run_changes_what_the_pages_say_without_a_restart(
+async def test_the_first_run_changes_the_pages_without_a_restart(
     empty_record: Path, client: Client, gate: str
 ) -> None:
     public = PublicSite(empty_record, Site(mode="demo", assumed_live=True), runner=inline)
@@ -60,7 +60,7 @@ async def test_the_first_run_changes_what_the_pages_say_without_a_restart(
     assert (found["mode"], found["currency"]) == ("paper", "EUR")
 
 
-def test_the_newest_run_speaks_for_the_journal(empty_record: Path) -> None:
+def test_the_pages_show_the_newest_run_of_the_journal(empty_record: Path) -> None:
     with closing(database.open_reader(empty_record)) as reader:
         assert latest_run(reader) is None
         write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))

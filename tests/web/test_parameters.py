@@ -37,7 +37,7 @@ FREE = {(path, name) for path in LISTS for name in ("strategy", "symbol")}
 
 
 @pytest.mark.parametrize(("path", "name", "value", "why"), INVALID)
-async def test_a_value_that_is_not_allowed_is_400_and_says_what_is(
+async def test_a_parameter_with_an_invalid_value_is_400_with_the_valid_ones(
     public: PublicSite, client: Client, path: str, name: str, value: str, why: str
 ) -> None:
     async with client(public) as http:

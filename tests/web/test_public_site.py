@@ -43,7 +43,7 @@ def a_trade(record: Path) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_every_page_says_its_mode_and_its_risk(
+async def test_every_page_shows_its_mode_and_the_risk_notice(
     public: PublicSite, client: Client, path: str
 ) -> None:
     async with client(public) as http:
@@ -216,7 +216,7 @@ async def test_what_is_not_there_is_not_found_in_the_sites_own_style(
     assert "etag" not in answer.headers
 
 
-async def test_an_overlong_query_is_refused(public: PublicSite, client: Client) -> None:
+async def test_an_overlong_query_is_rejected(public: PublicSite, client: Client) -> None:
     async with client(public) as http:
         answer = await http.get("/trades?symbol=" + "x" * 600)
     assert answer.status_code == 414
@@ -265,7 +265,7 @@ async def test_the_sites_connections_cannot_write(record: Path) -> None:
 # --- pricing -------------------------------------------------------------------------------------
 
 
-async def test_pricing_is_free_and_self_hosted_when_the_operator_says_nothing(
+async def test_pricing_is_free_and_self_hosted_without_a_pricing_file(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:
@@ -287,7 +287,7 @@ async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
     assert "Free, self-hosted" not in page
 
 
-def test_the_pricing_file_is_read_or_refused_by_name(tmp_path: Path) -> None:
+def test_the_pricing_file_is_read_or_is_an_error_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "pricing.md"
     file.write_text("hello", encoding="utf-8")
     assert read_pricing(str(file)) == "hello"
@@ -296,7 +296,7 @@ def test_the_pricing_file_is_read_or_refused_by_name(tmp_path: Path) -> None:
         read_pricing(str(tmp_path / "absent.md"))
 
 
-def test_a_demo_with_a_real_gate_does_not_say_that_it_is_assumed() -> None:
+def test_a_demo_with_a_real_gate_has_no_notice_of_an_assumed_gate() -> None:
     assert Site(mode="demo").banner == "Demo: simulated market and simulated money."
     assert not any("gate" in notice for notice in Site(mode="demo").notices)
     assert any("gate" in notice for notice in Site(mode="demo", assumed_live=True).notices)

@@ -155,7 +155,7 @@ async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> No
     assert math.prod(1 + month["return"] for month in found["months"]) == pytest.approx(whole)
 
 
-async def test_intervals_rest_on_complete_days_and_say_until_when(
+async def test_intervals_rest_on_complete_days_and_the_page_has_their_end(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
@@ -203,7 +203,7 @@ async def test_the_page_shows_each_figure_with_its_count_and_interval(
     assert "insufficient evidence" in page  # of oi_momentum, with too few trades of its own
 
 
-async def test_a_young_record_says_insufficient_evidence(
+async def test_a_short_record_has_insufficient_evidence(
     young_record: Path, demo: Site, client: Client
 ) -> None:
     app = PublicSite(young_record, demo, runner=inline)

@@ -43,7 +43,7 @@ def append(path: Path, *events: e.Event) -> None:
         JournalWriter(connection, run_number=1).append(events)
 
 
-async def test_a_replay_says_that_its_market_was_recorded_and_when_it_has_ended(
+async def test_the_site_of_a_replay_names_its_recorded_market_and_its_end(
     record: Path, demo: Site, client: Client
 ) -> None:
     async with client(PublicSite(record, demo, runner=inline)) as http:

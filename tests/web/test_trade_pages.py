@@ -105,7 +105,7 @@ async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
     assert "No closed trade matches" in none.text
 
 
-async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
+async def test_a_trades_page_has_its_chain_of_causes_back_to_the_bar(
     public: PublicSite, client: Client, record: Path
 ) -> None:
     trade_id = a_trade(record)
@@ -119,7 +119,7 @@ async def test_a_trade_opens_to_its_chain_of_causes_back_to_the_candle(
     for said in ("98.40", "mean reversion" if "mean" in trade_id else "OI momentum", "99.95"):
         assert said in page.text
     timeline = re.findall(r'<td class="text">([A-Z][a-z ]+)<small>', page.text)
-    assert timeline[:4] == ["Candle opened", "Candle closed", "Signal ranked", "Permit granted"]
+    assert timeline[:4] == ["Bar opened", "Bar closed", "Signal ranked", "Permit granted"]
     assert timeline[-1] == "Trade closed"
     assert (
         timeline.index("Entry order recorded")
@@ -148,7 +148,7 @@ async def test_a_trade_without_a_chain_still_has_a_page(
     assert page.text.count("None on record") == 6
 
 
-async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_beside_the_mean(
+async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_apart_from_the_mean(
     client: Client, demo: Site, tmp_path: Path
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

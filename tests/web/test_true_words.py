@@ -88,7 +88,7 @@ async def test_deposits_less_withdrawals_are_called_net(record: Path, client: Cl
     assert "Since then as much was withdrawn as deposited." in await page(record, client)
 
 
-async def test_a_flatten_that_has_closed_everything_does_not_say_that_it_is_closing(
+async def test_the_state_after_a_flatten_closed_everything_is_not_closing(
     record: Path, client: Client
 ) -> None:
     flatten = changed(NOW_MS, TradingState.ACTIVE, FLATTEN, "OPERATOR_FLATTEN")
@@ -117,7 +117,7 @@ async def test_half_of_the_days_limit_is_called_half() -> None:
     ],
     ids=["the operator's", "the governor's", "none", "the kill switch's, without a run"],
 )
-async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
+async def test_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     record: Path, client: Client, state: TradingState, reason: str, own: bool, said: str
 ) -> None:
     known = events_of(record)
@@ -173,7 +173,7 @@ async def test_a_trade_that_a_flatten_closed_says_who_flattened_and_why(
     assert document["trade"]["exit_reason"] == "exit"
 
 
-async def test_the_month_in_which_the_record_began_is_a_part_unless_it_began_with_the_month(
+async def test_the_first_month_is_a_part_unless_the_record_began_with_the_month(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "months.sqlite3"
@@ -192,9 +192,7 @@ async def test_a_month_whose_last_midnight_is_not_known_is_a_part(
     assert 'Aug 2025 <span class="tag">part</span>' in await page(path, client)
 
 
-async def test_pricing_speaks_of_keys_where_there_is_something_to_open_with_them(
-    record: Path, client: Client
-) -> None:
+async def test_pricing_mentions_no_keys_in_a_demo(record: Path, client: Client) -> None:
     assert "Your keys" not in await page(record, client, "/how-it-works")
     assert "your own keys" not in await page(record, client, "/pricing")
     assert "no exchange account and no keys" in await page(record, client, "/pricing")

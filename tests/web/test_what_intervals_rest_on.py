@@ -68,7 +68,7 @@ def text_of(fragment: str) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", fragment))).strip()
 
 
-async def test_an_interval_of_fewer_trades_than_its_figure_says_of_how_many(
+async def test_an_interval_of_fewer_trades_than_its_figure_has_its_own_count(
     newer_trades: Path, client: Client
 ) -> None:
     with closing(open_reader(newer_trades)) as reader:
@@ -91,7 +91,7 @@ async def test_an_interval_of_fewer_trades_than_its_figure_says_of_how_many(
     assert text_of(whole).count(f"of {DAYS * A_DAY} trades") == 3
 
 
-def test_the_report_says_what_an_interval_rests_on(
+def test_the_report_has_the_count_that_an_interval_rests_on(
     newer_trades: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from kamou.cli import main

@@ -21,17 +21,19 @@ NOT_SO = {
     "stopped by a human": "the word is operator",
     "since the first day": "the return is over complete days, and the first may be none",
 }
-ALLOWED = "It publishes how it really does: every trade, every cost, every losing day."
+ALLOWED = "It publishes every trade, every cost and every losing day."
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_no_page_says_what_is_not_so(public: PublicSite, client: Client, path: str) -> None:
+async def test_no_page_has_a_phrase_that_is_not_true(
+    public: PublicSite, client: Client, path: str
+) -> None:
     async with client(public) as http:
         page = unescape((await http.get(path)).text).replace(ALLOWED, "")
     assert not {words for words in NOT_SO if words in page.lower()}
 
 
-async def test_the_return_says_what_it_leaves_out_and_what_its_interval_is(
+async def test_the_return_names_what_it_omits_and_its_interval(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

@@ -92,7 +92,7 @@ def traded(tmp_path: Path) -> Path:
     return tmp_path / "kamou.sqlite3"
 
 
-async def test_worst_case_r_of_a_traded_history_is_what_its_events_say(
+async def test_worst_case_r_of_a_traded_history_follows_from_its_events(
     traded: Path, client: Client
 ) -> None:
     wanted = recomputed(traded)

@@ -1,4 +1,4 @@
-"""What a page is: a function from what was asked to bytes. It reads, and that is all it can do."""
+"""The types of a page: a function from a request to bytes, which only reads the database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.web.site import Site
 
 @attrs.frozen(kw_only=True)
 class Ask:
-    """One question to a page. ``query`` holds only the parameters that its route names."""
+    """One request to a page. ``query`` holds only the parameters that its route names."""
 
     reader: sqlite3.Connection
     site: Site

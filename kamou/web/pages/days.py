@@ -23,10 +23,10 @@ NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
 def render(ask: Ask) -> RenderedPage:
-    """One page of days; the newest begins with the day that is still open.
+    """Return one page of days; the newest page begins with the day that is still open.
 
     Raises:
-        HTTPException: 400 for a ``before`` that is no day.
+        HTTPException: 400 for a ``before`` that is not a day.
     """
     before = _before(ask)
     with public_queries.open_snapshot(ask.reader) as reader:
@@ -51,10 +51,10 @@ def render(ask: Ask) -> RenderedPage:
 
 
 def render_json(ask: Ask) -> RenderedPage:
-    """The same rows as a document; ``next_before`` leads to the next older ones.
+    """Return the same rows as JSON; ``next_before`` leads to the next older ones.
 
     Raises:
-        HTTPException: 400 for a ``before`` that is no day or a ``limit`` out of bounds.
+        HTTPException: 400 for a ``before`` that is not a day or a ``limit`` out of bounds.
     """
     before, limit = _before(ask), _limit(ask)
     with public_queries.open_snapshot(ask.reader) as reader:
@@ -77,7 +77,7 @@ def render_json(ask: Ask) -> RenderedPage:
 
 
 def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:
-    """Return ``before`` of the next newer page: empty for the newest, None where that is shown."""
+    """Return ``before`` of the next newer page: empty for the newest page, None on the newest."""
     if before is None:
         return None
     return public_queries.day_after(reader, before, rows=PAGE_SIZE) or ""

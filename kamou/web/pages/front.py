@@ -1,4 +1,4 @@
-"""``/``: what this is, and where the record is."""
+"""``/``: what Kamou is, its newest figures, and links to the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/how-it-works``: the method in plain English, with what it cannot prove."""
+"""``/how-it-works``: the method in plain English, and what the record cannot prove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/pricing``: the operator's own Markdown; "free, self-hosted" when there is none."""
+"""``/pricing``: the operator's own Markdown, or "free, self-hosted" if there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kamou.web.pages.base import Ask, RenderedPage
 
 def render(ask: Ask) -> RenderedPage:
     text = ask.site.pricing_markdown
-    # Raw HTML stays text, and addresses that run something are refused by the parser.
+    # The parser leaves raw HTML as text and drops addresses that run scripts.
     content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     body = ask.templates.page(
         "pricing.html",

@@ -1,4 +1,4 @@
-"""``/results`` and ``/results.json``: how it does, bad days included."""
+"""``/results`` and ``/results.json``: performance, strategies, days, months and halts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kamou.web.interruptions import interruptions
 from kamou.web.pages.base import Ask, RenderedPage
 from kamou.web.results import Results, gather
 
-NAMED = 12  # marks on the curve that say what they are; all others are drawn without a name
+NAMED = 12  # marks on the curve with a name; all others are drawn without one
 TITLE_CHARS_MAX = 120  # of a reason that an operator wrote
 
 
@@ -40,12 +40,12 @@ class FigureRow:
 
 
 def render(ask: Ask) -> RenderedPage:
-    """HTML for people, JSON for whoever asks for it."""
+    """Return the results as HTML, or as JSON if the request prefers it."""
     return render_json(ask) if ask.json else _html(ask)
 
 
 def render_json(ask: Ask) -> RenderedPage:
-    """The same figures as a document."""
+    """Return the same figures as JSON."""
     results = gather(ask.reader, ask.site, ask.memo)
     return RenderedPage(body=msgspec.json.encode(results_document(results)), media_type=JSON)
 
@@ -99,7 +99,7 @@ def _rows(results: Results) -> Iterator[FigureRow]:
     )
     yield _row(
         "Maximum drawdown at day closes",
-        "The index against its highest before it, at closes of complete days.",
+        "Largest fall of the index below its earlier highest, at closes of complete days.",
         day.max_drawdown,
         fmt.percent,
         "complete day",
@@ -174,7 +174,7 @@ def _row(
 
 
 def _spans(results: Results) -> Iterator[Span]:
-    """The halt that goes on; those that ended are on the curve already."""
+    """Yield the halt that goes on; those that ended are on the curve already."""
     if results.halted_since_ms is not None and results.as_of_ms is not None:
         yield Span(kind="halt", from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 
@@ -194,7 +194,7 @@ def _events(results: Results) -> Iterator[ChartEvent]:
 
 
 def _drawdown(results: Results) -> str:
-    """Say the deeper one of the two maximum drawdowns, and which it is."""
+    """Return a sentence with the deeper one of the two maximum drawdowns."""
     all_, closes = results.drawdown, results.by_day.max_drawdown.value
     if closes is not None and closes < all_.value:
         return f"Maximum drawdown: {fmt.percent(closes)}, at closes of complete days."

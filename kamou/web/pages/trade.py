@@ -1,4 +1,4 @@
-"""``/trades/{id}``: one trade followed back to its bar, every figure on the way."""
+"""``/trades/{id}``: one trade with its chain of causes back to the bar."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROLES = {
 }
 
 
-FILLS_SHOWN = 60  # the first ones; an order that filled in a thousand parts is still one page
+FILLS_SHOWN = 60  # the first ones, so that an order with a thousand fills fits on a page
 ORDERS_SHOWN = 30
 CORRECTIONS_SHOWN = 30
 
@@ -45,10 +45,10 @@ class Moment:
 
 
 def render(ask: Ask) -> RenderedPage:
-    """The chain of causes of one closed trade.
+    """Return the page of one closed trade.
 
     Raises:
-        HTTPException: 404 when no trade of that name has closed.
+        HTTPException: 404 if no trade with this id has closed.
     """
     with public_queries.open_snapshot(ask.reader) as reader:
         chain = trade_chain(reader, ask.path["trade_id"])
@@ -99,10 +99,10 @@ def _timeline(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
     trade, signal, permit = chain.trade, chain.signal, chain.permit
     assert trade is not None
     if signal is not None:
-        yield Moment(at_ms=signal.bar_opened_at_ms, what="Candle opened", detail=signal.symbol)
+        yield Moment(at_ms=signal.bar_opened_at_ms, what="Bar opened", detail=signal.symbol)
         yield Moment(
             at_ms=signal.bar_closed_at_ms,
-            what="Candle closed",
+            what="Bar closed",
             detail=f"at {fmt.feature(signal.close)}",
         )
         score = fmt.number(signal.score, places=3)
@@ -121,7 +121,7 @@ def _timeline(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
         if order.accepted_at_ms is not None:
             yield Moment(
                 at_ms=order.accepted_at_ms,
-                what=f"{name} order acknowledged",
+                what=f"{name} order accepted",
                 detail=order.venue_order_id,
             )
         if order.closed_at_ms is not None:

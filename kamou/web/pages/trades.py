@@ -30,7 +30,7 @@ PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
 def render(ask: Ask) -> RenderedPage:
-    """One page of trades; JSON for programs.
+    """Return one page of trades as HTML, or as JSON if the request prefers it.
 
     Raises:
         HTTPException: as ``render_json``.
@@ -39,17 +39,16 @@ def render(ask: Ask) -> RenderedPage:
 
 
 def render_json(ask: Ask) -> RenderedPage:
-    """The same trades as a document, which leads to its neighbors in the API.
+    """Return one page of trades as JSON, with the addresses of its neighbors.
 
     Raises:
-        HTTPException: 400 for a parameter that is no place and no outcome, 404 for a place that
-            has no trades.
+        HTTPException: 400 for an invalid place or outcome, 404 for a place without trades.
     """
     return _page(ask, API_PATH, as_json=True)
 
 
 def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
-    """One page, read from its place in the index of its filters."""
+    """Return one page, read from its place in the index of its filters."""
     filters = _filters(ask)
     before, after = _place(ask, "before"), _place(ask, "after")
     with public_queries.open_snapshot(ask.reader) as reader:
@@ -107,7 +106,7 @@ def _filters(ask: Ask) -> dict[str, str | None]:
 
 
 def _place(ask: Ask, name: str) -> TradeCursor | None:
-    """A place that a link of ours names: the closing time and the row of a trade."""
+    """Return the place in a parameter: the closing time and the row of a trade; None: not given."""
     given = ask.query.get(name)
     if not given:
         return None
