@@ -52,7 +52,7 @@ def test_make_bench_adds_nothing_to_the_document_on_standard_output(target: str)
         assert line.startswith(tuple(f"\t{word}" for word in quiet)) or line.endswith(">&2")
 
 
-def test_the_shape_of_worlds_counts_every_step_once(benchmark: ModuleType) -> None:
+def test_the_shape_of_simulations_counts_every_step_once(benchmark: ModuleType) -> None:
     scenarios = [Scenario(seed=seed, hours=0.1) for seed in (1, 2)]
     steps = sum(simulate_seed(scenario).steps for scenario in scenarios)
     shape = benchmark.shape_of(scenarios)
@@ -66,7 +66,7 @@ def test_the_shape_of_worlds_counts_every_step_once(benchmark: ModuleType) -> No
 
 @pytest.mark.parametrize(("tasks", "by_clock", "by_others"), [(16, 4800, 7700), (9, 5000, 2000)])
 @pytest.mark.parametrize("clock", [JumpClock, lambda: MockClock(autojump_threshold=0)])
-def test_the_bare_loop_has_the_shape_it_was_told(
+def test_the_empty_loop_has_the_shape_that_was_given(
     benchmark: ModuleType, clock: object, tasks: int, by_clock: int, by_others: int
 ) -> None:
     shape = benchmark.Shape(tasks=tasks, by_clock=by_clock, by_others=by_others)

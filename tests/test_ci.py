@@ -45,13 +45,13 @@ def run(clone: Path, **environment: str) -> tuple[int, list[str], str]:
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
-def test_it_says_that_the_tests_on_recorded_data_were_skipped(clone: Path) -> None:
+def test_ci_reports_that_the_tests_on_recorded_data_were_skipped(clone: Path) -> None:
     code, made, err = run(clone)
     assert (code, made) == (0, ["test with nothing"])
     assert "SKIPPED: make test-real" in err
 
 
-def test_recorded_data_beside_the_clone_is_found(clone: Path) -> None:
+def test_ci_finds_recorded_data_next_to_the_clone(clone: Path) -> None:
     (clone.parent / "shared" / "data").mkdir(parents=True)
     assert run(clone) == (0, ["test with nothing", "test-real with ../shared"], "")
 
@@ -63,5 +63,5 @@ def test_a_name_in_the_environment_comes_first(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", ["test", "test-real"])
-def test_it_fails_when_either_fails(clone: Path, fails: str) -> None:
+def test_ci_fails_if_either_part_fails(clone: Path, fails: str) -> None:
     assert run(clone, KAMOU_SHARED="/data/market", FAILS=fails)[0] != 0

@@ -75,7 +75,9 @@ def test_a_wall_clock_set_back_never_takes_time_back_and_is_met_slowly() -> None
     assert clock.now_ms() == machine.wall_ns // 1_000_000, "in the end they agree"
 
 
-async def test_the_system_clock_sleeps_until_the_wall_says_so(autojump_clock: MockClock) -> None:
+async def test_the_system_clock_sleeps_until_the_wall_clock_has_the_time(
+    autojump_clock: MockClock,
+) -> None:
     clock = SystemClock(
         lambda: NOW_MS * 1_000_000 + round(trio.current_time() * SECOND_NS),
         lambda: round(trio.current_time() * SECOND_NS),

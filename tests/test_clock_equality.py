@@ -129,7 +129,7 @@ def lived(
 
 
 @pytest.mark.parametrize("scenario", WORLDS, ids=lambda s: f"{s.seed}-{len(s.on)}")
-def test_a_world_has_the_same_trace_under_both_clocks(
+def test_a_simulation_has_the_same_trace_under_both_clocks(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, steps = lived(scenario, JumpClock, monkeypatch)
@@ -143,7 +143,7 @@ def test_a_world_has_the_same_trace_under_both_clocks(
 
 
 @pytest.mark.parametrize(("wrong", "traced"), [(LateClock, True), (ReorderingClock, False)])
-def test_a_world_under_a_wrong_clock_is_noticed(
+def test_a_simulation_under_a_wrong_clock_is_noticed(
     wrong: MakesClock, traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario = Scenario(seed=3, hours=0.2)

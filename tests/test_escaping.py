@@ -25,6 +25,6 @@ def test_a_terminal_escape_a_line_break_and_an_override_are_written_out() -> Non
     assert shown == "a\\x1b[2Jb\\r\\nresults: c\\u202ed\\ud800"
 
 
-def test_text_that_is_too_long_is_cut_and_says_so() -> None:
+def test_text_that_is_too_long_is_cut_with_a_mark() -> None:
     assert escape_text("x" * 10_000, chars_max=10) == "xxxxxxx..."
     assert len(escape_text("\x00" * 10_000)) == 500

@@ -93,21 +93,21 @@ def in_order(graph: Mapping[str, set[str]]) -> list[str]:
     return list(TopologicalSorter(graph).static_order())
 
 
-def test_no_circle_of_imports_leads_through_two_rooms() -> None:
+def test_no_import_cycle_leads_through_two_packages() -> None:
     graph = arrows()
     assert "kamou.core.book" in graph["kamou.core.risk"], "the arrows are not seen"
     order = in_order(graph)
     assert order.index("kamou.core.book") < order.index("kamou.core.risk")
 
 
-def test_a_circle_between_rooms_is_found() -> None:
+def test_an_import_cycle_between_packages_is_found() -> None:
     graph = arrows()
     graph["kamou.core.book"].add("kamou.core.risk")
     with pytest.raises(CycleError, match=r"kamou\.core\.book"):
         in_order(graph)
 
 
-def test_every_room_has_its_line_in_the_architecture() -> None:
+def test_every_package_has_its_line_in_the_architecture() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     lines = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     told = {name.strip("/") for line in lines for name in line.split("`")[1::2]}

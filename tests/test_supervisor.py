@@ -239,7 +239,7 @@ async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_tr
         assert [exit_.incarnation for exit_ in troupe.exits] == [1, 2]
 
 
-async def test_a_long_life_is_not_cut_by_the_start_timeout(
+async def test_the_start_timeout_does_not_end_a_child_that_has_started(
     troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     async with supervised(troupe, spec(troupe.child("a", start_timeout_s=10))):
@@ -250,7 +250,7 @@ async def test_a_long_life_is_not_cut_by_the_start_timeout(
 # --- back-off --------------------------------------------------------------------------
 
 
-async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
+async def test_back_off_doubles_to_its_cap_and_starts_again_after_a_quiet_time(
     troupe: Troupe, autojump_clock: MockClock
 ) -> None:
     root = spec(

@@ -253,7 +253,7 @@ def test_each_crash_restarts_exactly_those_that_the_strategy_names(
 PLAIN = Leaf(Restart.PERMANENT, 0.0, 0)
 
 
-def test_a_child_never_begins_beside_a_sibling_that_ends_in_the_same_moment() -> None:
+def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
     """The second child's back-off ends at 0.6 s, exactly when the first child is told to end."""
     root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]

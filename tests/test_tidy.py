@@ -88,7 +88,7 @@ def test_no_module_is_named_for_nothing() -> None:
     assert not [path for path in trees() if named.search(path)]
 
 
-def test_every_module_of_the_product_says_what_it_is() -> None:
+def test_every_module_of_the_product_has_a_docstring() -> None:
     mute = [
         path for path, tree in trees("kamou/").items() if tree.body and not ast.get_docstring(tree)
     ]
@@ -255,7 +255,7 @@ def test_nothing_sleeps_in_a_test_and_nothing_waits_by_the_machines_clock() -> N
 MACHINE_PATH = re.compile(r"(?:^|[^A-Za-z0-9_.])/(?:work|root|home|farm|Users)/[A-Za-z]")
 
 
-def test_no_file_names_a_path_of_somebodys_machine() -> None:
+def test_no_file_names_a_path_of_a_developers_machine() -> None:
     assert not [path for path, text in texts().items() if MACHINE_PATH.search(text)]
 
 
@@ -271,7 +271,7 @@ def test_nothing_is_left_to_do() -> None:
     assert not [path for path, text in texts().items() if form.search(text)]
 
 
-def test_versions_are_exact_and_tell_no_address() -> None:
+def test_versions_are_exact_and_have_no_address() -> None:
     lines = [
         line
         for line in (ROOT / "constraints.txt").read_text().splitlines()

@@ -96,7 +96,7 @@ class PanelLoader:
         self._wanted.add(index)
         await trio.lowlevel.checkpoint()  # scanners that ask at the same time share a reading
         # No trio.Lock: a task that crashes while it acquires one leaves it locked for good
-        # (test_a_crash_at_any_site_loses_doubles_and_bares_nothing).
+        # (test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_unprotected).
         while self._over is not None:
             await self._over.wait()
         over = self._over = trio.Event()

@@ -25,7 +25,7 @@ class Resume(Message):
 
 @attrs.frozen(kw_only=True)
 class Flatten(Message):
-    """Cancel entries and close everything."""
+    """A command: cancel entries and close all positions."""
 
     reason: str  # a StateReason
     note: str = ""

@@ -90,7 +90,7 @@ def bare_copy(approved: Approved) -> Approved:
     return forged
 
 
-def test_an_approval_is_used_once_and_a_replay_is_refused() -> None:
+def test_an_approval_is_used_once_and_a_replay_is_invalid() -> None:
     async def direct(stage: Stage) -> None:
         approved, plan = await approve(stage)
         entry, attached = orders_of(stage, plan)
@@ -129,7 +129,7 @@ def test_two_uses_at_once_send_one_order() -> None:
     assert len(ended.fills) == 1
 
 
-def test_a_constructed_approval_is_refused() -> None:
+def test_a_constructed_approval_is_invalid() -> None:
     async def direct(stage: Stage) -> None:
         approved, plan = await approve(stage)
         orders = orders_of(stage, plan)
@@ -169,7 +169,7 @@ def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
         ({"stop_price": D(90)}, "STOP_NOT_ATTACHED"),
     ],
 )
-def test_an_order_that_is_not_the_approved_one_is_refused(
+def test_the_port_denies_an_order_that_differs_from_the_approved_one(
     change: dict[str, object], code: str
 ) -> None:
     async def direct(stage: Stage) -> None:
@@ -180,7 +180,7 @@ def test_an_order_that_is_not_the_approved_one_is_refused(
     assert played(direct).fills == ()
 
 
-def test_an_approval_that_expired_is_refused() -> None:
+def test_an_expired_approval_is_invalid() -> None:
     async def direct(stage: Stage) -> None:
         approved, plan = await approve(stage)
         await stage.clock.sleep_until(approved.expires_at_ms)
@@ -200,7 +200,7 @@ def test_the_halt_latch_stops_what_was_approved_before_it() -> None:
     assert perform(direct=direct, minutes=QUIET_MINUTES, halted=lambda: bool(latched)).fills == ()
 
 
-def test_an_order_refused_by_our_own_port_ends_and_frees_its_reservation() -> None:
+def test_an_order_that_the_port_denies_ends_and_frees_its_reservation() -> None:
     """The latch falls between the governor's yes and the port."""
     ended = perform(halted=lambda: True, minutes=3)
     assert ended.fills == ()

@@ -195,7 +195,7 @@ async def test_a_hanging_call_names_the_message_inside(
                 await call(inbox, Work(1), timeout_s=60)
 
 
-async def test_an_actor_asked_to_stop_finishes_what_it_has_in_hand(
+async def test_an_actor_asked_to_stop_finishes_the_message_in_hand(
     inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox)
@@ -233,7 +233,7 @@ async def test_a_halt_in_hand_at_a_crash_reaches_the_next_incarnation(
     assert second.did == ["recovered", Burn()]
 
 
-async def test_an_actor_without_calls_or_timers_says_so_when_asked(inbox: Mailbox[Any]) -> None:
+async def test_a_call_or_a_tick_is_an_error_of_an_actor_without_them(inbox: Mailbox[Any]) -> None:
     actor = Plain(
         name="plain", inbox=inbox, clock=SimulatedClock(start_ms=0), handler_deadline_s=1.0
     )

@@ -50,7 +50,7 @@ def told(*when: tuple[float, object]) -> Callable[[Stage], object]:
     return direct
 
 
-def test_a_halt_denies_entries_until_a_human_resumes() -> None:
+def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
     ended = perform(
         direct=told((1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back")))
     )
@@ -62,7 +62,7 @@ def test_a_halt_denies_entries_until_a_human_resumes() -> None:
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
-def test_a_resume_that_is_refused_is_journalled_with_why() -> None:
+def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
     """A day opens on two reads of the account."""
     asked = (
         (0.0, Halt(reason="OPERATOR_HALT", note="lunch")),
@@ -134,7 +134,7 @@ def test_after_a_loss_entries_are_half_the_size() -> None:
 
 
 @pytest.mark.parametrize("name", ["ORDERS_CAPACITY", "EVENTS_MAX"])
-def test_a_push_that_found_no_room_is_made_good_by_reconciliation(
+def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_dropped(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else embedded, name, 1)
@@ -214,7 +214,7 @@ def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
     assert recovered == folded
 
 
-def test_a_deed_that_was_done_before_is_skipped_and_the_rest_is_done() -> None:
+def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed() -> None:
     seen: list[int] = []
 
     async def direct(stage: Stage) -> None:

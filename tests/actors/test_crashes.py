@@ -79,7 +79,9 @@ def test_every_actor_waits_somewhere_and_in_many_places() -> None:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_crash_at_any_site_loses_doubles_and_bares_nothing(part: int) -> None:
+def test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_unprotected(
+    part: int,
+) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in visits(count)]
     wrong: dict[str, list[str]] = {}
     for site, visit in cases[part::PARTS]:
@@ -127,7 +129,9 @@ class Storm(CrashPointCounter):
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(30))
-def test_crashes_upon_crashes_lose_double_and_bare_nothing(seed: int) -> None:
+def test_repeated_crashes_lose_and_double_no_order_and_leave_no_position_unprotected(
+    seed: int,
+) -> None:
     storm = Storm(
         seed,
         crashes=2 + seed % 4,

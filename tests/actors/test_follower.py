@@ -80,7 +80,7 @@ async def test_a_recovery_folds_few_events_between_two_checkpoints(
     assert counts.reads == EVENTS, "what the first actor read the second finds in memory"
 
 
-async def test_a_snapshot_is_dumped_by_the_writer_and_not_by_whoever_folds(
+async def test_the_writer_dumps_a_snapshot_and_not_the_actor_that_folds(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     await filled(make)
@@ -93,7 +93,7 @@ async def test_a_snapshot_is_dumped_by_the_writer_and_not_by_whoever_folds(
     assert waiting[2]() == expected
 
 
-async def test_a_recovery_that_is_out_of_time_goes_on_where_it_was(
+async def test_a_recovery_that_timed_out_continues_from_its_snapshot(
     make: Callable[..., Bench], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(make)
@@ -151,7 +151,7 @@ def test_the_tail_in_parts_is_the_tail(
         trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_the_port_knows_a_halt_as_soon_as_it_is_committed(
+async def test_the_port_sees_a_halt_as_soon_as_it_is_committed(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     bench = make()

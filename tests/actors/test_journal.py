@@ -84,7 +84,7 @@ async def test_a_full_batch_does_not_wait_for_its_time(
         assert bench.stored() == [lost(n) for n in range(25)]
 
 
-async def test_a_deed_done_twice_is_told_and_leaves_no_part_but_keeps_the_casts(
+async def test_a_duplicate_event_rolls_back_its_commit_and_keeps_queued_casts(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():
@@ -101,7 +101,7 @@ async def test_a_deed_done_twice_is_told_and_leaves_no_part_but_keeps_the_casts(
         assert [c.event for c in bench.journal.tail(0)] == bench.stored()
 
 
-async def test_two_that_commit_the_same_deed_at_once_leave_it_done_once(
+async def test_two_commits_of_one_event_at_once_store_it_once(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     told: list[str] = []

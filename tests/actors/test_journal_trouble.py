@@ -59,7 +59,7 @@ async def test_a_crash_in_a_write_loses_nothing_and_doubles_no_keyed_event(
         await bench.journal.commit(lost(1))
 
 
-async def test_while_the_journal_is_down_casts_wait_and_commits_are_refused_at_once(
+async def test_while_the_journal_is_down_casts_wait_and_commits_fail_at_once(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     bench.journal.cast(lost(1))
@@ -159,7 +159,7 @@ async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cas
         assert bench.full == [True, False]
 
 
-async def test_the_backlog_has_a_limit_and_says_so(
+async def test_a_cast_beyond_the_limit_of_the_backlog_is_an_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BACKLOG_MAX", 3)

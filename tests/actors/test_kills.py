@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_book(part: int, tmp_path: P
     assert wrong == {}
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_run_continues_from_where_the_stopped_run_ended(tmp_path: Path) -> None:
     first = perform(folder=tmp_path, minutes=3.4)
     assert first.book.trades  # positions stay, behind their stops
     second = perform(folder=tmp_path, begin_ms=at(3.8))

@@ -75,7 +75,7 @@ async def test_a_bar_is_read_once_and_only_for_what_is_held(story: Story) -> Non
     [Port(silent=True), Port(close=lambda end_ms: float("nan")), Port(late_ms=HOUR)],
     ids=["silent", "no price", "another bar"],
 )
-async def test_what_the_venue_does_not_tell_is_no_mark_and_is_asked_for_again(
+async def test_a_mark_that_the_venue_does_not_report_is_asked_for_again(
     story: Story, port: Port
 ) -> None:
     reads = reader(port)
@@ -97,7 +97,7 @@ async def test_marks_read_in_the_first_minute_stand_for_a_bar_that_is_not_there(
     )
 
 
-async def test_a_midnight_beyond_the_look_back_is_said_to_be_so(story: Story) -> None:
+async def test_a_midnight_beyond_the_venues_history_is_marked_unreachable(story: Story) -> None:
     port = Port(history_ms=DAY)
     found = await reader(port).read(story.book, looked(MIDNIGHT + DAY + 1))
     assert [(m.reachable, m.source) for m in found] == [(False, ""), (True, LAST_PRICE_BARS)]

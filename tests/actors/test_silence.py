@@ -85,7 +85,9 @@ def entries(ended: Ended) -> list[IntentRecorded]:
 
 
 @pytest.mark.parametrize("answer", [hang, dawdle, crash])
-def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: Answer) -> None:
+def test_without_the_governors_answer_entries_are_denied_and_reductions_go_by_the_ports_proof(
+    answer: Answer,
+) -> None:
     ended = perform(arrange=governed(answer, since_minute=2.5))
     assert max(e.at_ms for e in entries(ended)) < at(2.5)
     silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_TIMEOUT"]
@@ -99,12 +101,12 @@ def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: An
     assert faults(ended, until_minute=screenplay.MINUTES) == []
 
 
-def test_a_governor_that_hangs_is_a_crash_and_is_replaced() -> None:
+def test_a_governor_that_hangs_counts_as_crashed_and_is_restarted() -> None:
     ended = perform(arrange=governed(hang, since_minute=2.5))
     assert [e.child for e in ended.crashes if isinstance(e.error, HandlerHungError)]
 
 
-def test_an_approval_that_comes_too_late_is_used_by_nobody() -> None:
+def test_an_approval_that_comes_too_late_is_not_used() -> None:
     ended = perform(arrange=governed(dawdle, since_minute=2.5))
     late = [e for e in ended.of(PermitGranted) if e.at_ms > at(2.5)]
     assert late  # the governor said yes, to nobody
@@ -112,7 +114,7 @@ def test_an_approval_that_comes_too_late_is_used_by_nobody() -> None:
     assert set(ended.book.reservations) <= {e.permit_id for e in late[-2:]}
 
 
-def test_a_governor_that_denies_all_lets_nothing_through() -> None:
+def test_no_entry_is_sent_while_the_governor_denies_all() -> None:
     async def no(governor: RiskGovernor, message: object) -> Any:
         await trio.lowlevel.checkpoint()
         if isinstance(message, ReviewEntry):
@@ -124,7 +126,7 @@ def test_a_governor_that_denies_all_lets_nothing_through() -> None:
     assert (ended.fills, ended.checked.orders, entries(ended)) == ((), 0, [])
 
 
-def test_a_second_read_of_the_equity_trips_the_breaker_even_after_one_that_failed() -> None:
+def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_read() -> None:
     """A breach of the day's limit is confirmed by a read that the governor asks for itself."""
     from functools import partial
 
@@ -171,7 +173,7 @@ def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
     assert ended.of(StateChanged) == []
 
 
-def test_an_actor_that_hears_what_it_does_not_know_crashes() -> None:
+def test_an_actor_crashes_on_a_message_of_an_unknown_type() -> None:
     async def direct(stage: Stage) -> None:
         await stage.until(3.5)
         stage.tree.mailboxes["order_manager"].put_nowait("gibberish")

@@ -32,7 +32,7 @@ def blind(direct: Any) -> tuple[Trouble, Ended]:
     return trouble, ended
 
 
-def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -> None:
+def test_account_data_that_is_too_old_halts_entries_with_its_age_and_two_reads_end_that() -> None:
     async def direct(trouble: Trouble, stage: Stage) -> None:
         await stage.until(1.5)
         trouble.away = frozenset({"account"})

@@ -107,7 +107,7 @@ async def test_a_mark_that_the_venue_leaves_out_is_replaced_by_the_bars_close(
     assert found.equity == D(10_000) - 10
 
 
-async def test_a_transfer_waits_for_marks_while_the_venue_is_silent() -> None:
+async def test_a_transfer_waits_for_marks_while_the_venue_does_not_answer() -> None:
     port = Port(marks=lambda at_ms: {"SOLUSDT": D(95)}, marks_silent=True)
     story = told((NOON + HOUR + 5, "100"), (NOON + HOUR + 7, "200"))
     assert await valuer(port).value(story.book, looked()) == ()

@@ -98,7 +98,9 @@ def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> Non
 @pytest.mark.parametrize(
     ("fate", "code"), [(REJECTED, "MARGIN_INSUFFICIENT"), (LIMITED, "RATE_LIMITED")]
 )
-def test_an_order_that_the_venue_refused_ends_with_its_companions(fate: str, code: str) -> None:
+def test_an_order_that_the_venue_rejected_ends_with_its_stop_and_target(
+    fate: str, code: str
+) -> None:
     trouble = Trouble(fate=every(OrderRole.ENTRY, fate, "BBB"))
     ended = play(trouble)
     refused = [e for e in ended.of(OrderRejected) if e.code == code]
@@ -108,7 +110,7 @@ def test_an_order_that_the_venue_refused_ends_with_its_companions(fate: str, cod
 
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
-def test_a_close_in_trouble_is_tried_until_the_position_is_gone(fate: str) -> None:
+def test_a_failing_close_is_retried_until_the_position_is_flat(fate: str) -> None:
     trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))
 
     async def direct(stage: Stage) -> None:
@@ -238,7 +240,7 @@ def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
     assert well(ended) == []
 
 
-def test_a_silent_venue_does_not_use_up_the_deadline() -> None:
+def test_a_venue_that_does_not_answer_does_not_use_up_the_deadline() -> None:
     trouble = Trouble(hidden=stops_of("DDD"))
 
     async def direct(stage: Stage) -> None:
@@ -350,7 +352,9 @@ def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> No
     assert ended.book.trades["HHH"].protected
 
 
-def test_a_position_closed_by_a_strangers_hand_is_corrected_and_its_orders_swept() -> None:
+def test_a_position_closed_by_an_external_order_is_repaired_and_its_orphan_orders_canceled() -> (
+    None
+):
     async def direct(stage: Stage) -> None:
         await stage.until(4.4)
         engine = stage.session.engine

@@ -123,7 +123,7 @@ async def test_a_cycle_in_which_no_bar_was_due_is_not_worth_an_event() -> None:
     assert told.events == []
 
 
-async def test_a_bar_that_was_due_and_did_not_come_is_told() -> None:
+async def test_a_bar_that_was_due_and_did_not_come_is_journalled() -> None:
     told = Told()
     await veto(told).handle(heartbeat(BAR_MS))
     (event,) = told.events
@@ -131,7 +131,7 @@ async def test_a_bar_that_was_due_and_did_not_come_is_told() -> None:
     assert (event.cycle_at_ms, event.bar_closed_at_ms, event.candidates) == (BAR_MS, 0, 0)
 
 
-async def test_a_late_shard_is_told_even_when_no_bar_was_due() -> None:
+async def test_a_late_shard_is_journalled_even_when_no_bar_was_due() -> None:
     told = Told()
     actor = veto(told, shards=2)
     await actor.handle(heartbeat(BAR_MS + 300_000))
@@ -141,7 +141,7 @@ async def test_a_late_shard_is_told_even_when_no_bar_was_due() -> None:
     assert event.late_shards == 1
 
 
-async def test_a_rate_of_more_than_a_day_ago_says_nothing_though_no_newer_one_can_be_read(
+async def test_a_funding_rate_older_than_a_day_is_not_used_even_if_no_newer_one_can_be_read(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     clock, away = SimulatedClock(start_ms=BAR_MS), False

@@ -121,7 +121,7 @@ async def reverse_by_hand(stage: Stage) -> None:
     stage.tree.port._forward(stage.session.engine.take_events())
 
 
-def test_a_position_turned_round_by_a_stranger_is_adopted_and_protected_within_seconds() -> None:
+def test_a_position_reversed_by_an_external_order_is_adopted_and_protected_within_seconds() -> None:
     ended = perform(direct=reverse_by_hand, settings=SLOW_CYCLES)
     (adopted,) = ended.of(PositionAdopted)
     assert adopted.at_ms - at(2.3) < 5_000
@@ -158,7 +158,7 @@ def test_one_wrong_read_does_not_become_the_days_opening() -> None:
         (Flatten(reason=StateReason.OPERATOR_FLATTEN.value), TradingState.FLATTENING),
     ],
 )
-def test_a_humans_word_on_a_full_disk_is_carried_out_when_space_returns(
+def test_an_operators_command_on_a_full_disk_is_carried_out_when_space_returns(
     command: Halt | Flatten, state: TradingState
 ) -> None:
     async def direct(stage: Stage) -> None:

@@ -170,13 +170,15 @@ def candidate(**changes: Any) -> Candidate:
         ({"features": (("z", 1.0), ("r", math.inf))}, r"Candidate.features\[1\]\[1\]"),
     ],
 )
-def test_a_number_that_is_not_finite_is_refused_by_name(changes: dict[str, Any], path: str) -> None:
+def test_a_number_that_is_not_finite_is_an_error_with_its_field(
+    changes: dict[str, Any], path: str
+) -> None:
     with pytest.raises(ValueError, match=path):
         codec.encode(candidate(**changes))
 
 
 @pytest.mark.parametrize("bad", ["NaN", "-Infinity", "sNaN", "Infinity"])
-def test_a_decimal_that_is_not_finite_is_refused(bad: str) -> None:
+def test_a_decimal_that_is_not_finite_is_an_error(bad: str) -> None:
     with pytest.raises(ValueError, match=r"DayOpened\.equity"):
         codec.encode(events.DayOpened(at_ms=1, day="d", equity=Decimal(bad)))
 
@@ -205,7 +207,7 @@ def test_arrays_are_stored_the_same_whatever_their_byte_order_and_layout() -> No
         assert codec.encode(attrs.evolve(ranked, close=other)) == codec.encode(ranked)
 
 
-def test_what_is_not_of_the_vocabulary_is_refused() -> None:
+def test_a_type_without_an_encoding_is_an_error() -> None:
     with pytest.raises(TypeError, match="not part of the vocabulary"):
         codec.encode(candidate(proxy=object()))
 
@@ -213,7 +215,7 @@ def test_what_is_not_of_the_vocabulary_is_refused() -> None:
 @pytest.mark.parametrize(
     "close", [b"[1.0]", b'{"data":"","dtype":"<f8"}', b'{"data":"!","dtype":"<f8","shape":[0]}']
 )
-def test_a_body_that_holds_no_array_where_one_belongs_is_refused(close: bytes) -> None:
+def test_a_body_without_an_array_where_one_belongs_is_an_error(close: bytes) -> None:
     body = b'{"bar_closed_at_ms":1,"close":%s,"columns":[],"cycle_at_ms":1,"shard":0}' % close
     with pytest.raises(ValueError, match=r"array|base64"):
         codec.decode(signals.ShardRanked, body)
@@ -230,6 +232,6 @@ def test_a_type_that_is_not_of_the_vocabulary_is_not_decoded_either() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"at_ms":"x","day":"d","equity":"1"}'])
-def test_a_body_that_is_not_the_event_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_of_the_event_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"day|at_ms|truncated|missing"):
         codec.decode(events.DayOpened, body)

@@ -73,7 +73,7 @@ async def test_status_and_metrics_show_the_lag(mock_clock: MockClock) -> None:
     assert "kamou_loop_lag_p99_seconds 0.5\n" in text
 
 
-async def test_it_wakes_a_few_times_a_second(autojump_clock: MockClock) -> None:
+async def test_loop_lag_is_sampled_at_most_once_a_period(autojump_clock: MockClock) -> None:
     lag = LoopLag()
     with trio.move_on_after(10.0):
         await lag.run()

@@ -46,7 +46,7 @@ def test_messages_come_out_in_the_order_they_went_in() -> None:
     assert drain(mailbox) == [1, 2, 3]
 
 
-def test_a_full_rejecting_mailbox_says_no_and_counts_it() -> None:
+def test_a_full_rejecting_mailbox_rejects_a_message_and_counts_it() -> None:
     mailbox = box(capacity=1)
     assert mailbox.put_nowait(1)
     assert not mailbox.put_nowait(2)
@@ -62,7 +62,7 @@ async def test_a_put_to_a_rejecting_mailbox_does_not_wait() -> None:
     assert trio.current_time() - before < 5
 
 
-async def test_a_blocking_put_waits_for_room(autojump_clock: MockClock) -> None:
+async def test_a_blocking_put_waits_for_space(autojump_clock: MockClock) -> None:
     mailbox = box(capacity=1, when_full=WhenFull.BLOCK)
     mailbox.put_nowait(1)
     async with trio.open_nursery() as nursery:
@@ -164,7 +164,7 @@ async def test_a_message_past_its_deadline_expires_unread_and_is_counted() -> No
     assert mailbox.statistics().expired == 2
 
 
-def test_statistics_tell_depth_peak_and_work() -> None:
+def test_statistics_have_depth_peak_and_work() -> None:
     mailbox = box()
     for n in range(3):
         mailbox.put_nowait(n)

@@ -50,14 +50,14 @@ async def test_a_call_raises_the_error_it_was_answered_with(nursery: trio.Nurser
         await call(mailbox, "question", timeout_s=1)
 
 
-async def test_a_call_to_an_actor_that_is_not_up_is_refused_at_once() -> None:
+async def test_a_call_to_an_actor_that_is_not_up_fails_at_once() -> None:
     mailbox = box()
     with pytest.raises(CallUnavailableError, match="not up"):
         await call(mailbox, "question", timeout_s=1)
     assert is_empty(mailbox)
 
 
-async def test_a_call_to_a_full_mailbox_is_refused_at_once() -> None:
+async def test_a_call_to_a_full_mailbox_fails_at_once() -> None:
     mailbox = box(capacity=1)
     mailbox.mark_up()
     mailbox.put_nowait(1)
