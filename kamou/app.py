@@ -62,9 +62,7 @@ class SystemInputs:
     halted: IsHalted
     step_ms: int  # how often the venue's market moves
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
-    on_disk_full: Callable[[bool], None] = lambda full: (
-        None
-    )  # True when the disk fills up, False when it is over
+    on_disk_full: Callable[[bool], None] = lambda full: None  # True: full; False: over
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -92,8 +90,7 @@ def trade_period_ms(settings: Settings, native_ms: int) -> int:
 def cycle_for(settings: Settings, native_ms: int) -> Settings:
     """Return the settings of a run, with a cycle that is at least as long as the market's bars.
 
-    Raises:
-        ConfigurationError: the timeframe is not a multiple of the market's bars.
+    Raises ``ConfigurationError`` if the timeframe is not a multiple of the market's bars.
     """
     if trade_period_ms(settings, native_ms) % native_ms:
         raise ConfigurationError(

@@ -101,7 +101,7 @@ WORLDS = (
 
 
 class NotedSteps(StepCounter):
-    """Hashes every step: a world's own trace does not show who went first when it mattered not."""
+    """Hashes every step: a simulation's trace lacks the order of steps that change nothing."""
 
     hash = hashlib.sha256()
 
@@ -113,7 +113,7 @@ class NotedSteps(StepCounter):
 def lived(
     scenario: Scenario, clock: MakesClock, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Result, str]:
-    """What becomes of a world under this clock, but for the time it took; its steps' hash."""
+    """Return a simulation's result under this clock without its duration, and its steps' hash."""
     made: list[trio.abc.Clock] = []
 
     def make() -> trio.abc.Clock:

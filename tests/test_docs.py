@@ -72,7 +72,7 @@ def problem_of(line: str) -> str | None:
 
 
 def stands(name: str, beside: Path) -> bool:
-    """Whether it is there: from the root, beside the page, or, a bare name, in the product."""
+    """Return True if it exists: from the root, next to the page, or, a name alone, in kamou/."""
     places = (ROOT, beside, ROOT / "kamou")
     if any((place / name).exists() for place in places):
         return True

@@ -61,7 +61,7 @@ def modules() -> dict[str, Path]:
 
 
 def room_of(module: str, path: Path) -> str:
-    """The folder that a module stands in; the module where only rooms should stand."""
+    """Return the package that a module is in; the module itself if it is at the top."""
     folder = module if path.name == "__init__.py" else module.rpartition(".")[0]
     return module if folder in OPEN else folder
 
@@ -78,7 +78,7 @@ def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def arrows() -> dict[str, set[str]]:
-    """The rooms that each room imports from."""
+    """Return the packages that each package imports from."""
     known = modules()
     found: dict[str, set[str]] = {}
     for module, path in known.items():
@@ -89,7 +89,7 @@ def arrows() -> dict[str, set[str]]:
 
 
 def in_order(graph: Mapping[str, set[str]]) -> list[str]:
-    """The rooms, each after those that it imports from; ``CycleError`` names a circle."""
+    """Return the packages, each after those it imports from; ``CycleError`` names a cycle."""
     return list(TopologicalSorter(graph).static_order())
 
 

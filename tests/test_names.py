@@ -285,7 +285,7 @@ def message_classes() -> set[str]:
 
 
 def received_classes() -> set[str]:
-    """What the actors tell apart: ``case Halt():`` and ``isinstance(message, Halt | Flatten)``."""
+    """The types that actors match: ``case Halt():``, ``isinstance(message, Halt | Flatten)``."""
     found: set[str] = set()
     for tree in trees("kamou/actors/").values():
         for node in ast.walk(tree):

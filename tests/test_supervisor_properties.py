@@ -254,7 +254,7 @@ PLAIN = Leaf(Restart.PERMANENT, 0.0, 0)
 
 
 def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
-    """The second child's back-off ends at 0.6 s, exactly when the first child is told to end."""
+    """The second child's back-off ends at 0.6 s, exactly when the first child is asked to end."""
     root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
     for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones

@@ -54,7 +54,7 @@ CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clo
 class OrderExecutorSettings:
     """Waiting times of the order executor."""
 
-    review_timeout_s: float = 2.0  # then an entry is denied: nobody has checked its limits
+    review_timeout_s: float = 2.0  # then an entry is denied: its limits are not checked
     venue_timeout_s: float = 5.0  # a slower read is unreachable, a slower order unknown
     not_found_after_ms: int = 20_000  # receive window + client timeout + margin
 

@@ -280,7 +280,7 @@ class Mailbox(Generic[T]):
             self._on_dead_letter(message)
 
     def finished(self, busy_ns: int) -> None:
-        """Count the message in hand as handled, after ``busy_ns``."""
+        """Count the message in hand as done; it took ``busy_ns``."""
         self._in_hand = None
         self._handled += 1
         self._busy_ns += busy_ns

@@ -78,7 +78,7 @@ class Bench:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """As SQLite tells it: the file may not grow, and has no free page left."""
+        """Make SQLite report a full disk: the file may not grow and has no free page."""
         self.connection.execute("PRAGMA max_page_count = 1")
         yield
         self.connection.execute("PRAGMA max_page_count = 1000000")

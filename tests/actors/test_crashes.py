@@ -1,4 +1,4 @@
-"""Every actor crashes wherever it waits, once per run, and nothing is lost, doubled or bare.
+"""Every actor crashes wherever it waits, once per run; no order is lost, no stop is missing.
 
 Sites and their counts come from a first, undisturbed run. By default each site crashes at its
 first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit (some minutes).
@@ -52,7 +52,7 @@ def visits(count: int) -> list[int]:
 
 
 def unexpected(ended: Ended) -> list[str]:
-    """Crashes that nobody ordered and that did not follow from one that was."""
+    """Crashes that were not injected and did not follow from an injected one."""
     follows = (InjectedCrash, CallUnavailableError, RestartStormError)
     return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
 

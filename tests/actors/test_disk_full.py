@@ -1,4 +1,4 @@
-"""The disk fills up while the system trades, and has room again later.
+"""The disk fills up while the system trades, and has space again later.
 
 SQLite itself refuses to grow the files (``max_page_count``), at the same page in every run.
 """

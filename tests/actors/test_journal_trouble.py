@@ -29,7 +29,7 @@ def bench(make: Callable[..., Bench]) -> Bench:
 
 
 async def crash(bench: Bench, deed: Callable[[], Awaitable[object]]) -> None:
-    """Run an actor until the deed has brought it down."""
+    """Run an actor until the action has crashed it."""
     with pytest.RaisesGroup(pytest.RaisesExc(StoreError), flatten_subgroups=True):
         async with bench.running():
             await deed()

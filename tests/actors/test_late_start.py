@@ -42,7 +42,7 @@ class Governed:
     bench: Bench
 
     async def look(self, after_ms: int, equity: str = LOST, **changes: Any) -> None:
-        """The reconciler tells what it saw this long after the start."""
+        """Return the reconciler's report of this long after the start."""
         at_ms = START_MS + after_ms
         await self.clock.sleep_until(at_ms)
         seen = VenueObserved(

@@ -164,7 +164,7 @@ async def sell_by_hand(stage: Stage) -> None:
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times: int) -> None:
-    """Seed 94331: a human's trade was looked for once, and that list had left it out."""
+    """Seed 94331: an external fill was read once, and that list had omitted it."""
     out = LeftOut(positions=times)
     ended = play(out, direct=sell_by_hand, settings=SLOW_CYCLES)
     assert out.positions == 0
@@ -184,7 +184,7 @@ def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times
 
 @pytest.fixture
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage's venue moves money as a human does."""
+    """The stage's venue transfers money as an operator does."""
     monkeypatch.setattr(session, "Engine", LivingEngine)
 
 
@@ -240,7 +240,7 @@ def test_a_change_of_the_balance_that_nothing_ever_explains_is_a_loss_after_20_s
 
 
 class NoNewStops(TroubledExchange):
-    """A venue that takes attached stops and refuses separate ones."""
+    """A venue that takes attached stops and rejects separate ones."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
         if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:

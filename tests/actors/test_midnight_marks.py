@@ -1,4 +1,4 @@
-"""What the reconciler reads for the midnights that nobody read."""
+"""The marks that the reconciler reads for missed midnights."""
 
 from __future__ import annotations
 

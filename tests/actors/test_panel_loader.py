@@ -280,7 +280,7 @@ def port_now(port: Port) -> Callable[[], int]:
 
 
 def closed(at_ms: int) -> BarsClosed:
-    """The bar that closed now, and the open interest of the hour, as the feed tells it."""
+    """The feed's message with the bar that closed now and the hour's open interest."""
     bar = MARKET.bars(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
     seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
     return BarsClosed(

@@ -1,4 +1,4 @@
-"""A governor that is silent, slow or down: no entry, and reductions go with the port's proof."""
+"""A governor that is slow, down or does not answer: no entry; reductions by the port's proof."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_
 
 
 class Moving(SimulatedExchange):
-    """A human pays in, once, while the reconciler is between account and income."""
+    """The operator deposits once, between the reconciler's reads of account and income."""
 
     paid = False
 

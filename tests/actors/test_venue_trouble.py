@@ -1,4 +1,4 @@
-"""A bad line to the venue: unknown is resolved by query, silence is never read as flat."""
+"""A venue that fails: unknown outcomes are resolved by query; no answer never means flat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the veto actor tells of a cycle, and what it keeps to itself."""
+"""The events of the veto actor in a cycle, and cycles without events."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Told:
 
 
 class Silent:
-    """A venue that nobody asks anything."""
+    """A venue that gets no requests."""
 
     funding_rates = None
 
@@ -99,14 +99,14 @@ class Dear(SimulatedExchange):
 def test_the_rate_that_settled_last_counts_in_what_a_candidate_is_worth(
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
-    """Longs that would be held for five minutes; the shorts beside them pay nothing."""
+    """Longs that would be held for five minutes; the shorts pay no funding."""
     lines = [e for e in perform(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
     found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
     assert sorted(found - {"GGG"}) == vetoed
 
 
 def heartbeat(cycle_at_ms: int) -> ShardRanked:
-    """A shard's word in a cycle without a bar."""
+    """A shard's message in a cycle without a bar."""
     return ShardRanked(
         cause_id="",
         cycle_at_ms=cycle_at_ms,

@@ -1,4 +1,4 @@
-"""What must not wait: lost stops, hanging venues, strangers, and the figures a day rests on."""
+"""Urgent cases: lost stops, hanging venues, external orders, and a day's opening equity."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s
 
 
 class NoNewStops(SimulatedExchange):
-    """A venue that takes attached stops and refuses separate ones."""
+    """A venue that takes attached stops and rejects separate ones."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
         if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:

@@ -79,7 +79,7 @@ class Bench:
     async def send(
         self, *pieces: bytes, half_close: bool = False, passes: Sequence[int] = ()
     ) -> Heard:
-        """Send the pieces, each after as many passes of the scheduler; hear until it is quiet."""
+        """Send the pieces, each after its number of scheduler passes; read until no more comes."""
         async with await self.connect() as stream:
             return await self.converse(stream, pieces, half_close=half_close, passes=passes)
 

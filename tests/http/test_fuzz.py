@@ -1,4 +1,4 @@
-"""Seeded random conversations: what nobody thought of, and the same again for the same seed."""
+"""Seeded random requests; the same seed sends the same bytes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LARGE = bytes(8 * 1024 * 1024)  # more than the system's buffers hold for one co
 
 
 def large() -> Application:
-    """An answer that only somebody who reads can have."""
+    """An answer that is complete only if the peer reads."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-length", b"%d" % len(LARGE))]

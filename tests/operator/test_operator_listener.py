@@ -64,7 +64,7 @@ STATUS: dict[str, Any] = {
 
 
 class Commands:
-    """Remembers what it was told; raises what it was given."""
+    """Records its commands; raises the error that it was given."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.told: list[tuple[str, str]] = []
@@ -284,9 +284,7 @@ async def test_a_body_that_grows_without_end_is_not_read_on(verb: str, status: i
         (RuntimeError("odd"), 500),
     ],
 )
-async def test_a_command_that_fails_answers_with_its_error(
-    client: Client, error: Exception, status: int
-) -> None:
+async def test_a_failed_command_is_reported(client: Client, error: Exception, status: int) -> None:
     async with client(app(operations(Commands(error)))) as http:
         answer = await http.post("/api/v1/halt", headers=BEARER)
     assert answer.status_code == status

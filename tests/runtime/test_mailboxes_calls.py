@@ -1,4 +1,4 @@
-"""Calls: an answer, a named error, or a refusal, and always before the deadline."""
+"""Calls: an answer or a named error, always before the deadline."""
 
 from __future__ import annotations
 

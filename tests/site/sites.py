@@ -1,4 +1,4 @@
-"""A site under supervision, with simulated processes and everything that is told of it."""
+"""A site under supervision, with simulated processes and everything that is reported of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = SiteLimits(memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_
 
 @attrs.define(eq=False)
 class Told:
-    """What the terminal and the journal heard."""
+    """Lines for the terminal and events for the journal."""
 
     lines: list[str] = attrs.Factory(list)
     events: list[Event] = attrs.Factory(list)

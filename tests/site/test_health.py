@@ -1,4 +1,4 @@
-"""What is told of the public site: one begin and one end per episode, whatever happens between."""
+"""Reports of the public site: one begin and one end per episode, whatever happens between."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def market(history: History) -> RecordedMarket:
 
 
 def _transfer(engine: Engine, history: History, moves: Moves) -> None:
-    """The owner moves money, at a time that nobody else knows of."""
+    """The operator transfers money, at a time that only this test knows."""
     hour, amount = moves.pop(0)
     engine.catch_up(history.at_ms(hour), lambda: False)
     LivingEngine.transfer(engine, D(amount))  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ class TradePage:
         return [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]][-1]
 
     def _refusals(self, cycle_at_ms: int) -> tuple[int, int]:
-        """How many were vetoed, and refused or denied, while that cycle was the newest."""
+        """How many were vetoed, and how many denied, while that cycle was the newest."""
         newest, vetoed, refused = 0, 0, 0
         for kind, row in self._plans.events:
             newest = max(newest, row.get("cycle_at_ms", 0) if kind.startswith("cycle_") else 0)

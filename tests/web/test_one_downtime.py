@@ -1,4 +1,4 @@
-"""The chart, its legend and the list speak of the same times of downtime."""
+"""The chart, its legend and the list have the same downtimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The equity that is published beside a transfer is the venue's own, just before it."""
+"""The equity that is published with a transfer is the venue's own, just before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words beside a figure: net or not, one or many, begun or whole, closing or closed."""
+"""The words around a figure: net or not, one or many, part or whole, closing or closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator sees of the public site, and when the journal may hear of it."""
+"""What the operator sees of the public site, and when its events are journalled."""
 
 from __future__ import annotations
 
