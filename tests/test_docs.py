@@ -123,7 +123,7 @@ def test_every_link_to_a_heading_names_one_of_its_page(page: str) -> None:
             assert anchor in anchors_of(aim.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
-def test_a_decision_is_a_screen_at_most() -> None:
+def test_a_decision_record_has_at_most_one_screen() -> None:
     decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
     assert len(decisions) > 10
     assert not [
@@ -172,7 +172,7 @@ def test_the_readme_carries_the_risk_notice_and_promises_nothing() -> None:
     assert not re.search(r"guarantee|risk-free|compliant|certified", text, re.IGNORECASE)
 
 
-def test_the_checks_of_this_file_see_what_is_wrong() -> None:
+def test_the_checks_of_the_docs_find_errors() -> None:
     assert problem_of("kamou rnu") == "no verb rnu"
     assert problem_of("kamou run --prot 1") == "no option --prot"
     assert problem_of("kamou data export") == "no verb export"

@@ -68,12 +68,12 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
             yield node
 
 
-def test_a_file_is_a_sitting_long_at_most() -> None:
+def test_a_file_has_at_most_400_lines() -> None:
     long = {path: text.count("\n") for path, text in texts(frozenset({".py"})).items()}
     assert not {path: n for path, n in long.items() if n > FILE_LINES_MAX}
 
 
-def test_a_function_fits_a_screen() -> None:
+def test_a_function_has_at_most_60_lines() -> None:
     long = [
         f"{path}:{node.lineno} {node.name}"
         for path, tree in trees().items()
@@ -127,7 +127,7 @@ IMPURE = {
 }
 
 
-def test_the_core_knows_no_machine_no_clock_and_no_chance() -> None:
+def test_the_core_uses_no_io_no_clock_and_no_randomness() -> None:
     # datetime is not among them: calendar days of given times; asking it for now is banned below.
     used = {path: imported(tree) & IMPURE for path, tree in trees("kamou/core/").items()}
     assert not {path: names for path, names in used.items() if names}
@@ -189,7 +189,7 @@ def test_time_ids_and_chance_come_from_their_own_module(pattern: str) -> None:
     assert used <= set(FORBIDDEN_CALLS[pattern])
 
 
-def test_private_names_of_trio_stand_in_one_file() -> None:
+def test_private_names_of_trio_are_used_in_one_file() -> None:
     private = re.compile(r"trio\._|trio\.lowlevel\._|_ALLOW_DETERMINISTIC_SCHEDULING")
     here = "tests/test_tidy.py"  # this file names them in order to forbid them
     used = [

@@ -189,7 +189,7 @@ def test_an_expired_approval_is_invalid() -> None:
     assert played(direct).fills == ()
 
 
-def test_the_halt_latch_stops_what_was_approved_before_it() -> None:
+def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
     latched: list[bool] = []
 
     async def direct(stage: Stage) -> None:

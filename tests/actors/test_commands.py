@@ -160,7 +160,7 @@ def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
     assert "scripted" in str(reason)
 
 
-def test_what_a_strategy_raised_is_kept_with_the_reasons_of_its_cycle() -> None:
+def test_the_error_of_a_strategy_is_kept_with_the_details_of_its_cycle() -> None:
     bodies: list[bytes] = []
     minute = screenplay.RAISES_AT_MINUTE
 

@@ -57,7 +57,7 @@ def unexpected(ended: Ended) -> list[str]:
     return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
 
 
-def test_the_screenplay_is_busy() -> None:
+def test_the_scripted_market_makes_stops_targets_time_limits_and_funding() -> None:
     """Of everything that the crashes are to disturb, something happens."""
     ended = perform()
     assert faults(ended, until_minute=screenplay.MINUTES) == []

@@ -164,7 +164,7 @@ async def test_a_long_past_is_folded_in_parts_that_fit_in_memory(
         assert (book.seq, book.day) == (12, "2023-11-12")
 
 
-async def test_what_the_first_actor_folded_at_a_start_the_next_one_takes_over(
+async def test_the_fold_of_the_first_actor_at_a_start_is_used_by_the_next(
     bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with bench.running():

@@ -70,13 +70,15 @@ async def test_while_the_journal_is_down_casts_wait_and_commits_fail_at_once(
         assert bench.stored() == [lost(1)]
 
 
-async def test_an_orderly_stop_writes_what_waits(bench: Bench, autojump_clock: MockClock) -> None:
+async def test_an_orderly_stop_writes_the_waiting_casts(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     async with bench.running():
         bench.journal.cast(*(lost(n) for n in range(25)))
     assert len(bench.stored()) == 25
 
 
-async def test_a_cancelled_journal_writes_what_waits(
+async def test_a_cancelled_journal_writes_the_waiting_casts(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:

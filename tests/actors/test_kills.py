@@ -72,7 +72,7 @@ def chosen(count: int) -> list[int]:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_run_that_was_killed_goes_on_with_the_same_book(part: int, tmp_path: Path) -> None:
+def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Path) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in chosen(count)]
     wrong: dict[str, list[str]] = {}
     for number, (site, visit) in list(enumerate(cases))[part::PARTS]:

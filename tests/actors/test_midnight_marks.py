@@ -60,7 +60,7 @@ async def test_a_day_that_has_opened_asks_for_no_bar(story: Story) -> None:
     assert port.asked == []
 
 
-async def test_a_bar_is_read_once_and_only_for_what_is_held(story: Story) -> None:
+async def test_a_bar_is_read_once_and_only_for_open_positions(story: Story) -> None:
     port = Port()
     reads = reader(port)
     await reads.read(story.book, looked(MIDNIGHT + HOUR, holds=False))
@@ -86,7 +86,7 @@ async def test_a_mark_that_the_venue_does_not_report_is_asked_for_again(
 
 
 @pytest.mark.parametrize(("after_ms", "source"), [(60_000, MARK_READ), (60_001, "")])
-async def test_marks_read_in_the_first_minute_stand_for_a_bar_that_is_not_there(
+async def test_marks_read_in_the_first_minute_replace_a_missing_bar(
     story: Story, after_ms: int, source: str
 ) -> None:
     port = Port(late_ms=HOUR, quoted={"SOLUSDT": quote(mid="99")})

@@ -214,7 +214,7 @@ def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> Non
     assert entered(ended) == entered(perform())
 
 
-def test_what_the_market_does_not_publish_is_empty_and_not_nothing() -> None:
+def test_series_that_a_market_does_not_publish_are_empty_and_not_none() -> None:
     series = screenplay.market().open_interest(0, at(9))
     assert series.values.shape == (0, len(screenplay.SYMBOLS))
     assert np.isfinite(screenplay.market().prices(at(1))).all()

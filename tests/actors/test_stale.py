@@ -105,7 +105,7 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     assert resumed.endswith("; trading state active; before reduce_only")
 
 
-def test_old_marks_of_what_is_held_deny_at_once_and_halt_after_a_minute() -> None:
+def test_old_marks_of_open_positions_deny_entries_at_once_and_halt_after_a_minute() -> None:
     trouble = Trouble()
 
     async def direct(stage: Stage) -> None:

@@ -280,7 +280,7 @@ def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
     assert ended.checked.violations == ()
 
 
-def test_a_flatten_sends_the_next_close_without_asking_what_became_of_the_last() -> None:
+def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
     """Seed 995256: three closes timed out, and each was asked after for twenty seconds."""
     trouble = Trouble(fate=every(OrderRole.EXIT, LOST, "DDD"))
 

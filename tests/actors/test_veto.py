@@ -96,7 +96,7 @@ class Dear(SimulatedExchange):
 
 
 @pytest.mark.parametrize(("venue", "vetoed"), [(SimulatedExchange, []), (Dear, ["AAA", "CCC"])])
-def test_the_rate_that_settled_last_counts_in_what_a_candidate_is_worth(
+def test_the_last_settled_funding_rate_counts_in_the_value_of_a_candidate(
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
     """Longs that would be held for five minutes; the shorts pay no funding."""

@@ -148,7 +148,7 @@ async def converse_many(bench: Bench, chance: Random, count: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=["issue", "hypercorn", "requests", "fresh"])
-async def test_no_exception_leaves_a_connection_whatever_is_sent(
+async def test_no_request_makes_a_connection_raise(
     application: Application, seed: int, jumping: MockClock
 ) -> None:
     chance = Random(seed)

@@ -72,7 +72,7 @@ def test_the_stream_starts_the_application_through_its_task_group_and_by_nothing
     assert handle.count("self.app_put(") == 3  # body, its end, disconnect: the queue holds them
 
 
-def test_its_events_are_what_the_connection_knows() -> None:
+def test_hypercorns_protocol_has_the_events_that_the_connection_handles() -> None:
     assert RawData(data=b"x").data == b"x"
     assert Updated(idle=True).idle is True
     assert Closed() == Closed()

@@ -75,7 +75,7 @@ def test_any_header_is_answered(header: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=20).map("".join))
-def test_what_stands_beyond_the_bounds_changes_nothing(beyond: str) -> None:
+def test_header_text_beyond_the_bounds_changes_nothing(beyond: str) -> None:
     start = "text/html, application/json;q=0.5, br" + "," * (negotiation.ITEMS_MAX - 2)
     assert prefers_json(start + beyond) is prefers_json(start)
     assert accepts_gzip(start + beyond) is accepts_gzip(start)

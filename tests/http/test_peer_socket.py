@@ -150,7 +150,7 @@ async def test_half_a_request_gets_an_error_status_after_its_time(
         assert bench.server.traffic.cut[Cut.SLOW] == 1
 
 
-async def test_an_idle_connection_is_closed_without_a_word(
+async def test_an_idle_connection_is_closed_without_an_answer(
     application: Application, jumping: MockClock
 ) -> None:
     async with serving(application) as bench:

@@ -53,7 +53,7 @@ async def test_the_answer_to_head_has_the_length_of_the_body_and_no_body(
     assert body["body"] == sent_body
 
 
-def test_errors_and_what_may_not_be_kept_have_no_tag() -> None:
+def test_errors_and_uncacheable_replies_have_no_tag() -> None:
     assert reply(b"x", HTML, status=404).etag is None
     assert reply(b"x", HTML, cache=NEVER).etag is None
     assert reply(b"x", HTML).etag is not None

@@ -183,7 +183,7 @@ def test_a_decimal_that_is_not_finite_is_an_error(bad: str) -> None:
         codec.encode(events.DayOpened(at_ms=1, day="d", equity=Decimal(bad)))
 
 
-def test_the_words_null_and_nan_in_a_text_are_only_words() -> None:
+def test_the_words_null_and_nan_in_a_text_are_valid() -> None:
     event = events.RunStopped(at_ms=1, run_number=1, reason="NaN")
     assert codec.decode(events.RunStopped, codec.encode(event)) == event
     event = events.RunStopped(at_ms=1, run_number=1, reason="null")

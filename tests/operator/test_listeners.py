@@ -56,7 +56,7 @@ async def test_the_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) 
         await supervisor.stop()
 
 
-async def test_the_metrics_count_what_each_listener_met(bound: OperatorListeners) -> None:
+async def test_the_metrics_have_the_traffic_of_each_listener(bound: OperatorListeners) -> None:
     supervisor = Supervisor(bound.spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)

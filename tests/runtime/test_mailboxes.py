@@ -264,7 +264,7 @@ def test_the_priority_lane_is_bounded() -> None:
     assert taken == [True] * PRIORITY_CAPACITY + [False]
 
 
-def test_a_priority_message_in_hand_at_a_crash_is_delivered_again_then_buried() -> None:
+def test_a_priority_message_in_hand_at_a_crash_is_redelivered_and_then_a_dead_letter() -> None:
     dead: list[Any] = []
     mailbox = box(redeliveries_max=2, on_dead_letter=dead.append)
     mailbox.put_priority("halt")
@@ -311,7 +311,7 @@ def test_an_ordinary_message_in_hand_at_a_crash_is_lost() -> None:
 # --- stopping ------------------------------------------------------------------------
 
 
-async def test_asking_to_stop_ends_the_wait_and_keeps_what_waits() -> None:
+async def test_asking_an_actor_to_stop_ends_its_wait_and_keeps_the_messages() -> None:
     mailbox = box()
 
     async def actor() -> None:

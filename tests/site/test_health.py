@@ -91,7 +91,7 @@ def test_counters_never_fall_and_a_site_is_degraded_unless_it_serves(
         assert bool(machine.health.degraded()) is not serves
 
 
-def test_what_a_process_counted_is_kept_when_it_has_ended() -> None:
+def test_the_counters_of_an_ended_process_are_kept() -> None:
     machine = Machine()
     for what in ("start", "beat", "end", "start", "beat"):
         machine.happen(what)

@@ -87,7 +87,7 @@ def test_the_longest_pricing_page_fits_into_a_handover(tmp_path: Path) -> None:
     assert PRICING_BYTES_MAX < HANDOVER_BYTES_MAX
 
 
-def test_the_childs_environment_holds_what_is_listed_and_no_secret() -> None:
+def test_the_childs_environment_has_only_listed_variables_and_no_secret() -> None:
     ours = {
         "PATH": "/bin",
         "LC_ALL": "C",

@@ -152,7 +152,7 @@ async def test_an_episode_that_began_in_a_fast_forward_is_journalled_from_its_ne
     assert recovered.troubles == 2
 
 
-async def test_the_last_words_of_a_process_that_crashed_reach_the_terminal(
+async def test_the_last_text_of_a_process_that_crashed_reaches_the_terminal(
     autojump_clock: MockClock,
 ) -> None:
     async with supervised([Script(fate=Fate.CRASHES)]) as site:

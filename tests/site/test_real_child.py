@@ -158,7 +158,7 @@ async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
             assert await process.next_heartbeat() is not None
 
 
-async def test_what_is_no_handover_ends_the_process_with_the_reason(
+async def test_an_invalid_handover_ends_the_process_with_the_reason(
     folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kamou.site.process_start.encode_handover", lambda handover: b"nonsense\n")

@@ -176,7 +176,7 @@ async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_l
     assert counted == [str(2 * DAYS + 1)] * 2
 
 
-async def test_what_was_committed_between_the_read_of_a_snapshot_and_the_snapshot_is_later(
+async def test_events_committed_between_a_snapshots_read_and_its_commit_are_later_than_it(
     record: Path, demo: Site, client: Client
 ) -> None:
     """A snapshot bears the time of its read: what is stamped since may stand before it."""

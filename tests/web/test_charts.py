@@ -131,7 +131,7 @@ def test_every_transfer_is_drawn_however_many_there_are() -> None:
     assert wide.moments.count("M") == 299, "all inside the curve; the last lies beyond its end"
 
 
-def test_losing_days_hang_below_the_line_and_gaining_days_stand_on_it() -> None:
+def test_bars_of_losing_days_are_below_the_line_and_of_gaining_days_above_it() -> None:
     values = (0.01, -0.02, 0.0)
     days = [bar_day(f"2025-07-{26 + i}", value) for i, value in enumerate(values)]
     for drawn in chart.day_charts(days):

@@ -170,7 +170,7 @@ async def test_the_results_page_lists_reduced_size(told: Path, demo: Site, clien
     assert all("day's loss reached half of its limit" in unescape(row) for row in shown)
 
 
-async def test_halts_reduced_sizes_and_downtime_stand_in_order_of_time(
+async def test_halts_reduced_sizes_and_downtime_are_listed_by_time(
     told: Path, demo: Site, client: Client
 ) -> None:
     with closing(open_writer(told, durable=False)) as connection:

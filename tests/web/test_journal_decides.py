@@ -34,7 +34,7 @@ def write(path: Path, *runs: RunStarted) -> None:
         JournalWriter(connection, run_number=1).append(runs)
 
 
-async def test_an_empty_journal_is_served_with_what_the_site_was_given(
+async def test_an_empty_journal_is_served_with_the_values_of_the_handover(
     empty_record: Path, client: Client
 ) -> None:
     given = Site(mode="paper", currency="USDT", assumed_live=True)

@@ -103,7 +103,7 @@ async def test_the_dashed_line_is_the_opening_balance_and_the_curve_begins_there
         assert float(start_y[1]) == pytest.approx(at, abs=0.2)
 
 
-async def test_each_deposit_and_withdrawal_stands_at_its_own_time(
+async def test_each_deposit_and_withdrawal_is_drawn_at_its_own_time(
     moved: Path, demo: Site, client: Client
 ) -> None:
     found, page = await shown(moved, demo, client)

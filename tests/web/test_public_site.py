@@ -205,7 +205,7 @@ async def test_nothing_can_be_written(public: PublicSite, client: Client, method
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/results/", "/static/../app.py", "/api/v1/halt"])
-async def test_what_is_not_there_is_not_found_in_the_sites_own_style(
+async def test_an_unknown_address_is_404_in_the_sites_style(
     public: PublicSite, client: Client, path: str
 ) -> None:
     async with client(public) as http:

@@ -190,7 +190,7 @@ def test_a_page_takes_as_many_steps_after_ten_months_as_after_one(
     assert not grown
 
 
-def test_what_the_commands_ask_walks_through_no_table_that_grows(
+def test_queries_of_the_commands_scan_no_growing_table(
     records: dict[int, Path],
 ) -> None:
     reader, seen = watched(records[SHORT])

@@ -141,7 +141,7 @@ def traded(request: pytest.FixtureRequest, tmp_path: Path) -> RecordedMarket:
     return trade(request.param, tmp_path)
 
 
-async def test_every_figure_is_what_an_outsider_recomputes_from_the_venues_file(
+async def test_every_figure_equals_an_independent_recomputation_from_the_venues_file(
     traded: RecordedMarket, tmp_path: Path, client: Client
 ) -> None:
     journal = tmp_path / "kamou.sqlite3"

@@ -133,7 +133,7 @@ def test_tables_are_whole_in_print() -> None:
     assert "td.more, th.more { display: table-cell; }" in printed
 
 
-def test_no_heading_stands_alone_at_the_foot_of_a_printed_page() -> None:
+def test_no_heading_is_alone_at_the_end_of_a_printed_page() -> None:
     printed = CSS.partition("@media print")[2]
     kept = re.search(r"([^{}]*)\{ break-after: avoid; \}", printed)
     assert kept is not None
