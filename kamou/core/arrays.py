@@ -7,5 +7,5 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]  # True: the value counts
+Mask = npt.NDArray[np.bool_]  # True: the element is selected
 Codes = npt.NDArray[np.uint8]  # members of an enum by number

@@ -1,4 +1,7 @@
-"""Every public code, in one place: ``CATEGORY_CONDITION``. Published, so never renamed."""
+"""Every public code, its meaning and what to do. Form: ``CATEGORY_CONDITION``.
+
+Codes are published, so a release never renames one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from enum import Enum, IntEnum
 
 
 class Abstain(IntEnum):
-    """Why a strategy says nothing of a symbol. Stored as uint8 columns; 0 is an opinion."""
+    """Why a strategy abstains from a symbol. Stored as uint8 columns; 0: it gave a score."""
 
     NONE = 0
     WARMING_UP = 1
@@ -14,7 +17,7 @@ class Abstain(IntEnum):
     DATA_STALE = 3
     DATA_DEGENERATE = 4  # flat prices, zero deviation, zero MAD
     REGIME_WRONG = 5
-    NO_TRIGGER = 6  # everything is known; the setup is not there
+    NO_TRIGGER = 6  # the data is complete and the setup is absent
     NOT_MEAN_REVERTING = 7
     STRATEGY_FAILED = 8  # the strategy raised
     SCORE_TOO_SMALL = 9
@@ -58,7 +61,7 @@ class Deny(str, Enum):
     RISK_SHOCK_EXCEEDED = "RISK_SHOCK_EXCEEDED"
     CAPITAL_NOTIONAL_EXCEEDED = "CAPITAL_NOTIONAL_EXCEEDED"
     CAPITAL_MARGIN_EXCEEDED = "CAPITAL_MARGIN_EXCEEDED"
-    # conduct
+    # rate and repetition
     TRADING_HALTED = "TRADING_HALTED"
     DUPLICATE_INTENT = "DUPLICATE_INTENT"
     SYMBOL_HELD = "SYMBOL_HELD"
@@ -78,7 +81,7 @@ class Deny(str, Enum):
     CLOCK_SKEWED = "CLOCK_SKEWED"
     # reducing orders
     EXIT_INCREASES_EXPOSURE = "EXIT_INCREASES_EXPOSURE"
-    # silence
+    # no answer
     GOVERNOR_TIMEOUT = "GOVERNOR_TIMEOUT"
 
 
@@ -154,7 +157,7 @@ MEANINGS = {
     "EXIT_INCREASES_EXPOSURE": "the order would not reduce the position",
     "GOVERNOR_TIMEOUT": "the risk governor did not answer in time",
 }
-"""What each code of a refusal means, for people."""
+"""Meaning of each code of an abstention, a veto or a denial, for people."""
 
 CAUSES = {
     StateReason.DAY_LOSS_HALF: "the day's loss reached half of its limit",
@@ -171,16 +174,19 @@ CAUSES = {
     StateReason.DATA_RECOVERED: "account and prices were known again",
     StateReason.RESTART_STORM: "too many restarts",
 }
-"""What each reason of a trading state means, for people."""
+"""Meaning of each reason of a trading state, for people."""
 
 
 def describe_cause(reason: str) -> str:
-    """Return what a reason of a trading state means; one that is not known, as it is."""
+    """Return the meaning of a reason of a trading state; an unknown reason unchanged."""
     return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
 
 
 def state_cause(state: str, reason: str) -> str:
-    """Say why a trading state lasts. A resume may lead to one, and is not the cause of it."""
+    """Return why a trading state lasts.
+
+    A resume may lead to a halt or to half size without being its cause, so both have own words.
+    """
     if reason == StateReason.OPERATOR_RESUME:
         if state == "reduce_only":
             return "resumed once by the operator; one more `kamou resume` lets it trade"
@@ -221,7 +227,7 @@ REJECTIONS = {
     "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
     "MARKET_UNAVAILABLE": "the symbol has no price now",
 }
-"""What each code of the exchange port or the venue means, for people."""
+"""Meaning of each code of the exchange port or the venue, for people."""
 
 _WAIT = "Nothing: the next cycle tries again."
 _REPORT = "Report it with the output of `kamou why SYMBOL`: no order of Kamou should cause it."
@@ -329,4 +335,4 @@ ACTIONS = {
     "POSITION_UNKNOWN": "Nothing if you traded by hand: Kamou adopts and protects the position.",
     "QUANTITY_DIFFERS": "Nothing if you traded by hand; else read the fills at the venue.",
 }
-"""What an operator does about each code."""
+"""What the operator does about each code."""

@@ -1,4 +1,4 @@
-"""The trading day, 00:00 to 24:00 UTC, and spans of time in milliseconds."""
+"""The trading day, 00:00 to 24:00 UTC, and durations in milliseconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY_MS = 24 * HOUR_MS
 
 
 def utc_day(at_ms: int) -> str:
-    """``YYYY-MM-DD`` of an instant."""
+    """Return the UTC day of an instant, written ``YYYY-MM-DD``."""
     return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
 
 
@@ -27,20 +27,22 @@ def next_month(month: str) -> str:
 
 
 def midnight_ms_of(day: str) -> int:
-    """00:00 UTC of a day that is written ``YYYY-MM-DD``."""
+    """Return 00:00 UTC of a day that is written ``YYYY-MM-DD``."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
 
 
 def day_start_ms(at_ms: int) -> int:
-    """00:00 UTC of the instant's day."""
+    """Return 00:00 UTC of the instant's day."""
     return at_ms - at_ms % DAY_MS
 
 
 def day_pnl(equity: Decimal, day_equity: Decimal, net_deposits: Decimal) -> Decimal:
-    """The day's return so far, as a fraction: (E - E0 - F) / E0.
+    """Return the day's return so far, a fraction: (E - E0 - F) / E0.
 
-    ``equity`` includes unrealized PnL; ``net_deposits`` are net transfers since
-    ``day_equity`` was read, so that a deposit is no profit and a withdrawal no loss.
+    Args:
+        equity: E, money; includes unrealized PnL.
+        day_equity: E0, money; equity when the day opened.
+        net_deposits: F, money; transfers since then. A deposit is no profit, a withdrawal no loss.
     """
     assert day_equity > 0
     return (equity - day_equity - net_deposits) / day_equity

@@ -1,4 +1,4 @@
-"""The vocabulary of trading. Values only.
+"""Values of trading that every room shares: orders, fills, positions, plans, instruments.
 
 Prices and amounts that transact are ``Decimal``; features and scores are ``float``.
 Quantities of orders, fills and positions are in **contracts**; one contract is
@@ -15,9 +15,9 @@ from enum import Enum
 import attrs
 
 ZERO = Decimal(0)
-Bound = int | str | None  # of a setting; decimals as text, so that 0.01 is exactly that
+Bound = int | str | None  # limit of a setting's value; decimals as text, so that 0.01 is exact
 BPS = 1e-4  # one basis point as a fraction, for floats
-BPS_PER_UNIT = Decimal(10_000)  # a Decimal is divided by it, which adds no zeros at its end
+BPS_PER_UNIT = Decimal(10_000)  # divide a Decimal by it: a product would gain trailing zeros
 
 
 class Side(str, Enum):
@@ -53,7 +53,7 @@ def closing_side(side: Side) -> OrderSide:
 
 
 class OrderRole(str, Enum):
-    """What an order is for. ENTRY is the only role that may add exposure."""
+    """What an order is for. Only ENTRY may add exposure."""
 
     ENTRY = "entry"
     STOP_LOSS = "stop_loss"
@@ -64,8 +64,8 @@ class OrderRole(str, Enum):
 class OrderType(str, Enum):
     MARKET = "market"
     LIMIT = "limit"
-    STOP_MARKET = "stop_market"  # triggers against us: a stop loss
-    TAKE_PROFIT_MARKET = "take_profit_market"  # triggers for us: a take profit at market
+    STOP_MARKET = "stop_market"  # triggers when the price moves against the position
+    TAKE_PROFIT_MARKET = "take_profit_market"  # triggers when it moves in favor of the position
 
 
 class TimeInForce(str, Enum):
@@ -78,7 +78,7 @@ class OrderStatus(str, Enum):
     """The state of an order. Before SUBMITTED there is no order, only a plan."""
 
     SUBMITTED = "submitted"  # its intent is committed: the venue may have it
-    UNKNOWN = "unknown"  # its outcome: it was sent, and no answer came
+    UNKNOWN = "unknown"  # it was sent and no answer came; a query resolves it
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
     PENDING_CANCEL = "pending_cancel"
@@ -103,9 +103,9 @@ _TERMINAL = frozenset(
 
 
 class TradingState(str, Enum):
-    """The governor's trading state. Journalled and committed before it acts.
+    """The governor's trading state. A change is committed before the governor acts on it.
 
-    The last two are a halt: no entry is let through.
+    The last two are a halt: the governor denies every entry.
     """
 
     ACTIVE = "active"
@@ -123,12 +123,16 @@ class TradingState(str, Enum):
 
 
 HALT_STATES = frozenset(state.value for state in TradingState if not state.entries_allowed)
-"""The stored words of the states in which entries are stopped."""
+"""Stored values of the states in which entries are stopped."""
 
 
 @attrs.frozen(kw_only=True)
 class Instrument:
-    """A linear perpetual. ``lot`` and ``qty_min`` are in contracts, ``tick`` in quote currency."""
+    """The contract specification of a linear perpetual.
+
+    ``lot``, ``qty_min`` and ``qty_max`` are in contracts, ``tick`` and ``notional_min`` in the
+    quote currency.
+    """
 
     symbol: str
     base: str
@@ -148,7 +152,7 @@ class Instrument:
 
 @attrs.frozen(kw_only=True)
 class Quote:
-    """Best bid and ask, with the time they were true at the venue."""
+    """Best bid and ask and the mark price, with the venue's time of them."""
 
     symbol: str
     bid: Decimal
@@ -168,24 +172,24 @@ class Quote:
 
     @property
     def sound(self) -> bool:
-        """Whether its prices are prices: finite, above zero, and not crossed."""
+        """True if all prices are finite and above zero, and the bid is not above the ask."""
         prices = (self.bid, self.ask, self.mark)
         return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask
 
 
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """One strategy's opinion of one symbol at one closed bar. Distances are in price, > 0."""
+    """A signal at the top of its cycle's ranking. Distances are in price, > 0."""
 
     signal_id: str
     strategy: str
     symbol: str
     side: Side
-    score: float  # in (0, 1]: strength after sign was taken into ``side``
+    score: float  # in (0, 1]: absolute value; ``side`` has the sign
     close: float
     stop_distance: float
     target_distance: float
-    hold_ms: int  # the time stop
+    hold_ms: int  # time limit of the position
     bar_opened_at_ms: int
     bar_closed_at_ms: int
     features: tuple[tuple[str, float], ...] = ()
@@ -194,12 +198,12 @@ class Candidate:
 
 @attrs.frozen(kw_only=True)
 class Ranked:
-    """A candidate's place in a cycle's ranking. All of it is told when it survives T2."""
+    """A candidate in a stored ranking. ``CandidateRefined`` has all of it if it passes T2."""
 
     strategy: str
     symbol: str
     side: Side
-    score: float  # to six significant digits: for reading
+    score: float  # six significant digits, for people
 
 
 @attrs.frozen(kw_only=True)
@@ -210,11 +214,11 @@ class Figure:
     value: str
 
 
-NOTE = "note"  # the figure of a changed trading state that holds the operator's words
+NOTE = "note"  # name of the figure with the operator's note
 
 
 def note_of(figures: Iterable[Figure]) -> str:
-    """Return the operator's own words among the figures; empty if there are none."""
+    """Return the operator's note among the figures; empty without one."""
     return next((each.value for each in figures if each.name == NOTE), "")
 
 
@@ -242,14 +246,14 @@ class Plan:
     side: Side
     quantity: Decimal  # contracts
     contract_size: Decimal
-    entry_price: Decimal  # the price the sizing assumed; also the worst price the entry may take
-    limit_price: Decimal  # price collar sent with the order (IOC limit)
+    entry_price: Decimal  # worst price that the entry may fill at; the size is computed with it
+    limit_price: Decimal  # limit of the entry order (IOC)
     stop_price: Decimal
     target_price: Decimal
     leverage: int
-    risk: Decimal  # worst case loss in money: costs, gap buffer and funding included
+    risk: Decimal  # worst case, money: costs, gap buffer and funding included
     notional: Decimal  # money
-    bound_by: str  # which limit bound the size: risk | exposure | day_budget | cluster | ...
+    bound_by: str  # limit that decided the size: risk | exposure | day_budget | cluster | ...
     hold_ms: int
     planned_at_ms: int
     expires_at_ms: int
@@ -261,7 +265,7 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Intent:
-    """The outbox row of one order. Committed before it is sent; its hash is its client order id."""
+    """One order as committed before it is sent. Its client order id is a hash of its content."""
 
     client_order_id: str
     trade_id: str
@@ -270,7 +274,7 @@ class Intent:
     attempt: int
     symbol: str
     side: OrderSide
-    quantity: Decimal  # contracts; of a stop: what it covers
+    quantity: Decimal  # contracts
     type: OrderType
     limit_price: Decimal | None
     trigger_price: Decimal | None
@@ -284,7 +288,7 @@ class Intent:
 
 @attrs.frozen(kw_only=True)
 class VenueOrder:
-    """An order as the venue tells it."""
+    """An order as the venue reports it."""
 
     client_order_id: str
     venue_order_id: str
@@ -304,17 +308,17 @@ class VenueOrder:
 
 @attrs.frozen(kw_only=True)
 class Fill:
-    """A trade of ours as the venue tells it. Deduplicated by (symbol, execution_id)."""
+    """An execution of our order as the venue reports it, unique by (symbol, execution_id)."""
 
     symbol: str
     execution_id: str
-    client_order_id: str  # empty for liquidation, auto-deleveraging and foreign orders
+    client_order_id: str  # empty for liquidation, auto-deleveraging and external orders
     venue_order_id: str
     side: OrderSide
     quantity: Decimal  # contracts
     price: Decimal
     fee: Decimal  # money, positive is paid
-    slippage: Decimal  # money against the mid or trigger at the time; what the venue model charged
+    slippage: Decimal  # money, against the mid or the trigger price, by the embedded venue's model
     maker: bool
     reason: str  # order | liquidation | adl | external
     at_ms: int
@@ -326,9 +330,9 @@ class Fill:
 
 @attrs.frozen(kw_only=True)
 class VenuePosition:
-    """A one-way position as the venue tells it; ``quantity`` is signed, in contracts.
+    """A one-way position as the venue reports it; ``quantity`` is signed, in contracts.
 
-    Its numbers are finite and its mark is positive: an adapter refuses what is not, at the edge.
+    Its numbers are finite and its mark price is positive: the adapters check it.
     """
 
     symbol: str
@@ -355,10 +359,10 @@ class VenuePosition:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Balances as the venue tells them, in the account currency."""
+    """Balances as the venue reports them, in the account currency."""
 
-    equity: Decimal  # balance + unrealized_pnl
-    wallet_balance: Decimal  # wallet: realized only
+    equity: Decimal  # wallet_balance + unrealized_pnl
+    wallet_balance: Decimal  # realized only
     unrealized_pnl: Decimal
     margin_used: Decimal
     available: Decimal
@@ -367,7 +371,7 @@ class Account:
 
 @attrs.frozen(kw_only=True)
 class Income:
-    """Money that moved without a trade of ours: funding, transfers."""
+    """A change of the wallet balance without a fill: funding or a transfer."""
 
     income_id: str
     kind: str  # funding | transfer | insurance

@@ -1,4 +1,4 @@
-"""What people read for codes, figures and strategies: one name for each, rounded values."""
+"""Words for people instead of codes and names of figures, and rounding of their values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEATURE_NAMES = {
     "oi_z": "z-score of open interest",
     "volatility": "volatility",
 }
-"""What the figures of a strategy are called."""
+"""Name for people of each figure of a strategy."""
 
 FIGURE_NAMES = FEATURE_NAMES | {
     # a scan
@@ -127,7 +127,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "overdue_ms": "too old by",
     "venue": "the exchange has",
 }
-"""What every figure of an event is called."""
+"""Name for people of each figure of an event."""
 
 NAMED_BY_CODE = {
     ("CONFLICTING_SIGNALS", "score"): "weighted score",
@@ -141,7 +141,7 @@ NAMED_BY_CODE = {
     ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
     ("QUANTITY_BELOW_MINIMUM", "minimum"): "minimum contracts",
 }
-"""Figures whose name means something else with a code, or from a tier."""
+"""Name for people of a figure beside a code or a tier, where it differs from FIGURE_NAMES."""
 
 BOUNDS = {
     "cluster": "the risk of all altcoins on one side",
@@ -159,14 +159,14 @@ BOUNDS = {
     "shock": "the loss in a market shock",
     "value_max": "the largest order value",
 }
-"""What each limit that decides a size is called."""
+"""Name for people of each limit that decides a size."""
 
 DRIFTS = {
     "INSTRUMENT_UNKNOWN": "the terms of the instrument are not known",
     "POSITION_UNKNOWN": "no trade of the book explains the position",
     "QUANTITY_DIFFERS": "the quantities differ",
 }
-"""What each kind of a difference between book and venue means."""
+"""Meaning of each kind of ``DriftFound``."""
 
 STATE_WORDS = {
     "active": "trading",
@@ -174,29 +174,34 @@ STATE_WORDS = {
     "reduce_only": "no new trades",
     "flattening": "closing everything",
 }
-"""What each trading state means."""
+"""Meaning of each trading state."""
 FLATTENED = "flattened: no new trades"
 
 MONEY_FIGURES = frozenset(
     {"day_equity", "equity", "exit_costs", "net_deposits", "notional", "sizing_equity"}
 )
 MONEY_FIGURES |= {"notional_min", "value"}
-EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # as they stand
+EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # shown unchanged
 ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
 UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
-INSTANTS_FROM_MS = 10**11  # a longer duration would be three years
-PRICE_DIGITS = 8  # significant ones: more than any venue quotes
+INSTANTS_FROM_MS = 10**11  # a larger value is an instant: as a duration it would be 3 years
+PRICE_DIGITS = 8  # significant digits; no venue quotes more
 CODE_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 
 def strategy_name(name: str) -> str:
-    """``oi_momentum`` as ``OI momentum``, ``mean_reversion`` as ``mean reversion``."""
+    """Return the strategy's name for people: ``oi_momentum`` is ``OI momentum``."""
     parts = name.split("_")
     return " ".join(part.upper() if part in ACRONYMS else part for part in parts)
 
 
 def describe_state(code: str, *, holding: bool = True) -> str:
-    """``reduce_only, no new trades``; ``holding``: a position is open."""
+    """Return the code and its words: ``reduce_only, no new trades``.
+
+    Args:
+        code: a ``TradingState``.
+        holding: a position is open.
+    """
     if code == "active":
         return code
     closed = code == "flattening" and not holding
@@ -204,14 +209,14 @@ def describe_state(code: str, *, holding: bool = True) -> str:
 
 
 def state_words(code: str, *, holding: bool = True) -> str:
-    """The trading state in plain words; ``holding``: a position is open."""
+    """Return the trading state in plain words; ``holding``: a position is open."""
     if code == "flattening" and not holding:
         return FLATTENED
     return STATE_WORDS.get(code, code.replace("_", " ").lower())
 
 
 def figure_name(name: str, code: str = "") -> str:
-    """What a figure is called, beside this code or from this tier."""
+    """Return the name for people of a figure, beside this code or tier."""
     known = NAMED_BY_CODE.get((code, name)) or FIGURE_NAMES.get(name)
     if known is None:
         known = strategy_name(name.removesuffix("_ms").removesuffix("_s"))
@@ -219,12 +224,15 @@ def figure_name(name: str, code: str = "") -> str:
 
 
 def figures_words(figures: Iterable[Figure], code: str = "") -> str:
-    """All figures but the operator's own words, a comma between them."""
+    """Return all figures in words, separated by commas; the operator's note is left out."""
     return ", ".join(figure_words(each, code) for each in figures if each.name != NOTE)
 
 
 def figure_words(figure: Figure, code: str = "") -> str:
-    """``age_ms=12000`` as ``age 12.0 s``; ``day_pnl=-4.01%`` as ``the day's loss 4.01%``."""
+    """Return a figure in words.
+
+    ``age_ms=12000`` is ``age 12.0 s`` and ``day_pnl=-4.01%`` is ``the day's loss 4.01%``.
+    """
     name, value = figure.name, figure.value
     if name == "day_pnl":
         return _day_result(value)
@@ -232,12 +240,15 @@ def figure_words(figure: Figure, code: str = "") -> str:
 
 
 def count_words(number: int, one: str, more: str = "") -> str:
-    """``1 position``, ``1,204 positions``; ``more``: the plural, where it is not ``one`` and s."""
+    """Return a count with its noun: ``1 position``, ``1,204 positions``.
+
+    ``more`` is the plural, if it is not ``one`` with an s.
+    """
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def format_duration(span_ms: int) -> str:
-    """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
+    """Return a duration in its one or two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
     if span_ms >= DAY_MS:
         return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
     if span_ms >= HOUR_MS:
@@ -254,7 +265,7 @@ def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> 
 
 
 def _day_result(value: str) -> str:
-    """A gain or a loss, as a share of the day's equity."""
+    """Return the day's gain or loss, in per cent of its opening equity."""
     number = _number(value.removesuffix("%"))
     if number is None:
         return f"{FIGURE_NAMES['day_pnl']} {value}"
@@ -291,7 +302,7 @@ def _time_words(value: str, number: Decimal | None, unit: int) -> str:
 
 
 def _rounded(number: Decimal) -> str:
-    """The number with its thousands apart, in eight significant digits at most."""
+    """Return the number with thousands separators and at most 8 significant digits."""
     places = PRICE_DIGITS - 1 - number.adjusted() if number else 0
     if abs(places) < 2 * PRICE_DIGITS:  # else so small or large that it stays as it is
         number = number.quantize(Decimal(1).scaleb(-max(0, places)), rounding=ROUND_HALF_EVEN)

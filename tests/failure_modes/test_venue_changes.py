@@ -312,7 +312,7 @@ def test_a_position_that_one_answer_leaves_out_keeps_its_stop(
     assert after == before
 
     # Naive: one answer is enough.
-    monkeypatch.setattr(reconciliation._Work, "_in_doubt", lambda work, symbol, held: False)
+    monkeypatch.setattr(reconciliation._Work, "_is_pending", lambda work, symbol, held: False)
     ended, seen = scene()
     assert told_of(wrong(ended), "PositionCorrected")
     assert seen == [before]  # it stood bare
@@ -344,7 +344,7 @@ def test_two_answers_that_leave_a_position_out_are_no_proof_with_a_silence_betwe
     assert wrong(scene()) == []
 
     # Naive: when it was left out first is all that counts.
-    doubt = reconciliation._Work._in_doubt
+    doubt = reconciliation._Work._is_pending
     first: dict[Any, int] = {}
 
     def since_ever(work: Any, symbol: str, held: Decimal) -> bool:
@@ -352,5 +352,5 @@ def test_two_answers_that_leave_a_position_out_are_no_proof_with_a_silence_betwe
         work.terms = attrs.evolve(work.terms, doubts=first)
         return doubt(work, symbol, held)
 
-    monkeypatch.setattr(reconciliation._Work, "_in_doubt", since_ever)
+    monkeypatch.setattr(reconciliation._Work, "_is_pending", since_ever)
     assert told_of(wrong(scene()), "PositionCorrected")

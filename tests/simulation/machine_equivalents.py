@@ -175,7 +175,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     " three lines below.",
     (
         RECONCILIATION,
-        "_Work._in_doubt",
+        "_Work._is_pending",
         "ZERO <= held * trade.side.sign < trade.quantity",
         "((ZERO) <= (held * trade.side.sign) <= (trade.quantity))",
     ): "Asked only where book and venue differ or the trade is inverted: equal they are never,"

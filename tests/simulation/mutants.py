@@ -33,7 +33,7 @@ class Mutant:
 
 
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
-BELIEVED_AT_ONCE = (RECONCILIATION, "if self._in_doubt(symbol, held):", "if False:")
+BELIEVED_AT_ONCE = (RECONCILIATION, "if self._is_pending(symbol, held):", "if False:")
 """Takes away the second guard of every mistake about what is held."""
 
 

@@ -49,12 +49,12 @@ LIMITS = (
     _without("total margin", "margin_total", '"margin_total": ', "MARGIN", "narrow_margin"),
     counts(
         name="entries of an hour are not counted",
-        old="    conduct.entries_per_hour,\n",
+        old="    rate.entries_per_hour,\n",
         notices=("ENTRIES_HOUR",),
     ),
     counts(
         name="re-entries of a day are not counted",
-        old="    conduct.reentries_per_day,\n",
+        old="    rate.reentries_per_day,\n",
         notices=("ENTRIES_DAY",),
     ),
     of_equity(

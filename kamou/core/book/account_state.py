@@ -1,7 +1,6 @@
-"""The part of the book that follows the account: money, the UTC day, and published results.
+"""The part of the position book about the account: money, UTC days and published results.
 
-A fold over committed events, as ``core/book/position_book.py``, which adds orders, fills and
-trades.
+A fold over committed events. ``core/book/position_book.py`` adds orders, fills and trades.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, Fill, Income
 
-CLOSED_KEPT = 1_000  # settled orders remembered to place late fills
-TRANSFERS_KEPT = 100  # that wait for a valuation, or that late entries may change
-SEEN_KEPT = 20_000  # fills and incomes remembered against repetition
+CLOSED_KEPT = 1_000  # settled orders remembered so that late fills find them
+TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or that late entries may change
+SEEN_KEPT = 20_000  # fills and payments remembered so that none counts twice
 
 
 @attrs.define(kw_only=True)
 class AccountState(BookState):
-    """``BookState`` that follow payments, account reads, opened days and published results."""
+    """``BookState`` that applies payments, account reads, opened days and published results."""
 
     def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
-        """Remember what the account read before ``at_ms`` does not know yet."""
+        """Remember a change that is newer than the last recorded account read."""
         if at_ms >= self.marked_ms:
             self.balance_changes[key] = BalanceChange(at_ms=at_ms, amount=amount)
             forget_oldest(self.balance_changes, SEEN_KEPT)
@@ -60,10 +59,10 @@ class AccountState(BookState):
             self._attribute_late(income.symbol)
 
     def _await_value(self, transfer: Income) -> None:
-        """Remember that nothing has valued this transfer yet.
+        """Remember that this transfer has no valuation yet.
 
-        One from before the first mark is in the equity that the record begins with, and one from
-        before the payments that are still known cannot be valued.
+        A transfer from before the first recorded equity needs none, because that equity has it.
+        One from before the payments that the book still knows cannot be valued.
         """
         known = transfer.at_ms >= self.day_from_ms - OVERLAP_MS
         if self.marked_ms and known and transfer.at_ms not in self.valued:
@@ -71,7 +70,7 @@ class AccountState(BookState):
             forget_oldest(self.unvalued, TRANSFERS_KEPT)
 
     def _attribute_late(self, symbol: str) -> None:
-        """Give funding that no known trade was charged with to the trade that a fill made known."""
+        """Attribute waiting funding of ``symbol`` if a trade is now known that held then."""
         for key, income in tuple(self.unattributed.items()):
             if income.symbol == symbol and attribute(
                 income, self.trades, self.finished, self.published
@@ -83,7 +82,7 @@ class AccountState(BookState):
         self.payments[key] = paid
         forget_oldest(self.payments, SEEN_KEPT)
         if self.day and paid.at_ms >= self.day_from_ms:
-            # Of today. The read that opened the day may have counted it already.
+            # It belongs to today. The read that opened the day may have counted it already.
             self.day_net_deposits += paid.amount if paid.transfer else ZERO
             if paid.at_ms <= self.day_opened_at_ms:
                 self.day_equity -= paid.worth(self.day_marks)
@@ -97,7 +96,7 @@ class AccountState(BookState):
                 self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
     def _pay_fill(self, fill: Fill, trade: OpenTrade | None) -> None:
-        """As ``_pay``, of a fill; ``trade`` is what it belongs to, or what was adopted since."""
+        """Count a fill as ``_pay`` does; ``trade`` owns it, or was adopted since."""
         bought = fill.side.sign * fill.quantity
         paid = BalanceChange(
             at_ms=fill.at_ms,
@@ -145,12 +144,12 @@ class AccountState(BookState):
         else:
             self.day_equity = event.opening
             self._keep_midnight(event)
-            if not event.at_midnight:  # what came before the read is in ``opening``
+            if not event.at_midnight:  # ``opening`` includes what came before the read
                 counted_ms = event.at_ms + 1
         self.day_from_ms = from_ms if event.at_midnight else counted_ms
-        if self.day_equity <= 0:  # all of it was paid in since: the day begins with this read
+        if self.day_equity <= 0:  # all equity was deposited since: the day begins with this read
             self.day_equity, counted_ms = event.equity, event.at_ms + 1
-        # A transfer of which the bars do not come within a day is not waited for any longer.
+        # A transfer whose bars have not come within a day stays without a valuation.
         self.unvalued = {at: of for at, of in self.unvalued.items() if at >= from_ms - DAY_MS}
         kept_ms = min((from_ms - OVERLAP_MS, *self.unvalued))
         self.payments = {k: p for k, p in self.payments.items() if p.at_ms >= kept_ms}
@@ -158,7 +157,7 @@ class AccountState(BookState):
         self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
     def _keep_midnight(self, event: e.DayOpened) -> None:
-        """Remember what late entries may correct: the midnights of one read of the account."""
+        """Remember the midnights of one account read; late entries may correct them."""
         kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
         if event.opening is not None and event.at_midnight:
             kept[event.day] = OpenedMidnight(
@@ -186,6 +185,6 @@ class AccountState(BookState):
 
 
 def forget_oldest(items: dict[Any, Any], kept: int) -> None:
-    """Forget the oldest beyond ``kept``."""
+    """Delete the oldest items until ``kept`` are left."""
     while len(items) > kept:
         del items[next(iter(items))]

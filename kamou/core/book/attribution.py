@@ -1,7 +1,7 @@
-"""Whose funding a payment is: that of the trade which held the symbol at the payment's own time.
+"""Attribution of funding payments to the trade that was open at the time of the payment.
 
-A venue may list a payment minutes after it was settled. By then the trade that was charged may be
-closed, its result published, and another trade open in the symbol.
+A venue may list a payment minutes after it settled. By then the trade may be closed, its result
+published, and another trade open in the symbol.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import Income
 
 STAMP_TOLERANCE_MS = 5_000
-"""An adoption and a correction are stamped by our own clock, a payment by the venue's."""
+"""Adoptions and corrections have this machine's time, payments the venue's."""
 
 
 @attrs.frozen(kw_only=True)
 class PublishedTrade:
-    """A trade whose result is in the journal, as far as a late payment may still change it."""
+    """A trade with a published result, which late payments may still correct."""
 
     result_id: str
     trade_id: str
     symbol: str
     opened_at_ms: int
     ended_ms: int
-    funding: Decimal  # money, all that is known; positive is received
-    funding_published: Decimal  # what the newest result in the journal says
+    funding: Decimal  # money, of all known payments; positive is received
+    funding_published: Decimal  # money, in the newest published result
     pnl_net: Decimal  # with ``funding``
     planned_risk: Decimal | None
     corrections: int = 0
@@ -45,10 +45,10 @@ class PublishedTrade:
 
 
 def published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade:
-    """Return what is remembered of a trade whose result was committed.
+    """Return the published trade of a committed result.
 
-    A payment that was committed between the making of the result and its commit is in ``trade``
-    and not in ``event``.
+    ``trade`` may have a payment that ``event`` lacks: one that was committed after the event was
+    made and before it was committed.
     """
     return PublishedTrade(
         result_id=event.trade_id,
@@ -86,7 +86,7 @@ def attribute(
     finished: dict[str, OpenTrade],
     published: dict[str, PublishedTrade],
 ) -> bool:
-    """Add a funding payment to the trade that held at its time, in the dictionary that has it.
+    """Add a funding payment to the trade that was open at its time, in that trade's dictionary.
 
     Args:
         income: the payment.
@@ -95,7 +95,7 @@ def attribute(
         published: trades with a result, by result id.
 
     Returns:
-        False if no known trade held the symbol then.
+        False if no known trade was open in the symbol then.
     """
     amount = income.amount
     owner = holder(income, (*published.values(), *finished.values(), *trades.values()))
@@ -115,10 +115,10 @@ def attribute(
 def holder(
     income: Income, known: Iterable[OpenTrade | PublishedTrade]
 ) -> OpenTrade | PublishedTrade | None:
-    """Return the trade that held ``income.symbol`` at ``income.at_ms``; None without one.
+    """Return the trade that was open in ``income.symbol`` at ``income.at_ms``; None without one.
 
-    One position per symbol: of two trades that touch at that millisecond, the earlier one was
-    charged, because what opens at a settlement's own stamp was not there before it.
+    If one trade ends and another opens at that millisecond, the earlier one was charged, because
+    the later one was not open before the settlement.
     """
     found, nearest = None, (STAMP_TOLERANCE_MS, 0)
     for each in known:

@@ -1,4 +1,4 @@
-"""What the book holds: trades, orders, promises, money, and the questions deciders ask of them."""
+"""Contents of the position book and the queries on them: trades, orders, reservations, money."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import ZERO, Figure, Income, OrderRole, Plan, TradingState
 
-OVERLAP_MS = 300_000  # fills and income are read again this far back: venues publish late
+OVERLAP_MS = 300_000  # fills and income are read again this far back: venues list them late
 
 
 @attrs.frozen(kw_only=True)
 class Reservation:
-    """A granted permit's claim on the budget. Shrinks as its fills become a trade."""
+    """Risk and notional reserved by a permit. They shrink as its fills become a trade."""
 
     plan: Plan
     expires_at_ms: int
@@ -48,15 +48,15 @@ class BalanceChange:
     amount: Decimal  # money, signed: realized profit less the fee, funding, a transfer
     transfer: bool = False
     symbol: str = ""  # of a fill
-    units: Decimal = ZERO  # that it bought, of the base currency; negative: sold
-    price: Decimal = ZERO  # that it filled at
-    contracts: Decimal = ZERO  # in place of ``units``, of a fill of no known trade
+    units: Decimal = ZERO  # base units that the fill bought; negative: sold
+    price: Decimal = ZERO  # of the fill
+    contracts: Decimal = ZERO  # instead of ``units`` if no known trade has the fill
 
     def worth(self, marks: Mapping[str, Decimal]) -> Decimal:
-        """Return what it changed the equity by, with everything valued at ``marks``.
+        """Return the change of the equity, money, with positions valued at ``marks``.
 
-        A fill that bought units at a price below their mark gained the difference. Without a mark
-        of its symbol only ``amount`` is known.
+        A fill that bought units below their mark gained the difference. Without a mark of its
+        symbol this is ``amount`` alone.
         """
         mark = marks.get(self.symbol)
         return self.amount if mark is None else self.amount + self.units * (mark - self.price)
@@ -64,18 +64,18 @@ class BalanceChange:
 
 @attrs.frozen(kw_only=True)
 class Unassigned:
-    """Fills of one symbol, while nothing is held in it, that belong to no trade of the book."""
+    """Fills of one symbol that belong to no trade, while the book has no trade in it."""
 
-    quantity: Decimal  # contracts, signed: what they leave open together
-    known_ms: int  # when the newest of them was recorded, by our clock
+    quantity: Decimal  # contracts, signed: sum of the fills
+    known_ms: int  # when the newest of them was recorded, by this machine's clock
 
 
 @attrs.frozen(kw_only=True)
 class OpenedMidnight:
-    """A 00:00 whose equity was published; what the venue lists later may still belong to it."""
+    """A 00:00 whose equity was published; entries listed late may still change it."""
 
     at_ms: int
-    read_at_ms: int  # of the account: entries up to here were in it
+    read_at_ms: int  # of the account read, which had the entries up to here
     equity: Decimal  # as now known
     published: Decimal
     marks: dict[str, Decimal]
@@ -85,7 +85,7 @@ class OpenedMidnight:
 
 @attrs.frozen(kw_only=True)
 class ValuedTransfer:
-    """A transfer whose equity just before it was published; late entries may still change it."""
+    """A transfer with the equity just before it; entries listed late may still change it."""
 
     event: TransferValued  # the newest one
     equity: Decimal  # as now known
@@ -94,13 +94,13 @@ class ValuedTransfer:
 
 
 def group_by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
-    """Return the marks of an event or a message, whose figures are named by symbol."""
+    """Return marks, figures named by symbol, as a mapping by symbol."""
     return {mark.name: Decimal(mark.value) for mark in marks}
 
 
 @attrs.define(kw_only=True)
 class BookState:
-    """The state, and what may be asked of it. Only ``Book.apply`` changes it."""
+    """The contents of the book and the queries on them. Only ``PositionBook.apply`` changes it."""
 
     seq: int = 0  # of the last applied event
     run_number: int = 0
@@ -110,44 +110,44 @@ class BookState:
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
     unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
-    published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # lately, by result id
-    unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding of no known trade, by id
+    published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # the newest, by result id
+    unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding without a trade, by id
     orders: dict[str, OrderState] = attrs.field(factory=dict)  # not settled, by client order id
-    closed: dict[str, OrderState] = attrs.field(factory=dict)  # settled lately, by client order id
+    closed: dict[str, OrderState] = attrs.field(factory=dict)  # newest settled, by client order id
     reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id
-    released: dict[str, int] = attrs.field(factory=dict)  # permit ids that ended lately, when
+    released: dict[str, int] = attrs.field(factory=dict)  # newest released: permit id -> at_ms
 
     state: TradingState = TradingState.ACTIVE
     state_reason: str = ""
     state_since_ms: int = 0
 
     disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> since when
-    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> when the operator did
+    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> when the operator resumed it
 
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_at_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
-    day_from_ms: int = 0  # entries stamped from here on are of the day
-    day_last_ms: int = 0  # the day's newest mark of the account, and its equity
+    day_from_ms: int = 0  # entries stamped from here on belong to the day
+    day_last_ms: int = 0  # the day's newest equity snapshot, and its equity
     day_last_equity: Decimal = ZERO
     day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
-    day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # that the day opened with
+    day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # marks of ``DayOpened``, by symbol
     midnights: dict[str, OpenedMidnight] = attrs.field(factory=dict)  # of the newest read, by day
-    # Fills, funding and transfers since the last day began: the opening of the next sorts them.
+    # Fills, funding and transfers since the last day began; the next day's opening needs them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     net_deposits: Decimal = ZERO  # since inception
     unvalued: dict[int, str] = attrs.field(factory=dict)  # transfers by time, each with an id
     valued: dict[int, ValuedTransfer] = attrs.field(factory=dict)  # the newest, by time
 
-    equity: Decimal = ZERO  # at the last mark
+    equity: Decimal = ZERO  # of the newest equity snapshot, as the four figures below
     wallet_balance: Decimal = ZERO
     unrealized_pnl: Decimal = ZERO
     margin_used: Decimal = ZERO
     open_risk: Decimal = ZERO
     marked_ms: int = 0
-    # Since the account was read for the last mark, by fill key or income id.
+    # Changes since the newest equity snapshot, by fill key or income id.
     balance_changes: dict[str, BalanceChange] = attrs.field(factory=dict)
-    unexplained_ms: int = 0  # the newest fill or correction whose money is not known
+    unexplained_ms: int = 0  # the newest fill or correction with an unknown effect on the balance
 
     cycle_at_ms: int = 0  # the last cycle that was closed
     reconciled_ms: int = 0  # the last cycle that closed without drift
@@ -163,14 +163,14 @@ class BookState:
     def equity_at_midnight(
         self, equity: Decimal, read_at_ms: int, marks: Mapping[str, Decimal]
     ) -> Decimal:
-        """Return the equity at 00:00 from ``equity``, read in the first moments of a UTC day.
+        """Return the equity at 00:00 from ``equity``, read shortly after.
 
-        Fills, funding and transfers that are stamped 00:00 or later belong to the day that begins,
-        so what they changed is taken back: a stop that filled at 00:00 below the mark is a loss of
-        today, and its position counts at the mark.
+        Fills, funding and transfers stamped 00:00 or later belong to the new day, so this takes
+        their effect back: the loss of a stop that filled at 00:00 counts for today.
 
         Args:
-            marks: of what was traded since 00:00, of the time of the read.
+            equity: money, as read at ``read_at_ms``.
+            marks: marks at the read, by symbol, of every symbol traded since 00:00.
         """
         from_ms = day_start_ms(read_at_ms)
         since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
@@ -178,43 +178,43 @@ class BookState:
 
     @property
     def sizing_equity(self) -> Decimal:
-        """Q = min(equity, balance) at the last mark: what every limit is a fraction of."""
+        """min(equity, wallet balance) of the newest snapshot; limits are fractions of it."""
         return min(self.equity, self.wallet_balance)
 
     @property
     def drifting(self) -> bool:
-        """A difference from the venue that nothing explains yet."""
+        """True while a difference from the venue is unexplained."""
         return bool(self.drift)
 
     def position(self, symbol: str) -> Decimal:
-        """Contracts held, signed; 0 when flat."""
+        """Return the open contracts, signed; 0 when flat."""
         trade = self.trades.get(symbol)
         return trade.signed if trade else ZERO
 
     def order(self, client_order_id: str) -> OrderState | None:
-        """An order of ours: not settled, or settled lately."""
+        """Return an order that is not settled, or one of the newest settled; None otherwise."""
         return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def orders_of(self, symbol: str) -> tuple[OrderState, ...]:
-        """Orders of a symbol that are not settled."""
+        """Return the orders of a symbol that are not settled."""
         return tuple(o for o in self.orders.values() if o.intent.symbol == symbol)
 
     def entry_live(self, symbol: str) -> bool:
-        """Whether an entry in this symbol may still fill."""
+        """Return True if an entry in this symbol may still fill."""
         return any(
             o.intent.symbol == symbol and o.role is OrderRole.ENTRY and o.remaining > 0
             for o in self.orders.values()
         )
 
     def fills_since_ms(self) -> int:
-        """Ask the venue for fills and income from here on: in two cycles at least for each."""
+        """Return the time from which fills and income are read, so that two cycles read each."""
         return max(0, max(self.started_at_ms, self.reconciled_before_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
-        """Flat trades, ready to be journalled. Gone once ``TradeClosed`` is applied.
+        """Return the results of flat trades until ``TradeClosed`` is applied.
 
-        A trade that was held at a full hour waits for the reconciliation that reads what was
-        settled then: its funding is part of its result.
+        A trade that was held at a full hour waits for the reconciliation that reads the funding of
+        that hour, because its result includes it.
         """
         return tuple(
             portfolio.closed_trade(t, at_ms)
@@ -223,12 +223,12 @@ class BookState:
         )
 
     def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
-        """Published results that late funding changed. Gone once ``ResultCorrected`` is applied."""
+        """Return results that late funding changed, until ``ResultCorrected`` is applied."""
         made = (correction(each, at_ms) for each in self.published.values())
         return tuple(event for event in made if event is not None)
 
     def pending_day_corrections(self, at_ms: int) -> tuple[DayCorrected, ...]:
-        """Midnights that a late entry changed. Gone once ``DayCorrected`` is applied."""
+        """Return midnights that a late entry changed, until ``DayCorrected`` is applied."""
         return tuple(
             DayCorrected(
                 at_ms=at_ms,
@@ -243,7 +243,7 @@ class BookState:
         )
 
     def pending_valuations(self, at_ms: int) -> tuple[TransferValued, ...]:
-        """Valued transfers that a late entry changed. Gone once ``TransferValued`` is applied."""
+        """Return valuations that a late entry changed, until ``TransferValued`` is applied."""
         return tuple(
             attrs.evolve(
                 valued.event,
@@ -258,11 +258,11 @@ class BookState:
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
         settled_ms = floor_ms(trade.changed_at_ms, HOUR_MS)
-        # By the venue's clock on both sides: ours may be ahead, and the cycle with it.
+        # Both times are the venue's: this machine's clock may be ahead, and the cycle with it.
         return trade.opened_at_ms < settled_ms and self.marked_ms < settled_ms
 
     def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
-        """Permits whose reservation may end, each with the reason: journal ``PermitReleased``."""
+        """Return (permit id, reason) of each reservation that may end."""
         held = {t.permit_id for t in (*self.trades.values(), *self.finished.values())}
         return tuple(
             (permit_id, reason)

@@ -1,4 +1,4 @@
-"""The list of every kind of event: what the journal can hold."""
+"""The list of all kinds of events that the journal can hold."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What happened. Past tense, frozen, serialisable: the journal's vocabulary.
+"""Events that the journal stores: frozen values, named in the past tense.
 
-Only these change the state (``core/book/position_book.py``). UNIQUE(kind, unique_key) holds.
+Only events change the position book. The journal rejects a second (kind, unique_key).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from kamou.core.model import (
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Base of all events. ``at_ms`` is when it happened by our clock."""
+    """Base of all events. ``at_ms`` is when it happened by this machine's clock."""
 
     at_ms: int
-    cause_id: str = ""  # the id of what led to it: follow it back to the bar
+    cause_id: str = ""  # id of what led to it; the chain of causes ends at a bar
     schema: ClassVar[int] = 1
 
     @property
     def unique_key(self) -> str | None:
-        """The natural key, or None when the event may recur."""
+        """Key of which the journal stores one event of this kind; None if it may recur."""
         return None
 
 
@@ -50,7 +50,7 @@ class RunStarted(Event):
     config_digest: str
     config_json: str
     change_reason: str
-    gate: str = "assumed"  # basis of the grants; runs before this field existed had only this one
+    gate: str = "assumed"  # basis of the grants; the only one when this field did not exist
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +61,7 @@ class RunStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleRanked(Event):
-    """One cycle's scan: the top of the ranking, best first, and the rest as counts per code."""
+    """One cycle's ranking: its top, best first, and the abstentions counted by code."""
 
     cycle_at_ms: int
     bar_closed_at_ms: int  # 0 when no bar closed in this cycle
@@ -86,7 +86,7 @@ class CandidateVetoed(Event):
 
 @attrs.frozen(kw_only=True)
 class CandidateRefined(Event):
-    """A survivor of T2 with the refiner's verdict: approve, refuse, shrink, or off."""
+    """A candidate that passed T2, with the refiner's verdict: approve, refuse, shrink or off."""
 
     signal_id: str
     candidate: Candidate
@@ -101,7 +101,7 @@ class CandidateRefined(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleClosed(Event):
-    """The cycle's end: the reconciler agreed with the venue, or says how far it is from it."""
+    """The cycle's end: reconciliation has run; ``drift`` counts the differences left."""
 
     cycle_at_ms: int
     positions: int
@@ -119,7 +119,7 @@ class CycleClosed(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitGranted(Event):
-    """The governor's yes. Its reserved risk and notional count until it is released."""
+    """The governor approved a plan. The plan's risk and notional stay reserved until release."""
 
     permit_id: str
     plan: Plan
@@ -133,7 +133,7 @@ class PermitGranted(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitDenied(Event):
-    """The governor's no: every rule's denial, with its figures."""
+    """The governor denied a plan: every rule's denial, with its figures."""
 
     permit_id: str
     signal_id: str
@@ -145,7 +145,7 @@ class PermitDenied(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitConsumed(Event):
-    """The port used the permit for this order. Once."""
+    """The port used the permit for this order; it cannot be used again."""
 
     permit_id: str
     client_order_id: str
@@ -172,7 +172,7 @@ class PermitReleased(Event):
 
 @attrs.frozen(kw_only=True)
 class IntentRecorded(Event):
-    """The outbox row. Committed before the order is sent."""
+    """An order is about to be sent. Committed before it is sent."""
 
     intent: Intent
 
@@ -189,7 +189,7 @@ class OrderAccepted(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderUnknown(Event):
-    """Sent, and no answer. Only a query by client order id resolves it."""
+    """The order was sent and no answer came. Only a query by client order id resolves it."""
 
     client_order_id: str
     reason: str
@@ -210,7 +210,7 @@ class CancelRequested(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderClosed(Event):
-    """Terminal by the venue's evidence."""
+    """The venue reports the order as ended."""
 
     client_order_id: str
     status: OrderStatus
@@ -234,7 +234,7 @@ class FillRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class StopConfirmed(Event):
-    """The stop was acknowledged *and read back* covering ``quantity``: PROTECTED."""
+    """The stop was accepted and read back from the venue; it covers ``quantity`` contracts."""
 
     symbol: str
     client_order_id: str
@@ -250,7 +250,7 @@ class ProtectionLost(Event):
 
 @attrs.frozen(kw_only=True)
 class ReductionProved(Event):
-    """The governor was silent; the port proved this order reduce-only against the venue."""
+    """The governor did not answer; the port read the position and found that this order reduces."""
 
     client_order_id: str
     symbol: str
@@ -263,7 +263,7 @@ class ReductionProved(Event):
 
 @attrs.frozen(kw_only=True)
 class IncomeRecorded(Event):
-    """Funding and transfers. A transfer is a cash flow, not profit."""
+    """Funding or a transfer. A transfer is no profit or loss."""
 
     income: Income
 
@@ -274,7 +274,7 @@ class IncomeRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeClosed(Event):
-    """A round trip, net. R = net PnL / ``OpenTrade.planned_risk``; None if a part had no plan."""
+    """The result of a trade. R = net PnL / ``OpenTrade.planned_risk``; None without a plan."""
 
     trade_id: str
     symbol: str
@@ -284,17 +284,17 @@ class TradeClosed(Event):
     contract_size: Decimal
     entry_price: Decimal
     exit_price: Decimal
-    stop_price: Decimal  # where its stop belonged when it ended
+    stop_price: Decimal  # of its stop when the trade ended
     opened_at_ms: int
     closed_at_ms: int
     pnl_gross: Decimal
     fees: Decimal
     funding: Decimal
-    slippage: Decimal  # already inside pnl_gross; shown apart
+    slippage: Decimal  # money, part of pnl_gross
     pnl_net: Decimal
     r_multiple: Decimal | None
     exit_reason: str  # stop_loss | take_profit | time_limit | exit | liquidation | adl | ...
-    planned_entry: Decimal | None = None  # older journals: R rests on entry and stop price above
+    planned_entry: Decimal | None = None  # absent in older journals: R used the two prices above
     planned_stop: Decimal | None = None
 
     @property
@@ -310,23 +310,23 @@ class EquityRecorded(Event):
     margin_used: Decimal
     open_risk: Decimal
     net_deposits: Decimal  # net since inception
-    exit_costs: Decimal | None = None  # money: what closing everything at these marks would cost
-    day_equity: Decimal | None = None  # at 00:00 of this day; None: it was not open yet
+    exit_costs: Decimal | None = None  # money: cost of closing all positions at these marks
+    day_equity: Decimal | None = None  # at 00:00 of this day; None: the day was not open yet
     day_lost: Decimal | None = None  # money since then, exit costs included, transfers left out
-    marks: tuple[Figure, ...] = ()  # of what was held, by symbol
+    marks: tuple[Figure, ...] = ()  # mark prices of open positions, named by symbol
 
 
 @attrs.frozen(kw_only=True)
 class DayOpened(Event):
-    """The equity at 00:00 that the day counts from, for the governor and for the record alike."""
+    """The equity at 00:00 from which the governor and the record count the day's result."""
 
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
-    marks: tuple[Figure, ...] = ()  # of 00:00, by symbol: what was held then, or traded since
+    marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: held then, or traded since
     opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
     midnight_at_ms: int = 0  # 00:00 of the day
-    rests_on: str = ""  # where ``marks`` are from, see ``core/risk/midnights.py``
-    at_midnight: bool = True  # False: ``opening`` is of the read, for no 00:00 could be computed
+    rests_on: str = ""  # source of ``marks``, see ``core/risk/midnights.py``
+    at_midnight: bool = True  # False: ``opening`` is as of the read; 00:00 cannot be computed
 
     @property
     def unique_key(self) -> str:
@@ -335,9 +335,9 @@ class DayOpened(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionAdopted(Event):
-    """The venue holds what we did not know. It is ours to protect now."""
+    """The venue holds a position that the book did not know; Kamou takes it over."""
 
-    unless_held: bool = False  # nothing is adopted if fills have explained it by now
+    unless_held: bool = False  # adopt nothing if recorded fills explain the position by now
     trade_id: str
     symbol: str
     side: Side
@@ -353,10 +353,10 @@ class PositionAdopted(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionCorrected(Event):
-    """The venue's quantity was not ours; now it is. ``inferred``: no fill explains it."""
+    """The book takes the venue's quantity. ``reason`` is "inferred": no fill explains it."""
 
     symbol: str
-    quantity: Decimal  # signed, what the venue says
+    quantity: Decimal  # contracts, signed, as the venue reports
     price: Decimal  # the mark at which the difference was booked
     reason: str
 
@@ -375,7 +375,7 @@ class DriftExplained(Event):
 
 @attrs.frozen(kw_only=True)
 class InstrumentChanged(Event):
-    """The venue tells other terms for new orders. Each figure is ``old -> new``."""
+    """The venue changed a contract specification. Each figure is ``old -> new``."""
 
     symbol: str
     figures: tuple[Figure, ...]
@@ -383,13 +383,13 @@ class InstrumentChanged(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeRestated(Event):
-    """The venue changed an instrument of which something is held: the trade goes on so."""
+    """The venue changed the contract specification of an open trade: its new sizes and stop."""
 
     trade_id: str
     symbol: str
-    contract_size: Decimal  # as much of the base currency is held, in contracts of this size
-    tick: Decimal  # what is placed from now on must be on it
-    stop_price: Decimal  # nearer than before only where liquidation would have come first
+    contract_size: Decimal  # new; the amount of base currency in the trade stays
+    tick: Decimal  # of orders placed from now on
+    stop_price: Decimal  # moved only if liquidation would have come first
 
 
 @attrs.frozen(kw_only=True)

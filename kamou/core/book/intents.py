@@ -1,7 +1,7 @@
-"""From a decision to the order that will be sent: content, commitment, client order id.
+"""Intents of entries and exits, and the client order ids made from their content.
 
-The client order id is a hash of the intent's content and a salt, so the venue's own records hold
-our commitment, and a retry can never mint another id for the same intent.
+The client order id is a hash of the intent's content and a salt. So the venue's records hold the
+commitment to the content, and a retry gives the same id.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from kamou.core.model import (
 )
 
 SaltOf = Callable[[str], bytes]
-"""32 bytes of salt for an intent's name; unpredictable to outsiders."""
+"""Returns 32 bytes of salt for an intent's name; outsiders cannot predict them."""
 
 
 def payload(intent: Intent) -> bytes:
-    """The committed content: canonical JSON (cf. RFC 8785) of all fields but id and salt."""
+    """Return the committed content: canonical JSON (RFC 8785) of the fields below, without salt."""
     body = {
         "attempt": intent.attempt,
         "intended_at_ms": intent.intended_at_ms,
@@ -51,14 +51,14 @@ def payload(intent: Intent) -> bytes:
 
 
 def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
-    """With the salt and the id that its content commits to."""
+    """Return the draft with its salt and the client order id made from its content."""
     salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
-    named = ids.client_order_id(ids.commitment(salt, payload(draft)))
-    return attrs.evolve(draft, client_order_id=named, salt=salt.hex())
+    client_order_id = ids.client_order_id(ids.commitment(salt, payload(draft)))
+    return attrs.evolve(draft, client_order_id=client_order_id, salt=salt.hex())
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
-    """The entry (IOC limit at the plan's worst price) and its attached stop and target."""
+    """Return the entry (an IOC limit order) and its attached stop loss and take profit."""
     trade_id = ids.trade_id(plan.signal_id)
     entry = _sealed(
         Intent(
@@ -126,10 +126,11 @@ def exit_intent(
     salt_of: SaltOf,
     price: Decimal | None = None,
 ) -> Intent:
-    """A reduce-only order against a position of ``side``.
+    """Return a reduce-only order that closes a position of ``side``.
 
     Args:
-        role: STOP triggers at ``price``, TARGET rests there, CLOSE is at the market (no price).
+        role: STOP_LOSS triggers at ``price``, TAKE_PROFIT is a limit order there, EXIT is a market
+            order without a price.
     """
     type_, time_in_force = _EXITS[role]
     draft = Intent(
@@ -155,5 +156,5 @@ def exit_intent(
 
 
 def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
-    """``quantity`` floored to the lot step."""
+    """Return ``quantity`` rounded down to a multiple of ``lot``."""
     return (quantity // lot) * lot

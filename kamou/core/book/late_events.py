@@ -1,4 +1,4 @@
-"""What becomes known after it was published, and corrects it."""
+"""Events that correct a published figure after the venue listed an entry late."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class DayCorrected(Event):
-    """The venue listed an entry after the day had opened whose equity at 00:00 it was left in.
+    """An entry listed late changes the equity at 00:00 of a day that was opened before.
 
     The newest correction of a day holds. ``cause_id`` is the fill or the payment.
     """
 
     day: str  # as in ``DayOpened``
     number: int  # 1 for the first correction of this day
-    before: Decimal  # equity at 00:00 as it was published, money
-    equity: Decimal  # and as it is now known
+    before: Decimal  # money: equity at 00:00 as published
+    equity: Decimal  # money: equity at 00:00 as known now
 
     @property
     def unique_key(self) -> str:
@@ -29,21 +29,20 @@ class DayCorrected(Event):
 
 @attrs.frozen(kw_only=True)
 class TransferValued(Event):
-    """The equity just before a transfer, where the time-weighted return ends a stretch.
+    """The equity just before a transfer, at which a period of the time-weighted return ends.
 
-    It is without everything that the venue stamps ``transfer_at_ms`` or later. Transfers of one
-    millisecond are one. The newest valuation holds; ``cause_id`` is a transfer, or the late entry.
+    The equity leaves out every entry that the venue stamps ``transfer_at_ms`` or later. Transfers
+    of the same millisecond count as one. The newest valuation holds; ``cause_id`` is a transfer
+    or the late entry.
     """
 
-    transfer_at_ms: int  # when the money was moved, by the venue's stamp
+    transfer_at_ms: int  # time of the transfer, by the venue's clock
     number: int  # 1 for the first valuation, more where a late entry changed it
     equity: Decimal
-    marks: tuple[Figure, ...]  # by symbol: what was held then, or traded since
-    marks_at_ms: (
-        int  # of the marks: ``transfer_at_ms``, or when the bars ended of which they are closes
-    )
-    rests_on: str  # where ``marks`` are from, see ``core/risk/midnights.py``
-    read_at_ms: int  # of the account: the valuation takes back what came until then
+    marks: tuple[Figure, ...]  # named by symbol: held then, or traded since
+    marks_at_ms: int  # ``transfer_at_ms``, or the end of the bars whose closes are the marks
+    rests_on: str  # source of ``marks``, see ``core/risk/midnights.py``
+    read_at_ms: int  # of the account read from which the equity was computed backwards
 
     @property
     def unique_key(self) -> str:
@@ -52,14 +51,14 @@ class TransferValued(Event):
 
 @attrs.frozen(kw_only=True)
 class ResultCorrected(Event):
-    """Funding that the venue listed after the result of the trade it belongs to was published.
+    """The venue listed funding of a trade after the trade's result was published.
 
     The newest correction of a result holds; money is in the account currency.
     """
 
     trade_id: str  # of the result, as in ``TradeClosed``
     number: int  # 1 for the first correction of this result
-    added: Decimal  # funding since the result or the correction before; positive is received
+    added: Decimal  # funding since the result or the previous correction; positive is received
     funding: Decimal
     pnl_net: Decimal
     r_multiple: Decimal | None

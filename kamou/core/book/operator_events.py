@@ -1,4 +1,4 @@
-"""What the operator said: journalled for the reader, and folded into nothing."""
+"""Commands of the operator, stored for readers; they change no book."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class CommandRecorded(Event):
-    """A command of the operator that left the trading state as it was: its reason, or a refusal.
+    """A command of the operator that left the trading state unchanged.
 
-    The reason of a command that changes the state stands in its ``StateChanged``.
+    A command that changes the state is stored as ``StateChanged`` instead.
     """
 
-    reason: str  # a StateReason: what was asked
-    note: str  # the operator's words
-    refusal: str = ""  # why the governor did not resume; empty: nothing was refused
+    reason: str  # a StateReason: the command
+    note: str  # the operator's note
+    refusal: str = ""  # why the governor did not resume; empty: it did not have to

@@ -1,7 +1,7 @@
-"""An order's life: which status may follow which, and what an event makes of an order.
+"""The state machine of an order: allowed transitions, and the effect of each event.
 
-Late and duplicate events are ordinary (venues repeat themselves): they change nothing. No order
-becomes terminal without the venue's evidence: its rejection, its closure, or fills that add up.
+Late and repeated events are normal and change nothing. An order becomes terminal only by a report
+of the venue: a rejection, a closure, or fills of its whole quantity.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
     _S.EXPIRED: frozenset(),
     _S.REJECTED: frozenset(),
 }
-"""The transition table. What is not here cannot happen."""
+"""Allowed transitions by status; any other fails an assertion."""
 
 IN_FLIGHT = frozenset({_S.SUBMITTED, _S.UNKNOWN})
-"""The venue may or may not have it."""
-ANSWER_MAX_MS = 3_000  # in flight for longer, an order lost its answer, or its sender crashed
+"""The venue may or may not have the order."""
+ANSWER_MAX_MS = 3_000  # after this time in flight the answer is lost, or the sender crashed
 
 
 @attrs.frozen(kw_only=True)
 class OrderState:
-    """One order of ours, from its committed intent on. Quantities are contracts."""
+    """One order of Kamou since its committed intent. Quantities are contracts."""
 
     intent: Intent
     status: OrderStatus = OrderStatus.SUBMITTED  # committed, so it may have been sent
     filled: Decimal = ZERO  # by recorded fills
     filled_value: Decimal = ZERO  # sum of quantity x price of those fills
-    reported: Decimal = ZERO  # what the venue says it filled, when it closed the order
+    reported: Decimal = ZERO  # filled, as the venue reported when it closed the order
     venue_order_id: str = ""
     unknown_since_ms: int = 0  # 0: never unknown
     changed_at_ms: int
     reason: str = ""
-    plan: Plan | None = None  # of an entry: what its trade will be opened with
+    plan: Plan | None = None  # of an entry
 
     @property
     def client_order_id(self) -> str:
@@ -68,14 +68,14 @@ class OrderState:
 
     @property
     def remaining(self) -> Decimal:
-        """Contracts that may still fill: nothing once terminal, save fills not yet seen."""
+        """Contracts that may still fill; of a terminal order, reported fills not yet recorded."""
         if self.status.terminal:
             return max(ZERO, self.reported - self.filled)
         return max(ZERO, self.intent.quantity - self.filled)
 
     @property
     def settled(self) -> bool:
-        """Terminal, and every contract that the venue says it filled is recorded."""
+        """True if the order is terminal and all fills that the venue reported are recorded."""
         return self.status.terminal and self.reported <= self.filled
 
     @property
@@ -84,10 +84,10 @@ class OrderState:
 
 
 def is_awaited(order: OrderState, now_ms: int) -> bool:
-    """Return True if an order that has not ended rests, or its answer may still come.
+    """Return True if the order rests at the venue, or its answer may still come.
 
-    An order that timed out is not awaited. Neither is one whose sender crashed between its intent
-    and its sending: it was never sent, perhaps (seed 990097).
+    False if the order timed out, or its sender crashed after the intent: such an order may never
+    have been sent (seed 990097).
     """
     if order.status is OrderStatus.UNKNOWN:
         return False
@@ -95,19 +95,19 @@ def is_awaited(order: OrderState, now_ms: int) -> bool:
 
 
 def open_order(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
-    """The order as its committed intent leaves it: perhaps sent, not yet known to the venue."""
+    """Return the submitted order of a committed intent: the venue may have it."""
     return OrderState(intent=intent, changed_at_ms=at_ms, plan=plan)
 
 
 def apply_order_event(order: OrderState, event: Event) -> OrderState:
-    """The order after the event. The same object when the event is late or says nothing new.
+    """Return the order after the event; the same object if a late event changes nothing.
 
-    Asserts that the event is of this order and that the transition table allows the change.
+    Asserts that the event belongs to this order and that the transition table allows the change.
     """
     if isinstance(event, FillRecorded):
         return _filled(order, event)
     assert getattr(event, "client_order_id", order.client_order_id) == order.client_order_id, (
-        "another order's event"
+        f"an event of another order was applied to {order.client_order_id}"
     )
     if isinstance(event, OrderAccepted):
         if order.status in IN_FLIGHT:
@@ -125,8 +125,8 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
         return _to(order, _S.PENDING_CANCEL, event, reason=event.reason)
     if isinstance(event, OrderRejected):
         return _end(order, _S.REJECTED, order.filled, event, f"{event.code}: {event.reason}")
-    assert isinstance(event, OrderClosed), f"{type(event).__name__} does not concern an order"
-    assert event.status in _ENDS, f"{event.status.value} is not an end"
+    assert isinstance(event, OrderClosed), f"{type(event).__name__} is no event of an order"
+    assert event.status in _ENDS, f"{event.status.value} is no terminal status"
     return _end(order, event.status, event.filled, event, event.reason)
 
 
@@ -140,17 +140,17 @@ def _end(
 ) -> OrderState:
     reported = max(order.reported, filled)
     if order.status.terminal:
-        # Late: fills added up first, or it is a repetition. Only a larger fill report is news.
+        # Late or repeated: only a larger filled quantity changes the order.
         return order if reported == order.reported else attrs.evolve(order, reported=reported)
     if status is _S.REJECTED and order.filled > 0:
-        status = _S.CANCELED  # some venues say "rejected" of the rest of a partly filled order
+        status = _S.CANCELED  # some venues report the rest of a partly filled order as rejected
     return _to(order, status, event, reported=reported, reason=reason)
 
 
 def _filled(order: OrderState, event: FillRecorded) -> OrderState:
     fill = event.fill
-    assert fill.client_order_id == order.client_order_id, "another order's fill"
-    assert fill.symbol == order.intent.symbol, "a fill in another market"
+    assert fill.client_order_id == order.client_order_id, "the fill belongs to another order"
+    assert fill.symbol == order.intent.symbol, f"the fill is in another symbol, {fill.symbol}"
     filled = order.filled + fill.quantity
     value = order.filled_value + fill.quantity * fill.price
     changes: dict[str, Any] = {"filled": filled, "filled_value": value}

@@ -1,8 +1,8 @@
-"""The book: what we hold, have asked for and have promised. A fold over committed events.
+"""The position book: trades, orders, reservations and money, folded from committed events.
 
-Every actor that decides keeps its own ``PositionBook`` and applies the journal's tail to it first,
-so all of them decide on the same facts. ``apply`` never fails on what a venue may do; it asserts on
-what only we could have done wrong. Values inside are frozen; treat the containers as read-only.
+Every actor that decides keeps its own ``PositionBook`` and applies the journal's newest events to
+it first, so all of them decide on the same facts. ``apply`` accepts whatever a venue may do and
+asserts against errors of Kamou. Values inside are frozen; treat the containers as read-only.
 """
 
 from __future__ import annotations
@@ -26,28 +26,32 @@ from kamou.core.model import ZERO, Fill, OrderRole, OrderStatus
 
 __all__ = ["OVERLAP_MS", "PositionBook", "Reservation"]
 
-ADOPTED_AFTER_MS = 5_000  # a fill's time is the venue's, an adoption's is ours
-PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps them for ever
+ADOPTED_AFTER_MS = 5_000  # clock tolerance: fills have the venue's time, adoptions this machine's
+PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps all
 
 
 @attrs.define(kw_only=True)
 class PositionBook(AccountState):
-    """``AccountState`` that follow the journal. ``apply`` is the only way to change them."""
+    """The folded state of the journal. Only ``apply`` changes it."""
 
     # --- snapshots ---------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """Canonical bytes: books with the same history give the same bytes."""
+        """Return canonical bytes: books with the same history give the same bytes."""
         return snapshot.dump_value(self)
 
     @staticmethod
     def load(data: bytes) -> PositionBook:
-        """The book that ``dump`` wrote. Raises ValueError, KeyError or TypeError otherwise."""
+        """Return the book that ``dump`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the bytes are no book.
+        """
         loaded: PositionBook = snapshot.load_value(PositionBook, data)
         return loaded
 
     def fork(self) -> PositionBook:
-        """An independent copy, to try events on."""
+        """Return an independent copy, on which events can be tried."""
         copied: dict[str, Any] = {}
         for name in _FIELDS:
             value = getattr(self, name)
@@ -58,7 +62,7 @@ class PositionBook(AccountState):
     # --- the fold ----------------------------------------------------------------
 
     def apply(self, seq: int, event: e.Event) -> None:
-        """Apply one committed event. Events come in order; one already applied is ignored."""
+        """Apply one committed event. Events come in order; a repeated one is ignored."""
         if seq <= self.seq:
             return
         handler = _HANDLERS.get(type(event))
@@ -124,7 +128,7 @@ class PositionBook(AccountState):
             self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
     def _keep(self, before: OrderState, order: OrderState) -> None:
-        """Store an order where it belongs now, and free what it no longer reserves."""
+        """Store a changed order as open or closed, and free what it no longer reserves."""
         if order is before:
             return
         name = order.client_order_id
@@ -178,10 +182,10 @@ class PositionBook(AccountState):
         self._attribute_late(fill.symbol)
 
     def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
-        """Remember what a fill of no trade opened: the venue must show it as a position."""
+        """Remember the contracts that a fill without a trade opened at the venue."""
         symbol = fill.symbol
         if symbol in self.trades:
-            return  # reported late: the trade that was adopted since stands for it
+            return  # reported late: a trade that was adopted since includes it
         before = self.unassigned.pop(symbol, None)
         quantity = fill.side.sign * fill.quantity
         if before is not None and known_ms - before.known_ms < OVERLAP_MS:
@@ -190,33 +194,33 @@ class PositionBook(AccountState):
         forget_oldest(self.unassigned, CLOSED_KEPT)
 
     def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
-        """The trade that a fill belongs to; opened by an entry's first fill."""
+        """Return the trade of a fill; an entry's first fill opens one."""
         trade = self.trades.get(fill.symbol)
         if (
             trade is not None
             and trade.adopted
             and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
         ):
-            return None  # told late: what was adopted is what it had led to
+            return None  # reported late: the adopted position includes this fill
         if trade is not None or order is None:
-            return trade  # one position per symbol: whatever trades there, trades on it
+            return trade  # one position per symbol: every fill there changes it
         finished = self.finished.get(order.intent.trade_id)
         if finished is not None:
             return finished  # a late fill of a trade not yet published
         if order.plan is None:
-            return None  # no entry, or one without a permit: reconciliation will see the position
+            return None  # no entry, or one without a permit: reconciliation will find the position
         plan, trade_id = order.plan, order.intent.trade_id
         part = 1
         while portfolio.result_id(trade_id, part) in self.published:
             part += 1
-        if part == 1:  # a late fill of an entry whose result is out is no second entry
+        if part == 1:  # a late fill of an entry whose result is published is no second entry
             self.conduct.record_entry(
                 Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
             )
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
-        """Remember a stop-out, and how far beyond the stop it filled in planned distances."""
+        """Remember a stop-out and its overshoot in planned stop distances."""
         stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return
@@ -230,7 +234,7 @@ class PositionBook(AccountState):
             )
 
     def _settle(self, trade: OpenTrade) -> None:
-        """A flat trade whose entry cannot fill any more is finished."""
+        """Move a flat trade whose entry cannot fill any more to ``finished``."""
         if trade.quantity == 0 and trade.entered > 0 and not self.entry_live(trade.symbol):
             self.trades.pop(trade.symbol, None)
             self.finished[trade.trade_id] = trade
@@ -258,13 +262,13 @@ class PositionBook(AccountState):
     def _adopted(self, event: e.PositionAdopted) -> None:
         adopted = portfolio.adopt(event)
         if event.unless_held and self.position(event.symbol) == adopted.signed:
-            return  # fills that were committed while the venue was read explain it (seed 930009)
+            return  # fills committed while the venue was read explain it (seed 930009)
         self.trades[event.symbol] = adopted
         self.unassigned.pop(event.symbol, None)
 
     def _corrected(self, event: e.PositionCorrected) -> None:
         for order in self.orders_of(event.symbol):
-            if order.status.terminal:  # its missing fills are what the correction stands for
+            if order.status.terminal:  # the correction replaces its missing fills
                 self._keep(order, attrs.evolve(order, reported=order.filled))
         self.unexplained_ms = max(self.unexplained_ms, event.at_ms)
         trade = self.trades.get(event.symbol)
@@ -346,4 +350,4 @@ _HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
     strategy_events.StrategyDisabled: PositionBook._strategy_disabled,
     strategy_events.StrategyResumed: PositionBook._strategy_resumed,
 }
-"""What each event does. Those that are absent (rankings, vetoes, denials) change no book."""
+"""How each kind of event changes the book. Kinds that are absent change no book."""

@@ -1,4 +1,4 @@
-"""What an operator asks of each open position and each pending entry, at the newest marks."""
+"""Status of each open position and each pending entry for the operator, at the newest marks."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class MarkRead:
 
 @attrs.frozen(kw_only=True)
 class PositionStatus:
-    """One open position. Money is in the account's currency; None is not known."""
+    """One open position. Money is in the account currency; None: not known."""
 
     symbol: str
     side: str  # long | short
     strategy: str
     quantity: Decimal  # contracts, > 0
     quantity_base: Decimal  # contracts x contract size
-    entry_price: Decimal  # of what is open, averaged as the venue does
+    entry_price: Decimal  # average price of the open contracts
     mark_price: Decimal | None
     mark_at_ms: int | None
     stop_price: Decimal | None  # of the closing stop; None: there is none
-    stop_quantity: Decimal | None  # contracts that the stop covers, as read back; None: it was not
+    stop_quantity: Decimal | None  # contracts that the confirmed stop covers; None: not confirmed
     stop_status: str | None  # of the stop's order; None: Kamou placed none
-    stop_confirmed: bool  # read back from the venue, and it covers all that is open
+    stop_confirmed: bool  # a confirmed stop covers all open contracts
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
-    unprotected_since_ms: int | None  # None while a confirmed stop covers it
+    unprotected_since_ms: int | None  # None while a confirmed stop covers the position
     target_price: Decimal | None
-    unrealized_pnl: Decimal | None  # at the mark, before the costs of leaving
-    net_pnl: Decimal | None  # and what was closed so far, less fees, with funding
-    r: Decimal | None  # net_pnl over the planned 1 R; None also where no plan opened it
+    unrealized_pnl: Decimal | None  # money at the mark, before exit costs
+    net_pnl: Decimal | None  # money: unrealized and realized PnL, less fees, with funding
+    r: Decimal | None  # net_pnl / planned risk; None also for a trade without a plan
     opened_at_ms: int
 
 
@@ -77,7 +77,7 @@ def describe_positions(
 def describe_position(
     trade: OpenTrade, stop_order: OrderState | None, mark: MarkRead | None
 ) -> PositionStatus:
-    """Return what the trade is worth at the mark, and how it is protected."""
+    """Return the trade's PnL at the mark and its protection."""
     stop = trade.confirmed.trigger_price if trade.confirmed else None
     if stop is None and stop_order is not None:
         stop = stop_order.intent.trigger_price
@@ -111,10 +111,10 @@ def describe_position(
 
 
 def net_so_far(trade: OpenTrade, mark: Decimal) -> Decimal:
-    """Return the net PnL that the trade would be published with if it ended at the mark.
+    """Return the net PnL, money, that the trade would have if it ended at the mark.
 
-    What was closed counts at its prices, what is open at the mark; fees and funding so far are in
-    it, and the costs of leaving are not.
+    Closed contracts count at their prices, open ones at the mark. Fees and funding so far are
+    included, exit costs are not.
     """
     value = trade.exited_value + trade.quantity * mark - trade.entered_value
     return value * trade.side.sign * trade.contract_size - trade.fees + trade.funding
@@ -148,7 +148,7 @@ def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
 
 
 def _stop_order(book: BookState, trade: OpenTrade) -> OrderState | None:
-    """Return the confirmed stop's order, else the newest stop that the venue may still have."""
+    """Return the confirmed stop's order, or else the newest stop that may still rest."""
     if trade.confirmed is not None:
         return book.order(trade.confirmed.client_order_id)
     stops = [

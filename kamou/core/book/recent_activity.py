@@ -1,7 +1,7 @@
-"""What was done lately: entries, stop-outs and how far stops overshot. Bounded.
+"""Recent entries, stop-outs and overshoots of stops, and the gap buffer made from them.
 
 The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
-``risk.gap_memory_days``: what happened once is forgotten after them.
+``risk.gap_memory_days``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import attrs
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.model import ZERO
 
-ENTRIES_KEPT = 2_000  # far above what the hourly limits let through in a day
-OVERSHOOTS_KEPT = 500  # enough for a p99
+ENTRIES_KEPT = 2_000  # far above what the hourly limits allow in a day
+OVERSHOOTS_KEPT = 500  # enough for a 99th percentile
 OVERSHOOT_QUANTILE = Decimal("0.99")
 
 
@@ -33,7 +33,7 @@ class Entry:
 
 @attrs.frozen(kw_only=True)
 class Overshoot:
-    """How far beyond its stop a position left, by its stop order or by liquidation."""
+    """Distance of one stop or liquidation fill beyond the stop price."""
 
     at_ms: int  # of the fill, by the venue's clock
     symbol: str
@@ -41,16 +41,16 @@ class Overshoot:
 
 
 class GapLimits(Protocol):
-    """What the gap buffer reads of the risk limits, which stand above the book."""
+    """The risk limits that the gap buffer reads; this module may not import them."""
 
     @property
     def gap_buffer_min(self) -> Decimal:
-        """Least multiple of the stop distance."""
+        """Minimum, a multiple of the stop distance."""
         ...
 
     @property
     def gap_memory_days(self) -> int:
-        """How long an overshoot counts."""
+        """Days for which an overshoot counts."""
         ...
 
 
@@ -59,7 +59,7 @@ class GapBuffer:
     """The gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
 
     minimum: Decimal
-    p99: Decimal  # of what was measured; 0 without any
+    p99: Decimal  # of the measured overshoots; 0 without any
     measured: int
     days: int
     worst: Overshoot | None
@@ -83,10 +83,10 @@ class GapBuffer:
 
 @attrs.define(kw_only=True)
 class RecentActivity:
-    """Mutated by the book's fold only."""
+    """Entries, stop-outs and overshoots lately. Only the book's fold changes it."""
 
     entries: list[Entry] = attrs.field(factory=list)
-    stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # by symbol, the last one
+    stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # newest, by symbol
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
@@ -103,15 +103,15 @@ class RecentActivity:
         del self.overshoots[:-OVERSHOOTS_KEPT]
 
     def entries_of(self, strategy: str, since_ms: int) -> int:
-        """Trades that this strategy opened after ``since_ms``."""
+        """Return the number of trades that this strategy opened after ``since_ms``."""
         return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
 
     def entries_by(self, strategy: str) -> list[Entry]:
-        """Trades that this strategy opened, oldest first."""
+        """Return the trades that this strategy opened, oldest first."""
         return [e for e in self.entries if e.strategy == strategy]
 
     def entries_in(self, symbol: str, since_ms: int) -> int:
-        """Trades opened in this symbol at or after ``since_ms``."""
+        """Return the number of trades opened in this symbol at or after ``since_ms``."""
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
 
     def gap_buffer(self, limits: GapLimits, now_ms: int) -> GapBuffer:
@@ -138,8 +138,8 @@ class RecentActivity:
 
 
 def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
-    """The nearest-rank quantile: the ceil(q n)-th smallest. With few values, the largest."""
+    """Return the nearest-rank quantile, the ceil(q n)-th smallest value."""
     assert values
     assert 0 < quantile <= 1
     from_top = len(values) - ceil(len(values) * quantile) + 1
-    return nlargest(from_top, values)[-1]  # of a high quantile far cheaper than sorting
+    return nlargest(from_top, values)[-1]  # cheaper than sorting for a high quantile

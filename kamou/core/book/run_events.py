@@ -1,4 +1,4 @@
-"""What a run says of its own time: journalled for the reader, and folded into nothing."""
+"""Events of simulated and replayed time, stored for readers; they change no book."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class HistoryCaughtUp(Event):
-    """Simulated time has reached real time; from ``since_ms`` until now it was being made.
+    """Simulated time has reached real time. The simulation took from ``since_ms`` until now.
 
-    Both are real time. What passed meanwhile is no downtime: nothing was to be traded yet.
+    Both are real time. The period is no downtime, because nothing had to be traded in it.
     """
 
     since_ms: int
@@ -19,9 +19,9 @@ class HistoryCaughtUp(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryStopped(Event):
-    """The operator stopped a run while it made history; the next run goes on with it.
+    """The operator stopped a run while it simulated history; the next run continues there.
 
-    The run made history from ``since_ms`` to ``until_ms`` of real time; its own time is simulated.
+    The simulation ran from ``since_ms`` to ``until_ms`` of real time.
     """
 
     since_ms: int
@@ -30,10 +30,10 @@ class HistoryStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryCutShort(Event):
-    """The halt latch ended history, and real time begins.
+    """The halt latch ended the simulated history; the run goes on in real time.
 
-    What is missing of the simulated time up to ``until_ms`` is skipped: the market moves on in it
-    and nothing trades. ``since_ms`` is real time, as in ``HistoryCaughtUp``.
+    The rest of the simulated time up to ``until_ms`` is skipped: prices move and nothing trades.
+    ``since_ms`` is real time, as in ``HistoryCaughtUp``.
     """
 
     since_ms: int
@@ -42,7 +42,7 @@ class HistoryCutShort(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayStarted(Event):
-    """This run trades a market that was recorded, from ``first_ms`` to ``last_ms``."""
+    """This run replays a dataset from ``first_ms`` to ``last_ms``."""
 
     first_ms: int
     last_ms: int
@@ -50,4 +50,4 @@ class ReplayStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayEnded(Event):
-    """The recorded market has been traded to its end: nothing follows."""
+    """The replay reached the end of its dataset."""

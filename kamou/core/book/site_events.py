@@ -1,4 +1,4 @@
-"""What happened to the public site: journalled for the reader, and folded into nothing."""
+"""Failures of the public site, stored for readers; they change no book."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class SiteFailed(Event):
-    """The public site went down; it is started again by itself, and trading went on."""
+    """The public site went down. The supervisor starts it again; trading goes on."""
 
     trouble: str  # crashed | not_started | silent | memory | flood
 
 
 @attrs.frozen(kw_only=True)
 class SiteRecovered(Event):
-    """The public site has served for a minute after ``SiteFailed``."""
+    """The public site has served for 60 s after ``SiteFailed``."""
 
-    failed_at_ms: int  # when it went down
-    troubles: int  # since then, the first included
+    failed_at_ms: int  # time of the first failure
+    troubles: int  # failures since then, the first included

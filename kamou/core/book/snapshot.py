@@ -1,7 +1,7 @@
-"""Values to canonical bytes and back: the same value always gives the same bytes.
+"""Encoding of state as canonical bytes: the same value always gives the same bytes.
 
-Knows what state is made of: attrs classes, Decimal, enums, int, str, bool, None, tuples, lists
-and dicts (as pairs in insertion order, which a fold keeps). Anything else is refused.
+Supported are attrs classes, Decimal, enums, int, str, bool, None, tuples, lists and dicts (as
+pairs in insertion order, which a fold keeps). Other types raise TypeError.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ def dump_value(value: object) -> bytes:
 
 
 def load_value(cls: type, data: bytes) -> Any:
-    """The value of type ``cls`` that ``dump`` wrote.
+    """Return the value of type ``cls`` that ``dump_value`` wrote.
 
-    Raises: ValueError, KeyError or TypeError when the bytes are not such a value.
+    Raises:
+        ValueError, KeyError, TypeError: the bytes are no such value.
     """
     return _built(cls, json.loads(data))
 

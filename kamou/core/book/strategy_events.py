@@ -1,4 +1,4 @@
-"""What the governor did to one strategy, and what the operator did about it."""
+"""Events of a strategy that the governor disables and the operator resumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class StrategyDisabled(Event):
-    """A strategy entered more often than its limits allow: no entry of it until it is resumed."""
+    """A strategy entered more often than its limits allow; its entries are denied from now on."""
 
     strategy: str
     code: str  # of the limit: RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
@@ -19,7 +19,7 @@ class StrategyDisabled(Event):
 
 @attrs.frozen(kw_only=True)
 class StrategyResumed(Event):
-    """The operator let it enter again. Entries before this do not disable it a second time."""
+    """The operator resumed a strategy. Entries before this event no longer count against it."""
 
     strategy: str
-    note: str = ""  # the operator's words
+    note: str = ""  # the operator's note

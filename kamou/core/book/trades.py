@@ -1,4 +1,4 @@
-"""A trade from its first fill to flat. Totals only, so fills may arrive in any order."""
+"""A trade from its first fill to flat. It keeps totals, so fills may arrive in any order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Fill, OrderRole, Plan, Side, opening_side
 
 ADOPTED = "adopted"
-"""The strategy name of a position that the venue held and we did not know."""
+"""Strategy name of an adopted position."""
 
-_R_STEP = Decimal("0.000000000001")  # R is shown to two places; twelve keep means exact
+_R_STEP = Decimal("0.000000000001")  # R is shown with 2 places; 12 keep mean values exact
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class ConfirmedStop:
 
 @attrs.frozen(kw_only=True)
 class OpenTrade:
-    """One round trip in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
+    """One trade in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
 
     trade_id: str
     permit_id: str  # empty when adopted
@@ -37,43 +37,43 @@ class OpenTrade:
     strategy: str
     side: Side
     contract_size: Decimal
-    planned_entry: Decimal  # the plan's: the worst price that its entry may take
-    planned_stop: Decimal | None = None  # the plan's, whatever moved the stop; None: no plan
-    stop_price: Decimal  # where its closing stop belongs now
+    planned_entry: Decimal  # of the plan: the worst price that its entry may fill at
+    planned_stop: Decimal | None = None  # of the plan, even if the stop moved; None: no plan
+    stop_price: Decimal  # where its stop must be now
     target_price: Decimal | None
     leverage: int
     opened_at_ms: int
-    hold_until_ms: int  # the time stop; 0: none
+    hold_until_ms: int  # time limit; 0: none
     adopted: bool = False
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
-    unplanned: bool = False  # a part of it was opened by no plan: adopted, or enlarged from outside
+    unplanned: bool = False  # a part had no plan: adopted, or enlarged by external orders
     exited: Decimal = ZERO
     exited_value: Decimal = ZERO
     fees: Decimal = ZERO  # money, positive is paid
     funding: Decimal = ZERO  # money, positive is received
-    slippage: Decimal = ZERO  # money, already inside the prices
+    slippage: Decimal = ZERO  # money, part of the fill prices
     open_cost: Decimal = ZERO  # quantity x average price, averaged as the venue does
     exit_reason: str = ""
-    tick: Decimal = ZERO  # the venue's, where it is not what the prices were planned on
+    tick: Decimal = ZERO  # new tick size after ``TradeRestated``; 0: as planned
     changed_at_ms: int
     confirmed: ConfirmedStop | None = None
-    unprotected_since_ms: int  # 0 while PROTECTED
+    unprotected_since_ms: int  # 0 while a confirmed stop covers the position
     part: int = 1  # 2: a late fill of its entry opened it again after its result was published
 
     @property
     def result_id(self) -> str:
-        """The trade id that its result is published under; each part has one of its own."""
+        """Trade id of the published result; each part has its own."""
         return result_id(self.trade_id, self.part)
 
     @property
     def ended_ms(self) -> int | None:
-        """When it was flat; None while something is held."""
+        """When the trade became flat; None while contracts are open."""
         return None if self.quantity else self.changed_at_ms
 
     @property
     def quantity(self) -> Decimal:
-        """Contracts open. Negative when more was closed than opened: drift."""
+        """Contracts open; negative if more was closed than opened, which is drift."""
         return self.entered - self.exited
 
     @property
@@ -91,9 +91,9 @@ class OpenTrade:
 
     @property
     def planned_distance(self) -> Decimal | None:
-        """Distance from planned entry to planned stop, in price; None if no plan opened it.
+        """Distance from planned entry to planned stop, in price; None without a plan.
 
-        The sizing allowed for this distance, so overshoot and the gap buffer are multiples of it.
+        The size was computed with this distance, so overshoot and gap buffer are multiples of it.
         """
         if self.planned_stop is None:
             return None
@@ -101,7 +101,7 @@ class OpenTrade:
 
     @property
     def planned_risk(self) -> Decimal | None:
-        """Money of 1 R: planned distance x base units entered; None if a part was not planned."""
+        """Money of 1 R: planned distance x base units entered; None if a part had no plan."""
         distance = self.planned_distance
         if distance is None or self.unplanned:
             return None
@@ -109,7 +109,7 @@ class OpenTrade:
 
     @property
     def stop_on_tick(self) -> Decimal:
-        """What a stop placed now must say: ``stop_price``, or the next tick towards the mark."""
+        """Trigger price of a stop placed now: ``stop_price``, or the next tick towards the mark."""
         if not self.tick:
             return self.stop_price
         rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
@@ -117,26 +117,26 @@ class OpenTrade:
 
     @property
     def protected(self) -> bool:
-        """A stop was read back that covers all that is open."""
+        """True if a confirmed stop covers all open contracts."""
         return self.confirmed is not None and self.confirmed.quantity >= self.quantity
 
     @property
     def realized(self) -> Decimal:
-        """Gross money made on what was closed, before fees and funding."""
+        """Realized PnL, money, before fees and funding."""
         gained = self.exited_value - self.exited * self.entry_price
         return gained * self.side.sign * self.contract_size
 
     def unrealized_pnl(self, mark: Decimal) -> Decimal:
-        """Money that the open quantity has made at ``mark``, before the costs of leaving."""
+        """Return the unrealized PnL at ``mark``, money, before exit costs."""
         return (self.quantity * mark - self.open_cost) * self.side.sign * self.contract_size
 
     @property
     def margin(self) -> Decimal:
-        """Isolated margin: the open quantity at its average price, over the leverage."""
+        """Isolated margin, money: open quantity x average price / leverage."""
         return abs(self.open_cost) * self.contract_size / self.leverage
 
     def notional(self, mark: Decimal) -> Decimal:
-        """Money at ``mark``."""
+        """Return the notional at ``mark``, money."""
         return abs(self.quantity) * self.contract_size * mark
 
 
@@ -146,7 +146,7 @@ def result_id(trade_id: str, part: int) -> str:
 
 
 def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrade:
-    """The trade that an approved plan's first fill opens; still empty."""
+    """Return the empty trade that the first fill of an approved plan opens."""
     return OpenTrade(
         trade_id=trade_id,
         part=part,
@@ -163,12 +163,12 @@ def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrad
         opened_at_ms=at_ms,
         hold_until_ms=at_ms + plan.hold_ms if plan.hold_ms else 0,
         changed_at_ms=at_ms,
-        unprotected_since_ms=0,  # its first fill says
+        unprotected_since_ms=0,  # ``apply_fill`` sets it
     )
 
 
 def adopt(event: PositionAdopted) -> OpenTrade:
-    """The trade that stands for a position found at the venue."""
+    """Return the trade of an adopted position."""
     return OpenTrade(
         trade_id=event.trade_id,
         permit_id="",
@@ -199,11 +199,15 @@ def apply_fill(
     intended_at_ms: int = 0,
     known_ms: int | None = None,
 ) -> OpenTrade:
-    """The trade after the fill. ``role`` is None for what no order of ours did.
+    """Return the trade after the fill.
 
-    A fill in the opening direction adds, one in the other reduces, whatever the order was
-    meant for: the venue nets. ``intended_at_ms`` tells a time stop from another close; ``known_ms``
-    is when we learned of the fill, by our own clock.
+    A fill on the opening side adds contracts, one on the other side closes them, whatever the
+    order's role, because the venue nets positions.
+
+    Args:
+        role: of the fill's order; None if no known order has it.
+        intended_at_ms: of the order's intent; tells an exit by time limit from another exit.
+        known_ms: when the fill was recorded, by this machine's clock.
     """
     changes: dict[str, Any] = {
         "fees": trade.fees + fill.fee,
@@ -219,9 +223,10 @@ def apply_fill(
         changes["entered_value"] = trade.entered_value + value
         changes["unplanned"] = trade.unplanned or role is not OrderRole.ENTRY
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
-            # With our clock behind the venue's its time lies ahead: no deadline begins there.
-            bare_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
-            changes["unprotected_since_ms"] = trade.unprotected_since_ms or bare_ms
+            # If this machine's clock is behind, the venue's time is in the future: no deadline
+            # may begin there.
+            since_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
+            changes["unprotected_since_ms"] = trade.unprotected_since_ms or since_ms
     else:
         changes["exited"] = trade.exited + fill.quantity
         changes["exited_value"] = trade.exited_value + value
@@ -230,7 +235,7 @@ def apply_fill(
 
 
 def gain(trade: OpenTrade, fill: Fill) -> Decimal:
-    """Return the money that ``fill`` realises on ``trade``, before its fee."""
+    """Return the PnL that ``fill`` realizes on ``trade``, money, before its fee."""
     opening = fill.side is opening_side(trade.side)
     change = fill.quantity if opening else -fill.quantity
     _, made = _averaged(trade, change, fill.price)
@@ -238,9 +243,9 @@ def gain(trade: OpenTrade, fill: Fill) -> Decimal:
 
 
 def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
-    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain per unit size.
+    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain per contract unit.
 
-    What adds is averaged in; what reduces realises against the average and leaves it as it is.
+    Added contracts change the average price; closed ones realize a gain against it.
     """
     held, cost = trade.quantity, trade.open_cost
     after = held + change
@@ -253,10 +258,10 @@ def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decima
 
 
 def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
-    """The trade with ``quantity`` contracts open (in its own direction), booked at ``price``.
+    """Return the trade with ``quantity`` contracts open on its side; the change is at ``price``.
 
-    What an inverted trade closed beyond its own size was never its own: it opened the position
-    that is adopted apart.
+    If the trade closed more than it opened, the excess opened a position of the other side, which
+    is adopted as a trade of its own.
     """
     if trade.quantity < 0:
         own = trade.exited_value * trade.entered / trade.exited
@@ -281,9 +286,9 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
 
 
 def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
-    """The trade in the venue's new terms: as much of the base currency, in other contracts."""
+    """Return the trade in the new contract size and tick; its base units stay the same."""
 
-    def anew(contracts: Decimal) -> Decimal:
+    def resize(contracts: Decimal) -> Decimal:
         return contracts * trade.contract_size / event.contract_size
 
     stop, target = trade.confirmed, trade.target_price
@@ -296,36 +301,36 @@ def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
         tick=event.tick,
         stop_price=event.stop_price,
         target_price=target,
-        entered=anew(trade.entered),
-        entered_value=anew(trade.entered_value),
-        exited=anew(trade.exited),
-        exited_value=anew(trade.exited_value),
-        open_cost=anew(trade.open_cost),
-        confirmed=attrs.evolve(stop, quantity=anew(stop.quantity)) if stop else None,
+        entered=resize(trade.entered),
+        entered_value=resize(trade.entered_value),
+        exited=resize(trade.exited),
+        exited_value=resize(trade.exited_value),
+        open_cost=resize(trade.open_cost),
+        confirmed=attrs.evolve(stop, quantity=resize(stop.quantity)) if stop else None,
     )
 
 
 def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
-    """The trade with a stop that was read back; PROTECTED if it covers all that is open."""
+    """Return the trade with a confirmed stop; it is protected if the stop covers all contracts."""
     covered = stop.quantity >= trade.quantity
     since = 0 if covered else trade.unprotected_since_ms or stop.at_ms
     return attrs.evolve(trade, confirmed=stop, unprotected_since_ms=since)
 
 
 def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
+    """Return the trade without a confirmed stop, unprotected since ``at_ms`` or before."""
     return attrs.evolve(
         trade, confirmed=None, unprotected_since_ms=trade.unprotected_since_ms or at_ms
     )
 
 
 def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
-    """The published result of a flat trade, net of fees and funding.
+    """Return the result of a flat trade, net of fees and funding.
 
-    R = net / (|planned entry - planned stop| x base units that the plan's entry orders filled).
-    Without a planned risk there is no R.
+    R = net / (|planned entry - planned stop| x base units entered); None without planned risk.
     """
-    assert trade.quantity == 0, "only a flat trade is closed"
-    assert trade.entered > 0, "a trade that never opened cannot close"
+    assert trade.quantity == 0, f"{trade.trade_id} is not flat: {trade.quantity} contracts"
+    assert trade.entered > 0, f"{trade.trade_id} has no entry fill"
     gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size
     net = gross - trade.fees + trade.funding
     entry, exit_price = trade.entry_price, trade.exit_price
@@ -357,7 +362,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 
 
 def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
-    """Return net PnL in units of the planned risk; None if no risk was planned."""
+    """Return net PnL / planned risk, both money; None without planned risk."""
     return (net / risk).quantize(_R_STEP) if risk else None
 
 

@@ -1,4 +1,4 @@
-"""What a venue pushes about our orders: hints, for the truth is queried."""
+"""Pushed messages of a venue about our orders. They are hints; queries decide."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kamou.core.model import Fill, VenueOrder
 
 @attrs.frozen(kw_only=True)
 class OrderUpdate:
-    """Pushed by the venue: an order changed. A hint; the truth is queried."""
+    """The venue pushed a change of an order."""
 
     order: VenueOrder
 
 
 @attrs.frozen(kw_only=True)
 class FillUpdate:
-    """Pushed by the venue: a trade of ours."""
+    """The venue pushed a fill of one of our orders."""
 
     fill: Fill
 

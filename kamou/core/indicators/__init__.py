@@ -3,5 +3,5 @@ definition is recursive, an incremental state updated per closed bar.
 
 Conventions are TA-Lib 0.8.2's: NaN before the first valid index (SMA, EMA n-1; ATR, RSI, DI n;
 ADX 2n-1), EMA seeded with the mean of the first n, Wilder averages with their simple mean.
-Batch functions want clean input; the panel refuses bad bars before they reach a state.
+Batch functions need valid input; the panel replaces invalid bars by NaN before a state sees them.
 """

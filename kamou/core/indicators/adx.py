@@ -1,7 +1,7 @@
 """Directional movement and its average strength (Wilder 1978), as TA-Lib computes them.
 
-TA-Lib seeds the running sums with the first n-1 movements and smooths from the n-th on. Before
-the first movement of all there is no direction, and its strength counts as 0.
+TA-Lib seeds the running sums with the first n-1 movements and smooths from the n-th on. Without
+any movement the strength counts as 0.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from kamou.core.indicators.base import BarRow, IndicatorState
 
 
 def movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
-    """Plus and minus directional movement from the rise of highs and the fall of lows."""
+    """Return plus and minus directional movement from the rise of highs and the fall of lows."""
     plus = np.where((rise > fall) & (rise > 0), rise, 0.0)
     minus = np.where((fall > rise) & (fall > 0), fall, 0.0)
     return plus, minus
 
 
 def directional(high: Floats, low: Floats, close: Floats, n: int) -> tuple[Floats, Floats, Floats]:
-    """(+DI, -DI, ADX) over the rows, in [0, 100]; first valid indices ``n, n, 2n-1``."""
+    """Return (+DI, -DI, ADX) over the rows, in [0, 100]; first valid indices ``n, n, 2n-1``."""
     plus_di, minus_di, adx = (np.full(high.shape, np.nan) for _ in range(3))
     plus, minus = movements(np.diff(high, axis=0), -np.diff(low, axis=0))
     ranges = true_range(high, low, close)[1:]

@@ -1,4 +1,4 @@
-"""Average true range (Wilder 1978): the usual size of one bar, gaps included."""
+"""Average true range (Wilder 1978): the mean price range of one bar, gaps included."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
 
 
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
-    """max(high, previous close) - min(low, previous close); row 0 is NaN."""
+    """Return max(high, previous close) - min(low, previous close); row 0 is NaN."""
     out = np.full(high.shape, np.nan)
     out[1:] = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
     return out
 
 
 def atr(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
-    """Wilder's ATR over the rows; first valid index ``n``."""
+    """Return Wilder's ATR over the rows; first valid index ``n``."""
     ranges = true_range(high, low, close)
     out = np.full(high.shape, np.nan)
     if len(high) <= n:

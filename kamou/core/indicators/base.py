@@ -1,4 +1,4 @@
-"""What an incremental indicator is: a frozen specification that starts a state."""
+"""The interface of incremental indicators: a frozen specification that starts a state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class IndicatorState(Protocol):
         ...
 
     def update(self, bar: BarRow) -> None:
-        """Take one closed bar in O(symbols)."""
+        """Update with one closed bar in O(symbols)."""
         ...
 
 
@@ -51,11 +51,11 @@ class Indicator(Hashable, Protocol):
 
 
 def seeded_average(average: Floats, value: Floats, nth: Ints, period: int, gain: float) -> Floats:
-    """One step of an average that is the simple mean of its first ``period`` values.
+    """Return the next value of an average seeded with the mean of its first ``period`` values.
 
-    ``nth`` is the ordinal of ``value`` since the restart, 1 for the first; where it is below 1
-    the average restarts at 0. After the seed the average moves by ``gain`` of the surprise:
-    1/n is Wilder's, 2/(n+1) the EMA's.
+    Args:
+        nth: ordinal of ``value`` since the restart, 1 for the first; below 1 the average is 0.
+        gain: weight of ``value`` after the seed: 1/n for Wilder's average, 2/(n+1) for the EMA.
     """
     share = np.where(nth > period, gain, 1.0 / np.maximum(nth, 1))
     return np.where(nth >= 1, average + (value - average) * share, 0.0)

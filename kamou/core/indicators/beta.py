@@ -9,7 +9,7 @@ from kamou.core.indicators.window import padded, rolling
 
 
 def slope(x: Floats, y: Floats) -> Floats:
-    """Least-squares slope of ``y`` on ``x`` over the rows, two-pass; NaN where x is constant."""
+    """Return the least-squares slope of ``y`` on ``x`` over the rows; NaN where x is constant."""
     dx = x - x.mean(axis=0)
     dy = y - y.mean(axis=0)
     spread = np.einsum("t...,t...->...", dx, dx)
@@ -19,7 +19,9 @@ def slope(x: Floats, y: Floats) -> Floats:
 
 
 def beta(market: Floats, asset: Floats, n: int) -> Floats:
-    """Slope of ``asset``'s simple returns on ``market``'s over ``n`` returns; prices ``[T]``.
+    """Return the slope of ``asset``'s simple returns on ``market``'s over ``n`` returns.
+
+    Both are prices ``[T]``.
 
     First valid index ``n``; TA-Lib's BETA(market, asset).
     """

@@ -1,4 +1,4 @@
-"""Kaufman's efficiency ratio (1995): net movement over the path walked, in [0, 1]."""
+"""Kaufman's efficiency ratio (1995): net change over the sum of absolute changes, in [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kamou.core.indicators.window import padded, rolling
 
 
 def efficiency_of(closes: Floats) -> Floats:
-    """Efficiency over the rows of one window ``[n+1, symbols]``; NaN where prices are flat."""
+    """Return the ratio over the rows of one window ``[n+1, symbols]``; NaN where flat."""
     path = np.add.reduce(np.abs(closes[1:] - closes[:-1]), axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(closes[-1] - closes[0]) / path)
 
 
 def efficiency_ratio(close: Floats, n: int) -> Floats:
-    """Efficiency of the last ``n`` changes at every row; first valid index ``n``."""
+    """Return the ratio of the last ``n`` changes at every row; first valid index ``n``."""
     if len(close) <= n:
         return np.full(close.shape, np.nan)
     windows = np.moveaxis(rolling(close, n + 1), -1, 0)

@@ -10,7 +10,7 @@ from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
 
 
 def ema(values: Floats, n: int) -> Floats:
-    """EMA with gain 2/(n+1) over the rows; first valid index ``n-1``."""
+    """Return the EMA with gain 2/(n+1) over the rows; first valid index ``n-1``."""
     out = np.full(values.shape, np.nan)
     if len(values) < n:
         return out

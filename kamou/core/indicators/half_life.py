@@ -11,12 +11,12 @@ LN2 = float(np.log(2.0))
 
 
 def reversion_speed(levels: Floats) -> Floats:
-    """The regression coefficient b of dx on the level before it; levels ``[n+1, ...]``."""
+    """Return the regression coefficient b of dx on the previous level; levels ``[n+1, ...]``."""
     return slope(levels[:-1], levels[1:] - levels[:-1])
 
 
 def half_life(levels: Floats) -> Floats:
-    """-ln 2 / ln(1 + b) in bars; NaN unless -1 < b < 0, where the process reverts."""
+    """Return -ln 2 / ln(1 + b) in bars; NaN unless -1 < b < 0, where the process reverts."""
     b = reversion_speed(levels)
     reverts = (b > -1.0) & (b < 0.0)
     return np.asarray(np.where(reverts, -LN2 / np.log1p(np.where(reverts, b, -0.5)), np.nan))

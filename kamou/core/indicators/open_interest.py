@@ -1,4 +1,4 @@
-"""How unusual is the newest change of open interest: its robust z against its own past."""
+"""Robust z-score of the newest change of open interest against its past changes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kamou.core.indicators.robust_zscore import robust_z
 
 
 def spacing_ms(times: Ints) -> float:
-    """The usual time between two observations; NaN with fewer than two."""
+    """Return the median time between two observations, in ms; NaN with fewer than two."""
     return float(np.median(np.diff(times))) if len(times) > 1 else float("nan")
 
 
 @attrs.frozen(kw_only=True)
 class InterestChange:
-    """Change of ln(open interest) over ``lag_ms``, judged by its past within ``span_ms``.
+    """Change of ln(open interest) over ``lag_ms``, scored by past changes within ``span_ms``.
 
-    ``known_min`` past changes must be known; the deviation is floored at ``deviation_min``.
+    ``known_min`` past changes must be known; the deviation is at least ``deviation_min``.
     """
 
     lag_ms: int
@@ -27,9 +27,9 @@ class InterestChange:
     deviation_min: float
 
     def z(self, times: Ints, logs: Floats) -> Floats:
-        """``[symbols]`` from available times ``[rows]`` and ln ``[rows, symbols]``.
+        """Return ``[symbols]`` from available times ``[rows]`` and ln ``[rows, symbols]``.
 
-        Past-only: the newest change is not part of its own median. NaN where unknown.
+        The newest change is not part of its own median. NaN where unknown.
         """
         rows = len(times)
         if rows < 2:

@@ -1,4 +1,4 @@
-"""Robust z-score: how unusual is a value against the past alone, by median and MAD."""
+"""Robust z-score of a value against past values, by median and MAD."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAD_TO_DEVIATION = 1.4826  # makes the MAD of a normal sample estimate its stand
 
 
 def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Median over the rows, ignoring NaN, and how many values were known; ``[symbols]`` each."""
+    """Return the median over the rows without NaN, and the number of values; ``[symbols]`` each."""
     known = np.count_nonzero(~np.isnan(values), axis=0)
     ordered = np.sort(values, axis=0)  # NaN last
     lower = np.maximum(known - 1, 0) // 2
@@ -21,10 +21,13 @@ def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
 
 
 def robust_z(value: Floats, past: Floats, *, known_min: int, deviation_min: float) -> Floats:
-    """``(value - median(past)) / (1.4826 MAD(past))``; ``[symbols]`` and ``[rows, symbols]``.
+    """Return ``(value - median(past)) / (1.4826 MAD(past))``, ``[symbols]``.
 
-    ``past`` must not hold the value itself. NaN where fewer than ``known_min`` past values are
-    known. The deviation is floored at ``deviation_min``, so a pinned series cannot explode.
+    Args:
+        value: ``[symbols]``.
+        past: ``[rows, symbols]``, without the value itself.
+        known_min: minimum number of known past values; NaN below it.
+        deviation_min: minimum of the deviation, for a series that hardly changes.
     """
     if not len(past):
         return np.full(value.shape, np.nan)

@@ -1,6 +1,6 @@
 """Relative strength index (Wilder 1978): 100 x average gain / (average gain + average loss).
 
-Undefined, and so NaN, while prices have not moved (TA-Lib says 0 there: an eternal oversold).
+NaN while prices have not moved, where TA-Lib returns 0, which would look oversold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
 
 
 def rsi(close: Floats, n: int) -> Floats:
-    """Wilder's RSI over the rows, in [0, 100]; first valid index ``n``."""
+    """Return Wilder's RSI over the rows, in [0, 100]; first valid index ``n``."""
     out = np.full(close.shape, np.nan)
     if len(close) <= n:
         return out

@@ -8,7 +8,7 @@ from kamou.core.arrays import Floats
 
 
 def variance_ratio(levels: Floats, q: int) -> Floats:
-    """VR(q) of log prices ``[n+1]`` or ``[n+1, symbols]``: overlapping, with drift, debiased.
+    """Return VR(q) of log prices ``[n+1, ...]``: overlapping, with drift, debiased.
 
     NaN where the levels do not move. Equal to arch's ``VarianceRatio(debiased=True)``.
     """

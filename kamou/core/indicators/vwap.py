@@ -9,7 +9,7 @@ from kamou.core.indicators.window import padded, rolling
 
 
 def vwap(high: Floats, low: Floats, close: Floats, volume: Floats, n: int) -> Floats:
-    """VWAP of the last ``n`` rows; first valid index ``n-1``; NaN where nothing traded."""
+    """Return the VWAP of the last ``n`` rows; first valid index ``n-1``; NaN without volume."""
     if len(close) < n:
         return np.full(close.shape, np.nan)
     typical = (high + low + close) / 3.0

@@ -1,6 +1,6 @@
-"""Window statistics: simple mean, standard deviation, z-score. Two-pass, never running sums.
+"""Window statistics: simple mean, standard deviation, z-score.
 
-After one bad print of 1e9 running sums stay wrong for ever; a recomputed window forgets it.
+Each window is computed again, because running sums stay inexact after one very large value.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from kamou.core.arrays import Floats
 
 
 def rolling(values: Floats, n: int) -> Floats:
-    """Every window of ``n`` rows, ``[T-n+1, ..., n]``, as a view of ``values``."""
+    """Return every window of ``n`` rows, ``[T-n+1, ..., n]``, as a view of ``values``."""
     return np.lib.stride_tricks.sliding_window_view(values, n, axis=0)
 
 
 def padded(results: Floats, length: int) -> Floats:
-    """``results`` with leading NaN rows, so that row t belongs to bar t of ``length`` bars."""
+    """Return ``results`` with leading NaN rows, so that row t belongs to bar t of ``length``."""
     out = np.full((length, *results.shape[1:]), np.nan)
     out[length - len(results) :] = results
     return out
 
 
 def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
-    """Mean and standard deviation over the rows of one window ``[n, symbols]``."""
+    """Return mean and standard deviation over the rows of one window ``[n, symbols]``."""
     n = len(window)
     mean = np.add.reduce(window, axis=0) / n
     centred = window - mean
@@ -31,20 +31,20 @@ def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
 
 
 def sma(values: Floats, n: int) -> Floats:
-    """Simple moving average over ``n`` rows; first valid index ``n-1``."""
+    """Return the simple moving average over ``n`` rows; first valid index ``n-1``."""
     if len(values) < n:
         return np.full(values.shape, np.nan)
     return padded(rolling(values, n).mean(axis=-1), len(values))
 
 
 def stddev(values: Floats, n: int, ddof: int = 0) -> Floats:
-    """Moving standard deviation; ``ddof`` 0 is TA-Lib's STDDEV."""
+    """Return the moving standard deviation; ``ddof`` 0 is TA-Lib's STDDEV."""
     if len(values) < n:
         return np.full(values.shape, np.nan)
     return padded(rolling(values, n).std(axis=-1, ddof=ddof), len(values))
 
 
 def zscore(values: Floats, n: int, ddof: int = 1) -> Floats:
-    """(value - SMA) / deviation over the window that ends at the value itself."""
+    """Return (value - SMA) / deviation over the window that ends at the value itself."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - sma(values, n)) / stddev(values, n, ddof)

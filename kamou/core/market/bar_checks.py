@@ -1,4 +1,4 @@
-"""What makes recorded bars unfit, row by row, and how fit ones become columns. Pure."""
+"""Checks of imported bars, row by row, and their conversion to columns."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from kamou.errors import InvalidDataError
 
 Bools = npt.NDArray[np.bool_]
 
-EPOCH_MIN_MS = 1_230_768_000_000  # 2009-01-01: no crypto market is older; seconds look like 1970
+EPOCH_MIN_MS = 1_230_768_000_000  # 2009-01-01: no crypto data is older; times in s look like 1970
 BAR_PERIOD_MIN_MS = 1_000  # no venue has shorter bars
 PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1e-10
-PRICE_MAX = 1e12  # a bitcoin in the smallest currency of the world is 1e10
-VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX stay far from overflow
+PRICE_MAX = 1e12  # the price of bitcoin in the weakest currency is about 1e10
+VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX do not overflow
 TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarRows:
-    """Bars as they stand in files: one element per row, in file order, files in name order."""
+    """Bars as read from files: one element per row, in file order, files in name order."""
 
     symbols: tuple[str, ...]
     code: Ints  # index into ``symbols``
-    source: Ints  # which file
+    source: Ints  # index of the file
     row: Ints  # 1 is the first row after the header
     open_ms: Ints
     open: Floats
@@ -41,7 +41,7 @@ class BarRows:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """Why one row is refused."""
+    """One invalid row and the reason."""
 
     source: int
     row: int
@@ -52,7 +52,7 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class Findings:
-    """What the checks found: the first problems by file and row, the first gaps by symbol."""
+    """Result of the checks: the first problems by file and row, the first gaps by symbol."""
 
     problems: tuple[Problem, ...]
     problems_total: int  # rows
@@ -62,7 +62,7 @@ class Findings:
 
 @attrs.frozen(kw_only=True)
 class Gap:
-    """Bars missing between two that are there."""
+    """Bars missing between two existing ones."""
 
     symbol: str
     after_ms: int  # open of the last bar before
@@ -71,7 +71,7 @@ class Gap:
 
 
 def infer_period_ms(rows: BarRows) -> int:
-    """The commonest distance between a symbol's neighbouring rows.
+    """Return the most frequent distance between neighboring rows of a symbol.
 
     Raises:
         InvalidDataError: there are no two bars, or the distance does not divide a day.
@@ -84,13 +84,15 @@ def infer_period_ms(rows: BarRows) -> int:
         steps = np.diff(times[order])[np.diff(rows.code[order]) == 0]
     steps = steps[steps > 0]
     if not len(steps):
-        raise InvalidDataError("fewer than two bars of any symbol: the period cannot be told")
+        raise InvalidDataError(
+            "no symbol has two bars, so the bar period is unknown; import at least two bars"
+        )
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])
     if DAY_MS % period or period < BAR_PERIOD_MIN_MS:
         raise InvalidDataError(
-            f"the commonest distance between bars is {period} ms, which does not divide a day "
-            f"or is below {BAR_PERIOD_MIN_MS} ms"
+            f"the most frequent distance between bars is {period} ms; it must divide a day and be "
+            f"at least {BAR_PERIOD_MIN_MS} ms"
         )
     return period
 
@@ -98,9 +100,9 @@ def infer_period_ms(rows: BarRows) -> int:
 def find_problems(
     rows: BarRows, *, period_ms: int, now_ms: int, allow_gaps: bool, limit: int, gaps_max: int
 ) -> Findings:
-    """Find everything wrong with the rows; list the first ``limit`` and count all.
+    """Return all problems of the rows: the first ``limit``, and the count of all.
 
-    A symbol may begin late or end early. Gaps inside its time are problems unless allowed; the
+    A symbol may begin late or end early. Gaps in between are problems unless ``allow_gaps``; the
     first ``gaps_max`` by symbol and time are listed.
     """
     checks = _bad_values(rows) + _bad_times(rows, period_ms, now_ms)
@@ -138,7 +140,7 @@ def find_problems(
 def _gaps(
     rows: BarRows, gapped: Ints, before: Ints, period_ms: int, gaps_max: int
 ) -> tuple[Gap, ...]:
-    """The first gaps by symbol and time, in whatever order the rows stand."""
+    """Return the first gaps by symbol and time; rows may be in any order."""
     alphabetical = np.argsort(np.argsort(np.array(rows.symbols)))
     order = np.lexsort((rows.open_ms[gapped], alphabetical[rows.code[gapped]]))
     return tuple(
@@ -192,7 +194,7 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
 
 
 def _predecessors(rows: BarRows) -> tuple[Bools, Ints]:
-    """Per row: whether the same symbol has an earlier or equal row, and which is the latest."""
+    """Return for each row whether its symbol has an earlier or equal row, and the latest one."""
     order = np.lexsort((rows.row, rows.source, rows.open_ms, rows.code))
     follows = np.zeros(len(order), dtype=bool)
     before = np.zeros(len(order), dtype=np.int64)
@@ -209,14 +211,14 @@ def _figures(rows: BarRows, at: int) -> str:
 
 
 def grid_bars(rows: BarRows, period_ms: int) -> int:
-    """Return the bars of the grid from the first row's time to the last's."""
+    """Return the number of bars of the grid from the first row's time to the last's."""
     return (int(rows.open_ms.max()) - int(rows.open_ms.min())) // period_ms + 1
 
 
 def to_grid(rows: BarRows, period_ms: int) -> Bars:
-    """Rows without problems as columns over the sorted symbols.
+    """Return rows without problems as columns over the sorted symbols.
 
-    The caller has checked that ``grid_bars`` times the symbols fit in memory.
+    The caller checks first that ``grid_bars`` times the number of symbols fits in memory.
     """
     first, bars = int(rows.open_ms.min()), grid_bars(rows, period_ms)
     names = tuple(sorted(rows.symbols))

@@ -1,7 +1,7 @@
-"""Bars as columns: the values, resampling and the trailing range.
+"""Bars, series and datasets as columns, resampling, and the trailing ATR.
 
-A bar is named by its **open** time and is usable from ``open_ms + period_ms``. Arrays are
-``[bars, symbols]`` float64, NaN where a symbol had no bar. Everything here is pure.
+A bar is identified by its **open** time and is usable from ``open_ms + period_ms``. Arrays are
+``[bars, symbols]`` float64, NaN where a symbol has no bar.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.atr import true_range
 from kamou.errors import InvalidDataError
 
-ATR_PERIOD = 14  # Wilder's customary window
+ATR_PERIOD = 14  # bars, Wilder's window
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class Bars:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Series:
-    """Sparse observations as columns ``[rows, symbols]`` with the time each was *available*.
+    """Sparse observations as columns ``[rows, symbols]``, with the time each became available.
 
     Used for open interest (contracts or base units) and funding rates. NaN where unknown.
     """
@@ -47,7 +47,7 @@ class Series:
     period_ms: int
 
     def between(self, since_ms: int, until_ms: int) -> Series:
-        """Rows with ``since_ms < available_ms <= until_ms`` (views, not copies)."""
+        """Return the rows with ``since_ms < available_ms <= until_ms``, as views."""
         first, last = np.searchsorted(self.available_ms, (since_ms, until_ms), side="right")
         return attrs.evolve(
             self, available_ms=self.available_ms[first:last], values=self.values[first:last]
@@ -56,21 +56,21 @@ class Series:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Segment:
-    """The tradable path over ``(from_ms, to_ms]``, columns over symbols; NaN: no market."""
+    """Prices over ``(from_ms, to_ms]`` as columns over symbols; NaN: no price."""
 
     open: Floats  # first tradable price
     high: Floats
     low: Floats
     close: Floats  # last tradable price
     volume: Floats  # in base units
-    range_atr: Floats  # (high - low) in units of the trailing ATR(14); NaN unknown
+    range_atr: Floats  # (high - low) in units of the trailing ATR(14); NaN: unknown
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Dataset:
-    """A validated set of market data: what is imported, stored and replayed.
+    """Validated market data that is imported, stored and replayed.
 
-    ``bars`` is a gapless time grid; a symbol's missing bars are NaN rows of its column.
+    ``bars`` is a time grid without gaps; a missing bar of a symbol is NaN.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Dataset:
 
 
 def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
-    """No observations."""
+    """Return a series without observations."""
     return Series(
         symbols=symbols,
         available_ms=np.empty(0, dtype=np.int64),
@@ -90,10 +90,10 @@ def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
 
 
 def resample(bars: Bars, period_ms: int) -> Bars:
-    """Coarser bars from consecutive finer ones: complete buckets only, aligned to UTC.
+    """Return coarser bars from finer ones: complete buckets only, aligned to UTC.
 
-    A bucket that lacks one of a symbol's bars is NaN for that symbol: a bar built from part
-    of its time would look ahead or behind without saying so.
+    A bucket that lacks one of a symbol's bars is NaN for that symbol, because a bar from a part of
+    its time would be wrong without a sign of it.
 
     Raises:
         InvalidDataError: ``period_ms`` is not a multiple of the bars' own period.
@@ -104,7 +104,7 @@ def resample(bars: Bars, period_ms: int) -> Bars:
     if rest or factor < 1:
         raise InvalidDataError(
             f"bars of {bars.period_ms // 1000} s cannot make bars of {period_ms // 1000} s: "
-            "choose a timeframe that is a multiple of the data's own period"
+            "choose a timeframe that is a multiple of the data's period"
         )
     rows_total, columns = bars.open.shape
     skip = 0
@@ -114,7 +114,7 @@ def resample(bars: Bars, period_ms: int) -> Bars:
     rows = slice(skip, skip + count * factor)
     shape = (count, factor, columns)
     high = bars.high[rows].reshape(shape).max(axis=1)
-    absent = np.isnan(high)  # max carries NaN: one missing bar empties the bucket
+    absent = np.isnan(high)  # max is NaN if any bar of the bucket is
     parts = {
         "open": bars.open[rows].reshape(shape)[:, 0],
         "low": bars.low[rows].reshape(shape).min(axis=1),
@@ -133,7 +133,7 @@ def resample(bars: Bars, period_ms: int) -> Bars:
 
 
 def concatenate(parts: list[Bars]) -> Bars:
-    """Consecutive pieces of one market as one. ``parts`` is not empty."""
+    """Return consecutive bars of the same symbols as one. ``parts`` is not empty."""
     if len(parts) == 1:
         return parts[0]
     return Bars(
@@ -149,10 +149,10 @@ def concatenate(parts: list[Bars]) -> Bars:
 
 
 def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_PERIOD) -> Floats:
-    """ATR known *before* each bar: the simple mean of the ``window`` true ranges preceding it.
+    """Return the ATR before each bar: the mean of the ``window`` true ranges preceding it.
 
-    The simple mean rather than Wilder's recursion, so that a day of bars needs only the
-    ``window + 1`` bars before it. NaN until there are enough bars, and for a while after a gap.
+    The mean replaces Wilder's recursion so that a bar needs only the ``window + 1`` bars before
+    it. NaN until there are that many, also after a gap. Arrays are ``[bars, symbols]``.
     """
     ranges = true_range(high, low, close)
     result = np.full(high.shape, np.nan)

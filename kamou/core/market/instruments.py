@@ -1,4 +1,4 @@
-"""What an instrument must satisfy before anything is sized, priced or sent with it."""
+"""Checks of contract specifications, and rounding of prices to the tick."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from kamou.core.day import HOUR_MS
 from kamou.core.model import ZERO, Instrument
 
 POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")
-FEE_MAX = Decimal("0.05")  # of notional; a hundred times what venues take: a unit was mistaken
-FUNDING_PERIOD_MS = 8 * HOUR_MS  # of most venues, and where a file does not say
+FEE_MAX = Decimal("0.05")  # of notional; 100 times the usual fee: more is an error of unit
+FUNDING_PERIOD_MS = 8 * HOUR_MS  # of most venues; the default of files
 FUNDING_JITTER_MS = 60_000  # venues stamp a settlement up to this far from its hour
-REBATE_MAX = Decimal("0.001")  # of notional; a taker pays, a maker may be paid a little
+REBATE_MAX = Decimal("0.001")  # of notional; some venues pay makers
 
 
 def instrument_faults(instrument: Instrument) -> tuple[str, ...]:
-    """Everything about its limits that makes no sense; empty for a sound one.
+    """Return every invalid figure of an instrument; empty for a valid one.
 
-    ``12.5 % 0`` and a lot that is not a number are crashes or wrong sizes later on: they are
-    refused here, before the first order.
+    A lot of 0 or NaN would crash or give wrong sizes later, so it is reported before any order.
     """
     figures = {
         name: value
@@ -56,7 +55,7 @@ def _faults(it: Instrument) -> Iterator[str]:
 
 
 def faults_of_all(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
-    """Every fault of every instrument, each with its symbol; and symbols without exactly one."""
+    """Return all faults of all instruments, and symbols without exactly one instrument."""
     found: list[str] = []
     named: dict[str, int] = {}
     for each in instruments:

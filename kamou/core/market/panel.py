@@ -1,8 +1,8 @@
-"""Columnar market state: the last bars of every symbol, and what is derived from them per bar.
+"""The panel: the newest bars of every symbol as columns, with indicators and open interest.
 
-One row per closed bar, one column per symbol, float64, NaN where a symbol had no trustworthy
-bar. Rows live in a buffer longer than the window that is moved down when it is full, so that
-any window is one contiguous slice and nothing is copied to read it.
+One row per closed bar, one column per symbol, float64, NaN where a symbol had no valid bar. The
+buffer is longer than the window and moves its rows down when it is full, so any window is one
+contiguous slice that is read without a copy.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_retu
 
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
 PANEL_FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")
-SLACK_ROWS_MIN = 256  # rows between two moves of the buffer: the cost of a move spread thin
-# Venues and archives publish open interest every 4 h at the coarsest useful; finer rows are
-# nearly the same observation again, and medians over them cost more than all else.
+SLACK_ROWS_MIN = 256  # rows between two moves of the buffer
+# Open interest changes little within 4 h, and medians over finer rows would take most of the CPU.
 INTEREST_PERIOD_MS = 4 * HOUR_MS
 
 
@@ -50,13 +49,14 @@ class _Rows:
 
 
 class Panel:
-    """The market of one shard, ``symbols`` wide and ``window`` closed bars deep.
+    """Bars and open interest of one shard, ``symbols`` wide and ``window`` closed bars deep.
 
-    ``indicators`` are the recursive states to keep up to date; read them with ``indicator``.
-    ``open_interest_period_ms`` is the finest spacing of open-open_interest rows kept (finer ones
-    are thinned), ``open_interest_rows`` how many of them. ``history_bars`` is how many bars to feed
-    a new panel for its readers to be warm: more than the window, because states and counts go back
-    further than any window that is kept.
+    Args:
+        indicators: recursive states to keep up to date; ``indicator`` reads them.
+        open_interest_period_ms: minimum distance of two rows of open interest.
+        open_interest_rows: rows of open interest to keep.
+        history_bars: bars that a new panel needs before its strategies are warm. More than the
+            window, because recursive states go back further.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Panel:
         history_bars: int = 0,
     ) -> None:
         assert period_ms > 0
-        assert window >= 2  # the bar before is always at hand
+        assert window >= 2  # changes need the previous bar
         width = len(symbols)
         self.symbols = tuple(symbols)
         self.period_ms = period_ms
@@ -96,16 +96,16 @@ class Panel:
 
     @property
     def close_ms(self) -> int:
-        """When the newest bar closed; -1 before the first."""
+        """Close time of the newest bar; -1 before the first."""
         return self.open_ms + self.period_ms if self.bars else -1
 
     def append(
         self, open_ms: int, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> Mask:
-        """Take one closed bar of every symbol, each ``[symbols]``; return which were valid.
+        """Add one closed bar of every symbol, each ``[symbols]``; return which were valid.
 
-        A symbol's bar with NaN, infinite, nonpositive or contradictory figures counts as
-        missing: its warm-up starts anew, as it does for all when rows are skipped.
+        A bar with NaN, infinite, nonpositive or contradictory figures counts as missing: the
+        symbol's warm-up starts again. If rows are skipped, the warm-up of all symbols does.
 
         Raises:
             InvalidDataError: the bar is not after the newest one, or not on its time grid.
@@ -147,50 +147,50 @@ class Panel:
         return valid
 
     def _check_time(self, open_ms: int) -> bool:
-        """Whether rows were skipped before this one."""
+        """Return True if rows were skipped before this one."""
         if not self.bars:
             return False
         step = open_ms - self.open_ms
         if step <= 0 or step % self.period_ms:
             raise InvalidDataError(
-                f"a bar opening at {open_ms} cannot follow the one at {self.open_ms}: "
-                f"bars are {self.period_ms} ms apart and time does not run back"
+                f"a bar opening at {open_ms} ms cannot follow the one at {self.open_ms} ms: "
+                f"it must open a multiple of {self.period_ms} ms later"
             )
         return step > self.period_ms
 
     def extend(
         self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> None:
-        """Append ``[bars, symbols]`` rows in order. Raises: as ``append``."""
+        """Append ``[bars, symbols]`` rows in order. Raises as ``append`` does."""
         for t in range(len(open_ms)):
             self.append(int(open_ms[t]), open_[t], high[t], low[t], close[t], volume[t])
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
-        """The ``n`` rows that end ``back`` bars before the newest, oldest first.
+        """Return the ``n`` rows that end ``back`` bars before the newest, oldest first.
 
-        ``[n, symbols]``, a view of the buffer: read it before the next ``append``. Rows before
-        the first bar are NaN; across a gap a window is not evenly spaced, so check ``count``.
+        ``[n, symbols]``, a view of the buffer: read it before the next ``append``. Rows before the
+        first bar are NaN. Across a gap rows are not evenly spaced, so check ``count``.
         """
         return self._rows[field].last(n + back)[:n]
 
     def row(self, field: Field, back: int = 0) -> Floats:
-        """One bar of every symbol, ``[symbols]``; NaN where missing."""
+        """Return one bar of every symbol, ``[symbols]``; NaN where missing."""
         row: Floats = self._rows[field].last(back + 1)[0]
         return row
 
     def indicator(self, spec: Indicator) -> Floats:
-        """The value of a state the panel was made with, ``[symbols]``; NaN while warming up."""
+        """Return an indicator's value, ``[symbols]``; NaN while warming up."""
         return self._states[spec].value
 
     def state(self, spec: Indicator) -> IndicatorState:
-        """The state itself, for those that tell more than one value."""
+        """Return the state of an indicator, for those with more than one value."""
         return self._states[spec]
 
     def append_interest(self, available_ms: int, values: Floats) -> None:
-        """Take open interest of every symbol as it became known; NaN or nonpositive is unknown.
+        """Add open interest of every symbol, ``[symbols]``; NaN or nonpositive is unknown.
 
-        Observations nearer than ``open_interest_period_ms`` to the newest row only fill in what
-        that row does not know, so a fast poll cannot crowd the past out of the window.
+        An observation within ``open_interest_period_ms`` of the newest row only fills in values
+        that the row lacks, so that frequent polls do not push old rows out of the window.
 
         Raises:
             InvalidDataError: time runs back.
@@ -201,7 +201,8 @@ class Panel:
             newest_ms = int(self._interest_ms[-1])
             if available_ms < newest_ms:
                 raise InvalidDataError(
-                    f"open interest available at {available_ms} cannot follow {newest_ms}"
+                    f"open interest available at {available_ms} ms is older than the newest, "
+                    f"at {newest_ms} ms"
                 )
             if available_ms - self._interest_row_ms < self.open_interest_period_ms:
                 self._fill_interest(available_ms, logs)
@@ -216,11 +217,11 @@ class Panel:
         unknown = np.isnan(newest) & ~np.isnan(logs)
         if unknown.any():
             newest[unknown] = logs[unknown]
-            self._interest_ms[-1] = available_ms  # only now is the whole row known
+            self._interest_ms[-1] = available_ms  # the row is complete only from now on
             self._interest_version += 1
 
     def open_interest(self, now_ms: int) -> tuple[Ints, Floats]:
-        """Open interest known by ``now_ms``: available times ``[rows]``, ln ``[rows, symbols]``."""
+        """Return open interest known by ``now_ms``: times ``[rows]`` and ln ``[rows, symbols]``."""
         known = int(np.searchsorted(self._interest_ms, now_ms, side="right"))
         if not known:
             return self._interest_ms[:0], self._interest.last(1)[:0]
@@ -229,7 +230,7 @@ class Panel:
     def of_interest(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """``compute(*open_interest(now_ms))``, remembered under ``key`` until more is known."""
+        """Return ``compute(*open_interest(now_ms))``, cached by ``key`` until a new observation."""
         times, logs = self.open_interest(now_ms)
         version = (self._interest_version, len(times))
         known = self._derived.get(key)

@@ -1,4 +1,4 @@
-"""One ranking per cycle: the shards' columns merged, ranked across all symbols, best first."""
+"""The ranking of one cycle: the shards' columns merged and ranked across all symbols."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kamou.ids import signal_id
 
 
 class StrategyColumnsLike(Protocol):
-    """One strategy's opinion of a shard: ``Opinion``, or the message that carries it."""
+    """One strategy's columns of a shard: ``StrategyScores``, or the message with them."""
 
     @property
     def strategy(self) -> str: ...
@@ -42,13 +42,13 @@ class StrategyColumnsLike(Protocol):
 
 
 class ShardColumns(Protocol):
-    """One shard's answer: its index, its newest bar and its strategies' columns."""
+    """One shard's scan: its index, its newest bar and its strategies' columns."""
 
     @property
     def shard(self) -> int: ...
     @property
     def bar_closed_at_ms(self) -> int:
-        """0 when no bar closed."""
+        """Close of the newest bar; 0 if no bar closed."""
         ...
 
     @property
@@ -59,20 +59,23 @@ class ShardColumns(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Ranking:
-    """``top`` is the best of ``candidates``; abstentions are counted by ``strategy.CODE``."""
+    """One cycle's ranking: its best candidates, and abstentions counted by ``strategy.CODE``."""
 
-    bar_closed_at_ms: int  # 0 when no bar closed in this cycle
-    symbols: int  # that took part
-    candidates: int
+    bar_closed_at_ms: int  # 0 if no bar closed in this cycle
+    symbols: int  # of fresh shards
+    candidates: int  # signals, of which ``top`` has the best
     abstained: tuple[Figure, ...]
     late_shards: int
     top: tuple[Candidate, ...]
-    names: tuple[str, ...] = attrs.field(eq=False, repr=False)  # of the symbols that took part
+    names: tuple[str, ...] = attrs.field(eq=False, repr=False)  # symbols of fresh shards
     scored: tuple[Scored, ...] = attrs.field(eq=False, repr=False)  # every strategy's columns
 
 
 def cross_section_rank(values: Floats) -> Floats:
-    """Ranks in [-1, 1] among the known values, ties averaged; NaN stays NaN, one alone is 0."""
+    """Return ranks in [-1, 1] among known values; ties are averaged, a single value gets 0.
+
+    NaN stays NaN. Shape as ``values``, ``[symbols]``.
+    """
     ranks = np.full(values.shape, np.nan)
     known = ~np.isnan(values)
     ordered = np.sort(values[known])
@@ -95,9 +98,12 @@ def merge(
 ) -> Ranking:
     """Merge the shards that answered into one ranking.
 
-    ``universe[i]`` are shard i's symbols. Late is a shard that did not answer, or that answered
-    with an older bar than the others: it is left out and counted. Ties in |score| are ordered
-    by symbol, then strategy, so equal inputs give equal rankings.
+    A shard without an answer, or with an older bar than the others, is left out and counted as
+    late. Ties in |score| are ordered by symbol, then strategy, so equal inputs give equal rankings.
+
+    Args:
+        universe: symbols of each shard, by its index.
+        top: maximum number of candidates.
     """
     bar_closed_at_ms = max((s.bar_closed_at_ms for s in shards), default=0)
     fresh = [s for s in shards if s.bar_closed_at_ms == bar_closed_at_ms]
@@ -112,7 +118,7 @@ def merge(
     ordered = sorted(
         (-strength, symbols[i], part.strategy.name, i, part)
         for part in scored
-        for i, strength in part.speaking()
+        for i, strength in part.signals()
     )
     return Ranking(
         bar_closed_at_ms=bar_closed_at_ms,
@@ -130,7 +136,7 @@ def merge(
 
 
 def ranked(candidate: Candidate) -> Ranked:
-    """What the journal keeps of a candidate's place."""
+    """Return the part of a candidate that ``CycleRanked`` stores."""
     return Ranked(
         strategy=candidate.strategy,
         symbol=candidate.symbol,
@@ -147,7 +153,7 @@ def _columns_of(shard: ShardColumns, strategy: str) -> StrategyColumnsLike:
 
 
 class Scored:
-    """One strategy's columns over all fresh shards, scored."""
+    """One strategy's columns over all fresh shards, with scores and abstentions."""
 
     def __init__(self, strategy: Strategy, parts: Sequence[StrategyColumnsLike]) -> None:
         self.strategy = strategy
@@ -157,19 +163,20 @@ class Scored:
         if strategy.cross_sectional:
             raw = np.concatenate([p.raw for p in parts])
             score = cross_section_rank(raw)
-            # Relative strength is no direction: the best of a falling market is no long.
+            # A rank has no direction: the strongest symbol of a falling market is no long.
             agrees = np.sign(score) == np.sign(raw)
-            self._silence(~agrees, Abstain.NO_TRIGGER)
+            self._abstain_where(~agrees, Abstain.NO_TRIGGER)
         else:
             score = np.concatenate([p.score for p in parts])
         self.score = score
         weak = ~(np.abs(score) >= strategy.score_min) | (score == 0)
-        self._silence(weak, Abstain.SCORE_TOO_SMALL)
+        self._abstain_where(weak, Abstain.SCORE_TOO_SMALL)
 
-    def _silence(self, where: Mask, code: Abstain) -> None:
+    def _abstain_where(self, where: Mask, code: Abstain) -> None:
         self.abstain[where & (self.abstain == 0)] = code
 
     def abstentions(self) -> Iterator[Figure]:
+        """Yield the number of abstentions of each code, named ``strategy.CODE``."""
         counts = np.bincount(self.abstain, minlength=len(Abstain))
         for code in Abstain:
             if code and counts[code]:
@@ -177,7 +184,7 @@ class Scored:
                 yield Figure(name=name, value=str(counts[code]))
 
     def features(self) -> tuple[tuple[str, ...], Floats]:
-        """Every feature of every symbol, ``[features, symbols]``; NaN where a strategy failed."""
+        """Return names and values ``[features, symbols]``; NaN where the strategy failed."""
         names: tuple[str, ...] = max((p.feature_names for p in self.parts), key=len, default=())
         blocks = [
             part.features
@@ -187,8 +194,8 @@ class Scored:
         ]
         return names, np.concatenate(blocks, axis=1) if blocks else np.zeros((len(names), 0))
 
-    def speaking(self) -> Iterator[tuple[int, float]]:
-        """Position and |weighted score| of every symbol that it has an opinion of."""
+    def signals(self) -> Iterator[tuple[int, float]]:
+        """Yield position and |weighted score| of every symbol without an abstention."""
         where = np.flatnonzero(self.abstain == 0)
         strengths = np.abs(self.score[where] * self.weight[where])
         return zip(where.tolist(), strengths.tolist(), strict=True)
@@ -211,8 +218,8 @@ class Scored:
             hold_ms=strategy.hold_ms(period_ms),
             bar_opened_at_ms=bar_closed_at_ms - period_ms,
             bar_closed_at_ms=bar_closed_at_ms,
-            # The known ones: NaN has no canonical form, and says nothing. For reading, and kept
-            # for ever: six significant digits.
+            # Finite features only, because NaN has no canonical JSON; six significant digits are
+            # enough for people.
             features=tuple(
                 (name, float(f"{value:.6g}"))
                 for name, value in zip(part.feature_names, figures, strict=True)
@@ -222,9 +229,9 @@ class Scored:
         )
 
     def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
-        """The shard's columns that hold merged position ``at``, and the position in them."""
+        """Return the shard's columns that hold merged position ``at``, and the position in them."""
         for part in self.parts:
             if at < len(part.abstain):
                 return part, at
             at -= len(part.abstain)
-        raise AssertionError(at)
+        raise AssertionError(f"position {at} is beyond the merged symbols")

@@ -1,8 +1,8 @@
-"""Why each symbol was or was not a candidate in one cycle: a few kilobytes, for `kamou why`.
+"""Scan details: each strategy's score or abstention for each symbol in one cycle.
 
-Kept for the last cycles only and never read back by a decision, so it is compact rather than
-canonical: a line of JSON with the names, then per strategy the scores, the abstentions and the
-figures that they rest on.
+`kamou why` reads them; decisions never do. They are kept for the newest cycles only, in a compact
+form: a line of JSON with the names, then per strategy the scores, the abstentions and the figures
+behind them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ BYTES = 4  # of a score or a figure
 
 @attrs.frozen(kw_only=True, eq=False)
 class StrategyDetail:
-    """What one strategy made of every symbol.
+    """Scores, abstentions and figures of one strategy for every symbol.
 
-    ``requirements`` say what is shown with each code: a name of ``figures`` or ``SCORE``.
+    ``requirements`` name the figures to show with each code: of ``names``, or ``SCORE``.
     """
 
     score: Floats  # [symbols]
@@ -43,12 +43,12 @@ class StrategyDetail:
 
 @attrs.frozen(kw_only=True)
 class ScanReason:
-    """One strategy's answer about one symbol. ``score`` is None when it abstained."""
+    """One strategy's result for one symbol. ``score`` is None if it abstained."""
 
     strategy: str
     abstain: Abstain
     score: float | None
-    figures: tuple[Figure, ...] = ()  # what an abstention rests on
+    figures: tuple[Figure, ...] = ()  # behind an abstention
 
 
 def details_of(
@@ -60,15 +60,15 @@ def details_of(
     period_ms: int,
     now_ms: int,
 ) -> dict[str, StrategyDetail]:
-    """Return every strategy's detail of a cycle.
+    """Return the scan detail of each strategy in a cycle.
 
     Args:
         ranking: of the cycle.
-        bars: how many are known, by symbol.
-        last_close_ms: of the newest bar, by symbol; negative when there is none.
-        errors: what a strategy raised, by its name.
+        bars: number of known bars, by symbol.
+        last_close_ms: close of the newest bar, by symbol; negative without one.
+        errors: of strategies that raised, by strategy.
         period_ms: of the trade timeframe.
-        now_ms: the time of the scan.
+        now_ms: time of the scan.
     """
     unknown = math.nan
     known = [bars.get(name, unknown) for name in ranking.names]
@@ -88,7 +88,7 @@ def _detail(
 ) -> StrategyDetail:
     strategy = scored.strategy
     names, features = scored.features()
-    asked = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS_FIGURE,))
+    warm = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS_FIGURE,))
     young = f"a newest bar of at most {STALE_PERIODS * period_ms // 1000} s"
     least = f"a score of at least {strategy.score_min:g} either way, and not 0"
     return StrategyDetail(
@@ -97,8 +97,8 @@ def _detail(
         names=(*names, BARS_FIGURE, BAR_AGE_S),
         figures=np.concatenate((features, np.array(data, dtype=float))),
         requirements={
-            Abstain.WARMING_UP: asked,
-            Abstain.DATA_MISSING: asked,
+            Abstain.WARMING_UP: warm,
+            Abstain.DATA_MISSING: warm,
             Abstain.DATA_STALE: Requirement(wanted=young, figures=(BAR_AGE_S,)),
             Abstain.SCORE_TOO_SMALL: Requirement(wanted=least, figures=(SCORE,)),
             **strategy.requirements,
@@ -108,7 +108,7 @@ def _detail(
 
 
 def pack_details(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> bytes:
-    """The detail of one cycle; every column is in the order of ``symbols``."""
+    """Return the encoded details of one cycle; every column is in the order of ``symbols``."""
     head = {
         "symbols": list(symbols),
         "strategies": list(strategies),
@@ -129,7 +129,7 @@ def pack_details(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail
 
 
 def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
-    """What each strategy said of ``symbol``; none when it was not scanned."""
+    """Return each strategy's result for ``symbol``; empty if the symbol was not scanned."""
     line, _, columns = body.partition(b"\n")
     head = json.loads(line)
     if symbol not in head["symbols"]:
@@ -145,14 +145,14 @@ def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
         block = np.frombuffer(columns, "<f4", len(names) * count, start)
         start += BYTES * len(names) * count
         values = dict(zip(names, block.reshape(-1, count)[:, at].tolist(), strict=True))
-        spoke = abstain is Abstain.NONE
+        scored = abstain is Abstain.NONE
         made.append(
             ScanReason(
                 strategy=strategy,
                 abstain=abstain,
-                score=score if spoke else None,
+                score=score if scored else None,
                 figures=()
-                if spoke
+                if scored
                 else tuple(_figures(head, strategy, abstain, values | {SCORE: score})),
             )
         )
@@ -162,21 +162,21 @@ def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
 def _figures(
     head: Mapping[str, Any], strategy: str, code: Abstain, values: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """What an abstention rests on, and what the strategy wants instead."""
+    """Yield the figures behind an abstention, and what the strategy wants instead."""
     if code is Abstain.STRATEGY_FAILED:
         yield Figure(name="error", value=head.get("errors", {}).get(strategy) or "not recorded")
         return
-    asked = head.get("requirements", {}).get(strategy, {}).get(code.name)
-    if asked is None:
+    requirement = head.get("requirements", {}).get(strategy, {}).get(code.name)
+    if requirement is None:
         return
-    if asked["found"]:
-        yield Figure(name="found", value=asked["found"])
-    for name in asked["figures"]:
+    if requirement["found"]:
+        yield Figure(name="found", value=requirement["found"])
+    for name in requirement["figures"]:
         value = values.get(name, math.nan)
         yield Figure(name=name, value=f"{value:.4g}" if math.isfinite(value) else "unknown")
-    yield Figure(name="wanted", value=asked["wanted"])
+    yield Figure(name="wanted", value=requirement["wanted"])
 
 
 def symbols(body: bytes) -> tuple[str, ...]:
-    """The symbols that were scanned."""
+    """Return the symbols that were scanned."""
     return tuple(json.loads(body.partition(b"\n")[0])["symbols"])

@@ -1,1 +1,1 @@
-"""What keeps the book true and positions protected."""
+"""Reconciliation of the book with the venue, and protection of positions."""

@@ -1,4 +1,4 @@
-"""A position that the venue holds and we did not know: where its stop belongs."""
+"""Adoption of a position that the book does not know, and its stop price."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def adopt_position(
     atr: Decimal | None,
     at_ms: int,
 ) -> PositionAdopted:
-    """The event that makes it ours. Its id follows from what was seen and when."""
+    """Return the event that adopts the position. Its trade id has the symbol and ``at_ms``."""
     side = Side.LONG if position.quantity > 0 else Side.SHORT
     return PositionAdopted(
         at_ms=at_ms,
@@ -58,10 +58,11 @@ def adopted_stop(
     gap: Decimal,
     atr: Decimal | None,
 ) -> Decimal:
-    """The stop price: the mandated risk from the mark, or 2 ATR if that is nearer.
+    """Return the stop price: the risk of one trade from the mark, or 2 ATR if that is nearer.
 
-    Never nearer than one tick (a position too large for any stop is closed by its stop at once)
-    and never so far that liquidation is nearer than ``liquidation_multiple`` times stop and gap.
+    It is at least one tick from the mark; the stop of a position that is too large for any stop
+    triggers at once. It is so near that liquidation is at least ``liquidation_multiple`` times
+    stop and gap buffer away.
     """
     mark = position.mark_price
     sign = 1 if position.quantity > 0 else -1

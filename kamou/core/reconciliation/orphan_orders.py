@@ -1,4 +1,4 @@
-"""Orders of ours that rest at the venue and are of no use. Orders of others are never touched."""
+"""Kamou's resting orders that must be canceled. External orders are never canceled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kamou.ids import is_ours
 def find_orphan_orders(
     book: PositionBook, view: VenueView, terms: Terms, doubts: dict[Doubt, int], now_ms: int
 ) -> tuple[CancelOrder, ...]:
-    """What to cancel, orphans first.
+    """Return the orders to cancel, orphans first.
 
-    A stop that the book does not know (its journal may be a restored backup) may be all that
-    protects a position: it goes once the position has another, or when for a while no list has
-    told of a position. Such ``doubts`` are added to.
+    A stop that the book does not know, for example after a restored backup, may protect a position.
+    It is canceled once the position has another stop, or if the venue has listed no position for
+    ``pending_mismatch_ms``. Until then it is added to ``doubts``.
     """
     mine = {v.client_order_id for v in view.open_orders}
     over = orphans(book.trades, book.orders.values())
@@ -32,7 +32,7 @@ def find_orphan_orders(
         elif order.reduce_only and _protects(order, book, view, terms, doubts, now_ms):
             reason = ""
         else:
-            reason = "ours by its name, but the book has no such order open"
+            reason = "client order id of Kamou, but the book has no such open order"
         if reason:
             found.append(
                 CancelOrder(
@@ -50,7 +50,7 @@ def _protects(
     doubts: dict[Doubt, int],
     now_ms: int,
 ) -> bool:
-    """Whether it may be what protects a position that the book does not protect yet."""
+    """Return True if the order may protect a position that has no confirmed stop."""
     symbol = order.symbol
     trade = book.trades.get(symbol)
     if trade is not None:
@@ -63,11 +63,12 @@ def _protects(
 
 
 def _useless(known: OrderState, terms: Terms, now_ms: int) -> str:
+    """Return why a known order must be canceled; empty if it must not."""
     if known.status is OrderStatus.PENDING_CANCEL:
-        # Our request may never have been sent, or was lost. Asking again does no harm.
-        unheard = now_ms - known.changed_at_ms >= terms.settings.in_flight_ms
-        return "asked to go, and still resting" if unheard else ""
+        # The cancel request may never have been sent, or was lost; it is safe to repeat.
+        overdue = now_ms - known.changed_at_ms >= terms.settings.in_flight_ms
+        return "cancel was requested, and the order still rests" if overdue else ""
     expired = known.plan is not None and now_ms >= known.plan.expires_at_ms
     if known.role is OrderRole.ENTRY and expired:
-        return "an entry that outlived its plan"
+        return "the entry's plan has expired"
     return ""

@@ -1,8 +1,8 @@
-"""Is this position protected, and if not, what must be done? Decisions as values.
+"""Decisions about the stop of a position: confirm, place, cancel, close or wait.
 
-A position is PROTECTED when a closing stop that covers it was acknowledged *and read back*. The
-stop follows the filled size: a new one is placed and read back before the old one is canceled,
-so there is no moment without one. What cannot be protected in time is closed.
+A position is protected if a closing stop that covers it was accepted and read back from the venue.
+When the size changes, a new stop is placed and read back before the old one is canceled, so the
+position always has one. A position that is not protected in time is closed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
 from kamou.core.risk.limits import RiskLimits
 
-UNSEEN_MAX_MS = 3_000  # a stop that is not read back for so long is placed again
+UNSEEN_MAX_MS = 3_000  # a stop that is not read back in this time is placed again
 
 CLOSE_LEAD_MS = 4_000
-"""A close takes a round trip or two: it begins so early that the deadline itself holds."""
+"""A close begins this long before the deadline, because it takes one or two round trips."""
 
 
 @attrs.frozen(kw_only=True)
 class ConfirmStop:
-    """A proper stop was read back: journal ``StopConfirmed``."""
+    """A stop that covers the position was read back: record ``StopConfirmed``."""
 
     symbol: str
     client_order_id: str
@@ -45,7 +45,7 @@ class PlaceStop:
 
 @attrs.frozen(kw_only=True)
 class CancelOrder:
-    """Cancel an order of ours that protects nothing, or that another one replaced."""
+    """Cancel an order of Kamou that protects nothing, or that another one replaced."""
 
     symbol: str
     client_order_id: str
@@ -54,7 +54,7 @@ class CancelOrder:
 
 @attrs.frozen(kw_only=True)
 class ClosePosition:
-    """Close everything with a reduce-only market order: it could not be protected in time."""
+    """Close the position with a reduce-only market order: it was not protected in time."""
 
     symbol: str
     side: OrderSide
@@ -64,7 +64,7 @@ class ClosePosition:
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """A stop or a close is under way; look again at ``until_ms``."""
+    """A stop or a close is under way; decide again at ``until_ms``."""
 
     symbol: str
     until_ms: int
@@ -83,18 +83,18 @@ def protect(
     silent_ms: int = 0,
     stop_refused: bool = False,
 ) -> tuple[Action, ...]:
-    """What an open trade needs. Empty: it is protected, by exactly one stop of the right size.
+    """Return the actions for an open trade; empty if one confirmed stop of the right size rests.
 
     Args:
-        orders: our unsettled orders of the symbol.
-        venue_orders: what the venue says is open, of any symbol; ours and others'.
-        silent_ms: how long, since the trade was last protected, the venue did not answer; that
-            time does not count towards the deadline.
-        stop_refused: the venue has just refused to take a stop.
+        orders: unsettled orders of the symbol.
+        venue_orders: open orders at the venue, of any symbol, external ones included.
+        silent_ms: time for which the venue was unreachable since the trade was last protected;
+            the deadline moves by it.
+        stop_refused: the venue has just rejected a stop.
     """
     held = trade.quantity
     if held <= 0:
-        return ()  # flat, or inverted: reconciliation's business
+        return ()  # flat, or inverted, which reconciliation repairs
     ours = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
@@ -106,15 +106,15 @@ def protect(
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
         return _covered(trade, covering, resting, ours)
-    # A close that nobody answers for is repeated only where no stop can protect meanwhile: both
-    # only reduce, and nothing is entered in the symbol until both are resolved.
+    # A close without an answer is repeated only if the venue rejects stops: both orders are
+    # reduce-only, and no entry in the symbol is allowed until both are resolved.
     if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused or not closes):
         return (_close(trade, "not protected in time"),)
     if stop_refused:
         return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     read_back = {v.client_order_id for v in stops}
     for order in ours:
-        # A stop that timed out has been waited for already: two only reduce.
+        # A stop that timed out is not awaited again: two stops are safe, both are reduce-only.
         if (
             _may_cover(order, held)
             and order.status is not OrderStatus.UNKNOWN
@@ -127,10 +127,10 @@ def protect(
 
 
 def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[OrderState, ...]:
-    """Return the orders that may still close a part of the trade, an earlier trade's included.
+    """Return the exit orders that may still close a part of the trade, also of an earlier trade.
 
-    A close of the other side is none: it can only be rejected (seed 970693: a position was turned
-    round by others, and a close from before whose outcome was unknown held up the flatten).
+    An exit on the other side is left out, because the venue can only reject it (seed 970693:
+    external orders inverted a position, and an older exit of unknown outcome delayed the flatten).
     """
     side = closing_side(trade.side)
     return tuple(
@@ -146,10 +146,10 @@ def _covered(
     resting: list[VenueOrder],
     ours: tuple[OrderState, ...],
 ) -> tuple[Action, ...]:
-    """Keep the stop nearest to the size held, oldest first; cancel others; shrink if too large.
+    """Keep the covering stop nearest to the open size, cancel others, replace one too large.
 
-    ``resting`` are all our stops on the position; those of them that are farther than where the
-    stop belongs by now protect nothing.
+    ``resting`` are all stops of Kamou on the position. Those farther away than ``stop_price`` do
+    not protect it.
     """
     best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_at_ms, v.client_order_id))
     left = best.quantity - best.filled
@@ -188,7 +188,7 @@ def _covered(
 def is_covered(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
 ) -> bool:
-    """Whether the venue shows a closing stop of ours that covers all that is held."""
+    """Return True if the venue lists a stop of Kamou that covers all open contracts."""
     stops = (v for v in _resting(trade, orders, venue_orders) if is_stop_of(trade, v))
     return any(v.quantity - v.filled >= trade.quantity for v in stops)
 
@@ -196,7 +196,7 @@ def is_covered(
 def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
 ) -> list[VenueOrder]:
-    """Our closing stops, as read back, however far. One asked to go protects nothing."""
+    """Return Kamou's listed closing stops at any price, without those being canceled."""
     known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
     return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 
@@ -204,14 +204,13 @@ def _resting(
 def orphans(
     trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
 ) -> tuple[CancelOrder, ...]:
-    """Our stops and targets that have nothing to close: their trade is over.
+    """Return the orphan orders: exits of trades that are over.
 
-    Orders attached to an entry that may still fill are left alone, and so are those already
-    asked to go.
+    Orders attached to an entry that may still fill are left out, as are orders being canceled.
 
     Args:
-        trades: the open ones, by symbol.
-        orders: our unsettled orders; of all symbols, or of some.
+        trades: open trades, by symbol.
+        orders: unsettled orders, of all symbols or of some.
     """
     ours = tuple(orders)
     alive = {t.trade_id for t in trades.values()}
@@ -233,7 +232,7 @@ def orphans(
 
 
 def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
-    """Whether this venue order is a live closing stop, no farther than where the stop belongs."""
+    """Return True if the venue order is a live closing stop at ``stop_price`` or nearer."""
     return (
         _closes(trade, order)
         and order.trigger_price is not None
@@ -252,7 +251,7 @@ def _closes(trade: OpenTrade, order: VenueOrder) -> bool:
 
 
 def _may_cover(order: OrderState, held: Decimal) -> bool:
-    """A stop of ours that is on its way and would cover what is held."""
+    """Return True if the order is a stop, in flight or resting, that covers ``held`` contracts."""
     return (
         order.role is OrderRole.STOP_LOSS
         and order.status in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)

@@ -1,7 +1,7 @@
-"""The exchange is the truth: what the journal must say so that the book agrees with it.
+"""Reconciliation: the events that make the book agree with one view of the venue.
 
-Pure: the book and one view of the venue in, events and orders of business out. Applying the
-events and looking again at the same view changes nothing.
+A pure function of the book and the view. After its events are applied, reconciling the same view
+again gives no repair.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconci
 def reconcile(
     book: PositionBook, view: VenueView, terms: Terms, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
-    """Compare, over the union of symbols known to us and to the venue."""
+    """Compare the book with the view, over all symbols of both; close the cycle if it is new."""
     work = _Work(book, view, terms, now_ms)
     work.fills_and_income()
     work.money()
@@ -74,7 +74,7 @@ def reconcile(
 
 
 class _Work:
-    """One reconciliation in progress; ``book`` is forked before the first repair is tried on it."""
+    """One reconciliation in progress; ``book`` is forked before the first repair."""
 
     def __init__(self, book: PositionBook, view: VenueView, terms: Terms, now_ms: int) -> None:
         self.before = book
@@ -85,15 +85,15 @@ class _Work:
         self.repairs: list[Event] = []
         self.doubts: dict[Doubt, int] = {}
         self.restated: set[str] = set()
-        self.unexplained = False  # the wallet balance changed, and nothing says why
-        self.believed = False  # it has said so for a while
+        self.unexplained = False  # the wallet balance changed without an explanation
+        self.believed = False  # that change has lasted for ``pending_mismatch_ms``
         self.resting: dict[str, list[VenueOrder]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
         self._ours: dict[str, list[OrderState]] | None = None  # by symbol, until a repair
 
     def repair(self, event: Event) -> None:
-        """Note the event, and see what it would make of the book."""
+        """Add the event to the repairs and apply it to the fork."""
         if self.book is self.before:
             self.book = self.before.fork()
         self.repairs.append(event)
@@ -101,7 +101,7 @@ class _Work:
         self._ours = None
 
     def orders_of(self, symbol: str) -> Sequence[OrderState]:
-        """As the book's, asked for every symbol in turn."""
+        """Return ``book.orders_of`` from a cache, because every symbol is looked up."""
         if self._ours is None:
             self._ours = {}
             for order in self.book.orders.values():
@@ -121,7 +121,7 @@ class _Work:
                 self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
-        """Is a transfer, a fill or a payment missing from a list? Then no loss is judged yet."""
+        """Find an unexplained change of the wallet balance; a list may have omitted its cause."""
         settings = self.terms.settings
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:
@@ -135,20 +135,20 @@ class _Work:
     # --- orders ------------------------------------------------------------------
 
     def orders(self) -> None:
-        """Evidence of orders that were in flight: seen resting, or ended."""
-        for told in (*self.view.open_orders, *self.view.queried):
-            known = self.book.orders.get(told.client_order_id)
+        """Record that orders rest at the venue or have ended, as it reports them."""
+        for reported in (*self.view.open_orders, *self.view.queried):
+            known = self.book.orders.get(reported.client_order_id)
             if known is None or known.status.terminal:
                 continue
-            name = told.client_order_id
-            if told.status.terminal:
+            name = reported.client_order_id
+            if reported.status.terminal:
                 self.repair(
                     OrderClosed(
                         at_ms=self.now_ms,
                         cause_id=name,
                         client_order_id=name,
-                        status=told.status,
-                        filled=told.filled,
+                        status=reported.status,
+                        filled=reported.filled,
                         reason="reconciled",
                     )
                 )
@@ -158,12 +158,12 @@ class _Work:
                         at_ms=self.now_ms,
                         cause_id=name,
                         client_order_id=name,
-                        venue_order_id=told.venue_order_id,
+                        venue_order_id=reported.venue_order_id,
                     )
                 )
 
     def restate(self) -> None:
-        """Go on in the venue's terms. What was read in the old ones is judged next time."""
+        """Restate trades; differences in their symbols are judged at the next reconciliation."""
         for event in tuple(restate_trades(self.book, self.view, self.terms, self.now_ms)):
             self.repair(event)
             self.restated.add(event.symbol)
@@ -171,7 +171,7 @@ class _Work:
     # --- positions ---------------------------------------------------------------
 
     def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
-        """Correct and adopt. Returns what no fill explained, and what is still in motion."""
+        """Correct and adopt; return unexplained mismatches, and the symbols judged next time."""
         theirs = {p.symbol: p for p in self.view.positions if p.quantity != 0}
         mismatches: list[DriftFound] = []
         deferred: list[str] = []
@@ -181,7 +181,7 @@ class _Work:
             inverted = trade is not None and trade.quantity < 0
             if self.book.position(symbol) == held and not inverted:
                 continue
-            if self._in_doubt(symbol, held):  # asked first: motion ends no doubt
+            if self._is_pending(symbol, held):  # first: motion does not end a pending mismatch
                 deferred.append(symbol)
                 continue
             if self._in_motion(symbol):
@@ -195,14 +195,14 @@ class _Work:
         return tuple(mismatches), tuple(deferred)
 
     def _in_motion(self, symbol: str) -> bool:
-        """Whether lateness may still explain a difference."""
+        """Return True if a fill or order that is listed late may still explain a difference."""
         if symbol in self.restated:
             return True
         settings = self.terms.settings
         moved_ms = self.view.at_ms - settings.in_flight_ms
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
             return True
-        # The book may have learned of a fill after the view was taken: the view is late, not it.
+        # The book may have recorded a fill after the view was read: then the view is late.
         trades = (*self.book.trades.values(), *self.book.finished.values())
         if any(t.symbol == symbol and t.changed_at_ms > moved_ms for t in trades):
             return True
@@ -218,8 +218,8 @@ class _Work:
                 return True
         return False
 
-    def _in_doubt(self, symbol: str, held: Decimal) -> bool:
-        """Less is held than fills say, and not for long: a list may have left something out."""
+    def _is_pending(self, symbol: str, held: Decimal) -> bool:
+        """Return True if the venue reports less than the fills, within the waiting time."""
         trade = self.book.trades.get(symbol)
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False
@@ -286,7 +286,7 @@ class _Work:
     # --- protection, the cycle's end ----------------------------------------------
 
     def protection(self) -> tuple[str, ...]:
-        """Re-prove every stop. Returns the symbols whose stop needs attention."""
+        """Check every stop against the view; return the symbols whose stop is missing or wrong."""
         needy: list[str] = []
         for symbol in list(self.book.trades):
             trade = self.book.trades[symbol]
@@ -295,7 +295,7 @@ class _Work:
             ours, resting = self.orders_of(symbol), self.resting.get(symbol, [])
             actions = self._needs(trade, ours, resting)
             if not actions:
-                continue  # nearly always: one stop, of the right size, confirmed
+                continue  # the usual case: one confirmed stop of the right size
             if trade.confirmed is not None and not is_covered(trade, ours, resting):
                 self.repair(
                     ProtectionLost(
@@ -329,10 +329,11 @@ class _Work:
         return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
-        """Equity and the cycle's end; nothing when this cycle is closed already.
+        """Return the equity snapshot and the cycle's end; empty if neither is due.
 
-        A balance that nothing explains is no mark: the next look compares with the last one that
-        something did. Once it is believed it is the mark, as is what a flatten left (``mark_due``).
+        An unexplained balance is not recorded, so that the next reconciliation compares with the
+        last explained one. It is recorded once it has lasted for ``pending_mismatch_ms``.
+        ``mark_due`` asks for a snapshot after a flatten.
         """
         closing = cycle_at_ms > self.before.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.terms.mark_due):

@@ -1,8 +1,8 @@
-"""An instrument that changed under an open trade: the terms in which the trade goes on.
+"""Restatement of open trades whose contract specification changed.
 
-A venue that changes a contract's size changes the number of contracts held and resting, so that
-the amount stays. A larger tick moves no order that rests, only those placed from now on. A margin
-rate that rises moves liquidation nearer: a stop behind it would never be reached.
+A venue that changes a contract size changes the contracts of positions and resting orders, so that
+the base units stay. A new tick size applies to orders placed from now on. A higher margin rate
+moves liquidation nearer; a stop beyond it would never be reached.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from kamou.core.reconciliation.venue_view import Terms, VenueView
 def restate_trades(
     book: PositionBook, view: VenueView, terms: Terms, now_ms: int
 ) -> Iterator[TradeRestated]:
-    """One for each trade whose instrument is no longer what the trade was opened in.
+    """Yield an event for each trade whose contract specification changed.
 
-    Applying them and asking again yields none.
+    After these events are applied a second call yields none.
     """
     held = {p.symbol: p for p in view.positions}
     for symbol, trade in book.trades.items():
@@ -49,7 +49,7 @@ def restate_trades(
 
 
 def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
-    """Whether the market would reach liquidation before it reaches the stop."""
+    """Return True if the price would reach liquidation before the stop."""
     end, sign = position.liquidation_price, trade.side.sign
     return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
 
@@ -62,7 +62,7 @@ def _nearer(
     instrument: Instrument,
     now_ms: int,
 ) -> Decimal:
-    """Where the stop of a position found like this would be put."""
+    """Return the stop price that an adopted position like this one would have."""
     return adopted_stop(
         position,
         instrument=instrument,

@@ -1,6 +1,5 @@
-"""What one look at the venue leaves unexplained: a fill without its position, money without a
-reason. A list that leaves out one row looks the same, so both are looked at again before they are
-believed."""
+"""Differences that one read of the venue leaves unexplained: missing positions, and changes of the
+wallet balance. A list that omits one entry looks the same, so both are read again before repair."""
 
 from __future__ import annotations
 
@@ -17,13 +16,16 @@ __all__ = ["NO_SYMBOL", "positions_left_out", "unexplained_money"]
 def positions_left_out(
     book: PositionBook, listed: Collection[str], settings: ReconcileSettings, now_ms: int
 ) -> dict[str, Decimal]:
-    """Return the positions that fills of no trade opened and that the venue does not list.
+    """Return positions, opened by fills without a trade, that the venue does not list.
 
-    By symbol, in contracts, signed. A human's trade on a flat symbol is such a fill. It is
-    expected for ``unassigned_ms``, since the fill became known.
+    A trade by hand in a flat symbol has such fills. Its position is expected for
+    ``unassigned_ms`` after the fill was recorded.
 
     Args:
         listed: symbols in which the venue lists a position.
+
+    Returns:
+        Signed contracts by symbol.
     """
     return {
         symbol: fills.quantity
@@ -36,11 +38,11 @@ def positions_left_out(
 
 
 def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) -> Decimal:
-    """Return the change of the wallet balance since the last mark that the book cannot explain.
+    """Return the unexplained change of the wallet balance since the last snapshot, money.
 
-    0 when fills and income explain it up to ``tolerance``, a fraction of the balance; also when
-    the book knows that it cannot tell: before the first mark, and after a fill or a correction
-    whose money is not known.
+    0 if fills and income explain it up to ``tolerance``, a fraction of the balance. Also 0 if the
+    book cannot know: before the first snapshot, and after a fill or a correction with an unknown
+    effect on the balance.
     """
     since_ms, until_ms = book.marked_ms, account.at_ms
     if not since_ms or not since_ms < until_ms or book.unexplained_ms >= since_ms:
@@ -52,6 +54,6 @@ def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) 
         if since_ms < change.at_ms < until_ms:
             known += change.amount
         elif change.at_ms in (since_ms, until_ms):
-            either += abs(change.amount)  # in the balance of that very instant, or not
+            either += abs(change.amount)  # the balance of that millisecond may include it or not
     left = account.wallet_balance - book.wallet_balance - known
     return left if abs(left) > either + tolerance * abs(book.wallet_balance) else ZERO

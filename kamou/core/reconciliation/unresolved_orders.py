@@ -1,4 +1,4 @@
-"""Which orders the venue has to be asked about, one by one."""
+"""Orders that must be queried at the venue one by one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from kamou.core.reconciliation.venue_view import VenueView
 def unresolved_orders(
     book: PositionBook, view: VenueView, in_flight_ms: int, now_ms: int
 ) -> tuple[str, ...]:
-    """Return the client order ids that the venue does not list and that are too old to be late.
+    """Return the client order ids of open orders that the venue does not list.
 
     Args:
-        book: our folded state.
-        view: what the venue reports: its open orders, and those it was asked about just now.
-        in_flight_ms: milliseconds after a change in which an order may be left out of a list.
-        now_ms: by our clock.
+        book: the folded state.
+        view: one read of the venue: its open orders and the orders queried just now.
+        in_flight_ms: time after a change in which a list may omit the order.
+        now_ms: by this machine's clock.
     """
     listed = {o.client_order_id for o in (*view.open_orders, *view.queried)}
-    waiting = {  # attached orders sleep at the venue until their entry fills
+    waiting = {  # the venue lists attached orders only after their entry fills
         o.intent.trade_id
         for o in book.orders.values()
         if o.role is OrderRole.ENTRY and o.remaining > 0

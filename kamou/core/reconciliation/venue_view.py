@@ -1,4 +1,4 @@
-"""What reconciliation looks at, and what it answers. Values."""
+"""Inputs and result of one reconciliation: the venue's view, limits and settings, repairs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,31 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 
 @attrs.frozen(kw_only=True)
 class ReconcileSettings:
-    """How long a difference may be mere lateness."""
+    """Waiting times of reconciliation, in which a late list may explain a difference."""
 
-    in_flight_ms: int = 5_000  # an order or fill younger than this may not show everywhere yet
-    pending_mismatch_ms: int = 20_000  # fills that the venue does not list: then they are inferred
-    unassigned_ms: int = 60_000  # the position of a fill of no trade is looked for again so long
-    # Of the wallet balance. A change of it that nothing explains is below what any limit feels.
+    in_flight_ms: int = 5_000  # the venue's lists may omit a younger order or fill
+    pending_mismatch_ms: int = 20_000  # a mismatch that lasts longer is drift and is repaired
+    unassigned_ms: int = 60_000  # the position of a fill without a trade is expected this long
+    # Fraction of the wallet balance. A smaller unexplained change is too small for any limit.
     balance_tolerance: Decimal = Decimal("0.001")
 
 
 def marks_of(positions: Iterable[VenuePosition]) -> tuple[Figure, ...]:
-    """Return the marks of what is held, in order of their symbols."""
+    """Return the mark prices of open positions as figures, sorted by symbol."""
     held = {p.symbol: p.mark_price for p in positions if p.quantity}
     return tuple(Figure(name=symbol, value=f"{held[symbol]:f}") for symbol in sorted(held))
 
 
 def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
-    """The venue's clock less ours, less what the round trip leaves in doubt (Cristian, 1989).
+    """Return the certain part of the venue's clock offset, in ms (Cristian, 1989).
 
-    The venue read its clock at some time between our asking and our hearing.
+    The venue read its clock between request and response, so the offset is known up to the round
+    trip. Returns 0 if the round trip may explain all of it.
+
+    Args:
+        asked_ms: time of the request, by this machine's clock.
+        venue_ms: the venue's time in the response.
+        heard_ms: time of the response, by this machine's clock.
     """
     if venue_ms > heard_ms:
         return venue_ms - heard_ms
@@ -49,19 +55,22 @@ def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
 
 
 Doubt = tuple[str, Decimal]
-"""What one look reported and is not believed yet: a symbol, and the smaller quantity that is said
-to be held though nothing explains it, or the one that fills of no trade opened and no list shows; a
-stop that the book does not know and that seems to protect nothing, by its client order id and
-quantity; or ``NO_SYMBOL``, and the change of the wallet balance that nothing explains."""
+"""A pending mismatch. It is one of:
 
-NO_SYMBOL = ""  # no symbol and no client order id
+- a symbol, and the smaller quantity that the venue reports and nothing explains;
+- a symbol, and the quantity that fills without a trade opened and the venue does not list;
+- the client order id and quantity of an unknown stop that may protect a position;
+- ``NO_SYMBOL``, and the unexplained change of the wallet balance.
+"""
+
+NO_SYMBOL = ""  # stands for the wallet balance, which has no symbol
 
 
 @attrs.frozen(kw_only=True)
 class VenueView:
-    """One look at the venue. ``fills`` must be read after ``positions``.
+    """One read of the venue. ``fills`` must be read after ``positions``.
 
-    Fills and income from ``book.fills_since_ms()`` on. A query that failed makes no view.
+    Fills and income are those since ``book.fills_since_ms()``. If a query fails there is no view.
     """
 
     account: Account
@@ -70,26 +79,26 @@ class VenueView:
     fills: tuple[Fill, ...]
     income: tuple[Income, ...]
     at_ms: int  # when the first read began
-    clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
-    queried: tuple[VenueOrder, ...] = ()  # orders asked for by client order id
+    clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
+    queried: tuple[VenueOrder, ...] = ()  # orders queried by client order id
 
 
 @attrs.frozen(kw_only=True)
 class Reconciliation:
-    """What one look leads to. Commit ``events`` in order, then do the rest."""
+    """Result of one reconciliation. Commit ``events`` in order, then act on the rest."""
 
     repairs: tuple[Event, ...]
-    marks: tuple[Event, ...]  # equity, the cycle's end; empty when this cycle was closed before
-    protect: tuple[str, ...]  # symbols that need their stop seen to
-    orphan_orders: tuple[CancelOrder, ...]  # orders of ours that should not rest
+    marks: tuple[Event, ...]  # equity snapshot and the cycle's end; empty if neither is due
+    protect: tuple[str, ...]  # symbols whose stop is missing or wrong
+    orphan_orders: tuple[CancelOrder, ...]  # Kamou's resting orders to cancel
     resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]
-    deferred: tuple[str, ...]  # symbols in motion, or in doubt: judged next time
-    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # and since when: ask again with them
+    deferred: tuple[str, ...]  # symbols with a difference that may still explain itself
+    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # since when; inputs of the next one
 
     @property
     def money_explained(self) -> bool:
-        """The wallet balance changed by what fills and income say, or has done so for a while."""
+        """True unless a change of the wallet balance is pending without an explanation."""
         return all(name != NO_SYMBOL for name, _ in self.doubts)
 
     @property
@@ -98,18 +107,18 @@ class Reconciliation:
 
     @property
     def drift(self) -> bool:
-        """The venue's quantities were not ours, and no fill explains it."""
+        """True if a quantity differs from the venue's and no fill explains it."""
         return bool(self.mismatches)
 
     @property
     def agreed(self) -> bool:
-        """Book and venue agree: new risk may be taken."""
+        """True if book and venue agree, so that entries are allowed."""
         return not self.mismatches and not self.deferred and not self.doubts
 
 
 @attrs.frozen(kw_only=True)
 class Terms:
-    """What reconciliation needs to know besides book and venue."""
+    """Limits, instruments and settings of one reconciliation."""
 
     instruments: Mapping[str, Instrument]
     limits: RiskLimits
@@ -117,24 +126,24 @@ class Terms:
     settings: ReconcileSettings = ReconcileSettings()
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
-    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the look before, since when
-    mark_due: bool = False  # equity is to be journalled, whether a cycle ends or not
+    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the previous one, since when
+    mark_due: bool = False  # record an equity snapshot even if no cycle ends
 
 
 def changes(
     known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
 ) -> tuple[InstrumentChanged, ...]:
-    """What the venue tells of its instruments that is news, field by field."""
+    """Return the changed fields of each instrument that differs from the known one."""
     return tuple(
         InstrumentChanged(
-            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_news(before, each)
+            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_compare(before, each)
         )
         for each in listed
         if (before := known.get(each.symbol)) is not None and before != each
     )
 
 
-def _news(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
+def _compare(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
     old, new = attrs.asdict(before), attrs.asdict(after)
     return tuple(
         Figure(name=name, value=f"{old[name]} -> {new[name]}")

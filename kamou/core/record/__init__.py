@@ -1,1 +1,1 @@
-"""What the record says: performance, intervals, the gate."""
+"""Performance statistics, their confidence intervals, and grants of the gate."""

@@ -1,8 +1,8 @@
-"""The stationary bootstrap: intervals of statistics from the data's own days.
+"""Confidence intervals of statistics by the stationary bootstrap over days.
 
-Percentile intervals of the stationary bootstrap (Politis and Romano 1994), which keeps neighboring
-days together, so that losing streaks survive the resampling. The seed is a digest of the data: the
-same data always gives the same interval, and nobody can shop for a kinder one.
+The stationary bootstrap (Politis and Romano 1994) resamples blocks of neighboring days, so that
+losing streaks are kept. The seed is a digest of the data: the same data always gives the same
+interval, and no other seed can be chosen for a better one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from kamou.core.arrays import Floats
 Indices = npt.NDArray[np.int32]
 Statistic = Callable[[Floats], Floats]  # [resamples, n] -> [resamples]
 
-RESAMPLES = 2_000  # the 2.5 % tail is then an average over 50 resamples
+RESAMPLES = 2_000  # so that each 2.5 % tail has 50 resamples
 CONFIDENCE = 0.95
-CHUNK_ELEMENTS = 2_000_000  # resampled numbers held at once: 16 MB, whatever the length
+CHUNK_ELEMENTS = 2_000_000  # resampled float64 in memory at once: 16 MB
 
 
 def data_digest(*columns: Floats) -> str:
-    """SHA-256 of the columns as little-endian float64: names the data, and seeds its intervals."""
+    """Return the SHA-256 of the columns as little-endian float64, which seeds their intervals."""
     digest = hashlib.sha256()
     for column in columns:
         digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
@@ -35,16 +35,16 @@ def data_digest(*columns: Floats) -> str:
 
 
 def block_length(n: int) -> float:
-    """Mean block length, ``n ** (1/3)``: the optimal order (Politis and White 2004), at least 1."""
+    """Return the mean block length, ``n ** (1/3)`` (Politis and White 2004), at least 1."""
     return max(1.0, math.cbrt(n))
 
 
 def bootstrap_indices(
     n: int, *, resamples: int, block: float, generator: Generator
 ) -> Iterator[Indices]:
-    """Stationary-bootstrap indices in chunks ``[<= resamples, n]``, ``resamples`` rows in all.
+    """Yield bootstrap indices in chunks ``[<= resamples, n]``, ``resamples`` rows in all.
 
-    Blocks start anywhere, have geometric lengths with mean ``block`` and wrap around the end.
+    Blocks start at any row, have geometric lengths with mean ``block`` and wrap around the end.
     """
     assert n > 0
     assert block >= 1
@@ -69,9 +69,9 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     block: float | None = None,
 ) -> list[tuple[float, float]]:
-    """Percentile intervals of a statistic of each column ``[n]``, all on the same resamples.
+    """Return the percentile interval of each column's statistic, all on the same resamples.
 
-    A resample where a statistic is undefined (NaN) is left out of that statistic's interval.
+    Columns are ``[n]``. Resamples with an undefined statistic (NaN) do not count in its interval.
     """
     n = columns[0][0].size
     seed = int(data_digest(*(values for values, _ in columns))[:16], 16)
@@ -91,8 +91,8 @@ def bootstrap_intervals(
 def resampled_sums(columns: Floats, *, resamples: int = RESAMPLES) -> Floats:
     """Return the sums of columns ``[n, k]`` over resampled rows: ``[resamples, k]``.
 
-    All columns are summed over the same resamples. Each resample counts how often it drew each
-    row, so that one product adds up every column.
+    All columns use the same resamples. The sums are a product of the number of draws of each row
+    with the columns.
     """
     n = len(columns)
     chunks = bootstrap_indices(
@@ -111,11 +111,11 @@ def resampled_sums(columns: Floats, *, resamples: int = RESAMPLES) -> Floats:
 
 
 def percentiles(drawn: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the interval that holds this share of what was drawn, NaN left out."""
+    """Return the central interval with this share of the drawn values, without NaN."""
     known = drawn[~np.isnan(drawn)]
     if not known.size:
         return math.nan, math.nan
     tail = (1 - confidence) / 2
-    # an observed value on both sides: interpolating towards an unbounded one makes no number
+    # observed values, because interpolation with infinity gives no number
     low, high = np.quantile(known, [tail, 1 - tail], method="closest_observation")
     return float(low), float(high)

@@ -1,8 +1,8 @@
-"""The maximum drawdown over all equity snapshots, by the time-weighted index, with its dates.
+"""The maximum drawdown of the time-weighted index over all equity snapshots, with its dates.
 
-The index multiplies equity over the equity of the snapshot before it. A transfer between the two
-divides the stretch, so it is neither a gain nor a fall. Where nothing valued the equity just before
-it, its amount is taken off the later snapshot.
+The index is the product of each snapshot's equity over the previous one's. A transfer divides the
+period between two snapshots, so it is neither a gain nor a loss. If the equity just before it is
+unknown, its amount is taken off the later snapshot.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ TransferAt = tuple[int, float, float | None]
 
 @attrs.frozen(kw_only=True)
 class Drawdown:
-    """The deepest fall of the index from a peak before it.
+    """The largest fall of the index from an earlier peak.
 
-    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is when the index stood at the peak
+    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is when the index reached the peak
     again; None if it has not.
     """
 
@@ -33,12 +33,12 @@ class Drawdown:
 
 @attrs.frozen(kw_only=True)
 class DrawdownFold:
-    """What is to be known of the snapshots so far, to go on with later ones."""
+    """State of the computation, with which later snapshots continue it."""
 
     found: Drawdown = Drawdown()
     last: EquityAt | None = None
     index: float = 1.0
-    peak: tuple[int, float] = (0, 1.0)  # when, and the index then
+    peak: tuple[int, float] = (0, 1.0)  # time in ms, and the index then
     deepest_peak: float = 1.0  # the index at ``found.peak_ms``
 
     def after(self, snapshots: Iterable[EquityAt], transfers: Sequence[TransferAt]) -> DrawdownFold:
@@ -58,7 +58,7 @@ class DrawdownFold:
                     continue
                 if base > 0:
                     index *= (before - moved) / base
-                base, moved = before + amount, 0.0  # 0 or less: nothing is at stake until the next
+                base, moved = before + amount, 0.0  # 0 or less: the index stays until the next
             if last is None:
                 peak = (at_ms, index)
             elif base > 0:

@@ -1,6 +1,6 @@
-"""The gate: which strategies may trade, and how large. The arithmetic arrives with its own issue.
+"""The gate's interface: which strategies may trade, and at which share of the full size.
 
-Nothing in core grants anything by itself: whoever composes a system supplies a ``Gate``.
+Core has no gate of its own; the composition root supplies one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class LiveGrant:
-    """Leave to trade. ``size_fraction`` scales both hard caps: 1 when LIVE, 0.25 as CANARY."""
+    """Permission of a strategy to trade. ``size_fraction`` scales both hard caps.
+
+    It is 1 for a live strategy and 0.25 for a canary.
+    """
 
     strategy: str
-    basis: str  # what earned it: "live", "canary", or "assumed" where the gate is assumed
+    basis: str  # state of the strategy, "live" or "canary"; "assumed" by an assumed gate
     size_fraction: Decimal = Decimal(1)
 
 
@@ -27,5 +30,5 @@ class Gate(Protocol):
         ...
 
     def is_live(self, strategy: str) -> LiveGrant | None:
-        """The strategy's grant, or None: it may not trade."""
+        """Return the strategy's grant; None if it may not trade."""
         ...

@@ -1,9 +1,9 @@
-"""Performance statistics, each with its count and its interval, or with the reason for having none.
+"""Performance statistics, each with count and interval, or with the reason why it has none.
 
 Returns and ratios are fractions (0.01 is one percent), money is in the account currency and R is
-net profit over planned risk. Intervals are 95 % and rest on complete UTC days: percentiles of the
-stationary bootstrap (``core/record/bootstrap.py``); for the win rate Wilson's (1927) score
-interval. They are made once a day, as are the figures of days; those of trades are as of now.
+net PnL over planned risk. Intervals are 95 % and use complete UTC days: percentiles of the
+stationary bootstrap (``core/record/bootstrap.py``), or Wilson's (1927) score interval for the win
+rate. Intervals and statistics of days change once a day, statistics of trades with every trade.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from kamou.core.arrays import Floats
 from kamou.core.record.bootstrap import Statistic, bootstrap_intervals, percentiles, resampled_sums
 
 DAYS_PER_YEAR = 365  # perpetual futures trade every day of the year
-DAYS_MIN = 14  # the gate's least number of daily blocks; fewer days resample into fiction
-TRADES_MIN = 30  # the gate's least number of trades; fewer say nothing of a win rate
+DAYS_MIN = 14  # the gate's minimum; intervals over fewer days are not reliable
+TRADES_MIN = 30  # the gate's minimum; a win rate over fewer trades is not reliable
 NORMAL_975 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 INSUFFICIENT = "insufficient evidence"
@@ -27,7 +27,7 @@ INSUFFICIENT = "insufficient evidence"
 
 @attrs.frozen(kw_only=True)
 class Counted:
-    """What an interval rests on: ``n`` observations in ``days`` complete days, until a time."""
+    """Data behind an interval: ``n`` observations in ``days`` complete days until ``as_of_ms``."""
 
     n: int
     days: int
@@ -39,10 +39,10 @@ class Counted:
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """A figure with its count and interval; or no figure (``value is None``) and a reason.
+    """A figure with count and interval, or the reason why there is none (``value is None``).
 
-    ``high is None`` beside a value: the data do not bound it from above. ``counted`` is what the
-    interval rests on, None for what is counted and not estimated.
+    ``high is None`` beside a value: the interval has no upper bound. ``counted`` is None for a
+    figure that is counted and not estimated.
     """
 
     n: int
@@ -54,7 +54,7 @@ class Estimate:
     counted: Counted | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """``{value, n, low, high, unit, interval}`` or ``{value: null, reason, n, unit}``."""
+        """Return ``{value, n, low, high, unit, interval}`` or ``{value, reason, n, unit}``."""
         if self.value is None:
             return {"value": None, "reason": self.reason, "n": self.n, "unit": self.unit}
         found: dict[str, object] = {
@@ -71,7 +71,7 @@ class Estimate:
 
 @attrs.frozen(kw_only=True)
 class TradeStatistics:
-    """What closed trades say, in order of their closing."""
+    """Statistics of closed trades."""
 
     win_rate: Estimate
     expectancy_r: Estimate
@@ -84,7 +84,7 @@ class TradeStatistics:
 
 @attrs.frozen(kw_only=True)
 class DayStatistics:
-    """What daily returns say."""
+    """Statistics of daily returns."""
 
     return_twr: Estimate
     max_drawdown: Estimate
@@ -111,8 +111,8 @@ UNITS = {
 class DayReturns:
     """Returns of the complete days of the record, oldest first; idle days are 0.
 
-    Not among them: the part of a day with which the record began, the day that runs, and days
-    that cannot be separated.
+    Left out are the first day if it is partial, the current day, and days whose equity at 00:00
+    is unknown.
     """
 
     returns: Floats  # [days]
@@ -126,14 +126,14 @@ class TradeSums:
     trades: int
     wins: int
     r: float
-    with_r: int  # of them: what ``r`` is the sum over, trades whose risk was planned
+    with_r: int  # trades with a planned risk, over which ``r`` is the sum
     profit: float
     loss: float
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class TradeDays:
-    """Sums over the trades that closed on each complete day, ``[days]`` each, oldest first."""
+    """Sums over the trades closed on each complete day, ``[days]`` each, oldest first."""
 
     trades: Floats
     wins: Floats
@@ -145,7 +145,7 @@ class TradeDays:
 
 @attrs.frozen(kw_only=True)
 class TradeBounds:
-    """95 % intervals of trade figures; None below the least number of days or trades."""
+    """95 % intervals of trade statistics; None below the minimum of days or trades."""
 
     counted: Counted
     with_r: int  # of the trades counted
@@ -207,7 +207,7 @@ def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[Tra
 
 
 def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
-    """Statistics of all closed trades, with the intervals that complete days support."""
+    """Return the statistics of all closed trades, with intervals over complete days."""
     n, counted = sums.trades, bounds.counted
     counted_trades = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)
     values = {
@@ -233,12 +233,12 @@ def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
 
 
 def max_drawdown(returns: Sequence[float] | Floats) -> float:
-    """Deepest fall from an earlier peak (the start included) along chained returns; <= 0."""
+    """Return the maximum drawdown of chained returns, the start included, a fraction; <= 0."""
     return float(_drawdowns(_finite(returns)[np.newaxis])[0])
 
 
 def sharpe(returns: Sequence[float] | Floats) -> float | None:
-    """Daily Sharpe ratio, sqrt(365), ddof 1; None below two days or without deviation."""
+    """Return the daily Sharpe ratio x sqrt(365), ddof 1; None below 2 days or if constant."""
     values = _finite(returns)
     if values.size < 2:
         return None
@@ -247,7 +247,7 @@ def sharpe(returns: Sequence[float] | Floats) -> float | None:
 
 
 def sortino(returns: Sequence[float] | Floats) -> float | None:
-    """Daily Sortino ratio with target 0, sqrt(365); None below two days or without a loss.
+    """Return the daily Sortino ratio x sqrt(365), target 0; None below 2 days or without a loss.
 
     Downside deviation is the root mean square of the losses over *all* days (Sortino and van
     der Meer 1991).
@@ -260,7 +260,7 @@ def sortino(returns: Sequence[float] | Floats) -> float | None:
 
 
 def wilson_interval(wins: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927); stays inside [0, 1] for any ``n >= 1``."""
+    """Return the 95 % score interval of a proportion (Wilson 1927), within [0, 1]; n >= 1."""
     assert n > 0
     assert 0 <= wins <= n
     z2 = NORMAL_975**2
@@ -319,7 +319,7 @@ def _quotients(above: Floats, below: Floats) -> Floats:
 
 
 def _factors(profit: Floats, loss: Floats) -> Floats:
-    """A resample without a loss is unbounded, one without any trade undefined."""
+    """Return profit / loss; infinite without a loss, NaN without any trade."""
     out = np.where(profit > 0.0, np.inf, np.nan)
     np.divide(profit, loss, out=out, where=loss > 0.0)
     return out
@@ -363,7 +363,10 @@ def _estimate(
 def _insufficient(
     name: str, n: int, found: int, what: str, minimum: int, where: str = ""
 ) -> Estimate:
-    """Say how many were found of what ``minimum`` are needed; ``n`` may count more than those."""
+    """Return an estimate whose reason says that ``found`` of ``minimum`` observations exist.
+
+    ``n`` may count more than ``found``, which are those on complete days.
+    """
     noun, *more = what.split(" with ")
     several = " with ".join((noun if found == 1 else f"{noun}s", *more))
     why = f"{INSUFFICIENT}: {found} {several}{where}, {minimum} needed"

@@ -1,4 +1,4 @@
-"""Everything that one review of an entry may look at, and what follows from it."""
+"""Inputs of one review of an entry, and the figures that the governor computes from them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from kamou.core.risk.sizing import TradeCosts, trade_costs
 
 @attrs.frozen(kw_only=True, eq=False)
 class ReviewContext:
-    """The governor's inputs. The properties are its own arithmetic, none of it the planner's.
+    """The governor's inputs. Its figures are computed here, apart from the planner's.
 
-    Numeric properties need ``valid``: rules that use them are asked only then, and
-    ``DATA_INVALID`` (or a more exact code) stands for them otherwise.
+    Numeric properties need ``valid``. Rules that use them run only then; otherwise another rule
+    denies the plan with ``DATA_INVALID`` or a more exact code.
     """
 
     plan: Plan
     book: PositionBook
     quote: Quote | None
-    marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of what is held, read for this review
+    marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of open positions, read for the review
     account: Account | None
     positions: tuple[VenuePosition, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
-    clock_offset_ms: int = 0  # the venue's clock less ours, beyond any doubt
+    clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     instruments: Mapping[str, Instrument]
     limits: RiskLimits
     costs: CostModel
@@ -90,14 +90,14 @@ class ReviewContext:
 
     @property
     def valid(self) -> bool:
-        """Whether the arithmetic can be trusted."""
+        """True if all inputs are present, finite and positive."""
         return not self.bad_inputs
 
     # --- numbers; only when valid ---
 
     @cached_property
     def sound(self) -> tuple[Instrument, Quote, Account]:
-        """The inputs that may be None, once they are known not to be."""
+        """Instrument, quote and account, asserted to be present."""
         assert self.instrument is not None
         assert self.quote is not None
         assert self.account is not None
@@ -117,12 +117,12 @@ class ReviewContext:
 
     @property
     def sizing_equity(self) -> Decimal:
-        """Q = min(equity, balance)."""
+        """Q = min(equity, wallet balance), money."""
         return self.now.sizing_equity
 
     @cached_property
     def fraction(self) -> Decimal:
-        """The share of both hard caps for this trade: the grant's, halved in REDUCED_SIZE."""
+        """Share of both hard caps for this trade: the grant's, reduced in REDUCED_SIZE."""
         share = self.grant.size_fraction if self.grant else Decimal(1)
         return share * size_factor(self.book.state, self.limits)
 
@@ -156,19 +156,19 @@ class ReviewContext:
 
     @cached_property
     def units(self) -> Decimal:
-        """Base units."""
+        """Quantity of the plan in base units."""
         return self.plan.quantity * self.plan.contract_size
 
     @cached_property
     def notional(self) -> Decimal:
-        """Money, at the highest price that the position may be valued at when it fills."""
+        """Notional, money, at the highest price at which a filled position may be valued."""
         _, quote, _ = self.sound
         touch = quote.ask if self.plan.side.sign > 0 else quote.bid
         return self.units * max(self.plan.entry_price, self.plan.limit_price, quote.mark, touch)
 
     @cached_property
     def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
-        """Worst case in money, by what causes it. Written out here, apart from ``sizing``."""
+        """Worst case, money, by cause. Computed without ``sizing`` as a second check."""
         c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
         distance = abs(entry - stop)
         fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)
@@ -180,18 +180,18 @@ class ReviewContext:
 
     @cached_property
     def risk(self) -> Decimal:
-        """Worst case in money, never less than what the plan admits to."""
+        """Worst case, money; at least the plan's own figure."""
         return max(sum((money for _, money in self.risk_parts), Decimal(0)), self.plan.risk)
 
     @cached_property
     def quotes(self) -> dict[str, Quote]:
-        """What everything is valued at: the quotes of what is held, and the plan's own."""
+        """Quotes of open positions and of the plan's symbol, by symbol."""
         own = {} if self.quote is None else {self.plan.symbol: self.quote}
         return {**self.marks, **own}
 
     @cached_property
     def stake(self) -> Exposure:
-        """What is at stake without this plan."""
+        """Exposure without this plan."""
         return exposure_of(
             self.book,
             marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
@@ -208,12 +208,12 @@ class ReviewContext:
 
     @cached_property
     def day_left(self) -> Decimal:
-        """What the day may still lose once the entries that are on their way have cost theirs."""
+        """Money that the day may still lose, after the costs of reserved entries."""
         return self.day_limit - self.day_lost - self.stake.reserved_costs
 
     @cached_property
     def margin_used(self) -> Decimal:
-        """Margin of the last account read, and of the trades that were opened since."""
+        """Margin used, money: of the last account read and of the trades opened since."""
         since_ms = self.now.account_at_ms
         return self.sound[2].margin_used + sum(
             (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms), Decimal(0)
@@ -226,5 +226,5 @@ class ReviewContext:
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
-    """REDUCED_SIZE trades half size; sizing and governor both scale by this."""
+    """Return the factor of both hard caps in a trading state; planner and governor use it."""
     return limits.reduced_size if state is TradingState.REDUCED_SIZE else Decimal(1)

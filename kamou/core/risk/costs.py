@@ -1,4 +1,4 @@
-"""What a trade is expected to cost, in price per unit: the c of net reward-to-risk.
+"""Expected costs of a trade, in price per base unit, and net reward-to-risk.
 
 ``c = 2 taker fees + spread + slippage + expected funding over the hold``.
 """
@@ -18,7 +18,7 @@ FUNDING_UNIT_MS = 8 * HOUR_MS
 
 @attrs.frozen(kw_only=True)
 class RoundTripCost:
-    """Entry and exit of one unit, each part in price, >= 0."""
+    """Costs of entry and exit of one base unit, each part in price, >= 0."""
 
     fees: float
     spread: float
@@ -31,10 +31,10 @@ class RoundTripCost:
 
 
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
-    """Return the fee of a taking fill, a fraction of notional: the one that all decisions count.
+    """Return the taker fee, a fraction of notional, that all decisions use.
 
-    The worse of the account's own rate, which the venue states with the ``instrument``, and the
-    setting. None: an instrument that is not known; then the setting alone.
+    It is the higher of the instrument's rate and the setting; the setting for an unknown
+    instrument (None).
     """
     floor = costs.taker_bps / BPS_PER_UNIT
     return floor if instrument is None else max(instrument.taker_fee, floor)
@@ -50,11 +50,14 @@ def round_trip_cost(
     hold_ms: int,
     funding_rate: Decimal | None,
 ) -> RoundTripCost:
-    """Entry and exit as takers, half the ``spread`` (price) each, and funding for the whole hold.
+    """Return the costs of entry and exit as a taker, with funding over the whole hold.
 
-    ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval of the
-    instrument; None when unknown, and then the model's assumption is paid. Funding that would be
-    received is not counted on: the rate may turn before it settles.
+    Args:
+        price: of the entry.
+        spread: bid to ask, in price; entry and exit cost half each.
+        funding_rate: fraction of notional that longs pay shorts per funding interval; None: the
+            cost model's assumption. Funding that would be received counts as 0, because the rate
+            may turn before it settles.
     """
     if funding_rate is None:
         rate, interval_ms = float(costs.funding_bps_per_8h) * BPS, FUNDING_UNIT_MS
@@ -70,6 +73,6 @@ def round_trip_cost(
 
 
 def reward_to_risk(*, target_distance: float, stop_distance: float, cost: float) -> float:
-    """Net: ``(TP - c) / (SL + c)``, all in price per unit; break-even win rate is 1/(1 + b)."""
+    """Return net reward-to-risk ``b = (TP - c) / (SL + c)``; break-even win rate is 1/(1 + b)."""
     assert stop_distance + cost > 0, (stop_distance, cost)
     return (target_distance - cost) / (stop_distance + cost)

@@ -1,8 +1,8 @@
-"""The account's equity now: the one notion of it that planner, governor and rules share.
+"""The account's equity now, as planner, governor and rules use it.
 
-It begins at the venue's own account, as last read. What the book has realized since is added by
-the venue's time, so that a loss is in the day from the moment at which its risk leaves the book.
-What is open is valued at the marks that the decision is made on. What cannot be known is named.
+It starts from the newest account read. Changes of the balance that the book recorded since, by the
+venue's time, are added, so that a loss counts from the moment at which its risk ends. Open
+positions are valued at the marks of the decision. Parts that cannot be known are named.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from kamou.core.risk.limits import CostModel
 
 @attrs.frozen(kw_only=True)
 class CurrentEquity:
-    """Equity and balance of one instant, and how old what they rest on is."""
+    """Equity and wallet balance of one instant, with the times of their inputs."""
 
     equity: Decimal  # money
-    wallet_balance: Decimal  # money: wallet balance, realized only
-    exit_costs: Decimal  # money: fee and slippage of closing everything at the marks
-    account_at_ms: int  # venue time of the account read underneath
-    marks_at_ms: int | None  # of the oldest mark of what is held; None when nothing is
-    unknown: str = ""  # why the figures cannot be known; empty when they can
+    wallet_balance: Decimal  # money: realized only
+    exit_costs: Decimal  # money: fee and slippage of closing all positions at the marks
+    account_at_ms: int  # venue time of the account read
+    marks_at_ms: int | None  # of the oldest mark of a position; None without one
+    unknown: str = ""  # what the figures may lack; empty: nothing
 
     @property
     def sizing_equity(self) -> Decimal:
-        """Sizing equity: what every limit is a fraction of."""
+        """min(equity, wallet balance); limits are fractions of it."""
         return min(self.equity, self.wallet_balance)
 
 
 def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
-    """Return what leaving a position costs, as a fraction of its notional."""
+    """Return the cost of closing a position, as a fraction of its notional."""
     return taker_rate(instrument, costs) + costs.slippage_bps / BPS_PER_UNIT
 
 
 def exit_costs(
     positions: Iterable[VenuePosition], instruments: Mapping[str, Instrument], costs: CostModel
 ) -> Decimal:
-    """Return the money that closing these positions at their marks would cost."""
+    """Return the cost of closing these positions at their marks, money."""
     total = ZERO
     for position in positions:
         instrument = instruments.get(position.symbol)
@@ -67,16 +67,16 @@ def current_equity(
     """Return the equity as of ``now_ms``.
 
     Args:
-        account: the newest read of this process, if there was one; the book's mark stands in when
-            it is newer, or when there was none.
-        quotes: of every symbol that is held; the entry price stands in where one is missing (a
-            rule of its own, ``marks_fresh``, denies every entry then).
+        account: the newest read of this process; None without one. The book's equity snapshot
+            replaces it if it is newer.
+        quotes: of every open position; the entry price replaces a missing one, and the rule
+            ``marks_fresh`` denies every entry then.
     """
     at_ms, balance = book.marked_ms, book.wallet_balance
     if account is not None and account.at_ms >= at_ms:
         at_ms, balance = account.at_ms, account.wallet_balance
     for change in book.balance_changes.values():
-        # One of the very instant of the read may be in it or not: the worse of the two holds.
+        # The read may or may not include a change of its own millisecond: assume the worse.
         if change.at_ms > at_ms or (change.at_ms == at_ms and change.amount < 0):
             balance += change.amount
     unrealized_pnl = exit_costs = ZERO
@@ -100,7 +100,7 @@ def current_equity(
 
 
 def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
-    """Name what the figures leave out; empty when they leave out nothing."""
+    """Return what the figures may lack; empty: nothing."""
     if not account_at_ms:
         return "the account was never read"
     if book.unexplained_ms >= account_at_ms:
@@ -115,10 +115,10 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
 
 
 def day_lost(book: PositionBook, now: CurrentEquity) -> Decimal:
-    """Money lost since the day opened: unrealized PnL and exit costs in, transfers out; >= 0."""
+    """Return the money lost since the day opened, exit costs included, without transfers; >= 0."""
     return lost_of(book, now.equity, now.exit_costs)
 
 
 def lost_of(book: PositionBook, equity: Decimal, leaving: Decimal) -> Decimal:
-    """As ``day_lost``, of an equity and of what leaving everything would cost."""
+    """Return ``day_lost`` for an equity and ``leaving``, the exit costs; both are money."""
     return max(ZERO, book.day_equity + book.day_net_deposits - equity + leaving)

@@ -1,4 +1,4 @@
-"""What the book has at stake: open trades, resting entries and granted permits together."""
+"""Exposure of the book: open trades and the reservations of granted permits together."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import Headroom
 
 MAJORS = frozenset({"BTC", "XBT", "ETH"})
-"""Everything else falls together: the alt cluster."""
+"""Base currencies outside the altcoin cluster."""
 
 
 @attrs.frozen(kw_only=True)
 class Exposure:
-    """Money at stake, reservations included."""
+    """Risk and exposure in money, reservations included."""
 
-    open_risk: Decimal  # mark -> stop of everything, with exit costs and gap
+    open_risk: Decimal  # loss from mark to stop of all trades, with exit costs and gap buffer
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
     margin_reserved: Decimal  # of permits whose orders have not filled
-    reserved_costs: Decimal  # of them: what going in and out costs, spread and funding in
-    cluster: Mapping[Side, Decimal]  # open risk of alts, by direction
-    # Signed, what a move of the whole market hits, by the side of a trade that is added: what is
-    # held, and reserved entries of that side. One that may not fill is no hedge (seed 910259).
+    reserved_costs: Decimal  # of those permits: entry and exit costs, spread and funding included
+    cluster: Mapping[Side, Decimal]  # open risk of altcoins, by side
+    # Signed notional that a market move hits, by the side of the trade to be added: positions and
+    # reserved entries of that side. An entry that may not fill is no hedge (seed 910259).
     net_notional: Mapping[Side, Decimal]
 
 
 def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) -> Decimal:
-    """Money lost from ``mark`` to the trade's stop, with exit costs and the gap buffer.
+    """Return the money lost from ``mark`` to the trade's stop, with exit costs and gap buffer.
 
-    ``leaving`` is what that costs, as a fraction of the stop price (``exit_rate``).
+    ``leaving`` are the exit costs, a fraction of the stop price (``exit_rate``).
     """
     distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
     per_unit = distance + gap * _gapped(trade, distance) + leaving * trade.stop_price
@@ -46,7 +46,8 @@ def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) 
 def _gapped(trade: OpenTrade, distance: Decimal) -> Decimal:
     """Return the price distance that the gap buffer multiplies.
 
-    The planned one; where none was planned, the farther of entry and mark from the stop.
+    It is the planned distance. Without a plan it is the larger distance of entry and mark from
+    the stop.
     """
     if trade.planned_distance is not None:
         return trade.planned_distance
@@ -62,9 +63,9 @@ def exposure_of(
     limits: RiskLimits,
     now_ms: int,
 ) -> Exposure:
-    """The book's exposure at ``marks`` (by symbol; the entry price where one is missing).
+    """Return the book's exposure at ``marks``, by symbol; the entry price replaces a missing mark.
 
-    A symbol without an instrument counts as an alt: the stricter reading.
+    A symbol without an instrument counts as an altcoin, which is the stricter limit.
     """
     gap = book.conduct.gap_buffer(limits, now_ms).value
     stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
@@ -106,20 +107,20 @@ def exposure_of(
 
 
 def is_major(instrument: Instrument | None) -> bool:
+    """Return True if the instrument is outside the altcoin cluster."""
     return instrument is not None and instrument.base in MAJORS
 
 
 def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
-    """Money lost when the whole market moves by ``move`` against the book's net direction.
+    """Return the money lost if all prices move by ``move`` against the net notional.
 
-    Every symbol is taken to move as BTC does (beta 1) and no stop is believed to hold: a shock
-    jumps over stops.
+    Assumes that every symbol moves as BTC does (beta 1) and that prices jump over all stops.
     """
     return abs(net_notional) * move
 
 
 def day_budget(book: PositionBook, now: CurrentEquity, limits: RiskLimits) -> Decimal:
-    """Money that the day may still lose: the limit less what is lost already. May be negative."""
+    """Return the money that the day may still lose: limit less loss so far; may be negative."""
     return limits.daily_loss_max * book.day_equity - day_lost(book, now)
 
 
@@ -133,10 +134,10 @@ def headroom_for(
     instruments: Mapping[str, Instrument],
     limits: RiskLimits,
 ) -> Headroom:
-    """What the portfolio's limits leave for one more trade, in money; never negative.
+    """Return the headroom of the portfolio's limits for one more trade, in money; >= 0.
 
-    The order manager sizes into this headroom, so that a plan is shrunk rather than denied. The
-    governor does not use it: its rules are computed apart.
+    The order manager sizes a plan by it, so that the governor need not deny the plan. The governor
+    computes its rules without it.
     """
     sizing_equity, budget = now.sizing_equity, day_budget(book, now, limits)
     opened = [t for t in book.trades.values() if t.opened_at_ms >= book.marked_ms]

@@ -1,4 +1,4 @@
-"""The risk governor's decisions. The only module that makes an ``Approved``."""
+"""The risk governor's reviews of entries and reductions. Only it makes an ``Approved``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | PermitDenied]:
-    """Ask every rule. The verdict, and the event to commit *before* the verdict is given away.
+    """Ask every rule; return the verdict and the event to commit before the verdict is used.
 
     The permit ends at the plan's expiry or after ``permit_ttl_s``, whichever is first.
     """
@@ -73,7 +73,7 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
         at_ms=now_ms,
         cause_id=plan.signal_id,
         permit_id=plan.permit_id,
-        # What is reserved is the governor's own figure: never less than the planner admits to.
+        # The reservation uses the governor's own figures, which are at least the plan's.
         plan=attrs.evolve(plan, risk=context.risk, notional=context.notional),
         figures=_figures(context),
         expires_at_ms=expires_at_ms,
@@ -83,20 +83,20 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
 def review_reduction(
     intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = (), *, now_ms: int = 0
 ) -> Denial | None:
-    """Whether a stop, target or close may go. Denied only if it would add or reverse exposure.
+    """Return the denial of an exit order that would add or reverse exposure; None otherwise.
 
     Args:
-        position: contracts held now, signed. For a stop or target attached to an entry that has
+        position: contracts open now, signed. For a stop or target attached to an entry that has
             not filled yet: the entry's quantity, signed.
-        open_orders: our unsettled orders of the symbol; closes in flight count together. One that
-            timed out does not, nor one whose answer is overdue at ``now_ms``: it may never have
-            arrived, and the venue lets both only reduce.
+        open_orders: unsettled orders of the symbol. Exits in flight count together, except those
+            that timed out or whose answer is overdue at ``now_ms``: they may never have arrived,
+            and the venue executes them reduce-only.
     """
     side = Side.LONG if position > 0 else Side.SHORT
     if intent.role is OrderRole.ENTRY or not intent.reduce_only:
         why = "not a reducing order"
     elif position == 0:
-        why = "nothing is held"
+        why = "no position is open"
     elif intent.side is not closing_side(side):
         why = "wrong side"
     else:
@@ -116,7 +116,7 @@ def review_reduction(
             )
         if closing + intent.quantity <= abs(position):
             return None
-        why = f"closes in flight {closing}"
+        why = f"exits in flight {closing}"
     return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,
@@ -128,7 +128,7 @@ def review_reduction(
 
 
 def _figures(c: ReviewContext) -> tuple[Figure, ...]:
-    """The arithmetic behind a yes, for the public log."""
+    """Return the figures behind an approval, for the journal."""
     stake = c.stake
     shown = {
         "sizing_equity": f"{c.sizing_equity:.2f}",

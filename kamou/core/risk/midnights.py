@@ -1,9 +1,8 @@
-"""Equity at 00:00:00.000 UTC: a fact of the market, whenever somebody looks.
+"""Equity at 00:00:00.000 UTC, computed backwards from a later read of the account.
 
 It is the wallet balance after all entries stamped before that instant, plus the positions that
-these entries leave, each worth (mark - average entry) x contract size. It is computed backwards
-from one read of the account: what was stamped at 00:00 or later is taken back. So an entry from
-before the midnight need not be known, only what came after it.
+they leave, each worth (mark - average entry) x contract size. Entries stamped 00:00 or later are
+taken back from the read, so entries from before the midnight need not be known.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ MARK_READ = "mark_read"  # marks read in the first minute of the day
 LAST_PRICE_BARS = "last_price_bars"  # closes of the bars that end at 00:00, or before a transfer
 MARK_HISTORY = "mark_history"  # the venue's mark prices of a transfer's own time
 NOT_REBUILT = "not_rebuilt"  # the higher of the last known equity with deposits and equity now
-IN_TIME_MS = 60_000  # a read so soon after 00:00 is the day's own; a later one rebuilds it
-MISSED_MAX = 400  # midnights that are rebuilt; older ones are one stretch
-WAIT_MS = 60_000  # for marks of 00:00, from the first read of a day: bars may come late
+IN_TIME_MS = 60_000  # a read within this time of 00:00 has marks of 00:00
+MISSED_MAX = 400  # midnights that are rebuilt; days before them are not opened
+WAIT_MS = 60_000  # wait for marks of 00:00 from a day's first read: bars may come late
 
 
 @attrs.frozen(kw_only=True)
 class MidnightMarks:
-    """The marks of one 00:00 of which no equity is known yet, or of a transfer's time."""
+    """The marks of one 00:00 whose equity is not known yet, or of a transfer's time."""
 
     at_ms: int
-    marks: tuple[Figure, ...] = ()  # by symbol: what was held then, or traded since
-    source: str = ""  # one of those above; empty: they are not known
-    reachable: bool = True  # False: the venue does not list what happened since; then no source
+    marks: tuple[Figure, ...] = ()  # named by symbol: held then, or traded since
+    source: str = ""  # MARK_READ, LAST_PRICE_BARS or MARK_HISTORY; empty: marks unknown
+    reachable: bool = True  # False: the venue no longer lists the entries since; then no source
 
 
 @attrs.frozen(kw_only=True)
 class OpeningRead:
-    """One read of the account that days are opened with."""
+    """One read of the account, with which days are opened."""
 
     at_ms: int
     equity: Decimal
@@ -51,10 +50,10 @@ class OpeningRead:
 
     @property
     def complete(self) -> bool:
-        """Whether the list of positions is the one that the account's equity was made of.
+        """True if the list of positions explains the account's equity within ``tolerance``.
 
-        They are read one after the other, so prices may move between them. A position that the
-        list leaves out would be missing at midnight, too, and today's budget would be wrong by it.
+        The two are read one after the other, so prices may move in between. A position that the
+        list omits would make the equity at midnight, and so the daily budget, wrong.
         """
         unrealized_pnl = sum((p.unrealized_pnl for p in self.positions), ZERO)
         apart = self.equity - self.wallet_balance - unrealized_pnl
@@ -62,9 +61,9 @@ class OpeningRead:
 
 
 def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
-    """Return each 00:00 since the day that was opened last, oldest first, until ``now_ms``.
+    """Return each 00:00 after the last opened day until ``now_ms``, oldest first.
 
-    A record that began later today has no midnight: it opens its first day at its first read.
+    A record that began after today's 00:00 has none: its first day opens at its first read.
     """
     today_ms = day_start_ms(now_ms)
     if not book.day:
@@ -74,7 +73,7 @@ def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
 
 
 def symbols_of(book: BookState, positions: Iterable[VenuePosition], at_ms: int) -> set[str]:
-    """Return what is held now or was traded since ``at_ms``."""
+    """Return the symbols that are held now or were traded since ``at_ms``."""
     traded = {p.symbol for p in book.payments.values() if p.symbol and p.at_ms >= at_ms}
     return traded | {p.symbol for p in positions if p.quantity}
 
@@ -85,12 +84,10 @@ def units_at(
     at_ms: int,
     instruments: Mapping[str, Instrument],
 ) -> dict[str, Decimal]:
-    """Return the positions that entries stamped before ``at_ms`` left, in the base currency.
-
-    By symbol, signed, without those that are zero.
+    """Return the positions just before ``at_ms``, by symbol, in signed base units, without zeros.
 
     Args:
-        book: with every entry that the venue lists since ``at_ms``.
+        book: has every entry that the venue lists since ``at_ms``.
         positions: as they are now.
     """
     units = {p.symbol: p.quantity * _size(p.symbol, instruments) for p in positions}
@@ -106,12 +103,12 @@ def equity_at(
     midnight: MidnightMarks,
     instruments: Mapping[str, Instrument],
 ) -> Decimal | None:
-    """Return the equity at ``midnight.at_ms``; None when something of it is not known.
+    """Return the equity at ``midnight.at_ms``, money; None if a part is unknown.
 
-    That is a mark, a size, an entry price, or a position that the list leaves out.
+    Unknown may be a mark, a contract size, or a position that the venue's list omits.
 
     Args:
-        book: with every entry that the venue lists since the midnight.
+        book: has every entry that the venue lists since the midnight.
     """
     if not read.complete:
         return None
@@ -121,7 +118,7 @@ def equity_at(
         if symbol not in marks:
             return None
         worth += held * marks[symbol]
-    # The account as if every position had been bought for cash: balance less what they cost.
+    # The account as if every position had been paid in cash: balance less cost.
     cash = read.wallet_balance
     for position in read.positions:
         if position.symbol not in instruments:
@@ -140,17 +137,17 @@ def equity_at(
 def open_days(
     book: BookState, read: OpeningRead, instruments: Mapping[str, Instrument], *, waited: bool
 ) -> tuple[DayOpened, ...]:
-    """Return what opens today and every day that was missed; empty while marks may still come.
+    """Return the events that open today and missed days; empty while marks may still come.
 
-    If today's midnight cannot be rebuilt, today opens with the higher of the last known equity
-    with the net deposits since, and the equity now: a loss is then counted at its largest.
+    If today's midnight cannot be rebuilt, today opens with the higher of two: the last known
+    equity plus net deposits since, and the equity now. A loss then counts at its largest.
 
     Args:
-        waited: nobody waits any longer for marks that are not known.
+        waited: the time to wait for unknown marks is over.
     """
     today_ms = day_start_ms(read.at_ms)
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
-        return ()  # account and positions were read one after the other: it may be in one of them
+        return ()  # account and positions are read in turn: only one of them may have the fill
     if not missed_midnights(book, read.at_ms):
         return (_opened(book, read, MidnightMarks(at_ms=today_ms), None),)
     made: list[DayOpened] = []
@@ -172,12 +169,12 @@ def open_days(
             midnight = MidnightMarks(at_ms=today_ms, source=NOT_REBUILT)
             made.append(_opened(book, read, midnight, max(known, read.equity)))
     if not made or made[-1].midnight_at_ms != today_ms:
-        return ()  # the venue was looked at before this day began, or before the last one opened
+        return ()  # the venue was read before this day began, or before the last one opened
     return tuple(made)
 
 
 def mark_of_bar(price: float, tick: Decimal) -> Decimal:
-    """Return a bar's price as the mark that it stands for: on the nearest tick."""
+    """Return a bar's price as a mark, rounded to the nearest tick."""
     return round_to_tick(Decimal(repr(price)), tick, ROUND_HALF_EVEN)
 
 
@@ -199,7 +196,7 @@ def _opened(
 
 
 def _units(paid: BalanceChange, instruments: Mapping[str, Instrument]) -> Decimal:
-    """What a fill bought, of the base currency; of no known trade: in contracts of today."""
+    """Return the base units of a fill; without a known trade, by today's contract size."""
     return paid.units + paid.contracts * _size(paid.symbol, instruments)
 
 

@@ -1,4 +1,4 @@
-"""A token bucket: how many messages may go to the venue now."""
+"""A token bucket that limits messages to the venue."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class TokenBucket:
-    """``rate`` messages per second, at most ``rate`` saved up. Values: each step is a new one."""
+    """``rate`` messages per second, with at most ``rate`` saved. Immutable."""
 
     rate: int
     tokens: float
     at_ms: int
 
     def at(self, now_ms: int) -> TokenBucket:
-        """Refilled up to ``now_ms``; time running back refills nothing."""
+        """Return the bucket refilled up to ``now_ms``; unchanged if time runs back."""
         gained = max(0, now_ms - self.at_ms) * self.rate / 1000
         return TokenBucket(
             rate=self.rate,
@@ -23,7 +23,7 @@ class TokenBucket:
         )
 
     def take(self, messages: int) -> TokenBucket:
-        """After sending. Stops and cancels may overdraw: they have their own lane."""
+        """Return the bucket after sending; below 0 if stops and cancels overdraw it."""
         return attrs.evolve(self, tokens=self.tokens - messages)
 
 

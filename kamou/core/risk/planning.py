@@ -1,6 +1,6 @@
-"""From a refined candidate to a plan: prices on the tick, and a size that every cap allows.
+"""Plans of entries: prices on the tick, and a size that every limit allows.
 
-Here floats end: distances become prices, once, and from then on Decimals transact.
+Here the strategies' float distances become Decimal prices.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import Headroom, Sized, make_denial, size, trade_costs
 
 ROOM_USED = Decimal("0.99")
-"""Of the headroom that is left: marks move between planning and review, and a plan that is denied
-for the last per cent is a plan lost."""
+"""Share of the headroom that a plan may use: marks move between planning and review, and the
+governor would deny a plan that needs the last per cent."""
 
 
 @attrs.frozen(kw_only=True)
 class Prices:
-    """Where an entry may trade at worst, where it is wrong, and where it is done."""
+    """Limit, stop and target prices of an entry."""
 
     limit: Decimal
     stop: Decimal
@@ -49,10 +49,10 @@ class Prices:
 def prices_for(
     candidate: Candidate, quote: Quote, instrument: Instrument, costs: CostModel
 ) -> Prices:
-    """The candidate's distances from the quote it would trade at, on the tick.
+    """Return the candidate's prices on the tick, from the ask for a long and the bid for a short.
 
-    The limit reaches ``entry_limit_offset_bps`` beyond the touch; stop and target are rounded away
-    from the entry, so that rounding never makes a trade look better than it is sized.
+    The limit is ``entry_limit_offset_bps`` beyond that price. Limit, stop and target are rounded
+    away from it.
     """
     long = candidate.side is Side.LONG
     touch = quote.ask if long else quote.bid
@@ -78,10 +78,10 @@ def deny_without_headroom(
     book: PositionBook,
     limits: RiskLimits,
 ) -> Denial | None:
-    """The denial of a candidate that no quote could make affordable; None: plan it.
+    """Return the denial of a candidate that has no headroom at any quote; None: plan it.
 
-    Cheap, for a full portfolio meets twenty candidates at every bar. What it denies ``size``
-    would deny too.
+    It saves reading quotes: a full portfolio gets 20 candidates at every bar. ``size`` would deny
+    every candidate that this denies.
     """
     instrument = instruments[candidate.symbol]
     headroom = _headroom_of(candidate, stake, now, instruments, book, limits)
@@ -94,7 +94,7 @@ def deny_without_headroom(
         return None
     bound = headroom.risks if headroom.risk <= 0 else left
     bound_by = min(bound, key=lambda name: bound[name])
-    # What risk the smallest order needs is not known without a quote: any is more than none.
+    # The risk of the smallest order is unknown without a quote, but above 0.
     needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min
     return make_denial(
         Deny.RISK_HEADROOM_EXHAUSTED,
@@ -121,9 +121,9 @@ def silent_governor(timeout_s: float, why: str) -> Denial:
 def size_fraction(
     book: PositionBook, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
 ) -> Decimal:
-    """What of the full size an entry may have: by the refiner, the gate and the state.
+    """Return the share of the full size that refiner, gate and trading state leave an entry.
 
-    A strategy without a grant is planned at full size: the governor is the one to deny it.
+    A strategy without a grant is planned at full size; the governor denies it.
     """
     granted = grant.size_fraction if grant is not None else 1
     return multiplier * granted * size_factor(book.state, limits)
@@ -144,10 +144,9 @@ def plan_entry(
     now_ms: int,
     funding_rate: Decimal | None = None,
 ) -> Plan | Denial:
-    """The plan of an entry, or why there is none. Sized on the worst price its limit allows.
+    """Return the plan of an entry, sized at its limit price, or the denial if there is none.
 
-    ``stake`` and ``now`` are the book's exposure and equity at present marks, so that the plan
-    fits what they leave.
+    ``stake`` and ``now`` are the book's exposure and equity at present marks.
     """
     instrument = instruments[candidate.symbol]
     gap = book.conduct.gap_buffer(limits, now_ms)

@@ -1,8 +1,8 @@
-"""Repeated execution: a strategy that entered more often than its limits allow is disabled.
+"""Disabling of a strategy that entered more often than its limits allow.
 
 The rules ``entries_per_hour`` and ``reentries_per_day`` deny the entry that would exceed a limit.
-What filled all the same, because an order that was believed lost traded or a rule failed, is
-counted here from the fills. Only the operator resumes the strategy.
+An entry may fill all the same, if an order believed lost traded or a rule failed; this module
+counts the fills. Only the operator resumes the strategy.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kamou.core.risk.limits import RiskLimits
 def find_repetition(
     book: PositionBook, limits: RiskLimits, now_ms: int
 ) -> Iterator[StrategyDisabled]:
-    """Yield what to commit: strategies whose entries are beyond a limit and that are not disabled.
+    """Yield an event for each strategy beyond a limit that is not disabled yet.
 
-    Counted are the entries of the last hour per strategy, and those of the UTC day per strategy and
-    symbol, the first of which is no re-entry. None counts that the operator has resumed over.
+    The limits apply to the entries of the last hour per strategy, and to the re-entries of the UTC
+    day per strategy and symbol. Entries before the operator's last resume do not count.
     """
     for strategy in sorted({entry.strategy for entry in book.conduct.entries}):
         if strategy in book.disabled:

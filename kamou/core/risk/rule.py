@@ -1,4 +1,4 @@
-"""What a rule is: a function of one review, with a denial or nothing as its answer."""
+"""The type of a risk rule: a function of one review that returns a denial or None."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ Rule = Callable[[ReviewContext], Denial | None]
 
 
 def numeric(rule: Rule) -> Rule:
-    """A rule that needs sound numbers: on unsound ones it has no opinion.
-
-    ``data_valid`` has an opinion then, so nothing passes for want of one.
-    """
+    """Return the rule, skipped for invalid numbers; ``data_valid`` denies the plan then."""
 
     @wraps(rule)
-    def asked(c: ReviewContext) -> Denial | None:
+    def checked(c: ReviewContext) -> Denial | None:
         return rule(c) if c.valid else None
 
-    return asked
+    return checked
 
 
 def format_percent(part: Decimal, whole: Decimal) -> str:

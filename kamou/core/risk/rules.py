@@ -1,7 +1,7 @@
-"""The governor's rules: the explicit list, never discovered.
+"""The explicit list of the governor's rules.
 
-A rule looks at a ``ReviewContext`` and returns a ``Denial`` with its figures, or None. It never
-looks at another rule's answer. To add one: a function, a code in ``core/codes.py``, a row here.
+A rule reads a ``ReviewContext`` and returns a ``Denial`` with its figures, or None; it does not
+depend on other rules. To add one, write a function, a code in ``core/codes.py`` and a row here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from kamou.core.risk import rules_inputs as inputs
 from kamou.core.risk import rules_plan as plan
 from kamou.core.risk import rules_portfolio as portfolio
-from kamou.core.risk import rules_rate as conduct
+from kamou.core.risk import rules_rate as rate
 from kamou.core.risk.rule import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -38,15 +38,15 @@ RULES: tuple[Rule, ...] = (
     portfolio.shock,
     portfolio.notional_total,
     portfolio.margin_total,
-    conduct.state_allows_entries,
-    conduct.duplicate,
-    conduct.symbol_held,
-    conduct.restricted,
-    conduct.strategy_live,
-    conduct.strategy_enabled,
-    conduct.entries_per_hour,
-    conduct.reentries_per_day,
-    conduct.messages,
-    conduct.cooldown,
+    rate.state_allows_entries,
+    rate.duplicate,
+    rate.symbol_held,
+    rate.restricted,
+    rate.strategy_live,
+    rate.strategy_enabled,
+    rate.entries_per_hour,
+    rate.reentries_per_day,
+    rate.messages,
+    rate.cooldown,
 )
-"""Every rule, asked in this order. All are asked and every denial is kept."""
+"""Every rule, in the order in which the governor asks all of them; it keeps every denial."""

@@ -1,4 +1,4 @@
-"""Rules about what a review is based on: present, sound, fresh, agreed with the venue."""
+"""Rules about the inputs of a review: present, finite, fresh, and reconciled with the venue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.sizing import make_denial
 
-CLOCK_SKEW_MS = 1_000  # clocks farther apart make ages meaningless; so do quotes from the future
+CLOCK_SKEW_MS = 1_000  # a larger difference of the clocks makes ages meaningless
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
@@ -44,7 +44,7 @@ def account_fresh(c: ReviewContext) -> Denial | None:
 
 
 def marks_fresh(c: ReviewContext) -> Denial | None:
-    """Everything that is held was valued at a mark that is sound and young enough."""
+    """Deny if an open position has no sound mark within the age limit."""
     limit_ms = c.limits.quote_age_max_s * 1000
     for symbol in sorted(c.book.trades):
         quote = c.marks.get(symbol)

@@ -1,6 +1,6 @@
 """Rules about the plan itself: its stop, prices, leverage and quantity.
 
-The size rules are absolute and independent of the sizing code.
+The size rules compute their limits without the sizing code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def stop_present(c: ReviewContext) -> Denial | None:
 
 @numeric
 def stop_side(c: ReviewContext) -> Denial | None:
-    """The stop is on the losing side of the entry and of the mark: it does not trigger at once."""
+    """Deny if the stop would trigger at once: it must be on the losing side of entry and mark."""
     _, quote, _ = c.sound
     nearest = min(c.plan.entry_price * c.plan.side.sign, quote.mark * c.plan.side.sign)
     if c.plan.stop_price * c.plan.side.sign < nearest:
@@ -72,7 +72,7 @@ def mark_present(c: ReviewContext) -> Denial | None:
 
 @numeric
 def price_collar(c: ReviewContext) -> Denial | None:
-    """Entry and limit are near the mark, and the limit is no worse than the entry was sized at."""
+    """Deny if entry or limit is too far from the mark, or the limit is worse than the entry."""
     _, quote, _ = c.sound
     plan = c.plan
     collar = max(c.limits.collar_min, c.limits.collar_spreads * quote.spread / quote.mark)
@@ -117,7 +117,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
 
 @numeric
 def size_step(c: ReviewContext) -> Denial | None:
-    """Quantity on the lot, and contracts that mean what the venue says they mean."""
+    """Deny if the quantity is off the lot, or the contract size is not the venue's."""
     instrument, _, _ = c.sound
     if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
         return None

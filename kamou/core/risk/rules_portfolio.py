@@ -1,4 +1,4 @@
-"""Rules about money at stake: this trade, its symbol, and everything together."""
+"""Rules about the risk and exposure of a trade, its symbol and the whole portfolio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.core.risk.sizing import make_denial
 
 @numeric
 def risk_per_trade(c: ReviewContext) -> Denial | None:
-    """Hard rule 1. ``bound_by`` names the part that takes it over the limit."""
+    """Deny above hard rule 1. ``bound_by`` names the part of the risk that exceeds the limit."""
     limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:
         return None
@@ -36,7 +36,7 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
 
 @numeric
 def exposure_per_symbol(c: ReviewContext) -> Denial | None:
-    """Hard rule 2: positions, resting orders and permits in this symbol, and this plan."""
+    """Deny above hard rule 2: positions, resting orders, permits and this plan in the symbol."""
     total = c.stake.notional.get(c.plan.symbol, ZERO) + c.notional
     limit = c.limits.exposure_per_symbol * c.fraction * c.sizing_equity
     if total <= limit:
@@ -64,7 +64,7 @@ def open_risk(c: ReviewContext) -> Denial | None:
 
 @numeric
 def admission(c: ReviewContext) -> Denial | None:
-    """max(0, -day PnL) + open risk + new risk <= daily limit: all stops at once fit the day."""
+    """Deny above the daily budget: day's loss + open risk + new risk <= daily loss limit."""
     total = c.day_lost + c.stake.open_risk + c.risk
     if total <= c.day_limit:
         return None
@@ -80,7 +80,7 @@ def admission(c: ReviewContext) -> Denial | None:
 
 @numeric
 def cluster(c: ReviewContext) -> Denial | None:
-    """Alts in one direction are one bet."""
+    """Deny above the risk limit of all altcoins on one side."""
     if is_major(c.instrument):
         return None
     total = c.stake.cluster[c.plan.side] + c.risk
@@ -97,10 +97,10 @@ def cluster(c: ReviewContext) -> Denial | None:
 
 @numeric
 def shock(c: ReviewContext) -> Denial | None:
-    """A jump of the market, either way, costs no more than what is left of the day's budget.
+    """Deny if a market shock in either direction would cost more than the day may still lose.
 
-    A trade that lowers the book's net direction is never denied for what was there before. What
-    may not fill lowers nothing.
+    A trade that lowers the net notional passes. Reserved entries of the other side do not lower
+    it, because they may not fill.
     """
     net = c.stake.net_notional[c.plan.side]
     loss = shock_loss(net + c.notional * c.plan.side.sign, c.limits.shock_move)

@@ -1,4 +1,4 @@
-"""Rules about what we may do at all, and how often."""
+"""Rules about the trading state, the strategy, duplicates and the rate of entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def state_allows_entries(c: ReviewContext) -> Denial | None:
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
-    """One permit per id, and one open entry per signal."""
+    """Deny a second permit with one id, and a second open entry for one signal."""
     plan, book = c.plan, c.book
     if plan.permit_id in book.reservations or plan.permit_id in book.released:
         return make_denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)
@@ -41,7 +41,7 @@ def symbol_held(c: ReviewContext) -> Denial | None:
     if c.book.entry_live(symbol):
         return make_denial(Deny.SYMBOL_HELD, order="entry")
     for order in c.book.orders_of(symbol):
-        if not order.status.terminal:  # a stop of the trade before: it would close this one
+        if not order.status.terminal:  # a stop of an earlier trade would close this one
             return make_denial(Deny.SYMBOL_HELD, order=order.client_order_id)
     held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
     return make_denial(Deny.SYMBOL_HELD, position="venue") if held else None
@@ -63,7 +63,7 @@ def strategy_live(c: ReviewContext) -> Denial | None:
 
 
 def strategy_enabled(c: ReviewContext) -> Denial | None:
-    """A strategy that entered more often than allowed waits for the operator."""
+    """Deny entries of a strategy that was disabled, until the operator resumes it."""
     since_ms = c.book.disabled.get(c.plan.strategy)
     if since_ms is None:
         return None
@@ -71,7 +71,7 @@ def strategy_enabled(c: ReviewContext) -> Denial | None:
 
 
 def entries_per_hour(c: ReviewContext) -> Denial | None:
-    """Trades opened in the last hour and permits that may still open one."""
+    """Deny above the hourly limit of trades opened, and of permits that may still open one."""
     strategy = c.plan.strategy
     done = c.book.conduct.entries_of(strategy, c.now_ms - HOUR_MS)
     pending = sum(
@@ -117,8 +117,8 @@ def cooldown(c: ReviewContext) -> Denial | None:
 def _may_open(book: PositionBook, reservation: Reservation) -> bool:
     """Return True if the permit may still open a trade: no fill of its entry is recorded yet.
 
-    An order that ended partly filled reserves less than its plan while its fills are on their
-    way. It counts all the same: seed 20 with ``narrow_counts``, ``--hours 0.5``.
+    An order that ended partly filled reserves less than its plan until its fills are recorded. It
+    counts all the same (seed 20 with ``narrow_counts``, ``--hours 0.5``).
     """
     order = book.order(reservation.client_order_id) if reservation.client_order_id else None
     return reservation.remaining > 0 and (order is None or order.filled == 0)

@@ -1,9 +1,9 @@
-"""How large a trade may be: where floats end and Decimals transact.
+"""Sizing of a trade: the largest quantity that every limit allows.
 
-Per unit of the base currency a stopped trade loses
-``d + fee_in P + fee_out S + slip (P + S) + g d + funding`` with d = |P - S|, so the largest
-quantity that risks at most the fraction f of sizing equity is ``f Q`` over that. Then the exposure
-cap, the instrument's and the portfolio's caps, and the lot step: always down, never up.
+Per base unit a stopped trade loses ``d + fee_in P + fee_out S + slip (P + S) + g d + funding``
+with d = |P - S|. So the largest quantity that risks the fraction f of the sizing equity Q is
+``f Q`` over that. The limits of exposure, instrument and portfolio reduce it further, and it is
+rounded down to the lot.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ EIGHT_HOURS_MS = 8 * HOUR_MS
 
 @attrs.frozen(kw_only=True)
 class TradeCosts:
-    """What a round trip costs, as fractions of price."""
+    """Costs of a round trip, as fractions of price."""
 
     fee_in: Decimal
     fee_out: Decimal
     slip: Decimal  # each way
-    funding: Decimal = ZERO  # over the expected hold, of the entry price; never a gain
+    funding: Decimal = ZERO  # over the expected hold, of the entry price; >= 0
 
 
 @attrs.frozen(kw_only=True)
 class Headroom:
-    """What the portfolio's limits leave for one more trade, in money, by the limit's name."""
+    """Headroom of the portfolio's limits for one more trade, in money, by the limit's name."""
 
     risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
     notionals: Mapping[str, Decimal]  # notional_total | shock | margin_total
@@ -47,11 +47,11 @@ class Headroom:
 
     @property
     def notional(self) -> Decimal:
-        """Money that one more trade may be worth."""
+        """Notional that one more trade may have, in money."""
         return min(self.notionals.values())
 
     def scaled(self, share: Decimal) -> Headroom:
-        """Return this with only ``share`` of each."""
+        """Return the headroom with every figure multiplied by ``share``."""
         return Headroom(
             risks={name: money * share for name, money in self.risks.items()},
             notionals={name: money * share for name, money in self.notionals.items()},
@@ -60,14 +60,14 @@ class Headroom:
 
 @attrs.frozen(kw_only=True)
 class Sized:
-    """An affordable size. ``risk`` is the worst case in money with costs, gap and funding."""
+    """A size that every limit allows. ``risk`` is the worst case: costs, gap, funding included."""
 
     contracts: Decimal
     quantity: Decimal  # base units
     notional: Decimal  # money
     risk: Decimal
     margin: Decimal
-    leverage: int  # the highest that keeps liquidation far enough away
+    leverage: int  # the highest with liquidation far enough beyond the stop
     liquidation_price: Decimal
     bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
 
@@ -81,10 +81,10 @@ def trade_costs(
     hold_ms: int,
     funding_rate: Decimal | None = None,
 ) -> TradeCosts:
-    """Costs of a round trip taken at the market. Taker fee is the worse of model and venue.
+    """Return the costs of a round trip as a taker.
 
-    ``funding_rate`` is per funding interval, positive when longs pay; None: the model's
-    assumption, paid whatever the side.
+    ``funding_rate`` is a fraction of notional per funding interval, positive when longs pay. None:
+    either side pays the cost model's assumption.
     """
     fee = taker_rate(instrument, costs)
     slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS_PER_UNIT
@@ -97,7 +97,7 @@ def trade_costs(
 
 
 def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
-    """Money lost per base unit when the stop is hit and overshot by ``gap`` stop distances."""
+    """Return the money lost per base unit if the stop fills ``gap`` stop distances beyond it."""
     distance = abs(entry - stop)
     return (
         distance
@@ -112,7 +112,7 @@ def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) ->
 def liquidation_price(
     entry: Decimal, side: Side, leverage: int, maintenance: Decimal, fee: Decimal
 ) -> Decimal:
-    """Where an isolated linear position is liquidated.
+    """Return the price at which an isolated linear position is liquidated.
 
     Long ``P (1 - 1/L) / (1 - mmr - fee)``, short ``P (1 + 1/L) / (1 + mmr + fee)``.
     """
@@ -131,7 +131,7 @@ def leverage_for(
     gap: Decimal,
     limits: RiskLimits,
 ) -> int:
-    """The highest leverage whose liquidation is far enough beyond the stop; 0 when none is."""
+    """Return the highest leverage with liquidation far enough beyond the stop; 0 if none."""
     needed = limits.liquidation_multiple * (1 + gap) * abs(entry - stop)
     for leverage in range(min(limits.leverage_max, instrument.leverage_max), 0, -1):
         price = liquidation_price(entry, side, leverage, instrument.maintenance_margin_rate, fee)
@@ -155,15 +155,15 @@ def size(
     headroom: Headroom | None = None,
     worth: Decimal = ZERO,
 ) -> Sized | Denial:
-    """Return the largest size that every cap allows, or the reason why there is none.
+    """Return the largest size that every limit allows, or the denial if there is none.
 
     Args:
-        entry: the worst price that the entry may take.
-        gap: the gap buffer, a multiple of the stop distance (``Conduct.gap``).
-        fraction: scales both hard caps, at most 1: CANARY, REDUCED_SIZE and the refiner shrink.
+        entry: the worst price at which the entry may fill.
+        gap: the gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
+        fraction: of both hard caps, in (0, 1]: a canary, half size and the refiner lower it.
         existing_notional: money already in this symbol, resting orders included.
-        headroom: what the portfolio's caps leave; None: do not ask.
-        worth: the highest price that the position may be valued at: a short fills above its limit.
+        headroom: of the portfolio's limits; None: no such limits.
+        worth: the highest price at which the position may be valued; a short fills above its limit.
     """
     if denied := _check(sizing_equity, entry, stop, side, costs, gap):
         return denied
@@ -173,7 +173,7 @@ def size(
         return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
     caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
-    # A remnant is not worth its costs, and its R says nothing of the strategy.
+    # A much smaller trade is not worth its costs, and its R is not representative.
     least = limits.budget_share_min * min(caps.values())
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
@@ -203,13 +203,13 @@ def size(
 
 
 def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
-    """Base units of the smallest order that the venue takes."""
+    """Return the base units of the smallest order that the venue accepts."""
     units = instrument.qty_min * instrument.contract_size
     return max(units, instrument.notional_min / worth)
 
 
 def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
-    """The denial of a trade for which a limit of the portfolio leaves too few base units."""
+    """Return the denial for a limit of the portfolio with too little headroom, in base units."""
     return make_denial(
         Deny.RISK_HEADROOM_EXHAUSTED,
         bound_by=bound_by,
@@ -240,7 +240,7 @@ def _caps(
     fraction: Decimal,
     existing_notional: Decimal,
 ) -> dict[str, Decimal]:
-    """Base units that each cap of one trade allows. On a tie the first is the one named."""
+    """Return the base units that each limit of one trade allows; on a tie the first is named."""
     return {
         "risk": limits.risk_per_trade * fraction * sizing_equity / loss,
         "exposure": (limits.exposure_per_symbol * fraction * sizing_equity - existing_notional)
@@ -252,7 +252,7 @@ def _caps(
 
 
 def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[str, Decimal]:
-    """Base units that each limit of the portfolio leaves."""
+    """Return the headroom of each limit of the portfolio, in base units."""
     if headroom is None:
         return {}
     left = {name: money / loss for name, money in headroom.risks.items()}
@@ -260,7 +260,7 @@ def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[
 
 
 def make_denial(code: Deny, **figures: object) -> Denial:
-    """A denial with its figures as text."""
+    """Return a denial with its figures as text."""
     shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
     return Denial(code=code.value, figures=shown)
 

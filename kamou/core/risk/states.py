@@ -1,10 +1,9 @@
-"""The governor's states: when trading is reduced, halted, flattened, and how it comes back.
+"""The governor's trading state: when it changes, and what ends a halt.
 
-ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. A state only gets worse
-by itself. After a loss it gets better at the next UTC day and a clean reconciliation, or when the
-operator resumes. Only the operator ends a halt of the operator, and FLATTENING in two steps.
-REDUCE_ONLY because account, marks or positions were not known ends with two fresh reads and a clean
-reconciliation.
+ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. After a loss the state
+improves at the next UTC day and a clean reconciliation, or when the operator resumes. Only the
+operator ends a halt by the operator, and FLATTENING in two steps. REDUCE_ONLY because account,
+marks or positions were unknown ends with two fresh reads and a clean reconciliation.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _T = TradingState
 OPERATOR_RESUMES = frozenset(
     {StateReason.OPERATOR_HALT, StateReason.OPERATOR_RESUME, StateReason.RESTART_STORM}
 )
-"""Halts that the next day does not end: a person, or a broken machine, asked for them.
+"""Reasons of halts that only the operator ends.
 
 ``OPERATOR_RESUME`` as the reason of a halt is the first of two steps out of FLATTENING.
 """
 
 
 FRESH_RESUMES = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH})
-"""Halts because something is not known: two fresh reads and a clean reconciliation end them."""
+"""Reasons of halts that two fresh reads and a clean reconciliation end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,13 +41,13 @@ class EquityRead:
 
     equity: Decimal
     at_ms: int
-    marks_at_ms: int | None = None  # of the oldest mark of what is held; None: nothing is
-    exit_costs: Decimal = Decimal(0)  # money: what closing all positions would cost
-    explained: bool = True  # fills and income say why the wallet balance changed
-    wallet_balance: Decimal = Decimal(0)  # wallet: realized only
+    marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
+    exit_costs: Decimal = Decimal(0)  # money: cost of closing all positions
+    explained: bool = True  # fills and income explain the change of the wallet balance
+    wallet_balance: Decimal = Decimal(0)  # realized only
     positions: tuple[VenuePosition, ...] = ()
-    agreed: bool = True  # with the book; no mismatch, no doubt
-    midnights: tuple[MidnightMarks, ...] = ()  # that no day was opened with yet
+    agreed: bool = True  # with the book: no mismatch, none pending
+    midnights: tuple[MidnightMarks, ...] = ()  # of days that are not open yet
 
     @property
     def finite(self) -> bool:
@@ -57,7 +56,7 @@ class EquityRead:
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """A first read beyond a limit, waiting for the second."""
+    """A first read at or beyond a loss limit, which a second read has to confirm."""
 
     level: TradingState
     at_ms: int
@@ -65,10 +64,10 @@ class Pending:
 
 @attrs.frozen(kw_only=True)
 class Decision:
-    """The state from now on. ``reason`` is None when nothing changed.
+    """The trading state from now on. ``reason`` is None if it does not change.
 
-    ``read_again_ms``: when a second read would confirm a pending breach; None otherwise.
-    ``refusal``: why a resume was refused, in words; empty otherwise.
+    ``read_again_ms``: time at which a second read would confirm a pending breach; None without one.
+    ``refusal``: why the operator's resume changes nothing, in words; empty otherwise.
     """
 
     before: TradingState
@@ -80,7 +79,7 @@ class Decision:
     refusal: str = ""
 
     def event(self, at_ms: int) -> StateChanged | None:
-        """What to commit before acting on it; None when nothing changed."""
+        """Return the event to commit before acting on the decision; None without a change."""
         if self.reason is None:
             return None
         return StateChanged(
@@ -93,9 +92,9 @@ class Decision:
 
 
 def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
-    """Return how long account or marks are past their age limit; 0 or less: they are fresh.
+    """Return how long account or marks are past their age limit, in ms; fresh if 0 or less.
 
-    The account ages until the next read. A mark is fresh or not when it is read.
+    The account ages until the next read. A mark's age counts at the time of its read.
     """
     overdue = now_ms - read.at_ms - limits.account_age_max_s * 1000
     limit_ms = limits.quote_age_max_s * 1000
@@ -116,14 +115,15 @@ def next_state(
     protection_failed: bool = False,
     disk_full: bool = False,
 ) -> Decision:
-    """What the governor's state becomes.
+    """Return the governor's next trading state.
 
     Args:
-        book: caught up; its state, day and drift are used.
-        read: the newest equity that is a number; None when there was none since ``started_at_ms``.
-        pending: what the last call returned.
-        fresh_since_ms: of the first fresh read since the state changed, if all since were fresh.
-        protection_failed: a position could not be protected and its close was refused.
+        book: up to date with the journal.
+        read: the newest finite equity; None if there was none since ``started_at_ms``.
+        pending: of the last decision.
+        fresh_since_ms: time of the first fresh read since the state changed, if all since were
+            fresh.
+        protection_failed: a position could not be protected and its close was rejected.
     """
     now = book.state
     if protection_failed and now is not _T.FLATTENING:
@@ -139,15 +139,15 @@ def next_state(
     if unsure is None and (read is None or overdue > 0):
         return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
     if unsure is not None:
-        # Never flatten on what is not known, and never forget a breach that is pending.
+        # Do not flatten on unknown data, and keep a pending breach.
         if now.severity >= _T.REDUCE_ONLY.severity:
             return Decision(before=now, after=now, pending=pending)
         age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
         return _to(book, _T.REDUCE_ONLY, unsure, pending, age)
     assert read is not None
     if not read.explained:
-        # A list may have left out a withdrawal: it is read again within seconds. Entries are denied
-        # meanwhile, for book and venue do not agree.
+        # The venue's list may lack a withdrawal; it is read again within seconds. Entries are
+        # denied meanwhile, because book and venue do not agree.
         return Decision(before=now, after=now, pending=pending)
     if utc_day(read.at_ms) != book.day or not book.day_equity > 0:
         return Decision(before=now, after=now)  # the day is not open yet; entries wait for it
@@ -155,16 +155,17 @@ def next_state(
     if level.severity > now.severity:
         return _breach(book, level, figures, read, pending, limits)
     if _may_resume(book, now_ms, read, fresh_since_ms, limits):
-        # Yesterday's latch opens, unless today has earned one of its own.
+        # The halt of a day ends, unless today's loss asks for one.
         reason = _recovery(book, level)
         return _to(book, level, reason, None, figures)
     return Decision(before=now, after=now)
 
 
 def command(book: PositionBook, after: TradingState, reason: StateReason) -> Decision:
-    """A human, or the supervisor, asks for a worse state. Never for a better one.
+    """Return the decision on a command of the operator or the supervisor for a worse state.
 
-    A halt that the next day would end becomes, on a human's halt, one that only a human ends.
+    A command for a better state changes nothing. A halt that the next day would end becomes, by
+    the operator's halt, one that only the operator ends.
     """
     now = book.state
     stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason
@@ -176,10 +177,10 @@ def command(book: PositionBook, after: TradingState, reason: StateReason) -> Dec
 def resume_command(
     book: PositionBook, read: EquityRead | None, *, limits: RiskLimits, now_ms: int
 ) -> Decision:
-    """Resume for the operator: one step up from REDUCE_ONLY, from FLATTENING to REDUCE_ONLY first.
+    """Return the decision on the operator's resume. FLATTENING leads to REDUCE_ONLY first.
 
-    Refused (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
-    unexplained, or the day's loss still demands the state: it would trip again at once.
+    The state stays (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
+    unexplained, or the day's loss asks for it: the governor would return to it at once.
     """
     now = book.state
     if now is _T.ACTIVE:
@@ -198,7 +199,7 @@ def resume_command(
 
 
 def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
-    """Return what must be known before a resume and is not; empty: all of it is known."""
+    """Return what is unknown and must be known before a resume; empty if all is known."""
     if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
         return "account or marks are too old"
     if not read.explained:
@@ -213,7 +214,7 @@ def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, 
 def _unsure(
     book: PositionBook, overdue: int, limits: RiskLimits, disk_full: bool
 ) -> StateReason | None:
-    """Why new risk must wait, whatever the loss is."""
+    """Return the reason to stop entries whatever the loss is; None without one."""
     if disk_full:
         return StateReason.DISK_FULL
     if book.drifting:
@@ -226,7 +227,7 @@ def _unsure(
 def _level(
     book: PositionBook, read: EquityRead, limits: RiskLimits
 ) -> tuple[TradingState, tuple[Figure, ...]]:
-    """The state that the day's loss asks for; it trips *at* the limit, not beyond it."""
+    """Return the state for the day's loss, with its figures; a loss equal to a limit counts."""
     pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)
     pnl -= read.exit_costs / book.day_equity
     limit = limits.daily_loss_max
@@ -263,7 +264,7 @@ def _breach(
     pending: Pending | None,
     limits: RiskLimits,
 ) -> Decision:
-    """Two reads, far enough apart, that both breach: the milder of the two levels holds."""
+    """Return the milder level of two breaching reads ``equity_confirm_s`` apart, or wait."""
     wait_ms = limits.equity_confirm_s * 1000
     if pending is None or pending.level.severity <= book.state.severity:
         pending = Pending(level=level, at_ms=read.at_ms)
@@ -285,14 +286,14 @@ def _may_resume(
     fresh_since_ms: int | None,
     limits: RiskLimits,
 ) -> bool:
-    """Whether the latch opens by itself."""
+    """Return True if the state may improve without the operator."""
     if book.state is _T.ACTIVE:
         return False
     if book.state is _T.REDUCE_ONLY and book.state_reason in {r.value for r in OPERATOR_RESUMES}:
         return False
     agreed = book.reconciled_ms > book.state_since_ms
     if book.state_reason == StateReason.DISK_FULL.value:
-        return agreed  # space is back, and so is agreement
+        return agreed  # the disk has space, and a reconciliation since was clean
     if book.state_reason in {r.value for r in FRESH_RESUMES}:
         apart_ms = limits.equity_confirm_s * 1000
         twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
@@ -302,7 +303,7 @@ def _may_resume(
 
 
 def _recovery(book: PositionBook, level: TradingState) -> StateReason:
-    """The reason of a state that a latch opened to."""
+    """Return the reason of the state after a halt that ended without the operator."""
     if level is book.state:
         return _REASONS[level]
     if book.state_reason in {r.value for r in FRESH_RESUMES}:

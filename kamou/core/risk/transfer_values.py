@@ -1,10 +1,9 @@
-"""The equity just before a transfer, from which its effect on the return is taken off.
+"""The equity just before a transfer, which the time-weighted return needs.
 
-A venue lists a transfer with its time and amount, some seconds or hours later. The equity just
-before it is computed as that of a midnight (``core/risk/midnights.py``): backwards from one read of
-the account, without everything that is stamped with the transfer's time or later. What was open
-then counts at the venue's mark price of that time. Where the venue does not list past mark prices,
-it counts at the close of the last bar that had ended.
+A venue lists a transfer seconds or hours later. The equity just before it is computed as that of a
+midnight (``core/risk/midnights.py``): backwards from one read of the account, without entries
+stamped with the transfer's time or later. Positions of that time count at the venue's mark price,
+or, if the venue does not list past mark prices, at the close of the last bar that had ended.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ def value_transfer(
     """Return the valuation of the transfer at ``marks.at_ms``; None while something is unknown.
 
     Args:
-        book: with every entry that the venue lists since the transfer.
-        marks: with their source; the prices are of ``marks_at_ms``.
+        book: has every entry that the venue lists since the transfer.
+        marks: with their source; prices are of ``marks_at_ms``.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
-        return None  # account and positions were read one after the other: it may be in one of them
+        return None  # account and positions are read in turn: only one of them may have the fill
     equity = equity_at(book, read, marks, instruments)
     if equity is None:
         return None

@@ -1,4 +1,4 @@
-"""The governor's answer. ``Approved`` is a one-use capability, not a value to build or copy."""
+"""The governor's verdict. ``Approved`` is a permission that one entry uses once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _MINT = object()
 
 
 class Approved:
-    """Permission for one entry: this symbol, side, at most this quantity, this stop, until then.
+    """Permission for one entry: its symbol, side, maximum quantity, stop and expiry.
 
-    Only ``core/risk/governor.py`` makes one (``_mint``). It can be neither constructed, copied
-    nor pickled, and the port refuses any that was not minted here or whose committed permit row
-    is missing, different or used.
+    Only ``core/risk/governor.py`` makes one, with ``_MINT``. Copying and pickling raise TypeError.
+    The port denies an order whose ``Approved`` was not made by the governor of this process, or
+    whose committed permit is missing, different or used.
     """
 
     __slots__ = (
@@ -42,15 +42,15 @@ class Approved:
 
     def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_at_ms: int) -> None:
         if mint is not _MINT:
-            raise TypeError("an Approved is made by the risk governor only")
-        fix = object.__setattr__
-        fix(self, "permit_id", plan.permit_id)
-        fix(self, "symbol", plan.symbol)
-        fix(self, "side", plan.side)
-        fix(self, "quantity_max", plan.quantity)
-        fix(self, "stop_price", plan.stop_price)
-        fix(self, "snapshot_seq", snapshot_seq)
-        fix(self, "expires_at_ms", expires_at_ms)
+            raise TypeError("only the risk governor makes an Approved; ask it with ReviewOrder")
+        set_once = object.__setattr__
+        set_once(self, "permit_id", plan.permit_id)
+        set_once(self, "symbol", plan.symbol)
+        set_once(self, "side", plan.side)
+        set_once(self, "quantity_max", plan.quantity)
+        set_once(self, "stop_price", plan.stop_price)
+        set_once(self, "snapshot_seq", snapshot_seq)
+        set_once(self, "expires_at_ms", expires_at_ms)
         _GENUINE.add(self)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -73,13 +73,13 @@ _GENUINE: WeakSet[Approved] = WeakSet()
 
 
 def is_genuine(approved: object) -> bool:
-    """Whether this very object was minted by the governor of this process."""
+    """Return True if the governor of this process made this very object."""
     return type(approved) is Approved and approved in _GENUINE
 
 
 @attrs.frozen(kw_only=True)
 class Denied:
-    """The governor's no, with every rule's reason."""
+    """The governor's denial, with the denials of every rule."""
 
     permit_id: str
     denials: tuple[Denial, ...]

@@ -1,4 +1,4 @@
-"""T1: strategies, one file each. The file is the registration: it ends in ``strategy = ...``."""
+"""Strategies (T1), one file each. A file is registered by its last line, ``strategy = ...``."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
 from kamou.core.strategies.base import Parameters, Strategy
 from kamou.errors import ConfigurationError
 
-# After so many bars an average of 14 has forgotten its seed to the last bit, (13/14)^500 < 2^-53,
-# so a panel that was loaded anew agrees with one that never stopped.
+# After 500 bars a Wilder average of 14 no longer depends on its seed, (13/14)^500 < 2^-53, so a
+# panel that is loaded again equals one that never stopped.
 SEED_MEMORY_BARS = 500
-STRATEGY_BASE_MODULE = "base"  # the vocabulary of this package, not a strategy
+STRATEGY_BASE_MODULE = "base"  # types of this package, not a strategy
 
 
 class StrategyFactory(Protocol):
-    """A class that makes the strategy from its frozen parameters, or from their defaults."""
+    """Makes a strategy from its frozen parameters, or from their defaults."""
 
     def __call__(self, parameters: object = ..., /) -> Strategy: ...
 
 
 def discover_strategies() -> dict[str, StrategyFactory]:
-    """Every strategy file's factory by file name, in alphabetical order.
+    """Return the factory of each strategy by file name, in alphabetical order.
 
     Raises:
-        ConfigurationError: a file does not end in ``strategy = ...``, or does not import.
+        ConfigurationError: a file has no ``strategy``, or its import fails.
     """
     return {name: _factory(name) for name in _files()}
 
 
 def parameter_classes() -> dict[str, type[Parameters]]:
-    """The class of each strategy's parameters, by file name; of those that have parameters.
+    """Return the class of each strategy's parameters, by file name; without one, no entry.
 
-    A file that gives no strategy is left out, so that settings can be read whatever stands in
-    the folder; ``discover`` says what is wrong with it to whoever trades.
+    A file without a strategy is left out, so that settings can be read all the same;
+    ``discover_strategies`` raises for it.
     """
     found: dict[str, type[Parameters]] = {}
     for name in _files():
@@ -64,7 +64,7 @@ def _factory(name: str) -> StrategyFactory:
 
 
 def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, Strategy]:
-    """The enabled strategies by name, each with its ``parameters[name]`` or its defaults.
+    """Return the enabled strategies by name, each with ``parameters[name]`` or its defaults.
 
     Raises:
         ConfigurationError: no file has that name.
@@ -79,9 +79,9 @@ def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, 
 
 
 def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
-    """A panel as deep as these strategies look back, keeping the states that they read.
+    """Return an empty panel with the window and the indicators that these strategies read.
 
-    Feed it ``panel.history_ms`` of closed bars and open interest to find every strategy warm.
+    After ``panel.history_ms`` of closed bars and open interest every strategy is warm.
     """
     chosen = tuple(strategies)
     span_ms = max((s.open_interest_span_ms for s in chosen), default=0)

@@ -1,4 +1,4 @@
-"""What a strategy is: a name, a warm-up and a pure function from a panel to columns."""
+"""The interface of a strategy: parameters, warm-up, and scores computed from a panel."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from kamou.core.model import Bound
 
 T = TypeVar("T")
 
-FLAT_RELATIVE = 1e-9  # of the price: a deviation below this is rounding, not a market
-STALE_PERIODS = 2  # data older than this many of its own periods is no basis for an opinion
+FLAT_RELATIVE = 1e-9  # of the price: a smaller deviation is rounding
+STALE_PERIODS = 2  # older data, in its own periods, gets no score
 
 
-DECLARED = "parameter"  # the key of a field's metadata
+DECLARED = "parameter"  # key in a field's metadata
 
 
 @attrs.frozen(kw_only=True)
 class Parameter:
-    """What a strategy's file says about one of its parameters, beside its type and default."""
+    """Declaration of one parameter of a strategy, without its type and default."""
 
-    about: str  # what it is for
+    about: str  # completes "This is the"
     unit: str
     low: Bound  # None: no bound
     high: Bound
@@ -36,9 +36,12 @@ class Parameter:
 def parameter(
     default: T, about: str, *, unit: str = "", low: Bound = None, high: Bound = None
 ) -> T:
-    """Declare a field of ``Parameters``: a setting, with what is shown and checked of it.
+    """Declare a field of ``Parameters`` as the setting ``strategies.FILE.FIELD``.
 
-    The setting's key is ``strategies.FILE.FIELD``. ``low`` and ``high`` are allowed values.
+    Args:
+        about: description of the setting; completes "This is the".
+        low: smallest allowed value.
+        high: largest allowed value.
     """
     declared = Parameter(about=about, unit=unit, low=low, high=high)
     return attrs.field(default=default, metadata={DECLARED: declared})
@@ -46,35 +49,35 @@ def parameter(
 
 @attrs.frozen(kw_only=True)
 class Parameters:
-    """Base of a strategy's parameters. Its file names its own in ``Strategy.parameter_class``."""
+    """Base of a strategy's parameters; a strategy names its class as ``parameter_class``."""
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Values that are fine alone and wrong together: the fields, and what does not hold."""
+        """Return values that are invalid together: their fields and the violated condition."""
         return ()
 
 
 def declared_parameters(kind: type[Parameters]) -> dict[str, Parameter]:
-    """Return what is declared of every field of a strategy's parameters, in their order."""
+    """Return the declaration of each field of a strategy's parameters, in their order."""
     return {field.name: field.metadata[DECLARED] for field in attrs.fields(kind)}
 
 
 @attrs.frozen(kw_only=True)
 class Requirement:
-    """What a strategy asks of a symbol before it says anything of it; for `kamou why`."""
+    """A condition that a symbol must meet before a strategy scores it, for `kamou why`."""
 
     wanted: str  # completes "the strategy wants", with its limits
-    figures: tuple[str, ...]  # names of the features that it is asked of
-    found: str = ""  # what a symbol that does not meet it has instead, in two words
+    figures: tuple[str, ...]  # names of the features in the condition
+    found: str = ""  # what a symbol has that does not meet it, in two words
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class StrategyScores:
-    """A strategy's columns over the panel's symbols at its newest closed bar, each ``[symbols]``.
+    """A strategy's columns at the panel's newest closed bar, each ``[symbols]``.
 
-    ``score`` in [-1, 1], > 0 long; meaningful only where ``abstain == 0``. A ``cross_sectional``
-    strategy fills ``raw`` instead, also where it abstains for another reason than its data, and
-    is scored when the shards are merged, because a rank needs all symbols. Distances are in
-    price, > 0. ``weight`` multiplies the score (proxies).
+    ``score`` is in [-1, 1], > 0 for long, and valid only where ``abstain == 0``. A
+    ``cross_sectional`` strategy fills ``raw`` instead, wherever its data is good; the merge of the
+    shards makes its score, because a rank needs all symbols. Distances are in price, > 0.
+    ``weight`` multiplies the score.
     """
 
     strategy: str
@@ -90,7 +93,7 @@ class StrategyScores:
 
 
 class Strategy(Protocol):
-    """Instances are immutable: all memory is the panel's, so one may serve many panels."""
+    """A strategy (T1). Instances are immutable, so one may serve several panels."""
 
     @property
     def name(self) -> str: ...
@@ -100,7 +103,7 @@ class Strategy(Protocol):
 
     @property
     def score_min(self) -> float:
-        """A |score| below this, before the weight, is no candidate."""
+        """Minimum |score|, before the weight, for a signal."""
         ...
 
     @property
@@ -115,7 +118,7 @@ class Strategy(Protocol):
 
     @property
     def requirements(self) -> Mapping[Abstain, Requirement]:
-        """What it asks before it scores, by the code that it abstains with otherwise.
+        """Conditions of a score, by the code of the abstention if one is not met.
 
         Codes of ``data_verdicts`` and of the ranking are left out.
         """
@@ -123,28 +126,28 @@ class Strategy(Protocol):
 
     @property
     def open_interest_span_ms(self) -> int:
-        """How far back the open interest that ``evaluate`` reads goes; 0 when it reads none."""
+        """Period of open interest that ``evaluate`` reads, back from now; 0: none."""
         ...
 
     def hold_ms(self, period_ms: int) -> int:
-        """The time stop: how long a position may be held."""
+        """Return the time limit of a position."""
         ...
 
     def lookback_bars(self, period_ms: int) -> int:
-        """The deepest window that ``evaluate`` reads."""
+        """Return the longest window that ``evaluate`` reads."""
         ...
 
     def warmup_bars(self, period_ms: int) -> int:
-        """Consecutive closed bars of a symbol needed before its first opinion."""
+        """Return the consecutive closed bars of a symbol needed before its first score."""
         ...
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
-        """Opinions at the panel's newest bar. Never raises on bad data: it abstains."""
+        """Return the scores at the panel's newest bar; abstain from symbols with bad data."""
         ...
 
 
 class Verdicts:
-    """The abstain column while it is being written: the first reason given to a symbol stands."""
+    """The abstain column under construction; the first code given to a symbol stays."""
 
     def __init__(self, symbols: int) -> None:
         self.codes: Codes = np.zeros(symbols, np.uint8)
@@ -153,12 +156,13 @@ class Verdicts:
         np.copyto(self.codes, np.uint8(code), where=where & (self.codes == 0))
 
     @property
-    def speaking(self) -> Mask:
+    def scored(self) -> Mask:
+        """True where no abstention was given, ``[symbols]``."""
         return np.asarray(self.codes == 0)
 
 
 def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
-    """Abstentions that every strategy shares: missing, stale and warming-up symbols."""
+    """Return the abstentions of every strategy: missing, stale and warming-up symbols."""
     verdicts = Verdicts(len(panel.symbols))
     seen = panel.last_close_ms >= 0
     fresh = panel.last_close_ms >= now_ms - STALE_PERIODS * panel.period_ms
@@ -169,7 +173,7 @@ def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
 
 
 def failed(strategy: str, symbols: int) -> StrategyScores:
-    """What stands in for the opinion of a strategy that raised: no symbol is spoken of."""
+    """Return the columns of a strategy that raised: it abstains from every symbol."""
     unknown = np.full(symbols, np.nan)
     return StrategyScores(
         strategy=strategy,

@@ -1,7 +1,7 @@
-"""Mean reversion: fade a stretched price back to its moving average, in ranges only.
+"""Mean reversion: trade back to the moving average from an extreme price, in ranges only.
 
-Setup: z of the close against its SMA, the two-period RSI at the same extreme, a variance ratio
-below one (Lo and MacKinlay 1988) and an Ornstein-Uhlenbeck half-life short enough to matter.
+Setup: z-score of the close against its SMA and RSI at the same extreme, a variance ratio below one
+(Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life within the limits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kamou.core.strategies.base import (
     parameter,
 )
 
-HALF_LIFE_SHARE = 3  # a half-life above n/3 cannot be told from none in n bars
+HALF_LIFE_SHARE = 3  # n bars cannot show a half-life above n/3
 RANDOM_WALK = 1.0  # the variance ratio of a random walk
 
 
@@ -40,24 +40,26 @@ RANDOM_WALK = 1.0  # the variance ratio of a random walk
 class MeanReversionParameters(Parameters):
     """Windows are in bars of the trade timeframe."""
 
-    window: int = parameter(100, "of the z-score", unit="bars", low=10, high=5_000)
-    warmup: int = parameter(200, "before the first opinion", unit="bars", low=10, high=10_000)
-    z_entry: float = parameter(1.5, "a smaller |z| is no setup", low=0, high=10)
-    rsi_period: int = parameter(2, "of the trigger", unit="bars", low=2, high=100)
-    rsi_low: float = parameter(10.0, "long below", low=0, high=50)
-    rsi_high: float = parameter(90.0, "short above", low=50, high=100)
-    variance_ratio_q: int = parameter(5, "of the variance ratio", unit="bars", low=2, high=100)
-    half_life_min: float = parameter(  # the maximum is n/3
-        2.0, "shorter is noise", unit="bars", low=0, high=1_000
+    window: int = parameter(100, "window of the z-score", unit="bars", low=10, high=5_000)
+    warmup: int = parameter(200, "warm-up before the first score", unit="bars", low=10, high=10_000)
+    z_entry: float = parameter(1.5, "minimum absolute z-score for a signal", low=0, high=10)
+    rsi_period: int = parameter(2, "period of the RSI", unit="bars", low=2, high=100)
+    rsi_low: float = parameter(10.0, "maximum RSI for a long signal", low=0, high=50)
+    rsi_high: float = parameter(90.0, "minimum RSI for a short signal", low=50, high=100)
+    variance_ratio_q: int = parameter(
+        5, "aggregation of the variance ratio", unit="bars", low=2, high=100
     )
-    efficiency_max: float = parameter(0.3, "above it the market trends", low=0, high=1)
+    half_life_min: float = parameter(
+        2.0, "minimum half-life; the maximum is window / 3", unit="bars", low=0, high=1_000
+    )
+    efficiency_max: float = parameter(0.3, "efficiency ratio at which trends begin", low=0, high=1)
     efficiency_period: int = parameter(
-        10, "of the efficiency ratio", unit="bars", low=2, high=1_000
+        10, "period of the efficiency ratio", unit="bars", low=2, high=1_000
     )
-    adx_max: float = parameter(20.0, "above it the market trends", low=0, high=100)
-    atr_period: int = parameter(14, "of the average true range", unit="bars", low=2, high=1_000)
+    adx_max: float = parameter(20.0, "ADX at which trends begin", low=0, high=100)
+    atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
     stop_atr: float = parameter(1.5, "stop distance", unit="ATR", low="0.1", high=20)
-    hold_bars: int = parameter(96, "then the time stop closes", unit="bars", low=1, high=10_000)
+    hold_bars: int = parameter(96, "time limit of a position", unit="bars", low=1, high=10_000)
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
         if self.warmup >= self.window:
@@ -66,6 +68,8 @@ class MeanReversionParameters(Parameters):
 
 
 class MeanReversion:
+    """The mean reversion strategy; see the module for its setup."""
+
     name: ClassVar[str] = "mean_reversion"
     cross_sectional: ClassVar[bool] = False
     score_min: ClassVar[float] = 0.0  # z_entry is the threshold
@@ -132,7 +136,7 @@ class MeanReversion:
         high = (z >= p.z_entry) & (rsi >= p.rsi_high)
         low = (z <= -p.z_entry) & (rsi <= p.rsi_low)
         verdicts.abstain(~(high | low), Abstain.NO_TRIGGER)
-        ratio, life = self._reversion(panel, verdicts.speaking)
+        ratio, life = self._reversion(panel, verdicts.scored)
         reverting = (ratio < RANDOM_WALK) & (life >= p.half_life_min)
         reverting &= life <= p.window / HALF_LIFE_SHARE
         verdicts.abstain(~reverting, Abstain.NOT_MEAN_REVERTING)
@@ -150,7 +154,7 @@ class MeanReversion:
         )
 
     def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
-        """Variance ratio and half-life of log prices, computed only where a setup stands."""
+        """Return variance ratio and half-life of log prices where a setup exists, else NaN."""
         ratio, life = np.full((2, len(where)), np.nan)
         chosen = np.flatnonzero(where)
         if len(chosen):

@@ -1,7 +1,7 @@
-"""Momentum confirmed by open interest: continue what has moved, when new positions follow it.
+"""Momentum confirmed by open interest: follow a trend, with more weight if open interest rises.
 
-Raw value: the mean over the horizons of the log return, last bar skipped, in units of its own
-realized volatility; its rank across all symbols is the score, made when the shards are merged.
+Raw value: the mean over the horizons of the log return, without the newest bar, in units of its
+realized volatility. The score is its rank across all symbols, made when the shards are merged.
 """
 
 from __future__ import annotations
@@ -40,28 +40,38 @@ class MomentumParameters(Parameters):
     """Horizons are in days; the panel turns them into bars."""
 
     horizons_days: tuple[int, ...] = parameter(
-        (1, 7), "of the scaled returns", unit="days", low=1, high=365
+        (1, 7), "horizons of the scaled returns", unit="days", low=1, high=365
     )
-    warmup_days: int = parameter(30, "before the first opinion", unit="days", low=1, high=1_000)
-    efficiency_min: float = parameter(0.35, "below it nothing trends", low=0, high=1)
+    warmup_days: int = parameter(
+        30, "warm-up before the first score", unit="days", low=1, high=1_000
+    )
+    efficiency_min: float = parameter(0.35, "efficiency ratio at which trends begin", low=0, high=1)
     efficiency_period: int = parameter(
-        10, "of the efficiency ratio", unit="bars", low=2, high=1_000
+        10, "period of the efficiency ratio", unit="bars", low=2, high=1_000
     )
-    adx_min: float = parameter(25.0, "below it nothing trends", low=0, high=100)
-    atr_period: int = parameter(14, "of the average true range", unit="bars", low=2, high=1_000)
+    adx_min: float = parameter(25.0, "ADX at which trends begin", low=0, high=100)
+    atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
     stop_atr: float = parameter(2.0, "stop distance", unit="ATR", low="0.1", high=20)
     target_atr: float = parameter(4.6, "target distance", unit="ATR", low="0.1", high=100)
-    hold_hours: int = parameter(72, "then the time stop closes", unit="h", low=1, high=10_000)
-    no_confirmation_weight: float = parameter(0.3, "without open interest", low=0, high=1)
-    oi_z_min: float = parameter(0.5, "change in ln(OI) that confirms", low=0, high=10)
-    oi_changes_min: int = parameter(20, "changes before their z is asked", low=3, high=100)
-    oi_deviation_min: float = parameter(
-        0.001, "floor of the z", unit="of open interest", low=0, high=1
+    hold_hours: int = parameter(72, "time limit of a position", unit="h", low=1, high=10_000)
+    no_confirmation_weight: float = parameter(
+        0.3, "weight of a score that open interest does not confirm", low=0, high=1
     )
-    rank_min: float = parameter(0.8, "only the tails speak", low=0, high=1)
+    oi_z_min: float = parameter(
+        0.5, "minimum z-score of the change in ln(open interest) that confirms", low=0, high=10
+    )
+    oi_changes_min: int = parameter(
+        20, "minimum number of past changes for that z-score", low=3, high=100
+    )
+    oi_deviation_min: float = parameter(
+        0.001, "minimum deviation in that z-score", unit="of open interest", low=0, high=1
+    )
+    rank_min: float = parameter(0.8, "minimum absolute rank for a signal", low=0, high=1)
 
 
 class OiMomentum:
+    """The momentum strategy; see the module for its score."""
+
     name: ClassVar[str] = "oi_momentum"
     cross_sectional: ClassVar[bool] = True
     proxies: ClassVar[tuple[str, ...]] = ("", "no_oi")
@@ -109,7 +119,7 @@ class OiMomentum:
     def warmup_bars(self, period_ms: int) -> int:
         p = self.parameters
         asked = -(-p.warmup_days * DAY_MS // period_ms)
-        # one bar more than the lookback: the first return of a window needs the bar before
+        # one bar more than the lookback: the first return of a window needs the previous bar
         return max(asked, self.lookback_bars(period_ms) + 1, 2 * p.atr_period)
 
     def _horizons(self, period_ms: int) -> tuple[int, ...]:
@@ -124,8 +134,8 @@ class OiMomentum:
         known = (atr > FLAT_RELATIVE * panel.row("close")) & (volatility > FLAT_RELATIVE)
         known &= np.isfinite(raw + adx + efficiency)
         verdicts.abstain(~known, Abstain.DATA_DEGENERATE)
-        # Every symbol with good data takes part in the cross-section, whatever its regime.
-        raw = np.where(verdicts.speaking, raw, np.nan)
+        # Every symbol with good data is in the cross-section, whatever its regime.
+        raw = np.where(verdicts.scored, raw, np.nan)
         trending = (efficiency > p.efficiency_min) & (adx > p.adx_min)
         verdicts.abstain(~trending, Abstain.REGIME_WRONG)
         open_interest_z = self._interest_z(panel, now_ms)
@@ -144,7 +154,7 @@ class OiMomentum:
         )
 
     def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
-        """The raw value, and the realized volatility per bar over the longest horizon."""
+        """Return the raw value, and the realized volatility per bar over the longest horizon."""
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
         volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))
@@ -157,7 +167,7 @@ class OiMomentum:
             return total / (len(horizons) * volatility), volatility
 
     def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
-        """NaN where open interest is unknown, too short or stale: then nothing confirms."""
+        """Return the z-score of the change; NaN where open interest is unknown, short or stale."""
         stale_ms = panel.of_interest("stale_ms", now_ms, _stale_ms)
         if not now_ms <= stale_ms:
             return np.full(len(panel.symbols), np.nan)
@@ -165,7 +175,7 @@ class OiMomentum:
 
 
 def _stale_ms(times: Ints, logs: Floats) -> Floats:
-    """From when on this open interest is too old to be believed; NaN when there is too little."""
+    """Return the time from which this open interest is stale; NaN with fewer than two rows."""
     newest_ms = times[-1] if len(times) else 0
     return np.asarray(newest_ms + STALE_PERIODS * spacing_ms(times))
 

@@ -1,4 +1,4 @@
-"""T2: vetoes, one file each. The file is the registration: it has a function ``veto``."""
+"""Vetoes (T2), one file each. A file is registered by its function ``veto``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kamou.core.model import Candidate, Denial, Side
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import ConfigurationError
 
-VETO_BASE_MODULE = "base"  # the vocabulary of this package, not a veto
+VETO_BASE_MODULE = "base"  # types of this package, not a veto
 
 
 def discover_vetoes() -> dict[str, VetoRule]:
-    """Every veto by file name, in alphabetical order.
+    """Return every veto by file name, in alphabetical order.
 
     Raises:
-        ConfigurationError: a file has no function ``veto``, or does not import.
+        ConfigurationError: a file has no function ``veto``, or its import fails.
     """
     found: dict[str, VetoRule] = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__)):
@@ -35,13 +35,13 @@ def discover_vetoes() -> dict[str, VetoRule]:
 def ask_all(
     candidate: Candidate, context: VetoContext, vetoes: Mapping[str, VetoRule]
 ) -> tuple[Denial, ...]:
-    """Ask every veto and keep every denial; empty when the candidate is cleared."""
+    """Ask every veto and return every denial; empty if the candidate passes."""
     answers = (veto(candidate, context) for veto in vetoes.values())
     return tuple(answer for answer in answers if answer is not None)
 
 
 def conflicting_symbols(candidates: Iterable[Candidate]) -> frozenset[str]:
-    """Symbols that one cycle's candidates want both long and short."""
+    """Return the symbols that candidates of one cycle want both long and short."""
     sides: dict[str, Side] = {}
     return frozenset(
         c.symbol for c in candidates if sides.setdefault(c.symbol, c.side) is not c.side

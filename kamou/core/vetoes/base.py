@@ -1,4 +1,4 @@
-"""What a veto is: a function of a candidate and its context that returns a denial or None."""
+"""The type of a veto: a function of a candidate and its context; returns a denial or None."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 
 @attrs.frozen(kw_only=True)
 class VetoContext:
-    """Everything T2 may look at, as of ``now_ms``."""
+    """Inputs of a veto (T2), as of ``now_ms``."""
 
     now_ms: int
     period_ms: int  # of the trade timeframe
@@ -22,8 +22,8 @@ class VetoContext:
     risk: RiskLimits = RiskLimits()
     costs: CostModel
     quotes: Mapping[str, Quote]
-    instruments: Mapping[str, Instrument]  # of every symbol of the universe, in newest terms
-    held: Mapping[str, str] = attrs.field(factory=dict)  # by symbol: its position or working entry
+    instruments: Mapping[str, Instrument]  # newest specification of every symbol
+    held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> its position or open entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
@@ -34,7 +34,7 @@ VetoRule = Callable[[Candidate, VetoContext], Denial | None]
 
 
 def make_veto(code: Veto, **figures: object) -> Denial:
-    """A denial with its figures, in the order given; floats to six significant digits."""
+    """Return a denial with its figures in the given order; floats have six significant digits."""
     shown = tuple(
         Figure(name=name, value=f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in figures.items()

@@ -1,4 +1,4 @@
-"""Two strategies want one symbol in opposite directions: neither is believed."""
+"""Veto of candidates in a symbol that strategies want both long and short."""
 
 from __future__ import annotations
 

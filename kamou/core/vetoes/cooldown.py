@@ -1,4 +1,4 @@
-"""After a stop-out the symbol rests: the next entry there is most often the same mistake again."""
+"""Veto of a symbol for ``risk.cooldown_after_stop_s`` after a stop-out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Symbols that the operator does not trade."""
+"""Veto of symbols that the operator excludes by ``veto.excluded``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One position per symbol, with one owning strategy: a held symbol takes no second entry."""
+"""Veto of a symbol with a position or an open entry: one trade per symbol is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be won, after costs, must be worth what may be lost, after costs."""
+"""Veto of candidates whose reward-to-risk after costs is below ``veto.reward_to_risk_min``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Without a quote the spread counts as zero: then b is an upper bound, and staleness denies."""
+    """Deny a low reward-to-risk. Without a quote the spread counts as 0; ``staleness`` denies."""
     quote = context.quotes.get(candidate.symbol)
     cost = round_trip_cost(
         context.costs,

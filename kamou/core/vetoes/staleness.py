@@ -1,4 +1,4 @@
-"""Old data is no basis for risk: the bar, or the quote that would be traded on, is too old."""
+"""Veto of candidates whose bar or quote is too old."""
 
 from __future__ import annotations
 

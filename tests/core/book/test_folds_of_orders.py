@@ -332,7 +332,7 @@ def test_a_correction_says_its_quantity_as_the_venue_signs_it(
 def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
     no = review_reduction(intent(OrderRole.EXIT, plan(side=side), quantity=D(0)), D(0))
     assert no is not None
-    assert "nothing is held" in str(no)
+    assert "no position is open" in str(no)
 
 
 def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:

@@ -22,7 +22,7 @@ def approved() -> Approved:
 
 
 def test_only_the_governor_makes_one() -> None:
-    with pytest.raises(TypeError, match="made by the risk governor only"):
+    with pytest.raises(TypeError, match="only the risk governor makes"):
         Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_at_ms=NOON)
 
 
