@@ -85,7 +85,7 @@ def infer_period_ms(rows: BarRows) -> int:
     steps = steps[steps > 0]
     if not len(steps):
         raise InvalidDataError(
-            "no symbol has two bars, so the bar period is unknown; import at least two bars"
+            "fewer than two bars of any symbol, so the bar period is unknown; import at least two"
         )
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])

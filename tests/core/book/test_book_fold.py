@@ -43,7 +43,7 @@ PLAN = plan()
 # --- the fold ----------------------------------------------------------------------
 
 
-def test_every_event_of_the_vocabulary_is_applied_or_known_to_change_nothing() -> None:
+def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
     silent = {
         e.RunStopped,
         e.CycleRanked,
@@ -73,7 +73,7 @@ def test_an_event_applied_before_is_ignored(story: Story) -> None:
     assert story.book.seq == seq + 5
 
 
-def test_a_fork_goes_its_own_way(story: Story) -> None:
+def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     story.open(PLAN)
     fork = story.book.fork()
     assert fork == story.book
@@ -85,7 +85,7 @@ def test_a_fork_goes_its_own_way(story: Story) -> None:
     assert story.book.conduct.entries
 
 
-def test_a_snapshot_refuses_what_is_not_a_book() -> None:
+def test_loading_a_snapshot_that_is_no_book_raises() -> None:
     for damaged in (b"", b"{}", b"[]"):
         with pytest.raises((ValueError, KeyError, TypeError)):
             PositionBook.load(damaged)

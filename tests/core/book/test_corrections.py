@@ -34,7 +34,7 @@ def stop(quantity: str) -> ConfirmedStop:
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_what_is_gone_was_closed_at_the_price_of_the_correction(side: Side, sign: int) -> None:
+def test_a_correction_closes_missing_contracts_at_its_price(side: Side, sign: int) -> None:
     less = correct(opened(side), D(70), D(99), LATER)
     assert (less.quantity, less.exited, less.exit_price) == (70, 30, 99)
     assert less.realized == -3 * sign  # 3 units, 1 below the entry
@@ -46,7 +46,7 @@ def test_what_is_gone_was_closed_at_the_price_of_the_correction(side: Side, sign
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_what_is_more_was_opened_at_the_price_of_the_correction(side: Side, sign: int) -> None:
+def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: int) -> None:
     more = correct(opened(side), D(150), D(106), LATER)
     assert (more.quantity, more.entered, more.exited) == (150, 150, 0)
     assert more.entry_price == 102  # (100 x 100 + 50 x 106) / 150

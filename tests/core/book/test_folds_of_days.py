@@ -47,7 +47,7 @@ def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
 @pytest.mark.parametrize(
     ("moved_ms", "net_deposits"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)]
 )
-def test_a_transfer_of_the_new_day_is_a_flow_of_it(
+def test_a_transfer_of_the_new_day_is_a_net_deposit_of_it(
     story: Story, moved_ms: int, net_deposits: int
 ) -> None:
     midnight = NOON + DAY // 2

@@ -117,7 +117,7 @@ def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -
 
 
 @pytest.mark.parametrize("reduce_only", [False, True])
-def test_an_entry_is_no_reduction_even_where_it_says_so(reduce_only: bool) -> None:
+def test_an_entry_is_no_reduction_even_if_it_is_reduce_only(reduce_only: bool) -> None:
     entry = intent(OrderRole.ENTRY, PLAN, reduce_only=reduce_only)
     no = review_reduction(entry, D(-100))  # it would even reduce a short
     assert no is not None
@@ -208,7 +208,7 @@ def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
     ("status", "protected"),
     [(OrderStatus.CANCELED, False), (OrderStatus.EXPIRED, False), (OrderStatus.FILLED, True)],
 )
-def test_a_confirmed_stop_protects_until_the_venue_says_that_it_ended_unfilled(
+def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfilled(
     story: Story, status: OrderStatus, protected: bool
 ) -> None:
     """What filled has closed the position: its fills say so."""
@@ -232,7 +232,7 @@ def test_the_deadline_of_a_stop_begins_with_the_fill_and_never_in_the_future_of_
 
 
 @pytest.mark.parametrize(("symbol", "trade_id"), [("ETHUSDT", "t"), ("SOLUSDT", "other")])
-def test_terms_of_a_trade_that_is_not_held_change_nothing(
+def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
     story: Story, symbol: str, trade_id: str
 ) -> None:
     story.open(PLAN)
@@ -316,7 +316,7 @@ def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story:
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_a_correction_says_its_quantity_as_the_venue_signs_it(
+def test_a_correction_has_the_sign_of_the_venues_quantity(
     story: Story, side: Side, sign: int
 ) -> None:
     story.open(plan(side=side))

@@ -120,7 +120,7 @@ def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(sto
     assert not story.book.unattributed
 
 
-def test_funding_of_what_others_held_stays_with_no_trade_and_is_forgotten(story: Story) -> None:
+def test_funding_of_an_external_position_belongs_to_no_trade_and_is_forgotten(story: Story) -> None:
     pay(story, "-0.7", NOON - HOUR_MS, NOON)
     story.open(numbered(1), at_ms=NOON)
     assert story.book.trades["SOLUSDT"].funding == 0

@@ -114,7 +114,7 @@ def test_an_order_closed_with_more_filled_than_seen_waits_for_those_fills() -> N
     assert apply_order_event(order, filled("30")).settled
 
 
-def test_news_of_more_fills_reaches_an_order_that_is_terminal_already() -> None:
+def test_a_larger_filled_quantity_changes_a_terminal_order() -> None:
     order = after(order_closed(ENTRY, S.CANCELED))
     later = apply_order_event(order, order_closed(ENTRY, S.CANCELED, "10"))
     assert later.reported == 10
@@ -126,7 +126,7 @@ def test_the_rejected_rest_of_a_partly_filled_order_is_a_cancellation() -> None:
     assert after(rejected()).status is S.REJECTED
 
 
-def test_an_order_being_cancelled_may_still_fill() -> None:
+def test_an_order_being_canceled_may_still_fill() -> None:
     order = after(acknowledged(), cancel(), filled("40"))
     assert order.status is S.PENDING_CANCEL
     assert order.filled == 40
@@ -134,12 +134,14 @@ def test_an_order_being_cancelled_may_still_fill() -> None:
 
 
 @pytest.mark.parametrize("status", [S.ACCEPTED, S.SUBMITTED, S.UNKNOWN])
-def test_a_closure_that_is_no_end_is_a_mistake_of_ours(status: OrderStatus) -> None:
+def test_a_closure_with_a_status_that_is_not_terminal_fails_an_assertion(
+    status: OrderStatus,
+) -> None:
     with pytest.raises(AssertionError):
         after(order_closed(ENTRY, status))
 
 
-def test_an_event_of_another_order_or_of_no_order_is_a_mistake_of_ours() -> None:
+def test_an_event_of_another_order_or_of_no_order_fails_an_assertion() -> None:
     other = intent(OrderRole.STOP_LOSS, plan())
     with pytest.raises(AssertionError):
         after(order_closed(other, S.CANCELED))
@@ -161,7 +163,7 @@ EVENTS = st.sampled_from(
 
 @settings(max_examples=100)
 @given(st.lists(EVENTS, max_size=12))
-def test_no_order_ends_without_the_venues_word(told: list[e.Event]) -> None:
+def test_no_order_ends_without_a_report_of_the_venue(told: list[e.Event]) -> None:
     order = open_order(ENTRY, NOON)
     for event in told:
         before, order = order, apply_order_event(order, event)

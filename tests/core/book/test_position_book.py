@@ -160,7 +160,7 @@ def test_a_late_fill_reopens_a_trade_that_was_not_published(story: Story) -> Non
     assert story.book.pending_closures(NOON) == ()
 
 
-def test_a_fill_is_counted_once_however_often_it_is_told(story: Story) -> None:
+def test_a_fill_is_counted_once_however_often_it_is_reported(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     done = story.fill(entry, "40", "100")
@@ -229,7 +229,7 @@ def test_funding_accrues_to_the_trade_even_when_it_is_flat_already(story: Story)
     assert story.book.net_deposits == 0
 
 
-def test_q_is_the_smaller_of_equity_and_balance(story: Story) -> None:
+def test_sizing_equity_is_the_smaller_of_equity_and_wallet_balance(story: Story) -> None:
     assert story.book.sizing_equity == 10000
     story.say(attrs.evolve(mark("9000"), wallet_balance=D(9500)))
     assert story.book.sizing_equity == 9000
@@ -268,7 +268,7 @@ def test_a_correction_to_nothing_ends_the_trade(story: Story) -> None:
     assert len(story.book.finished) == 1
 
 
-def test_an_adopted_position_is_ours(story: Story) -> None:
+def test_an_adopted_position_is_a_trade_of_the_book(story: Story) -> None:
     story.say(
         e.PositionAdopted(
             at_ms=NOON,

@@ -99,7 +99,7 @@ def test_a_stop_that_was_not_read_back_is_not_confirmed(story: Story) -> None:
     assert (row.stop_quantity, row.unprotected_since_ms) == (None, NOON)
 
 
-def test_a_stop_that_covers_a_part_is_not_confirmed_and_says_how_much(story: Story) -> None:
+def test_a_stop_that_covers_a_part_is_not_confirmed_and_shows_its_quantity(story: Story) -> None:
     of = plan()
     _, stop = story.open(of)
     story.say(
@@ -115,7 +115,7 @@ def test_a_stop_that_covers_a_part_is_not_confirmed_and_says_how_much(story: Sto
     assert (row.stop_confirmed, row.stop_quantity, row.quantity) == (False, 30, 100)
 
 
-def test_without_a_mark_nothing_is_made_up(story: Story) -> None:
+def test_without_a_mark_the_figures_of_a_position_are_none(story: Story) -> None:
     story.open(plan())
     (row,) = shown(story)
     assert (row.mark_price, row.unrealized_pnl, row.net_pnl, row.r) == (None, None, None, None)

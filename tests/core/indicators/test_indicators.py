@@ -191,7 +191,7 @@ def test_a_gap_restarts_the_recursion_of_that_symbol_alone() -> None:
         np.testing.assert_array_equal(gapped[:, 1], whole[:, 0], err_msg=repr(spec))
 
 
-def test_window_statistics_forget_one_bad_print_completely() -> None:
+def test_window_statistics_forget_one_bad_price_completely() -> None:
     chance = np.random.default_rng(3)
     values = chance.normal(100, 1, size=(300, 1))
     values[50] = 1e9
@@ -206,7 +206,7 @@ def test_efficiency_is_one_on_a_straight_line_and_unknown_when_flat() -> None:
     assert np.isnan(efficiency_ratio(np.full(30, 2.0), 10)).all()
 
 
-def test_variance_ratio_tells_trend_from_reversion() -> None:
+def test_variance_ratio_separates_trend_from_reversion() -> None:
     noise = np.random.default_rng(5).normal(size=2000)
     assert variance_ratio(np.cumsum(noise), 5) == pytest.approx(1.0, abs=0.15)
     assert variance_ratio(noise, 5) < 0.4
@@ -256,13 +256,13 @@ def test_vwap_weighs_typical_prices_by_volume_and_needs_a_trade() -> None:
     assert np.isnan(made[[0, 3, 4]]).all()
 
 
-def test_robust_z_ignores_the_outlier_that_ruins_a_plain_one() -> None:
+def test_robust_z_ignores_an_outlier_that_distorts_the_plain_z() -> None:
     past = np.append(np.linspace(-1, 1, 41), 1e6)[:, np.newaxis]
     z = robust_z(np.array([2.0]), past, known_min=10, deviation_min=1e-9)
     assert z == pytest.approx(2.6, abs=0.3)
 
 
-def test_robust_z_is_floored_and_silent_without_enough_past() -> None:
+def test_robust_z_has_a_minimum_deviation_and_is_nan_without_enough_past() -> None:
     pinned = np.zeros((30, 2))
     pinned[5:, 1] = np.nan
     z = robust_z(np.array([0.01, 0.01]), pinned, known_min=10, deviation_min=0.005)
@@ -295,7 +295,7 @@ DAY = 86_400_000
 CHANGE = InterestChange(lag_ms=DAY, span_ms=30 * DAY, known_min=5, deviation_min=1e-3)
 
 
-def test_change_of_interest_is_found_a_lag_ago_despite_jittered_publication() -> None:
+def test_change_of_open_interest_is_found_a_lag_ago_despite_jittered_publication() -> None:
     chance = np.random.default_rng(1)
     times = np.arange(40) * (DAY // 6) + chance.integers(0, 5_000, 40)
     logs = np.cumsum(chance.normal(0, 0.01, size=(40, 2)), axis=0)
@@ -304,7 +304,7 @@ def test_change_of_interest_is_found_a_lag_ago_despite_jittered_publication() ->
     np.testing.assert_allclose(CHANGE.z(times, logs), expected, rtol=1e-12)
 
 
-def test_change_of_interest_forgets_what_is_older_than_its_span() -> None:
+def test_change_of_open_interest_forgets_what_is_older_than_its_span() -> None:
     times = np.arange(60) * DAY
     logs = np.cumsum(np.random.default_rng(2).normal(0, 0.01, size=(60, 1)), axis=0)
     changes = np.diff(logs, axis=0)
@@ -312,14 +312,14 @@ def test_change_of_interest_forgets_what_is_older_than_its_span() -> None:
     np.testing.assert_allclose(CHANGE.z(times, logs), expected, rtol=1e-12)
 
 
-def test_change_of_interest_is_unknown_across_a_hole_and_from_one_row() -> None:
+def test_change_of_open_interest_is_unknown_across_a_hole_and_from_one_row() -> None:
     times = np.append(np.arange(20) * DAY, 40 * DAY)
     assert np.isnan(CHANGE.z(times, np.random.default_rng(3).normal(size=(21, 1)))).all()
     assert np.isnan(CHANGE.z(times[:1], np.zeros((1, 1)))).all()
     assert np.isnan(spacing_ms(times[:1]))
 
 
-def test_interest_sparser_than_twice_the_lag_tells_no_change() -> None:
+def test_open_interest_sparser_than_twice_the_lag_has_no_change() -> None:
     times = np.arange(20) * 3 * DAY
     assert np.isnan(CHANGE.z(times, np.random.default_rng(3).normal(size=(20, 1)))).all()
 

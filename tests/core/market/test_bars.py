@@ -80,7 +80,7 @@ def test_resampling_equals_the_naive_way(
             assert got[4] == pytest.approx(sum(fine.volume[part, column]), rel=1e-12)
 
 
-def test_a_period_that_is_no_multiple_is_refused() -> None:
+def test_a_period_that_is_no_multiple_is_invalid() -> None:
     fine = made_bars(10, 1, 1)
     for period in (90_000, 30_000):
         with pytest.raises(InvalidDataError, match="multiple"):
@@ -253,8 +253,8 @@ def test_rows_that_interleave_the_symbols_are_as_good() -> None:
     assert problems_of(rows) == NOTHING
 
 
-def test_the_period_must_be_told_by_the_bars() -> None:
-    with pytest.raises(InvalidDataError, match="no symbol has two bars"):
+def test_bars_that_do_not_show_their_period_are_invalid() -> None:
+    with pytest.raises(InvalidDataError, match="fewer than two bars"):
         infer_period_ms(rows_of(made_bars(1, 3, 1)))
     odd = rows_of(made_bars(9, 1, 1))
     odd.open_ms[:] = START_MS + 7 * MINUTE_MS * np.arange(9)
@@ -262,7 +262,7 @@ def test_the_period_must_be_told_by_the_bars() -> None:
         infer_period_ms(odd)
 
 
-def test_times_at_the_ends_of_64_bits_are_refused_and_do_not_wrap_around() -> None:
+def test_times_at_the_ends_of_64_bits_are_invalid_and_do_not_wrap_around() -> None:
     for wild in (2**63 - 1, 9_223_372_036_854_000_000, -(2**63), -(2**62)):
         rows = rows_of(made_bars(30, 2, 4))
         rows.open_ms[47] = wild

@@ -56,14 +56,12 @@ def test_a_sound_instrument_has_no_faults() -> None:
         ({"qty_max": D("Infinity")}, "qty_max is Infinity"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_told_with_its_figure(
-    change: dict[str, Any], said: str
-) -> None:
+def test_an_invalid_limit_is_reported_with_its_figure(change: dict[str, Any], said: str) -> None:
     found = instrument_faults(attrs.evolve(SOUND, **change))
     assert any(said in fault for fault in found), found
 
 
-def test_a_market_is_told_every_fault_with_its_symbol() -> None:
+def test_every_fault_of_every_instrument_is_reported_with_its_symbol() -> None:
     bad = attrs.evolve(SOUND, symbol="ETHUSDT", tick=D(0), lot=D(0))
     found = faults_of_all(["BTCUSDT", "ETHUSDT", "XRPUSDT"], [SOUND, SOUND, bad])
     assert found == (

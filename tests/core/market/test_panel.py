@@ -57,7 +57,7 @@ def test_moving_the_buffer_never_changes_a_window(window: int, bars: int) -> Non
     np.testing.assert_allclose(market.view("log_return", window)[1:, 0], np.diff(np.log(padded)))
 
 
-def test_a_deeper_look_than_the_window_is_a_mistake_of_ours() -> None:
+def test_a_view_longer_than_the_window_fails_an_assertion() -> None:
     with pytest.raises(AssertionError):
         panel(1, 4).view("close", 5)
 

@@ -95,7 +95,7 @@ def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
     assert (best.hold_ms, best.proxy) == (96 * PERIOD, "")
 
 
-def test_only_the_top_is_told_in_full_and_the_rest_is_counted() -> None:
+def test_only_the_top_is_listed_in_full_and_the_rest_is_counted() -> None:
     ranking = ranked([answer(0, opinion("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
     assert [c.symbol for c in ranking.top] == ["B"]
     assert ranking.candidates == 2
@@ -137,7 +137,7 @@ def test_a_cycle_without_a_closed_bar_ranks_nothing() -> None:
     assert (silent.bar_closed_at_ms, silent.symbols, silent.late_shards) == (0, 0, 2)
 
 
-def test_a_shard_without_a_strategys_columns_is_a_mistake_of_ours() -> None:
+def test_a_shard_without_a_strategys_columns_fails_an_assertion() -> None:
     with pytest.raises(AssertionError, match="no columns of mean_reversion"):
         ranked([answer(0), answer(1)])
 
@@ -175,7 +175,7 @@ def test_the_strongest_of_a_falling_market_is_not_bought() -> None:
     assert [(c.symbol, c.side) for c in ranking.top] == [("A", Side.SHORT)]
 
 
-def test_a_symbol_in_the_wrong_regime_counts_in_the_cross_section_but_does_not_speak() -> None:
+def test_a_symbol_in_the_wrong_regime_counts_in_the_cross_section_but_gives_no_signal() -> None:
     columns = opinion("oi_momentum", 3, raw=[-1, 1, 2], abstain=[0, 0, Abstain.REGIME_WRONG])
     ranking = ranked([answer(0, columns)], MOMENTUM, (("A", "B", "C"),))
     assert [c.symbol for c in ranking.top] == ["A"]

@@ -88,7 +88,7 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
     assert stop == (100 - (10 - 100 * worse) / D("1.25")).quantize(D("0.01"), "ROUND_CEILING")
 
 
-def test_an_atr_of_nothing_says_nothing() -> None:
+def test_an_atr_of_zero_is_ignored() -> None:
     assert stop_for("100", "0") == stop_for("100")
 
 

@@ -51,13 +51,13 @@ def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story)
     assert run(holding, look(positions=HELD, open_orders=RESTING), doubting).doubts == {}
 
 
-def test_another_smaller_quantity_is_another_doubt(holding: Story) -> None:
+def test_another_smaller_quantity_is_another_pending_mismatch(holding: Story) -> None:
     doubting = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
     seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
     assert run(holding, seventy, doubting).deferred == ("SOLUSDT",)
 
 
-def test_a_larger_quantity_is_believed_at_once(holding: Story) -> None:
+def test_a_larger_quantity_is_drift_at_once(holding: Story) -> None:
     more = look(positions=(venue_position("SOLUSDT", "130"),), open_orders=RESTING)
     assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
 
@@ -198,12 +198,12 @@ def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) 
     )
 
 
-def test_a_symbol_without_an_instrument_keeps_its_terms(holding: Story) -> None:
+def test_a_symbol_without_an_instrument_keeps_its_contract_specification(holding: Story) -> None:
     unlisted = attrs.evolve(TERMS, instruments={})
     assert run(holding, look(positions=HELD, open_orders=RESTING), unlisted).repairs == ()
 
 
-def test_what_a_listing_says_anew_is_told_field_by_field() -> None:
+def test_a_changed_instrument_is_reported_field_by_field() -> None:
     known = {"SOLUSDT": INSTRUMENTS["SOLUSDT"]}
     listed = attrs.evolve(known["SOLUSDT"], tick=D("0.7"), leverage_max=5)
     (event,) = changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)

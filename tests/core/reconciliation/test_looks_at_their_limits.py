@@ -82,7 +82,7 @@ def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> No
 
 
 @pytest.mark.parametrize(("early_ms", "swept"), [(1, False), (0, True)])
-def test_an_entry_is_swept_from_the_millisecond_at_which_its_plan_expires(
+def test_an_entry_is_canceled_from_the_millisecond_at_which_its_plan_expires(
     holding: Story, early_ms: int, swept: bool
 ) -> None:
     other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_at_ms=NEXT_MS + early_ms)
@@ -117,7 +117,7 @@ def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_do
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(SURE_MS - 1, True), (SURE_MS, False)])
-def test_fills_that_the_venue_counted_are_waited_for_as_long_as_evidence_takes(
+def test_fills_that_the_venue_counted_are_awaited_for_the_waiting_time_of_a_mismatch(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     ended = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN, "ended"))
@@ -129,7 +129,7 @@ def test_fills_that_the_venue_counted_are_waited_for_as_long_as_evidence_takes(
 
 
 @pytest.mark.parametrize(("age_ms", "asked"), [(IN_FLIGHT_MS - 1, False), (IN_FLIGHT_MS, True)])
-def test_an_order_is_asked_about_once_it_is_older_than_the_time_in_flight(
+def test_an_order_is_queried_once_it_is_older_than_the_time_in_flight(
     holding: Story, age_ms: int, asked: bool
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN), NEXT_MS - age_ms)
@@ -139,7 +139,7 @@ def test_an_order_is_asked_about_once_it_is_older_than_the_time_in_flight(
 
 @pytest.mark.parametrize(("age_ms", "doubted"), [(SURE_MS - 1, True), (SURE_MS, False)])
 @pytest.mark.parametrize("quantity", ["0", "99"])
-def test_less_than_fills_say_is_doubted_for_as_long_as_evidence_takes(
+def test_a_quantity_below_the_fills_is_a_pending_mismatch_for_the_waiting_time(
     holding: Story, age_ms: int, doubted: bool, quantity: str
 ) -> None:
     said = ("SOLUSDT", D(quantity))
@@ -152,7 +152,7 @@ def test_less_than_fills_say_is_doubted_for_as_long_as_evidence_takes(
 
 
 @pytest.mark.parametrize("quantity", ["101", "-1"])
-def test_more_than_fills_say_or_the_other_side_is_never_doubted(
+def test_a_quantity_above_the_fills_or_on_the_other_side_is_never_pending(
     holding: Story, quantity: str
 ) -> None:
     found = glance(holding, look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING))
@@ -161,7 +161,7 @@ def test_more_than_fills_say_or_the_other_side_is_never_doubted(
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
-def test_orders_of_others_are_never_swept_however_old(holding: Story, role: OrderRole) -> None:
+def test_external_orders_are_never_canceled_however_old(holding: Story, role: OrderRole) -> None:
     foreign = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
     assert (
         glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).orphan_orders == ()
@@ -220,7 +220,7 @@ def test_only_what_would_be_adopted_needs_its_instrument(
     assert (found.symbol, found.kind) == (symbol, kind)
 
 
-def test_an_order_that_was_asked_about_just_now_is_not_asked_about_again(holding: Story) -> None:
+def test_an_order_that_was_queried_just_now_is_not_queried_again(holding: Story) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN))
     seen = look(positions=HELD, open_orders=RESTING)
     assert glance(holding, seen).resolve == (close.client_order_id,)
@@ -247,7 +247,7 @@ def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
 
 
 @pytest.mark.parametrize("quantity", ["0", "-99"])
-def test_less_of_a_short_than_fills_say_is_doubted_too(quantity: str) -> None:
+def test_a_short_quantity_below_the_fills_is_a_pending_mismatch_too(quantity: str) -> None:
     story = Story()
     story.ready()
     story.open(plan(side=Side.SHORT))

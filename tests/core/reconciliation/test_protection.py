@@ -60,7 +60,7 @@ PLACE = PlaceStop(
 )
 
 
-def test_a_naked_position_gets_its_stop() -> None:
+def test_an_unprotected_position_gets_its_stop() -> None:
     assert actions(naked()) == (PLACE,)
 
 
@@ -114,7 +114,7 @@ def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
     assert not is_covered(story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT"), [resting])
 
 
-def test_a_stranger_s_stop_is_not_ours_to_rely_on() -> None:
+def test_an_external_stop_does_not_protect_a_position() -> None:
     foreign = attrs.evolve(venue_order(STOP), client_order_id="someone")
     assert actions(naked(), foreign) == (PLACE,)
 
@@ -170,11 +170,11 @@ def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop()
     assert isinstance(actions(story, now_ms=late, stop_refused=True)[0], ClosePosition)
 
 
-def test_a_stop_that_is_refused_before_the_deadline_is_tried_again_at_the_next_look() -> None:
+def test_a_stop_that_is_rejected_before_the_deadline_is_tried_again_at_the_next_check() -> None:
     assert isinstance(actions(naked(), stop_refused=True)[0], Await)
 
 
-def test_time_in_which_the_venue_is_silent_does_not_count() -> None:
+def test_time_in_which_the_venue_is_unreachable_does_not_count() -> None:
     story = naked()
     late = NOON + 11_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
@@ -190,7 +190,7 @@ def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
     assert isinstance(wait, Await)
 
 
-def test_behind_a_close_that_nobody_answers_for_a_stop_is_placed() -> None:
+def test_a_stop_is_placed_while_an_exit_has_no_answer() -> None:
     story = naked()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
@@ -280,14 +280,14 @@ def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
         assert again or isinstance(done[0], Await)
 
 
-def test_while_a_close_is_under_way_it_is_looked_at_again_after_the_deadline() -> None:
+def test_while_an_exit_is_under_way_the_position_is_checked_again_after_the_deadline() -> None:
     story = naked()
     story.send(intent(OrderRole.EXIT, PLAN), NOON)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)
 
 
 @pytest.mark.parametrize(("after_ms", "closed"), [(5_999, False), (6_000, True)])
-def test_a_bare_position_is_closed_four_seconds_before_its_deadline(
+def test_an_unprotected_position_is_closed_four_seconds_before_its_deadline(
     after_ms: int, closed: bool
 ) -> None:
     done = actions(naked(), now_ms=NOON + after_ms, stop_refused=True)

@@ -111,14 +111,14 @@ def in_flight(story: Story) -> None:
     story.send(STOP)
 
 
-def test_an_order_seen_resting_is_acknowledged(holding: Story) -> None:
+def test_an_order_that_the_venue_lists_is_accepted(holding: Story) -> None:
     target = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN), NOON)
     found = run(holding, look(positions=HELD, open_orders=(*RESTING, venue_order(target))))
     assert kinds(found.repairs) == ["OrderAccepted"]
     assert found.resolve == ()
 
 
-def test_an_order_in_flight_too_long_is_asked_about(story: Story) -> None:
+def test_an_order_in_flight_too_long_is_queried(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     young = run(story, look(), now_ms=NOON + 4_999)
@@ -130,7 +130,7 @@ def test_an_order_in_flight_too_long_is_asked_about(story: Story) -> None:
     assert ended.resolve == (STOP.client_order_id,)
 
 
-def test_the_venues_answer_about_an_order_is_evidence(story: Story) -> None:
+def test_the_venues_report_of_a_queried_order_is_recorded(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     told = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
@@ -139,7 +139,7 @@ def test_the_venues_answer_about_an_order_is_evidence(story: Story) -> None:
     assert story.book.releasable(NEXT_MS) == ((PLAN.permit_id, "no_fill"),)
 
 
-def test_a_confirmed_order_that_is_gone_from_the_list_is_asked_about(holding: Story) -> None:
+def test_an_accepted_order_that_is_gone_from_the_list_is_queried(holding: Story) -> None:
     found = run(holding, look(positions=HELD))
     assert found.resolve == (STOP.client_order_id,)
 
@@ -212,7 +212,7 @@ def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: 
     assert story.book.drifting
 
 
-def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
+def test_a_clean_reconciliation_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
     run_sure(holding, view)
     found = run(holding, view, cycle_at_ms=NEXT_MS + 300_000)
@@ -220,7 +220,7 @@ def test_a_clean_look_explains_the_drift_of_an_earlier_cycle(holding: Story) -> 
     assert not holding.book.drifting
 
 
-def test_what_is_in_motion_is_judged_next_time(holding: Story) -> None:
+def test_a_difference_that_a_late_list_may_explain_is_judged_next_time(holding: Story) -> None:
     recent = fill(STOP, "1", "97", at_ms=NEXT_MS - 1_000)
     found = run(holding, look(fills=(recent,), open_orders=RESTING))
     assert found.deferred == ("SOLUSDT",)
@@ -265,7 +265,7 @@ def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> N
 # --- protection and sweeping -------------------------------------------------------------
 
 
-def test_a_vanished_stop_is_found_and_asked_for(holding: Story) -> None:
+def test_a_vanished_stop_is_found_and_placed_again(holding: Story) -> None:
     found = run(holding, look(positions=HELD))
     assert kinds(found.repairs) == ["ProtectionLost"]
     assert found.protect == ("SOLUSDT",)
@@ -279,7 +279,7 @@ def test_a_stop_that_is_back_is_confirmed_again(holding: Story) -> None:
     assert holding.book.trades["SOLUSDT"].protected
 
 
-def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) -> None:
+def test_orphan_orders_are_canceled_and_external_orders_are_not(holding: Story) -> None:
     holding.fill(STOP, "100", "97")
     target = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
@@ -299,14 +299,14 @@ def test_orphans_of_ours_are_swept_and_strangers_orders_are_not(holding: Story) 
     }
 
 
-def test_an_entry_that_outlived_its_plan_is_swept(story: Story) -> None:
+def test_an_entry_whose_plan_expired_is_canceled(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     found = run(story, look(open_orders=(venue_order(entry),)))
     assert [o.client_order_id for o in found.orphan_orders] == [entry.client_order_id]
 
 
-def test_a_cancel_that_was_lost_is_asked_for_again(story: Story) -> None:
+def test_a_cancel_that_was_lost_is_requested_again(story: Story) -> None:
     """Between the request in the journal and the one at the venue a process may die."""
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
@@ -326,7 +326,7 @@ def test_a_fresh_entry_is_left_alone(story: Story) -> None:
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.EXIT])
-def test_an_order_that_the_book_does_not_know_is_swept_only_once_it_is_not_in_flight(
+def test_an_order_unknown_to_the_book_is_canceled_only_once_it_is_not_in_flight(
     story: Story, role: OrderRole
 ) -> None:
     """Its intent may be committed while the venue is being read."""

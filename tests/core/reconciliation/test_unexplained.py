@@ -29,13 +29,13 @@ def test_a_fill_of_no_trade_leaves_a_position_that_the_venue_must_list(story: St
     assert positions_left_out(story.book, (), SETTINGS, after_ms) == {}
 
 
-def test_what_others_opened_and_closed_again_leaves_nothing_to_list(story: Story) -> None:
+def test_an_external_position_that_was_closed_again_is_not_expected(story: Story) -> None:
     for side in (OrderSide.SELL, OrderSide.BUY):
         story.fill(None, "3", "100", symbol="ETHUSDT", side=side, at_ms=NOON + 1_000)
     assert positions_left_out(story.book, (), SETTINGS, NOON + 2_000) == {}
 
 
-def test_a_look_that_leaves_out_such_a_position_does_not_agree_and_adopts_it_later(
+def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adopts_it(
     story: Story,
 ) -> None:
     theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 10_000)
@@ -96,7 +96,7 @@ def test_a_fill_whose_money_is_not_known_leaves_nothing_to_compare(story: Story)
     assert unexplained_money(story.book, account("5000", at_ms=NEXT_MS), TOLERANCE) == 0
 
 
-def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed(
+def test_an_unexplained_balance_is_not_recorded_and_no_agreement_until_it_has_lasted(
     story: Story,
 ) -> None:
     view = look(account=account("2000", at_ms=NEXT_MS))
@@ -112,7 +112,7 @@ def test_an_unexplained_balance_is_no_mark_and_no_agreement_until_it_is_believed
     assert story.book.wallet_balance == D(2000)
 
 
-def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Story) -> None:
+def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story: Story) -> None:
     """Else the next look would doubt it again, and the next, until the cycle ends."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
@@ -123,7 +123,7 @@ def test_a_balance_that_is_believed_between_cycles_is_marked_at_once(story: Stor
 
 
 @pytest.mark.parametrize("due", [False, True])
-def test_a_look_between_cycles_marks_the_equity_only_where_that_is_due(
+def test_a_reconciliation_between_cycles_records_the_equity_only_if_that_is_due(
     story: Story, due: bool
 ) -> None:
     """As after a flatten: what it left is published at once."""

@@ -141,7 +141,7 @@ def test_the_same_data_always_gives_the_same_interval_and_other_data_another() -
     assert first.sharpe.low != other.sharpe.low
 
 
-def test_digests_tell_columns_apart() -> None:
+def test_digests_of_different_columns_differ() -> None:
     one, two = np.array([1.0, 2.0]), np.array([1.0])
     assert b.data_digest(one) != b.data_digest(two, np.array([2.0]))
 
@@ -159,7 +159,7 @@ def test_day_statistics_hold_value_count_and_interval() -> None:
         assert low < value < high
 
 
-def test_the_unit_of_the_sharpe_ratio_is_printed_beside_it() -> None:
+def test_the_unit_of_the_sharpe_ratio_is_printed_with_it() -> None:
     unit = ended(DAILY).sharpe.unit
     assert "daily" in unit
     assert "sqrt(365)" in unit
@@ -231,14 +231,14 @@ def test_the_sums_of_a_resample_are_those_of_its_rows() -> None:
 
 
 @pytest.mark.parametrize("days", [0, 1, p.DAYS_MIN - 1])
-def test_too_few_days_are_insufficient_evidence(days: int) -> None:
+def test_too_few_days_give_no_interval(days: int) -> None:
     for figure in ended(DAILY[:days]).as_dict().values():
         assert figure["value"] is None
         assert str(figure["reason"]).startswith("insufficient evidence")
         assert figure["n"] == days
 
 
-def test_enough_days_are_evidence() -> None:
+def test_enough_days_give_an_interval() -> None:
     assert ended(DAILY[: p.DAYS_MIN]).sharpe.value is not None
 
 
@@ -276,7 +276,7 @@ def test_trade_statistics_agree_with_the_vector() -> None:
 
 
 @pytest.mark.parametrize("n", [0, p.TRADES_MIN - 1])
-def test_too_few_trades_are_insufficient_evidence_but_are_counted(n: int) -> None:
+def test_too_few_trades_give_no_interval_but_are_counted(n: int) -> None:
     found = one_a_day(SAMPLE[:n], SAMPLE[:n])
     assert found.trades.value == n
     for figure in (found.win_rate, found.expectancy_r, found.profit_factor):
@@ -288,7 +288,7 @@ def test_too_few_trades_are_insufficient_evidence_but_are_counted(n: int) -> Non
         }
 
 
-def test_trades_that_closed_on_no_complete_day_are_counted_and_are_no_evidence() -> None:
+def test_trades_that_closed_on_no_complete_day_are_counted_and_in_no_interval() -> None:
     days = p.TradeDays(
         trades=np.array([15.0, 1.0]),
         wins=np.array([8.0, 0.0]),
@@ -323,7 +323,7 @@ def test_a_single_losing_trade_does_not_bound_the_profit_factor_from_above() -> 
     assert factor.high is None
 
 
-def test_figures_that_are_not_finite_are_refused() -> None:
+def test_figures_that_are_not_finite_fail_an_assertion() -> None:
     with pytest.raises(AssertionError, match="finite"):
         ended([math.nan] * 20)
 
@@ -349,7 +349,7 @@ def test_a_loss_on_the_first_day_is_a_fall_from_the_start() -> None:
     assert p.max_drawdown([0.1, 0.1]) == 0.0
 
 
-def test_the_least_number_of_trades_is_evidence() -> None:
+def test_the_minimum_number_of_trades_gives_an_interval() -> None:
     found = one_a_day(SAMPLE[: p.TRADES_MIN], SAMPLE[: p.TRADES_MIN])
     assert found.expectancy_r.value is not None
 

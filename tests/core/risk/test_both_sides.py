@@ -107,7 +107,7 @@ def test_net_and_total_notional_and_the_cluster_of_each_direction_are_sums_by_si
 
 
 @pytest.mark.parametrize("held", list(Side))
-def test_a_hedge_makes_room_for_the_shock_and_more_of_the_same_side_takes_it(
+def test_a_hedge_adds_headroom_for_the_shock_and_more_of_the_same_side_takes_it(
     story: Story, held: Side
 ) -> None:
     story.open(wish("BTCUSDT", held))  # type: ignore[arg-type]
@@ -198,7 +198,7 @@ def test_the_governor_reckons_the_same_worst_case_for_a_short_as_for_a_long(
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_leaving_costs_money_on_either_side_and_nothing_where_nothing_is_known(sign: int) -> None:
+def test_exit_costs_apply_on_either_side_and_are_zero_without_an_instrument(sign: int) -> None:
     held = (
         venue_position("SOLUSDT", str(100 * sign), "110"),
         venue_position("ADAUSDT", "50", "20"),
@@ -233,7 +233,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_the_room_for_a_shock_is_what_the_day_leaves_less_what_promised_entries_cost(
+def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reserved_entries(
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
@@ -276,7 +276,7 @@ def test_the_risk_left_is_each_limit_less_what_is_at_stake_already(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_a_stop_that_filled_beyond_its_place_teaches_the_gap_on_either_side(
+def test_a_stop_that_filled_beyond_its_price_raises_the_gap_buffer_on_either_side(
     story: Story, side: Side
 ) -> None:
     _, stop = story.open(plan("SOLUSDT", side))

@@ -174,7 +174,7 @@ def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
     ),
     st.integers(50, 150),
 )
-def test_average_cost_and_totals_tell_the_same_money(
+def test_average_cost_and_totals_give_the_same_money(
     steps: list[tuple[bool, int, int]], mark: int
 ) -> None:
     """However fills come: gains so far and what is open are worth what cash and holdings are."""
@@ -191,7 +191,7 @@ def test_average_cost_and_totals_tell_the_same_money(
     assert abs(made + trade.unrealized_pnl(D(mark)) - worth) < D("1e-15")
 
 
-def test_a_deposit_is_a_flow_of_the_day_of_its_own_time(story: Story) -> None:
+def test_a_deposit_is_a_net_deposit_of_the_day_of_its_own_time(story: Story) -> None:
     opened_at_ms = story.book.day_opened_at_ms
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
     # Stamped 00:00 and listed late: the read that opened the day had counted it.

@@ -45,7 +45,7 @@ def test_how_far_stops_overshoot_is_measured_in_planned_stop_distances(story: St
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_a_liquidation_teaches_how_far_beyond_the_stop_it_was(story: Story, side: Side) -> None:
+def test_a_liquidation_records_its_overshoot_beyond_the_stop(story: Story, side: Side) -> None:
     of = plan(side=side)
     story.open(of)
     close = intent(OrderRole.EXIT, of).side
@@ -56,7 +56,7 @@ def test_a_liquidation_teaches_how_far_beyond_the_stop_it_was(story: Story, side
     assert gap(story) == D(17) / 3
 
 
-def test_a_liquidation_of_what_no_plan_opened_teaches_nothing(story: Story) -> None:
+def test_a_liquidation_of_a_trade_without_a_plan_records_no_overshoot(story: Story) -> None:
     story.say(
         e.PositionAdopted(
             at_ms=NOON,
@@ -74,7 +74,7 @@ def test_a_liquidation_of_what_no_plan_opened_teaches_nothing(story: Story) -> N
     assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON}
 
 
-def test_a_close_and_a_target_teach_nothing(story: Story) -> None:
+def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
     story.open(PLAN)
     story.fill(story.send(intent(OrderRole.TAKE_PROFIT, PLAN)), "50", "90")
     story.fill(story.send(intent(OrderRole.EXIT, PLAN)), "50", "90")

@@ -93,7 +93,7 @@ def test_every_rule_can_deny() -> None:
     assert len(covered) == len(RULES)
 
 
-def test_a_denial_says_its_figures_and_what_bound_it(story: Story) -> None:
+def test_a_denial_has_its_figures_and_the_binding_limit(story: Story) -> None:
     wide = denied(story, plan(stop_price=D(92)))
     shown = wide["RISK_PER_TRADE_EXCEEDED"]
     assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
@@ -113,7 +113,7 @@ def test_every_denial_is_kept(story: Story) -> None:
     }
 
 
-def test_the_plans_own_risk_figure_is_not_believed_when_it_is_too_low(story: Story) -> None:
+def test_the_governor_ignores_a_plans_risk_figure_that_is_too_low(story: Story) -> None:
     assert "RISK_PER_TRADE_EXCEEDED" in denied(story, plan(stop_price=D(92), risk=D(1)))
 
 

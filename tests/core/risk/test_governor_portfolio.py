@@ -66,7 +66,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
     assert at_stake(story, {"SOLUSDT": D(100)}).notional_total == 400
 
 
-def test_the_room_left_is_what_the_rules_would_allow(story: Story) -> None:
+def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
     room = headroom_for(
         story.book,
         at_stake(story),

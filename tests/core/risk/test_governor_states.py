@@ -48,7 +48,7 @@ def twice(story: Story, equity: str) -> Decision:
 
 
 # Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: the state trips at the limit.
-def test_the_breaker_trips_at_the_limit_and_not_beyond_it(story: Story) -> None:
+def test_the_daily_loss_limit_acts_at_the_limit_and_not_beyond_it(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
     assert day_pnl(D(9518), D(10000), D(0)) == D("-0.0482")
     first = next_state(story.book, read("9518"), None, limits=limits, now_ms=NOON)
@@ -70,7 +70,7 @@ def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none
     assert judge(story, read("9000", NOON + 10_000), again.pending).after is T.FLATTENING
 
 
-def test_a_human_resumes_nothing_on_a_balance_that_nothing_explains(story: Story) -> None:
+def test_the_operator_cannot_resume_on_an_unexplained_balance(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     unsure = read("10000", explained=False)
     assert resume_command(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
@@ -108,7 +108,7 @@ def test_each_share_of_the_daily_limit_has_its_state(
         assert {f.name for f in event.figures} >= {"day_pnl", "limit", "equity"}
 
 
-def test_one_read_is_not_enough_and_says_when_to_read_again(story: Story) -> None:
+def test_one_read_is_not_enough_and_names_the_time_of_the_next(story: Story) -> None:
     first = judge(story, read("9500"))
     assert first.after is T.ACTIVE
     assert first.read_again_ms == NOON + 5_000
@@ -177,7 +177,7 @@ def test_a_mark_that_was_fresh_when_it_was_read_does_not_age_by_itself(story: St
 
 
 @pytest.mark.parametrize("reason", [StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MISMATCH])
-def test_a_halt_for_want_of_knowledge_ends_with_two_fresh_reads_and_a_clean_reconciliation(
+def test_a_halt_on_unknown_data_ends_with_two_fresh_reads_and_a_clean_reconciliation(
     story: Story, reason: StateReason
 ) -> None:
     put(story, T.REDUCE_ONLY, reason)
@@ -193,14 +193,14 @@ def test_a_halt_for_want_of_knowledge_ends_with_two_fresh_reads_and_a_clean_reco
     assert (losing.after, losing.reason) == (T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
 
 
-def test_the_next_day_does_not_end_a_halt_for_want_of_knowledge(story: Story) -> None:
+def test_the_next_day_does_not_end_a_halt_on_unknown_data(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY
 
 
-def test_what_leaving_costs_is_part_of_the_days_loss(story: Story) -> None:
+def test_exit_costs_are_part_of_the_days_loss(story: Story) -> None:
     first = judge(story, read("9610", exit_costs=D(10)))
     second = judge(story, read("9610", NOON + 5_000, exit_costs=D(10)), first.pending)
     assert second.after is T.REDUCE_ONLY
@@ -238,7 +238,7 @@ def next_day(story: Story, equity: str = "9500") -> int:
 
 
 @pytest.mark.parametrize("state", [T.REDUCED_SIZE, T.REDUCE_ONLY])
-def test_a_day_loss_rearms_after_the_next_utc_day_and_a_clean_reconciliation(
+def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconciliation(
     story: Story, state: TradingState
 ) -> None:
     put(story, state, StateReason.DAY_LOSS_LIMIT)
@@ -250,7 +250,7 @@ def test_a_day_loss_rearms_after_the_next_utc_day_and_a_clean_reconciliation(
     assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DAY_ROLLED)
 
 
-def test_a_new_day_that_lost_as_much_again_is_latched_anew(story: Story) -> None:
+def test_a_new_day_that_lost_as_much_again_is_halted_again(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -267,7 +267,9 @@ def test_before_the_new_day_is_open_nothing_is_judged(story: Story) -> None:
 
 
 @pytest.mark.parametrize("reason", [StateReason.OPERATOR_HALT, StateReason.RESTART_STORM])
-def test_what_a_human_must_see_no_new_day_rearms(story: Story, reason: StateReason) -> None:
+def test_a_new_day_ends_no_halt_that_only_the_operator_ends(
+    story: Story, reason: StateReason
+) -> None:
     put(story, T.REDUCE_ONLY, reason)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -275,9 +277,7 @@ def test_what_a_human_must_see_no_new_day_rearms(story: Story, reason: StateReas
 
 
 @pytest.mark.parametrize("state", [T.FLATTENING])
-def test_flatten_and_killed_are_left_by_a_human_in_two_steps(
-    story: Story, state: TradingState
-) -> None:
+def test_the_operator_ends_flattening_in_two_steps(story: Story, state: TradingState) -> None:
     put(story, state, StateReason.OPERATOR_FLATTEN)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -290,7 +290,7 @@ def test_flatten_and_killed_are_left_by_a_human_in_two_steps(
     assert second.after is T.ACTIVE
 
 
-def test_a_human_cannot_resume_into_a_loss_or_into_the_unknown(story: Story) -> None:
+def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     losing = resume_command(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
@@ -324,7 +324,7 @@ def test_a_command_only_makes_it_worse(story: Story) -> None:
     assert command(story.book, T.FLATTENING, StateReason.OPERATOR_FLATTEN).after is T.FLATTENING
 
 
-def test_a_humans_halt_outlasts_the_days_and_no_other_reason_replaces_one(story: Story) -> None:
+def test_the_operators_halt_outlasts_the_days_and_no_other_reason_replaces_it(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     full = command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None

@@ -226,7 +226,7 @@ def test_a_fill_in_a_symbol_that_is_gone_makes_no_midnight(story: Story) -> None
     ("known", "paid_in", "now", "opening"),
     [("9800", "500", "10100", 10300), ("9800", "-500", "9400", 9400), ("9800", "0", "9700", 9800)],
 )
-def test_beyond_the_look_back_today_opens_with_the_higher_equity(
+def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     story: Story, known: str, paid_in: str, now: str, opening: int
 ) -> None:
     """The last known equity with the net deposits since, or the equity now."""
@@ -256,7 +256,7 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
     assert (today.opening, today.at_midnight) == (10_200, False)
 
 
-def test_only_what_the_look_back_reaches_is_rebuilt(story: Story) -> None:
+def test_only_midnights_within_the_venues_history_are_rebuilt(story: Story) -> None:
     beyond = flat(MIDNIGHTS[0], source="", reachable=False)
     read = looked("9999", beyond, flat(MIDNIGHTS[1]), flat(MIDNIGHTS[2]))
     opened = open_days(story.book, read, INSTRUMENTS, waited=False)
@@ -264,7 +264,7 @@ def test_only_what_the_look_back_reaches_is_rebuilt(story: Story) -> None:
     assert all(each.at_midnight for each in opened)
 
 
-def test_a_look_from_before_midnight_opens_nothing(story: Story) -> None:
+def test_a_read_from_before_midnight_opens_no_day(story: Story) -> None:
     assert open_days(story.book, looked("9999"), INSTRUMENTS, waited=True) == ()
 
 

@@ -127,13 +127,13 @@ def test_a_candidate_is_given_up_only_when_less_than_the_smallest_order_is_left(
     assert (told["left"], told["bound_by"]) == ("4.99", "notional_total")
 
 
-def test_a_candidate_without_risk_left_is_told_which_limit_it_was(story: Story) -> None:
+def test_the_denial_of_a_candidate_without_risk_left_names_the_limit(story: Story) -> None:
     story.open(plan("BTCUSDT"))
     told = figures(refused(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT")))
     assert (told["left"], told["bound_by"]) == ("0.00", "open_risk")
 
 
-def test_a_candidate_in_a_symbol_that_is_full_is_told_so(story: Story) -> None:
+def test_a_candidate_in_a_symbol_without_headroom_is_denied_by_exposure(story: Story) -> None:
     story.grant(plan(permit_id="x", signal_id="x", notional=D(1500)))
     told = figures(refused(story.book, LIMITS, candidate()))
     assert (told["left"], told["bound_by"]) == ("0.00", "exposure")

@@ -71,7 +71,7 @@ def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: St
     )
 
 
-def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(story: Story) -> None:
+def test_a_stop_one_tick_away_that_fills_0_3_beyond_records_0_15_and_not_30(story: Story) -> None:
     story.open(TWO_PERCENT)
     story.say(restated(TWO_PERCENT, "99.99"))
     nearer = intent(OrderRole.STOP_LOSS, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
@@ -83,7 +83,7 @@ def test_a_stop_one_tick_away_that_fills_0_3_beyond_teaches_0_15_and_not_30(stor
     assert isinstance(verdict, Approved)
 
 
-def test_an_adopted_position_has_no_r_and_teaches_no_overshoot(story: Story) -> None:
+def test_an_adopted_position_has_no_r_and_records_no_overshoot(story: Story) -> None:
     story.say(adopted("99.99"))
     trade = story.book.trades["SOLUSDT"]
     stop = intent(

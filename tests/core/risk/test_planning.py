@@ -69,14 +69,14 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
     )
 
 
-def test_an_empty_book_has_room() -> None:
+def test_an_empty_book_has_headroom() -> None:
     story = Story()
     book = story.ready()
     assert refused(book, LIMITS, candidate()) is None
     assert isinstance(planned(book, LIMITS, candidate()), Plan)
 
 
-def test_a_spent_budget_is_told_without_a_quote() -> None:
+def test_a_spent_budget_is_denied_without_a_quote() -> None:
     story = Story()
     story.ready()
     story.open(plan())
@@ -94,7 +94,7 @@ def test_a_spent_budget_is_told_without_a_quote() -> None:
     side=st.sampled_from(Side),
 )
 @settings(max_examples=60)
-def test_what_is_refused_without_a_quote_could_not_have_been_planned(
+def test_a_candidate_denied_without_a_quote_could_not_have_been_planned(
     open_risk: D, notional: D, side: Side
 ) -> None:
     story = Story()

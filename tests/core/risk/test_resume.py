@@ -37,7 +37,7 @@ def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
     return decided.after is TradingState.ACTIVE
 
 
-def test_drift_that_is_not_explained_refuses_a_resume_until_it_is(halted: Story) -> None:
+def test_drift_prevents_a_resume_until_it_is_explained(halted: Story) -> None:
     read = EquityRead(equity=D(10000), at_ms=NOON)
     halted.say(e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind="POSITION_UNKNOWN", figures=()))
     assert not resumed(halted, read)
@@ -45,13 +45,13 @@ def test_drift_that_is_not_explained_refuses_a_resume_until_it_is(halted: Story)
     assert resumed(halted, read)
 
 
-def test_an_account_read_beyond_its_age_limit_refuses_a_resume(halted: Story) -> None:
+def test_an_account_read_beyond_its_age_limit_prevents_a_resume(halted: Story) -> None:
     read = EquityRead(equity=D(10000), at_ms=NOON)
     assert resumed(halted, read, NOON + AGE_MS)
     assert not resumed(halted, read, NOON + AGE_MS + 1)
 
 
-def test_a_mark_that_was_stale_when_it_was_read_refuses_a_resume(halted: Story) -> None:
+def test_a_mark_that_was_stale_when_it_was_read_prevents_a_resume(halted: Story) -> None:
     fresh = EquityRead(equity=D(10000), at_ms=NOON, marks_at_ms=NOON - MARK_AGE_MS)
     stale = EquityRead(equity=D(10000), at_ms=NOON, marks_at_ms=NOON - MARK_AGE_MS - 1)
     assert resumed(halted, fresh)
@@ -59,12 +59,12 @@ def test_a_mark_that_was_stale_when_it_was_read_refuses_a_resume(halted: Story) 
 
 
 @pytest.mark.parametrize("equity", [D("NaN"), D("Infinity")])
-def test_an_equity_that_is_no_number_refuses_a_resume(halted: Story, equity: Decimal) -> None:
+def test_an_equity_that_is_no_number_prevents_a_resume(halted: Story, equity: Decimal) -> None:
     assert not resumed(halted, EquityRead(equity=equity, at_ms=NOON))
     assert not resumed(halted, EquityRead(equity=D(10000), exit_costs=equity, at_ms=NOON))
     assert not resumed(halted, None)
 
 
-def test_a_day_that_is_not_open_refuses_a_resume(halted: Story) -> None:
+def test_a_day_that_is_not_open_prevents_a_resume(halted: Story) -> None:
     halted.book.day_equity = D(0)
     assert not resumed(halted, EquityRead(equity=D(10000), at_ms=NOON))

@@ -307,7 +307,7 @@ def test_what_is_wrong_with_the_inputs_is_named(story: Story) -> None:
     assert "DATA_INVALID" not in denials(story, {"leverage": 1}, {})
 
 
-def test_a_permit_tells_the_arithmetic_behind_it(story: Story) -> None:
+def test_a_permit_has_the_figures_behind_it(story: Story) -> None:
     verdict, event = review_entry(
         review(story.book, plan(), account=account("10000.5", margin_used=D(7)))
     )
@@ -372,7 +372,7 @@ def test_a_hedge_passes_that_softens_a_shock_which_is_too_large_still(story: Sto
         assert ("RISK_SHOCK_EXCEEDED" not in denials(story, of, tight)) is passes, quantity
 
 
-def test_a_day_that_has_nothing_left_says_so(story: Story) -> None:
+def test_a_shock_denial_without_daily_budget_shows_zero_left(story: Story) -> None:
     said = denials(story, {}, {"account": account("9000")})
     assert said["RISK_SHOCK_EXCEEDED"].startswith("loss=3.33% left=0.00%")
 

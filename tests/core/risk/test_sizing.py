@@ -75,7 +75,7 @@ def test_sizes_agree_with_the_reference_vectors(vector: tuple[object, ...]) -> N
     assert made.margin == D(str(margin))
 
 
-def test_a_size_below_the_minimum_is_refused_and_never_rounded_up() -> None:
+def test_a_size_below_the_minimum_is_denied_and_never_rounded_up() -> None:
     made = sized(
         sizing_equity=D(60),
         entry=D(50000),
@@ -127,7 +127,7 @@ def test_existing_notional_counts_against_the_exposure_cap() -> None:
     assert made.notional == 100
 
 
-def test_the_portfolio_shrinks_a_size_and_says_so() -> None:
+def test_a_limit_of_the_portfolio_shrinks_a_size_and_is_named() -> None:
     made = sized(headroom=headroom(D(20), D(5000)))
     assert isinstance(made, Sized)
     assert made.bound_by == "day_budget"
@@ -310,7 +310,7 @@ def test_a_symbol_that_has_more_than_its_share_leaves_a_size_of_zero_and_none_be
     assert str(full).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
 
 
-def test_room_for_exactly_a_quarter_of_a_trade_is_room_enough() -> None:
+def test_headroom_for_exactly_a_quarter_of_a_trade_is_enough() -> None:
     # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
     enough = sized(headroom=headroom(D(10_000), D(375)))
     assert isinstance(enough, Sized)
@@ -346,13 +346,13 @@ def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
 
 
 @pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
-def test_a_size_worth_less_than_the_smallest_order_is_refused(least: str, enough: bool) -> None:
+def test_a_size_worth_less_than_the_smallest_order_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), notional_min=D(least))
     assert isinstance(sized(instrument=listed), Sized) is enough
 
 
 @pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
-def test_a_size_of_fewer_contracts_than_the_smallest_order_is_refused(
+def test_a_size_of_fewer_contracts_than_the_smallest_order_is_denied(
     least: str, enough: bool
 ) -> None:
     listed = instrument(contract_size=D("0.1"), qty_min=D(least))

@@ -12,7 +12,7 @@ from kamou.core.risk.governor import Pending, command, resume_command
 from kamou.core.risk.states import EquityRead, overdue_ms
 
 
-def test_a_state_change_says_the_figures_of_the_day(story: Story) -> None:
+def test_a_state_change_has_the_figures_of_the_day(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "-50")))
     first = judge(story, read("9540", exit_costs=D("10.004")))
     second = judge(story, read("9540", NOON + 5_000, exit_costs=D("10.004")), first.pending)
@@ -53,7 +53,7 @@ def test_account_and_marks_are_overdue_from_their_age_limit_on(
     assert overdue_ms(seen, LIMITS, NOON + now) == expected
 
 
-def test_a_halt_for_lack_of_a_read_says_how_long_it_is_overdue(story: Story) -> None:
+def test_a_halt_without_a_fresh_read_has_the_time_by_which_it_is_overdue(story: Story) -> None:
     late = judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_001)
     assert [(f.name, f.value) for f in late.figures] == [("overdue_ms", "60001")]
     assert judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_000).reason is None
@@ -131,7 +131,7 @@ def test_a_halt_of_the_day_ends_in_the_state_that_the_new_day_asks_for(story: St
     assert decided.figures
 
 
-def test_a_human_halts_what_is_reduced_and_a_reduced_state_needs_no_human_to_end(
+def test_the_operator_halts_a_reduced_state_which_ends_without_the_operator(
     story: Story,
 ) -> None:
     put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)

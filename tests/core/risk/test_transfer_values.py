@@ -93,7 +93,7 @@ def test_a_transfer_from_before_the_records_first_equity_waits_for_no_valuation(
     assert not story.book.unvalued
 
 
-def test_a_mark_that_is_not_known_leaves_the_transfer_for_the_next_look() -> None:
+def test_a_transfer_without_a_known_mark_waits_for_the_next_read() -> None:
     story = Story()
     story.ready()
     entries = [

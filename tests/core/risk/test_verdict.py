@@ -21,24 +21,24 @@ def approved() -> Approved:
     return verdict
 
 
-def test_only_the_governor_makes_one() -> None:
+def test_only_the_governor_makes_an_approval() -> None:
     with pytest.raises(TypeError, match="only the risk governor makes"):
         Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_at_ms=NOON)
 
 
-def test_it_cannot_be_copied_or_pickled(approved: Approved) -> None:
+def test_an_approval_cannot_be_copied_or_pickled(approved: Approved) -> None:
     for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
             attempt(approved)
 
 
-def test_it_does_not_change(approved: Approved) -> None:
+def test_an_approval_cannot_be_changed(approved: Approved) -> None:
     with pytest.raises(AttributeError):
         approved.quantity_max = plan().quantity * 2
     assert "100 SOLUSDT" in repr(approved)
 
 
-def test_a_forgery_is_not_genuine(approved: Approved) -> None:
+def test_a_forged_approval_is_not_genuine(approved: Approved) -> None:
     forged = object.__new__(Approved)
     for name in Approved.__slots__:
         if name != "__weakref__":

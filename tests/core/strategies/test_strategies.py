@@ -193,7 +193,7 @@ def test_a_panel_fed_its_history_finds_every_strategy_warm() -> None:
     assert momentum.open_interest_span_ms == 32 * DAY_MS
 
 
-def test_a_panel_loaded_anew_agrees_with_one_that_never_stopped() -> None:
+def test_a_panel_loaded_again_agrees_with_one_that_never_stopped() -> None:
     columns = market(1200, 6, 8)
     strategy = MeanReversion(REVERSION)
     kept = panel_for([strategy], list("abcdef"), PERIOD)
@@ -219,7 +219,7 @@ def test_parameters_reach_the_strategy_that_they_are_named_after() -> None:
     assert made["mean_reversion"].warmup_bars(HOUR_MS) == 200
 
 
-def test_a_strategy_file_without_a_strategy_is_refused_by_name(
+def test_a_strategy_file_without_a_strategy_fails_with_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     empty = types.ModuleType("kamou.core.strategies.mean_reversion")
@@ -228,7 +228,7 @@ def test_a_strategy_file_without_a_strategy_is_refused_by_name(
         package.discover_strategies()
 
 
-def test_a_failed_strategy_says_nothing_of_any_symbol() -> None:
+def test_a_failed_strategy_abstains_from_every_symbol() -> None:
     told = failed("mean_reversion", 3)
     assert (told.abstain == Abstain.STRATEGY_FAILED).all()
     assert told.features.shape == (0, 3)
@@ -241,7 +241,7 @@ def test_a_panel_for_no_strategy_still_takes_bars() -> None:
 
 
 @pytest.mark.real
-def test_both_strategies_speak_on_recorded_hours_with_and_without_open_interest() -> None:
+def test_both_strategies_give_signals_on_recorded_hours_with_and_without_open_interest() -> None:
     shared = os.environ.get("KAMOU_SHARED")
     if not shared:
         pytest.skip("KAMOU_SHARED does not name the shared data")

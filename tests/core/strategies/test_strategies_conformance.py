@@ -116,7 +116,7 @@ def test_discovery_names_each_strategy_after_its_file() -> None:
         assert made.warmup_bars(PERIOD) >= made.lookback_bars(PERIOD) >= 2
 
 
-def test_an_opinion_does_not_depend_on_what_comes_after(strategy: Strategy) -> None:
+def test_a_score_does_not_depend_on_later_bars(strategy: Strategy) -> None:
     """From a panel that went on it is what it was from one that ends there, and open interest
     that exists already but is not public yet changes nothing."""
     for t, told in opinions(strategy, MARKET, LOOKS).items():
@@ -194,7 +194,7 @@ def test_asking_twice_gives_the_same_answer_and_leaves_no_trace(strategy: Strate
     same(first, strategy.evaluate(quiet, quiet.close_ms))
 
 
-def test_a_shard_says_of_its_symbols_what_the_whole_market_would(strategy: Strategy) -> None:
+def test_a_shard_scores_its_symbols_as_one_panel_of_all_symbols_would(strategy: Strategy) -> None:
     whole = fresh(strategy, MARKET, BARS)
     told = strategy.evaluate(whole, whole.close_ms)
     for chosen in (slice(0, 7), slice(7, 8), slice(8, SYMBOLS)):
@@ -217,7 +217,7 @@ def test_one_bad_print_does_not_outlive_its_window(strategy: Strategy) -> None:
     np.testing.assert_array_equal(one.target_distance[1:], other.target_distance[1:])
 
 
-def test_opinions_are_bounded_and_can_be_traded(strategy: Strategy) -> None:
+def test_scores_are_bounded_and_can_be_traded(strategy: Strategy) -> None:
     spoken = 0
     panel = fresh(strategy, MARKET, 700)
     for t in range(700, BARS):

@@ -220,7 +220,7 @@ def test_a_symbol_wanted_both_ways_is_conflicting() -> None:
     assert conflicting_symbols([candidate(), candidate()]) == frozenset()
 
 
-def test_a_veto_file_without_a_veto_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_veto_file_without_a_veto_fails_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules, "kamou.core.vetoes.held", types.ModuleType("kamou.core.vetoes.held")
     )
