@@ -20,8 +20,13 @@ from kamou.core.indicators.atr import atr
 from kamou.core.market.bars import ATR_PERIOD
 from kamou.core.market.instruments import faults_of_all
 from kamou.core.model import Instrument, Quote, TradingState
-from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
-from kamou.core.reconciliation.venue_view import Doubt, certain_offset_ms, changes
+from kamou.core.reconciliation.reconciliation import (
+    ReconcileInputs,
+    Reconciliation,
+    VenueView,
+    reconcile,
+)
+from kamou.core.reconciliation.venue_view import PendingMismatch, certain_offset_ms, changes
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.midnights import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
@@ -79,8 +84,8 @@ class Reconciler(Actor):
         self._governor = governor
         self._orders = orders
         self._health = health
-        self._instruments = instruments  # shared with actors that only read it
-        self._terms = Terms(instruments=instruments, limits=limits, costs=costs)
+        self._instruments = instruments  # everybody looks things up in it; only we write to it
+        self._inputs = ReconcileInputs(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_period_ms = cycle_period_ms
         self._follower = BookFollower(journal)
@@ -99,8 +104,8 @@ class Reconciler(Actor):
             instruments=instruments,
             tolerance=limits.equity_tolerance,
         )
-        self._held_when_marked: bool | None = None  # None: no snapshot yet
-        self._doubts: Mapping[Doubt, int] = {}  # pending mismatches
+        self._held_when_marked: bool | None = None  # positions; None: this incarnation made no mark
+        self._pending_mismatches: Mapping[PendingMismatch, int] = {}  # of the last reconciliation
 
     async def recover(self) -> None:
         """Fold the journal and reconcile. If the venue does not answer, ``tick`` retries."""
@@ -123,7 +128,7 @@ class Reconciler(Actor):
         try:
             await self._reconcile(floor_ms(now, self._cycle_period_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
-            self._doubts = {}  # only consecutive passes confirm one
+            self._pending_mismatches = {}  # only looks that follow each other confirm one
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
@@ -134,9 +139,11 @@ class Reconciler(Actor):
         view, atrs = await self._view(self._follower.catch_up())
         book = self._follower.catch_up()  # with events that were committed during the reads
         due = self._snapshot_due(book)
-        terms = attrs.evolve(self._terms, atrs=atrs, doubts=self._doubts, mark_due=due)
-        found = reconcile(book, view, terms, cycle_at_ms=cycle_at_ms, now_ms=self.clock.now_ms())
-        self._doubts = found.doubts
+        inputs = attrs.evolve(
+            self._inputs, atrs=atrs, pending_mismatches=self._pending_mismatches, mark_due=due
+        )
+        found = reconcile(book, view, inputs, cycle_at_ms=cycle_at_ms, now_ms=self.clock.now_ms())
+        self._pending_mismatches = found.pending_mismatches
         await self._commit_new(found.repairs)
         self._journal.cast(*found.marks)
         if any(isinstance(mark, EquityRecorded) for mark in found.marks):
@@ -149,8 +156,8 @@ class Reconciler(Actor):
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
-        was, self._unsettled = self._unsettled, bool(found.deferred or found.doubts)
-        if self._unsettled or was:  # one pass more after a mismatch ends: lists may be incomplete
+        was, self._restless = self._restless, bool(found.deferred or found.pending_mismatches)
+        if self._restless or was:  # what came to rest is looked at once more: lists lie
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _commit_new(self, events: Iterable[Event]) -> None:
@@ -177,7 +184,8 @@ class Reconciler(Actor):
         account = await port.account()
         positions = await port.positions()
         open_orders = await port.open_orders()
-        self._take(await port.instruments())  # after the positions: never older than they are
+        # After the positions, which then never have a newer contract specification.
+        self._take(await port.instruments())
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)

@@ -162,7 +162,7 @@ BOUNDS = {
 """Name for people of each limit that decides a size."""
 
 DRIFTS = {
-    "INSTRUMENT_UNKNOWN": "the terms of the instrument are not known",
+    "INSTRUMENT_UNKNOWN": "the contract specification is not known",
     "POSITION_UNKNOWN": "no trade of the book explains the position",
     "QUANTITY_DIFFERS": "the quantities differ",
 }

@@ -83,7 +83,7 @@ async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
     paid = income("funding", "-420", MIDNIGHT + 10_800_000)
     story.say(e.IncomeRecorded(at_ms=START_MS, income=paid), mark(LOST, START_MS))
     async with bench.running():
-        await bench.journal.commit(*story.told)
+        await bench.journal.commit(*story.events)
         await governor.recover()
         yield Governed(governor, clock, bench)
 

@@ -1,4 +1,4 @@
-"""Puts this folder on the path: the tests of every room below build on its values."""
+"""Put this directory on the path: the tests below import values from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trading_cases import Story
 
 @pytest.fixture
 def story() -> Story:
-    """A run that has started, opened its day and reconciled; nothing is held."""
+    """A run that has started, opened its day and reconciled, without a position."""
     made = Story()
     made.ready()
     return made

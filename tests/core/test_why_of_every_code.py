@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from denial_cases import ROWS
 from risk.test_planning import candidate as wanted
-from risk.test_planning import refused
+from risk.test_planning import early_denial
 from strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
 from trading_cases import NOON, D, Story, intent, plan, quote, review
 from vetoes.test_vetoes import NOW, VETOES, candidate, context
@@ -110,20 +110,20 @@ def denials() -> Iterator[Denial]:
     yield unusable_quote(quote(ask=D(99)))
     full = ready()
     full.open(plan())
-    exhausted = refused(full.book, RiskLimits(open_risk_max=D("0.0001")), wanted("XRPUSDT"))
+    exhausted = early_denial(full.book, RiskLimits(open_risk_max=D("0.0001")), wanted("XRPUSDT"))
     assert exhausted is not None
     yield exhausted
 
 
 def vetoes() -> tuple[Denial, ...]:
-    refused = context(
+    vetoed = context(
         quotes={},
         held={"ABC": "a long position of 3 contracts, mean_reversion"},
         last_stop_ms={"ABC": NOW - 61_000},
         conflicting={"ABC"},
         limits=VetoLimits(excluded=("ABC",)),
     )
-    return ask_all(candidate(target_distance=0.5), refused, VETOES)
+    return ask_all(candidate(target_distance=0.5), vetoed, VETOES)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -159,11 +159,11 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
     names = tuple(f"S{s:02}" for s in range(SYMBOLS))
     panels = {name: fresh(strategy, market, last) for name, strategy in made.items()}
     panel = panels["mean_reversion"]
-    told = [made[name].evaluate(panels[name], panel.close_ms) for name in made]
+    reported = [made[name].evaluate(panels[name], panel.close_ms) for name in made]
     if broken:
-        told[0] = failed("mean_reversion", SYMBOLS)
+        reported[0] = failed("mean_reversion", SYMBOLS)
     shard = Shard(
-        shard=0, bar_closed_at_ms=panel.close_ms, close=panel.row("close"), columns=tuple(told)
+        shard=0, bar_closed_at_ms=panel.close_ms, close=panel.row("close"), columns=tuple(reported)
     )
     ranking = merge([shard], universe=(names,), strategies=made, period_ms=PERIOD, top=20)
     found = details_of(
@@ -179,7 +179,7 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
 
 @pytest.fixture
 def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """What ``kamou why`` prints of a symbol, over a folder in which every code was journalled."""
+    """The output of ``kamou why`` for a symbol, from a data directory with every code."""
     folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)
@@ -187,7 +187,7 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     where = {"signal_id": "1.mean_reversion.SOLUSDT", "strategy": "mean_reversion"}
     journal.append(
         [
-            *ready().told,
+            *ready().events,
             e.CandidateVetoed(at_ms=NOON, symbol="SOLUSDT", denials=vetoes(), **where),
             e.PermitDenied(
                 at_ms=NOON,
@@ -265,7 +265,7 @@ RAW = re.compile(r"\b[a-z]+_[a-z_]+\b|=\S|\d{9,}|\d\.\d{9,}")
 
 
 def test_every_figure_has_a_name_and_a_value_for_people() -> None:
-    """Ids, settings and the arithmetic of the gap buffer are shown as they are."""
+    """Ids, settings and the arithmetic of the gap buffer are shown unchanged."""
     granted = review_entry(review(ready().book, plan()))[1]
     assert isinstance(granted, e.PermitGranted)
     permit = Denial(code="GRANTED", figures=granted.figures)
@@ -281,8 +281,8 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
     story = ready()
     halted(story)
     costly = EquityRead(equity=D(10_000), at_ms=NOON, exit_costs=D("450.123456789"))
-    refused = resume_command(story.book, costly, limits=RiskLimits(), now_ms=NOON)
-    figures = (*refused.figures, Figure(name="overdue_ms", value="61000"))
+    denied = resume_command(story.book, costly, limits=RiskLimits(), now_ms=NOON)
+    figures = (*denied.figures, Figure(name="overdue_ms", value="61000"))
     assert len(figures) > 5
     for reason in StateReason:
         event = e.StateChanged(

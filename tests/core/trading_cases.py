@@ -1,4 +1,4 @@
-"""Values for tests of book, governor and reconciliation, and a story that tells events in order."""
+"""Values for tests of book, governor and reconciliation, and a story: a journal in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DAY = 86_400_000
 
 
 def client(name: str) -> str:
-    """An id of our form that is a function of ``name``."""
+    """A client order id of Kamou's form that is a function of ``name``."""
     return "km" + hashlib.sha256(name.encode()).hexdigest()[:26]
 
 
@@ -229,19 +229,19 @@ def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any
 
 @attrs.define
 class Story:
-    """A journal in miniature."""
+    """A journal in memory with the book that follows it."""
 
     book: PositionBook = attrs.field(factory=PositionBook)
-    told: list[e.Event] = attrs.field(factory=list)
+    events: list[e.Event] = attrs.field(factory=list)
 
     def say(self, *events: e.Event) -> PositionBook:
         for event in events:
-            self.told.append(event)
+            self.events.append(event)
             self.book.apply(self.book.seq + 1, event)
         return self.book
 
     def ready(self, equity: str = "10000", at_ms: int = NOON) -> PositionBook:
-        """A run that started, marked its equity, opened its day and reconciled."""
+        """A run that started, recorded its equity, opened its day and reconciled."""
         start_ms = at_ms - at_ms % DAY
         return self.say(
             e.RunStarted(
@@ -344,7 +344,7 @@ def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
 
 
 def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
-    """A review in which nothing is wrong, save what ``changes`` makes wrong."""
+    """A review that every rule passes, except for ``changes``."""
     inputs: dict[str, Any] = {
         "plan": of,
         "book": book,
@@ -365,7 +365,7 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
 
 
 def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
-    """What the book has at stake at noon, at these marks by symbol."""
+    """The book's exposure at noon, at these marks by symbol."""
     return exposure_of(
         story.book,
         marks=marks or {},

@@ -344,13 +344,13 @@ def test_two_answers_that_leave_a_position_out_are_no_proof_with_a_silence_betwe
     assert wrong(scene()) == []
 
     # Naive: when it was left out first is all that counts.
-    doubt = reconciliation._Work._is_pending
+    pending = reconciliation._Work._is_pending
     first: dict[Any, int] = {}
 
     def since_ever(work: Any, symbol: str, held: Decimal) -> bool:
         first.setdefault((symbol, held), work.now_ms)
-        work.terms = attrs.evolve(work.terms, doubts=first)
-        return doubt(work, symbol, held)
+        work.inputs = attrs.evolve(work.inputs, pending_mismatches=first)
+        return pending(work, symbol, held)
 
     monkeypatch.setattr(reconciliation._Work, "_is_pending", since_ever)
     assert told_of(wrong(scene()), "PositionCorrected")

@@ -68,7 +68,7 @@ REVIEWER = (
     defect(
         name="an order that one list leaves out is taken for closed",
         file=RECONCILIATION,
-        old="        for told in (*self.view.open_orders, *self.view.queried):\n",
+        old="        for reported in (*self.view.open_orders, *self.view.queried):\n",
         new="""        listed = {o.client_order_id for o in self.view.open_orders}
         for name, known in tuple(self.book.orders.items()):
             if name not in listed and known.status is OrderStatus.ACCEPTED:
@@ -82,7 +82,7 @@ REVIEWER = (
                         reason="not listed",
                     )
                 )
-        for told in (*self.view.open_orders, *self.view.queried):
+        for reported in (*self.view.open_orders, *self.view.queried):
 """,
         notices=("WRITTEN_OFF", "UNSETTLED"),
         faults="lying_venue",
@@ -156,7 +156,7 @@ REVIEWER = (
     defect(
         name="a position counts as protected from its first fill on",
         file="kamou/core/book/trades.py",
-        old="trade.unprotected_since_ms or bare_ms\n",
+        old="trade.unprotected_since_ms or since_ms\n",
         new="trade.unprotected_since_ms\n",
         notices=("UNPROTECTED",),
     ),

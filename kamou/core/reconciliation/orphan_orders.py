@@ -6,30 +6,34 @@ from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, orphans
-from kamou.core.reconciliation.venue_view import Doubt, Terms, VenueView
+from kamou.core.reconciliation.venue_view import PendingMismatch, ReconcileInputs, VenueView
 from kamou.ids import is_ours
 
 
 def find_orphan_orders(
-    book: PositionBook, view: VenueView, terms: Terms, doubts: dict[Doubt, int], now_ms: int
+    book: PositionBook,
+    view: VenueView,
+    inputs: ReconcileInputs,
+    pending_mismatches: dict[PendingMismatch, int],
+    now_ms: int,
 ) -> tuple[CancelOrder, ...]:
     """Return the orders to cancel, orphans first.
 
     A stop that the book does not know, for example after a restored backup, may protect a position.
     It is canceled once the position has another stop, or if the venue has listed no position for
-    ``pending_mismatch_ms``. Until then it is added to ``doubts``.
+    ``pending_mismatch_ms``. Until then it is added to ``pending_mismatches``.
     """
     mine = {v.client_order_id for v in view.open_orders}
     over = orphans(book.trades, book.orders.values())
     found = [orphan for orphan in over if orphan.client_order_id in mine]
-    late_ms = view.at_ms - terms.settings.in_flight_ms
+    late_ms = view.at_ms - inputs.settings.in_flight_ms
     for order in view.open_orders:
         if not is_ours(order.client_order_id) or order.created_at_ms > late_ms:
             continue
         known = book.orders.get(order.client_order_id)
         if known is not None:
-            reason = _useless(known, terms, now_ms)
-        elif order.reduce_only and _protects(order, book, view, terms, doubts, now_ms):
+            reason = _useless(known, inputs, now_ms)
+        elif order.reduce_only and _protects(order, book, view, inputs, pending_mismatches, now_ms):
             reason = ""
         else:
             reason = "client order id of Kamou, but the book has no such open order"
@@ -46,8 +50,8 @@ def _protects(
     order: VenueOrder,
     book: PositionBook,
     view: VenueView,
-    terms: Terms,
-    doubts: dict[Doubt, int],
+    inputs: ReconcileInputs,
+    pending_mismatches: dict[PendingMismatch, int],
     now_ms: int,
 ) -> bool:
     """Return True if the order may protect a position that has no confirmed stop."""
@@ -57,16 +61,16 @@ def _protects(
         return not trade.protected
     if any(p.symbol == symbol and p.quantity != 0 for p in view.positions):
         return True
-    doubt = order.client_order_id, order.quantity
-    since_ms = doubts[doubt] = terms.doubts.get(doubt, now_ms)
-    return now_ms - since_ms < terms.settings.pending_mismatch_ms
+    mismatch = order.client_order_id, order.quantity
+    since_ms = pending_mismatches[mismatch] = inputs.pending_mismatches.get(mismatch, now_ms)
+    return now_ms - since_ms < inputs.settings.pending_mismatch_ms
 
 
-def _useless(known: OrderState, terms: Terms, now_ms: int) -> str:
+def _useless(known: OrderState, inputs: ReconcileInputs, now_ms: int) -> str:
     """Return why a known order must be canceled; empty if it must not."""
     if known.status is OrderStatus.PENDING_CANCEL:
         # The cancel request may never have been sent, or was lost; it is safe to repeat.
-        overdue = now_ms - known.changed_at_ms >= terms.settings.in_flight_ms
+        overdue = now_ms - known.changed_at_ms >= inputs.settings.in_flight_ms
         return "cancel was requested, and the order still rests" if overdue else ""
     expired = known.plan is not None and now_ms >= known.plan.expires_at_ms
     if known.role is OrderRole.ENTRY and expired:

@@ -35,55 +35,57 @@ from kamou.core.reconciliation.restatement import restate_trades
 from kamou.core.reconciliation.unexplained import NO_SYMBOL, positions_left_out, unexplained_money
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders
 from kamou.core.reconciliation.venue_view import (
-    Doubt,
+    PendingMismatch,
+    ReconcileInputs,
     ReconcileSettings,
     Reconciliation,
-    Terms,
     VenueView,
     marks_of,
 )
 from kamou.core.risk.equity import exit_costs, lost_of
 from kamou.core.risk.exposure import exposure_of
 
-__all__ = ["ReconcileSettings", "Reconciliation", "Terms", "VenueView", "reconcile"]
+__all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView", "reconcile"]
 
 
 def reconcile(
-    book: PositionBook, view: VenueView, terms: Terms, *, cycle_at_ms: int, now_ms: int
+    book: PositionBook, view: VenueView, inputs: ReconcileInputs, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
     """Compare the book with the view, over all symbols of both; close the cycle if it is new."""
-    work = _Work(book, view, terms, now_ms)
+    work = _Work(book, view, inputs, now_ms)
     work.fills_and_income()
     work.money()
     work.orders()
     work.restate()
     mismatches, deferred = work.positions()
     protect_ = work.protection()
-    orphan_orders = find_orphan_orders(work.book, view, terms, work.doubts, now_ms)
-    marks = work.marks(cycle_at_ms, len(mismatches) + len(deferred) or len(work.doubts))
+    orphan_orders = find_orphan_orders(work.book, view, inputs, work.pending_mismatches, now_ms)
+    marks = work.marks(cycle_at_ms, len(mismatches) + len(deferred) or len(work.pending_mismatches))
     return Reconciliation(
         repairs=tuple(work.repairs),
         marks=marks,
         protect=protect_,
         orphan_orders=orphan_orders,
-        resolve=unresolved_orders(work.book, view, terms.settings.in_flight_ms, now_ms),
+        resolve=unresolved_orders(work.book, view, inputs.settings.in_flight_ms, now_ms),
         mismatches=mismatches,
         deferred=deferred,
-        doubts=work.doubts,
+        pending_mismatches=work.pending_mismatches,
     )
 
 
 class _Work:
     """One reconciliation in progress; ``book`` is forked before the first repair."""
 
-    def __init__(self, book: PositionBook, view: VenueView, terms: Terms, now_ms: int) -> None:
+    def __init__(
+        self, book: PositionBook, view: VenueView, inputs: ReconcileInputs, now_ms: int
+    ) -> None:
         self.before = book
         self.book = book
         self.view = view
-        self.terms = terms
+        self.inputs = inputs
         self.now_ms = now_ms
         self.repairs: list[Event] = []
-        self.doubts: dict[Doubt, int] = {}
+        self.pending_mismatches: dict[PendingMismatch, int] = {}
         self.restated: set[str] = set()
         self.unexplained = False  # the wallet balance changed without an explanation
         self.believed = False  # that change has lasted for ``pending_mismatch_ms``
@@ -122,15 +124,15 @@ class _Work:
 
     def money(self) -> None:
         """Find an unexplained change of the wallet balance; a list may have omitted its cause."""
-        settings = self.terms.settings
+        settings = self.inputs.settings
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:
             return
-        doubt = NO_SYMBOL, left
-        since_ms = self.terms.doubts.get(doubt, self.now_ms)
+        mismatch = NO_SYMBOL, left
+        since_ms = self.inputs.pending_mismatches.get(mismatch, self.now_ms)
         self.believed = self.now_ms - since_ms >= settings.pending_mismatch_ms
         if not self.believed:
-            self.unexplained, self.doubts[doubt] = True, since_ms
+            self.unexplained, self.pending_mismatches[mismatch] = True, since_ms
 
     # --- orders ------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class _Work:
 
     def restate(self) -> None:
         """Restate trades; differences in their symbols are judged at the next reconciliation."""
-        for event in tuple(restate_trades(self.book, self.view, self.terms, self.now_ms)):
+        for event in tuple(restate_trades(self.book, self.view, self.inputs, self.now_ms)):
             self.repair(event)
             self.restated.add(event.symbol)
 
@@ -188,9 +190,9 @@ class _Work:
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
-        left_out = positions_left_out(self.book, theirs, self.terms.settings, self.now_ms)
+        left_out = positions_left_out(self.book, theirs, self.inputs.settings, self.now_ms)
         for symbol, quantity in left_out.items():
-            self.doubts[symbol, quantity] = self.now_ms
+            self.pending_mismatches[symbol, quantity] = self.now_ms
             deferred.append(symbol)
         return tuple(mismatches), tuple(deferred)
 
@@ -198,7 +200,7 @@ class _Work:
         """Return True if a fill or order that is listed late may still explain a difference."""
         if symbol in self.restated:
             return True
-        settings = self.terms.settings
+        settings = self.inputs.settings
         moved_ms = self.view.at_ms - settings.in_flight_ms
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
             return True
@@ -223,16 +225,16 @@ class _Work:
         trade = self.book.trades.get(symbol)
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False
-        since_ms = self.terms.doubts.get((symbol, held), self.now_ms)
-        if self.now_ms - since_ms >= self.terms.settings.pending_mismatch_ms:
+        since_ms = self.inputs.pending_mismatches.get((symbol, held), self.now_ms)
+        if self.now_ms - since_ms >= self.inputs.settings.pending_mismatch_ms:
             return False
-        self.doubts[symbol, held] = since_ms
+        self.pending_mismatches[symbol, held] = since_ms
         return True
 
     def _mismatch(self, symbol: str, held: Decimal, position: VenuePosition | None) -> DriftFound:
         trade = self.book.trades.get(symbol)
         ours = self.book.position(symbol)
-        instrument = self.terms.instruments.get(symbol)
+        instrument = self.inputs.instruments.get(symbol)
         same_way = trade is not None and held * trade.side.sign > 0
         adopting = position is not None and not same_way
         kind = "POSITION_UNKNOWN" if trade is None else "QUANTITY_DIFFERS"
@@ -251,7 +253,7 @@ class _Work:
         if self.book.drift.get(symbol) != kind:
             self.repair(drift)
         if trade is not None:
-            mark = position.mark_price if position else self.terms.marks.get(symbol)
+            mark = position.mark_price if position else self.inputs.marks.get(symbol)
             self.repair(
                 PositionCorrected(
                     at_ms=self.now_ms,
@@ -268,17 +270,17 @@ class _Work:
         return drift
 
     def _adopt(self, position: VenuePosition, instrument: Instrument) -> None:
-        terms = self.terms
+        inputs = self.inputs
         account = self.view.account
         self.repair(
             adopt_position(
                 position,
                 instrument=instrument,
                 sizing_equity=min(account.equity, account.wallet_balance),
-                limits=terms.limits,
-                costs=terms.costs,
-                gap=self.book.conduct.gap_buffer(terms.limits, self.now_ms).value,
-                atr=terms.atrs.get(position.symbol),
+                limits=inputs.limits,
+                costs=inputs.costs,
+                gap=self.book.conduct.gap_buffer(inputs.limits, self.now_ms).value,
+                atr=inputs.atrs.get(position.symbol),
                 at_ms=self.view.at_ms,
             )
         )
@@ -326,7 +328,7 @@ class _Work:
     def _needs(
         self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[VenueOrder]
     ) -> tuple[Action, ...]:
-        return protect(trade, ours, resting, limits=self.terms.limits, now_ms=self.now_ms)
+        return protect(trade, ours, resting, limits=self.inputs.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
         """Return the equity snapshot and the cycle's end; empty if neither is due.
@@ -336,7 +338,7 @@ class _Work:
         ``mark_due`` asks for a snapshot after a flatten.
         """
         closing = cycle_at_ms > self.before.cycle_at_ms
-        if self.unexplained or not (closing or self.believed or self.terms.mark_due):
+        if self.unexplained or not (closing or self.believed or self.inputs.mark_due):
             return ()
         marks: list[Event] = []
         account = self.view.account
@@ -366,16 +368,16 @@ class _Work:
         return tuple(marks)
 
     def _equity(self, account: Account) -> EquityRecorded:
-        book, terms = self.book, self.terms
+        book, inputs = self.book, self.inputs
         stake = exposure_of(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
-            instruments=terms.instruments,
-            costs=terms.costs,
-            limits=terms.limits,
+            instruments=inputs.instruments,
+            costs=inputs.costs,
+            limits=inputs.limits,
             now_ms=self.now_ms,
         )
-        leaving = exit_costs(self.view.positions, terms.instruments, terms.costs)
+        leaving = exit_costs(self.view.positions, inputs.instruments, inputs.costs)
         opened = book.day == utc_day(account.at_ms)
         return EquityRecorded(
             at_ms=account.at_ms,

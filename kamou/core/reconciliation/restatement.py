@@ -15,11 +15,11 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, VenuePosition
 from kamou.core.reconciliation.adoption import adopted_stop
-from kamou.core.reconciliation.venue_view import Terms, VenueView
+from kamou.core.reconciliation.venue_view import ReconcileInputs, VenueView
 
 
 def restate_trades(
-    book: PositionBook, view: VenueView, terms: Terms, now_ms: int
+    book: PositionBook, view: VenueView, inputs: ReconcileInputs, now_ms: int
 ) -> Iterator[TradeRestated]:
     """Yield an event for each trade whose contract specification changed.
 
@@ -27,13 +27,13 @@ def restate_trades(
     """
     held = {p.symbol: p for p in view.positions}
     for symbol, trade in book.trades.items():
-        instrument = terms.instruments.get(symbol)
+        instrument = inputs.instruments.get(symbol)
         if instrument is None:
             continue
         position = held.get(symbol)
         stop = trade.stop_price
         if position is not None and liquidated_first(trade, position):
-            stop = _nearer(book, view, terms, position, instrument, now_ms)
+            stop = _nearer(book, view, inputs, position, instrument, now_ms)
         off_tick = stop % instrument.tick != 0 and instrument.tick != trade.tick
         resized = instrument.contract_size != trade.contract_size
         if off_tick or resized or stop != trade.stop_price:
@@ -57,7 +57,7 @@ def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
 def _nearer(
     book: PositionBook,
     view: VenueView,
-    terms: Terms,
+    inputs: ReconcileInputs,
     position: VenuePosition,
     instrument: Instrument,
     now_ms: int,
@@ -67,8 +67,8 @@ def _nearer(
         position,
         instrument=instrument,
         sizing_equity=min(view.account.equity, view.account.wallet_balance),
-        limits=terms.limits,
-        costs=terms.costs,
-        gap=book.conduct.gap_buffer(terms.limits, now_ms).value,
+        limits=inputs.limits,
+        costs=inputs.costs,
+        gap=book.conduct.gap_buffer(inputs.limits, now_ms).value,
         atr=None,
     )

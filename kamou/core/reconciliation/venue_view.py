@@ -54,7 +54,7 @@ def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
     return min(0, venue_ms - asked_ms)
 
 
-Doubt = tuple[str, Decimal]
+PendingMismatch = tuple[str, Decimal]
 """A pending mismatch. It is one of:
 
 - a symbol, and the smaller quantity that the venue reports and nothing explains;
@@ -94,12 +94,13 @@ class Reconciliation:
     resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]
     deferred: tuple[str, ...]  # symbols with a difference that may still explain itself
-    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # since when; inputs of the next one
+    # Since when; inputs of the next reconciliation.
+    pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
 
     @property
     def money_explained(self) -> bool:
         """True unless a change of the wallet balance is pending without an explanation."""
-        return all(name != NO_SYMBOL for name, _ in self.doubts)
+        return all(name != NO_SYMBOL for name, _ in self.pending_mismatches)
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -113,11 +114,11 @@ class Reconciliation:
     @property
     def agreed(self) -> bool:
         """True if book and venue agree, so that entries are allowed."""
-        return not self.mismatches and not self.deferred and not self.doubts
+        return not self.mismatches and not self.deferred and not self.pending_mismatches
 
 
 @attrs.frozen(kw_only=True)
-class Terms:
+class ReconcileInputs:
     """Limits, instruments and settings of one reconciliation."""
 
     instruments: Mapping[str, Instrument]
@@ -126,7 +127,8 @@ class Terms:
     settings: ReconcileSettings = ReconcileSettings()
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
-    doubts: Mapping[Doubt, int] = attrs.field(factory=dict)  # of the previous one, since when
+    # Of the previous reconciliation, since when.
+    pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
     mark_due: bool = False  # record an equity snapshot even if no cycle ends
 
 

@@ -42,7 +42,7 @@ class Approved:
 
     def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_at_ms: int) -> None:
         if mint is not _MINT:
-            raise TypeError("only the risk governor makes an Approved; ask it with ReviewOrder")
+            raise TypeError("an Approved is made by the risk governor only; ask for a review")
         set_once = object.__setattr__
         set_once(self, "permit_id", plan.permit_id)
         set_once(self, "symbol", plan.symbol)

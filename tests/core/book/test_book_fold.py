@@ -1,4 +1,4 @@
-"""The fold itself: every event, snapshots, forks, replays."""
+"""The fold of the position book: every event, snapshots, forks and replays."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PLAN = plan()
 
 
 def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
-    silent = {
+    ignored = {
         e.RunStopped,
         e.CycleRanked,
         e.CandidateVetoed,
@@ -61,8 +61,8 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
         ReplayStarted,
         ReplayEnded,
     }
-    assert set(book_module._HANDLERS) | silent == set(EVENTS)
-    assert not set(book_module._HANDLERS) & silent
+    assert set(book_module._HANDLERS) | ignored == set(EVENTS)
+    assert not set(book_module._HANDLERS) & ignored
 
 
 def test_an_event_applied_before_is_ignored(story: Story) -> None:
@@ -152,22 +152,22 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
                         reason="inferred",
                     )
                 )
-    return story.told
+    return story.events
 
 
 @settings(max_examples=60, deadline=None)
 @given(histories(), st.data())
 def test_a_book_restored_midway_ends_like_one_that_never_stopped(
-    told: list[e.Event], data: st.DataObject
+    shown: list[e.Event], data: st.DataObject
 ) -> None:
     whole = PositionBook()
-    whole.apply_all(enumerate(told, 1))
-    cut = data.draw(st.integers(0, len(told)))
+    whole.apply_all(enumerate(shown, 1))
+    cut = data.draw(st.integers(0, len(shown)))
     first = PositionBook()
-    first.apply_all(enumerate(told[:cut], 1))
+    first.apply_all(enumerate(shown[:cut], 1))
     restored = PositionBook.load(first.dump())
     assert restored == first
-    restored.apply_all(enumerate(told, 1))
+    restored.apply_all(enumerate(shown, 1))
     assert restored == whole
     assert restored.dump() == whole.dump()
     assert all(trade.entered >= 0 for trade in whole.trades.values())

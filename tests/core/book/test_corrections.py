@@ -1,4 +1,4 @@
-"""What a correction makes of a trade, for longs and shorts, and what money it books."""
+"""Corrections of a trade, for longs and shorts, and their effect on its money."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
 
 def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
     first_ms = story.book.started_at_ms
-    later = attrs.evolve(story.told[0], at_ms=NOON + DAY, run_number=2)
+    later = attrs.evolve(story.events[0], at_ms=NOON + DAY, run_number=2)
     story.say(later)
     assert (story.book.started_at_ms, story.book.run_number) == (first_ms, 2)
 

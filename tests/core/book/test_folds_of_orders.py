@@ -1,4 +1,4 @@
-"""What single events make of the book: exactly that, and nothing where nothing is known."""
+"""Effects of single events on the book, and events that change nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
     assert "ACCOUNT_STALE" in denied_beside(story)
     assert "ACCOUNT_STALE" in denied_beside(story, account=account(at_ms=NOON + 500))
     assert "ACCOUNT_STALE" not in denied_beside(story, account=account(at_ms=NOON + 501))
-    # An older correction that is told later makes nothing known again.
+    # An older correction that is shown later makes nothing known again.
     story.say(
         e.PositionCorrected(
             at_ms=NOON + 400, symbol="BTCUSDT", quantity=D(60), price=D(99), reason="inferred"
@@ -211,7 +211,7 @@ def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
 def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfilled(
     story: Story, status: OrderStatus, protected: bool
 ) -> None:
-    """What filled has closed the position: its fills say so."""
+    """The fills have closed the position."""
     _, stop = story.open(PLAN)
     story.say(e.CancelRequested(at_ms=NOON + 1, client_order_id=stop.client_order_id, reason=""))
     assert story.book.trades["SOLUSDT"].protected
@@ -223,7 +223,7 @@ def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfille
 def test_the_deadline_of_a_stop_begins_with_the_fill_and_never_in_the_future_of_our_clock(
     story: Story, known_ms: int, since_ms: int
 ) -> None:
-    """The venue's clock may be ahead of ours: its stamps lie in our future then (seed 295)."""
+    """The venue's clock may be ahead of this machine's (seed 295)."""
     story.grant(PLAN, NOON - 5_000)
     entry = story.send(intent(OrderRole.ENTRY, PLAN), NOON - 5_000)
     done = fill(entry, "100", "100", at_ms=NOON)
@@ -237,7 +237,7 @@ def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
 ) -> None:
     story.open(PLAN)
     before = dict(story.book.trades)
-    told = e.TradeRestated(
+    shown = e.TradeRestated(
         at_ms=NOON,
         trade_id=trade_id,
         symbol=symbol,
@@ -245,7 +245,7 @@ def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
         tick=D("0.5"),
         stop_price=D(96),
     )
-    story.say(told)
+    story.say(shown)
     assert story.book.trades == before
 
 

@@ -1,4 +1,4 @@
-"""Funding belongs to the trade that held at its time, whenever the venue lists it."""
+"""Funding belongs to the trade that was open at its time, whenever the venue lists it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def publish(story: Story, at_ms: int) -> None:
 def funding_of(story: Story) -> dict[str, Decimal]:
     """By trade, as published: the result and its corrections."""
     found: dict[str, Decimal] = defaultdict(Decimal)
-    for event in story.told:
+    for event in story.events:
         if isinstance(event, e.TradeClosed):
             found[event.trade_id] += event.funding
         elif isinstance(event, ResultCorrected):
@@ -181,9 +181,9 @@ def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
-    life: tuple[list[Held], list[Payment]], looks: list[int]
+    history: tuple[list[Held], list[Payment]], looks: list[int]
 ) -> None:
-    held, payments = life
+    held, payments = history
     played = play(held, payments, looks)
     wanted = {f"t{n}": D(0) for n in range(len(held))}
     for payment in payments:
@@ -191,7 +191,7 @@ def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
         wanted[f"t{owner}"] += payment.amount
     assert funding_of(played) == wanted
     whole = PositionBook()
-    whole.apply_all(enumerate(played.told, 1))
+    whole.apply_all(enumerate(played.events, 1))
     assert whole.dump() == played.book.dump()
     assert PositionBook.load(whole.dump()) == played.book
 
@@ -199,15 +199,15 @@ def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_stored_results_and_sums_are_those_of_payments_listed_at_once(
-    life: tuple[list[Held], list[Payment]], looks: list[int]
+    history: tuple[list[Held], list[Payment]], looks: list[int]
 ) -> None:
-    held, payments = life
+    held, payments = history
     at_once = [attrs.evolve(payment, late=0) for payment in payments]
     assert stored(play(held, payments, looks)) == stored(play(held, at_once, [500]))
 
 
 def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
-    """Fold events in the order in which they become known; ``looks`` publish results."""
+    """Fold events in the order in which they become known; ``looks`` are times of publication."""
     story = Story()
     story.ready()
     steps: list[tuple[int, int, object]] = [
@@ -238,7 +238,7 @@ def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
 
 def stored(story: Story) -> object:
     with closing(database.open_writer(database.MEMORY)) as connection:
-        JournalWriter(connection, run_number=1).append(story.told)
+        JournalWriter(connection, run_number=1).append(story.events)
         return (
             [attrs.evolve(row, rowid=0) for row in by_id(connection)],
             [attrs.evolve(sums, r=round(sums.r, 9)) for sums in sums_of(connection)],

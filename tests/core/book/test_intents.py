@@ -1,4 +1,4 @@
-"""From a decision to the order that will be sent: quantities that a venue takes."""
+"""Intents: quantities are multiples of the lot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry's fill that is told after the result of its trade was published."""
+"""A fill of an entry that is reported after the result of its trade was published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAN = plan()
 
 
 def published_and_reopened() -> Story:
-    """40 of 100 contracts, stopped out and published; then the other 60 are told."""
+    """40 of 100 contracts, stopped out and published; then the other 60 are reported."""
     story = Story()
     story.ready()
     story.grant(PLAN)
@@ -36,7 +36,7 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_
     trade = story.book.trades[PLAN.symbol]
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
     assert trade.unprotected_since_ms, "its stop is needed again"
-    assert len(story.book.conduct.entries) == 1, "one entry, told in two parts"
+    assert len(story.book.conduct.entries) == 1, "one entry, shown in two parts"
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     (second,) = story.book.pending_closures(NOON + 10)
@@ -56,20 +56,20 @@ def test_a_book_that_is_loaded_again_remembers_what_was_published() -> None:
 
 def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:
     story = published_and_reopened()
-    told = len(story.told)
+    shown = len(story.events)
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     story.say(*story.book.pending_closures(NOON + 10))
     with closing(database.open_writer(":memory:")) as connection:
         writer = JournalWriter(connection, run_number=1)
-        writer.append(story.told[:told])
+        writer.append(story.events[:shown])
         assert _column(connection, "SELECT trade_id FROM open_trade") == [PLAN.signal_id]
-        writer.append(story.told[told:])
+        writer.append(story.events[shown:])
         assert _column(connection, "SELECT trade_id FROM open_trade") == []
         results = _column(connection, "SELECT pnl_net FROM trade")
     assert len(results) == 2
     assert sum(D(str(each)) for each in results) == sum(
-        event.pnl_net for event in story.told if hasattr(event, "pnl_net")
+        event.pnl_net for event in story.events if hasattr(event, "pnl_net")
     )
 
 

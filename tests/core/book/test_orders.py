@@ -1,4 +1,4 @@
-"""The life of an order."""
+"""The state machine of an order."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
 
 
 def test_an_answer_is_awaited_for_three_seconds_and_of_a_resting_order_for_ever() -> None:
-    """Seed 990097: an intent was journalled, and its sender crashed before it was sent."""
+    """Seed 990097: an intent was committed, and its sender crashed before it was sent."""
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert [is_awaited(after(), now_ms) for now_ms in (early, late)] == [True, False]
     assert not is_awaited(after(unknown()), early)
@@ -163,13 +163,13 @@ EVENTS = st.sampled_from(
 
 @settings(max_examples=100)
 @given(st.lists(EVENTS, max_size=12))
-def test_no_order_ends_without_a_report_of_the_venue(told: list[e.Event]) -> None:
+def test_no_order_ends_without_a_report_of_the_venue(shown: list[e.Event]) -> None:
     order = open_order(ENTRY, NOON)
-    for event in told:
+    for event in shown:
         before, order = order, apply_order_event(order, event)
         if order.status is not before.status:
             assert order.status in NEXT[before.status]
         if order.status.terminal and not before.status.terminal:
-            evidence = (e.OrderRejected, e.OrderClosed, e.FillRecorded)
-            assert isinstance(event, evidence)
+            reports = (e.OrderRejected, e.OrderClosed, e.FillRecorded)
+            assert isinstance(event, reports)
         assert order.filled >= before.filled

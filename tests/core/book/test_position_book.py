@@ -1,4 +1,4 @@
-"""The book: a fold over events."""
+"""The position book: reservations, trades, money and drift after events."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_fills_out_of_order_net_out(story: Story) -> None:
     stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     story.fill(entry, "60", "100")
     story.fill(stop, "100", "97")
-    assert story.book.position("SOLUSDT") == -40  # the rest of the entry was not told yet
+    assert story.book.position("SOLUSDT") == -40  # the rest of the entry was not shown yet
     story.fill(entry, "40", "100")
     (closure,) = story.book.pending_closures(NOON)
     assert closure.quantity == 100

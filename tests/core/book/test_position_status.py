@@ -1,4 +1,4 @@
-"""What an operator is told of each open position: recomputed by hand from its fills."""
+"""The status of each open position, recomputed by hand from its fills."""
 
 from __future__ import annotations
 
@@ -147,13 +147,13 @@ def test_a_pending_entry_is_listed_until_it_is_filled(story: Story) -> None:
 def test_a_row_for_json_has_exact_texts(story: Story) -> None:
     story.open(plan(), price="100.5")
     (row,) = shown(story, SOLUSDT="103")
-    told = plain_row(row)
-    assert (told["entry_price"], told["unrealized_pnl"], told["net_pnl"]) == (
+    reported = plain_row(row)
+    assert (reported["entry_price"], reported["unrealized_pnl"], reported["net_pnl"]) == (
         "100.5",
         "25.00",
         "24.50",
     )
-    assert told["stop_confirmed"] is True
+    assert reported["stop_confirmed"] is True
 
 
 prices = st.decimals("0.5", "400", places=2)
@@ -164,16 +164,16 @@ def test_figures_agree_with_arithmetic_on_fractions(
     entry: Decimal, mark: Decimal, side: Side, sold: int
 ) -> None:
     """From the fills alone: what came in, what is open at the mark, what went out, fees."""
-    told = Story()
-    told.ready()
+    reported = Story()
+    reported.ready()
     of = plan(side=side)
-    told.open(of, price=str(entry))
+    reported.open(of, price=str(entry))
     fees = F(1, 2)
     if sold:
         out = OrderSide.SELL if side is Side.LONG else OrderSide.BUY
-        told.fill(None, str(sold), "101", side=out)
+        reported.fill(None, str(sold), "101", side=out)
         fees += F(1, 2)
-    (row,) = shown(told, SOLUSDT=str(mark))
+    (row,) = shown(reported, SOLUSDT=str(mark))
     sign, unit = (1 if side is Side.LONG else -1), F(1, 10)
     open_now = (100 - sold) * unit * (F(mark) - F(entry)) * sign
     net = open_now + sold * unit * (101 - F(entry)) * sign - fees

@@ -1,4 +1,4 @@
-"""Bars: resampling and the trailing range agree with the naive way; unfit rows are named."""
+"""Bars: resampling and trailing ATR agree with a plain computation; invalid rows are named."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_bars_that_do_not_show_their_period_are_invalid() -> None:
         infer_period_ms(rows_of(made_bars(1, 3, 1)))
     odd = rows_of(made_bars(9, 1, 1))
     odd.open_ms[:] = START_MS + 7 * MINUTE_MS * np.arange(9)
-    with pytest.raises(InvalidDataError, match="does not divide a day"):
+    with pytest.raises(InvalidDataError, match="it must divide a day"):
         infer_period_ms(odd)
 
 

@@ -1,4 +1,4 @@
-"""Instruments whose limits make no sense are named, each fault with its figure."""
+"""Invalid instruments are reported, each fault with its figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel: what it keeps, what it refuses, and that its windows are views in time order."""
+"""The panel: rows that it keeps, invalid bars, and windows as views in time order."""
 
 from __future__ import annotations
 

@@ -153,8 +153,8 @@ def test_momentum_is_ranked_across_all_shards_and_weighted_after() -> None:
         MOMENTUM,
         (names[:10], names[10:]),
     )
-    told = [(c.symbol, c.side, c.proxy) for c in ranking.top]
-    assert told == [
+    shown = [(c.symbol, c.side, c.proxy) for c in ranking.top]
+    assert shown == [
         ("S20", Side.LONG, "no_oi"),
         ("S19", Side.LONG, "no_oi"),
         ("S18", Side.LONG, "no_oi"),

@@ -70,8 +70,8 @@ def test_a_symbol_that_was_not_scanned_has_no_reasons() -> None:
 def test_the_detail_of_an_older_version_is_read_without_figures() -> None:
     head = json.dumps({"symbols": ["A", "B"], "strategies": ["x", "y"]}).encode() + b"\n"
     column = np.array([0.5, 0.25], "<f4").tobytes() + bytes([0, Abstain.REGIME_WRONG])
-    told = read_reasons(head + column + column, "B")
-    assert [(one.strategy, one.abstain, one.figures) for one in told] == [
+    reported = read_reasons(head + column + column, "B")
+    assert [(one.strategy, one.abstain, one.figures) for one in reported] == [
         ("x", Abstain.REGIME_WRONG, ()),
         ("y", Abstain.REGIME_WRONG, ()),
     ]

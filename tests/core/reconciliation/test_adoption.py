@@ -1,4 +1,4 @@
-"""Where the stop of a position that we did not know belongs."""
+"""The stop price of an adopted position."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from trading_cases import (
     quote,
     venue_position,
 )
-from venue_looks import HELD, kinds, look
+from venue_views import HELD, kinds, look
 
 from kamou.core.model import OrderRole, Side
 from kamou.core.reconciliation.adoption import adopted_stop
-from kamou.core.reconciliation.reconciliation import Terms, reconcile
+from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import trade_costs
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-TERMS = Terms(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
 
 
 # --- adoption ------------------------------------------------------------------------------
@@ -93,12 +93,12 @@ def test_an_atr_of_zero_is_ignored() -> None:
 
 
 def test_a_fill_that_is_committed_before_the_adoption_keeps_its_trade() -> None:
-    """The look was concluded on a book without the fill, which the order manager recorded then."""
+    """The order manager recorded the fill after the reconciler had read its book."""
     story = Story()
     story.ready()
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
-    found = reconcile(story.book, look(positions=HELD), TERMS, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
+    found = reconcile(story.book, look(positions=HELD), INPUTS, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     assert "PositionAdopted" in kinds(found.events)
     story.fill(entry, "100", "100")
     story.say(*found.events)

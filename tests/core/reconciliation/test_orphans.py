@@ -1,4 +1,4 @@
-"""Which stops and targets of ours have no trade any more."""
+"""Orphan orders: Kamou's stops and targets without a trade."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a position needs to be protected."""
+"""Actions that protect a position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STOP = intent(OrderRole.STOP_LOSS, PLAN)
 LIMITS = RiskLimits()
 
 
-def naked(quantity: str = "100", at_ms: int = NOON) -> Story:
+def unprotected(quantity: str = "100", at_ms: int = NOON) -> Story:
     """A position whose stop was never sent."""
     story = Story()
     story.ready()
@@ -61,11 +61,11 @@ PLACE = PlaceStop(
 
 
 def test_an_unprotected_position_gets_its_stop() -> None:
-    assert actions(naked()) == (PLACE,)
+    assert actions(unprotected()) == (PLACE,)
 
 
 def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
     story.say(e.OrderAccepted(at_ms=NOON, client_order_id=STOP.client_order_id, venue_order_id="v"))
@@ -73,7 +73,7 @@ def test_a_stop_that_is_not_read_back_is_not_protection() -> None:
 
 
 def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     resting = venue_order(STOP)
     (confirm,) = actions(story, resting)
@@ -107,7 +107,7 @@ def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
     ],
 )
 def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     resting = attrs.evolve(venue_order(STOP), **flaw)
     assert not any(isinstance(a, ConfirmStop) for a in actions(story, resting))
@@ -116,18 +116,18 @@ def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
 
 def test_an_external_stop_does_not_protect_a_position() -> None:
     foreign = attrs.evolve(venue_order(STOP), client_order_id="someone")
-    assert actions(naked(), foreign) == (PLACE,)
+    assert actions(unprotected(), foreign) == (PLACE,)
 
 
 def test_a_nearer_stop_protects_too() -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     (confirm,) = actions(story, venue_order(STOP, trigger_price=D("98")))
     assert isinstance(confirm, ConfirmStop)
 
 
 def test_what_is_not_protected_in_time_is_closed() -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     unprotected_ms = story.book.trades["SOLUSDT"].unprotected_since_ms
     close_ms = unprotected_ms + 10_000 - CLOSE_LEAD_MS
@@ -139,7 +139,7 @@ def test_what_is_not_protected_in_time_is_closed() -> None:
 
 
 def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
-    story = naked()
+    story = unprotected()
     story.send(STOP)
     sent_ms = max(
         story.book.orders[STOP.client_order_id].changed_at_ms,
@@ -152,7 +152,7 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
 
 def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
     for role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
-        story = naked()
+        story = unprotected()
         order = story.send(intent(role, PLAN))
         assert isinstance(actions(story)[0], Await)
         story.say(
@@ -162,7 +162,7 @@ def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
 
 
 def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop() -> None:
-    story = naked()
+    story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN))
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=close.client_order_id, reason="timed out"))
     late = NOON + 11_000
@@ -171,18 +171,18 @@ def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop()
 
 
 def test_a_stop_that_is_rejected_before_the_deadline_is_tried_again_at_the_next_check() -> None:
-    assert isinstance(actions(naked(), stop_refused=True)[0], Await)
+    assert isinstance(actions(unprotected(), stop_refused=True)[0], Await)
 
 
 def test_time_in_which_the_venue_is_unreachable_does_not_count() -> None:
-    story = naked()
+    story = unprotected()
     late = NOON + 11_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
     assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
 
 
 def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
-    story = naked()
+    story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
     sent_ms = story.book.orders[close.client_order_id].changed_at_ms
@@ -191,7 +191,7 @@ def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
 
 
 def test_a_stop_is_placed_while_an_exit_has_no_answer() -> None:
-    story = naked()
+    story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
     sent_ms = story.book.orders[close.client_order_id].changed_at_ms
@@ -200,7 +200,7 @@ def test_a_stop_is_placed_while_an_exit_has_no_answer() -> None:
 
 
 def confirmed(covering: str = "100", held: str = "100") -> Story:
-    story = naked(held)
+    story = unprotected(held)
     story.send(STOP)
     story.say(
         e.StopConfirmed(
@@ -260,18 +260,18 @@ def test_a_short_is_protected_by_a_buy_above() -> None:
 
 
 def test_an_inverted_trade_is_not_protections_business() -> None:
-    story = naked()
+    story = unprotected()
     story.fill(story.send(STOP), "100", "97")
     story.fill(STOP, "20", "97")
     assert actions(story) == ()
 
 
-@pytest.mark.parametrize(("sent", "bare"), [(0, -60_000), (-60_000, 0)])
+@pytest.mark.parametrize(("sent", "lost"), [(0, -60_000), (-60_000, 0)])
 def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
-    sent: int, bare: int
+    sent: int, lost: int
 ) -> None:
-    """Whichever is later: a stop attached to an entry sleeps until the entry fills."""
-    story = naked(at_ms=NOON + bare)
+    """The later of both counts: a stop attached to an entry rests only after the entry fills."""
+    story = unprotected(at_ms=NOON + lost)
     story.send(STOP, NOON + sent)
     for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
         now_ms = NOON + waited_ms
@@ -281,7 +281,7 @@ def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
 
 
 def test_while_an_exit_is_under_way_the_position_is_checked_again_after_the_deadline() -> None:
-    story = naked()
+    story = unprotected()
     story.send(intent(OrderRole.EXIT, PLAN), NOON)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)
 
@@ -290,16 +290,16 @@ def test_while_an_exit_is_under_way_the_position_is_checked_again_after_the_dead
 def test_an_unprotected_position_is_closed_four_seconds_before_its_deadline(
     after_ms: int, closed: bool
 ) -> None:
-    done = actions(naked(), now_ms=NOON + after_ms, stop_refused=True)
+    done = actions(unprotected(), now_ms=NOON + after_ms, stop_refused=True)
     assert isinstance(done[0], ClosePosition) is closed
     if not closed:
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)
-    assert isinstance(actions(naked(), now_ms=NOON + after_ms)[0], ClosePosition) is closed
+    assert isinstance(actions(unprotected(), now_ms=NOON + after_ms)[0], ClosePosition) is closed
 
 
 @pytest.mark.parametrize("role", [OrderRole.TAKE_PROFIT, OrderRole.ENTRY])
 def test_only_a_stop_that_is_on_its_way_is_waited_for(role: OrderRole) -> None:
-    story = naked()
+    story = unprotected()
     story.send(intent(role, PLAN, "another"), NOON)
     assert actions(story) == (PLACE,)
     story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # too small for what is held
@@ -307,7 +307,7 @@ def test_only_a_stop_that_is_on_its_way_is_waited_for(role: OrderRole) -> None:
 
 
 def test_a_close_that_the_venue_took_is_waited_for_however_long_it_takes() -> None:
-    story = naked()
+    story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN), NOON)
     story.say(
         e.OrderAccepted(at_ms=NOON, client_order_id=close.client_order_id, venue_order_id="v")
@@ -328,7 +328,7 @@ def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
 
 
 def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_of_equals() -> None:
-    story = naked()
+    story = unprotected()
     sizes = {
         "a": ("150", "0", 5),
         "b": ("130", "25", 9),
@@ -357,7 +357,7 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
 
 
 def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
-    story = naked()
+    story = unprotected()
     stop = story.send(STOP, NOON)
     assert isinstance(actions(story)[0], Await)
     story.say(e.CancelRequested(at_ms=NOON, client_order_id=stop.client_order_id, reason=""))
@@ -365,8 +365,8 @@ def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
 
 
 def test_a_close_of_the_other_side_is_not_waited_for() -> None:
-    """Seed 970693: others turned the position round while a close was on its way."""
-    long = naked().book.trades["SOLUSDT"]
+    """Seed 970693: external orders inverted the position while an exit was in flight."""
+    long = unprotected().book.trades["SOLUSDT"]
     closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]
     assert closes_under_way(long, closes) == tuple(closes)
     assert closes_under_way(attrs.evolve(long, side=Side.SHORT), closes) == ()

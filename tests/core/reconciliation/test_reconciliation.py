@@ -1,4 +1,4 @@
-"""The exchange is the truth."""
+"""Reconciliation makes the book agree with the venue."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trading_cases import (
     venue_order,
     venue_position,
 )
-from venue_looks import (
+from venue_views import (
     HELD,
+    INPUTS,
     NEXT_MS,
     PLAN,
     RESTING,
     STOP,
     SURE_MS,
-    TERMS,
     kinds,
     look,
     run,
@@ -133,8 +133,8 @@ def test_an_order_in_flight_too_long_is_queried(story: Story) -> None:
 def test_the_venues_report_of_a_queried_order_is_recorded(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
-    told = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
-    found = run(story, look(queried=(told, told)))
+    shown = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
+    found = run(story, look(queried=(shown, shown)))
     assert kinds(found.repairs) == ["OrderClosed"]
     assert story.book.releasable(NEXT_MS) == ((PLAN.permit_id, "no_fill"),)
 
@@ -161,8 +161,8 @@ def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> N
 
 
 def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> None:
-    terms = attrs.evolve(TERMS, marks={"SOLUSDT": D(98)})
-    found = run_sure(holding, look(), terms)
+    inputs = attrs.evolve(INPUTS, marks={"SOLUSDT": D(98)})
+    found = run_sure(holding, look(), inputs)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert (closure.exit_price, closure.exit_reason) == (98, "external")
@@ -290,8 +290,8 @@ def test_orphan_orders_are_canceled_and_external_orders_are_not(holding: Story) 
     view = look(open_orders=(venue_order(target), forgotten, young, foreign))
     assert [o.client_order_id for o in run(holding, view).orphan_orders] == [target.client_order_id]
     # What the book has no order of goes when no list tells of a position for a while.
-    doubt = forgotten.client_order_id, forgotten.quantity
-    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
+    mismatch = forgotten.client_order_id, forgotten.quantity
+    sure = attrs.evolve(INPUTS, pending_mismatches={mismatch: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)
     assert {o.client_order_id for o in found.orphan_orders} == {
         target.client_order_id,
@@ -307,7 +307,7 @@ def test_an_entry_whose_plan_expired_is_canceled(story: Story) -> None:
 
 
 def test_a_cancel_that_was_lost_is_requested_again(story: Story) -> None:
-    """Between the request in the journal and the one at the venue a process may die."""
+    """A process may crash between the commit of a cancel request and its sending."""
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     story.say(
@@ -331,12 +331,12 @@ def test_an_order_unknown_to_the_book_is_canceled_only_once_it_is_not_in_flight(
 ) -> None:
     """Its intent may be committed while the venue is being read."""
     order = venue_order(intent(role, PLAN, "not yet known"))
-    doubt = order.client_order_id, order.quantity
-    sure = attrs.evolve(TERMS, doubts={doubt: NEXT_MS - SURE_MS})
-    for age_ms, swept in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
+    mismatch = order.client_order_id, order.quantity
+    sure = attrs.evolve(INPUTS, pending_mismatches={mismatch: NEXT_MS - SURE_MS})
+    for age_ms, canceled in ((0, False), (4_999, False), (5_000, True), (60_000, True)):
         seen = look(open_orders=(attrs.evolve(order, created_at_ms=NEXT_MS - age_ms),))
         found = reconcile(story.book, seen, sure, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
-        assert bool(found.orphan_orders) is swept, age_ms
+        assert bool(found.orphan_orders) is canceled, age_ms
 
 
 # --- idempotence -----------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""What one look leaves unexplained: positions of fills that a list leaves out, and money."""
+"""Unexplained differences of one view: positions that a list omits, and money."""
 
 from __future__ import annotations
 
 import attrs
 import pytest
 from trading_cases import NOON, D, Story, account, fill, income, intent, plan, venue_position
-from venue_looks import HELD, NEXT_MS, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
+from venue_views import HELD, INPUTS, NEXT_MS, RESTING, STOP, SURE_MS, kinds, look, run
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderSide
@@ -41,10 +41,10 @@ def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adop
     theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 10_000)
     listed = (venue_position("ETHUSDT", "-3"),)
     seen = look(fills=(theirs,))
-    blind = run(story, seen)
-    assert not blind.agreed
-    assert blind.deferred == ("ETHUSDT",)
-    assert list(blind.doubts) == [("ETHUSDT", D(-3))]
+    incomplete = run(story, seen)
+    assert not incomplete.agreed
+    assert incomplete.deferred == ("ETHUSDT",)
+    assert list(incomplete.pending_mismatches) == [("ETHUSDT", D(-3))]
     found = run(story, attrs.evolve(seen, positions=listed), now_ms=NEXT_MS + 5_000)
     assert "PositionAdopted" in kinds(found.repairs)
     assert story.book.unassigned == {}
@@ -100,25 +100,25 @@ def test_an_unexplained_balance_is_not_recorded_and_no_agreement_until_it_has_la
     story: Story,
 ) -> None:
     view = look(account=account("2000", at_ms=NEXT_MS))
-    doubted = run(story, view)
-    assert doubted.doubts == {(NO_SYMBOL, D(-8000)): NEXT_MS}
-    assert (doubted.agreed, doubted.money_explained, doubted.marks) == (False, False, ())
-    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
-    early = run(story, view, terms, now_ms=NEXT_MS + SURE_MS - 1)
+    pending = run(story, view)
+    assert pending.pending_mismatches == {(NO_SYMBOL, D(-8000)): NEXT_MS}
+    assert (pending.agreed, pending.money_explained, pending.marks) == (False, False, ())
+    inputs = attrs.evolve(INPUTS, pending_mismatches=pending.pending_mismatches)
+    early = run(story, view, inputs, now_ms=NEXT_MS + SURE_MS - 1)
     assert (early.money_explained, early.marks) == (False, ())
-    sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
+    sure = run(story, view, inputs, now_ms=NEXT_MS + SURE_MS)
     assert sure.money_explained
     assert kinds(sure.marks) == ["EquityRecorded", "CycleClosed"]
     assert story.book.wallet_balance == D(2000)
 
 
 def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story: Story) -> None:
-    """Else the next look would doubt it again, and the next, until the cycle ends."""
+    """Otherwise every reconciliation until the cycle's end would find the mismatch again."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
-    doubted = run(story, view)
-    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
-    sure = run(story, view, terms, now_ms=NEXT_MS + SURE_MS)
+    pending = run(story, view)
+    inputs = attrs.evolve(INPUTS, pending_mismatches=pending.pending_mismatches)
+    sure = run(story, view, inputs, now_ms=NEXT_MS + SURE_MS)
     assert kinds(sure.marks) == ["EquityRecorded"]
 
 
@@ -126,24 +126,24 @@ def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story
 def test_a_reconciliation_between_cycles_records_the_equity_only_if_that_is_due(
     story: Story, due: bool
 ) -> None:
-    """As after a flatten: what it left is published at once."""
+    """As after a flatten: the equity snapshot follows at once."""
     run(story, look())
-    terms = attrs.evolve(TERMS, mark_due=due)
-    found = reconcile(story.book, look(), terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
+    inputs = attrs.evolve(INPUTS, mark_due=due)
+    found = reconcile(story.book, look(), inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     assert kinds(found.marks) == (["EquityRecorded"] if due else [])
 
 
 def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
-    """A cycle is closed by a whole look; only that one may say that book and venue agree."""
+    """Only the reconciliation that closes a cycle may find that book and venue agree."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
-    doubted = run(story, view)
-    terms = attrs.evolve(TERMS, doubts=doubted.doubts)
+    pending = run(story, view)
+    inputs = attrs.evolve(INPUTS, pending_mismatches=pending.pending_mismatches)
     story.say(e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind="QUANTITY_DIFFERS", figures=()))
-    between = reconcile(story.book, view, terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
+    between = reconcile(story.book, view, inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
     assert kinds(between.marks) == ["EquityRecorded"]
     closing = reconcile(
-        story.book, view, terms, cycle_at_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
+        story.book, view, inputs, cycle_at_ms=NEXT_MS + 300_000, now_ms=NEXT_MS + SURE_MS
     )
     assert kinds(closing.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
 
@@ -158,7 +158,7 @@ def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story)
 
 
 def test_a_stop_that_the_fills_leave_out_is_no_loss_yet_either(story: Story) -> None:
-    """What a list hides of a fill shows in the balance, before the position is compared."""
+    """The balance shows a fill that a list omits, before positions are compared."""
     story.open(plan())
     assert intent(OrderRole.STOP_LOSS, plan()) == STOP
     lost = account("9000", at_ms=NEXT_MS)

@@ -78,7 +78,7 @@ def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known
 
 
 def test_what_is_taken_out_altogether_is_no_fall_and_what_follows_counts() -> None:
-    """1 % up, all out, 500 in again between two snapshots, and then 10 % down."""
+    """1 % gain, all withdrawn, 500 deposited between two snapshots, and then 10 % loss."""
     marks = [(0, 10_000.0), (10, 10_100.0), (20, 0.0), (30, 0.0), (40, 450.0)]
     moved = [(15, -10_100.0, 10_100.0), (35, 500.0, 0.0)]
     found = DrawdownFold().after(marks, moved).found

@@ -1,4 +1,4 @@
-"""A venue's ledger, added up forwards, and what one look at it gives."""
+"""A venue's ledger, added up forwards, and one read of it."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def ledgers(draw: st.DrawFn) -> list[Entry]:
     return made
 
 
-def tell(story: Story, entry: Entry, known_ms: int = 0) -> None:
-    """The journal learns of this entry."""
+def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
+    """Record this entry in the story."""
     if not entry.symbol:
         kind = "transfer" if entry.transfer else "funding"
         paid = income(kind, str(entry.amount), entry.at_ms)
@@ -124,7 +124,7 @@ def tell(story: Story, entry: Entry, known_ms: int = 0) -> None:
 def read_of(
     story: Story, entries: list[Entry], marks: dict[int, dict[str, D]], **changes: object
 ) -> OpeningRead:
-    """What one look at the venue gives: its balance now, and the marks of the midnights."""
+    """One read of the venue: its balance now, and the marks of the midnights."""
     flat = {symbol: D(100) for symbol in SYMBOLS}
     made = OpeningRead(
         at_ms=READ_MS,
@@ -147,7 +147,7 @@ def read_of(
 
 
 def positions_of(entries: Iterable[Entry]) -> tuple[VenuePosition, ...]:
-    """What is held now, at its average price; every mark is 100."""
+    """The positions now, at their average price; every mark is 100."""
     held: dict[str, tuple[D, D]] = {}
     for entry in entries:
         contracts, cost = held.get(entry.symbol, (D(0), D(0)))

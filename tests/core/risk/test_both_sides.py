@@ -1,4 +1,4 @@
-"""Longs and shorts at stake: each rule sees a short as the mirror image of a long.
+"""Exposure of longs and shorts: each rule treats a short as the mirror image of a long.
 
 The figures are computed here a second time, from the definitions, for books of both sides.
 """
@@ -22,7 +22,7 @@ from trading_cases import (
     review,
     venue_position,
 )
-from venue_looks import TERMS, look, run
+from venue_views import INPUTS, look, run
 
 from kamou.core.model import Side
 from kamou.core.risk.equity import exit_costs
@@ -160,7 +160,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
         now.sizing_equity == {"wallet_balance": now.wallet_balance, "equity": now.equity}[smaller]
     )
     limits = attrs.evolve(LIMITS, notional_total_max=D(1))
-    room = headroom_for(
+    headroom = headroom_for(
         story.book,
         at_stake(story, {"BTCUSDT": D(mid)}),
         now,
@@ -169,7 +169,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
         instruments=INSTRUMENTS,
         limits=limits,
     )
-    assert room.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
+    assert headroom.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
 
 
 @pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
@@ -180,7 +180,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_the_two(
         account=account(equity, NOON + 300_000, wallet_balance=D(balance)),
         positions=(venue_position("SOLUSDT", "100"),),
     )
-    run(story, seen, TERMS)
+    run(story, seen, INPUTS)
     # 1 % of 8,000 over 10 units, less 8 bp of the mark, over 1.25: 6.336, towards the mark.
     assert story.book.trades["SOLUSDT"].stop_price == D("93.67")
 
@@ -219,7 +219,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
     story.book.margin_used = D(70)
     story.grant(plan("DOTUSDT"))  # 200 more
-    room = headroom_for(
+    headroom = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -229,7 +229,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
         limits=LIMITS,
     )
     q = equity_now(story.book).sizing_equity
-    assert room.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
+    assert headroom.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
 
 
 @pytest.mark.parametrize("side", list(Side))
@@ -237,7 +237,7 @@ def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reser
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
-    room = headroom_for(
+    headroom = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -248,8 +248,8 @@ def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reser
     )
     # On the other side the promise is no hedge: it may not fill.
     taken = 1000 if side is Side.LONG else 0
-    assert room.notionals["shock"] == (400 - D("3.5")) / D("0.1") - taken
-    assert room.risks == {"day_budget": 400 - 41, "open_risk": 400 - 41}
+    assert headroom.notionals["shock"] == (400 - D("3.5")) / D("0.1") - taken
+    assert headroom.risks == {"day_budget": 400 - 41, "open_risk": 400 - 41}
 
 
 @pytest.mark.parametrize("side", list(Side))

@@ -1,4 +1,4 @@
-"""The day's budget: one notion of equity, with its age, that forgets no realized loss."""
+"""The daily budget: the equity that it uses includes every realized loss."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
 def test_average_cost_and_totals_give_the_same_money(
     steps: list[tuple[bool, int, int]], mark: int
 ) -> None:
-    """However fills come: gains so far and what is open are worth what cash and holdings are."""
+    """In any order of fills, realized and unrealized PnL equal cash and the value of positions."""
     trade = open_trade(plan(), "t", NOON)
     made = cash = held = D(0)
     for n, (buys, quantity, price) in enumerate(steps):
@@ -232,7 +232,7 @@ def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
 def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
     story: Story, listed_first: bool
 ) -> None:
-    """Its stamp is of the day that begins, so the position counts at the mark of 00:00."""
+    """Its time belongs to the new day, so the position counts at the mark of 00:00."""
     midnight = story.book.day_opened_at_ms + DAY
     _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)
@@ -275,7 +275,7 @@ def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
 
 
 def test_a_profit_of_the_day_is_no_loss_below_zero(story: Story) -> None:
-    """It makes no room: the budget is the day's limit at most."""
+    """It adds no headroom: the budget is the day's limit at most."""
     context = review(story.book, plan("BTCUSDT"), account=account("10500"))
     assert context.day_lost == 0
     assert day_budget(story.book, context.now, context.limits) == 400

@@ -1,4 +1,4 @@
-"""The gap buffer: what stops and liquidations taught, as long as it counts."""
+"""The gap buffer from the overshoots of stops and liquidations that still count."""
 
 from __future__ import annotations
 

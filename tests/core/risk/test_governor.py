@@ -79,7 +79,7 @@ def test_each_rule_denies_what_it_is_for(
 
 
 def test_every_rule_can_deny() -> None:
-    """A rule that no test makes deny is a rule that may be broken."""
+    """A rule without a test of its denial may be broken."""
     with_state = {
         "TRADING_HALTED",
         "DUPLICATE_INTENT",
@@ -285,7 +285,7 @@ def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> No
 
 
 def test_an_entry_that_may_not_fill_is_no_hedge_against_a_shock(story: Story) -> None:
-    """Seed 910259: a promised short, which never filled, carried a long beyond the limit."""
+    """Seed 910259: a reserved short, which never filled, let a long exceed the limit."""
     tight = RiskLimits(shock_move=D("0.25"))  # 250 of a position of 1,000; 400 may be lost a day
     story.open(plan("BTCUSDT"))
     story.grant(plan("ETHUSDT", side=Side.SHORT))

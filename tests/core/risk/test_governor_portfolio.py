@@ -1,4 +1,4 @@
-"""What is at stake, what may leave, and what holds under any interleaving of approvals."""
+"""Exposure, reductions, and limits under any interleaving of approvals."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
 
 
 def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
-    room = headroom_for(
+    headroom = headroom_for(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -76,7 +76,7 @@ def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    assert (room.risk, room.notional) == (200, 4000)
+    assert (headroom.risk, headroom.notional) == (200, 4000)
     story.open(plan("BTCUSDT"))
     major = headroom_for(
         story.book,
@@ -141,7 +141,7 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
 
 
 def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story: Story) -> None:
-    """Seed 990097: its intent was journalled, and nothing was sent."""
+    """Seed 990097: its intent was committed, and nothing was sent."""
     story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     orders = story.book.orders_of("SOLUSDT")
@@ -151,7 +151,7 @@ def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story
 
 
 def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
-    """Others turned the position round while it was on its way: it can only be rejected."""
+    """External orders inverted the position while it was in flight: it can only be rejected."""
     story = Story()
     story.ready()
     story.send(attrs.evolve(intent(OrderRole.EXIT, plan()), quantity=D(60)))
@@ -232,7 +232,7 @@ def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataO
 
 
 def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
-    """The two are written apart; a gap between them would show as a refused or a risky plan."""
+    """The two are independent; a difference would show as a denied or a too risky plan."""
     for side in Side:
         for distance in ("0.5", "1.5", "4", "8", "12"):
             c = review(story.book, plan(side=side))

@@ -1,4 +1,4 @@
-"""The trading state: when it worsens, and who makes it better."""
+"""The trading state: when it worsens, and what improves it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_daily_loss_limit_acts_at_the_limit_and_not_beyond_it(story: Story) 
 def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none(
     story: Story,
 ) -> None:
-    """Seed 510349: two lists of income left out the same withdrawal."""
+    """Seed 510349: two lists of income omitted the same withdrawal."""
     first = judge(story, read("2000", explained=False))
     assert (first.after, first.pending) == (T.ACTIVE, None)
     breach = judge(story, read("9000"))
@@ -328,7 +328,7 @@ def test_the_operators_halt_outlasts_the_days_and_no_other_reason_replaces_it(st
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     full = command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None
-    human = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
-    assert human.reason is StateReason.OPERATOR_HALT
+    halted = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    assert halted.reason is StateReason.OPERATOR_HALT
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).event(NOON) is None

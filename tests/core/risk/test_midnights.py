@@ -20,7 +20,7 @@ from midnight_cases import (
     looked,
     marks_drawn,
     read_of,
-    tell,
+    record_entry,
 )
 from trading_cases import (
     DAY,
@@ -59,7 +59,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
     for entry in entries:
         if entry not in late:
-            tell(story, entry)
+            record_entry(story, entry)
     read = read_of(story, entries, marks)
     assert tuple(m.at_ms for m in read.midnights) == MIDNIGHTS
     opened = open_days(story.book, read, INSTRUMENTS, waited=False)
@@ -67,7 +67,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     story.say(*opened)
     assert (story.book.day, story.book.day_opened_at_ms) == ("2024-01-04", READ_MS)
     for entry in late:
-        tell(story, entry, known_ms=READ_MS + 60_000)
+        record_entry(story, entry, known_ms=READ_MS + 60_000)
     corrected = story.book.pending_day_corrections(READ_MS + 61_000)
     story.say(*corrected)
     assert not story.book.pending_day_corrections(READ_MS + 62_000)
@@ -88,7 +88,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
 def test_a_read_is_complete_only_if_its_positions_make_up_its_equity(
     unrealized_pnl: str, left_out: str
 ) -> None:
-    """A list that leaves out a loss is as wrong as one that leaves out a gain."""
+    """A list that omits a loss is as wrong as one that omits a gain."""
     shown = venue_position("SOLUSDT", "10", unrealized_pnl=D(unrealized_pnl))
     hidden = venue_position("ETHUSDT", "10", unrealized_pnl=D(left_out))
     read = attrs.evolve(looked("10000"), wallet_balance=D(10_000) - D(unrealized_pnl) - D(left_out))
@@ -125,7 +125,7 @@ def test_an_entry_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(sto
 
 
 def test_fills_that_no_plan_of_ours_explains_are_taken_back_too(story: Story) -> None:
-    """Somebody else bought and sold 30 units of ETH, gaining 60 for 1 in fees, after midnight."""
+    """External orders bought and sold 30 units of ETH, gaining 60 for 1 in fees, after midnight."""
     for side, price in ((OrderSide.BUY, "100"), (OrderSide.SELL, "102")):
         at_ms = MIDNIGHTS[2] + 5_000
         story.fill(None, "300", price, symbol="ETHUSDT", side=side, at_ms=at_ms)
@@ -160,7 +160,7 @@ def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> Non
     assert first.cause_id == done.key
     story.say(first, second)
     assert story.book.pending_day_corrections(READ_MS) == ()
-    tell(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
+    record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
     corrected = {x.day: x.number for x in story.book.pending_day_corrections(READ_MS)}
     assert corrected == {"2024-01-02": 2, "2024-01-03": 2, "2024-01-04": 1}
     assert first.equity == second.equity == D("9979.5")
@@ -183,7 +183,7 @@ def test_a_midnight_without_its_mark_is_waited_for_and_then_left(story: Story) -
 def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_budget(
     story: Story,
 ) -> None:
-    """The account says 10,300, of which 300 are unrealized_pnl; the list shows nothing."""
+    """The account reports 10,300, of which 300 are unrealized; the list of positions is empty."""
     marks = (Figure(name="SOLUSDT", value="98"),)
     midnights = [flat(at_ms, marks=marks) for at_ms in MIDNIGHTS]
     read = looked("10000", *midnights, equity="10300")
@@ -205,7 +205,7 @@ def test_a_mark_that_is_no_number_makes_no_midnight(story: Story, price: str) ->
     "field", ["quantity", "entry_price", "mark_price", "margin", "unrealized_pnl"]
 )
 def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: str) -> None:
-    """An adapter refuses them at the edge, so that nothing inside has to doubt them."""
+    """Adapters check them, so that no other module has to."""
     sound = venue_position("SOLUSDT", "100")
     wrong = ["NaN", "Infinity", *(["0", "-1"] if field == "mark_price" else [])]
     for price in wrong:
@@ -214,7 +214,7 @@ def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: 
 
 
 def test_a_fill_in_a_symbol_that_is_gone_makes_no_midnight(story: Story) -> None:
-    """What its contracts were worth nobody can say: 10 of them were sold at 100 since."""
+    """The value of its contracts is unknown: 10 of them were sold at 100 since."""
     story.fill(
         None, "10", "100", symbol="GONEUSDT", side=OrderSide.SELL, at_ms=MIDNIGHTS[2] + 1_000
     )
@@ -278,7 +278,7 @@ def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
 
 def test_a_snapshot_keeps_what_late_entries_may_correct(story: Story) -> None:
     story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), {}, waited=False))
-    tell(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
+    record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
     loaded = PositionBook.load(story.book.dump())
     assert loaded.pending_day_corrections(1) == story.book.pending_day_corrections(1)
     assert all(isinstance(x, DayCorrected) for x in loaded.pending_day_corrections(1))

@@ -1,4 +1,4 @@
-"""What a plan says, figure by figure, for a long and for its mirror image."""
+"""Every figure of a plan, for a long and for its mirror image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from test_planning import COSTS, LIMITS, candidate, planned, refused, stake_of
+from test_planning import COSTS, LIMITS, candidate, early_denial, planned, stake_of
 from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
 
 from kamou.core.model import Denial, Plan, Side, TradingState
@@ -122,21 +122,23 @@ def test_a_candidate_is_given_up_only_when_less_than_the_smallest_order_is_left(
     wanted: Any = candidate("ETHUSDT")
     for left, given_up in (("5.06", False), ("5.04", True)):  # of which 99 % may be used
         limits = RiskLimits(notional_total_max=(1000 + D(left)) / D("9999.5"))
-        assert (refused(story.book, limits, wanted) is not None) is given_up, left
-    told = figures(refused(story.book, limits, wanted))
-    assert (told["left"], told["bound_by"]) == ("4.99", "notional_total")
+        assert (early_denial(story.book, limits, wanted) is not None) is given_up, left
+    shown = figures(early_denial(story.book, limits, wanted))
+    assert (shown["left"], shown["bound_by"]) == ("4.99", "notional_total")
 
 
 def test_the_denial_of_a_candidate_without_risk_left_names_the_limit(story: Story) -> None:
     story.open(plan("BTCUSDT"))
-    told = figures(refused(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT")))
-    assert (told["left"], told["bound_by"]) == ("0.00", "open_risk")
+    shown = figures(
+        early_denial(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT"))
+    )
+    assert (shown["left"], shown["bound_by"]) == ("0.00", "open_risk")
 
 
 def test_a_candidate_in_a_symbol_without_headroom_is_denied_by_exposure(story: Story) -> None:
     story.grant(plan(permit_id="x", signal_id="x", notional=D(1500)))
-    told = figures(refused(story.book, LIMITS, candidate()))
-    assert (told["left"], told["bound_by"]) == ("0.00", "exposure")
+    shown = figures(early_denial(story.book, LIMITS, candidate()))
+    assert (shown["left"], shown["bound_by"]) == ("0.00", "exposure")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_refiner_grant_and_state_each_scale_the_size(
 def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, given_up: bool) -> None:
     """5 of 10,000 are left in the symbol, and the instrument takes orders of 5."""
     limits = RiskLimits(exposure_per_symbol=D(cap))
-    assert (refused(story.book, limits, candidate()) is not None) is given_up
+    assert (early_denial(story.book, limits, candidate()) is not None) is given_up
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a trade planned to risk: the basis of R and of overshoot, whatever its stop does later."""
+"""The planned risk of a trade, on which R and overshoot are based even if its stop moves later."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trading_cases import NOON, D, Story, fill, intent, plan, review, venue_position
-from venue_looks import NEXT_MS, look, run
+from venue_views import NEXT_MS, look, run
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import adopt, apply_fill, closed_trade, correct, open_trade, restate
@@ -119,7 +119,7 @@ def another_two_percent_stop() -> Plan:
 
 @attrs.frozen
 class Step:
-    """One thing that happens to a trade: a fill, or the venue's new terms."""
+    """One event of a trade: a fill, or a new contract specification."""
 
     kind: str  # entry | outside | reduce | restated | moved
     quantity: int
@@ -206,7 +206,7 @@ def test_a_correction_that_enlarges_a_trade_leaves_it_without_r() -> None:
 def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distance(
     mark: str, stop: str
 ) -> None:
-    """Entry at 100: the farther of entry and mark from the stop, never nothing."""
+    """Entry at 100: the larger distance of entry and mark from the stop, above 0."""
     trade = adopt(adopted(stop))
     gap = D("0.25")
     distance = D(mark) - D(stop)

@@ -1,4 +1,4 @@
-"""Plans: what is never planned because nothing is left, and what is left is never overdrawn."""
+"""Plans: none without headroom, and none beyond it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stake_of(book: PositionBook, limits: RiskLimits) -> Exposure:
     )
 
 
-def refused(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
+def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
     return deny_without_headroom(
         wanted,
         fraction=D(1),
@@ -72,7 +72,7 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
 def test_an_empty_book_has_headroom() -> None:
     story = Story()
     book = story.ready()
-    assert refused(book, LIMITS, candidate()) is None
+    assert early_denial(book, LIMITS, candidate()) is None
     assert isinstance(planned(book, LIMITS, candidate()), Plan)
 
 
@@ -81,11 +81,11 @@ def test_a_spent_budget_is_denied_without_a_quote() -> None:
     story.ready()
     story.open(plan())
     spent = RiskLimits(open_risk_max=D("0.0001"))
-    denial = refused(story.book, spent, candidate("XRPUSDT"))
+    denial = early_denial(story.book, spent, candidate("XRPUSDT"))
     assert denial is not None
     assert denial.code == Deny.RISK_HEADROOM_EXHAUSTED.value
-    told = {f.name: f.value for f in denial.figures}
-    assert (told["left"], told["needed"]) == ("0.00", "more than 0")
+    shown = {f.name: f.value for f in denial.figures}
+    assert (shown["left"], shown["needed"]) == ("0.00", "more than 0")
 
 
 @given(
@@ -102,7 +102,7 @@ def test_a_candidate_denied_without_a_quote_could_not_have_been_planned(
     story.open(plan())
     limits = RiskLimits(open_risk_max=open_risk, notional_total_max=notional)
     wanted = candidate("BTCUSDT", side)
-    if refused(story.book, limits, wanted) is not None:
+    if early_denial(story.book, limits, wanted) is not None:
         assert isinstance(planned(story.book, limits, wanted), Denial)
 
 

@@ -1,4 +1,4 @@
-"""A human may resume only what is known: anything unknown refuses, whatever it is."""
+"""The operator may resume only if everything is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK_AGE_MS = LIMITS.quote_age_max_s * 1000
 
 @pytest.fixture(params=[TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY])
 def halted(request: pytest.FixtureRequest) -> Story:
-    """A book that a human may resume: nothing lost, agreed with the venue, its day open."""
+    """A book that the operator may resume: no loss, agreed with the venue, its day open."""
     story = Story()
     story.ready()
     reason = StateReason.OPERATOR_HALT.value
@@ -30,7 +30,7 @@ def halted(request: pytest.FixtureRequest) -> Story:
 
 
 def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
-    """Whether the state got better; a refusal changes nothing."""
+    """Return True if the state got better; a refusal changes nothing."""
     before = story.book.state
     decided = resume_command(story.book, read, limits=LIMITS, now_ms=now_ms)
     assert (decided.reason is None) is (decided.after is before)

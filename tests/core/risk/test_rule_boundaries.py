@@ -1,4 +1,4 @@
-"""Each rule at the very figure of its limit, where it passes, and one step beyond.
+"""Each rule at the exact figure of its limit, where it passes, and one step beyond.
 
 The book holds 100 contracts of ADA and has promised 100 of DOT, both long; the plan is 100 of SOL.
 By hand, in money: Q = 10,000; notional 1,000, 1,000 and 1,000.1 (the ask); risk 38.276, 41 and 41;

@@ -87,7 +87,7 @@ def test_a_size_below_the_minimum_is_denied_and_never_rounded_up() -> None:
 
 
 def headroom(risk: D, notional: D) -> Headroom:
-    """So much is left of the day's budget, and of the total notional."""
+    """Headroom of the daily budget, and of the total notional."""
     return Headroom(risks={"day_budget": risk}, notionals={"notional_total": notional})
 
 
@@ -290,9 +290,9 @@ def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
     refused = made(str(quarter * D("0.98")))
     assert isinstance(refused, Denial)
     assert refused.code == Deny.RISK_HEADROOM_EXHAUSTED.value
-    told = {f.name: f.value for f in refused.figures}
-    assert told["bound_by"] == "day_budget"
-    assert (D(told["left"]), D(told["needed"])) == (
+    shown = {f.name: f.value for f in refused.figures}
+    assert shown["bound_by"] == "day_budget"
+    assert (D(shown["left"]), D(shown["needed"])) == (
         pytest.approx(quarter * D("0.98"), abs=D("0.01")),
         pytest.approx(quarter, rel=D("0.02")),
     )

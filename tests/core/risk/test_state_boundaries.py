@@ -1,4 +1,4 @@
-"""The governor's states at the very millisecond and figure at which they turn."""
+"""The trading state at the exact millisecond and figure at which it changes."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from midnight_cases import (
     marks_drawn,
     prices,
     read_of,
-    tell,
+    record_entry,
 )
 from trading_cases import INSTRUMENTS, NOON, Story, income
 
@@ -46,7 +46,7 @@ def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
     late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
     for entry in entries:
         if entry not in late:
-            tell(story, entry)
+            record_entry(story, entry)
     read = read_of(story, entries, marks)
     moved = {x.at_ms for x in entries if x.transfer and x not in late}
     assert set(story.book.unvalued) == moved
@@ -62,7 +62,7 @@ def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
         story.say(found[at_ms])
     assert not story.book.unvalued
     for entry in late:
-        tell(story, entry, known_ms=READ_MS + 60_000)
+        record_entry(story, entry, known_ms=READ_MS + 60_000)
     corrected = story.book.pending_valuations(READ_MS + 61_000)
     story.say(*corrected)
     assert not story.book.pending_valuations(READ_MS + 62_000)
@@ -101,7 +101,7 @@ def test_a_transfer_without_a_known_mark_waits_for_the_next_read() -> None:
         Entry(NOON + 2, "", D(0), D(0), D(50), transfer=True),
     ]
     for entry in entries:
-        tell(story, entry)
+        record_entry(story, entry)
     read = read_of(story, entries, {at: dict.fromkeys(SYMBOLS, D(100)) for at in MIDNIGHTS})
     nothing = MidnightMarks(at_ms=NOON + 2)
     assert value_transfer(story.book, read, nothing, INSTRUMENTS, marks_at_ms=NOON) is None

@@ -89,18 +89,18 @@ def test_mean_reversion_is_the_plain_computation_on_every_bar() -> None:
         panel.append(t * PERIOD, *(c[t] for c in columns))
         if t < 150:
             continue
-        told = strategy.evaluate(panel, panel.close_ms)
+        scores = strategy.evaluate(panel, panel.close_ms)
         past = tuple(c[: t + 1] for c in columns)
         for s in range(0, 12, 3 if t % 10 else 1):
             code, z = reversion_expected(past, s)
             seen.add(code)
-            assert told.abstain[s] == code
+            assert scores.abstain[s] == code
             if code is Abstain.NONE:
                 of = talib_at(past, s)
-                assert told.score[s] == pytest.approx(-np.tanh(z / 2), rel=1e-9)
-                assert told.stop_distance[s] == pytest.approx(1.5 * of["atr"], rel=1e-9)
+                assert scores.score[s] == pytest.approx(-np.tanh(z / 2), rel=1e-9)
+                assert scores.stop_distance[s] == pytest.approx(1.5 * of["atr"], rel=1e-9)
                 distance = abs(past[3][-1, s] - of["mean"])
-                assert told.target_distance[s] == pytest.approx(distance, rel=1e-9)
+                assert scores.target_distance[s] == pytest.approx(distance, rel=1e-9)
     assert seen == {
         Abstain.NONE,
         Abstain.REGIME_WRONG,
@@ -118,7 +118,7 @@ def momentum_panel(columns: tuple[Floats, ...], strategy: OiMomentum) -> Panel:
 
 def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() -> None:
     columns = market(300, 12, 2)
-    told = OiMomentum(MOMENTUM).evaluate(
+    scores = OiMomentum(MOMENTUM).evaluate(
         momentum_panel(columns, OiMomentum(MOMENTUM)), 300 * PERIOD
     )
     logs = np.log(columns[3])
@@ -126,13 +126,13 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
     volatility = np.sqrt((returns**2).mean(axis=0))
     day = (logs[-2] - logs[-26]) / (volatility * np.sqrt(24))
     two = (logs[-2] - logs[-50]) / (volatility * np.sqrt(48))
-    np.testing.assert_allclose(told.raw, (day + two) / 2, rtol=1e-9)
+    np.testing.assert_allclose(scores.raw, (day + two) / 2, rtol=1e-9)
     for s in range(12):
         of = talib_at(columns, s)
         trending = of["efficiency"] > 0.35 and of["adx"] > 25
-        assert told.abstain[s] == (Abstain.NONE if trending else Abstain.REGIME_WRONG)
-        assert told.stop_distance[s] == pytest.approx(2 * of["atr"], rel=1e-9)
-        assert told.target_distance[s] == pytest.approx(4.6 * of["atr"], rel=1e-9)
+        assert scores.abstain[s] == (Abstain.NONE if trending else Abstain.REGIME_WRONG)
+        assert scores.stop_distance[s] == pytest.approx(2 * of["atr"], rel=1e-9)
+        assert scores.target_distance[s] == pytest.approx(4.6 * of["atr"], rel=1e-9)
 
 
 def open_interest_told(last_change: float, rows: int = 24) -> StrategyScores:
@@ -229,9 +229,9 @@ def test_a_strategy_file_without_a_strategy_fails_with_its_name(
 
 
 def test_a_failed_strategy_abstains_from_every_symbol() -> None:
-    told = failed("mean_reversion", 3)
-    assert (told.abstain == Abstain.STRATEGY_FAILED).all()
-    assert told.features.shape == (0, 3)
+    scores = failed("mean_reversion", 3)
+    assert (scores.abstain == Abstain.STRATEGY_FAILED).all()
+    assert scores.features.shape == (0, 3)
 
 
 def test_a_panel_for_no_strategy_still_takes_bars() -> None:
@@ -260,7 +260,7 @@ def test_both_strategies_give_signals_on_recorded_hours_with_and_without_open_in
     observed[when, where] = open_interest["sum_open_interest"].to_numpy()[known]
     made = make(["mean_reversion", "oi_momentum"], {})
     panel = panel_for(made.values(), symbols.tolist(), PERIOD)
-    spoken = dict.fromkeys(("mean_reversion", "oi_momentum", "confirmed", "no_oi"), 0)
+    signals = dict.fromkeys(("mean_reversion", "oi_momentum", "confirmed", "no_oi"), 0)
     next_row = 0
     for t, open_ms in enumerate(times.tolist()):
         assert panel.append(open_ms, *columns[:, t]).all()
@@ -268,10 +268,10 @@ def test_both_strategies_give_signals_on_recorded_hours_with_and_without_open_in
             panel.append_interest(int(at[next_row]), observed[next_row])
             next_row += 1
         for name, strategy in made.items():
-            told = strategy.evaluate(panel, panel.close_ms)
-            speaks = told.abstain == 0
-            spoken[name] += int(speaks.sum())
+            scores = strategy.evaluate(panel, panel.close_ms)
+            scored = scores.abstain == 0
+            signals[name] += int(scored.sum())
             if name == "oi_momentum":
-                spoken["confirmed"] += int((speaks & (told.weight == 1)).sum())
-                spoken["no_oi"] += int((speaks & (told.proxy == 1)).sum())
-    assert min(spoken.values()) > 500, spoken
+                signals["confirmed"] += int((scored & (scores.weight == 1)).sum())
+                signals["no_oi"] += int((scored & (scores.proxy == 1)).sum())
+    assert min(signals.values()) > 500, signals

@@ -1,4 +1,4 @@
-"""What every strategy must be, whoever wrote it: found by discovery, so none can be forgotten."""
+"""Conformance tests of every strategy that discovery finds."""
 
 from __future__ import annotations
 
@@ -92,15 +92,15 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column), column)
 
 
-def opinions(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, StrategyScores]:
-    """Opinions at the close of each bar in ``at``, from one panel that goes through all bars."""
+def scores_at(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, StrategyScores]:
+    """Scores at the close of each bar in ``at``, from one panel that goes through all bars."""
     panel = fresh(strategy, market, 0)
-    told = {}
+    shown = {}
     for t in range(max(at) + 1):
         market.feed(panel, t, t + 1)
         if t in at:
-            told[t] = strategy.evaluate(panel, panel.close_ms)
-    return told
+            shown[t] = strategy.evaluate(panel, panel.close_ms)
+    return shown
 
 
 LOOKS = (721, 760, 803, 880, 998)
@@ -117,13 +117,13 @@ def test_discovery_names_each_strategy_after_its_file() -> None:
 
 
 def test_a_score_does_not_depend_on_later_bars(strategy: Strategy) -> None:
-    """From a panel that went on it is what it was from one that ends there, and open interest
+    """A longer panel gives the same scores as one that ends there, and open interest
     that exists already but is not public yet changes nothing."""
-    for t, told in opinions(strategy, MARKET, LOOKS).items():
+    for t, shown in scores_at(strategy, MARKET, LOOKS).items():
         panel = fresh(strategy, MARKET, t + 1)
         for k in range(1, 4):
             panel.append_interest(panel.close_ms + k * INTEREST_PERIOD_MS, MARKET.open_interest[-k])
-        same(told, strategy.evaluate(panel, panel.close_ms))
+        same(shown, strategy.evaluate(panel, panel.close_ms))
 
 
 def test_nothing_is_said_before_the_warm_up_is_over(strategy: Strategy) -> None:
@@ -131,8 +131,8 @@ def test_nothing_is_said_before_the_warm_up_is_over(strategy: Strategy) -> None:
     panel = fresh(strategy, MARKET, warm - 1)
     assert (strategy.evaluate(panel, panel.close_ms).abstain == Abstain.WARMING_UP).all()
     MARKET.feed(panel, warm - 1, warm)
-    told = strategy.evaluate(panel, panel.close_ms).abstain
-    assert not np.isin(told, (Abstain.WARMING_UP, Abstain.DATA_DEGENERATE)).any()
+    shown = strategy.evaluate(panel, panel.close_ms).abstain
+    assert not np.isin(shown, (Abstain.WARMING_UP, Abstain.DATA_DEGENERATE)).any()
 
 
 def test_nothing_from_before_a_gap_is_remembered(strategy: Strategy) -> None:
@@ -156,15 +156,15 @@ def test_missing_and_stale_and_restarted_symbols_are_abstained_from(strategy: St
     market.volume[908:, 2] = np.nan
     market.close[:, 3] = np.nan  # never listed
     panel = fresh(strategy, market, 909)
-    told = strategy.evaluate(panel, panel.close_ms).abstain
-    assert told[:4].tolist() == [
+    shown = strategy.evaluate(panel, panel.close_ms).abstain
+    assert shown[:4].tolist() == [
         Abstain.WARMING_UP,
         Abstain.DATA_STALE,
         Abstain.DATA_MISSING,
         Abstain.DATA_MISSING,
     ]
     late = strategy.evaluate(panel, panel.close_ms + 2 * PERIOD).abstain
-    assert (late[4:] == told[4:]).all()
+    assert (late[4:] == shown[4:]).all()
     gone = strategy.evaluate(panel, panel.close_ms + 2 * PERIOD + 1).abstain
     assert (gone[4:] == Abstain.DATA_STALE).all()
 
@@ -196,13 +196,13 @@ def test_asking_twice_gives_the_same_answer_and_leaves_no_trace(strategy: Strate
 
 def test_a_shard_scores_its_symbols_as_one_panel_of_all_symbols_would(strategy: Strategy) -> None:
     whole = fresh(strategy, MARKET, BARS)
-    told = strategy.evaluate(whole, whole.close_ms)
+    shown = strategy.evaluate(whole, whole.close_ms)
     for chosen in (slice(0, 7), slice(7, 8), slice(8, SYMBOLS)):
         panel = fresh(strategy, MARKET.only(chosen), BARS)
         part = strategy.evaluate(panel, panel.close_ms)
         for column in COLUMNS:
             np.testing.assert_allclose(
-                getattr(part, column), getattr(told, column)[chosen], rtol=1e-10
+                getattr(part, column), getattr(shown, column)[chosen], rtol=1e-10
             )
 
 
@@ -210,31 +210,31 @@ def test_one_bad_print_does_not_outlive_its_window(strategy: Strategy) -> None:
     market = MARKET.copy()
     market.high[100, 0] = 1e9
     warm = strategy.warmup_bars(PERIOD)
-    told = fresh(strategy, market, min(BARS, 101 + warm))
+    shown = fresh(strategy, market, min(BARS, 101 + warm))
     clean = fresh(strategy, MARKET, min(BARS, 101 + warm))
-    one, other = (strategy.evaluate(p, p.close_ms) for p in (told, clean))
+    one, other = (strategy.evaluate(p, p.close_ms) for p in (shown, clean))
     np.testing.assert_array_equal(one.raw, other.raw)
     np.testing.assert_array_equal(one.target_distance[1:], other.target_distance[1:])
 
 
 def test_scores_are_bounded_and_can_be_traded(strategy: Strategy) -> None:
-    spoken = 0
+    signals = 0
     panel = fresh(strategy, MARKET, 700)
     for t in range(700, BARS):
         MARKET.feed(panel, t, t + 1)
-        told = strategy.evaluate(panel, panel.close_ms)
-        speaks = told.abstain == 0
-        spoken += int(speaks.sum())
+        shown = strategy.evaluate(panel, panel.close_ms)
+        scored = shown.abstain == 0
+        signals += int(scored.sum())
         if strategy.cross_sectional:
-            assert np.isfinite(told.raw[speaks]).all()
+            assert np.isfinite(shown.raw[scored]).all()
         else:
-            assert (np.abs(told.score[speaks]) <= 1).all()
-            assert (np.abs(told.score[speaks]) >= strategy.score_min).all()
-        for distance in (told.stop_distance[speaks], told.target_distance[speaks]):
+            assert (np.abs(shown.score[scored]) <= 1).all()
+            assert (np.abs(shown.score[scored]) >= strategy.score_min).all()
+        for distance in (shown.stop_distance[scored], shown.target_distance[scored]):
             assert (distance > 0).all()
             assert np.isfinite(distance).all()
-        assert ((told.weight > 0) & (told.weight <= 1)).all()
-        assert (told.proxy < len(strategy.proxies)).all()
-        assert told.abstain.dtype == told.proxy.dtype == np.uint8
-        assert told.features.shape == (len(told.feature_names), SYMBOLS)
-    assert spoken > 5  # else this test proves nothing
+        assert ((shown.weight > 0) & (shown.weight <= 1)).all()
+        assert (shown.proxy < len(strategy.proxies)).all()
+        assert shown.abstain.dtype == shown.proxy.dtype == np.uint8
+        assert shown.features.shape == (len(shown.feature_names), SYMBOLS)
+    assert signals > 5  # else this test proves nothing

@@ -1,4 +1,4 @@
-"""T2: each veto, its code and figures, and that all of them are asked."""
+"""Vetoes (T2): each one's code and figures, and that all of them are asked."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> Non
 def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     own: str, set_bps: str, cost: str
 ) -> None:
-    """Beside the fees c is 0.07 at 100: the worse of the account's own rate and the setting."""
+    """c without fees is 0.07 at 100; the fee is the higher of the two rates."""
     one = candidate(target_distance=1.6)
     about = context(
         costs=CostModel(taker_bps=Decimal(set_bps)),
@@ -182,7 +182,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
 def test_funding_is_paid_for_the_hold_and_never_hoped_for(
     side: Side, rate: float | None, paid: float, interval_h: int
 ) -> None:
-    """``rate`` is of eight hours here; the venue tells that of one interval."""
+    """``rate`` is per 8 h here; the venue reports that of one interval."""
     per_interval = None if rate is None else Decimal(repr(rate)) * interval_h / 8
     cost = round_trip_cost(
         CostModel(),

@@ -1,4 +1,4 @@
-"""Looks at the venue, and a reconciliation of a told story with them."""
+"""Views of the venue, and reconciliations of a story with them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from trading_cases import (
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole
-from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.reconciliation.reconciliation import (
+    ReconcileInputs,
+    Reconciliation,
+    VenueView,
+    reconcile,
+)
 from kamou.core.risk.limits import CostModel, RiskLimits
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-TERMS = Terms(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
 
 
 def look(**changes: Any) -> VenueView:
@@ -39,24 +44,30 @@ def look(**changes: Any) -> VenueView:
     return VenueView(**(seen | changes))
 
 
-def run(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
+def run(
+    story: Story, view: VenueView, inputs: ReconcileInputs = INPUTS, **more: Any
+) -> Reconciliation:
     """Reconcile and commit what follows; a second pass must find nothing to do."""
     times = {"cycle_at_ms": NEXT_MS, "now_ms": NEXT_MS} | more
-    found = reconcile(story.book, view, terms, **times)
+    found = reconcile(story.book, view, inputs, **times)
     story.say(*found.events)
-    again = reconcile(story.book, view, terms, **times)
+    again = reconcile(story.book, view, inputs, **times)
     assert again.events == ()
     return found
 
 
-SURE_MS = TERMS.settings.pending_mismatch_ms
+SURE_MS = INPUTS.settings.pending_mismatch_ms
 
 
-def run_sure(story: Story, view: VenueView, terms: Terms = TERMS, **more: Any) -> Reconciliation:
-    """As ``run``, when every look of the last while has said the same."""
-    doubted = run(story, view, terms, **more)
+def run_sure(
+    story: Story, view: VenueView, inputs: ReconcileInputs = INPUTS, **more: Any
+) -> Reconciliation:
+    """As ``run``, after the waiting time of a pending mismatch."""
+    pending = run(story, view, inputs, **more)
     later = {"now_ms": NEXT_MS + SURE_MS, "cycle_at_ms": NEXT_MS + 1}
-    return run(story, view, attrs.evolve(terms, doubts=doubted.doubts), **later)
+    return run(
+        story, view, attrs.evolve(inputs, pending_mismatches=pending.pending_mismatches), **later
+    )
 
 
 def kinds(events: Sequence[e.Event]) -> list[str]:

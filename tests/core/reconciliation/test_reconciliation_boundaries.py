@@ -1,4 +1,4 @@
-"""A look at the venue, at the very millisecond at which it is believed, and at its edges."""
+"""Reconciliation at the exact millisecond or figure at which its decision changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import attrs
 import pytest
 from trading_cases import NOON, D, Story, fill, income, intent, order_closed, plan, venue_order
 from trading_cases import venue_position as held
-from venue_looks import HELD, NEXT_MS, PLAN, RESTING, TERMS, kinds, look
+from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, kinds, look
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import open_trade, restate
@@ -27,13 +27,15 @@ def holding() -> Story:
     return story
 
 
-def glance(story: Story, view: VenueView, now_ms: int = NEXT_MS, **terms: object) -> Reconciliation:
+def preview(
+    story: Story, view: VenueView, now_ms: int = NEXT_MS, **inputs: object
+) -> Reconciliation:
     """A reconciliation that is not committed."""
-    seen = attrs.evolve(TERMS, **terms)  # type: ignore[arg-type]
+    seen = attrs.evolve(INPUTS, **inputs)  # type: ignore[arg-type]
     return reconcile(story.book, view, seen, cycle_at_ms=NEXT_MS, now_ms=now_ms)
 
 
-GONE = (held("SOLUSDT", "150"),)  # more than the book has: never in doubt
+GONE = (held("SOLUSDT", "150"),)  # more than the book has: never in mismatch
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
@@ -42,11 +44,11 @@ def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
 ) -> None:
     recent = fill(None, "1", "100", symbol="SOLUSDT", at_ms=NEXT_MS - age_ms)
     holding.book.fills_seen[recent.key] = recent.at_ms  # known: only its time speaks
-    found = glance(holding, look(positions=GONE, open_orders=RESTING, fills=(recent,)))
+    found = preview(holding, look(positions=GONE, open_orders=RESTING, fills=(recent,)))
     assert (found.deferred == ("SOLUSDT",)) is moving
     elsewhere = attrs.evolve(recent, symbol="ADAUSDT", at_ms=NEXT_MS)
     holding.book.fills_seen[elsewhere.key] = NEXT_MS
-    other = glance(holding, look(positions=GONE, open_orders=RESTING, fills=(elsewhere,)))
+    other = preview(holding, look(positions=GONE, open_orders=RESTING, fills=(elsewhere,)))
     assert other.deferred == ()
 
 
@@ -56,7 +58,7 @@ def test_a_trade_that_changed_within_the_time_in_flight_explains_a_difference(
 ) -> None:
     changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_at_ms=NEXT_MS - age_ms)
     holding.book.trades["SOLUSDT"] = changed
-    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
 
 
@@ -65,7 +67,7 @@ def test_a_trade_of_another_symbol_that_changed_just_now_explains_no_difference(
 ) -> None:
     holding.open(plan("ADAUSDT"), at_ms=NEXT_MS)
     view = look(positions=(*GONE, held("ADAUSDT", "100")), open_orders=RESTING)
-    assert "SOLUSDT" not in glance(holding, view).deferred
+    assert "SOLUSDT" not in preview(holding, view).deferred
 
 
 def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> None:
@@ -78,18 +80,18 @@ def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> No
     story.fill(entry, "50", "100")
     story.fill(stop, "50", "97")
     assert story.book.trades["SOLUSDT"].quantity == 0
-    assert glance(story, look(open_orders=(venue_order(entry),))).mismatches == ()
+    assert preview(story, look(open_orders=(venue_order(entry),))).mismatches == ()
 
 
-@pytest.mark.parametrize(("early_ms", "swept"), [(1, False), (0, True)])
+@pytest.mark.parametrize(("early_ms", "canceled"), [(1, False), (0, True)])
 def test_an_entry_is_canceled_from_the_millisecond_at_which_its_plan_expires(
-    holding: Story, early_ms: int, swept: bool
+    holding: Story, early_ms: int, canceled: bool
 ) -> None:
     other = plan("ADAUSDT", permit_id="o", signal_id="o", expires_at_ms=NEXT_MS + early_ms)
     holding.grant(other)
     entry = holding.send(intent(OrderRole.ENTRY, other), NEXT_MS - IN_FLIGHT_MS)
     view = look(positions=HELD, open_orders=(*RESTING, venue_order(entry)))
-    assert bool(glance(holding, view).orphan_orders) is swept
+    assert bool(preview(holding, view).orphan_orders) is canceled
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
@@ -102,7 +104,7 @@ def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
     assert ended.client_order_id in holding.book.closed
-    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is (moving and symbol == "SOLUSDT")
 
 
@@ -112,7 +114,7 @@ def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_do
     holding: Story, role: OrderRole, age_ms: int, young: bool
 ) -> None:
     holding.send(intent(role, PLAN, "new"), NEXT_MS - age_ms)
-    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is (young and role in (OrderRole.ENTRY, OrderRole.EXIT))
 
 
@@ -124,7 +126,7 @@ def test_fills_that_the_venue_counted_are_awaited_for_the_waiting_time_of_a_mism
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED, "7"), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
     assert ended.client_order_id in holding.book.orders
-    found = glance(holding, look(positions=GONE, open_orders=RESTING))
+    found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
 
 
@@ -133,38 +135,38 @@ def test_an_order_is_queried_once_it_is_older_than_the_time_in_flight(
     holding: Story, age_ms: int, asked: bool
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN), NEXT_MS - age_ms)
-    found = glance(holding, look(positions=HELD, open_orders=RESTING))
+    found = preview(holding, look(positions=HELD, open_orders=RESTING))
     assert (found.resolve == (close.client_order_id,)) is asked
 
 
-@pytest.mark.parametrize(("age_ms", "doubted"), [(SURE_MS - 1, True), (SURE_MS, False)])
+@pytest.mark.parametrize(("age_ms", "pending"), [(SURE_MS - 1, True), (SURE_MS, False)])
 @pytest.mark.parametrize("quantity", ["0", "99"])
 def test_a_quantity_below_the_fills_is_a_pending_mismatch_for_the_waiting_time(
-    holding: Story, age_ms: int, doubted: bool, quantity: str
+    holding: Story, age_ms: int, pending: bool, quantity: str
 ) -> None:
     said = ("SOLUSDT", D(quantity))
     view = look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING)
-    found = glance(holding, view, doubts={said: NEXT_MS - age_ms})
-    assert (found.deferred == ("SOLUSDT",)) is doubted
-    assert (said in found.doubts) is doubted
-    if doubted:
-        assert found.doubts[said] == NEXT_MS - age_ms
+    found = preview(holding, view, pending_mismatches={said: NEXT_MS - age_ms})
+    assert (found.deferred == ("SOLUSDT",)) is pending
+    assert (said in found.pending_mismatches) is pending
+    if pending:
+        assert found.pending_mismatches[said] == NEXT_MS - age_ms
 
 
 @pytest.mark.parametrize("quantity", ["101", "-1"])
 def test_a_quantity_above_the_fills_or_on_the_other_side_is_never_pending(
     holding: Story, quantity: str
 ) -> None:
-    found = glance(holding, look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING))
+    found = preview(holding, look(positions=(held("SOLUSDT", quantity),), open_orders=RESTING))
     assert found.drift
-    assert found.doubts == {}
+    assert found.pending_mismatches == {}
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
 def test_external_orders_are_never_canceled_however_old(holding: Story, role: OrderRole) -> None:
     foreign = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
     assert (
-        glance(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).orphan_orders == ()
+        preview(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).orphan_orders == ()
     )
 
 
@@ -180,8 +182,8 @@ def test_fills_and_income_at_the_very_start_of_the_window_are_read_and_before_it
             fills=(fill(None, "1", "100", symbol="ADAUSDT", at_ms=at_ms),),
             income=(income("funding", "1", at_ms),),
         )
-        told = kinds(glance(holding, view).repairs)
-        assert ("FillRecorded" in told, "IncomeRecorded" in told) == (read, read)
+        shown = kinds(preview(holding, view).repairs)
+        assert ("FillRecorded" in shown, "IncomeRecorded" in shown) == (read, read)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_a_target_off_the_new_tick_moves_towards_the_entry(
     side: Side, target: str, expected: str
 ) -> None:
     trade = open_trade(plan(side=side, target_price=D(target)), "t", NOON)
-    told = e.TradeRestated(
+    shown = e.TradeRestated(
         at_ms=NOON,
         trade_id="t",
         symbol="SOLUSDT",
@@ -199,7 +201,7 @@ def test_a_target_off_the_new_tick_moves_towards_the_entry(
         tick=D("0.5"),
         stop_price=trade.stop_price,
     )
-    assert restate(trade, told).target_price == D(expected)
+    assert restate(trade, shown).target_price == D(expected)
 
 
 @pytest.mark.parametrize(
@@ -214,24 +216,26 @@ def test_only_what_would_be_adopted_needs_its_instrument(
     holding: Story, symbol: str, quantity: str, kind: str
 ) -> None:
     others = () if symbol == "SOLUSDT" else HELD
-    doubts = {("SOLUSDT", D(70)): NEXT_MS - SURE_MS}
+    pending_mismatches = {("SOLUSDT", D(70)): NEXT_MS - SURE_MS}
     view = look(positions=(*others, held(symbol, quantity)), open_orders=RESTING)
-    (found,) = glance(holding, view, instruments={}, doubts=doubts).mismatches
+    (found,) = preview(
+        holding, view, instruments={}, pending_mismatches=pending_mismatches
+    ).mismatches
     assert (found.symbol, found.kind) == (symbol, kind)
 
 
 def test_an_order_that_was_queried_just_now_is_not_queried_again(holding: Story) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN))
     seen = look(positions=HELD, open_orders=RESTING)
-    assert glance(holding, seen).resolve == (close.client_order_id,)
+    assert preview(holding, seen).resolve == (close.client_order_id,)
     asked = attrs.evolve(seen, queried=(venue_order(close),))
-    assert glance(holding, asked).resolve == ()
+    assert preview(holding, asked).resolve == ()
 
 
 def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story) -> None:
     ours = fill(intent(OrderRole.TAKE_PROFIT, PLAN), "1", "106", at_ms=NEXT_MS)
     external = fill(None, "1", "106", symbol="ADAUSDT", at_ms=NEXT_MS, venue_order_id="v-7")
-    found = glance(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
+    found = preview(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
     assert [r.cause_id for r in found.repairs[:2]] == [ours.client_order_id, "v-7"]
 
 
@@ -243,7 +247,7 @@ def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
     assert close.client_order_id in holding.book.orders
     trade = holding.book.trades["SOLUSDT"]
     orders = holding.book.orders_of("SOLUSDT")
-    assert protect(trade, orders, RESTING, limits=TERMS.limits, now_ms=NOON) == ()
+    assert protect(trade, orders, RESTING, limits=INPUTS.limits, now_ms=NOON) == ()
 
 
 @pytest.mark.parametrize("quantity", ["0", "-99"])
@@ -252,7 +256,7 @@ def test_a_short_quantity_below_the_fills_is_a_pending_mismatch_too(quantity: st
     story.ready()
     story.open(plan(side=Side.SHORT))
     view = look(positions=(held("SOLUSDT", quantity),))
-    assert glance(story, view).doubts == {("SOLUSDT", D(quantity)): NEXT_MS}
+    assert preview(story, view).pending_mismatches == {("SOLUSDT", D(quantity)): NEXT_MS}
 
 
 @pytest.mark.parametrize(
@@ -264,9 +268,9 @@ def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirme
 ) -> None:
     trade = holding.book.trades["SOLUSDT"]
     assert trade.confirmed is not None
-    told = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
+    shown = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
     orders = holding.book.orders_of("SOLUSDT")
-    done = protect(told, orders, RESTING, limits=TERMS.limits, now_ms=NOON)
+    done = protect(shown, orders, RESTING, limits=INPUTS.limits, now_ms=NOON)
     assert [type(action) for action in done] == ([ConfirmStop] if changes else [])
 
 
@@ -278,6 +282,6 @@ def test_a_stop_that_was_there_and_is_not_read_back_is_given_the_time_of_a_new_o
     orders = holding.book.orders_of("SOLUSDT")
     for refused in (False, True):
         done = protect(
-            trade, orders, (), limits=TERMS.limits, now_ms=NOON + 1, stop_refused=refused
+            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_refused=refused
         )
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)

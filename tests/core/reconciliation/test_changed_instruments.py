@@ -1,4 +1,4 @@
-"""What the venue leaves out of a list, and what it makes of an instrument that is held."""
+"""Positions that a list omits, and contract specifications that change under an open trade."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from trading_cases import (
     venue_order,
     venue_position,
 )
-from venue_looks import HELD, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, TERMS, kinds, look, run
+from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, kinds, look, run
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderSide, Side, VenueOrder
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
-from kamou.core.reconciliation.reconciliation import Reconciliation, Terms, VenueView, reconcile
+from kamou.core.reconciliation.reconciliation import (
+    ReconcileInputs,
+    Reconciliation,
+    VenueView,
+    reconcile,
+)
 from kamou.core.reconciliation.venue_view import changes
 from kamou.core.risk.limits import RiskLimits
 
@@ -38,23 +43,23 @@ def holding() -> Story:
 
 
 def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story) -> None:
-    """Its stop would be swept as an orphan: a list is believed when all of a while agree."""
+    """Its stop would be canceled as an orphan, so lists must agree for the waiting time."""
     found = run(holding, look(open_orders=RESTING))
     assert found.repairs == ()
     assert found.deferred == ("SOLUSDT",)
     assert not found.agreed  # no new risk meanwhile
     assert (found.protect, found.orphan_orders) == ((), ())
     assert holding.book.trades["SOLUSDT"].protected
-    doubting = attrs.evolve(TERMS, doubts=found.doubts)
-    again = run(holding, look(open_orders=RESTING), doubting, now_ms=NEXT_MS + SURE_MS - 1)
-    assert again.doubts == {("SOLUSDT", D(0)): NEXT_MS}
-    assert run(holding, look(positions=HELD, open_orders=RESTING), doubting).doubts == {}
+    later = attrs.evolve(INPUTS, pending_mismatches=found.pending_mismatches)
+    again = run(holding, look(open_orders=RESTING), later, now_ms=NEXT_MS + SURE_MS - 1)
+    assert again.pending_mismatches == {("SOLUSDT", D(0)): NEXT_MS}
+    assert run(holding, look(positions=HELD, open_orders=RESTING), later).pending_mismatches == {}
 
 
 def test_another_smaller_quantity_is_another_pending_mismatch(holding: Story) -> None:
-    doubting = attrs.evolve(TERMS, doubts={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
+    later = attrs.evolve(INPUTS, pending_mismatches={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
     seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
-    assert run(holding, seventy, doubting).deferred == ("SOLUSDT",)
+    assert run(holding, seventy, later).deferred == ("SOLUSDT",)
 
 
 def test_a_larger_quantity_is_drift_at_once(holding: Story) -> None:
@@ -63,15 +68,15 @@ def test_a_larger_quantity_is_drift_at_once(holding: Story) -> None:
 
 
 def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_adopted() -> None:
-    """After a restored backup the venue holds what no journal knows, behind stops of ours."""
+    """After a restored backup the venue has positions that the journal lacks, with stops."""
     story = Story()
     story.ready()
     forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
     recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
     view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
-    young = once(story, view, TERMS)
+    young = once(story, view, INPUTS)
     assert (young.deferred, young.orphan_orders) == (("SOLUSDT",), ())  # in motion: not adopted yet
-    adopted = once(story, attrs.evolve(view, fills=()), TERMS)
+    adopted = once(story, attrs.evolve(view, fills=()), INPUTS)
     assert "PositionAdopted" in kinds(adopted.repairs)
     assert adopted.orphan_orders == ()  # its own stop is not there yet
     trade = story.book.trades["SOLUSDT"]
@@ -80,7 +85,7 @@ def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_
     )
     story.send(own)
     protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
-    (swept,) = once(story, protected, TERMS).orphan_orders
+    (swept,) = once(story, protected, INPUTS).orphan_orders
     assert swept.client_order_id == forgotten.client_order_id
 
 
@@ -108,15 +113,15 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
 # --- an instrument that changes while it is held ---------------------------------------------
 
 
-def terms(**changes: object) -> Terms:
+def inputs(**changes: object) -> ReconcileInputs:
     changed = attrs.evolve(INSTRUMENTS["SOLUSDT"], **changes)  # type: ignore[arg-type]
-    return attrs.evolve(TERMS, instruments={**INSTRUMENTS, "SOLUSDT": changed})
+    return attrs.evolve(INPUTS, instruments={**INSTRUMENTS, "SOLUSDT": changed})
 
 
 def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holding: Story) -> None:
     holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     before = holding.book.trades["SOLUSDT"]
-    small = terms(contract_size=D("0.02"))
+    small = inputs(contract_size=D("0.02"))
     view = look(positions=(venue_position("SOLUSDT", "300"),), open_orders=(resting("300"),))
     found = run(holding, view, small)
     assert kinds(found.repairs) == ["TradeRestated", "StopConfirmed"]
@@ -128,9 +133,9 @@ def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holdin
     assert trade.protected
 
 
-def once(story: Story, view: VenueView, terms: Terms) -> Reconciliation:
-    """Reconcile and commit; a second look is another one."""
-    found = reconcile(story.book, view, terms, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
+def once(story: Story, view: VenueView, inputs: ReconcileInputs) -> Reconciliation:
+    """Reconcile and commit."""
+    found = reconcile(story.book, view, inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     story.say(*found.events)
     return found
 
@@ -142,15 +147,15 @@ def resting(quantity: str) -> VenueOrder:
 def test_positions_that_were_read_in_the_old_contracts_are_judged_next_time(
     holding: Story,
 ) -> None:
-    found = once(holding, look(positions=HELD, open_orders=RESTING), terms(contract_size=D("0.2")))
+    found = once(holding, look(positions=HELD, open_orders=RESTING), inputs(contract_size=D("0.2")))
     assert kinds(found.repairs)[0] == "TradeRestated"
     assert found.deferred == ("SOLUSDT",)
     assert holding.book.position("SOLUSDT") == 50
 
 
 def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) -> None:
-    """Nothing is taken on trust: the venue's quantity is compared in the new contracts."""
-    half = terms(contract_size=D("0.2"))
+    """The venue's quantity is compared in the new contracts."""
+    half = inputs(contract_size=D("0.2"))
     view = look(positions=(venue_position("SOLUSDT", "60"),), open_orders=(resting("60"),))
     assert once(holding, view, half).deferred == ("SOLUSDT",)
     found = run(holding, view, half, cycle_at_ms=NEXT_MS + 1)
@@ -166,7 +171,7 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
     of = plan(side=side)
     story.open(of)
     held = look(positions=(venue_position("SOLUSDT", str(100 * side.sign)),))
-    grown = terms(tick=D("0.7"))
+    grown = inputs(tick=D("0.7"))
     old = venue_order(intent(OrderRole.STOP_LOSS, of))
     assert run(story, attrs.evolve(held, open_orders=(old,)), grown).protect == ()
     trade = story.book.trades["SOLUSDT"]
@@ -199,7 +204,7 @@ def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) 
 
 
 def test_a_symbol_without_an_instrument_keeps_its_contract_specification(holding: Story) -> None:
-    unlisted = attrs.evolve(TERMS, instruments={})
+    unlisted = attrs.evolve(INPUTS, instruments={})
     assert run(holding, look(positions=HELD, open_orders=RESTING), unlisted).repairs == ()
 
 
