@@ -1,4 +1,4 @@
-"""Values of trading that every room shares: orders, fills, positions, plans, instruments.
+"""Values of trading that all modules share: orders, fills, positions, plans, instruments.
 
 Prices and amounts that transact are ``Decimal``; features and scores are ``float``.
 Quantities of orders, fills and positions are in **contracts**; one contract is

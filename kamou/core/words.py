@@ -141,7 +141,7 @@ NAMED_BY_CODE = {
     ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
     ("QUANTITY_BELOW_MINIMUM", "minimum"): "minimum contracts",
 }
-"""Name for people of a figure beside a code or a tier, where it differs from FIGURE_NAMES."""
+"""Name for people of a figure with a code or a tier, where it differs from FIGURE_NAMES."""
 
 BOUNDS = {
     "cluster": "the risk of all altcoins on one side",
@@ -216,7 +216,7 @@ def state_words(code: str, *, holding: bool = True) -> str:
 
 
 def figure_name(name: str, code: str = "") -> str:
-    """Return the name for people of a figure, beside this code or tier."""
+    """Return the name for people of a figure with this code or tier."""
     known = NAMED_BY_CODE.get((code, name)) or FIGURE_NAMES.get(name)
     if known is None:
         known = strategy_name(name.removesuffix("_ms").removesuffix("_s"))

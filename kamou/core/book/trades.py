@@ -206,7 +206,7 @@ def apply_fill(
 
     Args:
         role: of the fill's order; None if no known order has it.
-        intended_at_ms: of the order's intent; tells an exit by time limit from another exit.
+        intended_at_ms: of the order's intent; shows whether an exit is due to the time limit.
         known_ms: when the fill was recorded, by this machine's clock.
     """
     changes: dict[str, Any] = {

@@ -41,7 +41,7 @@ class Counted:
 class Estimate:
     """A figure with count and interval, or the reason why there is none (``value is None``).
 
-    ``high is None`` beside a value: the interval has no upper bound. ``counted`` is None for a
+    ``high is None`` with a value: the interval has no upper bound. ``counted`` is None for a
     figure that is counted and not estimated.
     """
 
@@ -178,10 +178,10 @@ def day_statistics(days: DayReturns) -> DayStatistics:
 
 
 def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[TradeBounds, ...]:
-    """Intervals of the trade figures of several groups of trades over the same complete days.
+    """Return the intervals of the trade statistics of several groups over the same complete days.
 
-    Whole days are drawn, because the trades of one day share its market. The win rate has
-    Wilson's interval over the trades.
+    The bootstrap resamples whole days, because trades of one day depend on the same prices. The
+    win rate has Wilson's interval over the trades.
     """
     size = groups[0].trades.size if groups else 0
     columns = [(g.with_r, g.r, g.profit, g.loss) for g in groups]
