@@ -128,7 +128,7 @@ class Reconciler(Actor):
         try:
             await self._reconcile(floor_ms(now, self._cycle_period_ms))
         except (UnreachableError, RateLimitedError, DiskFullError):
-            self._pending_mismatches = {}  # only looks that follow each other confirm one
+            self._pending_mismatches = {}  # only consecutive passes confirm one
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
@@ -156,8 +156,8 @@ class Reconciler(Actor):
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
-        was, self._restless = self._restless, bool(found.deferred or found.pending_mismatches)
-        if self._restless or was:  # what came to rest is looked at once more: lists lie
+        was, self._unsettled = self._unsettled, bool(found.deferred or found.pending_mismatches)
+        if self._unsettled or was:  # one pass more after a mismatch ends: lists may be incomplete
             self._again_ms = self.clock.now_ms() + RECONCILE_RETRY_MS
 
     async def _commit_new(self, events: Iterable[Event]) -> None:
