@@ -1,9 +1,9 @@
-"""The exchange port: everything Kamou may ask of a venue, in Kamou's own types.
+"""The exchange port: every request that Kamou makes to a venue, in Kamou's own types.
 
-``ExchangePort`` is the interface that actors hold. ``GuardedPort`` is the base of every adapter:
-its ``submit`` and ``reduce`` are final, for they hold the checks that no adapter may skip (a
-genuine, committed, unused, matching permit; the halt latch; a stop with every entry; proof that
-a reducing order reduces). Adapters write ``_place`` and ``_cancel``.
+Actors use ``ExchangePort``. ``GuardedPort`` is the base class of every adapter. Its ``submit`` and
+``reduce`` are final, because they make the checks that no adapter may skip: a genuine, committed,
+unused and matching permit; the halt latch; a stop with every entry; proof that a reduce-only order
+reduces. Adapters implement ``_place`` and ``_cancel``.
 Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``, ...).
 """
 
@@ -44,10 +44,10 @@ from kamou.errors import InvalidPermitError
 
 
 class PermitStore(Protocol):
-    """What the port needs of the journal: the committed permit row, and to use it up."""
+    """The journal's permits, as the port uses them."""
 
     async def consume(self, approved: Approved, client_order_id: str) -> None:
-        """Commit that this permit is used by this order.
+        """Commit that this order uses this permit.
 
         Raises:
             InvalidPermitError: no committed row, it does not match, or it was used before.
@@ -57,17 +57,19 @@ class PermitStore(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
+    """What a venue supports."""
+
     attached_stop: bool  # the entry may carry its stop and target
     open_interest: bool
     long_short_ratio: bool
     reduce_only: bool
     withdraw_check: bool
-    mark_history: bool  # it lists past mark prices: ``marks_at``
-    history_ms: int | None = None  # how far back it lists fills and income; None: all of them
+    mark_history: bool  # past mark prices can be read: ``marks_at``
+    history_ms: int | None = None  # age limit of listed fills and income; None: no limit
 
 
 class ExchangePort(Protocol):
-    """Reads raise ``UnreachableError`` or ``RateLimitedError``; see each for the rest.
+    """One account at one venue. Reads raise ``UnreachableError`` or ``RateLimitedError``.
 
     All methods are cancellation points. A cancelled ``submit`` has an unknown outcome.
     """
@@ -77,7 +79,7 @@ class ExchangePort(Protocol):
     async def instruments(self) -> tuple[Instrument, ...]: ...
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Bars with ``since_ms <= open_ms`` and ``open_ms + period_ms <= until_ms``."""
+        """Return the bars with ``since_ms <= open_ms`` and ``open_ms + period_ms <= until_ms``."""
         ...
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
@@ -85,32 +87,32 @@ class ExchangePort(Protocol):
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Best quotes now; a symbol without one is absent."""
+        """Return the best quotes now; a symbol without a quote is absent."""
         ...
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the mark prices at an instant of the past; a symbol without one is absent.
+        """Return the mark prices at a past instant; a symbol without one is absent.
 
-        Called only where ``capabilities.mark_history`` is True. The future has no marks.
+        Called only if ``capabilities.mark_history`` is True. A future instant has no marks.
         """
         ...
 
     async def account(self) -> Account: ...
 
     async def positions(self) -> tuple[VenuePosition, ...]:
-        """Open positions only."""
+        """Return the open positions."""
         ...
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
-        """Resting and untriggered conditional orders."""
+        """Return resting orders and conditional orders that have not triggered."""
         ...
 
     async def order(self, client_order_id: str) -> VenueOrder | None:
-        """The order by client order id, terminal ones included; None when the venue knows none."""
+        """Return the order, terminal or not; None if the venue has no order of this id."""
         ...
 
     async def fills(self, since_ms: int) -> tuple[Fill, ...]:
-        """Our trades with ``at_ms >= since_ms``, oldest first."""
+        """Return the account's fills with ``at_ms >= since_ms``, oldest first."""
         ...
 
     async def income(self, since_ms: int) -> tuple[Income, ...]: ...
@@ -122,29 +124,29 @@ class ExchangePort(Protocol):
 
         Raises:
             InvalidPermitError: the permit is not genuine, committed, unused and matching.
-            RejectedError: the venue said no.
-            UnknownOutcomeError: query by client order id.
+            RejectedError: the venue rejects the order.
+            UnknownOutcomeError: no answer; query by client order id.
         """
         ...
 
     async def reduce(self, intent: Intent, *, proved: bool = False) -> VenueOrder:
-        """Send a reduce-only order: stop, target or close. Never adds exposure.
+        """Send a reduce-only order: stop, take-profit or exit.
 
-        ``proved``: the governor already agreed that it reduces. Otherwise the port proves it
-        against the venue's position and journals the proof.
+        If ``proved`` is True, the governor has checked that the order reduces. Otherwise the port
+        checks it against the venue's position and journals the proof.
 
         Raises:
-            InvalidPermitError: it is not a reducing order, or it would add or reverse exposure.
-            RejectedError: the venue said no.
-            UnknownOutcomeError: query by client order id.
+            InvalidPermitError: the order is not reduce-only, or would add or reverse exposure.
+            RejectedError: the venue rejects the order.
+            UnknownOutcomeError: no answer; query by client order id.
         """
         ...
 
     async def cancel(self, client_order_id: str, symbol: str) -> None:
-        """Ask for cancellation. Cancelling what is already terminal is no error.
+        """Cancel an order. Canceling a terminal order succeeds and does nothing.
 
         Raises:
-            RejectedError: ``ORDER_UNKNOWN``.
+            RejectedError: ``ORDER_UNKNOWN``, the venue has no order of this id.
         """
         ...
 
@@ -153,21 +155,24 @@ class ExchangePort(Protocol):
     async def server_time_ms(self) -> int: ...
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
-        """The private stream. Lossy across restarts: reconciliation recovers what it missed."""
+        """Return the private stream. Events of a restart are lost; reconciliation finds them."""
         ...
 
 
 IsHalted = Callable[[], bool]
-"""Whether the halt-latch file is set, or the governor halted. Read before every entry."""
+"""Returns True if the halt latch is set or the governor stops entries; read before an entry."""
 
 JournalProof = Callable[[ReductionProved], Awaitable[None]]
-"""Commits the port's own proof that an order only reduces."""
+"""Commits the port's own proof that an order reduces."""
+
+
+HALTED = "the halt latch is set or the trading state stops entries; see `kamou status`"
 
 
 class GuardedPort(ABC):
-    """What stands before every venue. An adapter inherits it and writes the hooks.
+    """The checks before every venue. An adapter inherits them and implements the hooks.
 
-    ``submit`` and ``reduce`` may not be overridden: a subclass that tries does not load.
+    A subclass that overrides ``submit`` or ``reduce`` raises ``TypeError`` when it is defined.
     """
 
     capabilities: Capabilities
@@ -189,14 +194,16 @@ class GuardedPort(ABC):
         super().__init_subclass__(**kwargs)
         for name in ("submit", "reduce"):
             if name in cls.__dict__:
-                raise TypeError(f"{cls.__name__} may not override {name}: it guards the venue")
+                raise TypeError(
+                    f"{cls.__name__} overrides {name}, which has the port's checks; write _place"
+                )
 
     @abstractmethod
     async def positions(self) -> tuple[VenuePosition, ...]: ...
 
     @abstractmethod
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        """Send the order. Called only after every check passed."""
+        """Send the order. Called after every check has passed."""
 
     @abstractmethod
     async def _cancel(self, client_order_id: str, symbol: str) -> None: ...
@@ -207,43 +214,48 @@ class GuardedPort(ABC):
     ) -> VenueOrder:
         """Send an entry, once, under its permit. See ``ExchangePort.submit``.
 
-        The permit is consumed, committed, *before* the order is sent: cancelled or crashed in
-        between, it is used up and nothing was sent, which is the safe side.
+        The use of the permit is committed *before* the order is sent. After a cancellation or
+        crash in between, the permit is used and no order was sent.
         """
-        self._refuse_unpermitted(approved, intent)
+        self._check_permit(approved, intent)
         if self.capabilities.attached_stop:
-            _refuse_unprotected(approved, intent, attached)
+            _check_attached_stop(approved, intent, attached)
         elif attached:
-            raise InvalidPermitError("ATTACHED_UNSUPPORTED", "this venue takes no attached orders")
+            raise InvalidPermitError(
+                "ATTACHED_UNSUPPORTED", "the venue takes no attached orders; send the stop alone"
+            )
         await self._permits.consume(approved, intent.client_order_id)
         if self._halted():  # it may have been set while the permit was being committed
-            raise InvalidPermitError(
-                "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
-            )
+            raise InvalidPermitError("HALT_LATCHED", HALTED)
         return await self._place(intent, attached)
 
     @final
     async def reduce(self, intent: Intent, *, proved: bool = False) -> VenueOrder:
         """Send a reduce-only order. See ``ExchangePort.reduce``."""
         if intent.role is OrderRole.ENTRY or not intent.reduce_only:
-            raise InvalidPermitError("NOT_REDUCING", f"{intent.role.value} is not a reducing order")
+            raise InvalidPermitError(
+                "NOT_REDUCING", f"{intent.role.value} is an entry or not reduce-only"
+            )
         if not proved:
             await self._prove(intent)
         return await self._place(intent, ())
 
     async def cancel(self, client_order_id: str, symbol: str) -> None:
-        """Ask for cancellation. Cancelling what is already terminal is no error."""
+        """Cancel an order. Canceling a terminal order succeeds and does nothing."""
         await self._cancel(client_order_id, symbol)
 
-    def _refuse_unpermitted(self, approved: Approved, intent: Intent) -> None:
+    def _check_permit(self, approved: Approved, intent: Intent) -> None:
         if not is_genuine(approved):
-            raise InvalidPermitError("PERMIT_NOT_GENUINE", "not made by this process's governor")
-        if self._halted():
             raise InvalidPermitError(
-                "HALT_LATCHED", "the halt latch or the governor's state: no new risk"
+                "PERMIT_NOT_GENUINE", "the permit was not made by the governor of this process"
             )
+        if self._halted():
+            raise InvalidPermitError("HALT_LATCHED", HALTED)
         if self._clock.now_ms() >= approved.expires_at_ms:
-            raise InvalidPermitError("PERMIT_EXPIRED", f"expired at {approved.expires_at_ms}")
+            raise InvalidPermitError(
+                "PERMIT_EXPIRED",
+                f"expired {self._clock.now_ms() - approved.expires_at_ms} ms ago",
+            )
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
             "symbol": intent.symbol == approved.symbol,
@@ -253,10 +265,12 @@ class GuardedPort(ABC):
         }
         wrong = [name for name, same in matches.items() if not same]
         if wrong:
-            raise InvalidPermitError("PERMIT_MISMATCH", f"order differs in {', '.join(wrong)}")
+            raise InvalidPermitError(
+                "PERMIT_MISMATCH", f"the order differs from its permit in {', '.join(wrong)}"
+            )
 
     async def _prove(self, intent: Intent) -> None:
-        """Prove against the venue's own position that ``intent`` only reduces; journal it."""
+        """Check against the venue's position that ``intent`` reduces; journal the proof."""
         held = {p.symbol: p.quantity for p in await self.positions()}
         position = held.get(intent.symbol, ZERO)
         left = position + intent.side.sign * intent.quantity
@@ -277,14 +291,15 @@ class GuardedPort(ABC):
         )
 
 
-def _refuse_unprotected(approved: Approved, intent: Intent, attached: tuple[Intent, ...]) -> None:
-    """Refuse an entry whose attached orders are not its approved stop and reducing companions."""
+def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Intent, ...]) -> None:
+    """Raise unless the attached orders are reduce-only and one is the approved stop."""
     closing = closing_side(approved.side)
     for order in attached:
         reducing = order.role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT) and order.reduce_only
         if not reducing or order.symbol != intent.symbol or order.side is not closing:
             raise InvalidPermitError(
-                "ATTACHED_NOT_REDUCING", f"{order.client_order_id} could add risk"
+                "ATTACHED_NOT_REDUCING",
+                f"{order.client_order_id} is no reduce-only stop or take-profit of this entry",
             )
     covered = any(
         order.role is OrderRole.STOP_LOSS

@@ -1,7 +1,7 @@
-"""The embedded exchange behind the port: Kamou's paper venue, and the fake of its tests.
+"""The embedded exchange behind the port, for the demo, backtests and tests.
 
-Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads answer at
-once. Every call first brings the engine to the clock's now.
+Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads are answered
+at once. Every call first advances the engine to the clock's time.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ from kamou.venue.state import OrderRequest
 
 T = TypeVar("T")
 
-TWIN_KEPT_MS = 60_000  # without a read; it holds a few days of bars, 30 MB each at 2,000 symbols
-EVENTS_MAX = 4_096  # pushed events not yet read; beyond it the reader must reconcile
+TWIN_KEPT_MS = (
+    60_000  # after its last read; it holds up to 4 days of bars, 30 MB each at 2,000 symbols
+)
+EVENTS_MAX = 4_096  # unread events; if there are more, the reader must reconcile
 
 
 def as_request(intent: Intent) -> OrderRequest:
-    """What of an intent goes over the wire."""
+    """Return the order request of an intent."""
     return OrderRequest(
         client_order_id=intent.client_order_id,
         symbol=intent.symbol,
@@ -60,14 +62,14 @@ class SimulatedExchange(GuardedPort):
     """``ExchangePort`` over ``Engine``.
 
     ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
-    on one thread at a time in real time. The engine and its market are used by the loop's thread
-    alone. The thread works on a twin of the market, which the loop leaves alone meanwhile: it
-    hands the twin to one ``runner`` call at a time and waits for that call, which no cancellation
-    cuts short. ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
+    on one thread in real time. Only the loop's thread uses the engine and its market. The
+    runner's thread works on a twin of the market, one call at a time; the loop waits for the call,
+    which cannot be cancelled, and does not use the twin meanwhile.
+    ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
 
-    ``needs_reconcile`` is set when the event channel overflowed or another process traded; the
-    reader clears it when it reconciles. A cancelled ``submit``, ``reduce`` or ``cancel`` that
-    has not acted yet never acts.
+    ``needs_reconcile`` is set when the event channel overflows or another process has traded; the
+    reader clears it when it reconciles. A ``submit``, ``reduce`` or ``cancel`` that is cancelled
+    before it acts never acts.
     """
 
     def __init__(
@@ -99,16 +101,16 @@ class SimulatedExchange(GuardedPort):
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
     async def step(self, to_ms: int) -> None:
-        """Advance market time; its actor calls this. Cheap when nothing rests and none is held."""
+        """Advance market time to ``to_ms``; called by the exchange's actor."""
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
         if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
             self._twin = None
 
     async def catch_up(self, to_ms: int) -> None:
-        """Advance market time over days that were missed, a day at a time.
+        """Advance market time over missed days, one day at a time.
 
-        Yesterday's bars are needed as well: for the volume of the bar before midnight.
+        The day before is made, too, because the first bar needs the volume before midnight.
         """
         first_ms = floor_ms(self.engine.market_ms, DAY_MS)
         await self.prepare(first_ms - DAY_MS)
@@ -117,7 +119,7 @@ class SimulatedExchange(GuardedPort):
             await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
 
     async def prepare(self, at_ms: int) -> None:
-        """Make the market's UTC day of ``at_ms`` ready, on the runner, before it is needed."""
+        """Make the market's UTC day of ``at_ms`` on the runner, before it is read."""
         await trio.lowlevel.checkpoint()
         source = self.engine.source
         if isinstance(source, MadeInDays):
@@ -126,7 +128,7 @@ class SimulatedExchange(GuardedPort):
             source.adopt_day(at_ms, maker)
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
-        """The private stream. Lossy across restarts: reconciliation recovers what it missed."""
+        """Return the private stream. Events of a restart are lost; reconciliation finds them."""
         return self._receive.clone()
 
     # --- reads -----------------------------------------------------------------
@@ -162,7 +164,7 @@ class SimulatedExchange(GuardedPort):
     async def _of_market(
         self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
     ) -> T:
-        """Read the market; days that have to be made for it are made on the runner."""
+        """Read the market; make missing days on the runner."""
         source = self.engine.source
         if not isinstance(source, MadeInDays) or source.holds(since_ms, until_ms):
             return read(source)
@@ -176,7 +178,7 @@ class SimulatedExchange(GuardedPort):
         return self.engine.quotes(symbols)
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the marks that the engine counted with at ``at_ms``, on today's tick."""
+        """Return the marks that the engine used at ``at_ms``, on today's tick."""
         if at_ms > await self._now():
             return {}
         mids = await self._of_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))
@@ -207,7 +209,7 @@ class SimulatedExchange(GuardedPort):
         return self.engine.income(since_ms)
 
     async def permissions(self) -> Permissions:
-        """The embedded venue's key trades, and can do nothing else."""
+        """Return the permission to trade, and no other."""
         await self._now()
         return Permissions(trade=True, withdraw=False, transfer=False)
 
@@ -222,7 +224,7 @@ class SimulatedExchange(GuardedPort):
         try:
             return self.engine.place(as_request(intent), requests)
         except DiskFullError as full:
-            raise UnknownOutcomeError(f"the venue could not store the order: {full}") from full
+            raise UnknownOutcomeError(f"the venue did not store the order: {full}") from full
         finally:
             self._forward(self.engine.take_events())
 
@@ -231,21 +233,21 @@ class SimulatedExchange(GuardedPort):
         try:
             self.engine.cancel(client_order_id)
         except DiskFullError as full:
-            raise UnknownOutcomeError(f"the venue could not store the cancel: {full}") from full
+            raise UnknownOutcomeError(f"the venue did not store the cancel: {full}") from full
         finally:
             self._forward(self.engine.take_events())
 
     # --- time ------------------------------------------------------------------
 
     async def _now(self) -> int:
-        """A checkpoint, then the engine at the clock's now."""
+        """Pass a checkpoint, advance the engine to the clock's time and return it."""
         await trio.lowlevel.checkpoint()
         now_ms = self._clock.now_ms()
         self._advance(now_ms)
         return now_ms
 
     async def _travel(self) -> None:
-        """The time between sending and acting."""
+        """Wait from sending a request until it acts."""
         acts_ms = self.engine.models.latency.acts_ms(self._clock.now_ms())
         await self._clock.sleep_until(acts_ms)
         self._advance(max(acts_ms, self._clock.now_ms()))

@@ -19,7 +19,7 @@ from kamou.core.model import Intent, OrderRole, Plan, Quote, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_ours
 from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
-from kamou.venue.checker import Silence
+from kamou.venue.checker import ExcusedTime
 from kamou.venue.engine import Engine
 from kamou.venue.state import FillAudit, MoneyAudit, OrderAudit
 
@@ -64,13 +64,13 @@ class DueActions:
         *,
         engine: Engine,
         limits: RiskLimits,
-        silent_ms: Silence,
+        excused_ms: ExcusedTime,
         outside: OutsideChanges,
         wrong: Wrong,
     ) -> None:
         self.engine = engine
         self.limits = limits
-        self._silent_ms = silent_ms
+        self._excused_ms = excused_ms
         self._wrong = wrong
         self._quotes: dict[str, tuple[int, Quote]] = {}  # as told: when, what
         self._permits: dict[str, _Permit] = {}
@@ -190,7 +190,7 @@ class DueActions:
         if self._drifting:
             wrong("DRIFTING", "granted while book and venue differ")
         held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
-        if held_ms - self._silent_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
+        if held_ms - self._excused_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
             wrong("HELD", f"a position is held since {held_ms} ms")
         account = self.engine.account()
         sizing_equity = min(account.equity, account.wallet_balance) * (1 + TOLERANCE)
@@ -265,7 +265,7 @@ class DueActions:
             self._wrong(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
 
         error_ms, since_ms = self.skew
-        skewed_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        skewed_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
             wrong("SKEWED", f"entered with our clock {error_ms} ms off since {since_ms}")
         told_ms, quote = self._quotes.get(intent.symbol, (0, None))
@@ -281,7 +281,7 @@ class DueActions:
                 wrong("STALE_QUOTE", f"entered on a quote of {age_ms} ms before")
         losses = self._losses(self._day_equity)
         since_ms = self._equity[0][0] if self._equity else now_ms
-        seen_ms = now_ms - since_ms - self._silent_ms("", since_ms, now_ms)
+        seen_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         lost = min(losses, default=Decimal(0)) - LOSS_SLACK
         if seen_ms < KNOWN_AFTER_MS:
             return  # so short a time may not have been seen
@@ -291,73 +291,73 @@ class DueActions:
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
             wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
-    def audit_record(self, noted: FillAudit | OrderAudit | MoneyAudit) -> None:
+    def audit_record(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
         """The venue's own records."""
-        if isinstance(noted, MoneyAudit):
-            if noted.kind == "transfer":
-                self._day_net_deposits += noted.amount
-                self._transfers.append((noted.at_ms, noted.amount))
+        if isinstance(record, MoneyAudit):
+            if record.kind == "transfer":
+                self._day_net_deposits += record.amount
+                self._transfers.append((record.at_ms, record.amount))
                 self._equity.clear()  # what was before is of another account
-        elif isinstance(noted, FillAudit):
-            self._fees += noted.fee
-            self._filled(noted)
+        elif isinstance(record, FillAudit):
+            self._fees += record.fee
+            self._filled(record)
         else:
-            self._order(noted)
+            self._order(record)
 
-    def _order(self, noted: OrderAudit) -> None:
-        intent = self._intents.get(noted.client_order_id)
-        if noted.event == "closed":
-            self._stops.get(noted.symbol, {}).pop(noted.client_order_id, None)
+    def _order(self, record: OrderAudit) -> None:
+        intent = self._intents.get(record.client_order_id)
+        if record.event == "closed":
+            self._stops.get(record.symbol, {}).pop(record.client_order_id, None)
             permit = self._permits.get(intent.permit_id) if intent is not None else None
             if permit is not None:
                 permit.ended = True
-        if noted.event != "accepted" or not is_ours(noted.client_order_id):
+        if record.event != "accepted" or not is_ours(record.client_order_id):
             return
         if intent is None:
-            self._wrong("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_order_id)
+            self._wrong("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
             return
-        told = (noted.side, noted.type, noted.reduce_only, noted.trigger_price)
+        told = (record.side, record.type, record.reduce_only, record.trigger_price)
         meant = (intent.side, intent.type, intent.role is not OrderRole.ENTRY, intent.trigger_price)
-        if told != meant or noted.remaining > intent.quantity:
+        if told != meant or record.remaining > intent.quantity:
             self._wrong(
                 "NOT_AS_INTENDED",
-                noted.at_ms,
-                noted.symbol,
-                f"{noted.client_order_id} {intent.role.value}: {told} {noted.remaining},"
+                record.at_ms,
+                record.symbol,
+                f"{record.client_order_id} {intent.role.value}: {told} {record.remaining},"
                 f" not {meant} {intent.quantity}",
             )
-        if intent.role is OrderRole.STOP_LOSS and noted.trigger_price is not None:
-            self._stops.setdefault(noted.symbol, {})[noted.client_order_id] = noted.trigger_price
+        if intent.role is OrderRole.STOP_LOSS and record.trigger_price is not None:
+            self._stops.setdefault(record.symbol, {})[record.client_order_id] = record.trigger_price
 
-    def _filled(self, noted: FillAudit) -> None:
-        symbol, after, before = noted.symbol, noted.position_after, noted.position_before
-        intent = self._intents.get(noted.client_order_id)
+    def _filled(self, record: FillAudit) -> None:
+        symbol, after, before = record.symbol, record.position_after, record.position_before
+        intent = self._intents.get(record.client_order_id)
         added = abs(after) > abs(before) or after * before < 0
         if intent is not None and intent.role is not OrderRole.ENTRY and added:
             self._wrong(
                 "ADDED",
-                noted.at_ms,
+                record.at_ms,
                 symbol,
-                f"{intent.role.value} {noted.client_order_id} added risk",
+                f"{intent.role.value} {record.client_order_id} added risk",
             )
         if after == 0 or after * before < 0:
             self._held_since.pop(symbol, None)
             self._due.pop(symbol, None)
             self._foreign.discard(symbol)
         if after != 0:
-            self._held_since.setdefault(symbol, noted.at_ms)
-            if added and not is_ours(noted.client_order_id):
+            self._held_since.setdefault(symbol, record.at_ms)
+            if added and not is_ours(record.client_order_id):
                 self._foreign.add(symbol)
         permit = self._permits.get(intent.permit_id) if intent is not None else None
         if permit is None:
             return
-        permit.filled += noted.quantity
+        permit.filled += record.quantity
         if permit.released:
             self._wrong(
-                "RELEASED", noted.at_ms, symbol, f"{noted.client_order_id} filled all the same"
+                "RELEASED", record.at_ms, symbol, f"{record.client_order_id} filled all the same"
             )
         if permit.plan.hold_ms and after != 0:
-            self._due.setdefault(symbol, (noted.at_ms + permit.plan.hold_ms, noted.at_ms))
+            self._due.setdefault(symbol, (record.at_ms + permit.plan.hold_ms, record.at_ms))
 
     # --- time ------------------------------------------------------------------------
 
@@ -371,17 +371,17 @@ class DueActions:
             self._equity.popleft()
         if self._ordered is not None:
             state, at_ms = self._ordered
-            if now_ms - at_ms > OBEYED_AFTER_MS + self._silent_ms("", at_ms, now_ms):
+            if now_ms - at_ms > OBEYED_AFTER_MS + self._excused_ms("", at_ms, now_ms):
                 self._ordered = None
                 self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
         if self._flatten_ms and self._held_since:
             # A human may open after the order to be flat: the minute is each position's own.
             since_ms = max(self._flatten_ms, min(self._held_since.values()))
-            if now_ms - since_ms > FLAT_AFTER_MS + self._silent_ms("", since_ms, now_ms):
+            if now_ms - since_ms > FLAT_AFTER_MS + self._excused_ms("", since_ms, now_ms):
                 self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")
                 self._flatten_ms = 0
         for symbol, (due_ms, since_ms) in tuple(self._due.items()):
-            if now_ms - due_ms > OVERDUE_MS + self._silent_ms(symbol, due_ms, now_ms):
+            if now_ms - due_ms > OVERDUE_MS + self._excused_ms(symbol, due_ms, now_ms):
                 del self._due[symbol]
                 self._wrong("OVERDUE", now_ms, symbol, f"since {since_ms}, due {due_ms}")
 

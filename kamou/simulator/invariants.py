@@ -33,7 +33,7 @@ from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on, reopen
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
-from kamou.venue.checker import Silence, Violation
+from kamou.venue.checker import ExcusedTime, Violation
 from kamou.venue.engine import Engine
 from kamou.venue.state import (
     AuditRecord,
@@ -60,7 +60,7 @@ class Monitor:
     """Everything that is checked in one world. It outlives the processes in it."""
 
     def __init__(
-        self, *, engine: Engine, limits: RiskLimits, silent_ms: Silence, trace: Trace
+        self, *, engine: Engine, limits: RiskLimits, excused_ms: ExcusedTime, trace: Trace
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -75,13 +75,13 @@ class Monitor:
         self.head_seq = 0
         self._head_body = b""
         age_max_ms = limits.account_age_max_s * 1000
-        self._outside = outside = OutsideChanges(silent_ms, age_max_ms=age_max_ms)
-        self._checker = SimulatedChecker(limits, silent_ms, outside)
+        self._outside = outside = OutsideChanges(excused_ms, age_max_ms=age_max_ms)
+        self._checker = SimulatedChecker(limits, excused_ms, outside)
         self.portfolio = self._checker.portfolio = limits_on(self, engine, limits, outside)
         self.due_actions = DueActions(
             engine=engine,
             limits=limits,
-            silent_ms=silent_ms,
+            excused_ms=excused_ms,
             outside=outside,
             wrong=self.violation,
         )
@@ -240,8 +240,8 @@ class Monitor:
         """Take the venue's new audit records; is anything overdue?"""
         count = self.engine.audit_log_count
         if self._seen < count:
-            for noted in self.engine.audit_log_since(self._seen):
-                self._take(noted)
+            for record in self.engine.audit_log_since(self._seen):
+                self._take(record)
             self._seen = count
         self.due_actions.look(now_ms)
         checker = self._checker
@@ -255,56 +255,56 @@ class Monitor:
                 self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
             self._told = len(checker.found)
 
-    def _take(self, noted: AuditRecord) -> None:
-        self.trace.digest(repr(noted).encode())
-        if isinstance(noted, FillAudit):
+    def _take(self, record: AuditRecord) -> None:
+        self.trace.digest(repr(record).encode())
+        if isinstance(record, FillAudit):
             self.coverage["fills"] += 1
-            self.coverage[f"fills {noted.reason}"] += 1
+            self.coverage[f"fills {record.reason}"] += 1
             self.note(
-                f"{noted.at_ms} venue fill {noted.symbol} {noted.side.value} {noted.quantity}"
-                f" at {noted.price} {noted.position_before}->{noted.position_after}"
-                f" {noted.client_order_id} {noted.reason}"
+                f"{record.at_ms} venue fill {record.symbol} {record.side.value} {record.quantity}"
+                f" at {record.price} {record.position_before}->{record.position_after}"
+                f" {record.client_order_id} {record.reason}"
             )
-            self._size(noted)
-        elif isinstance(noted, OrderAudit):
-            self.coverage[f"order {noted.event}"] += 1
-            if noted.event == "accepted" and noted.client_order_id in self._written_off:
-                since = f"written off at {self._written_off[noted.client_order_id]}"
+            self._size(record)
+        elif isinstance(record, OrderAudit):
+            self.coverage[f"order {record.event}"] += 1
+            if record.event == "accepted" and record.client_order_id in self._written_off:
+                since = f"written off at {self._written_off[record.client_order_id]}"
                 self.violation(
-                    "RESURRECTED", noted.at_ms, noted.symbol, f"{noted.client_order_id} {since}"
+                    "RESURRECTED", record.at_ms, record.symbol, f"{record.client_order_id} {since}"
                 )
             self.note(
-                f"{noted.at_ms} venue {noted.event} {noted.symbol} {noted.type.value}"
-                f" {noted.remaining} {noted.client_order_id} {noted.detail}"
+                f"{record.at_ms} venue {record.event} {record.symbol} {record.type.value}"
+                f" {record.remaining} {record.client_order_id} {record.detail}"
             )
-        elif isinstance(noted, ContractAudit):
-            self.note(f"{noted.at_ms} venue contract {noted.symbol} {noted.contract_size}")
+        elif isinstance(record, ContractAudit):
+            self.note(f"{record.at_ms} venue contract {record.symbol} {record.contract_size}")
         else:
-            assert isinstance(noted, MoneyAudit)
-            self.note(f"{noted.at_ms} venue {noted.kind} {noted.symbol} {noted.amount}")
-        if not isinstance(noted, ContractAudit):
-            self.due_actions.audit_record(noted)
-        self._checker.take(noted)
+            assert isinstance(record, MoneyAudit)
+            self.note(f"{record.at_ms} venue {record.kind} {record.symbol} {record.amount}")
+        if not isinstance(record, ContractAudit):
+            self.due_actions.audit_record(record)
+        self._checker.take(record)
 
-    def _size(self, noted: FillAudit) -> None:
+    def _size(self, record: FillAudit) -> None:
         """A position is never larger than its permit (5)."""
-        intent = self._intents.get(noted.client_order_id)
-        if noted.reduce_only or not is_ours(noted.client_order_id):
+        intent = self._intents.get(record.client_order_id)
+        if record.reduce_only or not is_ours(record.client_order_id):
             return
         if intent is None:
-            self.violation("UNJOURNALLED", noted.at_ms, noted.symbol, noted.client_order_id)
+            self.violation("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
             return
-        if noted.quantity < intent.quantity:
+        if record.quantity < intent.quantity:
             self.coverage["partial fills"] += 1
         permit = self._permits.get(intent.permit_id)
-        if permit is None or self._checker.of(noted.symbol).foreign:
+        if permit is None or self._checker.of(record.symbol).external:
             return
-        if abs(noted.position_after) > permit.plan.quantity:
+        if abs(record.position_after) > permit.plan.quantity:
             self.violation(
                 "OVERSIZED",
-                noted.at_ms,
-                noted.symbol,
-                f"{noted.position_after} held, {permit.plan.quantity} permitted",
+                record.at_ms,
+                record.symbol,
+                f"{record.position_after} held, {permit.plan.quantity} permitted",
             )
 
     # --- the supervisor --------------------------------------------------------------

@@ -12,7 +12,7 @@ from kamou.core.codes import Deny
 from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_ours
 from kamou.simulator.outside_changes import OutsideChanges
-from kamou.venue.checker import Checker, CheckLimits, Silence
+from kamou.venue.checker import Checker, CheckLimits, ExcusedTime
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.state import FillAudit, MoneyAudit
@@ -108,31 +108,33 @@ def limits_on(
 class SimulatedChecker(Checker):
     """The venue checker, with what the account's other users do taken into account."""
 
-    def __init__(self, limits: RiskLimits, silent_ms: Silence, outside: OutsideChanges) -> None:
+    def __init__(
+        self, limits: RiskLimits, excused_ms: ExcusedTime, outside: OutsideChanges
+    ) -> None:
         super().__init__(
             CheckLimits(
                 risk_per_trade=limits.risk_per_trade,
                 exposure_per_symbol=limits.exposure_per_symbol,
                 protection_deadline_ms=limits.protection_deadline_s * 1000,
             ),
-            silent_ms=silent_ms,
+            excused_ms=excused_ms,
             ours=is_ours,
         )
         self._outside = outside
 
-    def money(self, noted: MoneyAudit) -> None:
-        super().money(noted)
-        if noted.kind == "transfer" and noted.amount < 0:
-            self._outside.withdrawn(noted.at_ms, -noted.amount)
+    def money(self, record: MoneyAudit) -> None:
+        super().money(record)
+        if record.kind == "transfer" and record.amount < 0:
+            self._outside.withdrawn(record.at_ms, -record.amount)
 
-    def fill(self, noted: FillAudit) -> None:
-        super().fill(noted)
-        if abs(noted.position_after) < abs(noted.position_before):
-            self._outside.reduced(noted.symbol, noted.at_ms, noted.quantity)
-        loss = noted.fee - noted.realized
-        if noted.realized < 0 < loss:
-            self._outside.lost(noted.symbol, noted.at_ms, noted.quantity, loss)
+    def fill(self, record: FillAudit) -> None:
+        super().fill(record)
+        if abs(record.position_after) < abs(record.position_before):
+            self._outside.reduced(record.symbol, record.at_ms, record.quantity)
+        loss = record.fee - record.realized
+        if record.realized < 0 < loss:
+            self._outside.lost(record.symbol, record.at_ms, record.quantity, loss)
 
-    def _allowed(self, fraction: Decimal, noted: FillAudit) -> Decimal:
-        left = self._outside.unknown(noted.at_ms)
-        return super()._allowed(fraction, noted) + fraction * left
+    def _allowed(self, fraction: Decimal, record: FillAudit) -> Decimal:
+        left = self._outside.unknown(record.at_ms)
+        return super()._allowed(fraction, record) + fraction * left

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.venue.checker import Silence
+from kamou.venue.checker import ExcusedTime
 
 KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
 DECIDED_MS = 1_000  # before its fill, an entry is reviewed and sent
@@ -25,7 +25,7 @@ class OutsideChanges:
     before (seed 960240: an entry 307 ms after a liquidation in another symbol).
     """
 
-    silent_ms: Silence
+    excused_ms: ExcusedTime
     age_max_ms: int  # of an account read that entries may rest on
     _withdrawals: list[tuple[int, Decimal]] = attrs.Factory(list)  # when, how much (> 0)
     _losses: list[tuple[Reported, Decimal]] = attrs.Factory(list)  # of which fill, how much (> 0)
@@ -35,7 +35,7 @@ class OutsideChanges:
     def known(self, changed_at_ms: int, now_ms: int) -> bool:
         """Whether the system must know at ``now_ms`` what others did at ``changed_at_ms``."""
         age_ms = now_ms - changed_at_ms
-        readable_ms = age_ms - self.silent_ms("", changed_at_ms, now_ms)
+        readable_ms = age_ms - self.excused_ms("", changed_at_ms, now_ms)
         return readable_ms > KNOWN_AFTER_MS or age_ms > self.age_max_ms + KNOWN_AFTER_MS
 
     def withdrawn(self, at_ms: int, amount: Decimal) -> None:

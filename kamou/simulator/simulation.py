@@ -123,7 +123,7 @@ class Simulation:
         self.monitor = Monitor(
             engine=self.engine,
             limits=settings.risk,
-            silent_ms=self._silent_ms,
+            excused_ms=self._excused_ms,
             trace=self.trace,
         )
         self.steps = 0
@@ -217,7 +217,7 @@ class Simulation:
         if "day_end" in self.chaos.on:
             self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
-    def _silent_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
+    def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Time in which nobody could have protected the position."""
         silent = self.dead + self.monitor.stalls
         # On a full disk no intent can be written, so nothing may be sent either.
@@ -230,15 +230,15 @@ class Simulation:
             "blind_account",
         ):
             silent = silent + list(self.chaos.windows(name))
-        silent_ms = covered_ms(silent, since_ms, until_ms)
+        excused_ms = covered_ms(silent, since_ms, until_ms)
         if self.chaos.on <= TOLD_AT_ONCE:
-            return silent_ms
+            return excused_ms
         touched_ms = self.account_changes.touched.get(symbol, 0)
         # What others did is seen at the next reconciliation at the latest: a cycle and its reads.
         seen_ms = self.settings.cycle.period_s * 1000 + 15_000
         if touched_ms and since_ms - touched_ms <= seen_ms:
-            silent_ms += seen_ms
-        return silent_ms
+            excused_ms += seen_ms
+        return excused_ms
 
 
 class SimulatedRun:

@@ -96,7 +96,7 @@ class LivingEngine(Engine):
     def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
         now_ms = self.market_ms
         if not request.reduce_only and now_ms < self._paused.get(request.symbol, 0):
-            self._run(lambda: self._account.refuse(request, "MARKET_PAUSED", now_ms))
+            self._run(lambda: self._account.record_rejection(request, "MARKET_PAUSED", now_ms))
             raise RejectedError("MARKET_PAUSED", request.symbol)
         return super().place(request, attached)
 
@@ -194,7 +194,7 @@ class LivingEngine(Engine):
     def _fixed_anew(self) -> None:
         self._account._instruments.update(self.instruments)
         self._account._fixed.clear()
-        self._told = None
+        self._reported = None
         self._spots.forget()
         for symbol in self._state.positions:
             self._rewatch(symbol)

@@ -1,7 +1,8 @@
-"""Booking at the embedded venue: how orders change status and fills move positions and money.
+"""Booking at the embedded venue: order status, positions and money.
 
-``VenueAccount`` is the only writer of ``VenueState``. It knows no market: prices are handed in.
-Everything it does leaves a record in the audit log and an event for the stream.
+``VenueAccount`` books orders, fills and funding in ``VenueState``; the engine moves its market
+time, and prices are passed in. Every change of an order or of money has an audit record; orders
+and fills have an event of the private stream, too.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from kamou.venue.state import (
 )
 
 MarkOf = Callable[[str], Decimal | None]
-"""The mark of a symbol now; None when it has no market."""
+"""symbol -> its mark price now; None if it has no market."""
 
 
 @attrs.frozen(kw_only=True)
 class Execution:
-    """One fill before it is booked. ``reference`` is what slippage is measured from."""
+    """One fill before it is booked. ``reference`` is the price that slippage is measured from."""
 
     quantity: Decimal  # contracts, > 0
     price: Decimal
@@ -52,7 +53,7 @@ class Execution:
 
 
 class VenueAccount:
-    """One account's books at the venue."""
+    """The orders, positions and money of one account."""
 
     def __init__(
         self,
@@ -67,13 +68,13 @@ class VenueAccount:
         self.touched: dict[str, None] = {}  # symbols whose watch levels may have changed
         self._instruments = instruments
         self._mark_of = mark_of
-        # By symbol: a position, and of it what the market does not change: margin, liquidation.
+        # symbol -> position, its margin and its liquidation price, which the market does not change
         self._fixed: dict[str, tuple[HeldPosition, Decimal, Decimal | None]] = {}
 
     # --- money -----------------------------------------------------------------
 
     def mark(self, position: HeldPosition) -> Decimal:
-        """The mark now, or the last one when the market is gone."""
+        """Return the mark now; the last mark if the market has ended."""
         mark = self._mark_of(position.symbol)
         return position.mark if mark is None else mark
 
@@ -82,11 +83,11 @@ class VenueAccount:
         return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
 
     def margin(self, position: HeldPosition) -> Decimal:
-        """Isolated margin: entry notional over leverage."""
+        """Return the isolated margin: entry notional / leverage, in USDT."""
         return self._fixed_of(position)[0]
 
     def _fixed_of(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
-        """What the market does not change of a position: its margin, its liquidation price."""
+        """Return a position's margin (USDT) and liquidation price, computed once per fill."""
         known = self._fixed.get(position.symbol)
         if known is None or known[0] is not position:  # every fill makes another position
             size = self._instruments[position.symbol].contract_size
@@ -96,8 +97,8 @@ class VenueAccount:
             self._fixed[position.symbol] = known
         return known[1:]
 
-    def told(self, position: HeldPosition) -> VenuePosition:
-        """The position as the client sees it now."""
+    def reported(self, position: HeldPosition) -> VenuePosition:
+        """Return the position as a client reads it now."""
         margin, liquidation = self._fixed_of(position)
         return VenuePosition(
             symbol=position.symbol,
@@ -116,7 +117,7 @@ class VenueAccount:
         return self.state.wallet_balance + sum((self.unrealized_pnl(p) for p in held), ZERO)
 
     def margin_used(self) -> Decimal:
-        """Margin of positions and of resting orders that may add exposure."""
+        """Return the margin of positions and of orders that may add exposure, in USDT."""
         total = sum((self.margin(p) for p in self.state.positions.values()), ZERO)
         for client_order_id in self.state.live:
             order = self.state.orders[client_order_id]
@@ -127,13 +128,13 @@ class VenueAccount:
         return total
 
     def available(self) -> Decimal:
-        """What new margin may use. Open profit is not lent out; open loss is not lent either."""
+        """Return the USDT free for new margin; unrealized profit does not count, a loss does."""
         return min(self.state.wallet_balance, self.equity()) - self.margin_used()
 
     # --- orders ----------------------------------------------------------------
 
     def accept(self, request: OrderRequest, at_ms: int, *, parent: str = "") -> WorkingOrder:
-        """Take an order into the book; one with a parent sleeps until the parent fills."""
+        """Accept an order; one with a parent is dormant until the parent's first fill."""
         order = WorkingOrder(
             request=request,
             venue_order_id=self.state.new_id(),
@@ -152,8 +153,8 @@ class VenueAccount:
             self._changed(order, "accepted", at_ms)
         return order
 
-    def refuse(self, request: OrderRequest, code: str, at_ms: int) -> None:
-        """Record a rejected request in the audit log. The venue keeps no order of it."""
+    def record_rejection(self, request: OrderRequest, code: str, at_ms: int) -> None:
+        """Record a rejected request in the audit log; it becomes no order."""
         self.state.audit_log.append(
             OrderAudit(
                 at_ms=at_ms,
@@ -170,7 +171,7 @@ class VenueAccount:
         )
 
     def finish(self, order: WorkingOrder, status: OrderStatus, at_ms: int) -> None:
-        """End an order. Attached orders that never woke end with it."""
+        """End an order, and cancel its attached orders that are still dormant."""
         order.status = status
         del self.state.live[order.request.client_order_id]
         self._changed(order, "closed", at_ms)
@@ -189,7 +190,7 @@ class VenueAccount:
         order.updated_at_ms = at_ms
         self.touched[asked.symbol] = None
         self.state.changes.orders[asked.client_order_id] = None
-        self.events.append(OrderUpdate(order=order.told()))
+        self.events.append(OrderUpdate(order=order.reported()))
         self.state.audit_log.append(
             OrderAudit(
                 at_ms=at_ms,
@@ -208,14 +209,14 @@ class VenueAccount:
     # --- fills -----------------------------------------------------------------
 
     def reducible(self, symbol: str, side: OrderSide) -> Decimal:
-        """How many contracts an order of ``side`` could close; zero when none."""
+        """Return the contracts that an order of ``side`` could close; 0 if none."""
         held = self.state.positions.get(symbol)
         if held is None or (held.quantity > ZERO) == (side is OrderSide.BUY):
             return ZERO
         return abs(held.quantity)
 
     def clip(self, order: WorkingOrder, at_ms: int) -> Decimal:
-        """What may fill of ``order``: a reduce-only one shrinks to the position."""
+        """Return the contracts that may fill; shrink a reduce-only order to the position."""
         if not order.request.reduce_only:
             return order.remaining
         most = self.reducible(order.request.symbol, order.request.side)
@@ -225,7 +226,7 @@ class VenueAccount:
         return min(order.remaining, most)
 
     def fill(self, order: WorkingOrder, done: Execution) -> None:
-        """Book a fill of ``order`` and wake or resize what is attached to it."""
+        """Book a fill of ``order``; make its attached orders live or resize them."""
         order.filled += done.quantity
         order.cost += done.quantity * done.price
         order.updated_at_ms = done.at_ms
@@ -243,10 +244,10 @@ class VenueAccount:
         if order.remaining == ZERO:
             self.finish(order, OrderStatus.FILLED, done.at_ms)
         else:
-            self.events.append(OrderUpdate(order=order.told()))
+            self.events.append(OrderUpdate(order=order.reported()))
 
     def liquidation_price(self, symbol: str) -> Decimal | None:
-        """Where the position would be liquidated; None when flat or beyond zero."""
+        """Return the liquidation price; None without a position or if it is <= 0."""
         held = self.state.positions.get(symbol)
         if held is None:
             return None
@@ -256,7 +257,7 @@ class VenueAccount:
         return price if price > ZERO else None
 
     def liquidate(self, position: HeldPosition, at_ms: int) -> None:
-        """Close the position at its bankruptcy price: its isolated margin is lost."""
+        """Close the position at its bankruptcy price, where its isolated margin is lost."""
         price = self.models.liquidation.bankruptcy(
             self._instruments[position.symbol],
             position.entry_price,
@@ -266,7 +267,7 @@ class VenueAccount:
         self.close_at(position, price, "liquidation", at_ms)
 
     def close_at(self, position: HeldPosition, price: Decimal, reason: str, at_ms: int) -> None:
-        """Close the position at ``price``, as a venue does by itself."""
+        """Close the position at ``price`` without an order, as liquidation and settlement do."""
         side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
         done = Execution(
             quantity=abs(position.quantity),
@@ -288,7 +289,7 @@ class VenueAccount:
         order: WorkingOrder | None,
         of: OrderType | None,
     ) -> None:
-        """Move position and balance by one execution; leave audit record, fill and event."""
+        """Book one execution: position, balance, audit record, fill and event."""
         state, instrument = self.state, self._instruments[symbol]
         size = instrument.contract_size
         held = state.positions.get(symbol)
@@ -298,7 +299,7 @@ class VenueAccount:
             before, entry, side.sign * done.quantity, done.price
         )
         notional = done.quantity * done.price * size
-        noted = FillAudit(
+        record = FillAudit(
             at_ms=done.at_ms,
             client_order_id=order.request.client_order_id if order else "",
             symbol=symbol,
@@ -320,40 +321,40 @@ class VenueAccount:
             balance_before=state.wallet_balance,
             reason=done.reason,
         )
-        state.audit_log.append(noted)
-        state.wallet_balance += noted.realized - noted.fee
-        self._hold(noted, held.leverage if held and before * after > ZERO else leverage)
-        self._tell(noted, done, order.venue_order_id if order else "")
+        state.audit_log.append(record)
+        state.wallet_balance += record.realized - record.fee
+        self._hold(record, held.leverage if held and before * after > ZERO else leverage)
+        self._report_fill(record, done, order.venue_order_id if order else "")
 
-    def _hold(self, noted: FillAudit, leverage: int) -> None:
-        """The position after a fill."""
-        self.state.changes.positions[noted.symbol] = None
-        self.touched[noted.symbol] = None
-        if noted.position_after == ZERO:
-            del self.state.positions[noted.symbol]
+    def _hold(self, record: FillAudit, leverage: int) -> None:
+        """Store the position that a fill leaves."""
+        self.state.changes.positions[record.symbol] = None
+        self.touched[record.symbol] = None
+        if record.position_after == ZERO:
+            del self.state.positions[record.symbol]
             return
-        self.state.positions[noted.symbol] = HeldPosition(
-            symbol=noted.symbol,
-            quantity=noted.position_after,
-            entry_price=noted.entry_after,
+        self.state.positions[record.symbol] = HeldPosition(
+            symbol=record.symbol,
+            quantity=record.position_after,
+            entry_price=record.entry_after,
             leverage=leverage,
-            mark=noted.price,
-            updated_at_ms=noted.at_ms,
+            mark=record.price,
+            updated_at_ms=record.at_ms,
         )
 
-    def _tell(self, noted: FillAudit, done: Execution, venue_order_id: str) -> None:
-        """The fill as the client sees it, in its history and on the stream."""
-        worse = (done.price - done.reference) * noted.side.sign
+    def _report_fill(self, record: FillAudit, done: Execution, venue_order_id: str) -> None:
+        """Add the fill to the account's history and to the private stream."""
+        worse = (done.price - done.reference) * record.side.sign
         fill = Fill(
-            symbol=noted.symbol,
+            symbol=record.symbol,
             execution_id=self.state.new_id(),
-            client_order_id=noted.client_order_id,
+            client_order_id=record.client_order_id,
             venue_order_id=venue_order_id,
-            side=noted.side,
-            quantity=noted.quantity,
-            price=noted.price,
-            fee=noted.fee,
-            slippage=as_money(worse * noted.quantity * noted.contract_size),
+            side=record.side,
+            quantity=record.quantity,
+            price=record.price,
+            fee=record.fee,
+            slippage=as_money(worse * record.quantity * record.contract_size),
             maker=done.maker,
             reason=done.reason,
             at_ms=done.at_ms,
@@ -364,7 +365,7 @@ class VenueAccount:
     # --- funding ---------------------------------------------------------------
 
     def pay_funding(self, position: HeldPosition, rate: float, hours: int, at_ms: int) -> None:
-        """Settle one funding interval of ``hours`` on the position's notional at its mark."""
+        """Settle one funding interval of ``hours`` on the notional at the mark."""
         size = self._instruments[position.symbol].contract_size
         notional = abs(position.quantity) * self.mark(position) * size
         amount = self.models.funding.amount(position.quantity, notional, rate, hours)
@@ -385,7 +386,7 @@ class VenueAccount:
         )
 
     def remark(self, position: HeldPosition, at_ms: int) -> None:
-        """Remember the mark, for the day the market ends."""
+        """Store the mark, which stays the price of the position if its market ends."""
         mark = self._mark_of(position.symbol)
         if mark is not None and mark != position.mark:
             position.mark = mark

@@ -1,7 +1,6 @@
-"""The independent checker: reads only the venue's audit log, trusts nothing of Kamou.
+"""The independent checker: folds the venue's audit log and lists broken rules.
 
-It folds the audit log with its own arithmetic and lists what broke a hard rule. It shares no code
-with the governor, the sizing or the venue's own booking.
+It has its own arithmetic and shares no code with governor, sizing or the venue's booking.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ CENT = D("0.01")
 
 @attrs.frozen(kw_only=True)
 class CheckLimits:
-    """What the checker holds the client to. Fractions of Q = min(equity, balance)."""
+    """The limits that are checked, as fractions of sizing equity unless a comment says more."""
 
     risk_per_trade: Decimal = D("0.01")
     exposure_per_symbol: Decimal = D("0.15")
     gap_buffer: Decimal = D("0.25")  # of the stop distance
     slippage_bps: Decimal = D("2")  # of the assumed stop fill
     protection_deadline_ms: int = 10_000
-    # Q moves between the account read that sized an order and its fill; more is a breach.
+    # sizing equity moves between the read that sized an order and its fill
     tolerance: Decimal = D("0.05")
 
 
@@ -70,17 +69,17 @@ class StopSeen:
 
 @attrs.define(kw_only=True)
 class SymbolSeen:
-    """What the checker knows of one symbol."""
+    """The checker's state of one symbol."""
 
     position: Decimal = ZERO
     entry: Decimal = ZERO
     stops: dict[str, StopSeen] = attrs.Factory(dict)
-    bare_since_ms: int | None = None  # open and not covered
-    reported: bool = False  # this bare spell is already a violation
+    unprotected_since_ms: int | None = None  # since when the position has no full stop
+    reported: bool = False  # this unprotected period is already a violation
     contract_size: Decimal = ZERO
     taker_fee: Decimal = ZERO  # fraction of notional: the account's, at the newest fill
-    foreign: bool = False  # somebody else added to what is held: it is not judged as ours
-    unjudged: list[FillAudit] = attrs.Factory(list)  # entries whose stop is not there yet
+    external: bool = False  # an external order added to the position, so entry rules do not apply
+    unchecked: list[FillAudit] = attrs.Factory(list)  # entries without a stop so far
 
     def covering(self) -> list[StopSeen]:
         return [s for s in self.stops.values() if s.sell == (self.position > ZERO)]
@@ -91,46 +90,46 @@ class SymbolSeen:
 
 
 class Portfolio(Protocol):
-    """What ``LimitChecker`` is told: audit records, fills of our entries, and covered entries."""
+    """A second checker: receives audit records, fills of entries and covered entries."""
 
-    def before(self, seen: Checker, noted: AuditRecord) -> None: ...
+    def before(self, seen: Checker, record: AuditRecord) -> None: ...
 
-    def filled(self, seen: Checker, noted: FillAudit) -> None: ...
+    def filled(self, seen: Checker, record: FillAudit) -> None: ...
 
-    def entered(self, seen: Checker, name: str, noted: FillAudit, at_ms: int) -> None: ...
-
-
-Silence = Callable[[str, int, int], int]
-"""(symbol, since, until, both in ms) -> how much of that time nobody could have protected it."""
+    def entered(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None: ...
 
 
-def never_silent(symbol: str, since_ms: int, until_ms: int) -> int:
-    """Somebody could have, all the time."""
+ExcusedTime = Callable[[str, int, int], int]
+"""(symbol, since_ms, until_ms) -> ms of that time in which no process could place a stop."""
+
+
+def never_excused(symbol: str, since_ms: int, until_ms: int) -> int:
+    """Return 0: a stop could be placed all the time."""
     return 0
 
 
 class Checker:
-    """The check in progress: ``take`` audit records in order, ask ``found`` at any time.
+    """The check in progress: ``take`` audit records in order, read ``found`` at any time.
 
-    Time that ``silent_ms`` tells does not count towards the deadline of a stop. ``ours`` tells
-    our orders from others on the account, which no rule of ours binds.
+    Time that ``excused_ms`` returns does not count towards the deadline of a stop. ``ours``
+    returns True for Kamou's orders; the entry rules do not apply to external ones.
     """
 
     def __init__(
         self,
         limits: CheckLimits,
         *,
-        silent_ms: Silence = never_silent,
+        excused_ms: ExcusedTime = never_excused,
         ours: Callable[[str], bool] = lambda client_order_id: True,
     ) -> None:
         self.limits = limits
-        self._silent_ms = silent_ms
+        self._excused_ms = excused_ms
         self.is_ours = ours
         self._instant: int | None = None  # of the newest audit record
-        self.portfolio: Portfolio | None = None  # who holds entries to the limits on everything
+        self.portfolio: Portfolio | None = None  # checks the limits on the whole portfolio
         self.found: list[Violation] = []
         self.symbols: dict[str, SymbolSeen] = {}
-        self.held: dict[str, SymbolSeen] = {}  # those of them that hold a position
+        self.held: dict[str, SymbolSeen] = {}  # the symbols with a position
         self.accepted: set[str] = set()
         self.wallet_balance = ZERO
         self.fees = ZERO
@@ -148,185 +147,185 @@ class Checker:
 
     # --- the audit log ----------------------------------------------------------------
 
-    def take(self, noted: AuditRecord) -> None:
+    def take(self, record: AuditRecord) -> None:
         """Take the next audit record."""
         instant = self._instant
-        if instant is not None and noted.at_ms != instant:
+        if instant is not None and record.at_ms != instant:
             self.settle(instant)
-            self.deadline(noted.at_ms)
-        self._instant = noted.at_ms
+            self.deadline(record.at_ms)
+        self._instant = record.at_ms
         if self.portfolio is not None:
-            self.portfolio.before(self, noted)
-        if isinstance(noted, FillAudit):
-            self.fill(noted)
-        elif isinstance(noted, OrderAudit):
-            self.order(noted)
-        elif isinstance(noted, ContractAudit):
-            self.resize(noted)
+            self.portfolio.before(self, record)
+        if isinstance(record, FillAudit):
+            self.fill(record)
+        elif isinstance(record, OrderAudit):
+            self.order(record)
+        elif isinstance(record, ContractAudit):
+            self.resize(record)
         else:
-            self.money(noted)
+            self.money(record)
 
     def until(self, now_ms: int) -> None:
-        """Judge what is due: every audit record up to ``now_ms`` has been taken."""
+        """Apply the deadlines of ``now_ms``; every record up to then has been taken."""
         if self._instant is not None:
             self.settle(self._instant)
         self.deadline(now_ms)
 
-    def money(self, noted: MoneyAudit) -> None:
-        self.wallet_balance += noted.amount
-        if noted.kind == "funding":
-            self.funding += noted.amount
+    def money(self, record: MoneyAudit) -> None:
+        self.wallet_balance += record.amount
+        if record.kind == "funding":
+            self.funding += record.amount
 
-    def order(self, noted: OrderAudit) -> None:
-        name = noted.client_order_id
-        if noted.event == "rejected":
-            if noted.detail == "DUPLICATE_CLIENT_ID":
-                self.violation("DUPLICATE_ID", noted.at_ms, noted.symbol, name)
+    def order(self, record: OrderAudit) -> None:
+        name = record.client_order_id
+        if record.event == "rejected":
+            if record.detail == "DUPLICATE_CLIENT_ID":
+                self.violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
             return
-        if noted.event == "accepted":
+        if record.event == "accepted":
             if name in self.accepted:
-                self.violation("DUPLICATE_ID", noted.at_ms, noted.symbol, name)
+                self.violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
             self.accepted.add(name)
-        if noted.type is not OrderType.STOP_MARKET or not noted.reduce_only:
+        if record.type is not OrderType.STOP_MARKET or not record.reduce_only:
             return
-        symbol = self.of(noted.symbol)
-        if noted.event == "closed" or noted.trigger_price is None:
+        symbol = self.of(record.symbol)
+        if record.event == "closed" or record.trigger_price is None:
             symbol.stops.pop(name, None)
         else:
             symbol.stops[name] = StopSeen(
-                sell=noted.side.sign < 0,
-                remaining=noted.remaining,
-                trigger=noted.trigger_price,
+                sell=record.side.sign < 0,
+                remaining=record.remaining,
+                trigger=record.trigger_price,
             )
 
-    def resize(self, noted: ContractAudit) -> None:
-        """As much of the base currency, in other contracts. Orders tell their new sizes apart."""
-        symbol, size = self.of(noted.symbol), noted.contract_size
+    def resize(self, record: ContractAudit) -> None:
+        """Convert the position to a new contract size; orders have records of their own."""
+        symbol, size = self.of(record.symbol), record.contract_size
         symbol.position = symbol.position * symbol.contract_size / size
-        symbol.unjudged = [attrs.evolve(entry, contract_size=size) for entry in symbol.unjudged]
+        symbol.unchecked = [attrs.evolve(entry, contract_size=size) for entry in symbol.unchecked]
         symbol.contract_size = size
 
-    def fill(self, noted: FillAudit) -> None:
-        """Book the fill anew, and hold it to the rules that speak of the moment of a fill."""
+    def fill(self, record: FillAudit) -> None:
+        """Book the fill and check the rules that apply at a fill."""
         self.fills += 1
-        symbol = self.of(noted.symbol)
+        symbol = self.of(record.symbol)
         before = symbol.position
-        after = before + noted.side.sign * noted.quantity
+        after = before + record.side.sign * record.quantity
         added = abs(after) > abs(before) or before * after < ZERO
-        if noted.reduce_only and added:
+        if record.reduce_only and added:
             self.violation(
                 "REDUCE_INCREASED",
-                noted.at_ms,
-                noted.symbol,
-                f"{noted.client_order_id} {before}->{after}",
+                record.at_ms,
+                record.symbol,
+                f"{record.client_order_id} {before}->{after}",
             )
-        self._overshoot(noted, symbol)
-        self._book(noted, symbol, after)
-        stop = symbol.stops.get(noted.client_order_id)
+        self._overshoot(record, symbol)
+        self._book(record, symbol, after)
+        stop = symbol.stops.get(record.client_order_id)
         if stop is not None:
-            stop.remaining -= noted.quantity
-        if added and not self.is_ours(noted.client_order_id):
-            symbol.foreign = True
-        elif added and not noted.reduce_only:
+            stop.remaining -= record.quantity
+        if added and not self.is_ours(record.client_order_id):
+            symbol.external = True
+        elif added and not record.reduce_only:
             self.entries += 1
             if self.portfolio is not None:
-                self.portfolio.filled(self, noted)
-            if not symbol.foreign:
-                self._exposure(noted, after)
-                symbol.unjudged.append(noted)
+                self.portfolio.filled(self, record)
+            if not symbol.external:
+                self._exposure(record, after)
+                symbol.unchecked.append(record)
 
-    def _book(self, noted: FillAudit, symbol: SymbolSeen, after: Decimal) -> None:
-        """Average cost, from first principles."""
-        before, signed = symbol.position, noted.side.sign * noted.quantity
-        closed = min(abs(before), noted.quantity) if before * signed < ZERO else ZERO
+    def _book(self, record: FillAudit, symbol: SymbolSeen, after: Decimal) -> None:
+        """Book position, cost and money at average cost."""
+        before, signed = symbol.position, record.side.sign * record.quantity
+        closed = min(abs(before), record.quantity) if before * signed < ZERO else ZERO
         direction = 1 if before > ZERO else -1
-        gain = (noted.price - symbol.entry) * closed * direction * noted.contract_size
+        gain = (record.price - symbol.entry) * closed * direction * record.contract_size
         self.realized += gain
-        self.fees += noted.fee
-        self.wallet_balance += gain - noted.fee
+        self.fees += record.fee
+        self.wallet_balance += gain - record.fee
         if before * signed >= ZERO:
-            cost = abs(before) * symbol.entry + noted.quantity * noted.price
+            cost = abs(before) * symbol.entry + record.quantity * record.price
             symbol.entry = cost / abs(after)
         elif before * after < ZERO:
-            symbol.entry = noted.price
+            symbol.entry = record.price
         symbol.position = after
-        symbol.contract_size = noted.contract_size
-        symbol.taker_fee = noted.taker_fee
+        symbol.contract_size = record.contract_size
+        symbol.taker_fee = record.taker_fee
         if after == ZERO:
-            self.held.pop(noted.symbol, None)
-            symbol.bare_since_ms = None
+            self.held.pop(record.symbol, None)
+            symbol.unprotected_since_ms = None
             symbol.reported = False
-            symbol.foreign = False
-            symbol.unjudged.clear()
+            symbol.external = False
+            symbol.unchecked.clear()
         else:
-            self.held[noted.symbol] = symbol
+            self.held[record.symbol] = symbol
 
-    def _overshoot(self, noted: FillAudit, symbol: SymbolSeen) -> None:
-        if noted.type is not OrderType.STOP_MARKET or noted.trigger_price is None:
+    def _overshoot(self, record: FillAudit, symbol: SymbolSeen) -> None:
+        if record.type is not OrderType.STOP_MARKET or record.trigger_price is None:
             return
-        unit = abs(symbol.entry - noted.trigger_price)
-        beyond = (noted.trigger_price - noted.price) * -noted.side.sign
+        unit = abs(symbol.entry - record.trigger_price)
+        beyond = (record.trigger_price - record.price) * -record.side.sign
         if symbol.position != ZERO and unit > ZERO:
             self.overshoot = max(self.overshoot, beyond / unit)
 
-    def _allowed(self, fraction: Decimal, noted: FillAudit) -> Decimal:
-        q = min(noted.equity_before, noted.balance_before)
+    def _allowed(self, fraction: Decimal, record: FillAudit) -> Decimal:
+        q = min(record.equity_before, record.balance_before)
         return fraction * q * (1 + self.limits.tolerance)
 
-    def _exposure(self, noted: FillAudit, after: Decimal) -> None:
-        notional = abs(after) * noted.price * noted.contract_size
-        limit = self._allowed(self.limits.exposure_per_symbol, noted)
+    def _exposure(self, record: FillAudit, after: Decimal) -> None:
+        notional = abs(after) * record.price * record.contract_size
+        limit = self._allowed(self.limits.exposure_per_symbol, record)
         if notional > limit:
             self.violation(
-                "EXPOSURE", noted.at_ms, noted.symbol, f"notional={notional} limit={limit}"
+                "EXPOSURE", record.at_ms, record.symbol, f"notional={notional} limit={limit}"
             )
 
     def forget_entries(self, symbols: Iterable[str]) -> None:
-        """Do not judge the entries of these symbols that have no stop yet: others own them now."""
+        """Drop the entries of these symbols that wait for a stop; their positions are adopted."""
         for name in symbols:
-            self.held[name].unjudged.clear()
+            self.held[name].unchecked.clear()
 
     # --- rules that need the whole instant ---------------------------------------
 
     def settle(self, at_ms: int) -> None:
-        """All audit records up to this instant are in: judge entries, coverage and deadlines."""
+        """Check entries and coverage once all records of this instant are taken."""
         for name, symbol in self.held.items():
             covered = symbol.covered
-            if symbol.unjudged and covered:
+            if symbol.unchecked and covered:
                 if self.portfolio is not None:
-                    self.portfolio.entered(self, name, symbol.unjudged[0], at_ms)
+                    self.portfolio.entered(self, name, symbol.unchecked[0], at_ms)
                 self._risk(name, symbol)
             if covered:
-                symbol.bare_since_ms = None
+                symbol.unprotected_since_ms = None
                 symbol.reported = False
-            elif symbol.bare_since_ms is None:
-                symbol.bare_since_ms = at_ms
+            elif symbol.unprotected_since_ms is None:
+                symbol.unprotected_since_ms = at_ms
 
     def deadline(self, now_ms: int) -> None:
-        """Nothing changed until ``now_ms``: has any position been bare for too long?"""
+        """Report positions unprotected beyond the deadline; nothing changed until ``now_ms``."""
         for name, symbol in self.held.items():
-            bare = symbol.bare_since_ms
-            if bare is None or symbol.reported:
+            since_ms = symbol.unprotected_since_ms
+            if since_ms is None or symbol.reported:
                 continue
             limit_ms = self.limits.protection_deadline_ms
-            if now_ms - bare > limit_ms + self._silent_ms(name, bare, now_ms):
+            if now_ms - since_ms > limit_ms + self._excused_ms(name, since_ms, now_ms):
                 symbol.reported = True
-                self.violation("UNPROTECTED", bare, name, f"until at least {now_ms}")
+                self.violation("UNPROTECTED", since_ms, name, f"until at least {now_ms}")
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
-        """What the position loses at its farthest stop: fees, slippage and gap included."""
-        noted = symbol.unjudged[-1]
-        symbol.unjudged.clear()
+        """Check the loss at the farthest stop, with fees, slippage and gap buffer."""
+        record = symbol.unchecked[-1]
+        symbol.unchecked.clear()
         triggers = [s.trigger for s in symbol.covering()]
         stop = min(triggers) if symbol.position > ZERO else max(triggers)
         distance = max(ZERO, (symbol.entry - stop) * (1 if symbol.position > ZERO else -1))
-        fees = noted.taker_fee * (symbol.entry + stop)
+        fees = record.taker_fee * (symbol.entry + stop)
         slippage = self.limits.slippage_bps / BPS_PER_UNIT * stop
         each = distance * (1 + self.limits.gap_buffer) + fees + slippage
-        risk = each * abs(symbol.position) * noted.contract_size
-        limit = self._allowed(self.limits.risk_per_trade, noted)
+        risk = each * abs(symbol.position) * record.contract_size
+        limit = self._allowed(self.limits.risk_per_trade, record)
         if risk > limit:
-            self.violation("RISK", noted.at_ms, name, f"risk={risk} limit={limit}")
+            self.violation("RISK", record.at_ms, name, f"risk={risk} limit={limit}")
 
     def close(
         self,
@@ -337,10 +336,10 @@ class Checker:
         """Check: equity = opening + net deposits + realized - fees + funding + unrealized PnL."""
         sizes = {i.symbol: i.contract_size for i in instruments}
         marks = {p.symbol: p.mark_price for p in positions}
-        told = {p.symbol: p.quantity for p in positions}
+        reported = {p.symbol: p.quantity for p in positions}
         ours = {name: symbol.position for name, symbol in self.held.items()}
-        if told != ours:
-            self._unclosed(account, f"positions: {ours} recomputed, {told} told")
+        if reported != ours:
+            self._unclosed(account, f"positions: {ours} recomputed, {reported} reported")
             return
         equity = self.wallet_balance
         for name, symbol in self.held.items():
@@ -348,10 +347,11 @@ class Checker:
         if abs(self.wallet_balance - account.wallet_balance) >= CENT:
             self._unclosed(
                 account,
-                f"wallet balance: {self.wallet_balance} recomputed, {account.wallet_balance} told",
+                f"wallet balance: {self.wallet_balance} recomputed,"
+                f" {account.wallet_balance} reported",
             )
         if abs(equity - account.equity) >= CENT:
-            self._unclosed(account, f"equity: {equity} recomputed, {account.equity} told")
+            self._unclosed(account, f"equity: {equity} recomputed, {account.equity} reported")
 
     def _unclosed(self, account: Account, detail: str) -> None:
         self.violation("EQUITY", account.at_ms, "", detail)
@@ -364,12 +364,12 @@ def check(
     instruments: Sequence[Instrument],
     limits: CheckLimits | None = None,
     *,
-    silent_ms: Silence = never_silent,
+    excused_ms: ExcusedTime = never_excused,
 ) -> CheckReport:
-    """Judge a venue's whole audit log up to ``account.at_ms``; the rest is what it tells now."""
-    seen = Checker(limits or CheckLimits(), silent_ms=silent_ms)
-    for noted in audit_log:
-        seen.take(noted)
+    """Check a whole audit log up to ``account.at_ms`` against the account reported then."""
+    seen = Checker(limits or CheckLimits(), excused_ms=excused_ms)
+    for record in audit_log:
+        seen.take(record)
     seen.until(account.at_ms)
     seen.close(account, positions, instruments)
     return CheckReport(

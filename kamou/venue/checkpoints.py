@@ -1,8 +1,8 @@
-"""The generated market's states in the venue's file: a restart does not run every day again.
+"""The generated market's states in the venue's file, so a restart need not run every day again.
 
-A row is used only if this code wrote it for this market (``made_by``) and its hash holds; any
-other row counts as absent, and the days are run again from further back. So a row never decides
-a price: the market is the same, bit by bit, with and without it.
+A row is used only if the same code wrote it for the same market (``made_by``) and its hash is
+right. Any other row counts as absent, and the days run again from an earlier state. A row never
+decides a price: the market is the same, bit by bit, with and without it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from kamou.venue.market.market import MarketSource
 from kamou.venue.store import StateRow, VenueStore
 
 MADE_BY = (generated_day, universe)
-"""Whose code makes a state: a state by other code is not trusted."""
+"""Modules whose code makes a state; a state made by other code is not used."""
 
-CHECKPOINT_TIMEOUT_S = 1.0  # running the days again takes about as long
+CHECKPOINT_TIMEOUT_S = 1.0  # running the days again takes about as long as this
 
 _ROWS = (
     "SELECT day, version, made_by, state, state_hash FROM generator_state"
@@ -38,22 +38,22 @@ _ROWS = (
 
 
 def keep_checkpoints(source: MarketSource, store: VenueStore) -> None:
-    """Let a generated market keep its states in the venue's file, and start from those there."""
+    """Let a generated market store its states in the venue's file and start from them."""
     if isinstance(source, GeneratedMarket) and store.path != MEMORY:
         source.keep_in(StoredStates(source, store))
 
 
-def run_market_to(source: MarketSource, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
-    """Run a generated market to this day, in the thread that opens; a recorded one is there."""
+def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[], bool]) -> None:
+    """Run a generated market to the day of ``to_ms``; a recorded market needs no run."""
     if isinstance(source, GeneratedMarket):
-        source.run_to(to_ms, told_to_stop)
+        source.run_to(to_ms, stop_requested)
 
 
 class StoredStates:
     """``StateKeeper`` over one venue's file.
 
-    Reads with a connection of its own and hands rows to the store, which writes them with its
-    next transaction. So both methods may be called from any thread.
+    It reads with its own connection and passes rows to the store, which writes them with its next
+    transaction, so both methods may be called from any thread.
     """
 
     def __init__(self, market: GeneratedMarket, store: VenueStore) -> None:
@@ -62,7 +62,7 @@ class StoredStates:
         self._like = market.first_state
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """The newest trustworthy state at or before ``day``; None also when none can be read."""
+        """Return the newest valid state at or before ``day``; None if none can be read."""
         due = [row for row in self._store.states_due() if row[0] <= day]
         newest = max(due, key=lambda row: row[0], default=None)
         try:
@@ -73,7 +73,7 @@ class StoredStates:
             return self._first_sound(() if newest is None else (newest,))
 
     def keep(self, day: int, state: MarketState) -> None:
-        """Have the state stored with the venue's next transaction."""
+        """Store the state with the venue's next transaction."""
         body = encode(state)
         known = _state_hash(day, self._made_by, body)
         self._store.keep_state((day, GENERATOR_VERSION, self._made_by, body, known))
@@ -86,7 +86,7 @@ class StoredStates:
         for day, _, made_by, body, known in rows:
             if not isinstance(body, bytes) or _state_hash(day, made_by, body) != known:
                 continue
-            with suppress(ValueError):  # a hash that holds over something else
+            with suppress(ValueError):  # the hash is right and the body is no state
                 state = decode(MarketState, body)
                 if _has_shape_of(state, self._like):
                     return day, state
@@ -95,7 +95,7 @@ class StoredStates:
 
 @cache
 def code_digest() -> str:
-    """Of the code that this process runs: read once, for the files may be upgraded under it."""
+    """Return the SHA-256 of the generator's code, read once: an upgrade may replace the files."""
     digest = hashlib.sha256(np.__version__.encode())
     for module in MADE_BY:
         digest.update(inspect.getsource(module).encode())
@@ -103,7 +103,7 @@ def code_digest() -> str:
 
 
 def market_digest(market: GeneratedMarket) -> str:
-    """SHA-256, hex, of everything that decides a generated market's prices."""
+    """Return the SHA-256 (hex) of everything that decides a generated market's prices."""
     chosen = (GENERATOR_VERSION, market.seed, market.first_ms, len(market.symbols), market.step_ms)
     digest = hashlib.sha256(repr(chosen).encode())
     for part in (encode(market.universe_settings), encode(market.paths), code_digest().encode()):
@@ -116,7 +116,7 @@ def _state_hash(day: int, made_by: str, body: bytes) -> str:
 
 
 def _has_shape_of(state: MarketState, like: MarketState) -> bool:
-    """Whether every array has the type and length that this market's states have."""
+    """Return True if every array has the type and length of this market's states."""
     for field in attrs.fields(MarketState):
         found, expected = getattr(state, field.name), getattr(like, field.name)
         if isinstance(expected, np.ndarray) and (

@@ -1,4 +1,4 @@
-"""Markets that end: the embedded venue settles what is held at the last close, once.
+"""Markets that end: the embedded venue settles open positions once, at the last close.
 
 Assumes that a venue settles a delisted contract at its last price, without a fee of its own for
 the settlement. Costs nothing where no market ends.
@@ -19,15 +19,15 @@ from kamou.venue.models import nearest_tick
 
 @runtime_checkable
 class EndingSource(Protocol):
-    """A market source of which single markets may end before the others."""
+    """A market source whose symbols may end at different times."""
 
     def ended(self, symbol: str) -> tuple[int, float] | None:
-        """When the symbol's market ended for good and its last close; None: it goes on."""
+        """Return when (ms) the symbol's market ended and its last close; None if it has not."""
         ...
 
 
 def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms: int) -> int:
-    """Up to when the market may be walked in one go: the hour, or the end of a held market."""
+    """Return the end of the next step: the hour, or earlier the end of a held market."""
     stop_ms = min(to_ms, next_ms(from_ms, HOUR_MS))
     if isinstance(source, EndingSource):
         for symbol in held:
@@ -38,7 +38,7 @@ def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms:
 
 
 def settle_ended(source: MarketSource, account: VenueAccount, at_ms: int) -> None:
-    """Close what is held of markets that have ended; their orders end with it."""
+    """Close the positions and cancel the orders of markets that have ended."""
     if not isinstance(source, EndingSource):
         return
     instruments = {each.symbol: each for each in source.instruments}

@@ -1,8 +1,9 @@
 """The embedded exchange's matching engine: a synchronous state machine over a market source.
 
-Time is what ``advance`` was told. Quiet stretches cost one vector comparison: per symbol the
-engine keeps the nearest price below and above at which anything of ours would happen. What is
-closed and stored is read from the store when somebody asks for it.
+Market time moves only in ``advance`` and ``catch_up``. Time in which no order or position is
+touched costs one vector comparison: per symbol the engine keeps the nearest price below and above
+the market at which an order or a liquidation would act. Ended orders are read from the store on
+demand.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """One account's venue. All methods are synchronous."""
+    """The venue of one account. All methods are synchronous."""
 
     def __init__(
         self,
@@ -62,13 +63,13 @@ class Engine:
         start_ms: int,
         wallet_balance: Decimal,
     ) -> None:
-        """``start_ms`` and ``wallet_balance`` open a new venue; a stored one goes on as it was."""
+        """Load the stored venue, or open one at ``start_ms`` with ``wallet_balance`` (USDT)."""
         self.source = source
         self.models = models
-        # A venue states an account's own rates with its instruments: what sizing reads is charged.
+        # The instruments carry the account's own fee rates, so sizing reads the rates that it pays.
         source.instruments = tuple(models.fee.stated(each) for each in source.instruments)
         self.instruments = {i.symbol: i for i in source.instruments}
-        self.reloads = 0  # times another process was found to have traded here
+        self.reloads = 0  # reloads after another process wrote the venue's file
         self._spots = Spots(source, self.instruments, models, lambda: self._state.market_ms)
         self._store = store
         state = store.load()
@@ -77,15 +78,15 @@ class Engine:
             self._commit()
 
     def _bind(self, state: VenueState) -> None:
-        """Take up a state: rebuild everything that is derived from it."""
+        """Use ``state`` from now on and rebuild everything derived from it."""
         self._state = state
         self._stored_ms = state.market_ms
         self._account = VenueAccount(state, self.instruments, self.models, self._spots.mark)
         self._matcher = Matcher(self._account, self.models)
         self._watch = PriceWatch(len(self.source.symbols), self.source.step_ms)
         self._open_orders: tuple[VenueOrder, ...] | None = None
-        self._told: tuple[VenuePosition, ...] | None = None  # the positions at ``_told_ms``
-        self._told_ms = -1
+        self._reported: tuple[VenuePosition, ...] | None = None  # the positions at ``_reported_ms``
+        self._reported_ms = -1
         for symbol in {
             **state.positions,
             **{state.orders[c].request.symbol: 0 for c in state.live},
@@ -98,7 +99,7 @@ class Engine:
 
     @property
     def audit_log(self) -> tuple[AuditRecord, ...]:
-        """The append-only record that ``checker.check`` reads, all of it, from the store."""
+        """The whole append-only audit log, which ``checker.check`` reads."""
         return tuple(self.audit_log_since(0))
 
     @property
@@ -116,59 +117,59 @@ class Engine:
     # --- commands --------------------------------------------------------------
 
     def advance(self, to_ms: int) -> list[VenueEvent]:
-        """Move market time, bar by bar: triggers, fills, funding, liquidations. Drains events.
+        """Move market time forward to ``to_ms`` and return the events since the last drain.
 
-        Going back is no error and does nothing. When the disk is full the market goes on in
-        memory and is stored as soon as there is room.
+        Applies triggers, fills, funding and liquidations. A time in the past changes nothing.
+        If the disk is full, the changes stay in memory until a later commit stores them.
         """
         if to_ms > self._state.market_ms:
             with suppress(DiskFullError):  # the changes stay pending: the next commit has them
                 self._run(lambda: self._walk(to_ms))
         return self.take_events()
 
-    def catch_up(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
-        """Move market time a day at a time, until ``told_to_stop``: for the thread that opens.
+    def catch_up(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
+        """Move market time to ``to_ms`` one day at a time, until ``stop_requested()`` is True.
 
-        What happens on the way is stored; its events wait for the next ``advance``.
+        Called in the thread that opens the venue. The events wait for the next ``advance``.
         """
-        while self._state.market_ms < to_ms and not told_to_stop():
+        while self._state.market_ms < to_ms and not stop_requested():
             until_ms = min(to_ms, next_ms(self._state.market_ms, DAY_MS))
             with suppress(DiskFullError):
                 self._run(partial(self._walk, until_ms))
 
     def take_events(self) -> list[VenueEvent]:
-        """Events of ``place`` and ``cancel`` since the last drain."""
+        """Return the events of ``place`` and ``cancel`` since the last drain."""
         drained, self._account.events = self._account.events, []
         return drained
 
     def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
-        """Act on an order that arrives now; attached orders act once it fills.
+        """Place an order now; its attached orders become live at its first fill.
 
         Raises:
-            RejectedError: the venue said no, with its code; nothing was done.
-            DiskFullError: done in memory, not yet durable: the outcome is unknown.
+            RejectedError: the venue rejects the order, with its code; nothing has changed.
+            DiskFullError: the order is in memory and not stored, so its outcome is unknown.
         """
 
         def arrive() -> WorkingOrder | RejectedError:
             try:
-                self._refuse_duplicates(request, attached)
+                self._reject_duplicates(request, attached)
                 spot = self._spots.spot(request.symbol)
                 check_attached(request, attached)
                 return self._matcher.arrive(request, attached, spot)
-            except RejectedError as refused:
-                self._account.refuse(request, refused.code, self._state.market_ms)
-                return refused
+            except RejectedError as rejection:
+                self._account.record_rejection(request, rejection.code, self._state.market_ms)
+                return rejection
 
         answer = self._run(arrive)
         if isinstance(answer, RejectedError):
             raise answer
-        return answer.told()
+        return answer.reported()
 
     def cancel(self, client_order_id: str) -> None:
-        """Cancel a live order; one that is already terminal stays as it is.
+        """Cancel a live order. Canceling a terminal order succeeds and does nothing.
 
         Raises:
-            RejectedError: ORDER_UNKNOWN.
+            RejectedError: ORDER_UNKNOWN, the venue has no order of this id.
         """
 
         def end() -> None:
@@ -184,7 +185,7 @@ class Engine:
         self._run(end)
 
     def close(self) -> None:
-        """Write what is pending and how far the market went, and close the store."""
+        """Store pending changes and the market time, then close the store."""
         with suppress(DiskFullError, StaleVenueError):
             self._commit()
             self._store.touch(self._state.market_ms)
@@ -193,27 +194,27 @@ class Engine:
     # --- reads -----------------------------------------------------------------
 
     def order(self, client_order_id: str) -> VenueOrder | None:
-        """Return the order, however long ago it ended; None if there was none."""
+        """Return the order, live or ended; None if the venue never accepted it."""
         found = self._find(client_order_id)
-        return found.told() if found else None
+        return found.reported() if found else None
 
     def _find(self, client_order_id: str) -> WorkingOrder | None:
         return self._state.orders.get(client_order_id) or self._store.order(client_order_id)
 
     def open_orders(self) -> tuple[VenueOrder, ...]:
-        """Resting and untriggered orders; attached ones once their entry filled."""
+        """Return the live orders; attached orders are live from their entry's first fill."""
         if self._open_orders is None:
             live = (self._state.orders[c] for c in self._state.live)
-            self._open_orders = tuple(o.told() for o in live if o.live)
+            self._open_orders = tuple(o.reported() for o in live if o.live)
         return self._open_orders
 
     def positions(self) -> tuple[VenuePosition, ...]:
-        if self._told_ms != self._state.market_ms or self._told is None:
-            self._told = tuple(
-                self._account.told(held) for _, held in sorted(self._state.positions.items())
+        if self._reported_ms != self._state.market_ms or self._reported is None:
+            self._reported = tuple(
+                self._account.reported(held) for _, held in sorted(self._state.positions.items())
             )
-            self._told_ms = self._state.market_ms
-        return self._told
+            self._reported_ms = self._state.market_ms
+        return self._reported
 
     def account(self) -> Account:
         unrealized_pnl = sum((held.unrealized_pnl for held in self.positions()), ZERO)
@@ -240,14 +241,14 @@ class Engine:
         return (*self._store.income(since_ms), *new[first:])
 
     def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Best quotes now, on the tick; the sizes are what one order may take."""
+        """Return the best quotes now, on the tick; sizes are what one order may take."""
         return self._spots.quotes(symbols)
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
-        """Return the mark prices that positions have at the source's ``prices`` of any time."""
+        """Return the mark prices for ``mids``, the source's ``prices`` at any time."""
         return self._spots.marks_of(mids, symbols)
 
-    def _refuse_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
+    def _reject_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
         names = [request.client_order_id, *(child.client_order_id for child in attached)]
         for name in names:
             if not name or names.count(name) > 1 or self._find(name) is not None:
@@ -256,7 +257,7 @@ class Engine:
     # --- the market moving -----------------------------------------------------
 
     def _walk(self, to_ms: int) -> None:
-        """From market time to ``to_ms``, hour by hour; finer only where something happens."""
+        """Move market time to ``to_ms`` hour by hour, and bar by bar where an order may act."""
         state = self._state
         while state.market_ms < to_ms:
             if not state.live and not state.positions:
@@ -278,12 +279,12 @@ class Engine:
             state.market_ms = until_ms
             for column in self._watch.reached(path):
                 self._matcher.pass_through(
-                    self.source.symbols[column], self._spots.stretch(path, int(column))
+                    self.source.symbols[column], self._spots.path_of(path, int(column))
                 )
             self._refresh_watch()
 
     def _close_hour(self, hour_ms: int) -> None:
-        """Settle funding that is due and remember the marks."""
+        """Store the marks and settle the funding due at this hour."""
         rates = self._settled_rates(hour_ms)
         for _, held in sorted(self._state.positions.items()):
             self._account.remark(held, hour_ms)
@@ -293,7 +294,7 @@ class Engine:
                 self._account.pay_funding(held, rate, interval_h, hour_ms)
 
     def _settled_rates(self, hour_ms: int) -> Floats:
-        """The rate settled at this hour per symbol, NaN where none is known."""
+        """Return the funding rate settled at this hour, ``[symbols]``; NaN where unknown."""
         rows = self.source.funding_rates(
             hour_ms - FUNDING_JITTER_MS, hour_ms + FUNDING_JITTER_MS
         ).values
@@ -310,7 +311,7 @@ class Engine:
         self._account.touched.clear()
 
     def _rewatch(self, symbol: str) -> None:
-        """The nearest levels under and over the market at which something of ours happens."""
+        """Set the nearest prices at which an order or liquidation of the symbol acts."""
         down, up = -np.inf, np.inf
         for order in self._state.live_orders(symbol):
             asked = order.request
@@ -330,7 +331,7 @@ class Engine:
         self._watch.set(self._spots.column[symbol], down, up)
 
     def _run(self, operation: Callable[[], T]) -> T:
-        """One operation, one transaction; done anew when another process wrote in between."""
+        """Run one operation in one transaction; repeat it if another process wrote meanwhile."""
         for _ in range(REDO_MAX):
             if self._store.changed_elsewhere():
                 self._reload()
@@ -341,13 +342,15 @@ class Engine:
                 self._reload()
             else:
                 return done
-        raise AssertionError("the venue's file is written faster than it can be read")
+        raise AssertionError(
+            f"the venue's file changed during {REDO_MAX} attempts of one operation"
+        )
 
     def _commit(self) -> None:
         self._refresh_watch()
         state = self._state
         if state.changed:
-            self._open_orders = self._told = None
+            self._open_orders = self._reported = None
             self._store.save(state)
             state.saved()
             self._stored_ms = state.market_ms
@@ -356,7 +359,7 @@ class Engine:
             self._stored_ms = state.market_ms
 
     def _reload(self) -> None:
-        """Another process traded here: what it stored is the truth."""
+        """Load the state that another process stored."""
         state = self._store.load()
         assert state is not None
         self.reloads += 1

@@ -1,10 +1,9 @@
 """The portfolio's limits, recomputed from the venue's records at every entry.
 
-Shares the fold of ``checker`` and no arithmetic with governor, sizing or booking. The fee of
-leaving is the account's rate as the venue recorded it with the symbol's newest fill. An entry is
-judged on what was true while it was on its way: some instant of the last ``window_ms`` must have
-had room for it and for everything that was entered since that instant. A loss is in the sum from
-its fill on, and before that as the risk of its position, so nothing falls between the two.
+It uses the fold of ``checker`` and shares no arithmetic with governor, sizing or booking. Exit fees
+are at the rate that the venue recorded with the symbol's newest fill. An entry is allowed if at
+some instant of the last ``window_ms`` the limits had headroom for it and for every entry since. A
+loss counts as realized from its fill on, and as the risk of its position before.
 """
 
 from __future__ import annotations
@@ -24,43 +23,43 @@ D = Decimal
 MAJOR_BASES = ("BTC", "XBT", "ETH")  # everything else is one cluster
 
 MarkAt = Callable[[str, int], Decimal | None]
-"""(symbol, at_ms) -> the mark then; None when there is no market."""
+"""(symbol, at_ms) -> the mark then; None without a market."""
 
 Known = Callable[[int, int], bool]
-"""(changed, now, both in ms) -> whether what others changed then must be known now."""
+"""(changed_at_ms, now_ms) -> True if an external change of then must be known now."""
 
 
 def known_at_once(changed_at_ms: int, now_ms: int) -> bool:
-    """Nobody else moves anything, or all of it is told at once."""
+    """Return True: external changes are known at once."""
     return True
 
 
 @attrs.frozen(kw_only=True)
 class PortfolioLimits:
-    """The limits of ``risk.md`` on everything together. Fractions are of Q unless said."""
+    """The limits on the whole portfolio, as fractions of sizing equity unless noted."""
 
     daily_loss: Decimal  # of the day's first equity
     open_risk: Decimal
     cluster: Decimal
-    shock_move: Decimal  # of the price of everything at once
-    notional: Decimal  # times Q
+    shock_move: Decimal  # of all prices at once
+    notional: Decimal  # times sizing equity
     margin: Decimal
     entries_per_hour: int  # of one strategy
     reentries_per_day: int  # in one symbol
     gap_buffer: Decimal = D("0.25")  # of the stop distance
     slippage: Decimal = D("0.0002")
-    tolerance: Decimal = D("0.02")  # of a limit: fills differ from the prices that were permitted
+    tolerance: Decimal = D("0.02")  # of a limit: fill prices differ from the permitted ones
     window_ms: int = 0  # from the review of an entry to its fill, at most
 
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """What is at stake, of one instant or of one entry. Money."""
+    """Losses, risk and sizes in USDT, at one instant or of one entry."""
 
     at_ms: int = 0
-    lost: Decimal = ZERO  # of the day, exit costs in
-    risk: Decimal = ZERO  # mark to stop, with costs and gap
-    long_alts: Decimal = ZERO  # of it
+    lost: Decimal = ZERO  # of the day, with the costs of closing everything
+    risk: Decimal = ZERO  # from mark to stop, with costs and gap buffer
+    long_alts: Decimal = ZERO  # risk of long positions outside the majors
     short_alts: Decimal = ZERO
     net: Decimal = ZERO  # notional, signed
     notional: Decimal = ZERO
@@ -70,7 +69,7 @@ class Load:
 
 @attrs.define
 class LimitChecker:
-    """Told of everything by a ``Checker``; says what broke through ``wrong``."""
+    """Receives records and entries from a ``Checker``; reports violations to ``wrong``."""
 
     limits: PortfolioLimits
     mark_at: MarkAt
@@ -78,40 +77,40 @@ class LimitChecker:
     strategy_of: Callable[[str], str]
     wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
-    known: Known = known_at_once  # of what others did with the account
-    unreported: Callable[[int], bool] = lambda at_ms: False  # a reduction, at that time
-    closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it that was used
+    known: Known = known_at_once  # of external changes
+    unreported: Callable[[int], bool] = lambda at_ms: False  # a reduction unreported at that time
+    closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it used
     _day: int = -1
     _net_deposits: Decimal = ZERO
-    _moved_ms: int = -1  # when others last moved money or positions
+    _moved_ms: int = -1  # when an external change last moved money or positions
     _past: deque[Load] = attrs.Factory(deque)
     _entered: deque[Load] = attrs.Factory(deque)
     _hours: dict[str, deque[int]] = attrs.Factory(dict)
     _days: Counter[tuple[int, str]] = attrs.Factory(Counter)
     _leverage: dict[str, int] = attrs.Factory(dict)
-    _counted: dict[str, str] = attrs.Factory(dict)  # symbol held -> the entry that was counted
+    _counted: dict[str, str] = attrs.Factory(dict)  # symbol held -> the entry that is counted
 
     # --- time and money ----------------------------------------------------------
 
-    def before(self, seen: Checker, noted: AuditRecord) -> None:
-        """``noted`` comes next: close the day that ended before it, remember how things stood."""
-        self.roll(seen, noted.at_ms)
-        if isinstance(noted, MoneyAudit):
-            if noted.kind == "opening":
-                self.day_equity += noted.amount
-            elif noted.kind == "transfer":
-                self._net_deposits += noted.amount
-                self._moved_ms = noted.at_ms
-        elif isinstance(noted, FillAudit):
-            self.sample(seen, noted.at_ms)
-            if noted.position_after and noted.position_before * noted.position_after <= 0:
+    def before(self, seen: Checker, record: AuditRecord) -> None:
+        """Prepare for the next record: close an ended day and sample the portfolio."""
+        self.roll(seen, record.at_ms)
+        if isinstance(record, MoneyAudit):
+            if record.kind == "opening":
+                self.day_equity += record.amount
+            elif record.kind == "transfer":
+                self._net_deposits += record.amount
+                self._moved_ms = record.at_ms
+        elif isinstance(record, FillAudit):
+            self.sample(seen, record.at_ms)
+            if record.position_after and record.position_before * record.position_after <= 0:
                 # A position keeps the leverage of the order that opened it (seed 970979).
-                self._leverage[noted.symbol] = self.leverage_of(noted.client_order_id)
-            if not seen.is_ours(noted.client_order_id):
-                self._moved_ms = noted.at_ms
+                self._leverage[record.symbol] = self.leverage_of(record.client_order_id)
+            if not seen.is_ours(record.client_order_id):
+                self._moved_ms = record.at_ms
 
     def roll(self, seen: Checker, at_ms: int) -> None:
-        """A day begins with the equity at 00:00:00 UTC: what was stamped before, at those marks."""
+        """Open a new day with the equity at its 00:00:00 UTC, at the marks of then."""
         day = at_ms // DAY_MS
         if self._day == day:
             return
@@ -120,15 +119,15 @@ class LimitChecker:
         self._day = day
 
     def open_day(self, seen: Checker, at_ms: int) -> None:
-        """The day's loss counts from here on."""
+        """Count the day's loss from the equity at ``at_ms``."""
         self.day_equity, self._net_deposits = self.equity(seen, at_ms), ZERO
         self._past.clear()
 
     def reopen_day(self, seen: Checker, at_ms: int) -> None:
-        """Count the day's loss from here on, and its limit without what was paid in since 00:00.
+        """Count the day's loss from now on, with the day's net deposits left out of its limit.
 
-        A record that begins within the day counts transfers as net_deposits of the day, also those
-        from before its opening (seed 1000448).
+        A journal that begins within the day counts all transfers of the day as net deposits, also
+        those before its opening (seed 1000448).
         """
         net_deposits = self._net_deposits
         self.open_day(seen, at_ms)
@@ -138,12 +137,12 @@ class LimitChecker:
             self.day_equity, self._net_deposits = self.day_equity - net_deposits, net_deposits
 
     def forgotten(self) -> None:
-        """An older journal came back: what was counted in it is not counted any more."""
+        """Reset the entry counts, because an older journal was restored."""
         self._hours.clear()
         self._days.clear()
 
     def equity(self, seen: Checker, at_ms: int) -> Decimal:
-        """Balance and positions of now, at the marks of ``at_ms``."""
+        """Return the equity of the present positions at the marks of ``at_ms``, in USDT."""
         total = seen.wallet_balance
         for name, symbol in seen.held.items():
             mark = self._mark(name, symbol, at_ms)
@@ -157,7 +156,7 @@ class LimitChecker:
     # --- what is at stake --------------------------------------------------------
 
     def sample(self, seen: Checker, at_ms: int) -> None:
-        """Remember what was at stake at this instant."""
+        """Store the portfolio's load at this instant."""
         if self._past and self._past[-1].at_ms == at_ms:
             return
         self._past.append(self._load(seen, at_ms))
@@ -168,22 +167,22 @@ class LimitChecker:
     def _load(self, seen: Checker, at_ms: int) -> Load:
         equity = self.equity(seen, at_ms)
         total = Load(at_ms=at_ms, sizing_equity=min(equity, seen.wallet_balance))
-        leaving = ZERO
+        exit_costs = ZERO
         for name, symbol in seen.held.items():
             mark = self._mark(name, symbol, at_ms)
             total = _sum(total, self._at_stake(name, symbol, mark))
             size = abs(symbol.position) * symbol.contract_size
-            leaving += size * mark * (symbol.taker_fee + self.limits.slippage)
-        lost = self.day_equity + self._net_deposits - equity + leaving
+            exit_costs += size * mark * (symbol.taker_fee + self.limits.slippage)
+        lost = self.day_equity + self._net_deposits - equity + exit_costs
         return attrs.evolve(total, lost=max(ZERO, lost))
 
     def _at_stake(self, name: str, symbol: SymbolSeen, mark: Decimal) -> Load:
-        """One position. Without a stop, or with one of others, only its size counts."""
+        """Return one position's load; without a stop, or if external, its risk is 0."""
         size = abs(symbol.position) * symbol.contract_size
         sign = 1 if symbol.position > 0 else -1
         triggers = [stop.trigger for stop in symbol.covering()]
         risk = ZERO
-        if triggers and not symbol.foreign:
+        if triggers and not symbol.external:
             stop = min(triggers) if sign > 0 else max(triggers)
             each = max(ZERO, (mark - stop) * sign)
             each += self.limits.gap_buffer * max(ZERO, (symbol.entry - stop) * sign)
@@ -201,65 +200,65 @@ class LimitChecker:
 
     # --- an entry ----------------------------------------------------------------
 
-    def filled(self, seen: Checker, noted: FillAudit) -> None:
-        """Our entry filled: it counts."""
-        if self._counted.get(noted.symbol) == noted.client_order_id:
+    def filled(self, seen: Checker, record: FillAudit) -> None:
+        """Count an entry at its first fill."""
+        if self._counted.get(record.symbol) == record.client_order_id:
             return  # another part of the same order
-        self._counted[noted.symbol] = noted.client_order_id
-        strategy = self.strategy_of(noted.client_order_id)
+        self._counted[record.symbol] = record.client_order_id
+        strategy = self.strategy_of(record.client_order_id)
         hour = self._hours.setdefault(strategy, deque())
-        hour.append(noted.at_ms)
-        while hour[0] <= noted.at_ms - HOUR_MS:
+        hour.append(record.at_ms)
+        while hour[0] <= record.at_ms - HOUR_MS:
             hour.popleft()
-        self._use("entries_hour", noted, D(len(hour)), D(self.limits.entries_per_hour))
-        key = (noted.at_ms // DAY_MS, noted.symbol)
+        self._use("entries_hour", record, D(len(hour)), D(self.limits.entries_per_hour))
+        key = (record.at_ms // DAY_MS, record.symbol)
         self._days[key] += 1
         most = D(self.limits.reentries_per_day + 1)
-        self._use("entries_day", noted, D(self._days[key]), most)
+        self._use("entries_day", record, D(self._days[key]), most)
 
-    def entered(self, seen: Checker, name: str, noted: FillAudit, at_ms: int) -> None:
-        """The entry and its stop are at the venue: was there room for it?"""
+    def entered(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
+        """Check the portfolio limits once an entry and its stop are at the venue."""
         symbol = seen.symbols[name]
         # Its stop may come seconds later, when the mark has moved on (seed 980468).
-        mark = self._mark(name, symbol, noted.at_ms)
-        mine = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=noted.at_ms)
+        mark = self._mark(name, symbol, record.at_ms)
+        mine = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=record.at_ms)
         self._entered.append(mine)
         if self._excused(at_ms):
             return
-        tries = [self._with_entries(past) for past in self._past if past.at_ms <= noted.at_ms]
+        tries = [self._with_entries(past) for past in self._past if past.at_ms <= record.at_ms]
         now = self._load(seen, at_ms)
         tries.append(now)
         limits = self.limits
         day = limits.daily_loss * self.day_equity
         risks = min(limits.open_risk, limits.daily_loss)
-        # What a reduction has realized, or that it ended a hedge, is known with its report. All
-        # else is less with it (seed 990246).
-        reported = not self.unreported(noted.at_ms)
+        # The result of a reduction, and that it ended a hedge, are known from its report on. A
+        # reduction makes all other loads smaller (seed 990246).
+        reported = not self.unreported(record.at_ms)
         if reported:
-            self._fits("ADMISSION", noted, tries, lambda x: (x.lost + x.risk, day))
-        self._fits("OPEN_RISK", noted, tries, lambda x: (x.risk, risks * x.sizing_equity))
+            self._fits("ADMISSION", record, tries, lambda x: (x.lost + x.risk, day))
+        self._fits("OPEN_RISK", record, tries, lambda x: (x.risk, risks * x.sizing_equity))
         if not name.startswith(MAJOR_BASES):
             long = symbol.position > 0
             self._fits(
                 "CLUSTER",
-                noted,
+                record,
                 tries,
                 lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.sizing_equity),
             )
         if reported and abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
             move = limits.shock_move
-            self._fits("SHOCK", noted, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
+            self._fits("SHOCK", record, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
         self._fits(
-            "NOTIONAL", noted, tries, lambda x: (x.notional, limits.notional * x.sizing_equity)
+            "NOTIONAL", record, tries, lambda x: (x.notional, limits.notional * x.sizing_equity)
         )
-        self._fits("MARGIN", noted, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
+        self._fits("MARGIN", record, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
 
     def _excused(self, at_ms: int) -> bool:
-        """Whether others moved money or positions and nobody can know of it at ``at_ms``."""
+        """Return True if a recent external change need not be known at ``at_ms``."""
         return self._moved_ms >= 0 and not self.known(self._moved_ms, at_ms)
 
     def _with_entries(self, past: Load) -> Load:
-        """``past`` with everything that was entered since."""
+        """Return ``past`` with every entry since then added."""
         for entry in self._entered:
             if entry.at_ms >= past.at_ms:
                 past = _sum(past, entry)
@@ -268,25 +267,25 @@ class LimitChecker:
     def _fits(
         self,
         rule: str,
-        noted: FillAudit,
+        record: FillAudit,
         tries: list[Load],
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
     ) -> None:
-        """At one of these instants, at least, what was used was within what was allowed."""
+        """Check that use was within its limit at one of these instants at least."""
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
-        self._use(rule, noted, *best, base=base)
+        self._use(rule, record, *best, base=base)
 
     def _use(
         self,
         rule: str,
-        noted: FillAudit,
+        record: FillAudit,
         used: Decimal,
         limit: Decimal,
         *,
         base: Decimal | None = None,
     ) -> None:
-        """``base``: what the tolerance is of, where the limit is only what is left of something."""
+        """Report use beyond limit and tolerance; the tolerance is a fraction of ``base``."""
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)
         slack = (
@@ -294,8 +293,8 @@ class LimitChecker:
             if rule.startswith("entries")
             else (limit if base is None else base) * self.limits.tolerance
         )
-        if used > limit + slack and not self._excused(noted.at_ms):
-            self.wrong(rule.upper(), noted.at_ms, noted.symbol, f"{used:.6g} of {limit:.6g}")
+        if used > limit + slack and not self._excused(record.at_ms):
+            self.wrong(rule.upper(), record.at_ms, record.symbol, f"{used:.6g} of {limit:.6g}")
 
 
 def _sum(one: Load, other: Load) -> Load:

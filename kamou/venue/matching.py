@@ -1,7 +1,7 @@
-"""Matching at the embedded venue: an order's arrival, and what a stretch of market does to it.
+"""Matching at the embedded venue: an order on arrival, and orders over a path of prices.
 
-Orders of the one account never meet each other; they trade against the source's moving mid, its
-spread and its volume, through the models.
+The account's orders never trade with each other. They trade against the source's mid, spread and
+volume, through the models.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Spot:
 
 
 @attrs.frozen(kw_only=True)
-class PathStretch:
-    """One symbol's path over a stretch of time that ends at ``at_ms``.
+class SymbolPath:
+    """One symbol's price path over an interval that ends at ``at_ms``.
 
-    ``volume`` was traded on the path (none inside an unfinished recorded bar); ``bar_volume`` in
-    the last whole bar: what an order that must get out may lean on. Base units.
+    ``volume`` is traded on the path (none inside an unfinished recorded bar); ``bar_volume`` in
+    the last whole bar, which sets the slippage of stops. Both in base units.
     """
 
     instrument: Instrument
@@ -54,12 +54,12 @@ class PathStretch:
     at_ms: int
 
     def reached(self, side: OrderSide) -> float:
-        """The extreme that matters to a stop of ``side``: a sell looks down."""
+        """Return the extreme that a stop of ``side`` reacts to: the low for a sell."""
         return self.low if side is OrderSide.SELL else self.high
 
 
 def stop_hit(side: OrderSide, trigger: float, low: float, high: float) -> bool:
-    """Whether a stop of ``side`` triggers: a sell stop when the price falls to it."""
+    """Return True if a stop of ``side`` triggers; a sell stop triggers at or below it."""
     return low <= trigger if side is OrderSide.SELL else high >= trigger
 
 
@@ -75,10 +75,10 @@ class Matcher:
     def arrive(
         self, request: OrderRequest, attached: tuple[OrderRequest, ...], spot: Spot
     ) -> WorkingOrder:
-        """Admit an order and match what can be matched at once.
+        """Check and accept an order, and fill what can be filled at once.
 
         Raises:
-            RejectedError: with the venue's code; nothing was done.
+            RejectedError: the venue rejects it, with its code; nothing has changed.
         """
         self._admit(request, spot)
         for child in attached:
@@ -134,7 +134,7 @@ class Matcher:
         return stop_hit(_opposite(side), float(trigger), spot.mid, spot.mid)
 
     def _take_market(self, order: WorkingOrder, spot: Spot) -> None:
-        """Fill at the taker's price: reducing orders whole, others up to the depth."""
+        """Fill at the taker's price: reduce-only orders whole, others up to the depth."""
         account, side = self._account, order.request.side
         quantity = account.clip(order, spot.at_ms)
         depth = self._models.fill.depth(spot.instrument, spot.volume)
@@ -158,7 +158,7 @@ class Matcher:
             account.finish(order, status, spot.at_ms)
 
     def _take_limit(self, order: WorkingOrder, spot: Spot) -> None:
-        """Take what crosses, within the depth; then rest, or cancel by time in force."""
+        """Fill what crosses, within the depth; the rest waits or ends by time in force."""
         account, asked = self._account, order.request
         quantity = ZERO
         if self._crosses(asked, spot):
@@ -189,11 +189,12 @@ class Matcher:
 
     # --- time ------------------------------------------------------------------
 
-    def pass_through(self, symbol: str, path: PathStretch) -> None:
-        """What this stretch of market does to one symbol's orders and position.
+    def pass_through(self, symbol: str, path: SymbolPath) -> None:
+        """Apply one interval of the market to a symbol's orders and position.
 
-        Stops and liquidation first, then limits and targets that rested before, then the stops
-        that those fills woke. A target woken inside the stretch waits for the next one.
+        Stops and liquidation come first, then limits and take-profits that already rested, then
+        the stops that those fills made live. A take-profit that becomes live inside the interval
+        waits for the next one.
         """
         state = self._account.state
         resting = state.live_orders(symbol)
@@ -208,8 +209,8 @@ class Matcher:
             self._stops(symbol, woken, path)
             self._liquidate(symbol, path)
 
-    def _stops(self, symbol: str, orders: list[WorkingOrder], path: PathStretch) -> None:
-        """Fill the triggered stops, nearest first, unless liquidation came before the fill."""
+    def _stops(self, symbol: str, orders: list[WorkingOrder], path: SymbolPath) -> None:
+        """Fill the triggered stops, nearest first; liquidate first where its price is nearer."""
         hit: list[tuple[float, WorkingOrder]] = []
         for order in orders:
             asked = order.request
@@ -232,8 +233,8 @@ class Matcher:
                 self._liquidate(symbol, path)
             self._trigger(order, price, path)
 
-    def _trigger(self, order: WorkingOrder, price: float, path: PathStretch) -> None:
-        """A conditional order became a market order at ``price``, before slippage."""
+    def _trigger(self, order: WorkingOrder, price: float, path: SymbolPath) -> None:
+        """Fill a triggered order as a market order at ``price``, before slippage."""
         side = order.request.side
         tick = path.instrument.tick
         quantity = self._account.clip(order, path.at_ms)
@@ -256,8 +257,8 @@ class Matcher:
         else:
             self._account.finish(order, OrderStatus.REJECTED, path.at_ms)
 
-    def _favourable(self, order: WorkingOrder, path: PathStretch) -> None:
-        """Limits and targets: what the price came towards us to fill."""
+    def _favourable(self, order: WorkingOrder, path: SymbolPath) -> None:
+        """Fill a limit or take-profit order that the path has reached."""
         asked = order.request
         if asked.type is OrderType.TAKE_PROFIT_MARKET:
             assert asked.trigger_price is not None
@@ -283,14 +284,14 @@ class Matcher:
             )
 
     def _liquidated_at(self, symbol: str, price: float) -> bool:
-        """Whether the position would be liquidated before it could close at ``price``."""
+        """Return True if liquidation comes before a close at ``price``."""
         level = self._account.liquidation_price(symbol)
         held = self._account.state.positions.get(symbol)
         if level is None or held is None:
             return False
         return stop_hit(closing(held.quantity > ZERO), float(level), price, price)
 
-    def _liquidate(self, symbol: str, path: PathStretch) -> None:
+    def _liquidate(self, symbol: str, path: SymbolPath) -> None:
         held = self._account.state.positions.get(symbol)
         if held is None:
             return
@@ -299,7 +300,7 @@ class Matcher:
 
 
 def closing(long: bool) -> OrderSide:
-    """The order side that closes a long, or a short."""
+    """Return the order side that closes a long (True) or a short (False)."""
     return OrderSide.SELL if long else OrderSide.BUY
 
 

@@ -1,4 +1,4 @@
-"""The venue's small models. Each says what it assumes and what the assumption costs.
+"""The venue's models of fees, fills and funding. Each states its assumption and its cost.
 
 Prices in the arithmetic of market paths are floats (the sources'); they become ``Decimal`` on
 the instrument's tick where a fill is booked. Rates are fractions, spreads basis points.
@@ -20,12 +20,12 @@ from kamou.venue.state import as_money
 
 
 def nearest_tick(price: float, tick: Decimal) -> Decimal:
-    """``price`` rounded to the nearest tick; at least one, for no market trades at 0."""
+    """Return ``price`` rounded to the nearest tick, at least one tick."""
     return max(1, round(price / float(tick))) * tick
 
 
 def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
-    """``price`` on the tick, rounded against ``side``: a buy pays the next tick up."""
+    """Return ``price`` on the tick, rounded against ``side``: up for a buy."""
     rounding = ROUND_CEILING if side is OrderSide.BUY else ROUND_FLOOR
     return max(tick, round_to_tick(Decimal(repr(price)), tick, rounding))
 
@@ -34,8 +34,8 @@ def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
 class FeeModel:
     """Each fill pays the account's taker or maker rate on its notional.
 
-    Both are fractions of notional, the same in every symbol. Assumes one fee tier for ever. Costs:
-    an account on a better tier is charged too much; one on a worse tier too little.
+    Both are fractions of notional, the same in every symbol. Assumes that the fee tier never
+    changes. Costs: an account on a better tier is charged too much, on a worse tier too little.
     """
 
     taker: Decimal = Decimal("0.0006")
@@ -51,10 +51,10 @@ class FeeModel:
 
 @attrs.frozen(kw_only=True)
 class LatencyModel:
-    """Every order and cancel acts a constant time after it was sent, and is answered then.
+    """Every order and cancel acts a constant time after it is sent, and is answered then.
 
-    Assumes no jitter, no queueing in bursts, and data without delay. Costs: the worst moments of
-    real venues, when latency grows with volatility, are too kind.
+    Assumes no jitter, no queueing in bursts, and data without delay. Costs: at real venues
+    latency grows with volatility, so results in fast markets are too good.
     """
 
     latency_ms: int = 150
@@ -65,11 +65,11 @@ class LatencyModel:
 
 @attrs.frozen(kw_only=True)
 class SlippageModel:
-    """A taker pays half the spread and some basis points, more when it asks beyond the depth.
+    """A taker pays half the spread and ``bps`` more, and more still beyond the depth.
 
     The basis points grow in proportion once the quantity exceeds the depth, up to a cap.
-    Assumes impact is immediate, linear and forgotten. Costs: nothing decays into the next bar,
-    so a burst of our own orders moves the market less than it would.
+    Assumes impact is immediate, linear and gone in the next bar. Costs: several orders in a row
+    move the market less than they would at a real venue.
     """
 
     bps: float = 2.0  # on top of half the spread
@@ -78,25 +78,25 @@ class SlippageModel:
     def taker_price(
         self, mid: float, half_spread_bps: float, side: OrderSide, excess: float = 1.0
     ) -> float:
-        """``excess`` is quantity over depth; at most one within the depth."""
+        """Return the price that a taker pays. ``excess`` is quantity over depth."""
         slip_bps = min(self.cap_bps, self.bps * max(1.0, excess))
         return mid * (1.0 + side.sign * (half_spread_bps + slip_bps) * BPS)
 
 
 @attrs.frozen(kw_only=True)
 class FillModel:
-    """Of a bar's volume one order may take a share; a limit fills only if traded *through*.
+    """One order takes a share of a bar's volume; a limit fills only if traded *through*.
 
-    Entries and resting limits stop at the share. Orders that must get out (stops, reduce-only
-    market orders) fill whole and pay ``SlippageModel`` for the excess. Assumes last in the queue
-    at every price. Costs: fills at the very extreme of a bar are missed, which is too strict for
-    small orders; a whole fill of a huge exit in one bar is too kind.
+    Entries and resting limits stop at the share. Stops and reduce-only market orders fill whole
+    and pay ``SlippageModel`` for the excess. Assumes last place in the queue at every price.
+    Costs: fills at the extreme of a bar are missed, which is too strict for small orders; a whole
+    fill of a very large exit in one bar is too good.
     """
 
     volume_participation: Decimal = Decimal("0.1")
 
     def depth(self, instrument: Instrument, volume: float) -> Decimal:
-        """Contracts that one order may take of ``volume`` base units."""
+        """Return the contracts that one order may take of ``volume`` base units."""
         if not volume > 0.0:  # NaN too: unknown volume is none
             return ZERO
         share = Decimal(repr(float(volume))) * self.volume_participation / instrument.contract_size
@@ -112,8 +112,8 @@ class StopFillModel:
 
     Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of the way from the
     trigger to the extreme. Stop and target in one bar: the stop is taken first. At 21:00 UTC on
-    2025-10-10 the median symbol's low was 66 % under its open with no opening gap, so filling at
-    the trigger flatters; a quarter of the way is a judgement. Costs: in a crash the true fill
+    2025-10-10 the median symbol's low was 66 % under its open with no opening gap, so a fill at
+    the trigger would be too good; ``gap_depth`` is a judgement. Costs: in a crash the true fill
     may be worse; in a wide but orderly bar this is too strict.
     """
 
@@ -123,10 +123,10 @@ class StopFillModel:
     def price(
         self, side: OrderSide, trigger: float, first: float, extreme: float, range_atr: float
     ) -> float:
-        """The price before slippage. ``extreme`` is the bar's low for a sell, high for a buy."""
+        """Return the price before slippage; a sell's ``extreme`` is the low, a buy's the high."""
         worse = min if side is OrderSide.SELL else max
         price = worse(trigger, first)
-        if range_atr > self.gap_range_atr:  # NaN: unknown range, no gap known
+        if range_atr > self.gap_range_atr:  # False for NaN: without a known range no gap is assumed
             price = worse(price, trigger + self.gap_depth * (extreme - trigger))
         return price
 
@@ -135,15 +135,15 @@ class StopFillModel:
 class FundingModel:
     """Longs pay shorts the settled rate on notional at the mark, from the wallet balance.
 
-    When no rate is known at a settlement, *both* sides pay the assumed rate. Assumes funding
-    never touches a position's own margin. Costs: liquidation prices do not creep nearer over
-    long holds, and a side that would have received unknown funding is charged.
+    If no rate is known at a settlement, *both* sides pay the assumed rate. Assumes that funding
+    never changes a position's own margin. Costs: liquidation prices do not move nearer over long
+    holds, and a side that would have received unknown funding is charged.
     """
 
     assumed_per_8h: Decimal = Decimal("0.0001")
 
     def amount(self, quantity: Decimal, notional: Decimal, rate: float, hours: int) -> Decimal:
-        """Signed money for the holder of ``quantity``; positive is received. NaN: unknown."""
+        """Return the USDT that the holder receives (> 0) or pays; a NaN ``rate`` is unknown."""
         if math.isnan(rate):
             return -as_money(abs(notional) * self.assumed_per_8h * hours / 8)
         paid = notional * Decimal(repr(float(rate)))
@@ -156,8 +156,8 @@ class LiquidationModel:
 
     Long ``P(1 - 1/L)/(1 - mmr - fee)``, short ``P(1 + 1/L)/(1 + mmr + fee)``, mark = last.
     Assumes one maintenance tier, no partial liquidation, and an insurance fund that bears what
-    gaps beyond bankruptcy. Costs: too strict where a venue would liquidate in steps; too kind
-    where auto-deleveraging would have closed a winning position.
+    gaps beyond bankruptcy. Costs: too strict where a venue liquidates in steps; too good
+    where auto-deleveraging would close a winning position.
     """
 
     def price(
@@ -170,7 +170,7 @@ class LiquidationModel:
     def bankruptcy(
         self, instrument: Instrument, entry: Decimal, leverage: int, quantity: Decimal
     ) -> Decimal:
-        """The price, on the tick, at which loss and closing fee eat the margin exactly."""
+        """Return the price, on the tick, at which loss and closing fee equal the margin."""
         sign = 1 if quantity > ZERO else -1
         price = entry * (1 - Decimal(sign) / leverage) / (1 - sign * instrument.taker_fee)
         rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR
@@ -179,7 +179,7 @@ class LiquidationModel:
 
 @attrs.frozen(kw_only=True)
 class VenueModels:
-    """The models an engine is composed of."""
+    """The models that an engine uses."""
 
     fee: FeeModel = FeeModel()
     latency: LatencyModel = LatencyModel()

@@ -1,4 +1,4 @@
-"""Where anything of ours would happen: what lets the engine pass quiet stretches by."""
+"""The prices at which an order or liquidation acts, so the engine can skip other time."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Path = Callable[[int, int], Segment]
 
 
 class PriceWatch:
-    """Per symbol the nearest price under and over the market at which something happens."""
+    """Per symbol the nearest prices below and above the market at which an order acts."""
 
     def __init__(self, symbols: int, step_ms: int) -> None:
         self._down = np.full(symbols, -np.inf)
         self._up = np.full(symbols, np.inf)
         self._step_ms = step_ms
-        self._quiet_until_ms = -1  # known to be quiet up to here, at the present levels
+        self._quiet_until_ms = -1  # at the present levels nothing is reached up to here
 
     def set(self, column: int, down: float, up: float) -> None:
-        """The symbol's levels; infinite for none."""
+        """Set the symbol's levels; infinite for none."""
         self._down[column], self._up[column] = down, up
         self._quiet_until_ms = -1
 
     def reached(self, path: Segment) -> npt.NDArray[np.intp]:
-        """Columns of the symbols whose path reached a level of ours. NaN reaches nothing."""
+        """Return the columns whose path reached a level; NaN reaches none."""
         return np.flatnonzero((path.low <= self._down) | (path.high >= self._up))
 
     def quiet(self, from_ms: int, to_ms: int, path: Path) -> bool:
-        """Whether nothing is reached on the way.
+        """Return True if the path reaches no level in the interval.
 
-        Asked of parts of a bar again and again, it looks at the rest of the bar once: what the
-        whole does not reach no part does.
+        The rest of the bar is checked once and the result kept: if the whole bar reaches no level,
+        no part of it does.
         """
         if to_ms <= self._quiet_until_ms:
             return True

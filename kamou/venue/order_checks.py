@@ -1,4 +1,4 @@
-"""What is refused at the door: orders, with the venue's code, and markets that make no sense."""
+"""The venue's order checks, and the check of a market's instruments."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ FAULTS_SHOWN = 5  # of a market's instruments, in one message
 
 
 def check_market(source: MarketSource) -> None:
-    """Raise ``InvalidDataError`` unless every symbol has one instrument with sane limits.
+    """Raise ``InvalidDataError`` unless every symbol has one instrument with valid limits.
 
-    Nothing is left out silently: a market whose metadata is wrong in one place is not trusted in
-    the rest of it.
+    One wrong instrument fails the whole market, because the rest may be wrong, too.
     """
     found = faults_of_all(source.symbols, source.instruments)
     if found:
@@ -31,9 +30,10 @@ def check_market(source: MarketSource) -> None:
 
 
 def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -> None:
-    """Raise ``RejectedError`` unless the request is well formed for its instrument.
+    """Raise ``RejectedError`` unless the request is valid for its instrument.
 
-    What only reduces may be off the step: a lot that grew must not lock a remnant in.
+    A reduce-only quantity need not be a multiple of the lot size: after the lot size grew, the
+    rest of a position must still be closable.
     """
     quantity = request.quantity
     if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
@@ -64,7 +64,7 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
 
 
 def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
-    """Attached orders must be reduce-only conditionals of the entry's other side."""
+    """Raise ``RejectedError`` unless attached orders are reduce-only and of the other side."""
     for child in attached:
         closing = child.side is not request.side and child.symbol == request.symbol
         resting = child.type in (*CONDITIONAL, OrderType.LIMIT)

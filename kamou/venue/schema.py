@@ -1,6 +1,6 @@
-"""The schema of the venue's file: numbered migrations. A released one never changes.
+"""The schema of the venue's file, as numbered migrations. A released one never changes.
 
-Each row's body is the JSON of one value. The indexes read the body, so that no column repeats it.
+Each row's body is the JSON of one value. The indexes read the body, so no column repeats it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from kamou.errors import DatabaseNewerError, StoreError
 
 ENDED = "json_extract(body, '$.status') IN ('filled', 'canceled', 'expired', 'rejected')"
-"""SQL for ``OrderStatus.terminal``; ``test_venue_store`` holds the two equal."""
+"""SQL for ``OrderStatus.terminal``; ``test_venue_store`` compares the two."""
 
 AT_MS = "json_extract(body, '$.at_ms')"
 
@@ -55,12 +55,15 @@ def known_version(db: sqlite3.Connection, path: Path | str) -> int:
     """Return the schema version of the venue's file.
 
     Raises:
-        DatabaseNewerError, StoreError: another Kamou wrote it, with a schema that this one does not
-            know.
+        DatabaseNewerError, StoreError: another Kamou wrote it, with a schema that this one cannot
+            read.
     """
     version = version_of(db)
     if version > SCHEMA_VERSION:
-        raise DatabaseNewerError(f"{path}: written by a newer Kamou (venue v{version})")
+        raise DatabaseNewerError(
+            f"{path}: written by a newer Kamou (venue v{version}, this one reads"
+            f" v{SCHEMA_VERSION}); upgrade Kamou, or use another --data-dir"
+        )
     if 0 < version < FIRST_VERSION:
         raise StoreError(
             f"{path}: written by an older Kamou (venue v{version}); this version knows"
@@ -70,7 +73,7 @@ def known_version(db: sqlite3.Connection, path: Path | str) -> int:
 
 
 def migrate_venue(db: sqlite3.Connection, to_version: int = SCHEMA_VERSION) -> None:
-    """Apply what is pending, in one transaction: ``run`` and ``flatten`` may both come first."""
+    """Apply pending migrations in one transaction; ``run`` and ``flatten`` may do it at once."""
     if version_of(db) >= to_version:
         return
     db.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""What the market is at the venue's time: mids, marks, volumes and quotes, asked for once each."""
+"""Mids, marks, volumes and quotes at the venue's time, each read once per instant."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kamou.core.arrays import Floats
 from kamou.core.model import BPS, Instrument, OrderSide, Quote
 from kamou.errors import RejectedError
 from kamou.venue.market.market import MarketSource, Segment
-from kamou.venue.matching import PathStretch, Spot
+from kamou.venue.matching import Spot, SymbolPath
 from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
 
 
 class Spots:
-    """A source's market at ``now_ms()``. ``instruments`` may change under it; see ``forget``."""
+    """A source's market at ``now_ms()``. Call ``forget`` when an instrument changes."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class Spots:
         self._volume_ms = -1
 
     def forget(self) -> None:
-        """An instrument changed: marks are on its new tick."""
+        """Compute the marks again, because an instrument's tick size changed."""
         self._priced_ms = -1
 
     def _mids(self) -> Floats:
-        """Mid per symbol now, NaN without a market."""
+        """Return the mids now, ``[symbols]``; NaN without a market."""
         now_ms = self._now_ms()
         if self._priced_ms != now_ms:
             self._prices: Floats = self._source.prices(now_ms)
@@ -47,14 +47,14 @@ class Spots:
         return self._prices
 
     def mark(self, symbol: str) -> Decimal | None:
-        """The symbol's mark now; None when it has no market."""
+        """Return the symbol's mark now; None if it has no market."""
         mids = self._mids()
         if symbol not in self._marks:
             self._marks[symbol] = self._mark(symbol, mids)
         return self._marks[symbol]
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
-        """Return the marks at mids of any time, on today's tick; absent without a market."""
+        """Return the marks for ``mids`` on today's tick; symbols without a market are absent."""
         marks = {symbol: self._mark(symbol, mids) for symbol in symbols if symbol in self.column}
         return {symbol: mark for symbol, mark in marks.items() if mark is not None}
 
@@ -63,7 +63,7 @@ class Spots:
         return None if mid != mid else nearest_tick(mid, self._instruments[symbol].tick)
 
     def _bar_volumes(self) -> Floats:
-        """Base units traded per symbol in the last whole bar."""
+        """Return the base units traded in the last whole bar, ``[symbols]``."""
         end = floor_ms(self._now_ms(), self._source.step_ms)
         if self._volume_ms != end:
             self._volumes: Floats = self._source.segment(end - self._source.step_ms, end).volume
@@ -71,7 +71,7 @@ class Spots:
         return self._volumes
 
     def spot(self, symbol: str) -> Spot:
-        """What an order in this symbol meets now.
+        """Return the market that an order in this symbol trades against now.
 
         Raises:
             RejectedError: INSTRUMENT_UNKNOWN, MARKET_UNAVAILABLE.
@@ -90,9 +90,9 @@ class Spots:
             at_ms=self._now_ms(),
         )
 
-    def stretch(self, path: Segment, column: int) -> PathStretch:
-        """One symbol's part of a path that ends now."""
-        return PathStretch(
+    def path_of(self, path: Segment, column: int) -> SymbolPath:
+        """Return one symbol's part of a path that ends now."""
+        return SymbolPath(
             instrument=self._instruments[self._source.symbols[column]],
             open=float(path.open[column]),
             high=float(path.high[column]),
@@ -105,7 +105,7 @@ class Spots:
         )
 
     def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Best quotes now, on the tick; the sizes are what one order may take."""
+        """Return the best quotes now, on the tick; sizes are what one order may take."""
         made: dict[str, Quote] = {}
         for symbol in symbols:
             mark = self.mark(symbol) if symbol in self.column else None

@@ -1,8 +1,8 @@
-"""What the embedded venue holds in memory: open orders, positions, money, and what is not stored.
+"""The embedded venue's state in memory: live orders, positions, money, unstored changes.
 
-Plain state with the accounting that changes it; no market, no time of its own, no I/O. The
-store writes what ``Changes`` says changed, in one transaction per operation. Ended orders, fills,
-incomes and audit records leave the memory once they are stored: the store answers for them.
+Plain values without market, clock or I/O. The store writes what ``Changes`` lists, in one
+transaction per operation. Ended orders, fills, income and audit records leave memory when they are
+stored; later reads of them go to the store.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MONEY_STEP = Decimal("0.00000001")  # the venue books money in hundred-millionth
 
 
 def as_money(amount: Decimal) -> Decimal:
-    """``amount`` on the venue's money step, so that sums stay exact."""
+    """Return ``amount`` rounded to ``MONEY_STEP``, so that sums stay exact."""
     return amount.quantize(MONEY_STEP, rounding=ROUND_HALF_EVEN)
 
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """What a client sends. The venue knows nothing of trades, roles or permits."""
+    """An order as a client sends it, without trades, roles or permits."""
 
     client_order_id: str
     symbol: str
@@ -49,7 +49,7 @@ class OrderRequest:
 
 @attrs.define(kw_only=True)
 class WorkingOrder:
-    """An order as the venue keeps it, in memory while it is live and in the store for ever.
+    """An order at the venue: in memory while it is live, in the store for ever.
 
     An attached order is ``dormant`` until its parent's first fill; its ``quantity`` then follows
     the parent's filled quantity.
@@ -68,15 +68,15 @@ class WorkingOrder:
 
     @property
     def live(self) -> bool:
-        """Resting or waiting for its trigger, at the venue, now."""
+        """True if the order rests or waits for its trigger."""
         return not self.dormant and not self.status.terminal
 
     @property
     def remaining(self) -> Decimal:
         return self.quantity - self.filled
 
-    def told(self) -> VenueOrder:
-        """The order as clients see it."""
+    def reported(self) -> VenueOrder:
+        """Return the order as a client reads it."""
         asked = self.request
         return VenueOrder(
             client_order_id=asked.client_order_id,
@@ -98,7 +98,7 @@ class WorkingOrder:
 
 @attrs.define(kw_only=True)
 class HeldPosition:
-    """One-way, isolated. ``quantity`` is signed; ``mark`` is the last price if the market ends."""
+    """A one-way isolated position. ``quantity`` is signed; ``mark`` is the last stored mark."""
 
     symbol: str
     quantity: Decimal
@@ -110,7 +110,7 @@ class HeldPosition:
 
 @attrs.frozen(kw_only=True)
 class OrderAudit:
-    """Audit record: an order became acknowledged, changed its size, ended, or was refused."""
+    """Audit record: an order was accepted, resized, closed or rejected."""
 
     at_ms: int
     event: str  # accepted | resized | closed | rejected
@@ -126,7 +126,7 @@ class OrderAudit:
 
 @attrs.frozen(kw_only=True)
 class FillAudit:
-    """Audit record: a fill with the account around it."""
+    """Audit record: a fill, with position and money before it."""
 
     at_ms: int
     client_order_id: str
@@ -162,7 +162,7 @@ class MoneyAudit:
 
 @attrs.frozen(kw_only=True)
 class ContractAudit:
-    """Audit record: a contract stands for another amount now; nobody holds more or less by it."""
+    """Audit record: a contract size changed; positions keep their amount of the base currency."""
 
     at_ms: int
     symbol: str
@@ -174,7 +174,7 @@ AuditRecord = OrderAudit | FillAudit | MoneyAudit | ContractAudit
 
 @attrs.define(kw_only=True)
 class Changes:
-    """Which orders and positions are not yet stored. Dicts as ordered sets: deterministic."""
+    """Orders and positions not yet stored; dicts serve as ordered sets."""
 
     orders: dict[str, None] = attrs.Factory(dict)
     positions: dict[str, None] = attrs.Factory(dict)
@@ -182,7 +182,7 @@ class Changes:
 
 @attrs.define(kw_only=True)
 class VenueState:
-    """What the venue must have at hand. Its size follows what is open, not what ever happened.
+    """The venue's state in memory; its size depends on what is open, not on history.
 
     ``orders`` holds the live orders and those that changed since the last save, in order of
     arrival. ``fills``, ``income`` and ``audit_log`` hold what was appended since the last save;
@@ -215,12 +215,12 @@ class VenueState:
 
     @property
     def changed(self) -> bool:
-        """Whether anything but the time awaits storing."""
+        """True if anything except the market time is not stored yet."""
         c = self.changes
         return bool(c.orders or c.positions or self.fills or self.income or self.audit_log)
 
     def saved(self) -> None:
-        """Forget what is stored now and no longer open."""
+        """Drop from memory what is stored now and no longer live."""
         for client_order_id in self.changes.orders:
             if self.orders[client_order_id].status.terminal:
                 del self.orders[client_order_id]
@@ -231,13 +231,13 @@ class VenueState:
         self.changes = Changes()
 
     def new_id(self) -> str:
-        """The next venue order id: order and trade ids share one sequence."""
+        """Return the next id; venue order ids and execution ids share one sequence."""
         made = f"v{self.next_id:010d}"
         self.next_id += 1
         return made
 
     def live_orders(self, symbol: str) -> list[WorkingOrder]:
-        """Live orders of one symbol, oldest first."""
+        """Return the live orders of one symbol, oldest first."""
         found = (self.orders[c] for c in self.live)
         return [o for o in found if o.live and o.request.symbol == symbol]
 
@@ -245,10 +245,13 @@ class VenueState:
 def position_after(
     quantity: Decimal, entry: Decimal, delta: Decimal, price: Decimal
 ) -> tuple[Decimal, Decimal, Decimal]:
-    """Netting with average cost: ``(quantity, entry price, realized price difference)``.
+    """Net a fill into a position at average cost.
 
-    All quantities are signed contracts. The realized difference is in price x contracts; times
-    the contract size it is money.
+    All quantities are signed contracts.
+
+    Returns:
+        Quantity, average entry price and realized difference (price x contracts; times the
+        contract size it is USDT) after a fill of ``delta`` at ``price``.
     """
     after = quantity + delta
     if quantity * delta >= ZERO:

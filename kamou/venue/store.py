@@ -1,9 +1,8 @@
-"""The embedded venue's own durable file. Never read by the core, only through the port.
+"""The embedded venue's own SQLite file. The core never reads it; reads go through the port.
 
-SQLite, raw on purpose: one hot writer, each row the JSON of one value. Orders and positions are
-replaced, fills, income and the audit log only appended. ``load`` reads what is open; everything
-else is read when it is asked for, by an index. Two processes may hold the file (``run`` and
-``flatten``): a writer that finds it changed must load it and decide anew.
+Orders and positions are replaced; fills, income and audit records are appended. ``load`` reads
+what is open; the rest is read on demand by an index. Two processes may use the file (``run`` and
+``flatten``): a writer that finds it changed loads it again and repeats its operation.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from kamou.venue.state import (
     WorkingOrder,
 )
 
-WRITER_TIMEOUT_S = 5.0  # how long a writer waits for the other process's transaction
+WRITER_TIMEOUT_S = 5.0  # a writer's wait for the transaction of the other process
 AUDIT_KINDS: dict[str, type[AuditRecord]] = {
     "order": OrderAudit,
     "fill": FillAudit,
@@ -44,26 +43,22 @@ AUDIT_KINDS: dict[str, type[AuditRecord]] = {
 }
 
 _FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT 1) ORDER BY n"
-# Times rise with n. So the index finds the first row, and the rest follows it.
+# Times rise with n, so the index finds the first row and the others follow.
 _FILLS_SINCE = f"SELECT body FROM fills WHERE {_FROM.format('fills')}"
 _INCOME_SINCE = f"SELECT body FROM income WHERE {_FROM.format('income')}"
 _LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_order_id"
 _KEEP_STATE = "INSERT OR REPLACE INTO generator_state VALUES (?, ?, ?, ?, ?)"
 
 StateRow = tuple[int, int, str, bytes, str]
-"""A row of ``generator_state``: what ``kamou.venue.checkpoints`` writes and verifies."""
+"""A row of ``generator_state``, which ``kamou.venue.checkpoints`` writes and verifies."""
 
 
 class StaleVenueError(Exception):
-    """Another process wrote the venue's file since it was last read: load again, then redo."""
+    """Another process wrote the venue's file since the last read; load it and repeat."""
 
 
 class VenueStore:
-    """SQLite file of one venue. One transaction per operation; ``durable``: synchronous=FULL.
-
-    ``path`` ":memory:" for backtests. Writes run inline in the caller, a few milliseconds each
-    when durable: the venue books a few things an hour.
-    """
+    """The SQLite file of one venue. Writes run in the caller, a few milliseconds if durable."""
 
     def __init__(
         self,
@@ -73,26 +68,28 @@ class VenueStore:
         on_changed_schema: Callable[[str], None] | None = None,
         read_only: bool = False,
     ) -> None:
-        """Open the file, made if need be.
+        """Open the file; create it if it is missing.
 
         Args:
-            path: the file, or ":memory:".
-            durable: each commit waits for the disk.
-            read_only: nothing is made, migrated or written; works on a full disk, too.
-            on_changed_schema: is told that the schema is not ours, and the file is opened all the
-                same: ``kamou flatten`` closes positions whatever somebody planted.
+            path: the file, or ":memory:" for backtests.
+            durable: each commit waits for the disk (synchronous=FULL).
+            on_changed_schema: called with a message if another program changed the schema; the
+                file is opened all the same.
+            read_only: nothing is created, migrated or written; works on a full disk, too.
 
         Raises:
-            DatabaseNewerError: a newer Kamou wrote it; nothing was changed.
-            DiskFullError, StoreError: it cannot be opened or written, or its schema was changed.
+            DatabaseNewerError: a newer Kamou wrote the file; it is unchanged.
+            DiskFullError, StoreError: it cannot be opened or written, or its schema is changed.
         """
         self.path = str(path)
         self._shared = self.path != MEMORY
-        self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to it
+        self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to them
         self._changed_by_others = False
         with self._storage_errors():
             if self._shared and not read_only:
-                create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
+                create_file(
+                    Path(path)
+                )  # SQLite would create it and its WAL readable to other users
             self._db = _connected_reader(Path(path)) if read_only else _connected(self.path)
             try:
                 self._check_schema(on_changed_schema)
@@ -113,24 +110,22 @@ class VenueStore:
             on_changed(refusal(self.path, changes))
 
     def check_whole(self) -> None:
-        """Look at every page.
-
-        Raises:
-            StoreError: the file is damaged.
-        """
+        """Check every page and that no row is missing; raise StoreError if damaged."""
         with self._storage_errors():
             refuse_damaged(self._db, self.path)
             for table in ("fills", "income", "audit_log"):
-                with suppress(sqlite3.OperationalError):  # no such table: it is new
+                with suppress(sqlite3.OperationalError):  # a new file has no such table
                     query = f"SELECT count(*), coalesce(max(n) + 1, 0) FROM {table}"
                     count, after = self._db.execute(query).fetchone()
                     if count != after:
-                        raise damaged(self.path, f"{count} of {after} {table}: another copy's -wal")
+                        raise damaged(
+                            self.path, f"{count} of {after} {table}: the -wal is of another copy"
+                        )
 
     def _prepare(self, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
-        if not self._changed_by_others:  # else as it is: every query works without what is pending
+        if not self._changed_by_others:  # queries work without pending migrations
             migrate_venue(self._db)
 
     @contextmanager
@@ -139,18 +134,18 @@ class VenueStore:
             yield
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise DiskFullError(f"{self.path}: the disk is full") from error
+                raise DiskFullError(f"{self.path}: the disk is full; free space") from error
             if is_damage(error):
                 raise damaged(self.path, error) from error
             raise StoreError(f"{self.path}: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise DiskFullError(f"{self.path}: the disk is full") from error
-            raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
+                raise DiskFullError(f"{self.path}: the disk is full; free space") from error
+            raise StoreError(f"{self.path}: cannot be created: {error.strerror}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and no other writer meanwhile."""
+        """Run a block as one transaction that excludes other writers."""
         with self._storage_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -166,20 +161,17 @@ class VenueStore:
         return version
 
     def changed_elsewhere(self) -> bool:
-        """Whether another process (``kamou flatten``) wrote the file since the last ``load``."""
+        """Return True if another process wrote the file since the last ``load``."""
         return self._shared and self._data_version() != self._seen
 
     def set_durable(self, durable: bool) -> None:
-        """Whether each commit waits for the disk; off while simulated time fast-forwards.
-
-        A killed process loses nothing either way; a power cut may, while it is off.
-        """
+        """Make commits wait for the disk or not; without it a power cut may lose commits."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
     # --- reads -----------------------------------------------------------------
 
     def load(self) -> VenueState | None:
-        """What is open, as last saved; None when nothing was."""
+        """Return the state as last saved; None if none was saved."""
         with self._storage_errors():
             self._db.execute("BEGIN")
             try:
@@ -210,17 +202,17 @@ class VenueStore:
         return state
 
     def _count(self, table: str) -> int:
-        """Rows of an append-only table, numbered from 0 without gaps. Does not read them all."""
+        """Return the row count of an append-only table, whose rows are numbered from 0."""
         return int(self._db.execute(f"SELECT coalesce(max(n) + 1, 0) FROM {table}").fetchone()[0])
 
     def market_ms(self) -> int | None:
-        """How far market time went, as last saved; None when nothing was."""
+        """Return the market time (ms) as last saved; None if none was saved."""
         with self._storage_errors():
             row = self._db.execute("SELECT market_ms FROM account").fetchone()
         return None if row is None else int(row[0])
 
     def order(self, client_order_id: str) -> WorkingOrder | None:
-        """The stored order of this client order id, ended or not."""
+        """Return the stored order of this client order id, live or ended."""
         with self._storage_errors():
             row = self._db.execute(
                 "SELECT body FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -228,11 +220,11 @@ class VenueStore:
         return None if row is None else decode(WorkingOrder, row[0].encode())
 
     def fills(self, since_ms: int) -> Iterator[Fill]:
-        """Stored fills with ``at_ms >= since_ms``, oldest first."""
+        """Yield the stored fills with ``at_ms >= since_ms``, oldest first."""
         return (decode(Fill, body) for body in self._bodies(_FILLS_SINCE, since_ms))
 
     def income(self, since_ms: int) -> Iterator[Income]:
-        """Stored incomes with ``at_ms >= since_ms``, oldest first."""
+        """Yield the stored income with ``at_ms >= since_ms``, oldest first."""
         return (decode(Income, body) for body in self._bodies(_INCOME_SINCE, since_ms))
 
     def _bodies(self, query: str, *given: int) -> list[bytes]:
@@ -255,8 +247,8 @@ class VenueStore:
         """Store the state's changes in one transaction.
 
         Raises:
-            StaleVenueError: another process wrote meanwhile; nothing was stored.
-            DiskFullError, StoreError: nothing was stored; the changes stay pending in ``state``.
+            StaleVenueError: another process wrote the file meanwhile; nothing is stored.
+            DiskFullError, StoreError: nothing is stored; the changes stay pending in ``state``.
         """
         changes = state.changes
         with self._transaction() as db:
@@ -269,9 +261,8 @@ class VenueStore:
             db.executemany(
                 "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)",
                 [
-                    (o.venue_order_id, c, _json(o))
+                    (state.orders[c].venue_order_id, c, _json(state.orders[c]))
                     for c in changes.orders
-                    for o in (state.orders[c],)
                 ],
             )
             for symbol in changes.positions:
@@ -287,15 +278,15 @@ class VenueStore:
             db.executemany(
                 "INSERT INTO audit_log VALUES (?, ?, ?)",
                 [
-                    (n, _audit_kind(noted), _json(noted))
-                    for n, noted in enumerate(state.audit_log, state.audit_log_before)
+                    (n, _audit_kind(record), _json(record))
+                    for n, record in enumerate(state.audit_log, state.audit_log_before)
                 ],
             )
             due = self._write_states(db)
         self._states_kept(due)
 
     def touch(self, market_ms: int) -> None:
-        """Store how far market time went. Never backwards; nothing before the first ``save``."""
+        """Store the market time if it is later; does nothing before the first ``save``."""
         with self._transaction() as db:
             db.execute("UPDATE account SET market_ms = max(market_ms, ?)", (market_ms,))
             due = self._write_states(db)
@@ -304,15 +295,14 @@ class VenueStore:
     def keep_state(self, row: StateRow) -> None:
         """Store a state of the market's generator with the next ``save`` or ``touch``.
 
-        Never blocks and may be called from any thread: the row is in memory until then. A file
-        whose schema somebody changed keeps none: only what closes positions is written there.
+        Never blocks and may be called from any thread. A file of a changed schema stores none.
         """
         if self._changed_by_others:
             return
         self._states_due[row[0]] = row
 
     def states_due(self) -> tuple[StateRow, ...]:
-        """The states that wait to be stored."""
+        """Return the states that are not stored yet."""
         return tuple(self._states_due.copy().values())
 
     def _write_states(self, db: sqlite3.Connection) -> tuple[StateRow, ...]:
@@ -322,12 +312,12 @@ class VenueStore:
         return due
 
     def _states_kept(self, rows: Iterable[StateRow]) -> None:
-        """These are committed: they need not wait any longer."""
+        """Drop committed states from those that wait."""
         for row in rows:
             self._states_due.pop(row[0], None)
 
     def meta(self, key: str) -> str | None:
-        """A note of the composition root: seed, start, genesis."""
+        """Return a value that the composition root stored, such as seed or start."""
         with self._storage_errors():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
@@ -337,7 +327,7 @@ class VenueStore:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
-        """Close the file. Closing twice is no error."""
+        """Close the file. A second call does nothing."""
         self._db.close()
 
 
@@ -352,10 +342,9 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
 
 
 def _connected_reader(path: Path) -> sqlite3.Connection:
-    """Open for reading. Where SQLite cannot make its shared memory it is kept on the heap.
+    """Open for reading, on a full disk too, where exclusive locking needs no ``-shm`` file.
 
-    A full disk has no room for the 32 KiB of a ``-shm`` file. With exclusive locking SQLite needs
-    none (https://www.sqlite.org/wal.html, section 8), and nobody else has the file open then.
+    https://www.sqlite.org/wal.html, section 8.
     """
     db = _connected(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
@@ -370,7 +359,7 @@ def _connected_reader(path: Path) -> sqlite3.Connection:
 
 @cache
 def _expected_schema(version: int) -> frozenset[SchemaPart]:
-    """Return the schema of our own statements, as far as this version has them."""
+    """Return the schema that Kamou's migrations make, up to ``version``."""
     with closing(sqlite3.connect(MEMORY, isolation_level=None)) as fresh:
         migrate_venue(fresh, version)
         return schema_of(fresh)
@@ -380,8 +369,8 @@ def _json(value: object) -> str:
     return encode(value).decode()
 
 
-def _audit_kind(noted: AuditRecord) -> str:
-    return next(kind for kind, cls in AUDIT_KINDS.items() if type(noted) is cls)
+def _audit_kind(record: AuditRecord) -> str:
+    return next(kind for kind, cls in AUDIT_KINDS.items() if type(record) is cls)
 
 
 def _append(db: sqlite3.Connection, table: str, rows: Sequence[Fill | Income], first: int) -> None:

@@ -22,7 +22,7 @@ from kamou.core.risk.limits import RiskLimits
 from kamou.simulator.due_actions import DueActions
 from kamou.simulator.limits import reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
-from kamou.venue.checker import Checker, CheckLimits, never_silent
+from kamou.venue.checker import Checker, CheckLimits, never_excused
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.state import MoneyAudit
 
@@ -109,8 +109,8 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
     made = DueActions(
         engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
         limits=RiskLimits(),
-        silent_ms=never_silent,
-        outside=OutsideChanges(never_silent, age_max_ms=900_000),
+        excused_ms=never_excused,
+        outside=OutsideChanges(never_excused, age_max_ms=900_000),
         wrong=lambda rule, at_ms, symbol, detail: None,
     )
     for noted in evidence(paid_in, lost):

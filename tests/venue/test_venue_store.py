@@ -159,7 +159,7 @@ def test_a_write_that_meets_another_processes_write_is_done_anew(tmp_path, monke
     other.advance(at(2, 1))
     assert {o.client_order_id for o in other.open_orders()} == {"l0", "l1"}
     monkeypatch.setattr(run._store, "save", _always_stale)
-    with pytest.raises(AssertionError, match="faster"):
+    with pytest.raises(AssertionError, match="attempts of one operation"):
         run.place(limit("l2", BUY, 40, 99.5))
     assert run.reloads == REDO_MAX + 1
     run.close()

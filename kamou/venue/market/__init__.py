@@ -1,1 +1,1 @@
-"""The markets of the embedded exchange: generated and recorded."""
+"""The embedded exchange's markets, generated and recorded."""

@@ -1,15 +1,15 @@
-"""What recorded bars do not say: the instruments' limits and the quoted spread.
+"""Instruments and spreads of recorded bars, inferred from the dataset itself.
 
-Inferred from the set itself, once, before any trading: metadata, never a signal. The models and
-what each assumption costs:
+They are inferred once, before any trading, and are never a signal. The assumptions and their
+costs:
 
-- tick: the power of ten that all sampled prices are multiples of. A venue's tick of 0.05 becomes
-  0.01: fills look slightly finer than they were.
-- lot: the largest power of ten (at most 1 unit or a power above) worth at most ``LOT_VALUE`` at
-  the highest price. Real lots are often coarser: sizes look slightly finer than they were.
-- leverage and maintenance margin: by rank of turnover, three tiers, as venues grade them.
-- half spread: ``HALF_SPREAD_BPS * sqrt(rank of turnover)``, at least half a tick. A calm-market
-  figure: spreads in a crash were wider, so costs there are understated.
+- tick size: the largest power of ten of which all sampled prices are multiples. A venue's tick
+  size of 0.05 becomes 0.01, so fill prices are slightly too fine.
+- lot size: the largest power of ten worth at most ``LOT_VALUE`` at the highest price. Real lot
+  sizes are often larger, so quantities are slightly too fine.
+- leverage and maintenance margin: three tiers by rank of turnover.
+- half spread: ``HALF_SPREAD_BPS * sqrt(rank of turnover)``, at least half a tick size. Spreads in
+  a crash were wider, so costs there are too low.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOT_VALUE = 1.0  # USDT: a tenth of a percent of the smallest position worth tak
 TAKER_FEE = Decimal("0.0006")
 MAKER_FEE = Decimal("0.0002")
 HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bp for the 150th
-FUNDING_INTERVAL_H = 8  # when no rates say otherwise
+FUNDING_INTERVAL_H = 8  # for a symbol with fewer than two settlements
 # rank of turnover below which the tier holds; leverage; maintenance margin rate
 ASSUMED_TIERS = (
     (10, 75, Decimal("0.005")),
@@ -41,7 +41,7 @@ QUOTES = ("USDT", "USDC", "USD")
 
 
 def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
-    """One linear perpetual per symbol, in the set's order. Fees are Kamou's default schedule."""
+    """Return one linear perpetual per symbol, in the dataset's order, at the default fees."""
     bars = data.bars
     sample = np.concatenate(
         [_sample(part) for part in (bars.open, bars.high, bars.low, bars.close)]
@@ -77,7 +77,7 @@ def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
 
 
 def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floats:
-    """Half the quoted spread per symbol, in basis points of mid: the model of this module."""
+    """Return half the assumed spread, ``[symbols]``, in basis points of mid."""
     ranks = _turnover_ranks(data)
     price = np.nanmedian(_sample(data.bars.close), axis=0)
     half_tick = (
@@ -88,7 +88,7 @@ def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floa
 
 
 def _sample(values: Floats) -> Floats:
-    """Up to ``SAMPLE_BARS`` evenly spaced rows and, per column, at least one known value."""
+    """Return about ``SAMPLE_BARS`` evenly spaced rows and the first known one per column."""
     stride = max(1, len(values) // SAMPLE_BARS)
     sampled = values[::stride]
     known = ~np.isnan(values)
@@ -97,7 +97,7 @@ def _sample(values: Floats) -> Floats:
 
 
 def _decimals(sample: Floats) -> Floats:
-    """Per column the fewest decimals that write every sampled price."""
+    """Return the fewest decimals that write every sampled price, ``[symbols]``."""
     found = np.full(sample.shape[1], float(DECIMALS_MAX))
     for decimals in range(DECIMALS_MAX, -1, -1):
         scaled = sample * 10.0**decimals
@@ -108,7 +108,7 @@ def _decimals(sample: Floats) -> Floats:
 
 
 def _turnover_ranks(data: Dataset) -> Floats:
-    """1 is the symbol with the largest median turnover per bar; ties by name."""
+    """Return ranks from 1, the largest median turnover per bar; ties in column order."""
     turnover = np.nanmedian(_sample(data.bars.close) * _sample(data.bars.volume), axis=0)
     order = np.argsort(-turnover, kind="stable")
     ranks = np.empty(len(order))
@@ -117,7 +117,7 @@ def _turnover_ranks(data: Dataset) -> Floats:
 
 
 def _funding_intervals_h(funding: Series) -> Floats:
-    """Per symbol the median distance between its settlements, in whole hours."""
+    """Return the median time between settlements in whole hours, ``[symbols]``."""
     intervals = np.full(len(funding.symbols), float(FUNDING_INTERVAL_H))
     for column in range(len(funding.symbols)):
         at = funding.available_ms[~np.isnan(funding.values[:, column])]

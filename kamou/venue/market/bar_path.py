@@ -11,15 +11,15 @@ from kamou.core.market.bars import Segment
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarPath:
-    """Prices of one bar at its four knots, ``[symbols]``; times are fractions of the bar."""
+    """Prices of one bar at its four turning points, ``[symbols]``; times are fractions of it."""
 
     open: Floats
-    one: Floats  # the extreme met first
+    one: Floats  # the extreme reached first
     two: Floats
     close: Floats
     high: Floats
     low: Floats
-    first: Floats  # when ``one`` is met
+    first: Floats  # when ``one`` is reached
     second: Floats
     high_at: Floats
     low_at: Floats
@@ -28,9 +28,9 @@ class BarPath:
     def drawn(
         cls, *, open_: Floats, high: Floats, low: Floats, close: Floats, draws: Floats
     ) -> BarPath:
-        """Return the path that uniforms ``draws[3, symbols]`` choose through a bar's prices.
+        """Return the path that uniform ``draws[3, symbols]`` choose through a bar's prices.
 
-        It meets its high first in 3 of 10 rising bars and in 7 of 10 others.
+        The high comes first in 3 of 10 rising bars and in 7 of 10 others.
         """
         first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]
         high_first = draws[2] < np.where(close > open_, 0.3, 0.7)
@@ -48,7 +48,7 @@ class BarPath:
         )
 
     def at(self, part: float) -> Floats:
-        """Prices at the fraction ``part`` of the bar, in [0, 1)."""
+        """Return the prices at the fraction ``part`` of the bar, in [0, 1)."""
         if part == 0.0:
             return self.open
         early, late = part < self.first, part >= self.second
@@ -57,12 +57,14 @@ class BarPath:
         since = np.where(early, 0.0, np.where(late, self.second, self.first))
         until = np.where(early, self.first, np.where(late, 1.0, self.second))
         price = start + (end - start) * ((part - since) / (until - since))
-        inside: Floats = np.minimum(np.maximum(price, self.low), self.high)  # rounding may leave
+        inside: Floats = np.minimum(
+            np.maximum(price, self.low), self.high
+        )  # rounding may leave the range
         return inside
 
 
 def join_segments(parts: list[Segment]) -> Segment:
-    """Return consecutive pieces of the path as one; ``parts`` is not empty."""
+    """Return consecutive segments as one; ``parts`` is not empty."""
     joined = parts[0]
     for part in parts[1:]:
         joined = Segment(

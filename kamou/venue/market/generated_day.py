@@ -17,14 +17,14 @@ from kamou.core.arrays import Floats, Ints
 from kamou.venue.market.universe import Universe
 
 HOURS = 24
-MOVES, BARS, PATHS, TAPE = range(10, 14)  # streams of chance; 1 to 9 are the universe's
+MOVES, BARS, PATHS, TAPE = range(10, 14)  # numbers of random streams; the universe has 1 to 9
 
 
 class Regime(IntEnum):
-    """What a symbol's own price is doing for some hours."""
+    """How a symbol's own price behaves for some hours."""
 
     WALK = 0
-    RANGE = 1  # drawn back to where the range began
+    RANGE = 1  # pulled back to the price at its start
     TREND = 2  # drifts one way
     RELEASE = 3  # a range breaks, or a trend gives back
 
@@ -34,7 +34,7 @@ class PathSettings:
     """The shape of generated prices. Hours are means of exponential draws, at least one."""
 
     degrees_of_freedom: float = 4.0  # Student's t: crypto returns have tails of index 3 to 4
-    shock_max: float = 15.0  # standard deviations; beyond it t(4) prints absurdities
+    shock_max: float = 15.0  # standard deviations; t(4) alone gives impossible moves
     own_vol_log_sd: float = 0.45  # volatility clusters: log volatility is an hourly AR(1) ...
     own_vol_persistence: float = 0.97  # ... with a half-life of about a day
     market_vol_log_sd: float = 0.40
@@ -59,7 +59,7 @@ class PathSettings:
 
 @attrs.frozen(kw_only=True, eq=False)
 class MarketState:
-    """Everything the market remembers at midnight; arrays are ``[symbols]``."""
+    """The recursion's state at midnight; arrays are ``[symbols]``."""
 
     log_price: Floats
     displacement: Floats  # from where the stretch began
@@ -103,7 +103,7 @@ def day_rng(seed: int, day: int, stream: int) -> np.random.Generator:
 
 
 def first_state(universe: Universe) -> MarketState:
-    """Midnight of the first day: everything calm, every stretch about to end."""
+    """Return the state at the first midnight, where every regime is about to end."""
     zeros = np.zeros(len(universe.log_price))
     return MarketState(
         log_price=universe.log_price,
@@ -124,7 +124,7 @@ def first_state(universe: Universe) -> MarketState:
 def run_day(
     universe: Universe, settings: PathSettings, seed: int, day: int, bars: int, state: MarketState
 ) -> tuple[MarketState, Moves]:
-    """The day's moves from the state at its midnight, and the state at the next."""
+    """Return the state at the next midnight and the day's moves."""
     rng = day_rng(seed, day, MOVES)
     per_hour = bars // HOURS
     symbols = len(universe.log_price)
@@ -143,7 +143,7 @@ def run_day(
     variance = own**2 + factor**2 @ universe.loadings**2
     log_open = state.log_price
     log_close = log_open + common_path + own_path
-    state = attrs.evolve(  # copies: a view would keep the whole day in memory
+    state = attrs.evolve(  # copies, because a view would keep the whole day in memory
         state,
         log_price=log_close[-1].copy(),
         log_vol=log_vol[-1].copy(),
@@ -156,7 +156,7 @@ def run_day(
 def _volatilities(
     settings: PathSettings, rng: np.random.Generator, state: MarketState, symbols: int
 ) -> tuple[Floats, Floats]:
-    """Hourly log volatility of each symbol ``[24, symbols]``; the market's factor ``[24]``."""
+    """Return hourly log volatility ``[24, symbols]`` and the market's factor ``[24]``."""
     noise = rng.standard_normal((HOURS, symbols))
     market_noise = rng.standard_normal(HOURS)
     keep, market_keep = settings.own_vol_persistence, settings.market_vol_persistence
@@ -204,7 +204,7 @@ def _own_path(
     common_path: Floats,
     state: MarketState,
 ) -> tuple[Floats, MarketState]:
-    """The symbols' own log moves since midnight ``[bars, symbols]``, through their stretches."""
+    """Return the symbols' own log moves since midnight, ``[bars, symbols]``."""
     bars = len(shock)
     per_hour = bars // HOURS
     choice = rng.random((HOURS, 3, shock.shape[1]))
@@ -305,7 +305,7 @@ def _hourly(
     log_price: Floats,
     state: MarketState,
 ) -> tuple[MarketState, dict[str, Floats]]:
-    """Open interest, account ratio and funding, from the hours' returns and noise."""
+    """Return open interest, account ratio and funding from hourly returns and noise."""
     noise = rng.standard_normal((3, *log_price.shape))
     returns = np.diff(log_price, axis=0, prepend=log_open[np.newaxis])
     along = INTEREST_FOLLOWS * np.sign(state.drift) * returns + INTEREST_NOISE * noise[0]
@@ -335,7 +335,7 @@ def _hourly(
 
 
 def dress(universe: Universe, seed: int, day: int, moves: Moves) -> Day:
-    """The day's bars. High and low are the extremes of a Brownian bridge from open to close.
+    """Return the bars; high and low are extremes of a Brownian bridge from open to close.
 
     Given open o and close c of log price and the bar's variance v, the maximum is distributed as
     ``(o + c + sqrt((c - o)^2 - 2 v ln U)) / 2`` (the reflection principle); the minimum likewise.
@@ -363,7 +363,7 @@ def dress(universe: Universe, seed: int, day: int, moves: Moves) -> Day:
 
 
 def _on_tick(log_price: Floats, scale: Floats) -> Floats:
-    """Prices as whole ticks, at least one; dividing by a power of ten gives the exact decimal."""
+    """Return prices on the tick, at least one tick; each is the exact decimal."""
     ticks = np.exp(log_price)
     ticks *= scale
     np.rint(ticks, out=ticks)

@@ -1,16 +1,15 @@
-"""A seeded market of perpetuals that never ends: the demo's world.
+"""A seeded market of perpetuals that never ends, for the demo.
 
-What is built in: two common factors with a beta per symbol; Student t shocks; volatility that
-clusters and follows the hour of the day; jumps, market-wide ones too; per symbol, stretches of
-walking, ranging and trending that end at random, often in a break of a few hours (a range is
-left outwards, a trend gives back) whose expected size is half of what the stretch made
-predictable (``PathSettings.compensation``). What is not: any arrangement that a strategy should
-gain. Some autocorrelation is left, as in real prices; it says nothing about real markets.
+Built in: two common factors with a beta per symbol; Student t shocks; volatility that clusters and
+follows the hour of the day; jumps of one symbol and of the market; per symbol, regimes of walking,
+ranging and trending that end at random, often in a break of a few hours (a range is left outwards,
+a trend gives back) whose expected size is half of the regime's predictable part
+(``PathSettings.compensation``). Nothing is built in that lets a strategy gain.
 
-Access in time is random: the recursive state is kept at some midnights (``midnights``), days
-between are re-run in some milliseconds each, and only a few days of bars are held. Inside a bar
-the price runs from open to one extreme to the other to close, linearly, with both extremes at
-seeded times: any interval of it agrees with the bar.
+Any time can be read: the recursive state is kept at some midnights (``midnights``), days between
+run again in 10 to 90 ms each, and ``DAYS_HELD`` days of bars are in memory. Inside a bar the price
+runs linearly from open to one extreme to the other to close, with both extremes at seeded times, so
+any interval agrees with the bar.
 """
 
 from __future__ import annotations
@@ -54,20 +53,20 @@ from kamou.venue.market.generated_day import (
 from kamou.venue.market.midnights import Midnights, StateKeeper
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
-END_MS = 4_102_444_800_000  # 2100-01-01: "never" as a number
-DAYS_HELD = 4  # of bars: tomorrow, today, yesterday for the ATR, and one for a look back
+END_MS = 4_102_444_800_000  # 2100-01-01, later than any run
+DAYS_HELD = 4  # days of bars: tomorrow, today, yesterday for the ATR, and one for other reads
 _CACHES = ("_moves", "_days", "_draws", "_atrs")  # by day; see ``twin``
 V = TypeVar("V")
 
 GENERATOR_VERSION = 1
-"""Raised with every change that gives a seed another market: a data directory keeps its own."""
+"""Increases with every change that gives a seed another market."""
 
 
 class GeneratedMarket:
-    """A ``MarketSource`` from ``origin_ms`` (floored to UTC midnight) on, for ever.
+    """A ``MarketSource`` without end, from ``origin_ms`` (floored to UTC midnight) on.
 
-    The same seed, symbol count, step and settings give the same market in every process. Not
-    safe for use from several threads, because it caches: a second thread works on a ``twin``.
+    The same seed, symbol count, step and settings give the same market in every process. One
+    thread only may use it, because it caches; a second thread uses a ``twin``.
     """
 
     def __init__(
@@ -80,10 +79,10 @@ class GeneratedMarket:
         universe: UniverseSettings | None = None,
         paths: PathSettings | None = None,
     ) -> None:
-        """Cheap: nothing is generated yet.
+        """Prepare the market without generating any day.
 
         Raises:
-            ConfigurationError: the step does not divide an hour, or there are no symbols.
+            ConfigurationError: the step does not divide an hour, or ``symbols`` is below 1.
         """
         if step_ms < 1 or HOUR_MS % step_ms:
             raise ConfigurationError(
@@ -91,7 +90,7 @@ class GeneratedMarket:
                 "choose one of 60, 300, 900, 1800 or 3600 s"
             )
         if symbols < 1:
-            raise ConfigurationError("a generated market needs at least one symbol")
+            raise ConfigurationError(f"{symbols} generated symbols: choose at least one symbol")
         self.seed = seed
         self.step_ms = step_ms
         self.first_ms = floor_ms(origin_ms, DAY_MS)
@@ -109,8 +108,8 @@ class GeneratedMarket:
         self._draws: OrderedDict[int, Floats] = OrderedDict()
         self._atrs: OrderedDict[int, Floats] = OrderedDict()
         self._nothing = np.full(symbols, np.nan)
-        self._bar_path: tuple[int, BarPath] | None = None  # the bar last looked into
-        self._price: tuple[int, Floats] = (-1, self._nothing)  # the prices last asked for
+        self._bar_path: tuple[int, BarPath] | None = None  # the newest path read
+        self._price: tuple[int, Floats] = (-1, self._nothing)  # the newest prices read
 
     # --- what a MarketSource does ------------------------------------------------------------
 
@@ -118,10 +117,7 @@ class GeneratedMarket:
         return self.universe.half_spread_bps
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """The path over ``(from_ms, to_ms]``; NaN before the origin.
-
-        ``range_atr`` is that of the widest bar's part in it.
-        """
+        """Return the path of ``(from_ms, to_ms]``, with the widest bar's ``range_atr``."""
         if to_ms < self.first_ms or to_ms < from_ms:
             none = self._nothing
             return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
@@ -142,7 +138,7 @@ class GeneratedMarket:
         return parts[0] if len(parts) == 1 else join_segments(parts)
 
     def prices(self, at_ms: int) -> Floats:
-        """The path's price at an instant, between ticks as it runs; NaN before the origin."""
+        """Return the path's prices at an instant, not on the tick; NaN before the origin."""
         if at_ms < self.first_ms:
             return self._nothing
         if self._price[0] != at_ms:
@@ -151,7 +147,7 @@ class GeneratedMarket:
         return self._price[1]
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
+        """Return the complete bars inside ``[since_ms, until_ms]``, aligned to UTC."""
         since_ms = max(since_ms, self.first_ms)
         first = -((self.first_ms - since_ms) // self.step_ms)
         last = max(first, (until_ms - self.first_ms) // self.step_ms)
@@ -160,25 +156,25 @@ class GeneratedMarket:
         while bar < last or not parts:
             until = min(last, (bar // self.bars_per_day + 1) * self.bars_per_day)
             part = self._native(bar, max(bar, until))
-            # Day by day while buckets end with the day: 35 days of fine bars need not be held.
+            # Day by day if periods end with the day, so 35 days of native bars are never in memory.
             parts.append(resample(part, period_ms) if DAY_MS % period_ms == 0 else part)
             bar = until
         return resample(concatenate(parts), period_ms)
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Hourly, in base units, available at the end of the hour."""
+        """Return hourly open interest in base units, available at the end of the hour."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.open_interest)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        """Hourly, accounts long over accounts short, available at the end of the hour."""
+        """Return hourly ratios of long to short accounts, available at the end of the hour."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        """Every eight hours from 00:00 UTC, driven by the premium, available at settlement."""
+        """Return funding rates every 8 h from 00:00 UTC, available at settlement."""
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
 
     def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
-        """Days of this market as a set that can be stored: all bars inside the interval."""
+        """Return the interval's bars and series as a dataset that can be stored."""
         return Dataset(
             name=name,
             bars=self.bars(self.step_ms, from_ms, to_ms),
@@ -191,9 +187,8 @@ class GeneratedMarket:
     def twin(self) -> GeneratedMarket:
         """Return the same market with caches of its own, for use in one other thread.
 
-        Both share the universe, the states at midnight and the days held so far. All of these
-        are frozen and no array in them is written after it was made, so that the two may be
-        used at the same time. ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
+        Both share the universe, states and days held so far, whose arrays are never written again.
+        ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
         """
         other = copy.copy(self)
         other._midnights = self._midnights.copy()
@@ -202,21 +197,21 @@ class GeneratedMarket:
         return other
 
     def make_day(self, at_ms: int) -> None:
-        """Make everything that the UTC day of ``at_ms`` needs; nothing before the origin."""
+        """Make the data of the UTC day of ``at_ms``; before the origin that of the first day."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._moves_of(day)  # each of these may be held while the others are not
+        self._moves_of(day)  # any of the four may be held without the others
         self.day(day)
         self._atr_of(day)
         _held(self._draws, day, lambda: self._draw(day))
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
-        """Return True if nothing has to be made for bars and series of ``(from_ms, to_ms]``."""
+        """Return True if bars and series of ``(from_ms, to_ms]`` need no new day."""
         first = max(0, (from_ms - self.first_ms) // DAY_MS)
         last = max(first, (to_ms - 1 - self.first_ms) // DAY_MS)
         return all(d in self._days and d in self._moves for d in range(first, last + 1))
 
     def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
-        """Take over the day of ``at_ms`` that ``maker``, a twin, has made. No copy is made."""
+        """Adopt the day of ``at_ms`` that ``maker``, a twin, has made, without a copy."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
         self._midnights.adopt(maker._midnights)
         for name in _CACHES:
@@ -224,29 +219,28 @@ class GeneratedMarket:
             _held(getattr(self, name), day, partial(made.__getitem__, day))
 
     def keep_in(self, keeper: StateKeeper) -> None:
-        """Keep the state of every tenth midnight there, and start from what stands there."""
+        """Store the state of every tenth midnight in ``keeper``, and start from those."""
         self._midnights.keep_in(keeper)
 
-    def run_to(self, to_ms: int, told_to_stop: Callable[[], bool]) -> None:
-        """Run the recursion to the midnight before ``to_ms``, or until told to stop.
+    def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
+        """Run the recursion to the midnight before ``to_ms``, or until ``stop_requested()``.
 
-        Without it the first question about that day runs it, all at once. Asks ``told_to_stop``
-        before each day: 10 ms at 220 symbols, 90 at 2,000.
+        Calls it before each day, which takes 10 ms of CPU at 220 symbols and 90 ms at 2,000.
         """
         day = (to_ms - self.first_ms) // DAY_MS
         at, state = self._midnights.nearest(max(0, day))
-        while at < day and not told_to_stop():
+        while at < day and not stop_requested():
             state, _ = self._run_day(at, state)
             at += 1
 
     def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
-        """The state at the next midnight and the day's moves, from the state at its midnight."""
+        """Return the state at the next midnight and the day's moves."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
         self._midnights.put(day + 1, after)
         return after, moves
 
     def _moves_of(self, day: int) -> Moves:
-        """The day's moves, from the state at its midnight; earlier days are run as needed."""
+        """Return the day's moves; run earlier days as needed."""
 
         def run() -> Moves:
             at, state = self._midnights.nearest(day)
@@ -259,7 +253,7 @@ class GeneratedMarket:
         return _held(self._moves, day, run)
 
     def day(self, day: int) -> Day:
-        """The bars of the ``day``-th UTC day since the origin."""
+        """Return the bars of the ``day``-th UTC day since the origin."""
         return _held(
             self._days,
             day,
@@ -267,11 +261,13 @@ class GeneratedMarket:
         )
 
     def _atr_of(self, day: int) -> Floats:
-        """ATR known before each bar of the day; NaN for the market's first bars."""
+        """Return the ATR known before each bar of the day; NaN for the market's first bars."""
 
         def run() -> Floats:
             days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
-            rows = self.bars_per_day + ATR_PERIOD + 1  # of yesterday only what the first ATR needs
+            rows = (
+                self.bars_per_day + ATR_PERIOD + 1
+            )  # of yesterday only the rows that the first ATR needs
             atr = trailing_atr(
                 np.concatenate([each.high for each in days])[-rows:],
                 np.concatenate([each.low for each in days])[-rows:],
@@ -283,7 +279,7 @@ class GeneratedMarket:
         return _held(self._atrs, day, run)
 
     def _native(self, first: int, last: int) -> Bars:
-        """Bars ``first`` to ``last``, all of one day, as views."""
+        """Return bars ``first`` to ``last`` (excluded), all of one day, as views."""
         day, row = divmod(first, self.bars_per_day)
         bars = self.day(day)
         rows = slice(row, row + last - first)
@@ -302,8 +298,10 @@ class GeneratedMarket:
     def _observed(
         self, since_ms: int, until_ms: int, period_ms: int, field: Callable[[Moves], Floats]
     ) -> Series:
-        """Observations at the ends of periods that divide a day."""
-        first = max(0, (since_ms - self.first_ms) // period_ms)  # 0 ends one period after origin
+        """Return observations at the ends of periods that divide a day."""
+        first = max(
+            0, (since_ms - self.first_ms) // period_ms
+        )  # number 0 ends one period after the origin
         last = (until_ms - self.first_ms) // period_ms
         if last <= first:
             return empty_series(self.symbols, period_ms)
@@ -360,7 +358,7 @@ class GeneratedMarket:
         )
 
     def _path_of(self, bar: int) -> BarPath:
-        """The bar's path, from its prices and the day's draws."""
+        """Return the bar's path, from its prices and the day's draws."""
         if self._bar_path is None or self._bar_path[0] != bar:
             day, row = divmod(bar, self.bars_per_day)
             bars = self.day(day)
@@ -376,7 +374,7 @@ class GeneratedMarket:
         return self._bar_path[1]
 
     def path(self, bar: int, column: int, parts: Floats) -> Floats:
-        """One symbol's prices at rising fractions of the ``bar``-th bar since the origin."""
+        """Return one symbol's prices at rising fractions of the ``bar``-th bar since the origin."""
         path = self._path_of(bar)
         times = [0.0, float(path.first[column]), float(path.second[column]), 1.0]
         knots = [float(each[column]) for each in (path.open, path.one, path.two, path.close)]
@@ -384,12 +382,12 @@ class GeneratedMarket:
         return prices
 
     def _draw(self, day: int) -> Floats:
-        """Uniforms of the day's paths ``[3, bars, symbols]``: both times and which comes first."""
+        """Return the uniform draws of the day's paths, ``[3, bars, symbols]``."""
         return day_rng(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
 
 
 def _held(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
-    """The cached value of the day, or what ``run`` gives; the longest unused is let go."""
+    """Return the day's cached value, or run and cache it; drop the least recently used."""
     value = cache.get(day)
     if value is None:
         value = cache[day] = run()

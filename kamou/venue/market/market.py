@@ -1,8 +1,8 @@
-"""What the embedded exchange trades against: a market it knows and its clients do not yet.
+"""The market sources that the embedded exchange trades against.
 
 Two sources implement ``MarketSource``: recorded bars (``venue/market/recorded.py``) and the
-seeded generator (``venue/market/generator.py``). The engine may look inside the current bar; the
-port never serves a bar before it closed.
+seeded generator (``venue/market/generator.py``). The engine may read inside the current bar; the
+port never serves a bar before its close.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from kamou.core.model import Instrument
 
 
 class MarketSource(Protocol):
+    """The market of all symbols, readable at any time between ``first_ms`` and ``last_ms``."""
+
     symbols: tuple[str, ...]
     instruments: tuple[Instrument, ...]
     step_ms: int  # native bar
@@ -23,27 +25,27 @@ class MarketSource(Protocol):
     last_ms: int  # close of the last bar; the generator's never ends
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Path over the interval. Inside an unfinished recorded bar: flat at that bar's open."""
+        """Return the path of the interval; an unfinished recorded bar is flat at its open."""
         ...
 
     def prices(self, at_ms: int) -> Floats:
-        """Tradable mid per symbol at an instant: the path, or the containing bar's open."""
+        """Return the mids at an instant, ``[symbols]``; of a recorded bar its open."""
         ...
 
     def half_spread_bps(self) -> Floats:
-        """Half the quoted spread per symbol, in basis points of mid."""
+        """Return half the quoted spread, ``[symbols]``, in basis points of mid."""
         ...
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Bars fully inside ``[since_ms, until_ms]``; ``period_ms`` a multiple of ``step_ms``."""
+        """Return the bars inside ``[since_ms, until_ms]``; periods are multiples of ``step_ms``."""
         ...
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Observations with ``since_ms < available_ms <= until_ms``, in contracts or base units."""
+        """Return observations of ``(since_ms, until_ms]``, in contracts or base units."""
         ...
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        """Settled rates per interval with ``since_ms < available_ms <= until_ms``."""
+        """Return the rates settled in ``(since_ms, until_ms]``, fractions per interval."""
         ...
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
@@ -51,10 +53,10 @@ class MarketSource(Protocol):
 
 @runtime_checkable
 class MadeInDays(Protocol):
-    """A ``MarketSource`` whose UTC days are made when they are first asked for.
+    """A ``MarketSource`` whose UTC days are made at their first read.
 
-    To make one costs CPU time in proportion to symbols and bars. A ``twin`` makes days in another
-    thread; the source itself is used by one thread only, which then adopts them.
+    A day costs CPU time in proportion to symbols and bars. A ``twin`` makes days in another
+    thread; one thread only uses the source itself and adopts the days.
     """
 
     def twin(self) -> Self:
@@ -62,13 +64,13 @@ class MadeInDays(Protocol):
         ...
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
-        """Return True if bars and series of ``(from_ms, to_ms]`` are there without making any."""
+        """Return True if bars and series of ``(from_ms, to_ms]`` need no new day."""
         ...
 
     def make_day(self, at_ms: int) -> None:
-        """Make everything that the UTC day of ``at_ms`` needs."""
+        """Make the data of the UTC day of ``at_ms``."""
         ...
 
     def adopt_day(self, at_ms: int, maker: Self) -> None:
-        """Take over the day of ``at_ms`` that ``maker``, a twin, has made."""
+        """Adopt the day of ``at_ms`` that ``maker``, a twin, has made."""
         ...

@@ -1,7 +1,7 @@
-"""The generated market's states at midnight: the latest used in memory, every tenth kept for ever.
+"""The generated market's states at midnight: some in memory, every tenth stored.
 
-From the nearest state at or before a day the recursion runs forward to it. What is kept may be
-lost, damaged or of other code: then the recursion starts further back and gives the same market.
+The recursion runs forward to a day from the nearest state at or before it. If a stored state is
+lost, damaged or made by other code, the recursion starts earlier and gives the same market.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Protocol
 
 from kamou.venue.market.generated_day import MarketState
 
-STATES_HELD = 64  # days: more than the 35 that a scanner looks back and a checkpoint's ten
-CHECKPOINT_DAYS = 10  # a restart runs at most so many days; one costs 10 to 90 ms
+STATES_HELD = 64  # more than the 35 days that a scanner reads and the 10 of a checkpoint
+CHECKPOINT_DAYS = 10  # a restart runs at most so many days, 10 to 90 ms each
 
 
 class StateKeeper(Protocol):
-    """Where the states of every ``CHECKPOINT_DAYS``-th midnight are kept."""
+    """Stores the states of every ``CHECKPOINT_DAYS``-th midnight."""
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """The newest kept state at or before ``day`` that verifies, with its day."""
+        """Return the newest valid stored state at or before ``day``, with its day."""
         ...
 
     def keep(self, day: int, state: MarketState) -> None:
-        """Keep a state. Never blocks; called in the thread that computed it."""
+        """Store a state. Never blocks; called in the thread that computed it."""
         ...
 
 
 class KeptInMemory:
-    """For a market without a file: a backtest's, a test's."""
+    """Keeps states in memory, for backtests and tests."""
 
     def __init__(self) -> None:
         self._states: dict[int, MarketState] = {}
@@ -42,7 +42,7 @@ class KeptInMemory:
 
 
 class Midnights:
-    """States by day, counted from the origin's midnight. The first is always there."""
+    """States by day, counted from the origin's midnight; the first is always known."""
 
     def __init__(self, first: MarketState) -> None:
         self._first = first
@@ -50,24 +50,24 @@ class Midnights:
         self._keeper: StateKeeper = KeptInMemory()
 
     def keep_in(self, keeper: StateKeeper) -> None:
-        """Keep states there from now on, and look for them there."""
+        """Store states in ``keeper`` from now on, and read them from it."""
         self._keeper = keeper
 
     def copy(self) -> Midnights:
-        """The same states for use in one other thread; the keeper is shared."""
+        """Return the same states for use in one other thread; the keeper is shared."""
         other = Midnights(self._first)
         other._keeper = self._keeper
         other._held = self._held.copy()
         return other
 
     def adopt(self, other: Midnights) -> None:
-        """Take over the states that a copy has computed since."""
+        """Add the states that a copy has computed since."""
         for day, state in other._held.items():
             if day not in self._held:
                 self._hold(day, state)
 
     def nearest(self, day: int) -> tuple[int, MarketState]:
-        """The newest known state at or before ``day``, with its day."""
+        """Return the newest known state at or before ``day``, with its day."""
         held = max((each for each in self._held if each <= day), default=None)
         if held is not None and day - held < CHECKPOINT_DAYS:
             self._held.move_to_end(held)
@@ -77,7 +77,7 @@ class Midnights:
         return kept if kept is not None and kept[0] > at else (at, state)
 
     def put(self, day: int, state: MarketState) -> None:
-        """The state at this midnight was computed."""
+        """Hold a computed state; store it if its day is a checkpoint."""
         if day % CHECKPOINT_DAYS == 0:
             self._keeper.keep(day, state)
         self._hold(day, state)

@@ -1,8 +1,8 @@
-"""Recorded bars as a market: what the embedded exchange trades against in a replay.
+"""Recorded bars as the market of the embedded exchange, for backtests.
 
-A recorded bar says where the price went but not when. So while a bar is unfinished its market
-stands at the bar's open, and its whole path happens at the instant it closes. The cost of that
-assumption: an order sent inside a bar trades at a price up to one bar old.
+A recorded bar has no times of its prices. While a bar is unfinished its market stays at the bar's
+open, and its whole path happens at its close. Cost of this assumption: an order sent inside a bar
+trades at a price up to one bar old.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instr
 class RecordedMarket:
     """A ``MarketSource`` over one validated ``Dataset``.
 
-    ``last_ms`` is the close of the last bar; after it the market stands still: ``prices`` stay
-    at the last close and segments are NaN.
+    ``last_ms`` is the close of the last bar; after it ``prices`` stay at the last close
+    and segments are NaN.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RecordedMarket:
     ) -> None:
         bars = data.bars
         if not len(bars.open_ms):
-            raise InvalidDataError(f"market data {data.name} has no bars")
+            raise InvalidDataError(f"dataset {data.name} has no bars; import or choose another")
         self.data = data
         self.name = data.name
         self.symbols = bars.symbols
@@ -52,12 +52,12 @@ class RecordedMarket:
 
     @property
     def recorded_bars(self) -> int:
-        """Recorded bars over all symbols, gaps not counted."""
+        """Return the number of recorded bars of all symbols, without gaps."""
         return int(np.count_nonzero(~np.isnan(self.data.bars.close)))
 
     @cached_property
     def _atr(self) -> Floats:
-        """ATR known before each bar; NaN where unknown or zero (nothing moved)."""
+        """Return the ATR known before each bar, ``[bars, symbols]``; NaN where unknown or zero."""
         bars = self.data.bars
         atr = trailing_atr(bars.high, bars.low, bars.close)
         atr[atr <= 0.0] = np.nan
@@ -65,7 +65,7 @@ class RecordedMarket:
 
     @cached_property
     def _last_close(self) -> Floats:
-        """Each symbol's last known close, shape ``[symbols]``."""
+        """Return the last known closes, ``[symbols]``."""
         close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
@@ -74,7 +74,7 @@ class RecordedMarket:
 
     @cached_property
     def _ends(self) -> dict[str, tuple[int, float]]:
-        """Symbols whose bars end before the others': when, and at what close."""
+        """Return the symbols whose bars end early, with the end (ms) and the last close."""
         close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
@@ -85,13 +85,13 @@ class RecordedMarket:
         }
 
     def ended(self, symbol: str) -> tuple[int, float] | None:
-        """When its bars end before the others', and its last close; None: they do not."""
+        """Return when (ms) a symbol's bars end early and its last close; None if they do not."""
         return self._ends.get(symbol)
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Path over ``(from_ms, to_ms]``: the bars that close in it, then the open of the next.
+        """Return the path of ``(from_ms, to_ms]``: bars that close in it, then the next open.
 
-        ``range_atr`` is that of the widest single bar, for the rule it feeds is about bars.
+        ``range_atr`` is that of the widest bar, because ``StopFillModel`` is about single bars.
         """
         bars = self.data.bars
         count = len(bars.open_ms)
@@ -128,7 +128,7 @@ class RecordedMarket:
         )
 
     def _flat(self, row: int) -> Segment:
-        """Inside an unfinished bar: its open. Before the first bar or after the last: nothing."""
+        """Return a segment at the open of bar ``row``; NaN outside the recorded time."""
         if row >= len(self.data.bars.open_ms):
             none = self._no_market
             return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
@@ -144,7 +144,7 @@ class RecordedMarket:
         )
 
     def prices(self, at_ms: int) -> Floats:
-        """The containing bar's open until it closes; the last close once all bars have."""
+        """Return the open of the bar at ``at_ms``; after the last bar the last closes."""
         row = (at_ms - self.first_ms) // self.step_ms
         if row < 0:
             return self._no_market
@@ -157,7 +157,7 @@ class RecordedMarket:
         return self._half_spread
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Complete bars inside ``[since_ms, until_ms]``, aligned to UTC; see ``resample``."""
+        """Return the complete bars inside ``[since_ms, until_ms]``, aligned to UTC."""
         native = self._native(since_ms, until_ms)
         if period_ms == self.step_ms:
             return attrs.evolve(native, volume=native.volume.astype(np.float64))
@@ -170,14 +170,14 @@ class RecordedMarket:
         return _rows(self.data.bars, slice(first, last))
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """A snapshot is available at its own time."""
+        """Return the observations of ``(since_ms, until_ms]``, each available at its own time."""
         return self.data.open_interest.between(since_ms, until_ms)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         return self.data.funding.between(since_ms, until_ms)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        """None recorded: strategies that need them abstain."""
+        """Return an empty series: datasets have none, and strategies that need them abstain."""
         return attrs.evolve(
             self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
         )
@@ -188,24 +188,24 @@ class RecordedMarket:
         from_ms: int | None = None,
         to_ms: int | None = None,
     ) -> RecordedMarket:
-        """The same market with fewer symbols or less time; instruments and spreads stay.
+        """Return the market with fewer symbols or less time; instruments and spreads stay.
 
         Raises:
-            InvalidDataError: a symbol is not there, or no bar is left.
+            InvalidDataError: a symbol is not in the dataset, or no bar is left.
         """
         names = tuple(sorted(set(self.symbols if symbols is None else symbols)))
         for name in names:
             if name not in self.symbols:
                 near = difflib.get_close_matches(name, self.symbols, n=3)
                 hint = f"; nearest: {', '.join(near)}" if near else ""
-                raise InvalidDataError(f"market data {self.name} has no symbol {name!r}{hint}")
+                raise InvalidDataError(f"dataset {self.name} has no symbol {name!r}{hint}")
         since = self.first_ms if from_ms is None else from_ms
         until = self.last_ms if to_ms is None else to_ms
         native = self._native(since, until)
         if not len(native.open_ms) or not names:
             raise InvalidDataError(
-                f"market data {self.name} has no bars of these symbols in that time: "
-                f"it spans {self.first_ms} to {self.last_ms} (ms UTC)"
+                f"dataset {self.name} has no bars of these symbols between {since} and {until};"
+                f" it spans {self.first_ms} to {self.last_ms} (ms UTC)"
             )
         columns = [self.symbols.index(name) for name in names]
         data = attrs.evolve(
@@ -224,7 +224,7 @@ class RecordedMarket:
 
 
 def _first_known(rows: Floats) -> Floats:
-    """Per column the first value that is not NaN; NaN when there is none."""
+    """Return the first value that is not NaN per column; NaN if there is none."""
     known = ~np.isnan(rows)
     first: Floats = rows[known.argmax(axis=0), np.arange(rows.shape[1])]
     return first

@@ -1,7 +1,7 @@
-"""The generated market's best quotes and prints, made on demand from its path.
+"""The generated market's best quotes and market trades, made on demand from its path.
 
-Prints agree with the bars: their prices lie on the path, half a spread to the taker's side, and
-the quantities of one bar sum to its volume. Nothing here is kept.
+Market trades agree with the bars: their prices lie on the path, half a spread to the taker's side,
+and the quantities of one bar sum to its volume. Nothing is cached.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from kamou.core.model import BPS_PER_UNIT
 from kamou.venue.market.generated_day import TAPE, day_rng
 from kamou.venue.market.generator import GeneratedMarket
 
-TOP_SHARE = 0.002  # of a bar's volume rests at the best price: the order of a calm venue
-PRINTS_PER_BAR = 40  # enough to see flow; how many trades make a bar is not modelled
-TAKER_FOLLOWS = 0.7  # chance that a taker trades in the direction in which the path goes
+TOP_SHARE = 0.002  # of a bar's volume rests at the best price
+TRADES_PER_BAR = 40  # the number of trades in a bar is not modelled
+TAKER_FOLLOWS = 0.7  # probability that a taker trades in the path's direction
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -34,7 +34,7 @@ class BestQuotes:
 
 @attrs.frozen(kw_only=True, eq=False)
 class MarketTrades:
-    """Trades of one symbol in order of time, each ``[trades]``."""
+    """Market trades of one symbol in order of time, each ``[trades]``."""
 
     at_ms: Ints
     price: Floats
@@ -43,7 +43,7 @@ class MarketTrades:
 
 
 def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
-    """Whole ticks around the path's price, at least one apart; ``at_ms`` not before the origin."""
+    """Return quotes on the tick around the path's price; ``at_ms`` is not before the origin."""
     bar = (at_ms - market.first_ms) // market.step_ms
     day, row = divmod(bar, market.bars_per_day)
     scale = market.universe.scale
@@ -57,15 +57,15 @@ def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
 
 
 def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int) -> MarketTrades:
-    """The symbol's trades with ``from_ms < at_ms <= to_ms``.
+    """Return the symbol's market trades with ``from_ms < at_ms <= to_ms``.
 
     Raises:
-        ValueError: there is no such symbol.
+        ValueError: the market has no such symbol.
     """
     column = market.symbols.index(symbol)
     first = max(0, (from_ms - market.first_ms) // market.step_ms)
     last = max(first, (to_ms - market.first_ms - 1) // market.step_ms)
-    bars = [_bar_prints(market, column, bar) for bar in range(first, last + 1)]
+    bars = [_bar_trades(market, column, bar) for bar in range(first, last + 1)]
     at_ms = np.concatenate([each.at_ms for each in bars])
     kept = (from_ms < at_ms) & (at_ms <= to_ms)
 
@@ -81,15 +81,15 @@ def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int
     )
 
 
-def _bar_prints(market: GeneratedMarket, column: int, bar: int) -> MarketTrades:
-    """One bar's trades at seeded milliseconds after its open, up to its close."""
+def _bar_trades(market: GeneratedMarket, column: int, bar: int) -> MarketTrades:
+    """Return one bar's market trades, at seeded times between its open and close."""
     rng = np.random.default_rng(np.random.SeedSequence((market.seed, TAPE + 1, bar, column)))
     day, row = divmod(bar, market.bars_per_day)
-    offset = np.sort(rng.integers(1, market.step_ms, size=PRINTS_PER_BAR, endpoint=True))
+    offset = np.sort(rng.integers(1, market.step_ms, size=TRADES_PER_BAR, endpoint=True))
     mid = market.path(bar, column, offset / market.step_ms)
     rising = np.diff(mid, prepend=market.day(day).open[row, column]) >= 0
-    bought = rising == (rng.random(PRINTS_PER_BAR) < TAKER_FOLLOWS)
-    shares = rng.standard_exponential(PRINTS_PER_BAR)
+    bought = rising == (rng.random(TRADES_PER_BAR) < TAKER_FOLLOWS)
+    shares = rng.standard_exponential(TRADES_PER_BAR)
     half = mid * market.half_spread_bps()[column] / float(BPS_PER_UNIT)
     return MarketTrades(
         at_ms=market.first_ms + bar * market.step_ms + offset,

@@ -1,7 +1,7 @@
-"""The generator's perpetuals: who they are, and the constants of each.
+"""The generator's perpetuals and the constants of each.
 
 ``BTCUSDT`` and ``ETHUSDT``, then ``SYN003USDT``, ``SYN004USDT``, ...: names that no venue lists,
-so that a generated trade can never be taken for a real one.
+so nobody takes a generated trade for a real one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kamou.core.model import Instrument
 
 QUOTE = "USDT"
 SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bp, as on real venues
-LOTS_MAX = 10**9  # per order: not a limit that binds
+LOTS_MAX = 10**9  # per order; so large that it never binds
 NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value
 # rank up to which the tier holds, leverage, maintenance margin rate
 LEVERAGE_TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
@@ -24,14 +24,14 @@ LEVERAGE_TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
 
 @attrs.frozen(kw_only=True)
 class UniverseSettings:
-    """What the generated symbols look like. Volatilities are daily standard deviations."""
+    """Settings of the generated symbols. Volatilities are daily standard deviations."""
 
     btc_price: float = 60_000.0  # USDT
     eth_price: float = 3_000.0
     alt_price_median: float = 1.0
     alt_price_log_sd: float = 2.0  # from thousandths to hundreds, as listed
     btc_volatility: float = 0.025  # of the market's first factor
-    eth_volatility: float = 0.020  # of its second: ETH and alts beside BTC
+    eth_volatility: float = 0.020  # of its second factor: ETH and alts apart from BTC
     alt_volatility: tuple[float, float] = (0.025, 0.055)  # own part, uniform
     alt_beta: tuple[float, float] = (0.7, 1.5)  # to the first factor, uniform
     alt_second_beta: tuple[float, float] = (0.3, 1.0)
@@ -47,12 +47,12 @@ class Universe:
     """Constants per symbol, each ``[symbols]``; ``loadings`` is ``[factors, symbols]``."""
 
     instruments: tuple[Instrument, ...]
-    log_price: Floats  # where the symbol begins, and is weakly drawn to
+    log_price: Floats  # the first price, to which later ones are weakly pulled
     loadings: Floats
     factor_volatility: Floats  # [factors], daily
     volatility: Floats  # own part, daily
     turnover: Floats  # USDT a day
-    open_interest: Floats  # open interest at the start, base units
+    open_interest: Floats  # at the start, base units
     scale: Floats  # 10 ** decimals of the price
     half_spread_bps: Floats
 
@@ -62,7 +62,7 @@ class Universe:
 
 
 def make_universe(seed: int, count: int, settings: UniverseSettings) -> Universe:
-    """``count`` perpetuals, the same for the same seed and count."""
+    """Return ``count`` perpetuals; the same seed and count give the same ones."""
     assert count >= 1
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     rank = np.arange(1.0, count + 1)
