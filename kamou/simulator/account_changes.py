@@ -1,7 +1,7 @@
-"""What venues and humans do to an account beside us: each at moments drawn for its class.
+"""Changes of the account by the venue and by external orders, at drawn moments.
 
-Everything here happens at the venue, whether a process of ours is alive or not. An act that has
-nothing to act on yet is tried again a little later.
+They happen at the venue, with or without a running process. A change that finds no position or
+market to act on is tried again 20 s later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kamou.errors import RejectedError
 from kamou.ids import is_ours
 from kamou.simulator.faults import Chaos
 from kamou.simulator.market import SimulatedMarket
-from kamou.simulator.venue import LivingEngine, Venue
+from kamou.simulator.venue import SimulatedEngine, Venue
 from kamou.venue.state import OrderRequest, WorkingOrder
 
 CHANGE_RETRY_MS = 20_000
@@ -29,18 +29,21 @@ Act = Callable[[int, Random], bool]
 
 @attrs.define(eq=False)
 class AccountChanges:
-    """Schedules the acts on the venue. ``touched`` remembers when a human or the venue last
-    took protection away from a symbol: nobody can have restored it before it could be seen."""
+    """Schedules the changes at the venue.
+
+    ``touched`` has, by symbol, when a change last removed protection: the system can restore it
+    only after it has read the change.
+    """
 
     venue: Venue
-    engine: LivingEngine
+    engine: SimulatedEngine
     market: SimulatedMarket
     chaos: Chaos
     touched: dict[str, int] = attrs.Factory(dict)
     _manual: int = 0
 
     def forgotten(self, at_ms: int) -> None:
-        """Nobody knows any more what is held: the first reconciliation must find it."""
+        """Count all positions as changed: the restored journal may not have them."""
         self.touched.update({position.symbol: at_ms for position in self.engine.positions()})
 
     def begin(self) -> None:
@@ -50,8 +53,8 @@ class AccountChanges:
             "adl": self._deleverage,
             "liquidation": self._gap,
             "insufficient_margin": self._withdraw,
-            "external_order": self._trade_by_hand,
-            "external_cancel": self._cancel_by_hand,
+            "external_order": self._trade_externally,
+            "external_cancel": self._cancel_externally,
         }
         for name, act in acts.items():
             for at_ms in self.chaos.moments(name):
@@ -59,7 +62,7 @@ class AccountChanges:
 
     def _at(self, at_ms: int, name: str, act: Act) -> None:
         def happen() -> None:
-            if at_ms >= self.chaos.calm_ms:
+            if at_ms >= self.chaos.convergence_ms:
                 return
             if act(at_ms, self.chaos.draw(name)):
                 self.chaos.note(name)
@@ -71,12 +74,12 @@ class AccountChanges:
     # --- the venue -------------------------------------------------------------------
 
     def _held(self, draw: Random) -> str | None:
-        """A symbol of which something is held."""
+        """Return a symbol with a position."""
         held = [p.symbol for p in self.engine.positions()]
         return held[draw.randrange(len(held))] if held else None
 
     def _delist(self, at_ms: int, draw: Random) -> bool:
-        # BTC, the first, stays: others are measured against it.
+        # BTC, the first, never ends, because others are measured against it.
         symbol = self.market.symbols[1 + draw.randrange(len(self.market.symbols) - 1)]
         self.market.delist(symbol, at_ms)
 
@@ -91,7 +94,7 @@ class AccountChanges:
 
     def _change(self, at_ms: int, draw: Random) -> bool:
         symbol = self.market.symbols[draw.randrange(len(self.market.symbols))]
-        if draw.random() < 0.7:  # where it matters
+        if draw.random() < 0.7:  # more often a symbol with a position
             symbol = self._held(draw) or symbol
         before = self.engine.instruments[symbol]
         match draw.randrange(6):
@@ -126,7 +129,7 @@ class AccountChanges:
         self.market.jump(position.symbol, at_ms + 1000, 0.45 if position.quantity > 0 else 2.2)
         return True
 
-    # --- humans ----------------------------------------------------------------------
+    # --- external ----------------------------------------------------------------------
 
     def _withdraw(self, at_ms: int, draw: Random) -> bool:
         account = self.engine.account()
@@ -135,10 +138,10 @@ class AccountChanges:
         def return_it() -> None:
             self.engine.transfer(D(2000))
 
-        self.venue.at(min(at_ms + 600_000, self.chaos.calm_ms - 1), return_it)
+        self.venue.at(min(at_ms + 600_000, self.chaos.convergence_ms - 1), return_it)
         return True
 
-    def _trade_by_hand(self, at_ms: int, draw: Random) -> bool:
+    def _trade_externally(self, at_ms: int, draw: Random) -> bool:
         symbol = self.market.symbols[draw.randrange(len(self.market.symbols))]
         held = {p.symbol: p.quantity for p in self.engine.positions()}.get(symbol, D(0))
         instrument = self.engine.instruments[symbol]
@@ -148,7 +151,7 @@ class AccountChanges:
         each = quotes[symbol].mark * instrument.contract_size
         quantity = D(draw.randrange(50, 600)) / each // instrument.lot * instrument.lot
         side = OrderSide.BUY if draw.random() < 0.5 else OrderSide.SELL
-        if held and draw.random() < 0.3:  # closes it by hand
+        if held and draw.random() < 0.3:  # closes the position externally
             side = OrderSide.SELL if held > 0 else OrderSide.BUY
             quantity = abs(held)
         self._manual += 1
@@ -167,7 +170,7 @@ class AccountChanges:
         self.touched[symbol] = at_ms
         return True
 
-    def _cancel_by_hand(self, at_ms: int, draw: Random) -> bool:
+    def _cancel_externally(self, at_ms: int, draw: Random) -> bool:
         held = {p.symbol for p in self.engine.positions()}
         stops = self._live(
             lambda order: (

@@ -1,7 +1,7 @@
-"""Backups of the journal, and the operator who restores one: minutes are missing from it then.
+"""Backups of the journal, and the restore of one by the operator.
 
-The venue goes on as it is. What was committed after the backup is gone from the journal, though
-everything that came of it was really sent.
+Events after the backup are missing from the restored journal; the orders that followed from them
+were sent, and the venue goes on.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from kamou.simulator.faults import Chaos
 from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 
-AGE_S = (20.0, 900.0)  # of a backup when it is restored; young ones are more common
-DOWN_MS = 61_000  # what a human takes at least: no bar is looked at twice
+AGE_S = (20.0, 900.0)  # age of a restored backup; low ages are more common
+DOWN_MS = 61_000  # shortest time of a restore; no bar is then read twice
 
 OnCommit = Callable[[Sequence[Committed]], None]
 
 
 @attrs.define(eq=False)
 class Backups:
-    """Copies the journal at some times, and puts the copy in its place at others."""
+    """Copies the journal at some times and restores the copy at others."""
 
     chaos: Chaos
     folder: Path
-    _plan: list[tuple[int, int]] = attrs.Factory(list)  # copied when, restored when; to come
-    _taken: bool = False  # the copy that is restored next
-    _restored: bool = False  # the next process finds it
+    _plan: list[tuple[int, int]] = attrs.Factory(list)  # (copied at, restored at) in ms
+    _taken: bool = False  # the next copy has been made
+    _restored: bool = False  # the next process starts on a copy
 
     def __attrs_post_init__(self) -> None:
         draw = self.chaos.draw("restored_backup")
@@ -44,8 +44,8 @@ class Backups:
     def _copy(self) -> Path:
         return self.folder / "backup.sqlite3"
 
-    def watching(self, on_commit: OnCommit, path: Path, clock: Clock) -> OnCommit:
-        """``on_commit``, and a copy when one is due: right after a commit the files are whole."""
+    def copying_after(self, on_commit: OnCommit, path: Path, clock: Clock) -> OnCommit:
+        """Return ``on_commit`` followed by a due copy: after a commit the files are complete."""
 
         def committed(done: Sequence[Committed]) -> None:
             on_commit(done)
@@ -55,16 +55,16 @@ class Backups:
 
         return committed
 
-    async def stop_in_time(self, clock: Clock, stopped: trio.Event) -> None:
-        """The operator stops the run before a backup takes the journal's place."""
+    async def stop_for_restore(self, clock: Clock, stopped: trio.Event) -> None:
+        """Stop the run at the time of the next restore."""
         if self._plan and self._plan[0][1] > clock.now_ms():
             await clock.sleep_until(self._plan[0][1])
             stopped.set()
 
     def restore(self, to: Path, now_ms: int) -> int:
-        """Replace the next process's disk if it is time to. How long that took, in ms.
+        """Restore a due backup on the next process's disk and return the time taken in ms.
 
-        A backup that was never taken, for nobody ran, is passed over.
+        If no process ran at the time of the copy, there is none to restore.
         """
         if not self._plan or now_ms < self._plan[0][1]:
             return 0
@@ -77,7 +77,7 @@ class Backups:
         self.chaos.note("restored_backup")
         return DOWN_MS
 
-    def taken_up(self) -> bool:
-        """Whether the process that begins now is the first on a restored journal."""
+    def take_restored(self) -> bool:
+        """Return True, once, if the process that starts is the first on a restored journal."""
         restored, self._restored = self._restored, False
         return restored

@@ -1,4 +1,4 @@
-"""After the calm: does the book, folded from the journal alone, agree with the venue?"""
+"""The check after the convergence phase: the book of the journal agrees with the venue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kamou.venue.engine import Engine
 
 
 def convergence_failures(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
-    """Everything that is lost, doubled, in flight, unprotected or unexplained (6, 7)."""
+    """Yield what is lost, duplicated, in flight, unprotected or unexplained (6, 7)."""
     with contextlib.closing(database.open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
     book = PositionBook()
@@ -50,11 +50,11 @@ def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
             and order.side.sign * position.quantity < 0
         ]
         if sum((o.quantity - o.filled for o in stops), Decimal(0)) < abs(position.quantity):
-            yield f"{position.symbol}: {position.quantity} behind {len(stops)} stops"
+            yield f"{position.symbol}: {len(stops)} stops do not cover {position.quantity}"
         elif len(stops) > 1:
             yield f"{position.symbol}: {len(stops)} stops"
         if trade is not None and (not trade.protected or trade.unprotected_since_ms):
-            yield f"{position.symbol} is not known to be protected"
+            yield f"{position.symbol}: the book has no confirmed stop"
 
 
 def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
@@ -63,10 +63,10 @@ def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
     if resting != working:
         yield (
             f"orders only at the venue {sorted(resting - working)},"
-            f" only in the book {[_told(book, o) for o in sorted(working - resting)]}"
+            f" only in the book {[_describe(book, o) for o in sorted(working - resting)]}"
         )
     if stuck := sorted(o.client_order_id for o in book.orders.values() if o.status in IN_FLIGHT):
-        yield f"in flight for ever: {stuck}"
+        yield f"orders still in flight: {stuck}"
     held = {p.symbol for p in engine.positions()}
     if orphans := [
         o.client_order_id
@@ -75,13 +75,13 @@ def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
     ]:
         yield f"orders without a position: {orphans}"
     if book.finished:
-        yield f"flat and not published: {sorted(book.finished)}"
+        yield f"trades without a position that are not closed: {sorted(book.finished)}"
     open_ = {trade.permit_id for trade in book.trades.values()}
     if idle := sorted(set(book.reservations) - open_):
-        yield f"reserved for nothing: {idle}"
+        yield f"reservations without a trade: {idle}"
 
 
-def _told(book: PositionBook, name: str) -> str:
+def _describe(book: PositionBook, name: str) -> str:
     order = book.orders[name]
     return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
 
@@ -91,28 +91,28 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
     venue = Counter(fill.key for fill in engine.fills(0))
     if journalled != venue:
         yield f"fills lost {dict(venue - journalled)}, too many {dict(journalled - venue)}"
-    told = Counter(income.income_id for income in engine.income(0))
+    listed = Counter(income.income_id for income in engine.income(0))
     booked = Counter(ev.income.income_id for ev in events if isinstance(ev, e.IncomeRecorded))
-    if told != booked:
-        yield f"income lost {dict(told - booked)}, too many {dict(booked - told)}"
+    if listed != booked:
+        yield f"income lost {dict(listed - booked)}, too many {dict(booked - listed)}"
 
 
 def _money(
     book: PositionBook, events: list[e.Event], engine: Engine, start: Decimal
 ) -> Iterator[str]:
-    """The journal alone explains the venue's balance, to the cent."""
+    """Check that the journal explains the venue's wallet balance to the cent."""
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
     intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}
     if corrected or any(
         f.client_order_id and f.client_order_id not in intended for f in engine.fills(0)
     ):
-        return  # what others did, or an intent that a backup lacks, is in no trade of the journal
+        return  # external fills, and fills without an intent, are in no trade
     balance = start + book.net_deposits
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
     balance += sum((ev.added for ev in events if isinstance(ev, ResultCorrected)), Decimal(0))
     balance += sum((c.added for c in book.pending_corrections(0)), Decimal(0))
     for trade in (*book.trades.values(), *book.finished.values()):
         balance += trade.realized - trade.fees + trade.funding
-    told = engine.account().wallet_balance
-    if abs(balance - told) >= CENT:
-        yield f"money: the journal makes {balance}, the venue has {told}"
+    reported = engine.account().wallet_balance
+    if abs(balance - reported) >= CENT:
+        yield f"wallet balance: {balance} by the journal, {reported} at the venue"

@@ -1,4 +1,4 @@
-"""Counts the steps of actors, and makes one of them raise where it waits.
+"""Counts the steps of actors and injects crashes where an actor waits.
 
 A *crash point* is where a task of an actor is suspended, as the chain of Kamou's own frames
 from the actor's ``run`` inwards: two ways into the same ``await`` are two crash points.
@@ -19,12 +19,12 @@ import kamou
 from kamou.runtime.determinism import throw_into
 
 HOME = str(Path(kamou.__file__).parent)
-STEPS_AT_ONCE_MAX = 100_000  # an hour of a world has some 15,000
-NOT_THE_ACTORS = ("supervisor.py",)  # it runs the actors' tasks; a crash there is another matter
+STEPS_AT_ONCE_MAX = 100_000  # a simulated hour has about 15,000 steps
+NOT_THE_ACTORS = ("supervisor.py",)  # its frames run the actors' tasks and are no crash points
 
 
 class InjectedCrash(Exception):
-    """Raised where an actor waited, because somebody said so."""
+    """Raised by the simulation where an actor waits."""
 
 
 Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost first
@@ -32,7 +32,7 @@ Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost 
 
 @attrs.frozen(order=True)
 class CrashPoint:
-    """Where a task of ``actor`` waits."""
+    """A place where a task of ``actor`` waits."""
 
     actor: str
     chain: Chain
@@ -42,7 +42,7 @@ class CrashPoint:
 
 
 def product_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
-    """Kamou's frames of a suspended coroutine, outermost first."""
+    """Yield Kamou's frames of a suspended coroutine, outermost first."""
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is not None and frame.f_code.co_filename.startswith(HOME):
@@ -53,7 +53,7 @@ def product_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
 
 
 def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
-    """The actor whose task, or whose own nursery's task, this is; None before its first step."""
+    """Return the actor whose task, or nursery's task, this is; None before its first step."""
     actor = task.name
     if actor not in actors:
         parent = task.parent_nursery and task.parent_nursery.parent_task
@@ -66,14 +66,14 @@ def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
 
 
 class Stuck(BaseException):
-    """Simulated time stands still while tasks work: a task is due again and again at once."""
+    """Raised when tasks keep working while simulated time does not advance."""
 
 
 class StepCounter(trio.abc.Instrument):
-    """Counts the scheduler's steps, and lets ``strike`` choose some that raise.
+    """Counts the scheduler's steps and injects a crash where ``strike`` returns True.
 
-    ``order`` is a checksum of whose steps they were, in their order. A task that is still working
-    after ``at_once_max`` steps of one instant gets ``Stuck`` (seed 960263).
+    ``order`` is a checksum of the tasks in the order of their steps. A task that still works after
+    ``at_once_max`` steps of one instant gets ``Stuck`` (seed 960263).
     """
 
     def __init__(
@@ -97,10 +97,13 @@ class StepCounter(trio.abc.Instrument):
             self._instant = now, self.count
         self.order = crc32(task.name.encode(), self.order)
         if task.child_nurseries:
-            return  # a task that waits for its own nursery may not leave before its children
+            return  # a task may not leave its own nursery before its children
         if self.count - self._instant[1] > self._at_once_max and not self._stuck:
             self._stuck = True
-            throw_into(task, Stuck(f"{task.name} works on, and no time passes"))
+            throw_into(
+                task,
+                Stuck(f"{task.name} still works and no time passes"),
+            )
             return
         if self._strike is None:
             return

@@ -1,8 +1,7 @@
-"""What is owed: decisions that rest on what was true, orders as intended, deeds done in time.
+"""Checks over time: decisions on true data, orders as intended, actions done in time.
 
-The checks of ``invariants`` look at single orders; these look at what came before and what must
-come after. They know what the venue really told, and the venue's own records; of the journal
-only what was promised in it.
+``invariants`` checks single orders; this module checks what came before them and what must follow.
+It reads the venue's reports and audit log, and of the journal the permits, intents and states.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from kamou.venue.engine import Engine
 from kamou.venue.state import FillAudit, MoneyAudit, OrderAudit
 
 Wrong = Callable[[str, int, str, str], None]
-"""rule, at_ms, symbol, detail"""
+"""Receives a violation: rule, at_ms, symbol, detail."""
 
-TOLERANCE = Decimal("0.05")  # Q moves between the read that sized an order and its permit
-SKEW_MAX_MS = 4_000  # our clock's worst error; permits are held against it
-SKEW_SEEN_MS = 1_500  # an error that entries must wait for
-READ_MS = 4_000  # a read may take so long on its way
-OBEYED_AFTER_MS = 20_000  # from a human's command to its entry in the journal, crashes included
-FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to nothing held
+TOLERANCE = Decimal("0.05")  # sizing equity moves between the read of a plan and its permit
+SKEW_MAX_MS = 4_000  # the largest clock error; permits may outlast their expiry by it
+SKEW_SEEN_MS = 1_500  # a clock error at which entries must pause
+READ_MS = 4_000  # longest travel time of a read
+OBEYED_AFTER_MS = 20_000  # from an operator's command to its event in the journal, crashes included
+FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to no position
 OVERDUE_MS = 120_000  # beyond a trade's time stop
-LOSS_SLACK = Decimal("0.001")  # of the day's equity: between our reads of it and the system's
+LOSS_SLACK = Decimal("0.001")  # of the day's equity, which moves between two reads
 SAMPLE_MS = 1_000
 MAJOR_SYMBOLS = ("BTC", "ETH")
 _T = TradingState
@@ -47,7 +46,7 @@ class _Permit:
     granted_at_ms: int
     released: bool = False
     filled: Decimal = Decimal(0)
-    ended: bool = False  # by the venue's evidence
+    ended: bool = False  # its order was closed at the venue
 
     @property
     def open_risk(self) -> Decimal:
@@ -57,7 +56,7 @@ class _Permit:
 
 
 class DueActions:
-    """Told of everything by the monitor, in order. Times are true ones."""
+    """Receives every event, order and record from the monitor, in order. Times are true."""
 
     def __init__(
         self,
@@ -72,13 +71,13 @@ class DueActions:
         self.limits = limits
         self._excused_ms = excused_ms
         self._wrong = wrong
-        self._quotes: dict[str, tuple[int, Quote]] = {}  # as told: when, what
+        self._quotes: dict[str, tuple[int, Quote]] = {}  # newest reported: (at_ms, quote)
         self._permits: dict[str, _Permit] = {}
         self._intents: dict[str, Intent] = {}
         self._stops: dict[str, dict[str, Decimal]] = {}  # symbol -> client order id -> trigger
         self._held_since: dict[str, int] = {}
-        self._foreign: set[str] = set()  # held, and not by us alone
-        self._due: dict[str, tuple[int, int]] = {}  # symbol -> time stop, since when it counts
+        self._external: set[str] = set()  # symbols with a position that external orders added to
+        self._due: dict[str, tuple[int, int]] = {}  # symbol -> (time limit, counted from)
         self._drifting = False
         self._ordered: tuple[TradingState, int] | None = None
         self._state = _T.ACTIVE
@@ -86,51 +85,51 @@ class DueActions:
         self._day_equity = Decimal(0)
         self._day_net_deposits = Decimal(0)
         self._fees = Decimal(0)
-        self._opening_most = Decimal(0)  # what a record that began within the day may count from
+        self._opening_most = Decimal(0)  # highest opening equity that a journal may count from
         self._transfers: list[tuple[int, Decimal]] = []  # since the day was opened
         self._equity: deque[tuple[int, Decimal]] = deque()  # sampled
         self._outside = outside
-        self.skew = (0, 0)  # our clock's error and since when, both in ms, where it can be seen
+        self.skew = (0, 0)  # (clock error, since when) in ms, if the system can measure it
         self.bound_by_risk = 0  # permits whose size a risk limit decided
 
     # --- what happens ----------------------------------------------------------------
 
     def quoted(self, now_ms: int, quotes: Mapping[str, Quote]) -> None:
-        """The venue told these quotes, whatever they are worth."""
+        """Store the quotes that the venue reported, right or wrong."""
         for symbol, quote in quotes.items():
             self._quotes[symbol] = (now_ms, quote)
 
     def ordered(self, state: TradingState, now_ms: int) -> None:
-        """A human asked for this state."""
+        """Expect the state that the operator ordered."""
         if state.severity > self._state.severity:
             self._ordered = (state, now_ms)
 
     def ended(self) -> None:
-        """The process is gone, and with it what it was told but had not written."""
+        """Forget an order of the operator that the ended process had not committed."""
         self._ordered = None
 
     def rolled_back(self, book: PositionBook) -> None:
-        """The journal is an older one again, and this is its book."""
+        """Continue with the book of a restored journal."""
         self._state, self._drifting = book.state, book.drifting
         self._flatten_ms = self.engine.market_ms if book.state is _T.FLATTENING else 0
-        # Its opening and the transfers that it counts from there belong together (seed 930124).
+        # The opening and the transfers counted since belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
         forgotten = [paid for paid in self._transfers if paid not in known]
         in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_at_ms]
-        self._day_equity = book.day_equity - sum(in_opening, Decimal(0))  # until it is listed
+        self._day_equity = book.day_equity - sum(in_opening, Decimal(0))  # until the venue lists it
         self._opening_most = self._day_equity
         self._day_net_deposits = book.day_net_deposits + sum(
             (amount for _, amount in forgotten), Decimal(0)
         )
-        # What it does not know of is adopted, and when that was to end is forgotten.
+        # Positions that it does not have are adopted, and their time limits are lost.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
         for permit_id, permit in self._permits.items():
-            # Longer ago than an order takes to arrive: what did not, never will.
+            # The restart took longer than an order needs to arrive, so a missing order never will.
             permit.ended = permit.ended or permit_id not in book.reservations
 
     def journalled(self, event: e.Event) -> None:
-        """This was committed."""
+        """Update the state with a committed event."""
         match event:
             case e.PermitGranted():
                 self._granted(event)
@@ -154,25 +153,25 @@ class DueActions:
                 pass
 
     def _opened(self, event: e.DayOpened) -> None:
-        """A day counts from the equity at 00:00; what was paid in since is no profit of it.
+        """Open a day at its equity of 00:00 UTC, with transfers since then as net deposits.
 
-        So does the day of a record that begins within it, as far as transfers go (seed 1000448).
+        A journal that begins within the day counts its transfers the same way (seed 1000448).
         """
         from_ms = event.midnight_at_ms if event.at_midnight else event.at_ms + 1
         self._day_equity = event.equity if event.opening is None else event.opening
         if event.opening is None:
             paid = (paid for at_ms, paid in self._transfers if from_ms <= at_ms <= event.at_ms)
             self._day_equity -= sum(paid, Decimal(0))
-            if self._day_equity <= 0:  # all of it was paid in: the day begins with the read
+            if self._day_equity <= 0:  # all of it was deposited, so the day begins with the read
                 self._day_equity, from_ms = event.equity, event.at_ms + 1
-        # Without a midnight the fees that it knows of are taken back, and no gain of fills whose
-        # trades it does not know (seed 930695).
+        # Without a midnight the journal adds back the fees that it has, and no gain of fills whose
+        # trades it does not have (seed 930695).
         self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
         self._day_net_deposits = sum((amount for _, amount in self._transfers), Decimal(0))
 
     def _written_off(self, client_order_id: str) -> None:
-        """No order ends without the venue's evidence: it may not be live there."""
+        """Check that an order that the journal closed is not live at the venue."""
         order = self.engine._state.orders.get(client_order_id)
         if order is not None and order.live:
             symbol = order.request.symbol
@@ -203,17 +202,17 @@ class DueActions:
         self._sum(plan, wrong, sizing_equity + self._lately_gone())
 
     def _lately_gone(self) -> Decimal:
-        """Money that was there when the figures were read that a plan was made on."""
+        """Return the USDT lost or withdrawn since the reads that a new plan may rest on."""
         moved = self._outside.unknown(self.engine.market_ms)
         known = [equity for _, equity in self._equity]
         return moved + (max(known) - known[-1] if known else Decimal(0))
 
     def _sum(self, plan: Plan, wrong: Callable[[str, str], None], sizing_equity: Decimal) -> None:
-        """Everything held to its stop, and everything promised, together."""
+        """Check open and cluster risk of all positions and permits together."""
         total = cluster = Decimal(0)
         for position in self.engine.positions():
             stops = self._stops.get(position.symbol)
-            if not stops or position.symbol in self._foreign:
+            if not stops or position.symbol in self._external:
                 continue
             sign = 1 if position.quantity > 0 else -1
             stop = min(stops.values()) if sign > 0 else max(stops.values())
@@ -249,7 +248,7 @@ class DueActions:
             self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at {worst:.5f} lost")
 
     def _losses(self, opened: Decimal) -> list[Decimal]:
-        """What the day has lost since ``opened``, as a fraction, at each remembered moment."""
+        """Return the day's loss at each sample, as a fraction of the equity ``opened``."""
         if not opened:
             return []
         return [(opened + self._day_net_deposits - equity) / opened for _, equity in self._equity]
@@ -257,7 +256,7 @@ class DueActions:
     # --- the wire and the venue ------------------------------------------------------
 
     def sent(self, intent: Intent, now_ms: int) -> None:
-        """This leaves the process."""
+        """Check an entry that the process sends against clock, quote and day's loss."""
         if intent.role is not OrderRole.ENTRY:
             return
 
@@ -267,24 +266,24 @@ class DueActions:
         error_ms, since_ms = self.skew
         skewed_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
-            wrong("SKEWED", f"entered with our clock {error_ms} ms off since {since_ms}")
+            wrong("SKEWED", f"entered with a clock error of {error_ms} ms since {since_ms}")
         told_ms, quote = self._quotes.get(intent.symbol, (0, None))
         if quote is None or not all(
             price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
         ):
             wrong("BAD_QUOTE", f"entered on {quote}")
         elif quote.bid > quote.ask:
-            wrong("BAD_QUOTE", f"entered on a crossed book {quote.bid} {quote.ask}")
+            wrong("BAD_QUOTE", f"entered on a crossed quote, bid {quote.bid} ask {quote.ask}")
         else:
             age_ms = told_ms - quote.at_ms
             if age_ms > self.limits.quote_age_max_s * 1000 + SKEW_MAX_MS + READ_MS:
-                wrong("STALE_QUOTE", f"entered on a quote of {age_ms} ms before")
+                wrong("STALE_QUOTE", f"entered on a quote {age_ms} ms old")
         losses = self._losses(self._day_equity)
         since_ms = self._equity[0][0] if self._equity else now_ms
         seen_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         lost = min(losses, default=Decimal(0)) - LOSS_SLACK
         if seen_ms < KNOWN_AFTER_MS:
-            return  # so short a time may not have been seen
+            return  # the system may not have read the account since
         if lost > self.limits.daily_loss_max:
             wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
         half = self.limits.daily_loss_max * self.limits.reduced_at
@@ -292,12 +291,12 @@ class DueActions:
             wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
     def audit_record(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
-        """The venue's own records."""
+        """Update the state with a record of the venue's audit log."""
         if isinstance(record, MoneyAudit):
             if record.kind == "transfer":
                 self._day_net_deposits += record.amount
                 self._transfers.append((record.at_ms, record.amount))
-                self._equity.clear()  # what was before is of another account
+                self._equity.clear()  # earlier equity is not comparable
         elif isinstance(record, FillAudit):
             self._fees += record.fee
             self._filled(record)
@@ -316,14 +315,14 @@ class DueActions:
         if intent is None:
             self._wrong("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
             return
-        told = (record.side, record.type, record.reduce_only, record.trigger_price)
+        reported = (record.side, record.type, record.reduce_only, record.trigger_price)
         meant = (intent.side, intent.type, intent.role is not OrderRole.ENTRY, intent.trigger_price)
-        if told != meant or record.remaining > intent.quantity:
+        if reported != meant or record.remaining > intent.quantity:
             self._wrong(
                 "NOT_AS_INTENDED",
                 record.at_ms,
                 record.symbol,
-                f"{record.client_order_id} {intent.role.value}: {told} {record.remaining},"
+                f"{record.client_order_id} {intent.role.value}: {reported} {record.remaining},"
                 f" not {meant} {intent.quantity}",
             )
         if intent.role is OrderRole.STOP_LOSS and record.trigger_price is not None:
@@ -343,11 +342,11 @@ class DueActions:
         if after == 0 or after * before < 0:
             self._held_since.pop(symbol, None)
             self._due.pop(symbol, None)
-            self._foreign.discard(symbol)
+            self._external.discard(symbol)
         if after != 0:
             self._held_since.setdefault(symbol, record.at_ms)
             if added and not is_ours(record.client_order_id):
-                self._foreign.add(symbol)
+                self._external.add(symbol)
         permit = self._permits.get(intent.permit_id) if intent is not None else None
         if permit is None:
             return
@@ -362,7 +361,7 @@ class DueActions:
     # --- time ------------------------------------------------------------------------
 
     def look(self, now_ms: int) -> None:
-        """What should have happened by now?"""
+        """Report the actions that are overdue at ``now_ms``."""
         last_ms = self._equity[-1][0] if self._equity else 0
         if now_ms - last_ms < SAMPLE_MS:
             return
@@ -375,7 +374,7 @@ class DueActions:
                 self._ordered = None
                 self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
         if self._flatten_ms and self._held_since:
-            # A human may open after the order to be flat: the minute is each position's own.
+            # An external order may open a position later, so each position has its own minute.
             since_ms = max(self._flatten_ms, min(self._held_since.values()))
             if now_ms - since_ms > FLAT_AFTER_MS + self._excused_ms("", since_ms, now_ms):
                 self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")

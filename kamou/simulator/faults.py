@@ -1,8 +1,8 @@
-"""Every way in which the simulated world is hostile: one row each in ``FAULTS``.
+"""The faults of the simulation, one row each in ``FAULTS``.
 
-A seed switches whole classes on or off (a swarm covers more than everything at once does) and
-draws when and how often each strikes from a generator of the class's own, so that leaving one
-class out changes nothing for the others. ``Chaos`` is one seed's faults; it counts each strike.
+A seed switches whole faults on or off, because seeds with few faults reach other states than seeds
+with all. Each fault draws its times from a random stream of its own, so leaving one out changes
+nothing for the others. ``Chaos`` is one seed's faults over time; it counts each strike.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from kamou.runtime.determinism import random_stream
 
 @attrs.frozen
 class Fault:
-    """One class. ``windows_per_hour`` of ``window_s``: how often and how long it lasts; a class
-    without windows strikes single calls with ``rate``, or at moments of its own.
+    """One fault. It lasts ``window_s`` seconds ``windows_per_hour`` times an hour, or strikes
+    single calls with probability ``rate``, or acts at moments of its own.
 
-    ``stream`` numbers the class's own random stream: a new name changes no draw. The number of a
-    class that is gone is given to no other.
+    ``stream`` is the number of its random stream, so a new name changes no draw. The number of a
+    removed fault is not used again.
     """
 
     stream: int
@@ -33,98 +33,149 @@ class Fault:
     doc: str
     windows_per_hour: float = 0.0
     window_s: tuple[float, float] = (0.0, 0.0)
-    rate: float = 0.0  # per call, message or commit
-    share: float = 0.35  # of the seeds that have it
+    rate: float = 0.0  # probability per call, message or commit
+    share: float = 0.35  # of the seeds have it
 
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
         1,
         "latency_reorder",
-        "requests and answers take up to seconds, and overtake each other",
+        "requests and responses take up to 2 s and arrive in another order",
         rate=0.5,
         share=0.6,
     ),
-    Fault(2, "timeout_before_accept", "an order times out and never arrives", rate=0.1),
-    Fault(3, "timeout_after_accept", "an order times out and is accepted, perhaps later", rate=0.1),
-    Fault(4, "duplicate_events", "the stream repeats itself", rate=0.2),
-    Fault(5, "lost_events", "the stream leaves something out", rate=0.15),
-    Fault(6, "out_of_order_events", "the stream delivers late and in another order", rate=0.3),
-    Fault(7, "partial_fills", "the book is thin: entries and targets fill in parts", share=0.5),
-    Fault(8, "half_open", "the stream is dead and does not say so", 3, (20, 300)),
-    Fault(9, "disconnect", "no call gets through, and the stream is lost", 3, (5, 180)),
-    Fault(10, "rate_limit_and_ban", "every call is refused: wait", 3, (5, 240)),
-    Fault(11, "maintenance", "reads fail, orders end in the unknown", 1.5, (60, 600)),
-    Fault(12, "clock_skew", "our clock is seconds off, and drifts by steps", 4, (120, 600)),
-    Fault(13, "stale_feed", "quotes and bars of a while ago", 3, (30, 240)),
-    Fault(14, "frozen_feed", "quotes stand still, no bar closes", 3, (30, 300)),
-    Fault(15, "bad_data", "NaN prices, crossed books, gaps", 6, (20, 200)),
+    Fault(2, "timeout_before_accept", "an order times out and does not arrive", rate=0.1),
     Fault(
-        16, "lying_venue", "an order, fill, position or payment is missing from a list", rate=0.05
+        3, "timeout_after_accept", "an order times out and is accepted, up to 8 s late", rate=0.1
     ),
-    Fault(17, "disk_full", "the journal cannot grow", 2, (2, 120)),
-    Fault(18, "slow_fsync", "a commit takes up to seconds", rate=0.05),
-    Fault(19, "actor_crash", "an actor raises where it waits", rate=0.0004, share=0.5),
-    Fault(20, "process_kill", "the process dies, at a commit, a call or any time", 4, share=0.5),
-    Fault(21, "power_cut", "as a kill, and what was not synced is gone", 2, share=0.35),
-    Fault(22, "operator", "halt, resume, flatten, and restarts with other settings", 3, share=0.35),
-    Fault(23, "delisting", "a market ends; the venue settles what is held", 0.6, share=0.25),
-    Fault(24, "instrument_change", "tick, lot, contract size or risk tier change", 3, share=0.25),
-    Fault(25, "adl", "the venue takes part of a position away", 3, share=0.25),
-    Fault(26, "liquidation", "the market gaps through stop and liquidation price", 1, share=0.25),
-    Fault(27, "insufficient_margin", "money leaves the account", 1.5, share=0.25),
-    Fault(28, "external_order", "a human trades by hand on the same account", 2.5, share=0.3),
-    Fault(29, "external_cancel", "a human cancels our stop", 2.5, share=0.3),
-    Fault(30, "stops_refused", "the venue takes no separate stops", 4, (30, 300), share=0.25),
-    Fault(31, "tight_limits", "limits so narrow that risk, not exposure, bounds sizes", share=0.3),
-    Fault(32, "restored_backup", "the journal of minutes ago comes back", 1.5, share=0.25),
-    Fault(33, "day_end", "a UTC day ends half-way through, and another opens", share=0.3),
+    Fault(4, "duplicate_events", "the private stream repeats an event", rate=0.2),
+    Fault(5, "lost_events", "the private stream drops an event", rate=0.15),
+    Fault(
+        6,
+        "out_of_order_events",
+        "the private stream delivers events late and in another order",
+        rate=0.3,
+    ),
+    Fault(
+        7,
+        "partial_fills",
+        "the order book is thin, so entries and take-profits fill in parts",
+        share=0.5,
+    ),
+    Fault(8, "half_open", "the private stream stops without an error", 3, (20, 300)),
+    Fault(9, "disconnect", "the venue is unreachable and the private stream is lost", 3, (5, 180)),
+    Fault(
+        10,
+        "rate_limit_and_ban",
+        "the venue answers every call with a rate limit or ban",
+        3,
+        (5, 240),
+    ),
+    Fault(11, "maintenance", "reads fail and orders have an unknown outcome", 1.5, (60, 600)),
+    Fault(
+        12, "clock_skew", "the system clock is up to 4 s wrong and changes in steps", 4, (120, 600)
+    ),
+    Fault(13, "stale_feed", "quotes and bars are up to 90 s old", 3, (30, 240)),
+    Fault(14, "frozen_feed", "quotes do not change and no bar closes", 3, (30, 300)),
+    Fault(15, "bad_data", "prices are NaN, quotes are crossed, bars are missing", 6, (20, 200)),
+    Fault(16, "lying_venue", "a list omits an order, a fill, a position or a payment", rate=0.05),
+    Fault(17, "disk_full", "the disk is full, so the journal cannot commit", 2, (2, 120)),
+    Fault(18, "slow_fsync", "a commit takes up to 7 s", rate=0.05),
+    Fault(19, "actor_crash", "an actor raises an error where it waits", rate=0.0004, share=0.5),
+    Fault(
+        20,
+        "process_kill",
+        "the process is killed at a commit, at a call or at any time",
+        4,
+        share=0.5,
+    ),
+    Fault(21, "power_cut", "the process is killed and unsynced data is lost", 2, share=0.35),
+    Fault(
+        22,
+        "operator",
+        "the operator halts, resumes, flattens or restarts with other settings",
+        3,
+        share=0.35,
+    ),
+    Fault(23, "delisting", "a market ends and the venue settles its position", 0.6, share=0.25),
+    Fault(
+        24,
+        "instrument_change",
+        "tick size, lot size, contract size or margin rate changes",
+        3,
+        share=0.25,
+    ),
+    Fault(25, "adl", "auto-deleveraging closes all or half of a position", 3, share=0.25),
+    Fault(26, "liquidation", "the price gaps through stop and liquidation price", 1, share=0.25),
+    Fault(27, "insufficient_margin", "a withdrawal leaves too little margin", 1.5, share=0.25),
+    Fault(28, "external_order", "an external order fills on the same account", 2.5, share=0.3),
+    Fault(29, "external_cancel", "a stop is canceled externally", 2.5, share=0.3),
+    Fault(30, "stops_refused", "the venue rejects separate stops", 4, (30, 300), share=0.25),
+    Fault(
+        31,
+        "tight_limits",
+        "risk limits are so low that they, not exposure, decide sizes",
+        share=0.3,
+    ),
+    Fault(
+        32,
+        "restored_backup",
+        "a backup of the journal, up to 15 min old, is restored",
+        1.5,
+        share=0.25,
+    ),
+    Fault(33, "day_end", "a UTC day ends in the middle of the run", share=0.3),
     Fault(
         34,
         "site_trouble",
-        "the public site crashes, hangs, grows, floods, does not start",
+        "the public site crashes, hangs, grows, floods its output or does not start",
         10,
         share=0.25,
     ),
     Fault(
         35,
         "blind_account",
-        "the account cannot be read for minutes; all else can",
+        "the account cannot be read for 1 to 7 min; other reads work",
         6,
         (60, 420),
         share=0.15,
     ),
     Fault(
-        36, "narrow_day_budget", "so little may be lost in a day that admission binds", share=0.08
+        36,
+        "narrow_day_budget",
+        "the daily loss limit is so low that the daily budget binds",
+        share=0.08,
     ),
-    Fault(37, "narrow_open_risk", "so little may be at risk at once that it binds", share=0.08),
+    Fault(37, "narrow_open_risk", "the open risk limit is so low that it binds", share=0.08),
+    Fault(38, "narrow_cluster", "the cluster risk limit is so low that it binds", share=0.08),
+    Fault(39, "narrow_shock", "the assumed shock is so large that it binds", share=0.08),
+    Fault(40, "narrow_notional", "the total notional limit is so low that it binds", share=0.08),
+    Fault(41, "narrow_margin", "the total margin limit is so low that it binds", share=0.08),
     Fault(
-        38, "narrow_cluster", "so little may be at risk in one direction that it binds", share=0.08
+        42,
+        "narrow_counts",
+        "the limits on entries per hour and day are so low that they bind",
+        share=0.08,
     ),
-    Fault(39, "narrow_shock", "a shock so large that it binds", share=0.08),
-    Fault(40, "narrow_notional", "so little notional in total that it binds", share=0.08),
-    Fault(41, "narrow_margin", "so little margin in total that it binds", share=0.08),
-    Fault(42, "narrow_counts", "so few entries an hour and a day that they bind", share=0.08),
 )
-"""Faults of language models are not among them: nothing asks one yet."""
+"""No fault of a language model is among them, because no simulated part calls one."""
 
-TOLD_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
-"""Where these are all the faults, the stream tells of a lost stop: nothing excuses a wait."""
+REPORTED_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
+"""If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
 
-SWARM_STREAM = 100  # which classes a seed switches on
-SIMULATION_STREAM = (
-    101  # what else differs between worlds: the venue's orders, the time between runs
-)
+SWARM_STREAM = 100  # which faults a seed switches on
+SIMULATION_STREAM = 101  # attached orders or not, the time between runs
 
 FAULT_NAMES = tuple(fault.name for fault in FAULTS)
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
 def parse(text: str) -> frozenset[str] | None:
-    """``all`` (None: each seed draws its own), ``none``, or names separated by commas.
+    """Return the faults in ``text``; None for ``all``, where each seed draws its own.
 
     Raises:
-        ConfigurationError: there is no such fault; names the nearest.
+        ConfigurationError: a fault is unknown or ``text`` is empty.
     """
     if text == "all":
         return None
@@ -137,12 +188,14 @@ def parse(text: str) -> frozenset[str] | None:
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAULT_NAMES)}"
             raise ConfigurationError(f"unknown fault {name!r}; {hint}")
     if not names:
-        raise ConfigurationError("--faults names nothing; say all, none, or some of them")
+        raise ConfigurationError(
+            "--faults is empty; expected all, none, or a comma-separated list such as adl,bad_data"
+        )
     return frozenset(names)
 
 
 def drawn(seed: int) -> frozenset[str]:
-    """The classes that a seed switches on; one seed in ten has none."""
+    """Return the faults that a seed switches on; one seed in ten has none."""
     draw = random_stream(seed, SWARM_STREAM)
     if draw.random() < 0.1:
         return frozenset()
@@ -150,15 +203,15 @@ def drawn(seed: int) -> frozenset[str]:
 
 
 class Chaos:
-    """One seed's faults over time. All times are true ones, in ms."""
+    """One seed's faults over time. All times are true times in ms, without clock skew."""
 
     def __init__(
-        self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int, calm_ms: int
+        self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int, convergence_ms: int
     ) -> None:
         self.seed = seed
         self.on = frozenset(on)
         self.struck: Counter[str] = Counter()
-        self.calm_ms = calm_ms  # from here on nothing is broken any more
+        self.convergence_ms = convergence_ms  # start of the convergence phase, which has no faults
         self._draws = {fault.name: random_stream(seed, fault.stream) for fault in FAULTS}
         self._windows = {
             fault.name: self._drawn_windows(fault, start_ms, end_ms)
@@ -168,12 +221,12 @@ class Chaos:
         self._counted: set[tuple[str, int]] = set()
 
     def draw(self, name: str) -> Random:
-        """The class's own generator."""
+        """Return the fault's own random stream."""
         return self._draws[name]
 
     def chance(self, name: str, now_ms: int, rate: float | None = None) -> bool:
-        """Whether this call is struck; counted."""
-        if name not in self.on or now_ms >= self.calm_ms:
+        """Return True, and count it, if the fault strikes this call."""
+        if name not in self.on or now_ms >= self.convergence_ms:
             return False
         if self._draws[name].random() >= (BY_NAME[name].rate if rate is None else rate):
             return False
@@ -181,8 +234,8 @@ class Chaos:
         return True
 
     def inside(self, name: str, now_ms: int) -> tuple[int, int] | None:
-        """The window of this class that ``now_ms`` is in; counted once per window."""
-        if now_ms >= self.calm_ms:
+        """Return the fault's window that contains ``now_ms``; count each window once."""
+        if now_ms >= self.convergence_ms:
             return None
         for window in self._windows.get(name, ()):
             if window[0] <= now_ms < window[1]:
@@ -193,17 +246,17 @@ class Chaos:
         return None
 
     def windows(self, name: str) -> tuple[tuple[int, int], ...]:
-        """When a class lasts, from and to."""
+        """Return the fault's windows as (from_ms, to_ms)."""
         return self._windows.get(name, ())
 
     def moments(self, name: str) -> tuple[int, ...]:
-        """When a class strikes that lasts no time."""
+        """Return the moments at which a fault without duration strikes."""
         return tuple(
-            window[0] for window in self._windows.get(name, ()) if window[0] < self.calm_ms
+            window[0] for window in self._windows.get(name, ()) if window[0] < self.convergence_ms
         )
 
     def note(self, name: str) -> None:
-        """It struck."""
+        """Count a strike."""
         self.struck[name] += 1
 
     def _drawn_windows(
@@ -216,14 +269,14 @@ class Chaos:
         for _ in range(max(1, count)):
             at_ms = start_ms + int(draw.random() * (end_ms - start_ms))
             low, high = fault.window_s
-            # Short ones are more common than long ones.
+            # Short windows are more common than long ones.
             length = low * (high / low) ** draw.random() if low else 0.0
             found.append((at_ms, min(end_ms, at_ms + int(1000 * length))))
         return tuple(sorted(found))
 
 
 def covered_ms(windows: Iterable[tuple[int, int]], since_ms: int, until_ms: int) -> int:
-    """How much of that time at least one of the windows covers."""
+    """Return the ms of that time that at least one window covers."""
     covered, reached_ms = 0, since_ms
     for from_ms, to_ms in sorted(windows):
         begin, end = max(from_ms, reached_ms), min(to_ms, until_ms)

@@ -1,7 +1,7 @@
-"""The port at a hostile venue: faults between the port's guard and the engine.
+"""The port with faults between its checks and the engine.
 
-The guard (``submit``, ``reduce``) is the product's own and stays in front; here a request gets
-lost, late or answered wrongly. Everything that is sent goes past the monitor first.
+``submit`` and ``reduce`` are the product's own. Behind them a request is lost, late or answered
+wrongly. The monitor sees every request before it is sent.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from kamou.errors import (
 from kamou.exchange.embedded import SimulatedExchange, as_request
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
-from kamou.simulator.simulated_process import Power
+from kamou.simulator.simulated_process import CrashSchedule
 from kamou.simulator.venue import OnTheWire, Venue
 
 T = TypeVar("T")
 
 TIMEOUT_S = 3.0  # the client's own, for orders
-LATE_MAX_S = 8.0  # an accepted order may act this late: within the venue's receive window
+LATE_MAX_S = 8.0  # latest act of an accepted order, within the venue's receive window
 PORT_TIMEOUT_S = 2.0
 NAN = Decimal("nan")
 
 
 class FaultyExchange(SimulatedExchange):
-    """``SimulatedExchange`` whose venue outlives it, over a line that ``Chaos`` holds."""
+    """A ``SimulatedExchange`` with the faults of ``Chaos``, on a venue that outlives it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class FaultyExchange(SimulatedExchange):
         venue: Venue,
         chaos: Chaos,
         monitor: Monitor,
-        power: Power,
+        crashes: CrashSchedule,
         true_clock: Clock,
         **more: Any,
     ) -> None:
@@ -68,12 +68,12 @@ class FaultyExchange(SimulatedExchange):
         self._venue = venue
         self._chaos = chaos
         self._monitor = monitor
-        self._power = power
+        self._crashes = crashes
         self._true = true_clock
         self._late: list[tuple[int, int, VenueEvent]] = []
         self._heard = 0
         self._cut = False
-        venue.pushed.clear()  # nobody listened
+        venue.pushed.clear()  # events before this process are lost
 
     # --- time and the stream -------------------------------------------------------
 
@@ -82,8 +82,8 @@ class FaultyExchange(SimulatedExchange):
         self._sync()
 
     def _sync(self) -> int:
-        """The venue at the true now, and its pushes on their way to us."""
-        self._power.check()
+        """Advance the venue to the true time, deliver its events and return the time."""
+        self._crashes.check()
         now_ms = self._true.now_ms()
         self._venue.advance(now_ms)
         self._monitor.look(now_ms)
@@ -95,7 +95,7 @@ class FaultyExchange(SimulatedExchange):
             self._forward([heapq.heappop(self._late)[2]])
         cut = self._chaos.inside("disconnect", now_ms) is not None
         if self._cut and not cut:
-            self.needs_reconcile = True  # connected again: something may have been missed
+            self.needs_reconcile = True  # connected again; events may have been missed
         self._cut = cut
         return now_ms
 
@@ -114,7 +114,7 @@ class FaultyExchange(SimulatedExchange):
             heapq.heappush(self._late, (due_ms, self._heard, event))
 
     async def _request(self) -> None:
-        """One way between us and the venue."""
+        """Wait for the travel time of one message."""
         chaos = self._chaos
         if chaos.chance("latency_reorder", self._true.now_ms()):
             await trio.sleep(10 ** chaos.draw("latency_reorder").uniform(-2.5, 0.3))
@@ -124,7 +124,7 @@ class FaultyExchange(SimulatedExchange):
     # --- reads -----------------------------------------------------------------------
 
     async def _read(self, name: str, read: Callable[[], T]) -> T:
-        self._power.check()
+        self._crashes.check()
         chaos, now_ms = self._chaos, self._true.now_ms()
         if chaos.inside("rate_limit_and_ban", now_ms):
             await trio.lowlevel.checkpoint()
@@ -133,11 +133,11 @@ class FaultyExchange(SimulatedExchange):
             await trio.sleep(PORT_TIMEOUT_S)
             raise UnreachableError(f"{name}: no answer")
         await self._request()
-        self._power.maybe("call")
+        self._crashes.kill_if_due("call")
         self._sync()
         found = read()
         await self._request()
-        self._power.check()
+        self._crashes.check()
         return found
 
     async def instruments(self) -> tuple[Instrument, ...]:
@@ -149,7 +149,7 @@ class FaultyExchange(SimulatedExchange):
         )
 
     def _data_ms(self) -> int:
-        """Up to when the market data goes."""
+        """Return the time up to which market data is served."""
         now_ms = self._true.now_ms()
         frozen = self._chaos.inside("frozen_feed", now_ms)
         if frozen:
@@ -268,7 +268,7 @@ class FaultyExchange(SimulatedExchange):
         return await self._read("server_time", self._true.now_ms)
 
     def _lie(self, name: str, listed: tuple[T, ...]) -> tuple[T, ...]:
-        """The list without one of its rows."""
+        """Return the list, without one of its rows if the fault strikes."""
         if not listed or not self._chaos.chance("lying_venue", self._true.now_ms()):
             return listed
         out = self._chaos.draw("lying_venue").randrange(len(listed))
@@ -277,7 +277,7 @@ class FaultyExchange(SimulatedExchange):
     # --- orders ------------------------------------------------------------------------
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
-        self._power.check()
+        self._crashes.check()
         now_ms = self._true.now_ms()
         self._show_skew(now_ms)
         self._monitor.sent(intent, attached, now_ms)
@@ -296,14 +296,17 @@ class FaultyExchange(SimulatedExchange):
         elif self._chaos.chance("latency_reorder", now_ms):
             draw = self._chaos.draw("latency_reorder")
             acts_ms += int(1000 * 10 ** draw.uniform(-2, 0.3))
-        self._power.maybe("before a call")
+        self._crashes.kill_if_due("before a call")
         sent = self._venue.place(as_request(intent), children, acts_ms)
         if late:
             await self._time_out(intent.client_order_id)
         return await self._answer(sent, intent.client_order_id)
 
     def _show_skew(self, now_ms: int) -> None:
-        """Tell the rules how wrong our clock is where answers come at once: else it has excuses."""
+        """Report the clock's error to the due actions if responses are immediate.
+
+        With late responses the system cannot measure the error, so no rule applies.
+        """
         window = self._chaos.inside("clock_skew", now_ms)
         if window is None or "latency_reorder" in self._chaos.on:
             self._monitor.due_actions.skew = (0, 0)
@@ -311,13 +314,13 @@ class FaultyExchange(SimulatedExchange):
             self._monitor.due_actions.skew = (self._clock.now_ms() - now_ms, window[0])
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
-        self._power.check()
+        self._crashes.check()
         now_ms = self._true.now_ms()
         await self._may_send(client_order_id)
         if self._chaos.chance("timeout_before_accept", now_ms):
             await self._time_out(client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
-        self._power.maybe("before a call")
+        self._crashes.kill_if_due("before a call")
         await self._answer(self._venue.cancel(client_order_id, acts_ms), client_order_id)
 
     async def _may_send(self, client_order_id: str) -> None:
@@ -336,16 +339,16 @@ class FaultyExchange(SimulatedExchange):
         raise UnknownOutcomeError(f"{client_order_id}: no answer within {TIMEOUT_S:g} s")
 
     async def _answer(self, sent: OnTheWire, client_order_id: str) -> VenueOrder:
-        """Wait for the request to act and its answer to come back."""
+        """Wait until the request acts and its response arrives; return or raise it."""
         await self._true.sleep_until(sent.arrives_ms)
         self._sync()
         assert sent.arrived
-        self._power.maybe("after a call")
+        self._crashes.kill_if_due("after a call")
         await self._request()
         self._sync()
         if isinstance(sent.answer, RejectedError):
             raise sent.answer
-        return sent.answer  # type: ignore[return-value]  # a cancel's answer is not looked at
+        return sent.answer  # type: ignore[return-value]  # nothing reads a cancel's response
 
 
 _COLUMNS = ("open", "high", "low", "close", "volume")

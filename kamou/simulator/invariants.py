@@ -1,4 +1,4 @@
-"""What must hold, checked while the world runs: reads the venue's records, the wire, the journal.
+"""The invariants, checked during a simulation on audit log, requests and journal.
 
 Numbers are those of ``docs/reliability.md``: 1 permits, 2 client order ids (and nothing that the
 venue accepts was written off before), 3 protection, 4 limits, 5 size, 6 book is venue (see
@@ -43,9 +43,9 @@ from kamou.venue.state import (
     OrderAudit,
 )
 
-VIOLATIONS_MAX = 50  # one defect repeats itself
+VIOLATIONS_MAX = 50  # one defect may violate a rule many times
 LAST_EVENTS = 60  # shown with the first violation
-SLOW_S = 90  # a slow disk or a crash explains a call that was not answered for so long after
+SLOW_S = 90  # a slow disk or a crash excuses unanswered calls for so long after it
 
 
 @attrs.define(kw_only=True)
@@ -57,7 +57,7 @@ class _Permit:
 
 
 class Monitor:
-    """Everything that is checked in one world. It outlives the processes in it."""
+    """The checks of one simulation, over all of its processes."""
 
     def __init__(
         self, *, engine: Engine, limits: RiskLimits, excused_ms: ExcusedTime, trace: Trace
@@ -68,9 +68,9 @@ class Monitor:
         self.found: list[Violation] = []
         self.last: tuple[str, ...] = ()  # events before the first violation
         self.coverage: Counter[str] = Counter()
-        self.disturbed_ms = 0  # when a crash, or a slow disk, last explained a failed call
-        self.on_grant: Callable[[], None] = lambda: None  # somebody waits for the next permit
-        self.stalls: list[tuple[int, int]] = []  # a request timed out, or the disk stood still
+        self.disturbed_ms = 0  # when a crash or slow disk last excused a failed call
+        self.on_grant: Callable[[], None] = lambda: None  # called at the next permit
+        self.stalls: list[tuple[int, int]] = []  # a request timed out or the disk was slow
         self.state = TradingState.ACTIVE
         self.head_seq = 0
         self._head_body = b""
@@ -85,15 +85,15 @@ class Monitor:
             outside=outside,
             wrong=self.violation,
         )
-        self._day_unknown = False  # an older journal came back that knows of no day
+        self._day_unknown = False  # a restored journal has no open day
         self._sampled_ms = 0
-        self._told = 0  # violations of the checker that are reported
+        self._reported = 0  # violations of the checker reported so far
         self._seen = 0  # audit records
         self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
         self._permits: dict[str, _Permit] = {}
         self._intents: dict[str, Intent] = {}
         self._sent: set[str] = set()
-        self._written_off: dict[str, int] = {}  # orders that the journal calls dead, unfilled
+        self._written_off: dict[str, int] = {}  # unfilled orders that the journal has closed
         self._entered: dict[str, str] = {}  # trade -> client order id of its entry
 
     def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
@@ -103,14 +103,14 @@ class Monitor:
             self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
 
     def note(self, line: str) -> None:
-        """Something happened: it belongs in the trace."""
+        """Add a line to the trace."""
         self.trace.line(line)
         self._recent.append(line)
 
     # --- the journal -----------------------------------------------------------------
 
     def committed(self, done: Sequence[Committed]) -> None:
-        """These are durable now."""
+        """Check events that were committed."""
         for each in done:
             event = each.event
             kind = type(event).__name__
@@ -129,10 +129,15 @@ class Monitor:
             self.head_seq, self._head_body = each.seq, body
 
     def recovered(self, connection: sqlite3.Connection, now_ms: int) -> None:
-        """A process found this database: is all that was acknowledged in it? (8)"""
+        """Check that a process finds every committed event in its database (8)."""
         row = connection.execute("SELECT count(*), coalesce(max(seq), 0) FROM event").fetchone()
         if tuple(row) != (self.head_seq, self.head_seq):
-            self.violation("LOST", now_ms, "", f"{tuple(row)} of {self.head_seq} events are left")
+            self.violation(
+                "LOST",
+                now_ms,
+                "",
+                f"{tuple(row)} events are left of {self.head_seq}",
+            )
             self.head_seq = row[1]
             return
         if self.head_seq:
@@ -141,12 +146,13 @@ class Monitor:
             ).fetchone()
             body = body.encode() if isinstance(body, str) else bytes(body)
             if body != self._head_body:
-                self.violation("LOST", now_ms, "", f"event {self.head_seq} is another")
+                self.violation("LOST", now_ms, "", f"event {self.head_seq} has another body")
 
     def rolled_back(self, connection: sqlite3.Connection) -> None:
-        """An older journal stands in its place: what came after it is no loss, it was given up.
+        """Continue with a restored journal, whose missing events are not lost events.
 
-        What was sent and promised really was. State, drift and the day are the journal's again.
+        Sent orders and granted permits stay known. Trading state, drift and day are those of the
+        restored journal.
         """
         events = read_events(connection, 0)
         book = PositionBook()
@@ -155,7 +161,7 @@ class Monitor:
         self.state = book.state
         self.due_actions.rolled_back(book)
         self.portfolio.forgotten()
-        # What it does not know of is adopted: its stop bounds the risk from then on (seed 930640).
+        # Positions that it does not have are adopted with a stop of their own (seed 930640).
         self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
         self._day_unknown = not book.day
 
@@ -187,7 +193,7 @@ class Monitor:
             self._written_off[event.client_order_id] = event.at_ms
 
     def strategy_of(self, client_order_id: str) -> str:
-        """The strategy that an entry order is of; empty when nobody knows."""
+        """Return the strategy of an entry order; empty if it is unknown."""
         intent = self._intents.get(client_order_id)
         permit = self._permits.get(intent.permit_id) if intent is not None else None
         return permit.plan.strategy if permit is not None else ""
@@ -199,7 +205,7 @@ class Monitor:
     # --- the wire --------------------------------------------------------------------
 
     def sent(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
-        """This is about to leave the process."""
+        """Check an order that the process is about to send."""
         self.coverage[f"sent {intent.role.value}"] += 1
         self.note(f"{now_ms} wire {intent.role.value} {intent.symbol} {intent.client_order_id}")
 
@@ -226,7 +232,7 @@ class Monitor:
         if permit is None:
             wrong("UNPERMITTED", f"no permit {intent.permit_id!r}")
         elif permit.client_order_id != intent.client_order_id:
-            wrong("UNPERMITTED", f"the permit is used by {permit.client_order_id or 'nobody'}")
+            wrong("UNPERMITTED", f"the permit is used by {permit.client_order_id or 'no order'}")
         elif permit.released:
             wrong("UNPERMITTED", "the permit was released")
         elif now_ms > permit.expires_at_ms + SKEW_MAX_MS:
@@ -237,7 +243,7 @@ class Monitor:
     # --- the venue -------------------------------------------------------------------
 
     def look(self, now_ms: int) -> None:
-        """Take the venue's new audit records; is anything overdue?"""
+        """Check the venue's new audit records and everything with a deadline."""
         count = self.engine.audit_log_count
         if self._seen < count:
             for record in self.engine.audit_log_since(self._seen):
@@ -250,10 +256,10 @@ class Monitor:
         if now_ms - self._sampled_ms >= SAMPLE_MS:
             self._sampled_ms = now_ms
             self.portfolio.sample(checker, now_ms)
-        if self._told < len(checker.found):
-            for violation in checker.found[self._told :]:
+        if self._reported < len(checker.found):
+            for violation in checker.found[self._reported :]:
                 self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
-            self._told = len(checker.found)
+            self._reported = len(checker.found)
 
     def _take(self, record: AuditRecord) -> None:
         self.trace.digest(repr(record).encode())
@@ -287,7 +293,7 @@ class Monitor:
         self._checker.take(record)
 
     def _size(self, record: FillAudit) -> None:
-        """A position is never larger than its permit (5)."""
+        """Check that a position is not larger than its permit (5)."""
         intent = self._intents.get(record.client_order_id)
         if record.reduce_only or not is_ours(record.client_order_id):
             return
@@ -310,7 +316,7 @@ class Monitor:
     # --- the supervisor --------------------------------------------------------------
 
     def exited(self, exit_: ChildExit, now_ms: int) -> None:
-        """Every crash was ordered, or follows from one that was (11)."""
+        """Check that a crash was injected or follows from an injected one (11)."""
         if exit_.kind is ExitKind.STUCK:
             self.violation("STUCK", now_ms, "", exit_.child)
         if exit_.kind is not ExitKind.CRASHED:
@@ -332,7 +338,7 @@ class Monitor:
     # --- the end ---------------------------------------------------------------------
 
     def close(self) -> None:
-        """Equity closes (7)."""
+        """Check that the equity closes (7)."""
         engine = self.engine
         self.look(engine.market_ms)
         before = len(self._checker.found)
@@ -350,14 +356,14 @@ class Monitor:
 
 
 def _leaves(error: BaseException | None) -> tuple[BaseException | None, ...]:
-    """What a group of errors consists of: several tasks of one actor may be struck at once."""
+    """Return the single errors of a group: crashes may strike several tasks at once."""
     if not isinstance(error, BaseExceptionGroup):
         return (error,)
     return tuple(leaf for each in error.exceptions for leaf in _leaves(each))
 
 
 def _where(error: Exception | None) -> str:
-    """The innermost of our own lines that it was raised at."""
+    """Return the innermost line of Kamou in the error's traceback."""
     trail = error.__traceback__ if error is not None else None
     where = ""
     while trail is not None:

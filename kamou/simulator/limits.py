@@ -1,4 +1,4 @@
-"""The limits on the portfolio in a simulated world: who checks them, and which of them bound."""
+"""The portfolio limits in a simulation: their checker, and which limits bound."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kamou.venue.state import FillAudit, MoneyAudit
 if TYPE_CHECKING:
     from kamou.simulator.invariants import Monitor
 
-WINDOW_MS = 45_000  # a permit, the worst error of our clock, and an order that acts late
+WINDOW_MS = 45_000  # a permit's time, the largest clock error and the latest act of an order
 
 BOUND = {
     Deny.RISK_PER_TRADE_EXCEEDED: "risk",
@@ -40,7 +40,7 @@ SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
 
 
 def bound_by(event: e.Event) -> Iterator[str]:
-    """The limits that decided this permit's size, or its denial."""
+    """Yield the limits that decided a permit's size or its denial."""
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
     elif isinstance(event, e.PermitDenied):
@@ -53,16 +53,16 @@ def bound_by(event: e.Event) -> Iterator[str]:
 
 
 def leverage_of(engine: Engine, client_order_id: str) -> int:
-    """The leverage that an order asked for, by the venue's own record of it."""
+    """Return the leverage of an order, from the venue's own record."""
     order = engine._state.orders.get(client_order_id) or engine._store.order(client_order_id)
     return order.request.leverage if order is not None else 1
 
 
 def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_ms: int) -> None:
-    """Let the day of a restored record that knew of none count from where ``event`` counts it.
+    """Open the day of a restored journal that had none, as ``event`` counts it.
 
-    It begins with what is there then, within the day (seed 910212), unless its midnight was
-    rebuilt: there ``portfolio`` opened the day itself.
+    The day begins with the equity of now (seed 910212), unless the journal rebuilt its midnight,
+    where ``portfolio`` has opened the day itself.
     """
     if event.opening is None:
         portfolio.reopen_day(seen, now_ms)
@@ -73,7 +73,7 @@ def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_m
 def limits_on(
     monitor: Monitor, engine: Engine, limits: RiskLimits, outside: OutsideChanges
 ) -> LimitChecker:
-    """The checker of everything together for one world."""
+    """Return the checker of the portfolio limits for one simulation."""
     columns = {symbol: n for n, symbol in enumerate(engine.source.symbols)}
 
     def mark_at(symbol: str, at_ms: int) -> Decimal | None:
@@ -106,7 +106,7 @@ def limits_on(
 
 
 class SimulatedChecker(Checker):
-    """The venue checker, with what the account's other users do taken into account."""
+    """The venue checker with allowances for external changes."""
 
     def __init__(
         self, limits: RiskLimits, excused_ms: ExcusedTime, outside: OutsideChanges

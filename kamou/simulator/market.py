@@ -1,7 +1,7 @@
 """A market for the simulator: one price per second and symbol, in regimes that make trades.
 
-Seconds are bars: a second's price stands until the next. Minutes of range and minutes of trend
-alternate per symbol, so that both strategies speak often. After ``freeze_ms`` nothing moves.
+Each second is a bar: its price is valid until the next. Minutes of range and of trend alternate per
+symbol, so both strategies signal often. After ``freeze_ms`` no price moves.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from kamou.core.model import Instrument
 
 D = Decimal
 STEP_MS = 1_000
-INTEREST_MS = HOUR_MS
+OPEN_INTEREST_MS = HOUR_MS
 
 
 @attrs.frozen(kw_only=True)
 class MarketSettings:
-    """What the paths are made of. Rates are per second, in fractions of the price."""
+    """Settings of the price paths. Rates are per second, in fractions of the price."""
 
-    volatility: float = 0.0005  # a minute's range is about half a percent: trades within minutes
-    pull: float = 0.01  # towards the regime's mean, when ranging: a half-life of a minute
+    volatility: float = 0.0005  # a range of about 0.5 % a minute, so trades end within minutes
+    pull: float = 0.01  # towards the mean of a range, with a half-life of a minute
     drift: float = 0.00008  # of a trend
     regime_s: int = 900  # mean length of a regime
-    volume: float = 20_000.0  # money per second, median: an order of 1,500 fits within a tenth
+    volume: float = 20_000.0  # USDT per second, median; an order of 1,500 USDT fits within a tenth
     volume_deviation: float = 0.6  # of its logarithm
-    thin_share: float = 0.0  # of the seconds that have almost no volume: partial fills
+    thin_share: float = 0.0  # of the seconds have almost no volume, for partial fills
     gap_per_hour: float = 0.6  # jumps per symbol
     gap_size: float = 0.02  # of a jump, before its sign
 
 
 def instrument(index: int) -> Instrument:
-    """Symbols of unlike ticks, lots and contract sizes."""
+    """Return the instrument of a column; tick, lot and contract sizes differ."""
     tick, lot, size = (
         (D("0.01"), D("0.001"), D(1)),
         (D("0.1"), D(1), D("0.001")),
@@ -63,7 +63,7 @@ def instrument(index: int) -> Instrument:
 
 
 class SimulatedMarket:
-    """A ``MarketSource``, whole in memory. ``instruments`` may change: venues do that."""
+    """A ``MarketSource`` that is whole in memory. Faults may change its ``instruments``."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class SimulatedMarket:
         self._nothing = np.full(symbols, np.nan)
         self._none = np.zeros(symbols)
         self._last: tuple[int, Segment] = (-1, self._still(0))
-        self._interest = np.exp(0.01 * chance.standard_normal((seconds // 3600 + 2, symbols)))
+        self._open_interest = np.exp(0.01 * chance.standard_normal((seconds // 3600 + 2, symbols)))
         self._ended: dict[int, int] = {}  # column -> row from which there is no market
 
     def delist(self, symbol: str, at_ms: int) -> None:
-        """From here on the symbol has no price, no bars and no volume."""
+        """End the symbol's market: from ``at_ms`` on it has no price, bars or volume."""
         column = self.symbols.index(symbol)
         row = self._row(at_ms)
         self._price[row:, column] = np.nan
@@ -104,7 +104,7 @@ class SimulatedMarket:
         self._last = (-1, self._last[1])
 
     def jump(self, symbol: str, at_ms: int, factor: float) -> None:
-        """The price gaps, for good."""
+        """Multiply all prices from ``at_ms`` on by ``factor``."""
         self._price[self._row(at_ms) :, self.symbols.index(symbol)] *= factor
         self._last = (-1, self._last[1])
 
@@ -117,12 +117,12 @@ class SimulatedMarket:
         return self._half_spread
 
     def prices(self, at_ms: int) -> Floats:
-        """The price of the second that the instant is in."""
+        """Return the prices of the second that contains the instant, ``[symbols]``."""
         prices: Floats = self._price[self._row(at_ms)]
         return prices
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """The seconds that begin in ``(from_ms, to_ms]``; none: the market stands."""
+        """Return the seconds that begin in ``(from_ms, to_ms]``; without any, no volume."""
         first, last = self._row(from_ms) + 1, self._row(to_ms)
         if last < first:
             return self._still(last)
@@ -173,20 +173,20 @@ class SimulatedMarket:
         return resample(seconds, period_ms)
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        first = max(0, (since_ms - self.first_ms) // INTEREST_MS)
-        last = min(len(self._interest) - 1, (until_ms - self.first_ms) // INTEREST_MS)
+        first = max(0, (since_ms - self.first_ms) // OPEN_INTEREST_MS)
+        last = min(len(self._open_interest) - 1, (until_ms - self.first_ms) // OPEN_INTEREST_MS)
         if last <= first:
-            return empty_series(self.symbols, INTEREST_MS)
+            return empty_series(self.symbols, OPEN_INTEREST_MS)
         hours = np.arange(first + 1, last + 1, dtype=np.int64)
         return Series(
             symbols=self.symbols,
-            available_ms=self.first_ms + INTEREST_MS * hours,
-            values=self._interest[first + 1 : last + 1],
-            period_ms=INTEREST_MS,
+            available_ms=self.first_ms + OPEN_INTEREST_MS * hours,
+            values=self._open_interest[first + 1 : last + 1],
+            period_ms=OPEN_INTEREST_MS,
         )
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        """Every hour, so that an hour's run pays some."""
+        """Return hourly rates, so that a simulated hour has a settlement."""
         first = -(-(since_ms + 1) // HOUR_MS)
         hours = np.arange(first, until_ms // HOUR_MS + 1, dtype=np.int64)
         if not len(hours):
@@ -206,7 +206,7 @@ class SimulatedMarket:
 def _path(
     chance: np.random.Generator, seconds: int, frozen: int, settings: MarketSettings
 ) -> Floats:
-    """Logarithms of one symbol's prices: ranges pulled to a mean, trends, and jumps."""
+    """Return log prices of one symbol: ranges pulled to a mean, trends and jumps."""
     noise = settings.volatility * chance.standard_normal(seconds)
     jumps = chance.random(seconds) < settings.gap_per_hour / 3600
     noise += np.where(jumps, settings.gap_size * chance.standard_normal(seconds), 0.0)
@@ -230,7 +230,7 @@ def _path(
 
 
 def _pulled(steps: Floats, pull: float) -> Floats:
-    """x[t] = (1 - pull) x[t-1] + step[t], in blocks so that no power underflows."""
+    """Return x[t] = (1 - pull) x[t-1] + step[t], in blocks so that no power underflows."""
     kept = 1.0 - pull
     out = np.empty_like(steps)
     last = 0.0

@@ -1,4 +1,4 @@
-"""The humans of a simulated world: one who halts, flattens and restarts, one who attends."""
+"""The simulated operator: halts, flattens, restarts and resumes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kamou.messages.system import Flatten, Halt, Resume
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 
-ATTENDANT_MS = 3 * MINUTE_MS  # how soon a human looks at a halt and resumes
+ATTENDANT_MS = 3 * MINUTE_MS  # time between two looks at the trading state
 
 
 @attrs.frozen(kw_only=True)
 class SimulatedOperator:
-    """Acts on one process. ``reconfigure`` changes the settings that the next one starts with."""
+    """Operates one process. ``reconfigure`` changes the settings of the next one."""
 
     chaos: Chaos
     monitor: Monitor
@@ -29,16 +29,16 @@ class SimulatedOperator:
     reconfigure: Callable[[float], None]
 
     async def operate(self, tree: app.Tree, ended: trio.Event) -> None:
-        """At the moments that were drawn: a command, or ``ended`` for a restart."""
+        """Give a command at each drawn moment; set ``ended`` for a restart."""
         start_ms, draw = self.clock.now_ms(), self.chaos.draw("operator")
         for at_ms in self.chaos.moments("operator"):
             if at_ms <= start_ms:
                 continue
             await self.clock.sleep_until(at_ms)
-            if draw.random() < 0.5:  # just when an entry is on its way
+            if draw.random() < 0.5:  # while an entry is being sent
                 await self._next_grant()
             now_ms = self.clock.now_ms()
-            if now_ms >= self.chaos.calm_ms:
+            if now_ms >= self.chaos.convergence_ms:
                 return
             self.chaos.note("operator")
             what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
@@ -59,18 +59,18 @@ class SimulatedOperator:
                     return
 
     async def _next_grant(self) -> None:
-        """Return as the next permit is being committed."""
+        """Return while the next permit is being committed."""
         granted = trio.Event()
         self.monitor.on_grant = granted.set
         await granted.wait()
 
     async def attend(self, tree: app.Tree, until_ms: int) -> None:
-        """Resume what stays halted, a step at a time, while there are faults."""
+        """Resume a halted run, one step at a time, until the convergence phase."""
         while True:
             await trio.sleep(ATTENDANT_MS / 1000)
-            calm = self.clock.now_ms() >= until_ms
+            converging = self.clock.now_ms() >= until_ms
             if (
                 self.monitor.state not in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
-                and not calm
+                and not converging
             ):
                 tree.governor.put_priority(Resume(note="the attendant has looked"))

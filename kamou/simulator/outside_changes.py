@@ -1,4 +1,4 @@
-"""What the system cannot know yet in a simulated world: money that left, losses unreported."""
+"""Changes that the system cannot know yet: withdrawals and unreported losses."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import attrs
 
 from kamou.venue.checker import ExcusedTime
 
-KNOWN_AFTER_MS = 150_000  # two cycles and their reads: what is so old has been seen
+KNOWN_AFTER_MS = 150_000  # two cycles and their reads; an older change must be known
 DECIDED_MS = 1_000  # before its fill, an entry is reviewed and sent
-PERMIT_MS = 30_000  # how long a permit lives that was granted before a loss was reported
+PERMIT_MS = 30_000  # lifetime of a permit granted before a loss was reported
 
 Reported = tuple[str, int, Decimal]  # symbol, time and quantity of a fill
 
 
 @attrs.define
 class OutsideChanges:
-    """Withdrawals and losses, and when a change must be known. Times are true ones.
+    """Withdrawals and losses, and when the system must know them. Times are true times.
 
-    The account tells of them while it can be read. While it cannot, the system may act on what it
-    read last, until that is ``age_max_ms`` old (seed 700202 at abbf610: a withdrawal, then three
-    minutes of failing reads). A loss is known with the fill that realized it, if its report comes
-    before (seed 960240: an entry 307 ms after a liquidation in another symbol).
+    The system knows them once it reads the account. While it cannot, it may act on its last read
+    until that is ``age_max_ms`` old (seed 700202 at abbf610: a withdrawal, then three minutes of
+    failing reads). A loss is known at the report of its fill, if that comes before (seed 960240:
+    an entry 307 ms after a liquidation in another symbol).
     """
 
     excused_ms: ExcusedTime
-    age_max_ms: int  # of an account read that entries may rest on
-    _withdrawals: list[tuple[int, Decimal]] = attrs.Factory(list)  # when, how much (> 0)
-    _losses: list[tuple[Reported, Decimal]] = attrs.Factory(list)  # of which fill, how much (> 0)
+    age_max_ms: int  # largest age of an account read that entries may use
+    _withdrawals: list[tuple[int, Decimal]] = attrs.Factory(list)  # (at_ms, amount > 0)
+    _losses: list[tuple[Reported, Decimal]] = attrs.Factory(list)  # (fill, amount > 0)
     _reductions: list[Reported] = attrs.Factory(list)
-    _reported: dict[Reported, int] = attrs.Factory(dict)  # when its report was journalled
+    _reported: dict[Reported, int] = attrs.Factory(dict)  # fill -> when its report was committed
 
     def known(self, changed_at_ms: int, now_ms: int) -> bool:
-        """Whether the system must know at ``now_ms`` what others did at ``changed_at_ms``."""
+        """Return True if at ``now_ms`` the system must know a change of ``changed_at_ms``."""
         age_ms = now_ms - changed_at_ms
         readable_ms = age_ms - self.excused_ms("", changed_at_ms, now_ms)
         return readable_ms > KNOWN_AFTER_MS or age_ms > self.age_max_ms + KNOWN_AFTER_MS
 
     def withdrawn(self, at_ms: int, amount: Decimal) -> None:
-        """Money left: ``amount`` > 0."""
+        """Record a withdrawal of ``amount`` > 0 USDT."""
         self._withdrawals.append((at_ms, amount))
 
     def reduced(self, symbol: str, at_ms: int, quantity: Decimal) -> None:
@@ -62,7 +62,7 @@ class OutsideChanges:
         self._reported.setdefault((symbol, at_ms, quantity), now_ms)
 
     def unknown(self, now_ms: int) -> Decimal:
-        """Return the money that is gone and may still be in what the system acts on."""
+        """Return the USDT that are gone and may still be in the system's figures."""
         gone = [amount for at_ms, amount in self._withdrawals if not self.known(at_ms, now_ms)]
         lost = [amount for fill, amount in self._losses if self._is_news(fill, now_ms, PERMIT_MS)]
         return sum(gone + lost, Decimal(0))

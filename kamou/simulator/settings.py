@@ -1,4 +1,4 @@
-"""The settings of simulated worlds: the product's own, on a clock that makes things happen."""
+"""The settings of simulations: the product's own with shorter cycles."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kamou.simulator.faults import drawn
 
 SETTINGS = Settings(
     mode="backtest",
-    # A minute instead of five, and strategies that speak several times an hour: what takes a
-    # venue days happens within one simulated hour.
+    # Cycles of a minute and strategies that signal several times an hour, so that one simulated
+    # hour has the events of days.
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     risk=RiskLimits(
         shock_move=Decimal("0.04"),
@@ -60,15 +60,15 @@ SETTINGS = Settings(
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """What is simulated. ``faults`` None: the seed draws its own."""
+    """One simulation. If ``faults`` is None, the seed draws them."""
 
     seed: int
     hours: float = 1.0
     symbols: int = 5
     faults: frozenset[str] | None = None
-    until_hours: float | None = None  # the same world, but the calm begins earlier
+    until_hours: float | None = None  # the same simulation with an earlier convergence phase
     keep_trace: bool = False
-    seeded: bool = True  # False only to show that without it nothing is repeatable
+    seeded: bool = True  # False only in the test that runs are then not repeatable
 
     @property
     def on(self) -> frozenset[str]:
@@ -76,11 +76,11 @@ class Scenario:
 
 
 TIGHT = Decimal("0.1")
-"""Of the product's own risk limits: at the simulated market's distances exposure would bind."""
+"""Factor on the risk limits; without it exposure binds at the simulated stop distances."""
 
 
 def tightened(settings: Settings) -> Settings:
-    """With limits that every trade feels."""
+    """Return the settings with risk limits that bind in every trade."""
     risk = attrs.evolve(
         settings.risk,
         risk_per_trade=settings.risk.risk_per_trade * TIGHT,
@@ -99,7 +99,7 @@ NARROW: dict[str, tuple[tuple[str, Any], ...]] = {
     "narrow_margin": (("margin_total_max", Decimal("0.05")),),
     "narrow_counts": (("entries_per_strategy_hour", 4), ("reentries_per_symbol_day", 1)),
 }
-"""Limits that bind within a few trades: a position here is worth 0.15 Q and risks about 0.002 Q."""
+"""Limits that bind within a few trades; a position is 0.15 and its risk 0.002 of sizing equity."""
 
 BINDS = {
     "narrow_day_budget": ("day_budget",),
@@ -110,17 +110,17 @@ BINDS = {
     "narrow_margin": ("margin_total",),
     "narrow_counts": ("entries_hour", "entries_day"),
 }
-"""What each of them is there for, by the names of ``bound_by``."""
+"""The limit that each fault makes bind, by the names of ``bound_by``."""
 
 
 def narrowed(settings: Settings, faults: frozenset[str]) -> Settings:
-    """With the limits that these classes narrow."""
+    """Return the settings with the limits that ``faults`` narrow."""
     changes = {key: value for name in NARROW if name in faults for key, value in NARROW[name]}
     return attrs.evolve(settings, risk=attrs.evolve(settings.risk, **changes))
 
 
 def reconfigured(settings: Settings, draw: float) -> Settings:
-    """Other settings after a restart: one shard or two, half the risk or all of it."""
+    """Return the settings after a restart: one or two shards, half or full risk."""
     cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
     per_trade = Decimal("0.005") if draw < 0.3 else Decimal("0.01")
     if settings.risk.open_risk_max < SETTINGS.risk.open_risk_max:

@@ -1,4 +1,4 @@
-"""One simulated process of ours, and its disk: what dies in a kill, and what is left of it."""
+"""One simulated process and its disk: when it is killed, and what the disk keeps."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from kamou.simulator.faults import Chaos
 from kamou.store.journal import Committed, Encoded, JournalWriter
 
 SYNCHRONOUS_FULL = 2  # SQLite's number
-KILL_RATE = 0.1  # of the points met while such a kill waits
+KILL_RATE = 0.1  # probability at each point that is reached while a kill is due
 
 
 class Killed(BaseException):
-    """The process is dead: nothing that it still does reaches disk or venue."""
+    """Raised in a killed process, so that nothing more reaches disk or venue."""
 
 
 @attrs.define(eq=False)
-class Power:
-    """Whether the process lives, and when it is going to die."""
+class CrashSchedule:
+    """The kills of one process: those to come, and the one that happened."""
 
     chaos: Chaos
     clock: Clock  # true
-    kills: list[tuple[int, str]]  # (when, process_kill or power_cut), sorted; the next first
-    dead: str = ""  # by what
+    kills: list[tuple[int, str]]  # (at_ms, process_kill or power_cut), sorted
+    dead: str = ""  # the kind of kill, once it has happened
     where: str = ""
 
     def check(self) -> None:
-        """Raise if the process is dead. Called wherever it touches the world."""
+        """Raise ``Killed`` if the process was killed; called at every access to disk or venue."""
         if self.dead:
             raise Killed(self.where)
 
     def due(self) -> tuple[int, str] | None:
-        """The next kill."""
+        """Return the next kill; None if there is none."""
         return self.kills[0] if self.kills else None
 
-    def maybe(self, where: str) -> None:
-        """A point at which a due kill may strike."""
+    def kill_if_due(self, where: str) -> None:
+        """Kill the process here with probability ``KILL_RATE`` if a kill is due."""
         self.check()
         kill = self.due()
         if kill is None or self.clock.now_ms() < kill[0]:
@@ -59,52 +59,52 @@ class Power:
 
 
 class DiskWriter(JournalWriter):
-    """The journal's writer on a disk that fills up, in a process that is killed at its commits."""
+    """The journal's writer on a disk that may be full, in a process that may be killed."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         *,
         run_number: int,
-        power: Power,
+        crashes: CrashSchedule,
         on_commit: Callable[[Sequence[Committed]], None],
     ) -> None:
         super().__init__(connection, run_number=run_number)
-        self._power = power
+        self._crashes = crashes
         self._on_commit = on_commit
 
     def append_encoded(
         self, batch: Sequence[Encoded], details: Sequence[tuple[int, bytes]] = ()
     ) -> tuple[Committed, ...]:
-        self._power.maybe("before a commit")
+        self._crashes.kill_if_due("before a commit")
         self._full()
         done = super().append_encoded(batch, details)
         self._on_commit(done)
-        self._power.maybe("after a commit")
+        self._crashes.kill_if_due("after a commit")
         return done
 
     def _insert(self, batch: Sequence[Encoded], rows: Sequence[tuple[object, ...]]) -> None:
         super()._insert(batch, rows)
-        self._power.maybe("inside a commit")
+        self._crashes.kill_if_due("inside a commit")
 
     def set_meta(self, key: str, value: str) -> None:
-        self._power.check()
+        self._crashes.check()
         self._full()
         super().set_meta(key, value)
 
     def recover(self) -> None:
-        if hasattr(self, "_power"):
-            self._power.check()
+        if hasattr(self, "_crashes"):
+            self._crashes.check()
         super().recover()
 
     def _full(self) -> None:
-        if self._power.chaos.inside("disk_full", self._power.clock.now_ms()):
+        if self._crashes.chaos.inside("disk_full", self._crashes.clock.now_ms()):
             raise DiskFullError("the simulated disk is full")
 
 
 @attrs.define
 class SkewedClock:
-    """Our own clock: the true one and an error that changes by steps."""
+    """The system's clock: the true time and an error that changes in steps."""
 
     true: Clock
     chaos: Chaos
@@ -123,29 +123,29 @@ class SkewedClock:
 
     async def sleep_until(self, at_ms: int) -> None:
         await self.true.sleep_until(at_ms - self.error_ms())
-        while (left_ms := at_ms - self.now_ms()) > 0:  # the clock was set back meanwhile
+        while (left_ms := at_ms - self.now_ms()) > 0:  # the clock went back meanwhile
             await self.true.sleep_until(self.true.now_ms() + left_ms)
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """A SQLite file and its write-ahead log, as they are now."""
+    """Copy a SQLite file and its write-ahead log as they are now."""
     for suffix in ("", "-wal"):
         part, copy = path.with_name(path.name + suffix), to.with_name(to.name + suffix)
-        copy.unlink(missing_ok=True)  # a log of what the copy replaces is not its own
+        copy.unlink(missing_ok=True)  # a log of the replaced file does not belong to the copy
         if part.exists():
             shutil.copyfile(part, copy)
 
 
 def image_of(path: Path) -> Path:
-    """Where the disk stands as a dead process left it: closing the files would tidy them up."""
+    """Return the path of the copy taken at a kill, before closing the file changes it."""
     return path.with_name(path.name + ".image")
 
 
 def cut_power(path: Path, draw: float, *, synced: bool) -> int:
-    """What a power cut leaves of a database in WAL mode; the bytes that are gone.
+    """Apply a power cut to a database in WAL mode and return the number of bytes lost.
 
-    With every commit synced the file is what was committed. Otherwise the log's end, which only
-    the machine's memory had, is lost: SQLite then finds the last whole transaction before it.
+    If every commit was synced, nothing is lost. Otherwise the end of the log is lost, and SQLite
+    recovers the last whole transaction before it.
     """
     log = path.with_name(path.name + "-wal")
     if synced or not log.exists():

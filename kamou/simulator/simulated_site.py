@@ -1,6 +1,6 @@
-"""The public site's process of a simulation: it lives as long as its fate lets it.
+"""The public site's process in a simulation, which fails as its script says.
 
-It passes the contract suite of the real one (``tests/site/contract.py``). Time is Trio's.
+It passes the contract suite of the real process (``tests/site/contract.py``). Time is Trio's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kamou.site.process_protocol import Heartbeat
 
 START_S = 0.6  # from exec to the first heartbeat, on a quiet machine
 BEAT_S = 0.5
-PIPE_S = 450.0  # heartbeats that the pipe holds while nobody reads; later ones are dropped
+PIPE_S = 450.0  # heartbeats that the unread pipe holds; later ones are dropped
 MEMORY_BYTES = 57 * 1024 * 1024  # of a site that serves 2,000 readers
 GROWN_BYTES = 4 * 1024 * 1024 * 1024
 EXIT_KILLED, EXIT_CRASHED = -9, 1
@@ -30,19 +30,19 @@ class Fate(Enum):
     """How one simulated process ends."""
 
     LIVES = "lives"
-    CRASHES = "crashes"  # it ends by itself, after its last words
-    HANGS = "hangs"  # no heartbeat any more, and SIGTERM is not heard
-    GROWS = "grows"  # its heartbeats tell of 4 GB
+    CRASHES = "crashes"  # it ends by itself after a last text
+    HANGS = "hangs"  # no more heartbeats, and SIGTERM has no effect
+    GROWS = "grows"  # its heartbeats report 4 GiB of memory
     FLOODS = "floods"  # text without end
-    GARBLES = "garbles"  # its heartbeats are no heartbeats
+    GARBLES = "garbles"  # its heartbeats cannot be parsed
     RACES = "races"  # heartbeats without a pause
-    NEVER_SERVES = "never_serves"  # it lives and sends nothing
-    IS_REFUSED = "is_refused"  # the system starts no process
+    NEVER_SERVES = "never_serves"  # it runs and sends no heartbeat
+    IS_REFUSED = "is_refused"  # the operating system starts no process
 
 
 @attrs.frozen(kw_only=True)
 class Script:
-    """One process: what happens to it, how long after its first heartbeat."""
+    """How one process ends, and how many seconds after its first heartbeat."""
 
     fate: Fate = Fate.LIVES
     after_s: float = 0.0
@@ -65,7 +65,7 @@ class SimulatedSite:
 
     @property
     def _fate_s(self) -> float:
-        """When its fate meets it."""
+        """Return when the process fails, in Trio's seconds."""
         if self.script.fate is Fate.LIVES:
             return math.inf
         return self._born_s + START_S + self.script.after_s
@@ -75,7 +75,7 @@ class SimulatedSite:
         return trio.current_time() >= self._fate_s
 
     def end(self, code: int) -> None:
-        """It has ended. A second end changes nothing."""
+        """End the process with an exit code; a second call does nothing."""
         if self._code is None:
             self._code = code
             self._ended.set()
@@ -131,14 +131,14 @@ class SimulatedSite:
 
 @attrs.frozen(eq=False)
 class SimulatedSites:
-    """Starts simulated processes, each with the next script. ``running`` are those that live."""
+    """Starts simulated processes, each with the next script; ``running`` has the live ones."""
 
     next_script: Callable[[], Script]
     running: set[SimulatedSite] = attrs.Factory(set)
 
     @property
     def launch(self) -> Launch:
-        """The fake ``Launch``."""
+        """Return the ``Launch`` that starts simulated processes."""
         return self._launch
 
     @contextlib.asynccontextmanager

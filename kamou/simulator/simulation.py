@@ -1,7 +1,8 @@
-"""One seed's world: a market, a venue, a disk, and one process of ours after the other.
+"""The simulation of one seed: a market, a venue, a disk, and one process after another.
 
-Each process is a Trio run of its own with the production tree in it; a kill ends it, and venue
-and disk go on. After the faults, on a frozen market, book and venue must come to agree.
+Each process is a Trio run of its own with the production tree in it. A kill ends the process; venue
+and disk go on. In the convergence phase, without faults and on a frozen market, book and venue must
+come to agree.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
 from kamou.simulator.convergence import convergence_failures
 from kamou.simulator.crash_injection import StepCounter, Stuck
-from kamou.simulator.faults import SIMULATION_STREAM, TOLD_AT_ONCE, Chaos, covered_ms
+from kamou.simulator.faults import REPORTED_AT_ONCE, SIMULATION_STREAM, Chaos, covered_ms
 from kamou.simulator.faulty_exchange import FaultyExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.market import MarketSettings, SimulatedMarket
@@ -51,9 +52,9 @@ from kamou.simulator.settings import (
 )
 from kamou.simulator.simulated_process import (
     SYNCHRONOUS_FULL,
+    CrashSchedule,
     DiskWriter,
     Killed,
-    Power,
     SkewedClock,
     copy_database,
     cut_power,
@@ -61,7 +62,7 @@ from kamou.simulator.simulated_process import (
 )
 from kamou.simulator.site_faults import SiteFaults, misreported
 from kamou.simulator.trace import Trace
-from kamou.simulator.venue import LivingEngine, Venue
+from kamou.simulator.venue import SimulatedEngine, Venue
 from kamou.store import database
 from kamou.store.journal import next_run_number
 from kamou.supervisor import Supervisor
@@ -72,14 +73,15 @@ __all__ = ["Scenario", "Simulation"]
 
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
-CALM_MS = 6 * MINUTE_MS  # phase 2: six cycles without faults must be enough to agree
-MEMORY_FOLDER = "/dev/shm"  # where there is one, the simulated disk is faster
+CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
+MEMORY_FOLDER = "/dev/shm"  # if it exists, the simulated disk is faster
+BLIND = ("disconnect", "maintenance", "rate_limit_and_ban", "disk_full", "blind_account")
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
 ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
 
 
 class Simulation:
-    """Runs one scenario. ``monitor`` has what was found."""
+    """Runs one scenario. ``monitor`` has the violations and the coverage."""
 
     def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
         seed = scenario.seed
@@ -98,19 +100,19 @@ class Simulation:
         self.end_ms = whole_ms
         if scenario.until_hours is not None:
             self.end_ms = min(whole_ms, self.start_ms + round(scenario.until_hours * HOUR_MS))
-        self.last_ms = self.end_ms + CALM_MS
+        self.last_ms = self.end_ms + CONVERGENCE_MS
         self.chaos = Chaos(
-            seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, calm_ms=self.end_ms
+            seed, scenario.on, start_ms=self.start_ms, end_ms=whole_ms, convergence_ms=self.end_ms
         )
         self.market = SimulatedMarket(
             seed=seed,
             first_ms=self.start_ms - HISTORY_MS,
-            last_ms=whole_ms + CALM_MS + MINUTE_MS,
+            last_ms=whole_ms + CONVERGENCE_MS + MINUTE_MS,
             symbols=scenario.symbols,
             settings=MarketSettings(thin_share=0.3 if "partial_fills" in self.chaos.on else 0.0),
             freeze_ms=self.end_ms,
         )
-        self.engine = LivingEngine(
+        self.engine = SimulatedEngine(
             self.market,
             VenueModels.from_settings(settings.exchange, settings.costs),
             VenueStore(MEMORY),
@@ -129,9 +131,9 @@ class Simulation:
         self.steps = 0
         self.processes = 0
         self.kills = self._drawn_kills()
-        self.dead: list[tuple[int, int]] = []  # when no process was up, or it had just started
+        self.dead: list[tuple[int, int]] = []  # periods without a running process
         self.synced = True
-        self.facts = ""  # their digest, if the world came to its end
+        self.facts = ""  # their digest, if the simulation reached its end
 
     def _drawn_kills(self) -> list[tuple[int, str]]:
         return sorted(
@@ -143,7 +145,7 @@ class Simulation:
     # --- the run -------------------------------------------------------------------
 
     def run(self) -> None:
-        """From the first second to the end of the calm."""
+        """Run from the first second to the end of the convergence phase."""
         self.account_changes.begin()
         with self._disk() as folder:
             self.backups = Backups(self.chaos, folder)
@@ -162,10 +164,10 @@ class Simulation:
                     return
                 number += 1
                 to = folder / f"journal-{number}.sqlite3"
-                self._inherit(path, to, process.power.dead)
+                self._inherit(path, to, process.crashes.dead)
                 restored_ms = self.backups.restore(to, now_ms)
                 down_ms = self._down_ms() + restored_ms
-                up_ms = min(self.last_ms - CALM_MS // 2, now_ms + down_ms)
+                up_ms = min(self.last_ms - CONVERGENCE_MS // 2, now_ms + down_ms)
                 up_ms = max(up_ms, now_ms + 1)
                 self.dead.append((now_ms, up_ms))
                 now_ms = up_ms
@@ -174,7 +176,7 @@ class Simulation:
                 self.venue.advance(now_ms)
 
     def reconfigure(self, chance: float) -> None:
-        """The next process starts with other settings."""
+        """Give the next process other settings."""
         self.settings = reconfigured(self.settings, chance)
 
     def _down_ms(self) -> int:
@@ -187,7 +189,7 @@ class Simulation:
             yield Path(folder)
 
     def _inherit(self, path: Path, to: Path, dead: str) -> None:
-        """The next process's disk. The image was taken before the dead one let go of its files."""
+        """Make the disk of the next process from the one that the last process left."""
         image = image_of(path)
         copy_database(image if image.exists() else path, to)
         if dead == "power_cut":
@@ -218,23 +220,17 @@ class Simulation:
             self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
-        """Time in which nobody could have protected the position."""
+        """Return the ms of that time in which no process could place a stop."""
         silent = self.dead + self.monitor.stalls
-        # On a full disk no intent can be written, so nothing may be sent either.
-        # Without the account no pass of reconciliation comes to an end.
-        for name in (
-            "disconnect",
-            "maintenance",
-            "rate_limit_and_ban",
-            "disk_full",
-            "blind_account",
-        ):
+        # On a full disk no intent can be committed, so no order may be sent. Without the account no
+        # reconciliation ends.
+        for name in BLIND:
             silent = silent + list(self.chaos.windows(name))
         excused_ms = covered_ms(silent, since_ms, until_ms)
-        if self.chaos.on <= TOLD_AT_ONCE:
+        if self.chaos.on <= REPORTED_AT_ONCE:
             return excused_ms
         touched_ms = self.account_changes.touched.get(symbol, 0)
-        # What others did is seen at the next reconciliation at the latest: a cycle and its reads.
+        # An external change is seen at the next reconciliation: one cycle and its reads later.
         seen_ms = self.settings.cycle.period_s * 1000 + 15_000
         if touched_ms and since_ms - touched_ms <= seen_ms:
             excused_ms += seen_ms
@@ -242,159 +238,161 @@ class Simulation:
 
 
 class SimulatedRun:
-    """One life of ``kamou run`` in the simulated world."""
+    """One process of ``kamou run`` in the simulation."""
 
-    def __init__(self, world: Simulation, path: Path, start_ms: int) -> None:
-        self.world = world
+    def __init__(self, simulation: Simulation, path: Path, start_ms: int) -> None:
+        self.simulation = simulation
         self.path = path
         self.start_ms = start_ms
         self.ended_ms = start_ms
         self.steps = 0
         self.escaped = False
         self.clock = SimulatedClock(start_ms=start_ms)
-        self.skewed = SkewedClock(self.clock, world.chaos)
-        self.power = Power(world.chaos, self.clock, world.kills)
+        self.skewed = SkewedClock(self.clock, simulation.chaos)
+        self.crashes = CrashSchedule(simulation.chaos, self.clock, simulation.kills)
 
     def run(self) -> None:
-        world = self.world
-        if world.scenario.seeded:
-            seed_scheduler(world.scenario.seed * 1_000 + world.processes)
-        crash = partial(self._strikes) if "actor_crash" in world.chaos.on else None
+        simulation = self.simulation
+        if simulation.scenario.seeded:
+            seed_scheduler(simulation.scenario.seed * 1_000 + simulation.processes)
+        crash = partial(self._crash_now) if "actor_crash" in simulation.chaos.on else None
         steps = StepCounter(ACTORS, crash)
         try:
             trio.run(self._main, clock=JumpClock(), instruments=[steps])
         except* Killed:
-            world.monitor.coverage["kills"] += 1
-            world.monitor.coverage[f"killed {self.power.where}"] += 1
+            simulation.monitor.coverage["kills"] += 1
+            simulation.monitor.coverage[f"killed {self.crashes.where}"] += 1
         except* RestartStormError:
-            world.monitor.coverage["storms"] += 1
+            simulation.monitor.coverage["storms"] += 1
         except* Stuck as group:
-            world.monitor.violation("STUCK", self.ended_ms, "", repr(group))
+            simulation.monitor.violation("STUCK", self.ended_ms, "", repr(group))
             self.escaped = True
         except* Exception as group:
-            # Whatever else comes out of the composition root is a crash of the whole process.
+            # Any other error out of the composition root crashes the whole process.
             where = "".join(traceback.format_exception(group)[-6:])
-            world.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
+            simulation.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
             self.escaped = True
-        ends = f"{self.ended_ms} process ends {self.power.dead or 'orderly'}"
-        world.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
+        ends = f"{self.ended_ms} process ends {self.crashes.dead or 'orderly'}"
+        simulation.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
         self.steps = steps.count
 
-    def _strikes(self) -> bool:
-        struck = self.world.chaos.chance("actor_crash", self.clock.now_ms())
-        return struck and not self.power.dead
+    def _crash_now(self) -> bool:
+        struck = self.simulation.chaos.chance("actor_crash", self.clock.now_ms())
+        return struck and not self.crashes.dead
 
     async def _main(self) -> None:
-        world, monitor = self.world, self.world.monitor
+        simulation, monitor = self.simulation, self.simulation.monitor
         connection = database.open_writer(self.path, durable=True)
         (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        world.synced = synchronous >= SYNCHRONOUS_FULL
-        database.set_durable(connection, False)  # what is lost in a cut is cut off by ourselves
+        simulation.synced = synchronous >= SYNCHRONOUS_FULL
+        database.set_durable(connection, False)  # `cut_power` removes what a power cut loses
         reader = database.open_reader(self.path)
         try:
-            if world.backups.taken_up():
+            if simulation.backups.take_restored():
                 monitor.rolled_back(connection)
             monitor.recovered(connection, self.start_ms)
             writer = DiskWriter(
                 connection,
                 run_number=next_run_number(connection),
-                power=self.power,
-                on_commit=world.backups.watching(monitor.committed, self.path, self.clock),
+                crashes=self.crashes,
+                on_commit=simulation.backups.copying_after(
+                    monitor.committed, self.path, self.clock
+                ),
             )
-            settings = world.settings
+            settings = simulation.settings
             try:
                 started = run_started(
                     settings, writer.run_number, self.skewed.now_ms(), AssumedLiveGate.label
                 )
                 writer.append([started])
-            except DiskFullError:  # it does not start; the service manager tries again
+            except DiskFullError:  # the process does not start; the service manager tries again
                 monitor.coverage["did not start"] += 1
                 return
             with halted_by_storm(writer, reader, self.skewed.now_ms):
                 await self._live(writer, reader)
             writer.recover()
             stopped = run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
-            with contextlib.suppress(DiskFullError):  # as a session does
+            with contextlib.suppress(DiskFullError):  # a session does the same
                 writer.append([stopped])
         finally:
             monitor.due_actions.ended()
             self.ended_ms = self.clock.now_ms()
-            if self.power.dead:
+            if self.crashes.dead:
                 copy_database(self.path, image_of(self.path))
             reader.close()
             connection.close()
 
     async def _live(self, writer: DiskWriter, reader: sqlite3.Connection) -> None:
-        world = self.world
+        simulation = self.simulation
         tree = app.compose(
             app.SystemInputs(
-                settings=world.settings,
+                settings=simulation.settings,
                 clock=self.skewed,
                 port=partial(
                     FaultyExchange,
-                    world.engine,
-                    attached_stop=world.settings.exchange.attached_stop,
-                    venue=world.venue,
-                    chaos=world.chaos,
-                    monitor=world.monitor,
-                    power=self.power,
+                    simulation.engine,
+                    attached_stop=simulation.settings.exchange.attached_stop,
+                    venue=simulation.venue,
+                    chaos=simulation.chaos,
+                    monitor=simulation.monitor,
+                    crashes=self.crashes,
                     true_clock=self.clock,
                 ),
-                market=world.engine.source,
+                market=simulation.engine.source,
                 writer=writer,
                 reader=reader,
                 runner=self._runner,
                 gate=AssumedLiveGate(),
                 salt_of=partial(ids.salt_for, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
-                step_ms=world.market.step_ms,
+                step_ms=simulation.market.step_ms,
             )
         )
         supervisor = Supervisor(
             tree.spec,
             on_exit=lambda exit_: (
-                None if self.power.dead else world.monitor.exited(exit_, self.clock.now_ms())
+                None if self.crashes.dead else simulation.monitor.exited(exit_, self.clock.now_ms())
             ),
         )
         operator = SimulatedOperator(
-            chaos=world.chaos,
-            monitor=world.monitor,
+            chaos=simulation.chaos,
+            monitor=simulation.monitor,
             clock=self.clock,
-            reconfigure=world.reconfigure,
+            reconfigure=simulation.reconfigure,
         )
-        site = SiteFaults(chaos=world.chaos, monitor=world.monitor, clock=self.clock)
+        site = SiteFaults(chaos=simulation.chaos, monitor=simulation.monitor, clock=self.clock)
         ended = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._die_in_time)
+            nursery.start_soon(self._kill_when_due)
             nursery.start_soon(operator.operate, tree, ended)
-            nursery.start_soon(operator.attend, tree, world.end_ms)
-            nursery.start_soon(world.backups.stop_in_time, self.clock, ended)
-            nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, world.last_ms)
-            with trio.move_on_after((world.last_ms - self.clock.now_ms()) / 1000):
+            nursery.start_soon(operator.attend, tree, simulation.end_ms)
+            nursery.start_soon(simulation.backups.stop_for_restore, self.clock, ended)
+            nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, simulation.last_ms)
+            with trio.move_on_after((simulation.last_ms - self.clock.now_ms()) / 1000):
                 await nursery.start(supervisor.run)  # never done if a child cannot start
                 await ended.wait()
             await supervisor.stop()
             nursery.cancel_scope.cancel()
 
     async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
-        """The journal's disk: sometimes slow, never cancelled half-way."""
-        self.power.check()
-        if self.world.chaos.chance("slow_fsync", self.clock.now_ms()):
-            self.world.monitor.disturbed_ms = self.clock.now_ms()
+        """Run ``work`` on the journal's disk, sometimes slowly, never cancelled half-way."""
+        self.crashes.check()
+        if self.simulation.chaos.chance("slow_fsync", self.clock.now_ms()):
+            self.simulation.monitor.disturbed_ms = self.clock.now_ms()
             with trio.CancelScope(shield=True):
-                stall_s = 10 ** self.world.chaos.draw("slow_fsync").uniform(-2, 0.85)
+                stall_s = 10 ** self.simulation.chaos.draw("slow_fsync").uniform(-2, 0.85)
                 now_ms = self.clock.now_ms()
-                self.world.monitor.stalls.append((now_ms, now_ms + int(1000 * stall_s)))
+                self.simulation.monitor.stalls.append((now_ms, now_ms + int(1000 * stall_s)))
                 await trio.sleep(stall_s)
         return work(*args)
 
     # --- what is done to the process ---------------------------------------------------
 
-    async def _die_in_time(self) -> None:
-        """A kill strikes at any time, or waits a while for a commit or a call to strike at."""
-        while (kill := self.power.due()) is not None:
-            draw = self.world.chaos.draw(kill[1])
+    async def _kill_when_due(self) -> None:
+        """Kill at the due time, or 40 s later if no commit or call met the kill before."""
+        while (kill := self.crashes.due()) is not None:
+            draw = self.simulation.chaos.draw(kill[1])
             patience_s = 0.0 if draw.random() < 0.4 else 40.0
             await trio.sleep(max(0.0, (kill[0] - self.clock.now_ms()) / 1000) + patience_s)
-            if self.power.due() is kill:
-                self.power.die(kill[1], "any time")
+            if self.crashes.due() is kill:
+                self.crashes.die(kill[1], "any time")

@@ -1,4 +1,4 @@
-"""The public site of a simulated run: it gets into trouble, and trading must not notice."""
+"""Faults of the public site in a simulation, which must not affect trading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kamou.supervisor import Supervisor
 FAULT = "site_trouble"
 FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
 BAD_STARTS = (Fate.IS_REFUSED, Fate.NEVER_SERVES)
-BAD_START_RATE = 0.3  # of the starts that follow a trouble
+BAD_START_RATE = 0.3  # of the starts after a failure
 SIMULATED_SITE_LIMITS = SiteLimits(
     memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_max_s=60
 )
@@ -33,18 +33,18 @@ BACKOFF = Backoff(base_s=0.1, cap_s=30.0)
 
 @attrs.define(eq=False, kw_only=True)
 class SiteFaults:
-    """The site of one process of ours: as `kamou run` supervises it, over simulated processes."""
+    """The site as one `kamou run` supervises it, with simulated site processes."""
 
     chaos: Chaos
     monitor: Monitor
-    clock: Clock  # the true one
-    _moments: list[int] = attrs.Factory(list)  # when a trouble is due, in ms; the next first
-    _troubled: bool = False  # the process before this one had trouble
+    clock: Clock  # true time
+    _moments: list[int] = attrs.Factory(list)  # due failures in ms, the next first
+    _troubled: bool = False  # the process before this one failed
 
     async def run(
         self, record: Callable[[Event], None], now_ms: Callable[[], int], last_ms: int
     ) -> None:
-        """Supervise the site until cancelled, if the seed has its fault.
+        """Supervise the site until cancelled, if the seed has the fault.
 
         ``record`` journals an event. The site must serve again before ``last_ms``.
         """
@@ -57,11 +57,11 @@ class SiteFaults:
             record(event)
             return True
 
-        health = SiteHealth(announce=self._told, record=recorded, now_ms=now_ms)
+        health = SiteHealth(announce=self._announce, record=recorded, now_ms=now_ms)
         keeper = SiteKeeper(
             launch=SimulatedSites(self._next_script).launch,
             health=health,
-            text=SiteText(announce=self._told, seconds=trio.current_time),
+            text=SiteText(announce=self._announce, seconds=trio.current_time),
             limits=SIMULATED_SITE_LIMITS,
         )
         supervisor = Supervisor(site_supervisor(keeper, BACKOFF), on_exit=self._exited)
@@ -69,12 +69,12 @@ class SiteFaults:
             nursery.start_soon(supervisor.run)
             await trio.sleep(max(0.0, (last_ms - self.clock.now_ms()) / 1000 - 1))
             if health.degraded():
-                self.monitor.violation("SITE", last_ms, "", f"after the calm: {health.degraded()}")
+                self.monitor.violation("SITE", last_ms, "", f"still degraded: {health.degraded()}")
 
     def _next_script(self) -> Script:
-        """What happens to the next process."""
+        """Return the script of the next process."""
         now_ms, draw = self.clock.now_ms(), self.chaos.draw(FAULT)
-        if now_ms >= self.chaos.calm_ms:
+        if now_ms >= self.chaos.convergence_ms:
             return Script()
         if self._troubled and draw.random() < BAD_START_RATE:
             return Script(fate=BAD_STARTS[draw.randrange(len(BAD_STARTS))])
@@ -89,17 +89,17 @@ class SiteFaults:
             self.chaos.note(FAULT)
             self.monitor.coverage[f"site {getattr(exit_.error, 'trouble', 'unknown')}"] += 1
         elif exit_.kind is ExitKind.STUCK:
-            self.monitor.violation("SITE", self.clock.now_ms(), "", "its process cannot be ended")
+            self.monitor.violation("SITE", self.clock.now_ms(), "", "its process does not end")
 
-    def _told(self, line: str) -> None:
+    def _announce(self, line: str) -> None:
         self.monitor.coverage["site lines"] += 1
-        assert line.isprintable(), f"a terminal was given {line!r}"
+        assert line.isprintable(), f"a line for the terminal has control characters: {line!r}"
 
 
 def misreported(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield what is wrong with the site's events in a journal.
+    """Yield the errors in the site's events of a journal.
 
-    In every run failures and recoveries alternate, and a recovery names the failure before it.
+    In every run failures and recoveries must alternate, and a recovery must name its failure.
     """
     failed: SiteFailed | None = None
     for committed in read_events(connection, 0):
@@ -108,9 +108,9 @@ def misreported(connection: sqlite3.Connection) -> Iterator[str]:
             failed = None
         elif isinstance(event, SiteFailed):
             if failed is not None:
-                yield f"event {committed.seq}: it failed twice without a recovery"
+                yield f"event {committed.seq}: a second failure without a recovery"
             failed = event
         elif isinstance(event, SiteRecovered):
             if failed is None or event.failed_at_ms != failed.at_ms:
-                yield f"event {committed.seq}: a recovery from no failure"
+                yield f"event {committed.seq}: a recovery without its failure"
             failed = None

@@ -1,4 +1,4 @@
-"""Seeds in, results out: one world per seed, swarms over processes, and the smallest failure."""
+"""Runs seeds, swarms of seeds over several processes, and the shrinking of a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kamou.simulator.settings import Scenario
 from kamou.simulator.simulation import Simulation
 from kamou.venue.checker import Violation
 
-HOURS_STEP = 0.05  # how finely the shortest failing time is looked for
+HOURS_STEP = 0.05  # step of the search for the shortest failing time
 MUST_HAPPEN = (
     "entries",
     "fills",
@@ -30,20 +30,20 @@ MUST_HAPPEN = (
     "StopConfirmed",
     "IncomeRecorded",
 )
-"""What every swarm must have done; a run that did nothing proves nothing."""
+"""Events that every longer swarm must have; a run without them tests nothing."""
 
 ReportResult = Callable[["Result"], None]
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What became of one seed. ``digest`` is the hash of its trace, ``facts`` of its facts only."""
+    """The result of one seed. ``digest`` is the hash of its trace, ``facts`` of its facts."""
 
     scenario: Scenario
     violations: tuple[Violation, ...]
     last_events: tuple[str, ...]  # before the first violation
     coverage: dict[str, int]
-    struck: dict[str, int]  # fault class -> strikes
+    struck: dict[str, int]  # fault -> strikes
     on: tuple[str, ...]
     steps: int
     processes: int
@@ -59,7 +59,7 @@ class Result:
 
 @attrs.frozen(kw_only=True)
 class Swarm:
-    """The results of many seeds as one. ``missing``: what never happened and should have."""
+    """The results of many seeds. ``missing`` has the expected events that never happened."""
 
     results: tuple[Result, ...]
     missing: tuple[str, ...]
@@ -90,7 +90,7 @@ class Swarm:
 
 
 def failure_document(result: Result) -> dict[str, Any]:
-    """A failed seed in plain data."""
+    """Return a failed seed as JSON values."""
     first = result.violations[0]
     return {
         "seed": result.scenario.seed,
@@ -105,7 +105,7 @@ def failure_document(result: Result) -> dict[str, Any]:
 
 
 def coverage(results: Iterable[Result]) -> dict[str, int]:
-    """What happened how often, over all seeds; faults as ``fault NAME``."""
+    """Return the counts of all events over all seeds; faults as ``fault NAME``."""
     total: Counter[str] = Counter()
     for result in results:
         total.update(result.coverage)
@@ -139,7 +139,7 @@ def simulate_seed(scenario: Scenario) -> Result:
 def run_swarm(
     scenarios: Iterable[Scenario], *, jobs: int = 1, report: ReportResult = lambda result: None
 ) -> Swarm:
-    """Run every scenario, over ``jobs`` processes. Results are in the order of the scenarios."""
+    """Run the scenarios over ``jobs`` processes; results are in their order."""
     planned = tuple(scenarios)
     results: list[Result] = []
     for result in _run(planned, jobs):
@@ -149,8 +149,8 @@ def run_swarm(
 
 
 def cores() -> int:
-    """The processor's cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not everywhere; it knows what was taken away
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system; it respects an affinity mask
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -160,15 +160,15 @@ def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
     if jobs <= 1:
         yield from map(simulate_seed, scenarios)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit this one's scheduler
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the scheduler
     with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
         yield from pool.map(simulate_seed, scenarios)
 
 
 def missing(results: Iterable[Result]) -> tuple[str, ...]:
-    """What never happened in all of them: enabled faults that never struck, and no trading.
+    """Return the enabled faults that never struck and the required events that are absent.
 
-    Of one world alone only the trading is asked for: not every class finds its moment in it.
+    For one seed alone faults are left out, because not every fault strikes in each.
     """
     done = tuple(results)
     total = coverage(done)
@@ -180,16 +180,16 @@ def missing(results: Iterable[Result]) -> tuple[str, ...]:
 
 
 TRADED = ("entries", "fills", "orders")
-MUST_HAPPEN_HOURS = 10.0  # a shorter swarm must trade; a longer one must have met all of it
+MUST_HAPPEN_HOURS = 10.0  # a shorter swarm needs only the events of ``TRADED``
 
 
 def shrink(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
-    """The smallest set of faults and the shortest time with which the seed still fails.
+    """Find a smaller set of faults and a shorter time with which the seed still fails.
 
-    Greedy: a class at a time is left out for good when the seed fails without it. Each class
-    draws from a generator of its own, so the others stay what they were.
+    Greedy: a fault is left out for good if the seed fails without it. Each fault has its own random
+    stream, so leaving one out does not change the others.
     """
-    assert result.failed, "only a failure can be made smaller"
+    assert result.failed, "only a failed seed can be shrunk"
     scenario = attrs.evolve(result.scenario, faults=frozenset(result.on))
     best = result
     for name in sorted(result.on):

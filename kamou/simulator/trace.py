@@ -1,4 +1,4 @@
-"""What happened in a world, a line each, and its hash: equal worlds have equal traces."""
+"""The trace of a simulation, one line per event, and its hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADER = "kamou-trace"
 
 
 class Trace:
-    """Lines and bytes in the order in which they came. Keeps the lines only if asked to."""
+    """Hashes lines and bytes in order; stores the lines if ``keep`` is True."""
 
     def __init__(self, *, keep: bool) -> None:
         self.lines: list[str] = []
@@ -25,7 +25,7 @@ class Trace:
             self.lines.append(text)
 
     def digest(self, data: bytes) -> None:
-        """Goes into the hash only."""
+        """Add bytes to the hash only."""
         self._hash.update(data)
 
     @property
@@ -38,10 +38,10 @@ def header(seed: int, facts: str) -> str:
 
 
 def read(path: Path) -> list[str]:
-    """The lines of a trace that was written before, its header first.
+    """Read the lines of a stored trace, its header first.
 
     Raises:
-        ConfigurationError: it is none, or of another version.
+        ConfigurationError: the file is no trace or of another version.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -49,11 +49,11 @@ def read(path: Path) -> list[str]:
         raise ConfigurationError(f"{path}: cannot be read as a trace: {error}") from error
     first = lines[0].split() if lines else []
     if len(first) < 2 or first[0] != HEADER:
-        raise ConfigurationError(f"{path}: is no trace of `kamou simulate --trace`")
+        raise ConfigurationError(f"{path}: not a trace of `kamou simulate --trace`")
     if first[1] != str(VERSION):
         raise ConfigurationError(
             f"{path}: a trace of version {first[1]}; this Kamou compares version {VERSION}: "
-            "write it again with the Kamou that is to be compared"
+            "write it again with the Kamou to compare"
         )
     return lines
 

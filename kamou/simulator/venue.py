@@ -1,8 +1,7 @@
-"""The venue as a place of its own: it outlives every process of ours, and so does the wire to it.
+"""The simulated venue and the requests on their way to it; both outlive the processes.
 
-An order on the wire arrives when it arrives, whatever became of its sender. What a venue does by
-itself (delisting, auto-deleveraging, settlement, other limits) and what a human does by hand on
-the same account stand here too.
+A request arrives at its time even if its sender was killed. Changes that the venue makes by itself
+(delisting, auto-deleveraging, settlement, other limits) and transfers are here, too.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from kamou.venue.state import ContractAudit, MoneyAudit, OrderRequest, as_money
 
 @attrs.define(eq=False)
 class OnTheWire:
-    """A request that was sent. ``answer`` is there once it has arrived."""
+    """A request that was sent; ``answer`` is set when it arrives."""
 
     arrives_ms: int
     act: Callable[[], VenueOrder | None]
@@ -41,7 +40,7 @@ class OnTheWire:
 
 
 class Venue:
-    """The engine, the wire to it and the pushes from it. All times are true ones."""
+    """The engine, the requests on the wire and the pushed events. Times are true times."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -50,7 +49,7 @@ class Venue:
         self._sent = 0
 
     def advance(self, to_ms: int) -> None:
-        """Move the market; what is on the wire arrives at its time."""
+        """Move the market to ``to_ms``; due requests arrive on the way."""
         while self._wire and self._wire[0][0] <= to_ms:
             at_ms, _, sent = heapq.heappop(self._wire)
             self.pushed += self.engine.advance(max(at_ms, self.engine.market_ms))
@@ -68,7 +67,7 @@ class Venue:
         return self._send(arrives_ms, lambda: self.engine.place(request, attached))
 
     def at(self, at_ms: int, happen: Callable[[], None]) -> None:
-        """Something that happens at the venue by itself."""
+        """Schedule a change that the venue makes by itself."""
         self._send(at_ms, happen)
 
     def cancel(self, client_order_id: str, arrives_ms: int) -> OnTheWire:
@@ -82,12 +81,12 @@ class Venue:
 
 
 PAUSE_MS = 120_000
-"""Before a contract of another size trades, venues stop the market for a while: what was sized in
-the old terms is refused. Two cycles: whoever looks every cycle has seen the new size by then."""
+"""Pause of a market after its contract size changed, as venues have it: two cycles. Entries are
+rejected until the system has read the new size."""
 
 
-class LivingEngine(Engine):
-    """The engine with what venues and other people do to an account."""
+class SimulatedEngine(Engine):
+    """The engine with changes that venues and external users make to an account."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -101,7 +100,7 @@ class LivingEngine(Engine):
         return super().place(request, attached)
 
     def transfer(self, amount: Decimal) -> None:
-        """Money in or out, as a human moves it."""
+        """Deposit (> 0) or withdraw (< 0) ``amount`` USDT."""
 
         def move() -> None:
             state = self._state
@@ -121,7 +120,7 @@ class LivingEngine(Engine):
         self._run(move)
 
     def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
-        """Auto-deleveraging or settlement: part of a position ends at the mark. False: none."""
+        """Close a share of a position at the mark; return False if there is none."""
         held = self._state.positions.get(symbol)
         if held is None:
             return False
@@ -150,17 +149,18 @@ class LivingEngine(Engine):
         return True
 
     def change(self, instrument: Instrument) -> None:
-        """The venue changes what an instrument is: tick, lot, margin."""
+        """Replace an instrument: tick size, lot size or margin rate."""
         self.instruments[instrument.symbol] = instrument
         self.source.instruments = tuple(
             self.instruments[each.symbol] for each in self.source.instruments
         )
-        self._fixed_anew()
+        self._recompute()
 
     def resize(self, symbol: str, factor: Decimal) -> None:
-        """A contract becomes ``factor`` as large: what is held, and what reduces it, stays as much.
+        """Multiply a contract size by ``factor``; positions keep their amount of base currency.
 
-        Entries that rest end, and the market takes none for a while.
+        Reduce-only orders do, too. Resting entries are canceled, and the market takes none for
+        ``PAUSE_MS``.
         """
         old = self.instruments[symbol]
         state, now_ms = self._state, self.market_ms
@@ -191,7 +191,7 @@ class LivingEngine(Engine):
 
         self._run(act)
 
-    def _fixed_anew(self) -> None:
+    def _recompute(self) -> None:
         self._account._instruments.update(self.instruments)
         self._account._fixed.clear()
         self._reported = None

@@ -37,7 +37,7 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.runs import session
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 from kamou.venue.state import OrderRequest
 
 D = Decimal
@@ -184,15 +184,15 @@ def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times
 
 @pytest.fixture
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage's venue transfers money as an operator does."""
-    monkeypatch.setattr(session, "Engine", LivingEngine)
+    """The stage's venue moves money as a human does."""
+    monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
 async def withdraw(stage: Stage) -> None:
     await stage.until(2.3)
     await stage.tree.port.server_time_ms()
     engine = stage.session.engine
-    assert isinstance(engine, LivingEngine)
+    assert isinstance(engine, SimulatedEngine)
     engine.transfer(D(-2_000))
 
 

@@ -29,7 +29,7 @@ from kamou.core.model import Denial, Figure, OrderRole, TradingState, VenuePosit
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 
 Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
@@ -160,7 +160,7 @@ class Moving(SimulatedExchange):
     async def positions(self) -> tuple[VenuePosition, ...]:
         if not Moving.paid and self.engine.market_ms > at(2):
             Moving.paid = True
-            LivingEngine.transfer(self.engine, screenplay.D(5_000))  # type: ignore[arg-type]
+            SimulatedEngine.transfer(self.engine, screenplay.D(5_000))  # type: ignore[arg-type]
         return await super().positions()
 
 

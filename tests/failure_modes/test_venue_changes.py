@@ -25,7 +25,7 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, OrderRole, VenueOrder, VenuePosition
 from kamou.core.reconciliation import reconciliation, restatement
 from kamou.runs import session
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 
 LATE = ("GGG", "HHH")  # entered at minute eleven, held to the end
 
@@ -33,19 +33,19 @@ LATE = ("GGG", "HHH")  # entered at minute eleven, held to the end
 @pytest.fixture(autouse=True)
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage's venue does what venues do."""
-    monkeypatch.setattr(session, "Engine", LivingEngine)
+    monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
-async def living(stage: Stage, minute: float) -> LivingEngine:
+async def living(stage: Stage, minute: float) -> SimulatedEngine:
     """The venue at that minute."""
     await stage.until(minute)
     await stage.tree.port.server_time_ms()
     engine = stage.session.engine
-    assert isinstance(engine, LivingEngine)
+    assert isinstance(engine, SimulatedEngine)
     return engine
 
 
-def change(engine: LivingEngine, symbol: str, **terms: Any) -> None:
+def change(engine: SimulatedEngine, symbol: str, **terms: Any) -> None:
     engine.change(attrs.evolve(engine.instruments[symbol], **terms))
 
 

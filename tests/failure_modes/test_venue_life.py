@@ -28,18 +28,18 @@ from kamou.core.model import Fill, Intent, OrderRole, Quote, TradingState, Venue
 from kamou.core.risk import states
 from kamou.errors import RejectedError
 from kamou.runs import session
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 
 
 @pytest.fixture(autouse=True)
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage's venue does what venues do."""
-    monkeypatch.setattr(session, "Engine", LivingEngine)
+    monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
-def engine_of(stage: Stage) -> LivingEngine:
+def engine_of(stage: Stage) -> SimulatedEngine:
     engine = stage.session.engine
-    assert isinstance(engine, LivingEngine)
+    assert isinstance(engine, SimulatedEngine)
     return engine
 
 
@@ -193,7 +193,7 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
             await stage.until(3.5)
             engine_of(stage).transfer(gone[0])
 
-        engine: list[LivingEngine] = []
+        engine: list[SimulatedEngine] = []
         trouble = Trouble(fate=fate)
         return play(trouble, venue, direct=direct), trouble
 

@@ -185,7 +185,10 @@ ORDERS = (
         name="a stop goes out on the position's own side",
         file="kamou/exchange/embedded.py",
         old="        side=intent.side,\n",
-        new="        side=type(intent.side)('buy' if intent.role.value == 'stop_loss' else intent.side),\n",
+        new="""        side=type(intent.side)(
+            'buy' if intent.role.value == 'stop_loss' else intent.side
+        ),
+""",
         notices=("NOT_AS_INTENDED", "UNPROTECTED", "ADDED"),
         faults="none",
     ),

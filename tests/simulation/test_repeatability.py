@@ -63,7 +63,7 @@ def test_a_swarm_over_two_processes_finds_what_one_finds() -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "is no trace"), ("hello", "is no trace"), ("kamou-trace 9 seed=1", "version 9")],
+    [("", "not a trace"), ("hello", "not a trace"), ("kamou-trace 9 seed=1", "version 9")],
 )
 def test_a_trace_of_another_kind_or_version_is_refused(
     tmp_path: Path, text: str, says: str

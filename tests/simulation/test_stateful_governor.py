@@ -151,7 +151,7 @@ class GovernorMachine(RuleBasedStateMachine):
         self._check_limits(asked)
 
     @property
-    def q(self) -> Decimal:
+    def sizing_equity(self) -> Decimal:
         return self.equity
 
     def _check_limits(self, asked: Plan) -> None:

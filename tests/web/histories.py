@@ -25,7 +25,7 @@ from kamou.runtime.runners import run_inline
 from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 from kamou.supervisor import Supervisor
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
@@ -125,7 +125,7 @@ def _transfer(engine: Engine, history: History, moves: Moves) -> None:
     """The operator transfers money, at a time that only this test knows."""
     hour, amount = moves.pop(0)
     engine.catch_up(history.at_ms(hour), lambda: False)
-    LivingEngine.transfer(engine, D(amount))  # type: ignore[arg-type]
+    SimulatedEngine.transfer(engine, D(amount))  # type: ignore[arg-type]
 
 
 def _transfer_while_stopped(

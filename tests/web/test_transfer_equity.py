@@ -10,7 +10,7 @@ import pytest
 from histories import STEP_MS, History, trade
 from site_client import Client, inline
 
-from kamou.simulator.venue import LivingEngine
+from kamou.simulator.venue import SimulatedEngine
 from kamou.venue.engine import Engine
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -38,7 +38,7 @@ def stated(
     """The account's equity just before each transfer of a history that has been traded."""
     found: dict[int, Decimal] = {}
     held: list[int] = []
-    move = LivingEngine.transfer
+    move = SimulatedEngine.transfer
 
     def noted(engine: Any, amount: Decimal) -> None:
         assert isinstance(engine, Engine)
@@ -47,7 +47,7 @@ def stated(
         held.append(len(engine.positions()))
         move(engine, amount)
 
-    monkeypatch.setattr(LivingEngine, "transfer", noted)
+    monkeypatch.setattr(SimulatedEngine, "transfer", noted)
     trade(request.param, tmp_path)
     assert all(held), "positions are open at each transfer"
     return found

@@ -1,7 +1,7 @@
 """The generator's perpetuals and the constants of each.
 
 ``BTCUSDT`` and ``ETHUSDT``, then ``SYN003USDT``, ``SYN004USDT``, ...: names that no venue lists,
-so nobody takes a generated trade for a real one.
+so a generated trade cannot be taken for a real one.
 """
 
 from __future__ import annotations
